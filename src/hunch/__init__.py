@@ -1,0 +1,33 @@
+"""hunch: networks whose randomness means something.
+
+- `hunch.nn`: noisy layers, ensembles, randomised priors.
+- `hunch.inference`: data in, a predictive distribution out.
+- `hunch.gradients`: the gradient of an expectation, for any distribution.
+- `hunch.rl`: agents that explore.
+
+This page is light: torch is imported when one of the packages above is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PACKAGES = ("errors", "experiments", "gradients", "inference", "nn", "plots", "rl")
+
+__all__ = ["__version__", *_PACKAGES]
+
+if TYPE_CHECKING:
+    from hunch import errors, experiments, gradients, inference, nn, plots, rl
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return importlib.import_module(f"hunch.{name}")
+    raise AttributeError(f"module 'hunch' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PACKAGES])

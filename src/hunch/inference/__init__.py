@@ -1,0 +1,1 @@
+"""Data in, a predictive distribution out."""

@@ -1,0 +1,1 @@
+"""Networks whose randomness means something: noisy layers, ensembles, randomised priors."""

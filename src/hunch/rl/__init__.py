@@ -1,0 +1,1 @@
+"""Agents that explore, and what they stand on."""
