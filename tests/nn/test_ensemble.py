@@ -261,7 +261,7 @@ def test_members_that_differ_outside_their_tensors_are_refused():
         phase = next(phases)
         return RandomizedPrior(nn.Linear(1, 1), lambda x: torch.sin(x + phase))
 
-    with pytest.raises(ConfigurationError, match="prior.function"):
+    with pytest.raises(ConfigurationError, match=r"prior\.function"):
         Ensemble(shifted, num_members=2)
     # A scale is a tensor, so it may differ.
     scales = iter([1.0, 2.0])

@@ -15,7 +15,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from hunch.nn.mlp import MLP
+from hunch.nn.mlp import ACTIVATIONS, MLP
 from hunch.nn.priors import FunctionPrior, RandomFourierPrior, RandomizedPrior
 
 
@@ -41,7 +41,7 @@ def has_rules(skeleton: nn.Module) -> bool:
 
 
 def _affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`x @ weight.T + bias` for x (members, …, in), weight (members, out, in), bias (members, out)."""
+    """`x @ weight.T + bias`: x (members, …, in), weight (members, out, in), bias (members, out)."""
     if x.ndim != 3:
         rows = x.reshape(x.shape[0], math.prod(x.shape[1:-1]), x.shape[-1])
         return _affine(rows, weight, bias).reshape(*x.shape[:-1], weight.shape[1])
@@ -86,6 +86,8 @@ def _fourier(prior: RandomFourierPrior, x: Tensor) -> Tensor:
     return _affine(torch.cos(angles), prior.weights, None)
 
 
+_OTHER_ELEMENTWISE = (nn.Dropout, nn.Identity, nn.LeakyReLU, nn.Softplus)
+
 # Exact types: a subclass may compute something else.
 _RULES: Final[dict[type[nn.Module], Callable[[Any, Tensor], Tensor]]] = {
     nn.Linear: _linear,
@@ -94,20 +96,5 @@ _RULES: Final[dict[type[nn.Module], Callable[[Any, Tensor], Tensor]]] = {
     RandomizedPrior: _randomized_prior,
     FunctionPrior: _function,
     RandomFourierPrior: _fourier,
-    **{
-        activation: _elementwise
-        for activation in (
-            nn.Dropout,
-            nn.ELU,
-            nn.GELU,
-            nn.Identity,
-            nn.LeakyReLU,
-            nn.ReLU,
-            nn.SELU,
-            nn.SiLU,
-            nn.Sigmoid,
-            nn.Softplus,
-            nn.Tanh,
-        )
-    },
+    **dict.fromkeys((*ACTIVATIONS.values(), *_OTHER_ELEMENTWISE), _elementwise),
 }

@@ -1,4 +1,4 @@
-"""K networks as one module: every tensor stacked on a leading member axis, all members run at once."""
+"""K networks as one module: tensors stacked on a leading member axis, all members run at once."""
 
 from __future__ import annotations
 
@@ -58,6 +58,10 @@ class Ensemble(nn.Module):
         >>> net.get_parameter("0.weight").shape
         torch.Size([50, 20, 1])
     """
+
+    skeleton: nn.Module
+    num_members: int
+    engine: Engine
 
     def __init__(
         self,
@@ -148,7 +152,9 @@ class Ensemble(nn.Module):
         engine = self._choose_engine(inputs, kwargs)
         if engine == "bmm":
             (x,) = inputs
-            return run_batched(self.skeleton, x if per_member else x.expand(self.num_members, *x.shape))
+            return run_batched(
+                self.skeleton, x if per_member else x.expand(self.num_members, *x.shape)
+            )
         tensors = self._tensors()
         if not tensors and not per_member:  # a fixed function: one call serves all members
             once = self.skeleton(*inputs, **kwargs)
@@ -367,15 +373,13 @@ def _same(a: Any, b: Any) -> bool:
             [cell.cell_contents for cell in f.__closure__ or ()] + list(f.__defaults__ or ())
             for f in (a, b)
         ]
-        return a.__code__ is b.__code__ and all(
-            _same(p, q) for p, q in zip(*captured, strict=True)
-        )
+        return a.__code__ is b.__code__ and all(_same(p, q) for p, q in zip(*captured, strict=True))
     if isinstance(a, Tensor) or isinstance(b, Tensor):
         return False
     return bool(a == b)
 
 
 def _has_ties(module: nn.Module) -> bool:
-    every = [*module.named_parameters(remove_duplicate=False)]
-    every += [*module.named_buffers(remove_duplicate=False)]
-    return len(every) != len({id(t) for _, t in every})
+    every: list[Tensor] = [t for _, t in module.named_parameters(remove_duplicate=False)]
+    every += [t for _, t in module.named_buffers(remove_duplicate=False)]
+    return len(every) != len({id(t) for t in every})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError, ShapeError
 
-ACTIVATIONS: Final[dict[str, Callable[[], nn.Module]]] = {
+ACTIVATIONS: Final[dict[str, type[nn.Module]]] = {
     "elu": nn.ELU,
     "gelu": nn.GELU,
     "relu": nn.ReLU,
@@ -69,7 +70,7 @@ class MLP(nn.Sequential):
             raise ConfigurationError(f"`MLP` got layer sizes {sizes}; expected integers above 0.")
         make_activation = _activation(activation)
         layers: list[nn.Module] = []
-        for i, (p, q) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        for i, (p, q) in enumerate(itertools.pairwise(sizes)):
             if i:
                 layers.append(make_activation())
             layers.append(nn.utils.skip_init(nn.Linear, p, q, device=device or "cpu", dtype=dtype))
@@ -89,7 +90,8 @@ class MLP(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """Map `x (..., in_features)` to `(..., out_features)`."""
         self.check_input(x)
-        return super().forward(x)
+        out: Tensor = super().forward(x)
+        return out
 
     def check_input(self, x: Tensor) -> None:
         """Refuse an input of the wrong width.
@@ -97,9 +99,10 @@ class MLP(nn.Sequential):
         Raises:
             ShapeError: if the last axis of `x` is not `in_features` long.
         """
-        if x.ndim == 0 or x.shape[-1] != self.in_features:
+        features = x.shape[-1] if x.ndim else 0
+        if features != self.in_features:
             raise ShapeError(
-                f"`x` got shape {tuple(x.shape)}; expected (..., {self.in_features}): "
+                f"`x` has {features} features in its last axis; expected {self.in_features}: "
                 f"the network was built with in_features={self.in_features}."
             )
 

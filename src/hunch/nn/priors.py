@@ -67,7 +67,9 @@ class RandomizedPrior(nn.Module):
                 f"`prior` got {type(prior).__name__}; expected a module or a function of x."
             )
         if not math.isfinite(scale) or scale < 0:
-            raise ConfigurationError(f"`scale` got {scale}; expected a finite number of at least 0.")
+            raise ConfigurationError(
+                f"`scale` got {scale}; expected a finite number of at least 0."
+            )
         self.model = model
         # Freezing the caller's own network would silently end its training elsewhere: copy first.
         self.prior = copy.deepcopy(prior) if isinstance(prior, nn.Module) else FunctionPrior(prior)
@@ -84,7 +86,8 @@ class RandomizedPrior(nn.Module):
     def forward(self, *inputs: Any, **kwargs: Any) -> Tensor:
         """Return `model(x) + scale * prior(x)`."""
         trained: Tensor = self.model(*inputs, **kwargs)
-        return trained + self.scale * self.prior(*inputs, **kwargs)
+        fixed: Tensor = self.prior(*inputs, **kwargs)
+        return trained + self.scale * fixed
 
 
 def _type_of(parameter: Tensor | None) -> torch.dtype:
