@@ -223,6 +223,24 @@ def test_compiles_and_is_differentiable_in_x():
     assert gradient.abs().sum() > 0
 
 
+def test_an_ensemble_can_be_built_from_stacked_tensors():
+    net = Ensemble(with_prior, num_members=K, seed=0)
+    again = Ensemble.from_state_dict(with_prior(), net.state_dict())
+    x = torch.randn(B, 3)
+    assert again(x).equal(net(x))
+    assert [p.requires_grad for p in again.parameters()] == [
+        p.requires_grad for p in net.parameters()
+    ]
+    tied = Ensemble(Tied, num_members=K, seed=0)
+    torch.testing.assert_close(Ensemble.from_state_dict(Tied(), tied.state_dict())(x), tied(x))
+    with pytest.raises(ConfigurationError, match="has the names"):
+        Ensemble.from_state_dict(MLP(3, [], 2), net.state_dict())
+    with pytest.raises(ConfigurationError, match=r"has shape \(4, 9\); expected \(members, 2\)"):
+        Ensemble.from_state_dict(
+            MLP(3, [], 2), {"0.weight": torch.ones(4, 2, 3), "0.bias": torch.ones(4, 9)}
+        )
+
+
 def test_wrong_use_is_refused():
     with pytest.raises(ConfigurationError, match="`num_members` got 0"):
         Ensemble(with_prior, num_members=0)

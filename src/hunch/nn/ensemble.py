@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import torch
@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.nn.batched import has_rules, run_batched
+from hunch.nn.stacking import has_ties, like, stack
 from hunch.seeding import check_seed, default_generator_seeded
 
 Engine = Literal["auto", "bmm", "vmap", "loop"]
@@ -88,7 +89,7 @@ class Ensemble(nn.Module):
         for k in range(num_members):
             with default_generator_seeded(seed, "member", k):
                 members.append(factory())
-        self._adopt(_stack(members), num_members, engine)
+        self._adopt(stack(members), num_members, engine)
 
     @classmethod
     def from_modules(cls, modules: Sequence[nn.Module], *, engine: Engine = "auto") -> Ensemble:
@@ -105,7 +106,47 @@ class Ensemble(nn.Module):
         """
         if not modules:
             raise ConfigurationError("`modules` got an empty list; expected at least one module.")
-        return cls._around(_stack(list(modules)), len(modules), engine)
+        return cls._around(stack(list(modules)), len(modules), engine)
+
+    @classmethod
+    def from_state_dict(
+        cls, module: nn.Module, state_dict: Mapping[str, Tensor], *, engine: Engine = "auto"
+    ) -> Ensemble:
+        """Build an ensemble from stacked tensors, as `state_dict()` of another ensemble gives them.
+
+        No member is built, so ten thousand small members cost no more than one large one.
+
+        Args:
+            module: a module of the members' architecture; its own values do not matter.
+            state_dict: for each name in the module's `state_dict()` a tensor `(members, *shape)`,
+                all of one number of members; it is copied.
+            engine: as in the constructor.
+
+        Raises:
+            ConfigurationError: if names or shapes do not fit the module.
+
+        Example:
+            >>> module = nn.Linear(2, 1, bias=False)
+            >>> net = Ensemble.from_state_dict(module, {"weight": torch.randn(500, 1, 2)})
+            >>> net(torch.ones(3, 2)).shape
+            torch.Size([500, 3, 1])
+        """
+        own = module.state_dict(keep_vars=True)
+        if own.keys() != state_dict.keys():
+            raise ConfigurationError(
+                f"`state_dict` has the names {sorted(state_dict)}; expected {sorted(own)}."
+            )
+        sizes = {t.shape[0] if t.ndim else 0 for t in state_dict.values()}
+        for name, tensor in state_dict.items():
+            if len(sizes) != 1 or tensor.shape[1:] != own[name].shape:
+                raise ConfigurationError(
+                    f"`state_dict[{name!r}]` has shape {tuple(tensor.shape)}; expected (members, "
+                    f"{', '.join(map(str, own[name].shape))}), with as many members in every entry."
+                )
+        memo: dict[int, Any] = {
+            id(t): like(t, state_dict[name].detach().to(t).clone()) for name, t in own.items()
+        }
+        return cls._around(copy.deepcopy(module, memo), sizes.pop(), engine)
 
     @classmethod
     def _around(cls, skeleton: nn.Module, num_members: int, engine: Engine) -> Ensemble:
@@ -134,7 +175,7 @@ class Ensemble(nn.Module):
         self.training = skeleton.training
         self.num_members = num_members
         self.engine = engine
-        self._tied = _has_ties(skeleton)
+        self._tied = has_ties(skeleton)
 
     def forward(self, *inputs: Any, per_member: bool = False, **kwargs: Any) -> Any:
         """Run every member.
@@ -189,7 +230,7 @@ class Ensemble(nn.Module):
             raise ConfigurationError(f"`k` got {k}; the ensemble has {self.num_members} members.")
         # The copy is made of slices: copying the skeleton would copy all members first.
         memo: dict[int, Any] = {
-            id(t): _like(t, t.detach()[k].clone()) for t in self._tensors().values()
+            id(t): like(t, t.detach()[k].clone()) for t in self._tensors().values()
         }
         return copy.deepcopy(self.skeleton, memo)
 
@@ -292,94 +333,3 @@ class Ensemble(nn.Module):
                     f"`x` got shape {tuple(leaf.shape)} with per_member=True; expected "
                     f"({self.num_members}, batch, …): one slice for each member."
                 )
-
-
-def _stack(members: list[nn.Module]) -> nn.Module:
-    """One member whose tensors are those of all members, stacked."""
-    for member in members:
-        if not isinstance(member, nn.Module):
-            raise ConfigurationError(
-                f"`factory` returned {type(member).__name__}; expected a torch.nn.Module."
-            )
-    first = members[0]
-    _check_alike(members)
-    stacked: dict[int, Any] = {}
-    for source in ("named_parameters", "named_buffers"):
-        columns = [dict(getattr(member, source)()) for member in members]
-        for name, tensor in columns[0].items():
-            rows = torch.stack([column[name].detach() for column in columns])
-            stacked[id(tensor)] = _like(tensor, rows)
-    # deepcopy takes the stacked tensors for the originals, wherever and however often those stand,
-    # so tied weights stay tied.
-    return copy.deepcopy(first, stacked)
-
-
-def _like(tensor: Tensor, values: Tensor) -> Tensor:
-    """`values` as what `tensor` is: a parameter or a plain tensor."""
-    if isinstance(tensor, nn.Parameter):
-        return nn.Parameter(values, requires_grad=tensor.requires_grad)
-    return values
-
-
-def _check_alike(members: list[nn.Module]) -> None:
-    first = members[0]
-    layout = [(n, t.shape, t.dtype) for n, t in first.state_dict(keep_vars=True).items()]
-    traits = _traits(first)
-    for k, member in enumerate(members[1:], 1):
-        if [(n, t.shape, t.dtype) for n, t in member.state_dict(keep_vars=True).items()] != layout:
-            raise ConfigurationError(
-                f"member {k} has other parameters than member 0; expected one architecture."
-            )
-        for name, value in _traits(member).items():
-            if name not in traits or not _same(traits[name], value):
-                raise ConfigurationError(
-                    f"member {k} differs from member 0 in {name!r}; members may differ in their "
-                    "tensors alone, so keep what varies in a buffer."
-                )
-    if len(members) == 1:
-        return
-    seen: dict[bytes, int] = {}
-    for k, member in enumerate(members):
-        values = [t.detach().cpu().contiguous() for t in member.state_dict().values()]
-        key = b"".join(v.flatten().view(torch.uint8).numpy().tobytes() for v in values)
-        if key in seen:
-            raise ConfigurationError(
-                f"members {seen[key]} and {k} are equal; expected each call of `factory` to draw "
-                "new initial values (does it return one module again and again?)."
-            )
-        seen[key] = k
-
-
-def _traits(module: nn.Module) -> dict[str, Any]:
-    """What makes a module behave as it does, apart from its tensors: numbers, names, functions."""
-    kinds = (bool, int, float, str, tuple)
-    traits: dict[str, Any] = {}
-    for path, part in module.named_modules():
-        # By name: a parametrized layer gets a class of its own for each instance.
-        traits[path or "the module"] = type(part).__qualname__
-        for name, value in vars(part).items():
-            plain = isinstance(value, kinds) or callable(value)
-            if plain and not name.startswith("_") and not isinstance(value, nn.Module):
-                traits[f"{path}.{name}".lstrip(".")] = value
-    return traits
-
-
-def _same(a: Any, b: Any) -> bool:
-    """Whether two traits are one: a factory makes its lambdas anew at each call."""
-    if a is b:
-        return True
-    if hasattr(a, "__code__") and hasattr(b, "__code__"):
-        captured = [
-            [cell.cell_contents for cell in f.__closure__ or ()] + list(f.__defaults__ or ())
-            for f in (a, b)
-        ]
-        return a.__code__ is b.__code__ and all(_same(p, q) for p, q in zip(*captured, strict=True))
-    if isinstance(a, Tensor) or isinstance(b, Tensor):
-        return False
-    return bool(a == b)
-
-
-def _has_ties(module: nn.Module) -> bool:
-    every: list[Tensor] = [t for _, t in module.named_parameters(remove_duplicate=False)]
-    every += [t for _, t in module.named_buffers(remove_duplicate=False)]
-    return len(every) != len({id(t) for t in every})
