@@ -2,8 +2,8 @@
 
 What hunch writes goes to a new folder beside the place and is renamed when complete, so a kill
 leaves either the old folder or the new one. Each such folder holds `hunch.json`, a list of its
-files with their checksums: a folder without it, or with files that are not as listed, is somebody else's
-and is never replaced.
+files with their checksums: a folder without it, or with files that are not as listed, is somebody
+else's and is never replaced.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def toy_data(name: str, seed: int = 0) -> tuple[Tensor, Tensor]:
         ) from None
 
 
-def _columns(x: np.ndarray, y: np.ndarray) -> tuple[Tensor, Tensor]:  # type: ignore[type-arg]
+def _columns(x: np.ndarray, y: np.ndarray) -> tuple[Tensor, Tensor]:
     return (
         torch.from_numpy(x.astype(np.float32)).unsqueeze(1),
         torch.from_numpy(y.astype(np.float32)).unsqueeze(1),

@@ -1,5 +1,17 @@
 """Results to figures and pages (extra `plot`)."""
 
+from hunch.plots.page import (
+    Block,
+    Claim,
+    Figures,
+    Film,
+    Films,
+    Section,
+    Table,
+    Text,
+    Video,
+    render_page,
+)
 from hunch.plots.panel import (
     BLACK,
     BLUE,
@@ -25,7 +37,17 @@ __all__ = [
     "PURPLE",
     "RED",
     "SKY",
+    "Block",
+    "Claim",
+    "Figures",
+    "Film",
+    "Films",
+    "Section",
+    "Table",
+    "Text",
+    "Video",
     "band",
     "panel",
+    "render_page",
     "to_svg",
 ]
