@@ -28,9 +28,7 @@ class _Silent:
 
 
 @contextmanager
-def progress_bar(
-    total: int, description: str, unit: str, *, enabled: bool = True
-) -> Iterator[Bar]:
+def progress_bar(total: int, description: str, unit: str, *, enabled: bool = True) -> Iterator[Bar]:
     """A bar over `total` units, shown on standard error once the work has lasted two seconds.
 
     Args:

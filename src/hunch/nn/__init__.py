@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from hunch.nn.noisy import NoisyLinear, noise, reset_noise
+from hunch.nn.noise_modes import noise, reset_noise
+from hunch.nn.noisy import NoisyConv2d, NoisyLinear
 from hunch.nn.noisy_conversion import noisy
 
 __all__ = [
+    "NoisyConv2d",
     "NoisyLinear",
     "noise",
     "noisy",

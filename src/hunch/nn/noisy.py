@@ -1,277 +1,82 @@
 """Noisy layers: linear and convolution layers whose weights carry noise of learned size.
 
-A weight is `mean + std * draw`. The means live in `weight` and `bias`, as in torch's own layers,
-the stds in `weight_sigma` and `bias_sigma`; the draw is neither a parameter nor a buffer.
+A weight is `mean + std * noise`. The means live in `weight` and `bias`, as in torch's own layers,
+the stds in `weight_sigma` and `bias_sigma`; the noise is neither a parameter nor a buffer.
 
 Source: Fortunato et al., "Noisy Networks for Exploration", ICLR 2018, arXiv 1706.10295.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from hunch.errors import ConfigurationError, ShapeError
-from hunch.nn.noisy_checkpoints import adopt_layout
-
-Noise = Literal["factorized", "independent"]
-Mode = Literal["fresh", "held", "off", "auto"]
-Draw = tuple[Tensor, ...]
-
-_STD_INIT = {"factorized": 0.5, "independent": 0.017}  # §3.2 of the paper
-_TRUNCATION = 2.0  # dqn_zoo cuts its normal draws at two standard deviations
-
-
-def _one_of(name: str, value: object, options: Sequence[object]) -> None:
-    if value not in options:
-        listed = ", ".join(repr(option) for option in options)
-        raise ConfigurationError(f"`{name}` got {value!r}; expected one of {listed}.")
-
-
-def _positive(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(f"`{name}` got {value!r}; expected an integer of at least 1.")
-    return value
-
-
-class _Stream:
-    """A generator that every copy of a layer shares.
-
-    `copy.deepcopy` would copy a generator with its state, so that a target network would repeat the
-    online network's draws one by one, where three independent ones are needed.
-    """
-
-    def __init__(self, generator: torch.Generator) -> None:
-        self.generator = generator
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Stream:
-        return self
-
-
-def _generator(stream: _Stream | None) -> torch.Generator | None:
-    return None if stream is None else stream.generator
-
-
-def _normals(
-    size: int, generator: torch.Generator | None, like: Tensor, distribution: str, factorized: bool
-) -> Tensor:
-    """`size` noise values: normal or truncated, and for factorized noise sgn(x)·√|x| of them."""
-    # A generator lives on one device; what it draws is moved to where the parameters are.
-    device = like.device if generator is None else generator.device
-    if distribution == "normal":
-        x = torch.randn(size, generator=generator, dtype=like.dtype, device=device)
-    else:
-        edge = math.erf(_TRUNCATION / math.sqrt(2.0))
-        x = torch.rand(size, generator=generator, dtype=like.dtype, device=device)
-        x = torch.erfinv((2.0 * x - 1.0) * edge) * math.sqrt(2.0)
-    if factorized:
-        x = x.abs().sqrt().copysign(x)
-    return x if device == like.device else x.to(like.device)
-
-
-class _Noisy(nn.Module):
-    """What noisy layers share: parameters, their initial values, and where a draw comes from."""
-
-    weight: Tensor
-    weight_sigma: Tensor
-    bias: Tensor | None
-    bias_sigma: Tensor | None
-
-    def __init__(
-        self,
-        weight_shape: tuple[int, ...],
-        *,
-        groups: int,
-        bias: bool,
-        noise: Noise,
-        std_init: float | None,
-        per_sample: bool,
-        init: Noise | None,
-        bias_std: Literal["in", "out"],
-        noise_distribution: Literal["normal", "truncated_normal"],
-        generator: torch.Generator | None,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
-    ) -> None:
-        super().__init__()
-        _one_of("noise", noise, ("factorized", "independent"))
-        _one_of("init", init, (None, "factorized", "independent"))
-        _one_of("bias_std", bias_std, ("in", "out"))
-        _one_of("noise_distribution", noise_distribution, ("normal", "truncated_normal"))
-        if std_init is not None and not (std_init >= 0 and math.isfinite(std_init)):
-            raise ConfigurationError(
-                f"`std_init` got {std_init!r}; expected a finite number of at least 0, or None for "
-                "the paper's value."
-            )
-        self.noise: Noise = noise
-        self.per_sample = per_sample
-        self.init: Noise = init or noise
-        if self.init == "independent" and bias_std == "out":
-            raise ConfigurationError(
-                '`bias_std` got "out" with independent initial values, where every std is '
-                '`std_init`; expected "in", or init="factorized".'
-            )
-        self.std_init = _STD_INIT[self.init] if std_init is None else float(std_init)
-        self.bias_std = bias_std
-        self.noise_distribution = noise_distribution
-        self._groups = groups
-        self._mode: Mode = "auto"
-        self._stream: _Stream | None = None  # where this layer's own draws come from
-        self._held: Draw | None = None
-        self._held_stream: _Stream | None = None  # for a held draw that still waits for its batch
-        self._given: Draw | None = None
-
-        def parameter(*shape: int) -> nn.Parameter:
-            return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-
-        self.weight = parameter(*weight_shape)
-        self.weight_sigma = parameter(*weight_shape)
-        self.register_parameter("bias", parameter(weight_shape[0]) if bias else None)
-        self.register_parameter("bias_sigma", parameter(weight_shape[0]) if bias else None)
-        self.reset_parameters(generator)
-
-    @property
-    def fan_in(self) -> int:
-        """The paper's p: how many inputs one output has."""
-        return math.prod(self.weight.shape[1:])
-
-    @property
-    def active_mode(self) -> Literal["fresh", "held", "off"]:
-        """What a forward does now: "auto" resolved by `training`."""
-        if self._mode == "auto":
-            return "fresh" if self.training else "off"
-        return self._mode
-
-    @torch.no_grad()
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Give means and stds new initial values, drawn from `generator` or torch's default."""
-        p, q = self.fan_in, self.weight.shape[0]
-        bound = math.sqrt((1.0 if self.init == "factorized" else 3.0) / p)
-        for mean in (self.weight, self.bias):
-            if mean is None:
-                continue
-            if generator is None or generator.device == mean.device:
-                mean.uniform_(-bound, bound, generator=generator)
-            else:
-                drawn = torch.empty(mean.shape, dtype=mean.dtype, device=generator.device)
-                mean.copy_(drawn.uniform_(-bound, bound, generator=generator))
-        std, bias_std = self.std_init, self.std_init
-        if self.init == "factorized":
-            std = self.std_init / math.sqrt(p)
-            bias_std = self.std_init / math.sqrt(p if self.bias_std == "in" else q)
-        self.weight_sigma.fill_(std)
-        if self.bias_sigma is not None:
-            self.bias_sigma.fill_(bias_std)
-
-    def _draw_shapes(self, batch_shape: Sequence[int]) -> list[tuple[int, ...]]:
-        q = self.weight.shape[0]
-        if self.noise == "factorized":
-            # A group is a layer of its own beside the others, so it has its own input noise.
-            batch = tuple(batch_shape) if self.per_sample else ()
-            return [(*batch, self._groups * self.fan_in), (*batch, q)]
-        if self.per_sample:
-            return [(*batch_shape, q)]
-        return [tuple(self.weight.shape)] + ([] if self.bias is None else [(q,)])
-
-    def draw(
-        self,
-        generator: torch.Generator | None = None,
-        *,
-        members: int | None = None,
-        batch_shape: Sequence[int] = (),
-    ) -> Draw:
-        """Draw noise for one forward, to be handed to `using`; nothing is stored.
-
-        Args:
-            generator: where the draw comes from; None is torch's default generator.
-            members: with a number, every tensor gets a leading axis of that many independent draws.
-            batch_shape: the input's leading shape; only layers with `per_sample=True` read it.
-
-        Returns:
-            Factorized noise: f(ε_in) and f(ε_out), with the batch in front when per sample.
-            Independent noise: one value per weight, and one per bias if there is one; when per
-            sample, one standard normal value per output of each row.
-        """
-        lead = () if members is None else (members,)
-        shapes = [lead + shape for shape in self._draw_shapes(batch_shape)]
-        sizes = [math.prod(shape) for shape in shapes]
-        flat = _normals(
-            sum(sizes),
-            generator,
-            self.weight,
-            self.noise_distribution,
-            self.noise == "factorized",
-        )
-        parts = flat.split(sizes)
-        return tuple(part.view(shape) for part, shape in zip(parts, shapes, strict=True))
-
-    @contextmanager
-    def using(self, draw: Draw) -> Iterator[None]:
-        """Within this block every forward uses exactly `draw`, whatever the mode.
-
-        Args:
-            draw: what `draw()` returned, or one member's slice of it.
-        """
-        outside = self._given
-        self._given = draw
-        try:
-            yield
-        finally:
-            self._given = outside
-
-    def _current_draw(self, batch_shape: Sequence[int]) -> Draw | None:
-        """The noise of this forward; None means the mean weights."""
-        if self._given is not None:
-            return self._given
-        mode = self.active_mode
-        if mode == "off":
-            return None
-        if mode == "fresh":
-            return self.draw(_generator(self._stream), batch_shape=batch_shape)
-        if self._held is None:
-            self._held = self.draw(_generator(self._held_stream), batch_shape=batch_shape)
-        if self.per_sample and self._held[0].shape[:-1] != torch.Size(batch_shape):
-            raise ShapeError(
-                f"Held noise was drawn for a batch of shape {tuple(self._held[0].shape[:-1])} but "
-                f"the input has {tuple(batch_shape)}; call reset_noise first, so that the next "
-                "forward draws for its own batch."
-            )
-        return self._held
-
-    def _perturbed(self, draw: Draw) -> tuple[Tensor, Tensor | None]:
-        """Weight and bias under a draw that the whole batch shares."""
-        weight_noise, bias_noise = draw[0], draw[-1]
-        if self.noise == "factorized":
-            rows = draw[0].view(self._groups, 1, self.fan_in)
-            columns = draw[1].view(self._groups, -1, 1)
-            weight_noise = (columns * rows).view(self.weight.shape)
-        weight = torch.addcmul(self.weight, self.weight_sigma, weight_noise)
-        if self.bias is None or self.bias_sigma is None:
-            return weight, None
-        return weight, torch.addcmul(self.bias, self.bias_sigma, bias_noise)
-
-    def _apply(self, fn: Any, recurse: bool = True) -> _Noisy:
-        # The held draw is no buffer, so `.to()` has to be told about it.
-        super()._apply(fn, recurse)
-        if self._held is not None:
-            self._held = tuple(fn(part) for part in self._held)
-        return self
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
-    ) -> None:
-        adopt_layout(state_dict, prefix, dict(self.named_parameters()))
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+from hunch.nn.noisy_base import Draw, Noise, _Noisy, _one_of, _positive
 
 
 class NoisyLinear(_Noisy):
-    """A linear layer whose weights carry noise of learned size."""
+    """A linear layer whose weights carry noise of learned size: (μ + σ ⊙ ε) x + μ_b + σ_b ⊙ ε_b.
+
+    In `train()` every forward draws new noise, in `eval()` the layer computes with its means; see
+    `hunch.nn.noise` for the other modes. Factorized noise draws one value per input and one per
+    output, ε_ji = f(ε_j) f(ε_i) and ε_b = f(ε_j) with f(x) = sgn(x) √|x|. With p inputs the
+    output's noise has mean 0 and variance
+
+    - factorized: (2/π) Σ_i σ_ji² x_i² + √(2/π) σ_bj², because E f² = √(2/π); the term between
+      weight and bias, 2 σ_bj E[f(ε_j)²] Σ_i σ_ji x_i E[f(ε_i)], vanishes since E f = 0;
+    - independent: Σ_i σ_ji² x_i² + σ_bj².
+
+    Args:
+        in_features: number of inputs, p.
+        out_features: number of outputs, q.
+        bias: whether there is a bias, with noise of its own.
+        noise: `"factorized"` (p + q draws) or `"independent"` (pq + q draws).
+        std_init: size of the initial stds; None is the paper's 0.5 (factorized) or 0.017
+            (independent).
+        per_sample: whether every row of the batch draws its own noise. No tensor of shape
+            (batch, out, in) is built. Factorized noise is applied as
+            μx + ((x ⊙ f(ε_in)) σᵀ + σ_b) ⊙ f(ε_out); independent noise draws the outputs, normal
+            with the variance above, which is equal in distribution row by row.
+        init: initial values, by default those of `noise`. `"factorized"`: means uniform within
+            1/√p, stds `std_init`/√p. `"independent"`: means uniform within √(3/p), stds `std_init`.
+        bias_std: initial std of the bias with factorized initial values: `"in"`, the paper's
+            `std_init`/√p, or `"out"`, the `std_init`/√q of several other libraries.
+        noise_distribution: `"normal"`, or `"truncated_normal"`, cut at ±2 before f is applied.
+        generator: for the initial means; None is torch's default generator.
+        device: where the parameters live.
+        dtype: floating-point type of the parameters.
+
+    Attributes:
+        weight: means, (out_features, in_features).
+        bias: means, (out_features,), or None.
+        weight_sigma: stds of the weights, shaped as `weight`. A negative std means the same as a
+            positive one.
+        bias_sigma: stds of the biases, shaped as `bias`.
+
+    Raises:
+        ConfigurationError: if a size, a name or `std_init` cannot work.
+        ShapeError: in a forward, if the input's last axis is not `in_features`.
+
+    Example:
+        >>> import torch
+        >>> layer = NoisyLinear(4, 2)
+        >>> x = torch.ones(3, 4)
+        >>> bool((layer(x) == layer(x)).all())
+        False
+        >>> bool((layer.eval()(x) == layer(x)).all())
+        True
+
+    Note:
+        docs/noisy-layers.md lists which settings equal which library. Where the paper's tables use
+        factorized noise for DQN and independent noise for A3C, the default here is factorized.
+
+    Source: Fortunato et al. 2018, equations 9 to 11 and §3.2; the per-sample forms follow dqn_zoo
+    (factorized) and Kingma et al. 2015, arXiv 1506.02557 (independent).
+    """
 
     def __init__(
         self,
@@ -289,12 +94,10 @@ class NoisyLinear(_Noisy):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        self.__dict__["in_features"] = _positive("in_features", in_features)
-        self.__dict__["out_features"] = _positive("out_features", out_features)
         super().__init__(
-            (out_features, in_features),
+            (_positive("out_features", out_features), _positive("in_features", in_features)),
+            bias,
             groups=1,
-            bias=bias,
             noise=noise,
             std_init=std_init,
             per_sample=per_sample,
@@ -305,13 +108,15 @@ class NoisyLinear(_Noisy):
             device=device,
             dtype=dtype,
         )
+        self.in_features = in_features
+        self.out_features = out_features
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `x` of shape (..., in_features) to (..., out_features)."""
         if x.dim() == 0 or x.shape[-1] != self.in_features:
             raise ShapeError(
-                f"`x` got shape {tuple(x.shape)}; expected (..., {self.in_features}), the layer's "
-                "`in_features` last."
+                f"`x` got shape {tuple(x.shape)}; expected (..., {self.in_features}), with the "
+                "layer's `in_features` last."
             )
         draw = self._current_draw(x.shape[:-1])
         if draw is None:
@@ -323,91 +128,205 @@ class NoisyLinear(_Noisy):
     def _per_sample(self, x: Tensor, draw: Draw) -> Tensor:
         mean = F.linear(x, self.weight, self.bias)
         if self.noise == "factorized":
-            noise_in, noise_out = draw
-            return torch.addcmul(
-                mean, F.linear(x * noise_in, self.weight_sigma, self.bias_sigma), noise_out
-            )
+            rows, columns = draw
+            spread = F.linear(x * rows, self.weight_sigma, self.bias_sigma)
+            return torch.addcmul(mean, spread, columns)
         bias_variance = None if self.bias_sigma is None else self.bias_sigma.square()
         variance = F.linear(x.square(), self.weight_sigma.square(), bias_variance)
         # √ has no finite slope at 0; below the smallest normal number the std counts as constant.
         std = variance.clamp_min(torch.finfo(variance.dtype).tiny).sqrt()
         return torch.addcmul(mean, std, draw[0])
 
+    def extra_repr(self) -> str:
+        """The settings, for `print`."""
+        return f"{self.in_features}, {self.out_features}, {super().extra_repr()}"
 
-def _layers(module: nn.Module) -> list[_Noisy]:
-    found = [layer for layer in module.modules() if isinstance(layer, _Noisy)]
-    if not found:
+
+Pair = int | tuple[int, int]
+
+
+def _pair(name: str, value: Pair, *, least: int = 1) -> tuple[int, int]:
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    whole = all(isinstance(v, int) and not isinstance(v, bool) and v >= least for v in pair)
+    if len(pair) != 2 or not whole:
         raise ConfigurationError(
-            f"`module` got a {type(module).__name__} without noisy layers; expected at least one: "
-            "make them with hunch.nn.noisy(module)."
+            f"`{name}` got {value!r}; expected an integer of at least {least}, or two of them."
         )
-    return found
+    return pair
 
 
-def _redraw(layers: Sequence[_Noisy], generator: torch.Generator | None) -> None:
-    """New held draws, as one flat draw per kind of noise, split among the layers."""
-    groups: dict[tuple[object, ...], list[_Noisy]] = {}
-    for layer in layers:
-        layer._held = None
-        layer._held_stream = layer._stream if generator is None else _Stream(generator)
-        if layer.per_sample:
-            continue  # drawn by the next held forward, which knows its batch
-        stream = layer._held_stream
-        key = (
-            layer.weight.device,
-            layer.weight.dtype,
-            layer.noise,
-            layer.noise_distribution,
-            id(_generator(stream)),
+class NoisyConv2d(_Noisy):
+    """A two-dimensional convolution whose weights carry noise of learned size.
+
+    Takes the arguments of `torch.nn.Conv2d` and the noise settings of `NoisyLinear`, which explains
+    them. One output pixel is a linear layer on the patch below it, so p is
+    `in_channels / groups * kernel height * kernel width`, and the variances of `NoisyLinear` hold
+    with the patch for x. All positions of an image share the noise. Groups are independent layers:
+    each has input noise of its own.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output, q.
+        kernel_size: height and width of the kernel, in pixels.
+        stride: step of the kernel, in pixels.
+        padding: pixels added on each side, `"valid"` for none or `"same"` for as many as keep the
+            size.
+        dilation: distance between kernel points, in pixels.
+        groups: number of blocks of channels that do not see each other.
+        bias: whether there is a bias, with noise of its own.
+        padding_mode: `"zeros"`, `"reflect"`, `"replicate"` or `"circular"`.
+        noise: `"factorized"` (p per group + q draws) or `"independent"` (pq + q draws).
+        std_init: size of the initial stds; None is the paper's value.
+        per_sample: whether every image of the batch draws its own noise; factorized noise only.
+            The input is unfolded into its patches, (batch, in_channels * kernel area, positions).
+        init: initial values, by default those of `noise`.
+        bias_std: initial std of the bias with factorized initial values, `"in"` or `"out"`.
+        noise_distribution: `"normal"`, or `"truncated_normal"`, cut at ±2 before f is applied.
+        generator: for the initial means; None is torch's default generator.
+        device: where the parameters live.
+        dtype: floating-point type of the parameters.
+
+    Attributes:
+        weight: means, (out_channels, in_channels / groups, kernel height, kernel width).
+        bias: means, (out_channels,), or None.
+        weight_sigma: stds of the weights, shaped as `weight`.
+        bias_sigma: stds of the biases, shaped as `bias`.
+
+    Raises:
+        ConfigurationError: if an argument cannot work, or for independent noise per sample: output
+            pixels share weights, so their noise is correlated and cannot be drawn pixel by pixel.
+        ShapeError: in a forward, if the input is not ([batch,] in_channels, height, width).
+
+    Example:
+        >>> import torch
+        >>> layer = NoisyConv2d(3, 8, kernel_size=3, padding="same")
+        >>> layer(torch.ones(2, 3, 5, 5)).shape
+        torch.Size([2, 8, 5, 5])
+
+    Note:
+        The paper has noise in its fully connected layers only; this is its rule applied to the
+        convolution's own linear map.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Pair | Literal["valid", "same"] = 0,
+        dilation: Pair = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: Literal["zeros", "reflect", "replicate", "circular"] = "zeros",
+        *,
+        noise: Noise = "factorized",
+        std_init: float | None = None,
+        per_sample: bool = False,
+        init: Noise | None = None,
+        bias_std: Literal["in", "out"] = "in",
+        noise_distribution: Literal["normal", "truncated_normal"] = "normal",
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
+            if _positive(name, value) % _positive("groups", groups):
+                raise ConfigurationError(
+                    f"`groups` got {groups}; expected a divisor of `{name}`, which is {value}."
+                )
+        _one_of("padding_mode", padding_mode, ("zeros", "reflect", "replicate", "circular"))
+        if per_sample and noise == "independent":
+            raise ConfigurationError(
+                "`per_sample` got True with independent noise in a convolution; expected "
+                'noise="factorized", the only noise that needs no weights per sample.'
+            )
+        kernel = _pair("kernel_size", kernel_size)
+        super().__init__(
+            (out_channels, in_channels // groups, *kernel),
+            bias,
+            groups=groups,
+            noise=noise,
+            std_init=std_init,
+            per_sample=per_sample,
+            init=init,
+            bias_std=bias_std,
+            noise_distribution=noise_distribution,
+            generator=generator,
+            device=device,
+            dtype=dtype,
         )
-        groups.setdefault(key, []).append(layer)
-    for same in groups.values():
-        shapes = [shape for layer in same for shape in layer._draw_shapes(())]
-        first = same[0]
-        sizes = [math.prod(shape) for shape in shapes]
-        flat = _normals(
-            sum(sizes),
-            _generator(first._held_stream),
-            first.weight,
-            first.noise_distribution,
-            first.noise == "factorized",
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = kernel
+        self.stride = _pair("stride", stride)
+        self.dilation = _pair("dilation", dilation)
+        self.groups = groups
+        self.padding_mode = padding_mode
+        self.padding = padding if isinstance(padding, str) else _pair("padding", padding, least=0)
+        self._margins = self._margins_of(padding)
+
+    def _margins_of(self, padding: Pair | str) -> tuple[int, int, int, int]:
+        """Pixels to add left, right, above and below."""
+        if not isinstance(padding, str):
+            above, left = _pair("padding", padding, least=0)
+            return left, left, above, above
+        _one_of("padding", padding, ("valid", "same"))
+        if padding == "valid":
+            return 0, 0, 0, 0
+        if self.stride != (1, 1):
+            raise ConfigurationError(
+                f'`padding` got "same" with `stride` {self.stride}; expected a stride of 1, or the '
+                "padding in pixels."
+            )
+        rows, columns = (d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True))
+        # Where the total is odd, the larger part goes right and below, as torch does it.
+        return columns // 2, columns - columns // 2, rows // 2, rows - rows // 2
+
+    def _padded(self, x: Tensor) -> Tensor:
+        if not any(self._margins):
+            return x
+        mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+        return F.pad(x, self._margins, mode=mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ([batch,] in_channels, height, width) to ([batch,] out_channels, height, width)."""
+        if x.dim() not in (3, 4) or x.shape[-3] != self.in_channels:
+            raise ShapeError(
+                f"`x` got shape {tuple(x.shape)}; expected ([batch,] {self.in_channels}, height, "
+                "width), with the layer's `in_channels` third from last."
+            )
+        draw = self._current_draw(x.shape[:-3])
+        if draw is None:
+            return self._convolved(x, self.weight, self.bias)
+        if self.per_sample:
+            return self._per_sample(x, draw)
+        return self._convolved(x, *self._perturbed(draw))
+
+    def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        padding: str | tuple[int, int] = self.padding
+        if self.padding_mode != "zeros":
+            x, padding = self._padded(x), (0, 0)
+        return F.conv2d(x, weight, bias, self.stride, padding, self.dilation, self.groups)
+
+    def _per_sample(self, x: Tensor, draw: Draw) -> Tensor:
+        mean = self._convolved(x, self.weight, self.bias)
+        rows, columns = draw
+        patches = F.unfold(
+            self._padded(x), self.kernel_size, dilation=self.dilation, stride=self.stride
         )
-        parts = iter(
-            part.view(shape) for part, shape in zip(flat.split(sizes), shapes, strict=True)
+        batch, groups = x.shape[:-3], self.groups
+        noisy = (patches * rows.unsqueeze(-1)).view(*batch, groups, self._fan_in, -1)
+        sigma = self.weight_sigma.view(groups, self.out_channels // groups, self._fan_in)
+        spread = (sigma @ noisy).view(*batch, self.out_channels, -1)
+        if self.bias_sigma is not None:
+            spread = spread + self.bias_sigma.unsqueeze(-1)
+        return mean + (spread * columns.unsqueeze(-1)).view(mean.shape)
+
+    def extra_repr(self) -> str:
+        """The settings, for `print`."""
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
+            f"stride={self.stride}, padding={self.padding!r}, dilation={self.dilation}, "
+            f"groups={self.groups}, {super().extra_repr()}"
         )
-        for layer in same:
-            layer._held = tuple(next(parts) for _ in layer._draw_shapes(()))
-
-
-def reset_noise(module: nn.Module, generator: torch.Generator | None = None) -> None:
-    """Draw new noise, which "held" forwards of all noisy layers in `module` use until the next."""
-    _redraw(_layers(module), generator)
-
-
-class _Restore:
-    """What `noise` returns: as a context manager it puts modes and generators back."""
-
-    def __init__(self, module: nn.Module, before: list[tuple[_Noisy, Mode, _Stream | None]]):
-        self._module = module
-        self._before = before
-
-    def __enter__(self) -> nn.Module:
-        return self._module
-
-    def __exit__(self, *_: object) -> None:
-        for layer, mode, stream in self._before:
-            layer._mode, layer._stream = mode, stream
-
-
-def noise(module: nn.Module, mode: Mode, generator: torch.Generator | None = None) -> _Restore:
-    """Say where the noise of all noisy layers in `module` comes from."""
-    _one_of("mode", mode, ("fresh", "held", "off", "auto"))
-    layers = _layers(module)
-    before = [(layer, layer._mode, layer._stream) for layer in layers]
-    for layer in layers:
-        layer._mode = mode
-        if generator is not None:
-            layer._stream = _Stream(generator)
-    if mode == "held":
-        _redraw([layer for layer in layers if layer._held is None], None)
-    return _Restore(module, before)
