@@ -236,7 +236,13 @@ class _Noisy(nn.Module):
             generator = _generator(self._held_stream or self._stream)
             # A tensor born in inference mode could not take part in a later backward.
             with torch.inference_mode(False):
-                self._held = self.draw(generator, batch_shape=batch_shape)
+                drawn = self.draw(generator, batch_shape=batch_shape)
+            if not torch.compiler.is_compiling() and torch._C._functorch.is_batchedtensor(drawn[0]):
+                raise ConfigurationError(
+                    '`mode` is "held", but per-sample noise drawn inside vmap cannot be held after '
+                    "it; use fresh noise, or hand noise over with `using`."
+                )
+            self._held = drawn
         if self.per_sample and self._held[0].shape[:-1] != torch.Size(batch_shape):
             raise ShapeError(
                 f"`x` has leading shape {tuple(batch_shape)}, but the held per-sample noise was "
