@@ -1,0 +1,299 @@
+"""What noisy layers stand on: means, stds, their initial values, and where noise comes from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from hunch.errors import ConfigurationError, ShapeError
+from hunch.nn.noisy_checkpoints import adopt_layout
+
+Noise = Literal["factorized", "independent"]
+Mode = Literal["fresh", "held", "off", "auto"]
+Draw = tuple[Tensor, ...]
+
+_STD_INIT = {"factorized": 0.5, "independent": 0.017}  # the paper, §3.2
+_TRUNCATION = 2.0  # dqn_zoo cuts its normal draws at two standard deviations
+
+
+def _one_of(name: str, value: object, options: Sequence[object]) -> None:
+    if value not in options:
+        listed = ", ".join(repr(option) for option in options)
+        raise ConfigurationError(f"`{name}` got {value!r}; expected one of {listed}.")
+
+
+def _positive(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"`{name}` got {value!r}; expected an integer of at least 1.")
+    return value
+
+
+class _Stream:
+    """A generator that all copies of a layer share.
+
+    `copy.deepcopy` copies a generator with its state, so the target network would repeat the online
+    network's draws one by one, where the method needs independent ones.
+    """
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self.generator = generator
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Stream:
+        return self
+
+
+def _generator(stream: _Stream | None) -> torch.Generator | None:
+    return None if stream is None else stream.generator
+
+
+def _random(
+    size: int, generator: torch.Generator | None, like: Tensor, kind: Noise, distribution: str
+) -> Tensor:
+    """A flat tensor of `size` noise values, on the device and of the dtype of `like`."""
+    # A generator lives on one device; what it draws is moved to where the parameters are.
+    device = like.device if generator is None else generator.device
+    if distribution == "normal":
+        x = torch.randn(size, generator=generator, dtype=like.dtype, device=device)
+    else:
+        edge = math.erf(_TRUNCATION / math.sqrt(2.0))
+        x = torch.rand(size, generator=generator, dtype=like.dtype, device=device)
+        x = torch.erfinv((2.0 * x - 1.0) * edge) * math.sqrt(2.0)
+    if kind == "factorized":
+        x = x.abs().sqrt_().copysign_(x)  # f(x) = sgn(x)·√|x|
+    return x if device == like.device else x.to(like.device)
+
+
+def _split(flat: Tensor, shapes: Sequence[tuple[int, ...]]) -> Draw:
+    parts, start = [], 0
+    for shape in shapes:
+        stop = start + math.prod(shape)
+        part = flat[start:stop]
+        parts.append(part if len(shape) == 1 else part.view(shape))
+        start = stop
+    return tuple(parts)
+
+
+class _Noisy(nn.Module):
+    """What all noisy layers share: parameters, their initial values, and where noise comes from."""
+
+    weight: Tensor
+    weight_sigma: Tensor
+    bias: Tensor | None
+    bias_sigma: Tensor | None
+
+    def __init__(
+        self,
+        weight_shape: tuple[int, ...],
+        bias: bool,
+        *,
+        groups: int,
+        noise: Noise,
+        std_init: float | None,
+        per_sample: bool,
+        init: Noise | None,
+        bias_std: Literal["in", "out"],
+        noise_distribution: Literal["normal", "truncated_normal"],
+        generator: torch.Generator | None,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__()
+        _one_of("noise", noise, ("factorized", "independent"))
+        _one_of("init", init, (None, "factorized", "independent"))
+        _one_of("bias_std", bias_std, ("in", "out"))
+        _one_of("noise_distribution", noise_distribution, ("normal", "truncated_normal"))
+        self.noise: Noise = noise
+        self.per_sample = per_sample
+        self.init: Noise = init or noise
+        self.std_init = _STD_INIT[self.init] if std_init is None else _checked_std(std_init)
+        self.bias_std = bias_std
+        self.noise_distribution = noise_distribution
+        if self.init == "independent" and bias_std == "out":
+            raise ConfigurationError(
+                '`bias_std` got "out", but independent initial values give every weight and bias '
+                'the std `std_init`; expected "in", or init="factorized".'
+            )
+        if per_sample and noise == "independent" and noise_distribution != "normal":
+            raise ConfigurationError(
+                f"`noise_distribution` got {noise_distribution!r} with independent per-sample "
+                'noise, whose outputs are drawn as exact normals; expected "normal".'
+            )
+        self._groups = groups
+        self._fan_in = math.prod(weight_shape[1:])  # the paper's p
+        self._fan_out = weight_shape[0]  # the paper's q
+        self._mode: Mode = "auto"
+        self._stream: _Stream | None = None  # None: torch's default generator
+        self._held: Draw | None = None
+        self._held_stream: _Stream | None = None  # of a held draw that waits for its batch
+        self._given: Draw | None = None
+
+        def parameter(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+
+        self.weight = parameter(*weight_shape)
+        self.register_parameter("bias", parameter(self._fan_out) if bias else None)
+        self.weight_sigma = parameter(*weight_shape)
+        self.register_parameter("bias_sigma", parameter(self._fan_out) if bias else None)
+        self.reset_parameters(generator)
+
+    @property
+    def active_mode(self) -> Literal["fresh", "held", "off"]:
+        """What a forward does now: the mode set by `noise`, with "auto" resolved."""
+        if self._mode == "auto":
+            return "fresh" if self.training else "off"
+        return self._mode
+
+    @property
+    def initial_stds(self) -> tuple[float, float]:
+        """The initial std of every weight and of every bias."""
+        if self.init == "independent":
+            return self.std_init, self.std_init
+        fan_bias = self._fan_in if self.bias_std == "in" else self._fan_out
+        return self.std_init / math.sqrt(self._fan_in), self.std_init / math.sqrt(fan_bias)
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Give means and stds new initial values, drawn from `generator` or torch's default."""
+        bound = math.sqrt((1.0 if self.init == "factorized" else 3.0) / self._fan_in)
+        for mean in (self.weight, self.bias):
+            if mean is None:
+                continue
+            drawn = mean
+            if generator is not None and generator.device != mean.device:
+                drawn = torch.empty(mean.shape, dtype=mean.dtype, device=generator.device)
+            mean.copy_(drawn.uniform_(-bound, bound, generator=generator))
+        weight_std, bias_std = self.initial_stds
+        self.weight_sigma.fill_(weight_std)
+        if self.bias_sigma is not None:
+            self.bias_sigma.fill_(bias_std)
+
+    def draw_shapes(self, batch_shape: Sequence[int] = ()) -> list[tuple[int, ...]]:
+        """The shapes of the tensors that `draw` returns for an input with that leading shape."""
+        batch = tuple(batch_shape) if self.per_sample else ()
+        if self.noise == "factorized":
+            # A group of channels is a layer of its own beside the others: own inputs, own noise.
+            return [(*batch, self._groups * self._fan_in), (*batch, self._fan_out)]
+        if self.per_sample:
+            return [(*batch, self._fan_out)]
+        return [tuple(self.weight.shape)] + ([] if self.bias is None else [(self._fan_out,)])
+
+    def draw(
+        self,
+        generator: torch.Generator | None = None,
+        *,
+        members: int | None = None,
+        batch_shape: Sequence[int] = (),
+    ) -> Draw:
+        """Draw noise for one forward, to be handed to `using`; nothing is stored.
+
+        Args:
+            generator: where the noise comes from; None is torch's default generator.
+            members: a number gives every tensor a leading axis of that many independent draws.
+            batch_shape: the leading shape of the input; read by layers with `per_sample=True`.
+
+        Returns:
+            Factorized noise: f(ε_in) and f(ε_out), each with the batch in front when per sample.
+            Independent noise: a value per weight, then one per bias if there is a bias; when per
+            sample, one value per output of each row instead.
+        """
+        lead = () if members is None else (members,)
+        shapes = [lead + shape for shape in self.draw_shapes(batch_shape)]
+        size = sum(math.prod(shape) for shape in shapes)
+        flat = _random(size, generator, self.weight, self.noise, self.noise_distribution)
+        return _split(flat, shapes)
+
+    @contextmanager
+    def using(self, draw: Draw) -> Iterator[None]:
+        """Within this block every forward uses exactly `draw`, whatever the mode.
+
+        Args:
+            draw: what `draw()` returned, or one member's slice of it.
+        """
+        outside, self._given = self._given, draw
+        try:
+            yield
+        finally:
+            self._given = outside
+
+    def _current_draw(self, batch_shape: Sequence[int]) -> Draw | None:
+        """The noise of this forward; None means the mean weights."""
+        if self._given is not None:
+            return self._given
+        mode = self.active_mode
+        if mode == "off":
+            return None
+        if mode == "fresh":
+            return self.draw(_generator(self._stream), batch_shape=batch_shape)
+        return self._held_draw(batch_shape)
+
+    def _held_draw(self, batch_shape: Sequence[int]) -> Draw:
+        if self._held is None:
+            generator = _generator(self._held_stream or self._stream)
+            # A tensor born in inference mode could not take part in a later backward.
+            with torch.inference_mode(False):
+                drawn = self.draw(generator, batch_shape=batch_shape)
+            if not torch.compiler.is_compiling() and torch._C._functorch.is_batchedtensor(drawn[0]):
+                raise ConfigurationError(
+                    '`mode` is "held", but per-sample noise drawn inside vmap cannot be held after '
+                    "it; use fresh noise, or hand noise over with `using`."
+                )
+            self._held = drawn
+        if self.per_sample and self._held[0].shape[:-1] != torch.Size(batch_shape):
+            raise ShapeError(
+                f"`x` has leading shape {tuple(batch_shape)}, but the held per-sample noise was "
+                f"drawn for {tuple(self._held[0].shape[:-1])}; call reset_noise before a forward "
+                "with another batch size."
+            )
+        return self._held
+
+    def _perturbed(self, draw: Draw) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias under noise that the whole batch shares."""
+        weight, bias, bias_sigma = self.weight, self.bias, self.bias_sigma
+        noise = draw[0]
+        if self.noise == "factorized":
+            rows, columns = draw
+            if self._groups == 1:
+                noise = columns.unsqueeze(-1) * rows
+            else:
+                noise = columns.view(self._groups, -1, 1) * rows.view(self._groups, 1, -1)
+            if weight.dim() != 2:
+                noise = noise.view(weight.shape)
+        weight = torch.addcmul(weight, self.weight_sigma, noise)
+        if bias is None or bias_sigma is None:
+            return weight, None
+        return weight, torch.addcmul(bias, bias_sigma, draw[1])
+
+    def _apply(self, fn: Any, recurse: bool = True) -> _Noisy:
+        # Held noise is no buffer, so what moves the module has to be told about it.
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self._held is not None:
+            self._held = tuple(fn(part) for part in self._held)
+        return self
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        adopt_layout(state_dict, prefix, self._parameters)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def extra_repr(self) -> str:
+        """The settings, for `print`."""
+        return (
+            f"bias={self.bias is not None}, noise={self.noise}, std_init={self.std_init:g}, "
+            f"per_sample={self.per_sample}"
+        )
+
+
+def _checked_std(std_init: float) -> float:
+    number = isinstance(std_init, int | float) and not isinstance(std_init, bool)
+    if not number or not math.isfinite(std_init) or std_init < 0:
+        raise ConfigurationError(
+            f"`std_init` got {std_init!r}; expected a finite number of at least 0, or None for the "
+            "paper's value."
+        )
+    return float(std_init)
