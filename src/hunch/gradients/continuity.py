@@ -16,7 +16,7 @@ from torch.autograd.graph import Node
 # Node names are the operations' names. "NotImplemented" stands for floor_divide and heaviside.
 _JUMP = re.compile(
     r"(Sign|Sgn|Round|Floor|Ceil|Trunc|Frac|Fmod|Remainder|Copysign|Hardshrink|Threshold)"
-    r"Backward\d*$|FakeQuantize|NotImplemented"
+    r"Backward\d*$|FakeQuantize|torch::autograd::NotImplemented"
 )
 
 

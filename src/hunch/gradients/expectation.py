@@ -57,7 +57,9 @@ def expectation(
     Note:
         Second derivatives of `"pathwise"` exist where torch can differentiate `rsample` twice: not
         for Gamma, Beta and Dirichlet. Those of `"score"` always exist. Inside `torch.func.vmap`
-        name the estimator, and build the distribution with `validate_args=False`.
+        name the estimator, build the distribution with `validate_args=False`, and let
+        `randomness` be what torch's own draw supports: for Normal `"different"` with the score,
+        `"same"` with the path.
 
     Example:
         >>> mu = torch.tensor(1.0, requires_grad=True)
