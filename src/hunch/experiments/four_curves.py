@@ -10,18 +10,21 @@ Source: discuss.pytorch.org, "Vanilla REINFORCE for continuous distributions" (t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.distributions import Normal
 
 from hunch.experiments.claims import Check
 from hunch.gradients import expectation
 from hunch.progress import Bar, progress_bar
-from hunch.seeding import check_seed, default_generator_seeded, torch_generator
+from hunch.seeding import default_generator_seeded, torch_generator
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,7 +62,7 @@ class Arm:
 
     name: str
     estimator: str
-    baseline: str | None
+    baseline: Literal["loo"] | None
     samples: int
     fast: bool = False
 
@@ -88,7 +91,7 @@ class Settings:
         record_every: gradient updates between two records.
         evaluations: evaluations of each curve's cost per replica and update.
         learning_rate: Adam's.
-        fast_learning_rate: Adam's in the arm that leave-one-out alone survives.
+        fast_learning_rate: Adam's in the fast arm of leave-one-out.
         test_inputs: fixed inputs on which the error of the mean is measured.
         draws: estimates from which a gradient variance is measured.
 
@@ -109,9 +112,7 @@ class Settings:
     @classmethod
     def quick(cls) -> Settings:
         """A look in seconds: too short for the claim."""
-        return cls(
-            replicas=2, iterations=1_200, record_every=200, test_inputs=4_000, draws=50_000
-        )
+        return cls(replicas=2, iterations=1_000, record_every=200, test_inputs=4_000, draws=50_000)
 
     @classmethod
     def proof(cls) -> Settings:
@@ -128,8 +129,9 @@ class Trained:
         sigma: mean spread on the test inputs, (records, replicas, curves).
         printed: the forum's columns for replica 0, (records - 1, 9): mean gradient of the first
             layer's weights, squared error of the samples per curve, mean spread per curve.
-        mean: replica 0's means on the grid at the end, (grid, curves).
-        std: replica 0's spreads on the grid at the end, (grid, curves).
+        mean: the means on the grid at the end, (grid, curves), of the replica whose total error is
+            the median.
+        std: that replica's spreads.
     """
 
     mse: np.ndarray
@@ -172,6 +174,8 @@ class Result:
             "seed": self.seed,
             "iterations": self.iterations.tolist(),
             "curves": list(CURVES),
+            "printed_columns": ["gradient mean", *(f"loss {c}" for c in CURVES)]
+            + [f"sigma {c}" for c in CURVES],
             "arms": {
                 name: {
                     "final_total_mse": _plain(arm.total[-1]),
@@ -212,10 +216,9 @@ def run(settings: Settings, *, seed: int = 0, progress: bool = True) -> Result:
         >>> run(small, progress=False).arms["forum"].mse.shape
         (3, 1, 4)
     """
-    check_seed(seed)
     grid = torch.linspace(-3, 3, 121).unsqueeze(-1)
-    total = len(ARMS) * settings.iterations
-    with progress_bar(total, "four curves", "update", enabled=progress) as bar:
+    updates = len(ARMS) * settings.iterations
+    with progress_bar(updates, "four curves", "update", enabled=progress) as bar:
         arms = {arm.name: _train(arm, settings, seed, grid, bar) for arm in ARMS}
     steps = [*range(0, settings.iterations, settings.record_every), settings.iterations]
     return Result(
@@ -234,13 +237,16 @@ def check(result: Result) -> list[Check]:
     Example:
         >>> small = Settings(replicas=1, iterations=2, record_every=1, test_inputs=10, draws=10)
         >>> len(check(run(small, progress=False)))
-        5
+        6
     """
     final = {name: float(arm.total[-1].mean()) for name, arm in result.arms.items()}
+    middle = float(np.median(result.arms["forum"].total[-1]))
     off = np.abs(result.variance[:, 2:] / _closed_forms(result.variance) - 1).max()
     fast = result.settings.fast_learning_rate
     return [
         Check("total squared error of the mean, forum's estimator", final["forum"], ">=", 9.0),
+        # One seed that ran away lifts the mean over the bound alone; the median knows better.
+        Check("the same, median of the seeds", middle, ">=", 9.0),
         Check("the same, leave-one-out", final["leave-one-out"], "<=", 6.0),
         Check("the same, pathwise", final["pathwise"], "<=", 4.0),
         Check(f"the same, leave-one-out at {fast:g}", final["leave-one-out, fast"], "<=", 0.3),
@@ -271,13 +277,7 @@ def answer(result: Result) -> str:
 
 
 def plot(result: Result) -> dict[str, tuple[Figure, str]]:
-    """Small figures with their captions, by name.
-
-    Example:
-        >>> small = Settings(replicas=1, iterations=2, record_every=1, test_inputs=10, draws=10)
-        >>> sorted(plot(run(small, progress=False)))[:2]
-        ['cube', 'gradient-variance']
-    """
+    """Small figures with their captions, by name: see `four_curves_figures`."""
     from hunch.experiments.four_curves_figures import draw
 
     return draw(result)
@@ -290,23 +290,16 @@ def _train(arm: Arm, settings: Settings, seed: int, grid: Tensor, bar: Bar) -> T
     generator = torch_generator(seed, "four-curves", "train", arm.name)
     test = torch.randn(settings.test_inputs, 1, generator=torch_generator(seed, "four-curves", "x"))
     shape = (settings.replicas, settings.evaluations // arm.samples, 1)
-    errors, spreads, printed = [], [], []
+    records, printed = [], []
     for step in range(settings.iterations):
         x = torch.randn(shape, generator=generator)
         y = targets(x)
         recording = step % settings.record_every == 0
         if recording:
-            _record(parameters, test, errors, spreads)
+            records.append(_evaluate(parameters, test))
         means, sigmas = _forward(parameters, x)
-        dist = torch.distributions.Normal(means, sigmas, validate_args=False)
-        cost = expectation(
-            lambda z, y=y: (z - y) ** 2,  # type: ignore[misc]
-            dist,
-            arm.samples,
-            estimator=arm.estimator,
-            baseline=arm.baseline,  # type: ignore[arg-type]
-            generator=generator,
-        )
+        dist = Normal(means, sigmas, validate_args=False)
+        cost = _expected(partial(_squared_error, y), dist, arm, generator)
         optimizer.zero_grad()
         # The mean over a replica's batch and curves, as in the script; replicas do not meet.
         (cost.sum() / cost[0].numel()).backward()
@@ -314,15 +307,16 @@ def _train(arm: Arm, settings: Settings, seed: int, grid: Tensor, bar: Bar) -> T
         if recording:
             printed.append(_forum_columns(parameters[0], cost, sigmas))
         bar.update()
-    _record(parameters, test, errors, spreads)
+    records.append(_evaluate(parameters, test))
+    typical = int(records[-1][0].sum(-1).argsort()[settings.replicas // 2])
     with torch.no_grad():
         mean, std = _forward(parameters, grid)
     return Trained(
-        mse=np.stack(errors),
-        sigma=np.stack(spreads),
+        mse=np.stack([error for error, _ in records]),
+        sigma=np.stack([spread for _, spread in records]),
         printed=np.stack(printed),
-        mean=mean[0].numpy(),
-        std=std[0].numpy(),
+        mean=mean[typical].numpy(),
+        std=std[typical].numpy(),
     )
 
 
@@ -350,23 +344,19 @@ def _forward(parameters: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def _record(
-    parameters: Parameters, test: Tensor, errors: list[np.ndarray], spreads: list[np.ndarray]
-) -> None:
-    error, spread = 0.0, 0.0
+def _evaluate(parameters: Parameters, test: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Squared error of the means and mean spread over the test inputs, each (replicas, curves)."""
+    sums = torch.zeros(2, len(parameters[0]), len(CURVES))
     for x in test.split(2_000):  # the hidden layer of all inputs at once would leave the cache
         means, sigmas = _forward(parameters, x)
-        error = error + ((means - targets(x)) ** 2).sum(1)
-        spread = spread + sigmas.sum(1)
-    errors.append(np.asarray(error) / len(test))
-    spreads.append(np.asarray(spread) / len(test))
+        sums += torch.stack([((means - targets(x)) ** 2).sum(1), sigmas.sum(1)])
+    error, spread = (sums / len(test)).numpy()
+    return error, spread
 
 
 def _forum_columns(first_weight: Tensor, cost: Tensor, sigmas: Tensor) -> np.ndarray:
-    gradient = first_weight.grad
-    if gradient is None:
-        raise RuntimeError("the forum's columns are printed after the backward pass")
-    columns = [gradient[0].mean().reshape(1), cost[0].mean(0), sigmas[0].mean(0)]
+    gradient = cast(Tensor, first_weight.grad)  # there is one, after the backward pass
+    columns = [gradient[0].mean()[None], cost[0].mean(0), sigmas[0].mean(0)]
     return torch.cat(columns).detach().numpy()
 
 
@@ -374,24 +364,27 @@ def _measure_variance(draws: int, seed: int) -> np.ndarray:
     """The variance of d/dmean, times evaluations, at several errors d and spreads σ."""
     generator = torch_generator(seed, "four-curves", "variance")
     rows = []
-    for d in (1.0, 0.1):
-        for sigma in (1.0, 0.3, 0.1, 0.03, 0.01):
-            row = [d, sigma]
-            for arm in (FORUM, LEAVE_ONE_OUT, PATHWISE):
-                mu = torch.full((draws,), d, dtype=torch.float64, requires_grad=True)
-                dist = torch.distributions.Normal(mu, sigma)
-                estimates = expectation(
-                    lambda z: z**2,
-                    dist,
-                    arm.samples,
-                    estimator=arm.estimator,
-                    baseline=arm.baseline,  # type: ignore[arg-type]
-                    generator=generator,
-                )
-                (gradient,) = torch.autograd.grad(estimates.sum(), mu)
-                row.append(float(gradient.var()) * arm.samples)
-            rows.append(row)
+    for d, sigma in itertools.product((1.0, 0.1), (1.0, 0.3, 0.1, 0.03, 0.01)):
+        row = [d, sigma]
+        for arm in (FORUM, LEAVE_ONE_OUT, PATHWISE):
+            mu = torch.full((draws,), d, dtype=torch.float64, requires_grad=True)
+            estimates = _expected(torch.square, Normal(mu, sigma), arm, generator)
+            (gradient,) = torch.autograd.grad(estimates.sum(), mu)
+            row.append(float(gradient.var()) * arm.samples)
+        rows.append(row)
     return np.array(rows)
+
+
+def _squared_error(y: Tensor, z: Tensor) -> Tensor:
+    return (z - y) ** 2
+
+
+def _expected(
+    f: Callable[[Tensor], Tensor], dist: Normal, arm: Arm, generator: torch.Generator
+) -> Tensor:
+    return expectation(
+        f, dist, arm.samples, estimator=arm.estimator, baseline=arm.baseline, generator=generator
+    )
 
 
 def _closed_forms(variance: np.ndarray) -> np.ndarray:
