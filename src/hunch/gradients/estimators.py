@@ -6,6 +6,7 @@ Add here: a function with the signature of `score` and a line in `ESTIMATORS`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -71,7 +72,7 @@ def pathwise(
             "`f` returned a cost that carries no gradient of its samples, so the pathwise gradient "
             "is lost; expected a differentiable cost; use estimator='score'."
         )
-    return cost.mean(0)
+    return _mean(cost)
 
 
 def enumerate_support(
@@ -115,12 +116,13 @@ def auto(
     """
     if not dist.has_rsample:
         return score(f, dist, n, baseline, generator)
-    drawn = _draw(dist, n, generator, differentiable=True)
-    samples = drawn.view_as(drawn)  # a graph node that only the cost can use
+    samples = _draw(dist, n, generator, differentiable=True)
+    if samples.is_leaf:  # such as a parameter itself: give the draw a graph node of its own
+        samples = samples.view_as(samples)
     cost = _checked(f(samples), samples, dist)
     way = dependence(cost, samples)
     if way == "smooth":
-        return cost.mean(0)
+        return _mean(cost)
     fixed = samples.detach()
     # The pathwise part of a cost with jumps must not be added to the score: ask again without it.
     if way == "jump":
@@ -139,11 +141,13 @@ ESTIMATORS: dict[str, Estimator] = {
 def _draw(
     dist: Distribution, n: int, generator: torch.Generator | None, *, differentiable: bool
 ) -> Tensor:
-    shape = torch.Size([n])
-    with drawing_from(generator):
+    # A sample axis of length 1 would make every operation of the draw broadcast, and its backward
+    # pass sum over nothing: a view adds it for less.
+    shape = torch.Size([n] if n > 1 else [])
+    with drawing_from(generator) if generator is not None else nullcontext():
         samples = dist.rsample(shape) if differentiable else dist.sample(shape).detach()
     check_generator(generator, samples)
-    return samples
+    return samples if n > 1 else samples.unsqueeze(0)
 
 
 def _checked(cost: Tensor, samples: Tensor, dist: Distribution) -> Tensor:
@@ -153,7 +157,18 @@ def _checked(cost: Tensor, samples: Tensor, dist: Distribution) -> Tensor:
 
 def _score(cost: Tensor, samples: Tensor, dist: Distribution, baseline: Baseline) -> Tensor:
     _refuse_moving_support(dist)
-    return score_terms(dist.log_prob(samples), cost, resolve_baseline(baseline, cost)).mean(0)
+    constant = resolve_baseline(baseline, cost)
+    if len(samples) > 1:
+        return score_terms(dist.log_prob(samples), cost, constant).mean(0)
+    # One sample is its own mean: without its axis two steps of the backward pass fall away.
+    if constant is not None and constant.dim() > 0:
+        constant = constant.reshape(dist.batch_shape)
+    return score_terms(dist.log_prob(samples.squeeze(0)), cost.squeeze(0), constant)
+
+
+def _mean(cost: Tensor) -> Tensor:
+    """Over the samples; one sample is its own mean."""
+    return cost.squeeze(0) if len(cost) == 1 else cost.mean(0)
 
 
 def _refuse_moving_support(dist: Distribution) -> None:

@@ -33,7 +33,7 @@ def score_terms(log_prob: Tensor, cost: Tensor, baseline: Tensor | None) -> Tens
     box = torch.exp(log_prob - log_prob.detach())
     if baseline is None:
         return box * cost
-    return box * (cost - baseline) + baseline
+    return torch.addcmul(baseline, box, cost - baseline)
 
 
 def surrogate(
