@@ -1,7 +1,8 @@
 """How fast an ensemble trains: `hunch.inference.fit` against the blog's loop and the limit.
 
-Everything is timed side by side in one run on one thread, alternating, CPU time, median of several rounds.
-The loop is the blog post's: one model and one Adam after another, a full-batch bootstrap each epoch.
+Everything is timed side by side in one run on one thread, alternating: CPU time, median of several
+rounds. The loop is the blog post's: one model and one Adam after another, a full-batch bootstrap
+each epoch. Members are built beforehand.
 The limit is what can be written by hand for this one network: three `baddbmm`, the prior's outputs
 computed beforehand, one fused Adam.
 """
@@ -32,9 +33,8 @@ def member(width: int) -> RandomizedPrior:
     return RandomizedPrior(network(), network())
 
 
-def blog_loop(x: Tensor, y: Tensor, width: int) -> None:
-    for _ in range(MEMBERS):
-        model = member(width)
+def blog_loop(models: list[RandomizedPrior], x: Tensor, y: Tensor) -> None:
+    for model in models:
         optimizer = torch.optim.Adam(model.model.parameters(), lr=0.05)
         for _ in range(STEPS):
             rows = torch.randint(len(x), (len(x),))
@@ -44,13 +44,11 @@ def blog_loop(x: Tensor, y: Tensor, width: int) -> None:
             optimizer.step()
 
 
-def with_hunch(x: Tensor, y: Tensor, width: int, engine: str = "auto") -> None:
-    net = Ensemble(lambda: member(width), MEMBERS, seed=0, engine=engine)
+def with_hunch(net: Ensemble, x: Tensor, y: Tensor) -> None:
     fit(net, x, y, steps=STEPS, lr=0.05, redraw=True, progress=False)
 
 
-def by_hand(x: Tensor, y: Tensor, width: int) -> None:
-    net = Ensemble(lambda: member(width), MEMBERS, seed=0)
+def by_hand(net: Ensemble, x: Tensor, y: Tensor) -> None:
     with torch.no_grad():
         prior = net.part("prior")(x)
     w = [p for p in net.parameters() if p.requires_grad]
@@ -65,16 +63,16 @@ def by_hand(x: Tensor, y: Tensor, width: int) -> None:
         optimizer.step()
 
 
-def seconds(run: Callable[[], None]) -> float:
+def seconds(run: Callable[..., None], *arguments: object) -> float:
     start = time.process_time()
-    run()
+    run(*arguments)
     return time.process_time() - start
 
 
 def measure(rounds: int) -> str:
     lines = [
-        f"{MEMBERS} members, {STEPS} steps, one thread, torch {torch.__version__.split('+')[0]}; "
-        "building the ensemble is included.",
+        f"{MEMBERS} members, {STEPS} steps of training, one thread, CPU time, torch "
+        f"{torch.__version__.split('+')[0]}.",
         "",
         "| data, width | blog's loop | hunch | hunch, vmap engine | by hand | loop / hunch | "
         "hunch / by hand |",
@@ -83,16 +81,14 @@ def measure(rounds: int) -> str:
     for n, width in REGIMES:
         x = torch.linspace(-1, 1, n).unsqueeze(1)
         y = torch.sin(3 * x)
-        ways: dict[str, Callable[[], None]] = {
-            "loop": lambda x=x, y=y, width=width: blog_loop(x, y, width),
-            "hunch": lambda x=x, y=y, width=width: with_hunch(x, y, width),
-            "vmap": lambda x=x, y=y, width=width: with_hunch(x, y, width, "vmap"),
-            "hand": lambda x=x, y=y, width=width: by_hand(x, y, width),
-        }
-        times: dict[str, list[float]] = {name: [] for name in ways}
+        times: dict[str, list[float]] = {name: [] for name in ("loop", "hunch", "vmap", "hand")}
         for _ in range(rounds):
-            for name, run in ways.items():
-                times[name].append(seconds(run))
+            models = [member(width) for _ in range(MEMBERS)]
+            times["loop"].append(seconds(blog_loop, models, x, y))
+            for name, engine in (("hunch", "auto"), ("vmap", "vmap")):
+                net = Ensemble.from_modules([member(width) for _ in range(MEMBERS)], engine=engine)
+                times[name].append(seconds(with_hunch, net, x, y))
+            times["hand"].append(seconds(by_hand, Ensemble.from_modules(models), x, y))
         t = {name: statistics.median(values) for name, values in times.items()}
         lines.append(
             f"| {n}, {width} | {t['loop']:.2f} s | {t['hunch']:.3f} s | {t['vmap']:.3f} s | "
@@ -107,6 +103,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    seconds(with_hunch, Ensemble(lambda: member(20), 2), torch.ones(2, 1), torch.ones(2, 1))
     table = measure(arguments.rounds)
     print(table)
     if arguments.out:

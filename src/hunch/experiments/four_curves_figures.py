@@ -16,18 +16,12 @@ from hunch.experiments.four_curves import (
     PATHWISE,
     Result,
 )
+from hunch.plots import BLACK, BLUE, GREEN, PURPLE, RED, panel
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Colors that differ in lightness too, for readers who do not tell red from green.
-COLORS = {
-    FORUM.name: "#D55E00",
-    LEAVE_ONE_OUT.name: "#0072B2",
-    PATHWISE.name: "#009E73",
-    FAST.name: "#7A3B8F",
-}
+COLORS = {FORUM.name: RED, LEAVE_ONE_OUT.name: BLUE, PATHWISE.name: GREEN, FAST.name: PURPLE}
 MARKS = {FORUM.name: "o", LEAVE_ONE_OUT.name: "s", PATHWISE.name: "^"}
 NAMES = ("identity", "square", "cube", "sine")
 
@@ -41,22 +35,9 @@ def draw(result: Result) -> dict[str, tuple[Figure, str]]:
     return figures
 
 
-def _panel(title: str, x: str, y: str) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.6, 3.4), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(title, fontsize=11)
-    axes.set_xlabel(x, fontsize=10)
-    axes.set_ylabel(y, fontsize=10)
-    axes.tick_params(labelsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
 def _curve(result: Result, index: int) -> tuple[Figure, str]:
     curve = CURVES[index]
-    figure, axes = _panel(f"y = {curve}: learned mean ± σ", "input x", "output y")
+    figure, axes = panel(f"y = {curve}: learned mean ± σ", "input x", "output y")
     grid = result.grid
     truth = (grid, grid**2, grid**3, np.sin(grid))[index]
     for arm in (FORUM, LEAVE_ONE_OUT, PATHWISE):
@@ -65,12 +46,12 @@ def _curve(result: Result, index: int) -> tuple[Figure, str]:
         color = COLORS[arm.name]
         axes.fill_between(grid, mean - std, mean + std, color=color, alpha=0.25, linewidth=0)
         axes.plot(grid, mean, color=color, linewidth=1.8, label=arm.name)
-    axes.plot(grid, truth, color="black", linestyle=(0, (2, 2)), linewidth=1.4, label="truth")
+    axes.plot(grid, truth, color=BLACK, linestyle=(0, (2, 2)), linewidth=1.4, label="truth")
     # A mean that has run away must not squeeze the others into a line.
     low, high = truth.min(), truth.max()
     margin = 0.25 * (high - low)
     axes.set_ylim(low - margin, high + margin)
-    axes.legend(fontsize=9, frameon=False)
+    axes.legend()
     caption = (
         f"The curve {curve} after {result.iterations[-1]:,} updates, in each estimator's median "
         "seed by total error. The band is ± σ, thin where σ is small. Inputs are standard normal, "
@@ -80,7 +61,7 @@ def _curve(result: Result, index: int) -> tuple[Figure, str]:
 
 
 def _total_error(result: Result) -> tuple[Figure, str]:
-    figure, axes = _panel(
+    figure, axes = panel(
         "Squared error of the four means", "update", "total squared error (sum of 4)"
     )
     rates = f"{result.settings.fast_learning_rate:g}"
@@ -94,7 +75,7 @@ def _total_error(result: Result) -> tuple[Figure, str]:
         style = "--" if arm.fast else "-"
         axes.plot(result.iterations, total.mean(1), style, color=color, linewidth=1.8, label=label)
     axes.set_yscale("log")
-    axes.legend(fontsize=9, frameon=False)
+    axes.legend()
     caption = (
         f"Error of the means on {result.settings.test_inputs:,} fixed inputs: mean (line) and "
         f"range (band) over {result.settings.replicas} seeds, {result.settings.evaluations} "
@@ -104,7 +85,7 @@ def _total_error(result: Result) -> tuple[Figure, str]:
 
 
 def _spread(result: Result) -> tuple[Figure, str]:
-    figure, axes = _panel("Spread σ of the square's output", "update", "mean σ")
+    figure, axes = panel("Spread σ of the square's output", "update", "mean σ")
     square = 1
     for arm in (FORUM, LEAVE_ONE_OUT, PATHWISE):
         sigma = result.arms[arm.name].sigma[..., square]
@@ -114,7 +95,7 @@ def _spread(result: Result) -> tuple[Figure, str]:
         )
         axes.plot(result.iterations, sigma.mean(1), color=color, linewidth=1.8, label=arm.name)
     axes.set_yscale("log")
-    axes.legend(fontsize=9, frameon=False)
+    axes.legend()
     caption = (
         "σ falls under every estimator, as it should. The forum's falls while its mean of the "
         "square is still wrong, and there its gradient drowns in the noise d⁴/σ². Mean and range "
@@ -124,7 +105,7 @@ def _spread(result: Result) -> tuple[Figure, str]:
 
 
 def _gradient_variance(result: Result) -> tuple[Figure, str]:
-    figure, axes = _panel(
+    figure, axes = panel(
         "Variance of the mean's gradient, d = 1", "spread σ", "variance × evaluations"
     )
     rows = result.variance[result.variance[:, 0] == 1.0]
@@ -135,7 +116,7 @@ def _gradient_variance(result: Result) -> tuple[Figure, str]:
         axes.plot(rows[:, 1], rows[:, column], MARKS[name], color=color, markersize=6, label=name)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.legend(fontsize=9, frameon=False)
+    axes.legend()
     caption = (
         f"Measured over {result.settings.draws:,} estimates (marks) against the closed forms "
         "(lines), where the mean is off by d = 1. Only the forum's estimator explodes as σ shrinks."

@@ -68,17 +68,33 @@ def bootstrap_weights(
         Rubin (1981), "The Bayesian bootstrap"; Owen & Eckles (2012), "Bootstrapping data arrays of
         arbitrary order", for double-or-nothing.
     """
+    return weights_of_epochs(kind, num_members, ids, range(epoch, epoch + 1), seed=seed)[0]
+
+
+def weights_of_epochs(
+    kind: Bootstrap, num_members: int, ids: Ids, epochs: range, *, seed: int = 0
+) -> Tensor:
+    """`bootstrap_weights` of several epochs at once, `(epochs, members, data)`.
+
+    Example:
+        >>> weights_of_epochs("poisson", 3, range(4), range(10)).shape
+        torch.Size([10, 3, 4])
+    """
     check_bootstrap(kind)
     if num_members < 1:
         raise ConfigurationError(f"`num_members` got {num_members}; expected at least 1.")
     keys = _as_ids(ids)
     if kind == "none":
-        return torch.ones(num_members, len(keys))
+        return torch.ones(len(epochs), num_members, len(keys))
+    if epochs.start < 0:
+        raise ConfigurationError(f"`epoch` got {epochs.start}; expected at least 0.")
+    stream = "multinomial" if kind == "multinomial" else "bootstrap"
+    starts = np.array([derive(seed, stream, epoch) for epoch in epochs], dtype=np.uint64)
     weights: npt.NDArray[np.floating[Any]]
     if kind == "multinomial":
-        weights = _multinomial(num_members, keys, seed, epoch)
+        weights = _multinomial(starts, num_members, keys)
     else:
-        u = _uniform(seed, ("bootstrap", epoch), num_members, keys)
+        u = _uniform(starts, num_members, keys)
         if kind == "poisson":
             weights = np.searchsorted(_POISSON_CDF, u).astype(np.float64)
         elif kind == "exponential":
@@ -105,11 +121,9 @@ def standard_normals(num_members: int, ids: Ids, shape: tuple[int, ...], *, seed
         torch.Size([3, 4, 1])
     """
     keys = _as_ids(ids)
-    columns = [
-        _uniform(seed, ("target noise", column), num_members, keys)
-        for column in range(int(np.prod(shape)))
-    ]
-    u = torch.from_numpy(np.stack(columns, axis=-1))
+    columns = range(int(np.prod(shape)))
+    starts = np.array([derive(seed, "target noise", c) for c in columns], dtype=np.uint64)
+    u = torch.from_numpy(_uniform(starts, num_members, keys)).movedim(0, -1)
     normals: Tensor = torch.special.ndtri(u)
     return normals.reshape(num_members, len(keys), *shape)
 
@@ -136,25 +150,25 @@ def _as_ids(ids: Ids) -> npt.NDArray[np.uint64]:
 
 
 def _multinomial(
-    num_members: int, keys: npt.NDArray[np.uint64], seed: int, epoch: int
+    starts: npt.NDArray[np.uint64], num_members: int, keys: npt.NDArray[np.uint64]
 ) -> npt.NDArray[np.float64]:
     distinct, position = np.unique(keys, return_inverse=True)
-    n = len(distinct)
-    slots = np.arange(n, dtype=np.uint64)
-    u = _uniform(seed, ("multinomial", epoch), num_members, slots)
+    n, rows = len(distinct), len(starts) * num_members
+    u = _uniform(starts, num_members, np.arange(n, dtype=np.uint64)).reshape(rows, n)
     drawn = np.minimum((u * n).astype(np.int64), n - 1)
-    offset = n * np.arange(num_members)[:, None]  # one bincount for all members
-    counts = np.bincount((drawn + offset).ravel(), minlength=n * num_members)
-    return counts.reshape(num_members, n)[:, position].astype(np.float64)
+    offset = n * np.arange(rows)[:, None]  # one bincount for all members
+    counts = np.bincount((drawn + offset).ravel(), minlength=n * rows)
+    by_id = counts.reshape(len(starts), num_members, n).astype(np.float64)
+    return by_id[..., position]
 
 
 def _uniform(
-    seed: int, stream: tuple[int | str, ...], num_members: int, keys: npt.NDArray[np.uint64]
+    starts: npt.NDArray[np.uint64], num_members: int, keys: npt.NDArray[np.uint64]
 ) -> npt.NDArray[np.float64]:
-    """Uniform numbers in (0, 1), `(members, keys)`, by hashing (seed, stream, member, key)."""
-    start = np.uint64(derive(seed, *stream))
-    members = np.arange(num_members, dtype=np.uint64)[:, None]
-    mixed = _mix(_mix(start + members * _WEYL) + keys * _WEYL)
+    """Uniform numbers in (0, 1), `(starts, members, keys)`, each a hash of the three."""
+    members = np.arange(num_members, dtype=np.uint64)
+    mixed = _mix(starts[:, None] + members * _WEYL)
+    mixed = _mix(mixed[..., None] + keys * _WEYL)
     # The upper 53 bits, moved by half a step so that neither 0 nor 1 occurs.
     return ((mixed >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 

@@ -39,8 +39,9 @@ def _pictures(result: randomized_priors.Result, quick: bool) -> list[Block]:
     blocks: list[Block] = [
         Text(
             "A member of the ensemble predicts `f(x) + p(x)`: the network `f` learns, the prior "
-            "`p` never changes. At the data `f` cancels `p`; away from them `p` shows, and the "
-            "members disagree. Their disagreement is what the ensemble knows that it does not know.\n\n"
+            "`p` never changes. At the data `f` cancels `p`; away from them `p` shows, and "
+            "the members disagree. Their disagreement is what the ensemble knows that it does not "
+            "know.\n\n"
             "First the post's own recipe on the twenty points of Osband et al. (2016): networks "
             "1-20-20-1 with SELU, Adam at 0.05 for 100 epochs, a fresh full-batch bootstrap each "
             "epoch. All members train at once, as one stacked module."
