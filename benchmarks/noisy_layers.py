@@ -34,11 +34,13 @@ class DenseBuffers(nn.Module):
         self.register_buffer("bias_noise", torch.zeros(out_features))
 
     def redraw(self) -> None:
+        """Overwrite the noise."""
         rows, columns = (e.sign() * e.abs().sqrt() for e in map(torch.randn, self.sizes))
         self.weight_noise.copy_(torch.outer(columns, rows))
         self.bias_noise.copy_(columns)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, in_features) to (batch, out_features)."""
         weight = self.weight + self.weight_std * self.weight_noise
         return F.linear(x, weight, self.bias + self.bias_std * self.bias_noise)
 

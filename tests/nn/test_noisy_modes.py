@@ -178,3 +178,14 @@ def test_misuse_is_refused():
     for call in (reset_noise, lambda module: noise(module, "held")):
         with pytest.raises(ConfigurationError, match="Linear without noisy layers"):
             call(nn.Linear(2, 2))
+
+
+def test_a_generator_may_live_on_another_device_than_the_parameters():
+    g = torch.Generator().manual_seed(0)
+    layer = NoisyLinear(4, 2, device="meta", generator=g)  # the means take draws from it too
+    noise(layer, "held", g)
+    state = g.get_state()
+    reset_noise(layer, g)
+    assert all(part.device.type == "meta" for part in layer._held)
+    assert layer(torch.ones(3, 4, device="meta")).shape == (3, 2)
+    assert not torch.equal(g.get_state(), state)

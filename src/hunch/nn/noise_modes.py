@@ -22,6 +22,8 @@ def _noisy_layers(module: nn.Module) -> list[_Noisy]:
     return layers
 
 
+# Noise born in inference mode could not take part in a later backward.
+@torch.inference_mode(False)
 def _redraw(layers: Sequence[_Noisy], stream: _Stream | None) -> None:
     """Give layers a new held draw, from one flat draw for all layers of a kind."""
     kinds: dict[tuple[object, ...], list[_Noisy]] = {}
@@ -43,7 +45,6 @@ def _redraw(layers: Sequence[_Noisy], stream: _Stream | None) -> None:
             layer._held = tuple(next(parts) for _ in of_layer)
 
 
-@torch.inference_mode(False)
 def reset_noise(module: nn.Module, generator: torch.Generator | None = None) -> None:
     """Draw new noise, which "held" forwards of the noisy layers in `module` use until the next.
 
@@ -91,7 +92,6 @@ class _Restore:
             layer._mode, layer._stream = mode, stream
 
 
-@torch.inference_mode(False)
 def noise(module: nn.Module, mode: Mode, generator: torch.Generator | None = None) -> _Restore:
     """Say where the noise of the noisy layers in `module` comes from.
 
