@@ -8,7 +8,16 @@ import torch
 from torch import nn
 
 from hunch.errors import ConfigurationError, ShapeError
-from hunch.nn import MLP, Ensemble, FunctionPrior, RandomFourierPrior, RandomizedPrior
+from hunch.nn import (
+    MLP,
+    Ensemble,
+    FunctionPrior,
+    NoisyLinear,
+    RandomFourierPrior,
+    RandomizedPrior,
+    noise,
+    reset_noise,
+)
 
 K, B = 4, 6
 
@@ -286,3 +295,73 @@ def test_members_that_differ_outside_their_tensors_are_refused():
     net = Ensemble(lambda: RandomizedPrior(nn.Linear(1, 1), torch.sin, next(scales)), 2, seed=0)
     assert net.get_buffer("scale").tolist() == [1.0, 2.0]
     assert isinstance(net.skeleton.prior, FunctionPrior)
+
+
+def noisy_member(per_sample=False, kind="factorized"):
+    def build():
+        return nn.Sequential(
+            NoisyLinear(3, 16, noise=kind, std_init=0.5, per_sample=per_sample),
+            nn.Tanh(),
+            NoisyLinear(16, 2, noise=kind, std_init=0.5, per_sample=per_sample),
+        )
+
+    return build
+
+
+@pytest.mark.parametrize("engine", ["bmm", "vmap", "loop"])
+@pytest.mark.parametrize("kind", ["factorized", "independent"])
+def test_noisy_members_have_noise_of_their_own(engine, kind):
+    net = Ensemble(noisy_member(kind=kind), num_members=K, seed=0, engine=engine)
+    x = torch.randn(1, 3, generator=torch.Generator().manual_seed(0)).expand(B, 3)
+    means = net.eval()(x)
+    torch.testing.assert_close(means[1], net.member(1).eval()(x))
+    net.train()
+    fresh = net(x)
+    assert not torch.allclose(fresh, net(x))
+    # One draw for the whole batch of a member, another for each member.
+    assert fresh.std(dim=1).max() < 1e-5
+    deviation = (fresh - means)[:, 0, 0]
+    assert len(deviation.round(decimals=4).unique()) == K
+
+    noise(net, "held")
+    reset_noise(net, generator=torch.Generator().manual_seed(1))
+    held = net(x)
+    assert held.equal(net(x))
+    for k in range(K):
+        torch.testing.assert_close(net.member(k)(x), held[k], atol=1e-6, rtol=1e-5)
+    again = Ensemble(noisy_member(kind=kind), num_members=K, seed=0, engine=engine)
+    noise(again, "held")
+    reset_noise(again, generator=torch.Generator().manual_seed(1))
+    assert again(x).equal(held)
+    copied = copy.deepcopy(net)
+    assert copied(x).equal(held)
+    held.sum().backward()
+    assert net.get_parameter("0.weight_sigma").grad.abs().sum() > 0
+
+
+def test_noisy_members_of_all_engines_agree_on_held_noise():
+    outputs = []
+    for engine in ("bmm", "vmap", "loop"):
+        net = Ensemble(noisy_member(), num_members=K, seed=0, engine=engine)
+        noise(net, "held")
+        reset_noise(net, generator=torch.Generator().manual_seed(1))
+        outputs.append(net(torch.ones(B, 3)))
+    torch.testing.assert_close(outputs[0], outputs[1])
+    torch.testing.assert_close(outputs[0], outputs[2])
+
+
+def test_per_sample_noise_in_an_ensemble():
+    for engine in ("auto", "loop"):
+        net = Ensemble(noisy_member(per_sample=True), num_members=K, seed=0, engine=engine)
+        out = net(torch.ones(B, 3))
+        assert len(out[..., 0].flatten().round(decimals=5).unique()) == K * B
+        noise(net, "held")
+        with pytest.raises(ConfigurationError, match=r'got "held"|is "held"'):
+            net(torch.ones(B, 3))
+
+
+def test_a_single_noisy_layer_can_be_the_member():
+    net = Ensemble(lambda: NoisyLinear(3, 2), num_members=K, seed=0)
+    with noise(net, "off"):
+        torch.testing.assert_close(net(torch.ones(1, 3)), net.eval()(torch.ones(1, 3)))
+    reset_noise(net)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hunch.nn.mlp import ACTIVATIONS, MLP
+from hunch.nn.noisy import NoisyLinear
 from hunch.nn.priors import FunctionPrior, RandomFourierPrior, RandomizedPrior
 
 
@@ -35,7 +36,10 @@ def run_batched(skeleton: nn.Module, x: Tensor) -> Tensor:
 def has_rules(skeleton: nn.Module) -> bool:
     """Whether every part of the member has a rule here; hooks and subclasses have none."""
     return all(
-        type(part) in _RULES and not part._forward_hooks and not part._forward_pre_hooks
+        type(part) in _RULES
+        and not part._forward_hooks
+        and not part._forward_pre_hooks
+        and not getattr(part, "per_sample", False)
         for part in skeleton.modules()
     )
 
@@ -52,6 +56,13 @@ def _affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
     return _affine(x, layer.weight, layer.bias)
+
+
+def _noisy_linear(layer: NoisyLinear, x: Tensor) -> Tensor:
+    draw = layer.draw_for_members()
+    if draw is None:
+        return _affine(x, layer.weight, layer.bias)
+    return _affine(x, *layer._perturbed(draw))
 
 
 def _sequential(layers: nn.Sequential, x: Tensor) -> Tensor:
@@ -91,6 +102,7 @@ _OTHER_ELEMENTWISE = (nn.Dropout, nn.Identity, nn.LeakyReLU, nn.Softplus)
 # Exact types: a subclass may compute something else.
 _RULES: Final[dict[type[nn.Module], Callable[[Any, Tensor], Tensor]]] = {
     nn.Linear: _linear,
+    NoisyLinear: _noisy_linear,
     nn.Sequential: _sequential,
     MLP: _mlp,
     RandomizedPrior: _randomized_prior,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, Literal, get_args
 
 import torch
@@ -12,6 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.nn.batched import has_rules, run_batched
+from hunch.nn.noisy_base import Draw, NoisyLayer
 from hunch.nn.stacking import has_ties, like, stack
 from hunch.seeding import check_seed, default_generator_seeded
 
@@ -176,6 +178,9 @@ class Ensemble(nn.Module):
         self.num_members = num_members
         self.engine = engine
         self._tied = has_ties(skeleton)
+        self._noisy = [m for m in skeleton.modules() if isinstance(m, NoisyLayer)]
+        for layer in self._noisy:
+            layer.stand_for_members(num_members)
 
     def forward(self, *inputs: Any, per_member: bool = False, **kwargs: Any) -> Any:
         """Run every member.
@@ -200,16 +205,15 @@ class Ensemble(nn.Module):
         if not tensors and not per_member:  # a fixed function: one call serves all members
             once = self.skeleton(*inputs, **kwargs)
             return tree_map(lambda t: t.expand(self.num_members, *t.shape), once)
+        # Noise that a member's whole batch shares is drawn here, once for all members.
+        draws = {i: draw for i, n in enumerate(self._noisy) if (draw := n.draw_for_members())}
         if engine == "loop":
-            return self._run_in_turn(tensors, inputs, kwargs, per_member)
-
-        def run(tensors: dict[str, Tensor], inputs: Any, kwargs: Any) -> Any:
-            return self._call(tensors, inputs, kwargs)
-
+            return self._run_in_turn(tensors, draws, inputs, kwargs, per_member)
         axis = tree_map(lambda t: 0 if isinstance(t, Tensor) else None, (inputs, kwargs))
         inputs_axis, kwargs_axis = axis if per_member else (None, None)
-        in_dims = (0 if tensors else None, inputs_axis, kwargs_axis)
-        return torch.vmap(run, in_dims=in_dims, randomness="different")(tensors, inputs, kwargs)
+        in_dims = (0 if tensors else None, 0 if draws else None, inputs_axis, kwargs_axis)
+        every = torch.vmap(self._call, in_dims=in_dims, randomness="different")
+        return every(tensors, draws, inputs, kwargs)
 
     def member(self, k: int) -> nn.Module:
         """A stand-alone module equal to member `k`, with tensors of its own.
@@ -232,7 +236,13 @@ class Ensemble(nn.Module):
         memo: dict[int, Any] = {
             id(t): like(t, t.detach()[k].clone()) for t in self._tensors().values()
         }
-        return copy.deepcopy(self.skeleton, memo)
+        member = copy.deepcopy(self.skeleton, memo)
+        for part in member.modules():
+            if isinstance(part, NoisyLayer):
+                held = part._held and tuple(t[k].clone() for t in part._held)
+                part.stand_for_members(None)
+                part._held = held
+        return member
 
     def part(self, name: str) -> Ensemble:
         """The ensemble of one submodule of every member, sharing its tensors with this one.
@@ -290,13 +300,24 @@ class Ensemble(nn.Module):
     def _tensors(self) -> dict[str, Tensor]:
         return {**dict(self.skeleton.named_parameters()), **dict(self.skeleton.named_buffers())}
 
-    def _call(self, tensors: dict[str, Tensor], inputs: Any, kwargs: Any) -> Any:
-        return torch.func.functional_call(
-            self.skeleton, tensors, inputs, kwargs, tie_weights=self._tied
-        )
+    def _call(
+        self, tensors: dict[str, Tensor], draws: dict[int, Draw], inputs: Any, kwargs: Any
+    ) -> Any:
+        """One member, given its own tensors and noise."""
+        with ExitStack() as stack:
+            for i, draw in draws.items():
+                stack.enter_context(self._noisy[i].using(draw))
+            return torch.func.functional_call(
+                self.skeleton, tensors, inputs, kwargs, tie_weights=self._tied
+            )
 
     def _run_in_turn(
-        self, tensors: dict[str, Tensor], inputs: Any, kwargs: Any, per_member: bool
+        self,
+        tensors: dict[str, Tensor],
+        draws: dict[int, Draw],
+        inputs: Any,
+        kwargs: Any,
+        per_member: bool,
     ) -> Any:
         outputs = []
         for k in range(self.num_members):
@@ -305,7 +326,7 @@ class Ensemble(nn.Module):
                 return t[k] if isinstance(t, Tensor) else t
 
             given = tree_map(slice_k, (inputs, kwargs)) if per_member else (inputs, kwargs)
-            outputs.append(self._call({name: t[k] for name, t in tensors.items()}, *given))
+            outputs.append(self._call(*tree_map(slice_k, (tensors, draws)), *given))
         return tree_map(lambda *leaves: torch.stack(leaves), *outputs)
 
     def _choose_engine(self, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> str:

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from hunch.errors import ConfigurationError
-from hunch.nn.noisy_base import Mode, _generator, _Noisy, _one_of, _random, _split, _Stream
+from hunch.nn.noisy_base import Mode, NoisyLayer, _generator, _one_of, _random, _split, _Stream
 
 
-def _noisy_layers(module: nn.Module) -> list[_Noisy]:
-    layers = [layer for layer in module.modules() if isinstance(layer, _Noisy)]
+def _noisy_layers(module: nn.Module) -> list[NoisyLayer]:
+    layers = [layer for layer in module.modules() if isinstance(layer, NoisyLayer)]
     if not layers:
         raise ConfigurationError(
             f"`module` got a {type(module).__name__} without noisy layers; expected at least one: "
@@ -22,11 +22,16 @@ def _noisy_layers(module: nn.Module) -> list[_Noisy]:
     return layers
 
 
+def _shapes(layer: NoisyLayer) -> list[tuple[int, ...]]:
+    lead = () if layer._members is None else (layer._members,)
+    return [lead + shape for shape in layer.draw_shapes()]
+
+
 # Noise born in inference mode could not take part in a later backward.
 @torch.inference_mode(False)
-def _redraw(layers: Sequence[_Noisy], stream: _Stream | None) -> None:
+def _redraw(layers: Sequence[NoisyLayer], stream: _Stream | None) -> None:
     """Give layers a new held draw, from one flat draw for all layers of a kind."""
-    kinds: dict[tuple[object, ...], list[_Noisy]] = {}
+    kinds: dict[tuple[object, ...], list[NoisyLayer]] = {}
     for layer in layers:
         layer._held_stream = stream or layer._stream
         layer._held = None
@@ -36,7 +41,7 @@ def _redraw(layers: Sequence[_Noisy], stream: _Stream | None) -> None:
         kind = (weight.device, weight.dtype, layer.noise, layer.noise_distribution)
         kinds.setdefault((*kind, id(_generator(own))), []).append(layer)
     for alike in kinds.values():
-        shapes = [layer.draw_shapes() for layer in alike]
+        shapes = [_shapes(layer) for layer in alike]
         first, own = alike[0], alike[0]._held_stream
         size = sum(math.prod(shape) for of_layer in shapes for shape in of_layer)
         flat = _random(size, _generator(own), first.weight, first.noise, first.noise_distribution)
@@ -80,7 +85,7 @@ def reset_noise(module: nn.Module, generator: torch.Generator | None = None) -> 
 class _Restore:
     """What `noise` returns: as a context manager it puts modes and generators back on exit."""
 
-    def __init__(self, module: nn.Module, layers: Sequence[_Noisy]) -> None:
+    def __init__(self, module: nn.Module, layers: Sequence[NoisyLayer]) -> None:
         self._module = module
         self._before = [(layer, layer._mode, layer._stream) for layer in layers]
 

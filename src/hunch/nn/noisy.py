@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hunch.errors import ConfigurationError, ShapeError
-from hunch.nn.noisy_base import Draw, Noise, _Noisy, _one_of, _positive
+from hunch.nn.noisy_base import Draw, Noise, NoisyLayer, _one_of, _positive
 
 
-class NoisyLinear(_Noisy):
+class NoisyLinear(NoisyLayer):
     """A linear layer whose weights carry noise of learned size: (μ + σ ⊙ ε) x + μ_b + σ_b ⊙ ε_b.
 
     In `train()` every forward draws new noise, in `eval()` the layer computes with its means; see
@@ -155,7 +155,7 @@ def _pair(name: str, value: Pair, *, least: int = 1) -> tuple[int, int]:
     return pair
 
 
-class NoisyConv2d(_Noisy):
+class NoisyConv2d(NoisyLayer):
     """A two-dimensional convolution whose weights carry noise of learned size.
 
     Takes the arguments of `torch.nn.Conv2d` and the noise settings of `NoisyLinear`, which explains

@@ -79,7 +79,7 @@ def _split(flat: Tensor, shapes: Sequence[tuple[int, ...]]) -> Draw:
     return tuple(parts)
 
 
-class _Noisy(nn.Module):
+class NoisyLayer(nn.Module):
     """What all noisy layers share: parameters, their initial values, and where noise comes from."""
 
     weight: Tensor
@@ -132,6 +132,8 @@ class _Noisy(nn.Module):
         self._held: Draw | None = None
         self._held_stream: _Stream | None = None  # of a held draw that waits for its batch
         self._given: Draw | None = None
+        self._members: int | None = None  # an Ensemble's K, whose parameters carry a member axis
+        self._weight_shape = weight_shape
 
         def parameter(*shape: int) -> nn.Parameter:
             return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
@@ -181,7 +183,7 @@ class _Noisy(nn.Module):
             return [(*batch, self._groups * self._fan_in), (*batch, self._fan_out)]
         if self.per_sample:
             return [(*batch, self._fan_out)]
-        return [tuple(self.weight.shape)] + ([] if self.bias is None else [(self._fan_out,)])
+        return [self._weight_shape] + ([] if self.bias is None else [(self._fan_out,)])
 
     def draw(
         self,
@@ -233,6 +235,35 @@ class _Noisy(nn.Module):
             return self.draw(_generator(self._stream), batch_shape=batch_shape)
         return self._held_draw(batch_shape)
 
+    def draw_for_members(self) -> Draw | None:
+        """The noise of one forward of all members of an ensemble, `(members, …)` each.
+
+        None leaves a member to itself: with its means, or, per sample, to draw in its own forward.
+
+        Raises:
+            ConfigurationError: for held per-sample noise, which no member could keep.
+        """
+        mode = self.active_mode
+        if mode == "off" or (self.per_sample and mode == "fresh"):
+            return None
+        if self.per_sample:
+            raise ConfigurationError(
+                '`mode` is "held" for per-sample noise in an ensemble; expected "fresh", or layers '
+                "with per_sample=False."
+            )
+        if mode == "fresh":
+            return self.draw(_generator(self._stream), members=self._members)
+        if self._held is None:
+            generator = _generator(self._held_stream or self._stream)
+            with torch.inference_mode(False):
+                self._held = self.draw(generator, members=self._members)
+        return self._held
+
+    def stand_for_members(self, members: int | None) -> None:
+        """Say that parameters carry a leading axis of that many members; None for no axis."""
+        if members != self._members:
+            self._members, self._held = members, None
+
     def _held_draw(self, batch_shape: Sequence[int]) -> Draw:
         if self._held is None:
             generator = _generator(self._held_stream or self._stream)
@@ -260,7 +291,7 @@ class _Noisy(nn.Module):
         if self.noise == "factorized":
             rows, columns = draw
             if self._groups == 1:
-                noise = columns.unsqueeze(-1) * rows
+                noise = columns.unsqueeze(-1) * rows.unsqueeze(-2)  # with or without members
             else:
                 noise = columns.view(self._groups, -1, 1) * rows.view(self._groups, 1, -1)
             if weight.dim() != 2:
@@ -271,9 +302,9 @@ class _Noisy(nn.Module):
             return weight, None
         return weight, bias + bias_sigma * draw[1]
 
-    def _apply(self, fn: Any, recurse: bool = True) -> _Noisy:
+    def _apply(self, fn: Any, recurse: bool = True) -> NoisyLayer:
         # Held noise is no buffer, so what moves the module has to be told about it.
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)
         if self._held is not None:
             self._held = tuple(fn(part) for part in self._held)
         return self
