@@ -331,7 +331,7 @@ def check(result: Result) -> list[Check]:
     Example:
         >>> result = run(Settings(draws=1000), progress=False)
         >>> print(check(result)[-1])
-        noisy layers whose stds receive a gradient: 4 >= 4
+        noisy layers whose stds receive a gradient: 4, claimed ≥ 4
     """
     bound = result.settings.tolerance
     checks = []

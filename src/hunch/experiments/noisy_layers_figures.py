@@ -6,38 +6,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hunch.errors import MissingDependencyError
 from hunch.experiments.noise_moments import EDGES
+from hunch.plots import BLUE, RED, panel
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from hunch.experiments.noisy_layers import Result
 
-_COLOURS = {"factorized": "#0072B2", "independent": "#D55E00"}  # safe for colour-blind readers
-
-
-def _panel(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Figures need matplotlib, which is not installed: pip install 'torch-hunch[plot]'."
-        ) from error
-
-    figure = Figure(figsize=(4.6, 3.4), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(title, fontsize=11)
-    axes.set_xlabel(x_label, fontsize=10)
-    axes.set_ylabel(y_label, fontsize=10)
-    axes.tick_params(labelsize=9)
-    return figure, axes
+_COLORS = {"factorized": BLUE, "independent": RED}
 
 
 def histogram(result: Result) -> tuple[Figure, str]:
     """The first action value's noise, in the stds that the closed form predicts."""
-    figure, axes = _panel(
+    figure, axes = panel(
         "Noise of one output", "(output − mean) / closed-form std", "probability density"
     )
     centres = (EDGES[1:] + EDGES[:-1]) / 2
@@ -47,10 +29,10 @@ def histogram(result: Result) -> tuple[Figure, str]:
             index = result.settings.hidden_units  # the second layer's first output
             ratio = m.measured[index] / m.closed[index]
             label = f"{m.kind}: variance {ratio:.3f} × predicted"
-            axes.stairs(m.density, EDGES, color=_COLOURS[m.kind], lw=1.6, label=label)
+            axes.stairs(m.density, EDGES, color=_COLORS[m.kind], lw=1.6, label=label)
     axes.set_xlim(EDGES[0], EDGES[-1])
     axes.set_ylim(0, axes.get_ylim()[1] * 1.35)
-    axes.legend(fontsize=9, frameon=False, loc="upper center")
+    axes.legend(loc="upper center")
     caption = (
         f"First action value over {result.settings.draws:,} draws of the last layer's noise. "
         "Independent noise is exactly normal; factorized noise, a product, has the predicted "
@@ -61,7 +43,7 @@ def histogram(result: Result) -> tuple[Figure, str]:
 
 def variances(result: Result) -> tuple[Figure, str]:
     """Measured against closed-form variance, one point per output."""
-    figure, axes = _panel("Variance of every output", "closed-form variance", "measured variance")
+    figure, axes = panel("Variance of every output", "closed-form variance", "measured variance")
     low = min(float(m.closed.min()) for m in result.moments)
     high = max(float(m.closed.max()) for m in result.moments)
     axes.plot([low, high], [low, high], color="0.5", lw=1, label="equal")
@@ -72,14 +54,14 @@ def variances(result: Result) -> tuple[Figure, str]:
             m.measured,
             s=22,
             marker="o" if shared else "x",
-            facecolors="none" if shared else _COLOURS[m.kind],
-            edgecolors=_COLOURS[m.kind] if shared else None,
+            facecolors="none" if shared else _COLORS[m.kind],
+            edgecolors=_COLORS[m.kind] if shared else None,
             linewidths=1,
             label=f"{m.kind}, {m.sharing}",
         )
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.legend(fontsize=9, frameon=False)
+    axes.legend()
     worst = max(abs(m.variance_ratio - 1) for m in result.moments)
     caption = (
         "All outputs of both layers for both kinds of noise. Averaged over outputs, the variance "
@@ -90,7 +72,7 @@ def variances(result: Result) -> tuple[Figure, str]:
 
 def modes(result: Result) -> tuple[Figure, str]:
     """One action value over consecutive forwards, by noise mode."""
-    figure, axes = _panel("What each noise mode does", "forward", "first action value")
+    figure, axes = panel("What each noise mode does", "forward", "first action value")
     forwards = result.settings.forwards
     steps = np.arange(forwards)
     styles = {
@@ -108,7 +90,7 @@ def modes(result: Result) -> tuple[Figure, str]:
         "eval()", (forwards // 2, 0.02), xycoords=("data", "axes fraction"), fontsize=9, ha="left"
     )
     axes.set_ylim(axes.get_ylim()[0], axes.get_ylim()[1] + 0.25 * np.ptp(axes.get_ylim()))
-    axes.legend(fontsize=9, frameon=False, ncols=4, loc="upper center", columnspacing=0.9)
+    axes.legend(ncols=4, loc="upper center", columnspacing=0.9)
     caption = (
         "The same observation again and again. “fresh” draws in every forward; “auto” does so "
         f"until eval() at forward {forwards // 2}, then computes with the means, as “off” always "

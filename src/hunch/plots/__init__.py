@@ -3,6 +3,7 @@
 from hunch.plots.page import (
     Block,
     Claim,
+    Code,
     Figures,
     Film,
     Films,
@@ -39,6 +40,7 @@ __all__ = [
     "SKY",
     "Block",
     "Claim",
+    "Code",
     "Figures",
     "Film",
     "Films",

@@ -49,6 +49,22 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Code:
+    """Text in a typewriter's letters, line for line.
+
+    Example:
+        >>> Code("a < b").to_html()
+        '<pre><code>a &lt; b</code></pre>'
+    """
+
+    text: str
+
+    def to_html(self) -> str:
+        """The text, scrolling sideways where it is too wide."""
+        return f"<pre><code>{html.escape(self.text)}</code></pre>"
+
+
+@dataclass(frozen=True)
 class Figures:
     """Figures side by side where there is room: name to (figure, caption)."""
 
