@@ -33,15 +33,15 @@ test: $(VENV)/.dev
 	$(RUN) pytest -n auto
 
 check: $(VENV)/.dev
-	$(RUN) ruff format --check src tests benchmarks
-	$(RUN) ruff check src tests benchmarks
+	$(RUN) ruff format --check src tests benchmarks docs
+	$(RUN) ruff check src tests benchmarks docs
 	$(RUN) mypy
 	$(BIN)/lint-imports
 	$(RUN) pytest -q --doctest-modules src tests/test_docs.py
 
 format: $(VENV)/.dev
-	$(RUN) ruff format src tests benchmarks
-	$(RUN) ruff check --fix src tests benchmarks
+	$(RUN) ruff format src tests benchmarks docs
+	$(RUN) ruff check --fix src tests benchmarks docs
 
 proofs: $(VENV)/.dev
 	$(RUN) hunch reproduce all --out results

@@ -87,7 +87,8 @@ def reproduce_claim(
         "result": result.to_json(),
     }
     text = _markdown(name, module, checks, result, seed, seconds)
-    for place, content in zip(places, (dump_json(results), text), strict=False):
+    marked = f"<!-- {_MARK} {name} -->\n{text}"
+    for place, content in zip(places, (dump_json(results), marked), strict=False):
         _write_aside(place, content)
     return Report(text, results)
 
@@ -95,7 +96,7 @@ def reproduce_claim(
 def _markdown(
     name: str, module: ModuleType, checks: list[Check], result: Any, seed: int, seconds: float
 ) -> str:
-    lines = [f"<!-- {_MARK} {name} -->", f"# {name}", "", module.CLAIM, ""]
+    lines = [f"# {name}", "", module.CLAIM, ""]
     lines += ["| figure | measured | bound | holds |", "|---|---|---|---|"]
     lines += [
         f"| {c.what} | {c.value:.4g} | {c.relation} {c.bound:g} | {'yes' if c.holds else 'NO'} |"
