@@ -1,0 +1,134 @@
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from hunch.errors import MissingDependencyError
+from hunch.plots import (
+    BLUE,
+    Claim,
+    Code,
+    Figures,
+    Film,
+    Films,
+    Section,
+    Table,
+    Text,
+    Video,
+    panel,
+    render_page,
+    to_svg,
+)
+
+
+def figure():
+    drawn, ax = panel("A title", "x / m", "y / s")
+    ax.plot(np.linspace(0, 1, 50), np.linspace(0, 1, 50) ** 2, color=BLUE, label="curve")
+    ax.legend()
+    return drawn
+
+
+def page():
+    film = Film("film", [0, 1], np.zeros((2, 3, 4), np.float32), (-1, 2), (-4, 4), np.ones((5, 2)))
+    blocks = [
+        Text("One & two.\n\nThree `x < y`.", heading="Head"),
+        Code("net(x) < 1"),
+        Claim("It holds.", [("a", True), ("b", False)]),
+        Table(["a", "b"], [["1", "<2>"]], "note"),
+        Figures({"one": (figure(), 'caption "quoted"'), "two": (figure(), "other")}),
+        Films([film], "films"),
+        Video(b"\x00\x00", "video"),
+    ]
+    return render_page("Title", [Text("Intro.")], [Section("key", "S", "source", blocks)])
+
+
+class Balance(HTMLParser):
+    VOID = frozenset({"meta", "link", "input", "br", "path", "use", "img"})
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.requests = [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        if "id" in values:
+            self.ids.append(values["id"])
+        for name in ("src", "href", "xlink:href"):
+            target = values.get(name)
+            if target and not target.startswith(("#", "data:")):
+                self.requests.append(target)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+
+def test_the_page_is_well_formed_and_asks_for_nothing():
+    text = page()
+    checker = Balance()
+    checker.feed(text)
+    assert checker.open == []
+    assert checker.requests == []
+    assert len(checker.ids) == len(set(checker.ids))
+    outside = re.findall(r'(?:src|href)="(https?:[^"]*)"', text)
+    assert outside == []
+    assert "default-src 'none'" in text
+
+
+def test_every_reference_inside_a_figure_has_its_target():
+    text = page()
+    ids = set(re.findall(r'id="([^"]+)"', text))
+    used = set(re.findall(r'xlink:href="#([^"]+)"', text)) | set(
+        re.findall(r"url\(#([^)]+)\)", text)
+    )
+    assert used
+    assert used <= ids
+
+
+def test_text_is_escaped():
+    text = page()
+    assert "One &amp; two." in text
+    assert "<code>x &lt; y</code>" in text
+    assert "&lt;2&gt;" in text
+    assert 'aria-label="caption &quot;quoted&quot;"' in text
+
+
+def test_a_film_is_one_byte_a_point():
+    frames = np.array([[[-4.0, 0.0, 4.0, 99.0]]], np.float32)
+    html = Films([Film("f", [0], frames, (0, 1), (-4, 4), np.zeros((0, 2)))], "c").to_html()
+    import base64
+
+    data = base64.b64decode(re.search(r'data-frames="([^"]+)"', html)[1])
+    assert np.frombuffer(data, np.int8).tolist() == [-127, 0, 127, 127]
+    meta = json.loads(re.search(r"data-meta='([^']+)'", html)[1])
+    assert (meta["members"], meta["points"]) == (1, 4)
+
+
+def test_the_same_figure_gives_the_same_bytes():
+    assert to_svg(figure()) == to_svg(figure())
+    assert page() == page()
+
+
+def test_global_settings_of_matplotlib_stay_as_they_were():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    to_svg(figure())
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_without_matplotlib_the_error_names_the_remedy(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingDependencyError, match=r'pip install "torch-hunch\[plot\]"'):
+        panel("a", "b", "c")
