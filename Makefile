@@ -47,7 +47,11 @@ proofs: $(VENV)/.dev
 	$(RUN) hunch reproduce all --out results
 
 bench: $(VENV)/.dev
-	for script in benchmarks/*.py; do $(BIN)/python "$$script" --out results || exit 1; done
+	@for script in benchmarks/*.py; do \
+	  table="results/bench-$$(basename "$$script" .py).md"; \
+	  echo "$$script > $$table"; \
+	  $(BIN)/python "$$script" > "$$table.part" && mv "$$table.part" "$$table" || exit 1; \
+	done
 
 figures: $(VENV)/.dev
 	$(BIN)/python docs/make_figures.py

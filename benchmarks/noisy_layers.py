@@ -108,6 +108,7 @@ def main() -> None:
     settings = [(1, 128, 300), (128, 128, 100), (512, 1024, 2)]
     tables = [measure(batch, width, calls, rounds) for batch, width, calls in settings]
     titles = [f"batch {batch}, {width}²" for batch, width, _ in settings]
+    print("# Noisy layers\n")
     print(f"torch {torch.__version__}, one thread; µs per update (× nn.Linear) / µs per action\n")
     print("| layer |", " | ".join(titles), "|")
     print("|---|" + "---|" * len(titles))
