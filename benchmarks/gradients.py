@@ -80,9 +80,8 @@ def main() -> None:
         ("pathwise, 64 x 1", 64, hand_pathwise, library(1, estimator="pathwise")),
         ("pathwise chosen by auto, 64 x 1", 64, hand_pathwise, library(1)),
     ]
-    print(
-        f"# A training step through hunch.gradients\n\nOne thread, torch {torch.__version__.split(chr(43))[0]}.\n"
-    )
+    version = torch.__version__.split("+")[0]
+    print(f"# A training step through hunch.gradients\n\nOne thread, torch {version}.\n")
     print("| estimator, inputs x samples | hand-written, ms | hunch, ms | ratio |")
     print("|---|---|---|---|")
     for name, inputs, by_hand, by_library in rows:
