@@ -304,8 +304,10 @@ class NoisyConv2d(_Noisy):
         return self._convolved(x, *self._perturbed(draw))
 
     def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        padding: str | tuple[int, int] = self.padding
-        if self.padding_mode != "zeros":
+        left, right, above, below = self._margins
+        padding = (above, left)
+        # conv2d pads with zeros, as much before as behind; everything else is padded beforehand.
+        if self.padding_mode != "zeros" or (left, above) != (right, below):
             x, padding = self._padded(x), (0, 0)
         return F.conv2d(x, weight, bias, self.stride, padding, self.dilation, self.groups)
 
