@@ -29,9 +29,14 @@ def test_bad_seed_is_refused(seed):
 
 def test_default_generator_seeded_restores_even_after_an_error():
     before = torch.get_rng_state()
-    with pytest.raises(RuntimeError, match="boom"), seeding.default_generator_seeded(0):
-        torch.rand(3)
-        raise RuntimeError("boom")
+
+    def fail():
+        with seeding.default_generator_seeded(0):
+            torch.rand(3)
+            raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        fail()
     assert torch.equal(before, torch.get_rng_state())
 
 

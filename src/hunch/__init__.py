@@ -20,7 +20,13 @@ _PACKAGES = ("errors", "experiments", "gradients", "inference", "nn", "plots", "
 __all__ = ["__version__", *_PACKAGES]
 
 if TYPE_CHECKING:
-    from hunch import errors, experiments, gradients, inference, nn, plots, rl
+    from hunch import errors as errors
+    from hunch import experiments as experiments
+    from hunch import gradients as gradients
+    from hunch import inference as inference
+    from hunch import nn as nn
+    from hunch import plots as plots
+    from hunch import rl as rl
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""One progress bar for everything that lasts: on standard error, silent for the first two seconds."""
+"""One progress bar for everything that lasts: on standard error, not before two seconds."""
 
 from __future__ import annotations
 

@@ -56,8 +56,10 @@ def derive(seed: int, *keys: Key) -> int:
         keys: what the stream is for, as text and non-negative integers.
 
     Example:
-        >>> derive(0, "init", 1) == derive(0, "init", 1), derive(0, "init", 1) == derive(0, "init", 2)
-        (True, False)
+        >>> derive(0, "init", 1) == derive(0, "init", 1)
+        True
+        >>> derive(0, "init", 1) == derive(0, "init", 2)
+        False
     """
     return int(_sequence(seed, keys).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
@@ -88,7 +90,7 @@ def torch_generator(seed: int, *keys: Key) -> torch.Generator:
 
 @contextmanager
 def default_generator_seeded(seed: int | None, *keys: Key) -> Iterator[None]:
-    """Within this block torch's default generators start from `seed`; afterwards they are as before.
+    """Within this block torch's default generators start from `seed`; then all is as before.
 
     For code that can only draw from torch's default generator, such as the initialisation of
     `torch.nn.Linear`. With `seed=None` the block changes nothing.
@@ -118,7 +120,7 @@ def default_generator_seeded(seed: int | None, *keys: Key) -> Iterator[None]:
 
 @contextmanager
 def drawing_from(generator: torch.Generator | None) -> Iterator[None]:
-    """Within this block torch's default CPU generator is `generator`, which advances; then as before.
+    """Within this block torch's default CPU generator is `generator`, which advances.
 
     For functions that take no generator, such as `torch.distributions.Distribution.sample`.
 

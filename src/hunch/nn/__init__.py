@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from hunch.nn.ensemble import Ensemble
+from hunch.nn.mlp import MLP
 from hunch.nn.noise_modes import noise, reset_noise
 from hunch.nn.noisy import NoisyConv2d, NoisyLinear
 from hunch.nn.noisy_conversion import noisy
+from hunch.nn.priors import FunctionPrior, RandomFourierPrior, RandomizedPrior
 
 __all__ = [
+    "MLP",
+    "Ensemble",
+    "FunctionPrior",
     "NoisyConv2d",
     "NoisyLinear",
+    "RandomFourierPrior",
+    "RandomizedPrior",
     "noise",
     "noisy",
     "reset_noise",

@@ -1,1 +1,53 @@
 """Results to figures and pages (extra `plot`)."""
+
+from hunch.plots.page import (
+    Block,
+    Claim,
+    Figures,
+    Film,
+    Films,
+    Section,
+    Table,
+    Text,
+    Video,
+    render_page,
+)
+from hunch.plots.panel import (
+    BLACK,
+    BLUE,
+    CYCLE,
+    GRAY,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    RED,
+    SKY,
+    band,
+    panel,
+    to_svg,
+)
+
+__all__ = [
+    "BLACK",
+    "BLUE",
+    "CYCLE",
+    "GRAY",
+    "GREEN",
+    "ORANGE",
+    "PURPLE",
+    "RED",
+    "SKY",
+    "Block",
+    "Claim",
+    "Figures",
+    "Film",
+    "Films",
+    "Section",
+    "Table",
+    "Text",
+    "Video",
+    "band",
+    "panel",
+    "render_page",
+    "to_svg",
+]

@@ -149,7 +149,7 @@ class FreshNoise:
         values = sum(math.prod(shape) for layer in self._layers for shape in layer.draw_shapes())
         ahead = max(1, min(256, DRAWN_AHEAD // max(1, values)))
         while True:
-            with torch.no_grad():
+            with torch.inference_mode(False), torch.no_grad():
                 draws = [layer.draw(self._generator, members=ahead) for layer in self._layers]
             by_layer = [zip(*(part.unbind() for part in draw), strict=True) for draw in draws]
             yield from zip(*by_layer, strict=True)

@@ -116,9 +116,9 @@ class Replay:
         rows = rng.integers(len(self), size=batch_size)
         data = self._data
         return Transitions(
-            data.observation[rows],
-            data.action[rows],
-            data.reward[rows],
-            data.next_observation[rows],
-            data.terminated[rows],
+            data.observation.take(rows, axis=0),
+            data.action.take(rows, axis=0),
+            data.reward.take(rows, axis=0),
+            data.next_observation.take(rows, axis=0),
+            data.terminated.take(rows, axis=0),
         )

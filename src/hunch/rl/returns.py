@@ -6,6 +6,7 @@ not, so it never enters here.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -31,7 +32,7 @@ def one_step_target(
         >>> one_step_target(torch.ones(2), ended, torch.full((2,), 10.0), 0.5)
         tensor([6., 1.])
     """
-    return (reward + discount * next_value).where(~terminated, reward)
+    return torch.add(reward, next_value.masked_fill(terminated, 0.0), alpha=discount)
 
 
 def max_value(q: Tensor) -> Tensor:

@@ -1,0 +1,169 @@
+"""What each member of an ensemble gets to see: bootstrap weights and noise on the targets.
+
+Every number here is a pure function of (seed, member, datum id), computed by hashing: nothing is
+stored, batches may come in any order, a resumed run sees the same data, and a larger ensemble
+begins with the members of a smaller one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hunch.errors import ConfigurationError, DataError
+from hunch.seeding import derive
+
+Bootstrap = Literal["multinomial", "poisson", "exponential", "double_or_nothing", "none"]
+Ids = Tensor | npt.NDArray[np.integer[Any]] | range | list[int]
+
+# P(X <= k) of a Poisson variable with mean 1, up to where float64 reaches 1.
+_POISSON_CDF = np.cumsum(np.exp(-1.0) / np.cumprod([1.0, *range(1, 19)]))
+
+
+def bootstrap_weights(
+    kind: Bootstrap,
+    num_members: int,
+    ids: Ids,
+    *,
+    seed: int = 0,
+    epoch: int = 0,
+) -> Tensor:
+    """How much each datum counts for each member; every weight has mean 1.
+
+    | kind | weights | variance |
+    |---|---|---|
+    | `"multinomial"` | counts of n draws with replacement from the n distinct ids | 1 − 1/n |
+    | `"poisson"` | Poisson(1): the multinomial without its fixed sum | 1 |
+    | `"exponential"` | Exponential(1): the Bayesian bootstrap, up to its sum | 1 |
+    | `"double_or_nothing"` | 0 or 2 with probability ½ each | 1 |
+    | `"none"` | 1 | 0 |
+
+    Args:
+        kind: one of the above.
+        num_members: K, at least 1.
+        ids: one integer for each datum, `(data,)`; equal ids are one datum and get equal weights.
+        seed: at least 0.
+        epoch: another epoch is another draw; at least 0.
+
+    Returns:
+        Weights `(members, data)`, float32. A weight depends on (seed, epoch, member, id) alone;
+        `"multinomial"` alone depends on the set of ids too, though not on their order.
+
+    Raises:
+        ConfigurationError: for an unknown kind or a number out of range.
+        DataError: if `ids` is empty or holds anything but integers.
+
+    Example:
+        >>> weights = bootstrap_weights("poisson", 3, range(4), seed=0)
+        >>> weights.shape
+        torch.Size([3, 4])
+        >>> bool((weights[:, 2:] == bootstrap_weights("poisson", 3, [2, 3], seed=0)).all())
+        True
+
+    Reference:
+        Rubin (1981), "The Bayesian bootstrap"; Owen & Eckles (2012), "Bootstrapping data arrays of
+        arbitrary order", for double-or-nothing.
+    """
+    check_bootstrap(kind)
+    if num_members < 1:
+        raise ConfigurationError(f"`num_members` got {num_members}; expected at least 1.")
+    keys = _as_ids(ids)
+    if kind == "none":
+        return torch.ones(num_members, len(keys))
+    weights: npt.NDArray[np.floating[Any]]
+    if kind == "multinomial":
+        weights = _multinomial(num_members, keys, seed, epoch)
+    else:
+        u = _uniform(seed, ("bootstrap", epoch), num_members, keys)
+        if kind == "poisson":
+            weights = np.searchsorted(_POISSON_CDF, u).astype(np.float64)
+        elif kind == "exponential":
+            weights = -np.log(u)
+        else:
+            weights = 2.0 * (u < 0.5)
+    return torch.from_numpy(weights.astype(np.float32))
+
+
+def standard_normals(num_members: int, ids: Ids, shape: tuple[int, ...], *, seed: int) -> Tensor:
+    """Standard normal numbers that are a fixed function of (seed, member, id, position).
+
+    Args:
+        num_members: K, at least 1.
+        ids: one integer for each datum, `(data,)`.
+        shape: of one datum's target.
+        seed: at least 0.
+
+    Returns:
+        `(members, data, *shape)`, float64.
+
+    Example:
+        >>> standard_normals(3, range(4), (1,), seed=0).shape
+        torch.Size([3, 4, 1])
+    """
+    keys = _as_ids(ids)
+    columns = [
+        _uniform(seed, ("target noise", column), num_members, keys)
+        for column in range(int(np.prod(shape)))
+    ]
+    u = torch.from_numpy(np.stack(columns, axis=-1))
+    normals: Tensor = torch.special.ndtri(u)
+    return normals.reshape(num_members, len(keys), *shape)
+
+
+def check_bootstrap(kind: str) -> None:
+    """Refuse an unknown kind of bootstrap.
+
+    Raises:
+        ConfigurationError: naming the kinds there are.
+    """
+    if kind not in get_args(Bootstrap):
+        raise ConfigurationError(
+            f"`bootstrap` got {kind!r}; expected one of {', '.join(get_args(Bootstrap))}."
+        )
+
+
+def _as_ids(ids: Ids) -> npt.NDArray[np.uint64]:
+    array = np.asarray(ids)
+    if array.ndim != 1 or not array.size or not np.issubdtype(array.dtype, np.integer):
+        raise DataError(
+            f"`ids` got {array.dtype} of shape {array.shape}; expected one integer for each datum."
+        )
+    return array.astype(np.int64).view(np.uint64)
+
+
+def _multinomial(
+    num_members: int, keys: npt.NDArray[np.uint64], seed: int, epoch: int
+) -> npt.NDArray[np.float64]:
+    distinct, position = np.unique(keys, return_inverse=True)
+    n = len(distinct)
+    slots = np.arange(n, dtype=np.uint64)
+    u = _uniform(seed, ("multinomial", epoch), num_members, slots)
+    drawn = np.minimum((u * n).astype(np.int64), n - 1)
+    offset = n * np.arange(num_members)[:, None]  # one bincount for all members
+    counts = np.bincount((drawn + offset).ravel(), minlength=n * num_members)
+    return counts.reshape(num_members, n)[:, position].astype(np.float64)
+
+
+def _uniform(
+    seed: int, stream: tuple[int | str, ...], num_members: int, keys: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.float64]:
+    """Uniform numbers in (0, 1), `(members, keys)`, by hashing (seed, stream, member, key)."""
+    start = np.uint64(derive(seed, *stream))
+    members = np.arange(num_members, dtype=np.uint64)[:, None]
+    mixed = _mix(_mix(start + members * _WEYL) + keys * _WEYL)
+    # The upper 53 bits, moved by half a step so that neither 0 nor 1 occurs.
+    return ((mixed >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+
+
+_WEYL = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """SplitMix64's finalizer (Steele, Lea & Flood 2014): a bijection that scatters all bits."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return cast("npt.NDArray[np.uint64]", x ^ (x >> np.uint64(31)))

@@ -1,0 +1,100 @@
+"""All members of an ensemble through one layer with one batched matrix product.
+
+`torch.vmap` runs any member, at the price of its bookkeeping for every operation. Members made of
+the layers below need none of it: with tensors `(members, batch, features)` a linear layer is one
+`baddbmm` and an activation is itself. Small ensembles, where overhead is most of the time, train
+about twice as fast so. `Ensemble` uses this when it can.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from hunch.nn.mlp import ACTIVATIONS, MLP
+from hunch.nn.priors import FunctionPrior, RandomFourierPrior, RandomizedPrior
+
+
+def run_batched(skeleton: nn.Module, x: Tensor) -> Tensor:
+    """Run all members of an ensemble.
+
+    Args:
+        skeleton: one member whose tensors carry a leading member axis.
+        x: `(members, batch, …)`.
+
+    Returns:
+        `(members, batch, *out)`.
+    """
+    return _RULES[type(skeleton)](skeleton, x)
+
+
+def has_rules(skeleton: nn.Module) -> bool:
+    """Whether every part of the member has a rule here; hooks and subclasses have none."""
+    return all(
+        type(part) in _RULES and not part._forward_hooks and not part._forward_pre_hooks
+        for part in skeleton.modules()
+    )
+
+
+def _affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`x @ weight.T + bias`: x (members, …, in), weight (members, out, in), bias (members, out)."""
+    if x.ndim != 3:
+        rows = x.reshape(x.shape[0], math.prod(x.shape[1:-1]), x.shape[-1])
+        return _affine(rows, weight, bias).reshape(*x.shape[:-1], weight.shape[1])
+    if bias is None:
+        return torch.bmm(x, weight.mT)
+    return torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
+
+
+def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    return _affine(x, layer.weight, layer.bias)
+
+
+def _sequential(layers: nn.Sequential, x: Tensor) -> Tensor:
+    for layer in layers:
+        x = run_batched(layer, x)
+    return x
+
+
+def _mlp(net: MLP, x: Tensor) -> Tensor:
+    net.check_input(x)
+    return _sequential(net, x)
+
+
+def _elementwise(layer: nn.Module, x: Tensor) -> Tensor:
+    out: Tensor = layer(x)
+    return out
+
+
+def _randomized_prior(net: RandomizedPrior, x: Tensor) -> Tensor:
+    trained = run_batched(net.model, x)
+    scale = net.scale.reshape(-1, *[1] * (trained.ndim - 1))
+    return trained + scale * run_batched(net.prior, x)
+
+
+def _function(prior: FunctionPrior, x: Tensor) -> Tensor:
+    out: Tensor = torch.vmap(prior.function, randomness="different")(x)
+    return out
+
+
+def _fourier(prior: RandomFourierPrior, x: Tensor) -> Tensor:
+    angles = _affine(x, prior.frequencies, prior.phases)
+    return _affine(torch.cos(angles), prior.weights, None)
+
+
+_OTHER_ELEMENTWISE = (nn.Dropout, nn.Identity, nn.LeakyReLU, nn.Softplus)
+
+# Exact types: a subclass may compute something else.
+_RULES: Final[dict[type[nn.Module], Callable[[Any, Tensor], Tensor]]] = {
+    nn.Linear: _linear,
+    nn.Sequential: _sequential,
+    MLP: _mlp,
+    RandomizedPrior: _randomized_prior,
+    FunctionPrior: _function,
+    RandomFourierPrior: _fourier,
+    **dict.fromkeys((*ACTIVATIONS.values(), *_OTHER_ELEMENTWISE), _elementwise),
+}

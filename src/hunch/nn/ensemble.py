@@ -1,0 +1,335 @@
+"""K networks as one module: tensors stacked on a leading member axis, all members run at once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
+
+from hunch.errors import ConfigurationError, ShapeError
+from hunch.nn.batched import has_rules, run_batched
+from hunch.nn.stacking import has_ties, like, stack
+from hunch.seeding import check_seed, default_generator_seeded
+
+Engine = Literal["auto", "bmm", "vmap", "loop"]
+
+# What vmap has no rule for; such members are run one after another.
+_LOOP_ONLY = (nn.RNNBase,)
+# On a CPU a grouped convolution over members is slower than one convolution a member.
+_LOOP_ON_CPU = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+class Ensemble(nn.Module):
+    """K networks of one architecture as a single module with a leading member axis.
+
+    Parameters and buffers keep the members' own names and gain a first axis of length K, so one
+    optimizer trains all members at once; a loss that is a sum over members gives each member the
+    gradient it would have alone.
+
+    Args:
+        factory: a function without arguments that builds one member. It is called K times, and
+            each call must draw other initial values.
+        num_members: K, at least 1.
+        seed: decides the initial values; member k depends on the seed and k alone, so a larger
+            ensemble begins with the members of a smaller one. With None the factory draws from
+            torch's default generator.
+        engine: how members are run. `"bmm"`: all at once, one batched matrix product a layer, for
+            members made of linear layers, activations and the priors here. `"vmap"`: all at once,
+            for nearly everything else. `"loop"`: one after another. `"auto"` takes the first that
+            works, but the loop for convolutions on a CPU, where it is faster.
+
+    Shape:
+        `x (batch, …)` shared by all members, or `(members, batch, …)` with `per_member=True`; the
+        output is `(members, batch, *out)`. Members with several outputs return the same structure
+        of stacked tensors.
+
+    Raises:
+        ConfigurationError: if there is no member, a module stands in place of the factory, or
+            members are equal or differ in anything but their tensors.
+
+    Example:
+        >>> from hunch.nn import MLP
+        >>> net = Ensemble(lambda: MLP(1, [20, 20], 1), num_members=50, seed=0)
+        >>> net(torch.zeros(7, 1)).shape, net(torch.zeros(50, 7, 1), per_member=True).shape
+        (torch.Size([50, 7, 1]), torch.Size([50, 7, 1]))
+        >>> net.get_parameter("0.weight").shape
+        torch.Size([50, 20, 1])
+    """
+
+    skeleton: nn.Module
+    num_members: int
+    engine: Engine
+
+    def __init__(
+        self,
+        factory: Callable[[], nn.Module],
+        num_members: int,
+        *,
+        seed: int | None = None,
+        engine: Engine = "auto",
+    ) -> None:
+        super().__init__()
+        if isinstance(factory, nn.Module):
+            raise ConfigurationError(
+                f"`factory` got a {type(factory).__name__}; expected a function that builds one "
+                "member, such as `lambda: MLP(1, [20], 1)`. For modules that exist already use "
+                "`Ensemble.from_modules([...])`."
+            )
+        if isinstance(num_members, bool) or not isinstance(num_members, int) or num_members < 1:
+            raise ConfigurationError(
+                f"`num_members` got {num_members!r}; expected an integer of at least 1."
+            )
+        if seed is not None:
+            check_seed(seed)
+        members = []
+        for k in range(num_members):
+            with default_generator_seeded(seed, "member", k):
+                members.append(factory())
+        self._adopt(stack(members), num_members, engine)
+
+    @classmethod
+    def from_modules(cls, modules: Sequence[nn.Module], *, engine: Engine = "auto") -> Ensemble:
+        """Build an ensemble from modules that exist already; their tensors are copied.
+
+        Args:
+            modules: at least one module; all of the same architecture.
+            engine: as in the constructor.
+
+        Example:
+            >>> net = Ensemble.from_modules([nn.Linear(2, 1), nn.Linear(2, 1)])
+            >>> net.num_members
+            2
+        """
+        if not modules:
+            raise ConfigurationError("`modules` got an empty list; expected at least one module.")
+        return cls._around(stack(list(modules)), len(modules), engine)
+
+    @classmethod
+    def from_state_dict(
+        cls, module: nn.Module, state_dict: Mapping[str, Tensor], *, engine: Engine = "auto"
+    ) -> Ensemble:
+        """Build an ensemble from stacked tensors, as `state_dict()` of another ensemble gives them.
+
+        No member is built, so ten thousand small members cost no more than one large one.
+
+        Args:
+            module: a module of the members' architecture; its own values do not matter.
+            state_dict: for each name in the module's `state_dict()` a tensor `(members, *shape)`,
+                all of one number of members; it is copied.
+            engine: as in the constructor.
+
+        Raises:
+            ConfigurationError: if names or shapes do not fit the module.
+
+        Example:
+            >>> module = nn.Linear(2, 1, bias=False)
+            >>> net = Ensemble.from_state_dict(module, {"weight": torch.randn(500, 1, 2)})
+            >>> net(torch.ones(3, 2)).shape
+            torch.Size([500, 3, 1])
+        """
+        own = module.state_dict(keep_vars=True)
+        if own.keys() != state_dict.keys():
+            raise ConfigurationError(
+                f"`state_dict` has the names {sorted(state_dict)}; expected {sorted(own)}."
+            )
+        sizes = {t.shape[0] if t.ndim else 0 for t in state_dict.values()}
+        for name, tensor in state_dict.items():
+            if len(sizes) != 1 or tensor.shape[1:] != own[name].shape:
+                raise ConfigurationError(
+                    f"`state_dict[{name!r}]` has shape {tuple(tensor.shape)}; expected (members, "
+                    f"{', '.join(map(str, own[name].shape))}), with as many members in every entry."
+                )
+        memo: dict[int, Any] = {
+            id(t): like(t, state_dict[name].detach().to(t).clone()) for name, t in own.items()
+        }
+        return cls._around(copy.deepcopy(module, memo), sizes.pop(), engine)
+
+    @classmethod
+    def _around(cls, skeleton: nn.Module, num_members: int, engine: Engine) -> Ensemble:
+        ensemble = cls.__new__(cls)
+        nn.Module.__init__(ensemble)
+        ensemble._adopt(skeleton, num_members, engine)
+        return ensemble
+
+    def _adopt(self, skeleton: nn.Module, num_members: int, engine: Engine) -> None:
+        """Become the owner of the skeleton's tensors, under the skeleton's own names.
+
+        The skeleton is one member whose tensors carry the member axis. Sharing its dictionaries
+        makes `parameters()`, `state_dict()` and `.to()` see them without a prefix; it is kept
+        outside `_modules` so that nothing is listed twice.
+        """
+        if engine not in get_args(Engine):
+            raise ConfigurationError(
+                f"`engine` got {engine!r}; expected one of {', '.join(get_args(Engine))}."
+            )
+        own = self.__dict__
+        own["skeleton"] = skeleton
+        own["_parameters"] = skeleton._parameters
+        own["_buffers"] = skeleton._buffers
+        own["_modules"] = skeleton._modules
+        own["_non_persistent_buffers_set"] = skeleton._non_persistent_buffers_set
+        self.training = skeleton.training
+        self.num_members = num_members
+        self.engine = engine
+        self._tied = has_ties(skeleton)
+
+    def forward(self, *inputs: Any, per_member: bool = False, **kwargs: Any) -> Any:
+        """Run every member.
+
+        Args:
+            inputs: what one member takes; tensors `(batch, …)` go to all members.
+            per_member: if True every input tensor is `(members, batch, …)`, one slice a member.
+            kwargs: keyword inputs of a member, treated alike.
+
+        Returns:
+            `(members, batch, *out)`, or the members' structure of such tensors.
+        """
+        if per_member:
+            self._check_member_axis((inputs, kwargs))
+        engine = self._choose_engine(inputs, kwargs)
+        if engine == "bmm":
+            (x,) = inputs
+            return run_batched(
+                self.skeleton, x if per_member else x.expand(self.num_members, *x.shape)
+            )
+        tensors = self._tensors()
+        if not tensors and not per_member:  # a fixed function: one call serves all members
+            once = self.skeleton(*inputs, **kwargs)
+            return tree_map(lambda t: t.expand(self.num_members, *t.shape), once)
+        if engine == "loop":
+            return self._run_in_turn(tensors, inputs, kwargs, per_member)
+
+        def run(tensors: dict[str, Tensor], inputs: Any, kwargs: Any) -> Any:
+            return self._call(tensors, inputs, kwargs)
+
+        axis = tree_map(lambda t: 0 if isinstance(t, Tensor) else None, (inputs, kwargs))
+        inputs_axis, kwargs_axis = axis if per_member else (None, None)
+        in_dims = (0 if tensors else None, inputs_axis, kwargs_axis)
+        return torch.vmap(run, in_dims=in_dims, randomness="different")(tensors, inputs, kwargs)
+
+    def member(self, k: int) -> nn.Module:
+        """A stand-alone module equal to member `k`, with tensors of its own.
+
+        Args:
+            k: from 0 to `num_members - 1`; negative values count from the end.
+
+        Raises:
+            ConfigurationError: if there is no such member.
+
+        Example:
+            >>> net = Ensemble(lambda: nn.Linear(2, 1), num_members=3, seed=0)
+            >>> x = torch.ones(4, 2)
+            >>> torch.allclose(net.member(1)(x), net(x)[1])
+            True
+        """
+        if not -self.num_members <= k < self.num_members:
+            raise ConfigurationError(f"`k` got {k}; the ensemble has {self.num_members} members.")
+        # The copy is made of slices: copying the skeleton would copy all members first.
+        memo: dict[int, Any] = {
+            id(t): like(t, t.detach()[k].clone()) for t in self._tensors().values()
+        }
+        return copy.deepcopy(self.skeleton, memo)
+
+    def part(self, name: str) -> Ensemble:
+        """The ensemble of one submodule of every member, sharing its tensors with this one.
+
+        Args:
+            name: the submodule's dotted name within a member, such as `"prior"`.
+
+        Raises:
+            ConfigurationError: if members have no such submodule.
+
+        Example:
+            >>> from hunch.nn import MLP, RandomizedPrior
+            >>> net = Ensemble(lambda: RandomizedPrior(MLP(1, [], 1), MLP(1, [9], 1)), 5, seed=0)
+            >>> net.part("prior")(torch.zeros(7, 1)).shape
+            torch.Size([5, 7, 1])
+        """
+        try:
+            part = self.skeleton.get_submodule(name)
+        except AttributeError:
+            children = ", ".join(repr(n) for n, _ in self.skeleton.named_children()) or "none"
+            raise ConfigurationError(
+                f"`name` got {name!r}; a member's submodules are: {children}."
+            ) from None
+        return Ensemble._around(part, self.num_members, self.engine)
+
+    # Mode, moves and checkpoints go to the skeleton, which may have its own way of doing them.
+
+    def train(self, mode: bool = True) -> Ensemble:
+        """Set the mode of all members."""
+        self.training = mode
+        self.skeleton.train(mode)
+        return self
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Ensemble:
+        self.skeleton._apply(fn, recurse)
+        return self
+
+    def _save_to_state_dict(self, *args: Any) -> None:
+        self.skeleton._save_to_state_dict(*args)
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        self.skeleton._load_from_state_dict(*args)
+
+    def named_modules(
+        self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, nn.Module]]:
+        """As `torch.nn.Module.named_modules`; a member's own root counts too, under this name."""
+        yield from super().named_modules(memo, prefix, remove_duplicate)
+        yield prefix, self.skeleton
+
+    def __repr__(self) -> str:
+        body = "\n  ".join(repr(self.skeleton).splitlines())
+        return f"Ensemble(\n  num_members={self.num_members}, engine={self.engine!r}\n  {body}\n)"
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {**dict(self.skeleton.named_parameters()), **dict(self.skeleton.named_buffers())}
+
+    def _call(self, tensors: dict[str, Tensor], inputs: Any, kwargs: Any) -> Any:
+        return torch.func.functional_call(
+            self.skeleton, tensors, inputs, kwargs, tie_weights=self._tied
+        )
+
+    def _run_in_turn(
+        self, tensors: dict[str, Tensor], inputs: Any, kwargs: Any, per_member: bool
+    ) -> Any:
+        outputs = []
+        for k in range(self.num_members):
+
+            def slice_k(t: Any, k: int = k) -> Any:
+                return t[k] if isinstance(t, Tensor) else t
+
+            given = tree_map(slice_k, (inputs, kwargs)) if per_member else (inputs, kwargs)
+            outputs.append(self._call({name: t[k] for name, t in tensors.items()}, *given))
+        return tree_map(lambda *leaves: torch.stack(leaves), *outputs)
+
+    def _choose_engine(self, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        one_tensor = len(inputs) == 1 and isinstance(inputs[0], Tensor) and not kwargs
+        if self.engine in ("auto", "bmm") and one_tensor and has_rules(self.skeleton):
+            return "bmm"
+        if self.engine == "bmm":
+            raise ConfigurationError(
+                "`engine='bmm'` runs members made of linear layers, activations and hunch's priors "
+                "on one tensor; expected such members, or engine='auto'."
+            )
+        if self.engine != "auto":
+            return self.engine
+        for module in self.skeleton.modules():
+            if isinstance(module, _LOOP_ONLY) or nn.utils.parametrize.is_parametrized(module):
+                return "loop"
+            if isinstance(module, _LOOP_ON_CPU) and module.weight.device.type == "cpu":
+                return "loop"
+        return "vmap"
+
+    def _check_member_axis(self, inputs: Any) -> None:
+        for leaf in tree_leaves(inputs):
+            if isinstance(leaf, Tensor) and (leaf.ndim == 0 or leaf.shape[0] != self.num_members):
+                raise ShapeError(
+                    f"`x` got shape {tuple(leaf.shape)} with per_member=True; expected "
+                    f"({self.num_members}, batch, …): one slice for each member."
+                )

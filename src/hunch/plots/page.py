@@ -1,0 +1,256 @@
+"""One self-contained HTML page of text, figures, tables, films and a video.
+
+Everything is inside the file: it opens from disk, and a content policy forbids it to ask for
+anything from elsewhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from hunch.plots.panel import to_svg
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Block(Protocol):
+    """A piece of a section."""
+
+    def to_html(self) -> str:
+        """The piece as HTML."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """Paragraphs, one a string; `code` between back-ticks, all else plain.
+
+    Example:
+        >>> Text("A `net` & more").to_html()
+        '<p>A <code>net</code> &amp; more</p>'
+    """
+
+    paragraphs: str
+    heading: str | None = None
+
+    def to_html(self) -> str:
+        """The paragraphs, with their heading."""
+        head = f"<h3>{_inline(self.heading)}</h3>" if self.heading else ""
+        return head + "".join(f"<p>{_inline(p)}</p>" for p in self.paragraphs.split("\n\n"))
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures side by side where there is room: name to (figure, caption)."""
+
+    figures: dict[str, tuple[Figure, str]]
+
+    def to_html(self) -> str:
+        """A grid of figures."""
+        cards = "".join(
+            f'<figure id="{html.escape(name)}">{_svg(figure, caption, name)}'
+            f"<figcaption>{_inline(caption)}</figcaption></figure>"
+            for name, (figure, caption) in self.figures.items()
+        )
+        return f'<div class="figures">{cards}</div>'
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a head; cells are text already formatted."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+
+    def to_html(self) -> str:
+        """The table, scrolling sideways where it is too wide."""
+        head = "".join(f"<th>{_inline(cell)}</th>" for cell in self.head)
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{_inline(cell)}</td>" for cell in row) + "</tr>"
+            for row in self.rows
+        )
+        note = f'<p class="note">{_inline(self.caption)}</p>' if self.caption else ""
+        return (
+            f'<div class="table"><table><thead><tr>{head}</tr></thead>'
+            f"<tbody>{rows}</tbody></table></div>{note}"
+        )
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim, and for each of its figures whether it holds: (text, holds)."""
+
+    claim: str
+    checks: Sequence[tuple[str, bool]]
+
+    def to_html(self) -> str:
+        """The claim with its figures."""
+        items = "".join(
+            f'<li><span class="{"holds" if holds else "fails"}">'
+            f"{'holds' if holds else 'does not hold'}</span> {_inline(text)}</li>"
+            for text, holds in self.checks
+        )
+        return f'<div class="claim">{_inline(self.claim)}<ul>{items}</ul></div>'
+
+
+@dataclass(frozen=True)
+class Video:
+    """An MP4 that plays inside the page."""
+
+    mp4: bytes
+    caption: str
+
+    def to_html(self) -> str:
+        """The video with controls, silent and looping."""
+        data = base64.b64encode(self.mp4).decode()
+        return (
+            '<figure class="video"><video controls autoplay muted loop playsinline '
+            f'src="data:video/mp4;base64,{data}"></video>'
+            f"<figcaption>{_inline(self.caption)}</figcaption></figure>"
+        )
+
+
+@dataclass(frozen=True)
+class Film:
+    """Curves that move: `frames (frames, curves, points)` over an even grid from x[0] to x[1]."""
+
+    title: str
+    steps: Sequence[int]
+    frames: npt.NDArray[np.float32]
+    x: tuple[float, float]
+    y: tuple[float, float]
+    data: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Films:
+    """Films that share one clock, a slider and a button."""
+
+    films: Sequence[Film]
+    caption: str
+
+    def to_html(self) -> str:
+        """A canvas for each film."""
+        cards = "".join(self._card(film) for film in self.films)
+        return (
+            '<div class="films"><div class="film-controls"><button type="button">Pause</button>'
+            '<input type="range" min="0" value="0" aria-label="step"><output></output></div>'
+            f'<div class="figures">{cards}</div><p class="note">{_inline(self.caption)}</p></div>'
+        )
+
+    def _card(self, film: Film) -> str:
+        low, high = film.y
+        # One signed byte a point: a 254th of the axis is finer than a pixel of the canvas.
+        scaled = np.round((film.frames - low) / (high - low) * 254 - 127)
+        values = np.clip(scaled, -127, 127).astype(np.int8)
+        _, members, points = film.frames.shape
+        meta = {
+            "steps": list(film.steps),
+            "members": members,
+            "points": points,
+            "x": film.x,
+            "y": film.y,
+            "data": np.round(film.data.astype(float), 3).tolist(),
+        }
+        return (
+            f'<figure><canvas role="img" aria-label="{html.escape(film.title)}" '
+            f"data-meta='{json.dumps(meta, separators=(',', ':'))}' "
+            f'data-frames="{base64.b64encode(values.tobytes()).decode()}"></canvas>'
+            f"<figcaption>{_inline(film.title)}</figcaption></figure>"
+        )
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page."""
+
+    key: str
+    title: str
+    source: str
+    blocks: Sequence[Block]
+
+    def to_html(self) -> str:
+        """The section under its heading."""
+        body = "\n".join(block.to_html() for block in self.blocks)
+        return (
+            f'<section id="{html.escape(self.key)}"><h2>{_inline(self.title)}</h2>'
+            f'<p class="source">{_inline(self.source)}</p>\n{body}\n</section>'
+        )
+
+
+def render_page(
+    title: str, introduction: Sequence[Block], sections: Sequence[Section], *, warning: str = ""
+) -> str:
+    """The whole page as one HTML text.
+
+    Args:
+        title: of the page.
+        introduction: what stands before the sections.
+        sections: the parts, in order; a list of links is made of their titles.
+        warning: shown in a frame at the top, if any.
+
+    Example:
+        >>> page = render_page("Hello", [Text("One.")], [])
+        >>> "Content-Security-Policy" in page, "<h1>Hello</h1>" in page
+        (True, True)
+    """
+    links = "".join(
+        f'<li><a href="#{html.escape(s.key)}">{_inline(s.title)}</a></li>' for s in sections
+    )
+    frame = f'<p class="quick">{_inline(warning)}</p>' if warning else ""
+    body = "\n".join(s.to_html() for s in sections)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; \
+media-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<link rel="icon" href="data:,">
+<title>{html.escape(title)}</title>
+<style>
+{_asset("page.css")}</style>
+</head>
+<body>
+<header><h1>{_inline(title)}</h1>{frame}
+{"".join(block.to_html() for block in introduction)}
+<nav><ul>{links}</ul></nav></header>
+<main>
+{body}
+</main>
+<script>
+{_asset("films.js")}</script>
+</body>
+</html>
+"""
+
+
+def _inline(text: str) -> str:
+    pieces = html.escape(text, quote=False).split("`")
+    return "".join(f"<code>{p}</code>" if i % 2 else p for i, p in enumerate(pieces))
+
+
+def _svg(figure: Figure, caption: str, name: str) -> str:
+    label = html.escape(caption, quote=True)
+    svg = to_svg(figure).replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    # Identifiers are unique within a figure only.
+    prefix = html.escape(name) + "-"
+    return (
+        svg.replace('id="', f'id="{prefix}')
+        .replace('"#', f'"#{prefix}')
+        .replace("url(#", f"url(#{prefix}")
+    )
+
+
+def _asset(name: str) -> str:
+    return resources.files("hunch.plots").joinpath("assets", name).read_text(encoding="utf-8")

@@ -1,0 +1,169 @@
+"""A folder written whole or not at all.
+
+What hunch writes goes to a new folder beside the place and is renamed when complete, so a kill
+leaves either the old folder or the new one. Each such folder holds `hunch.json`, a list of its
+files with their checksums: a folder without it, or with files that are not as listed, is somebody
+else's and is never replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from hunch.errors import FolderError
+
+MANIFEST: Final = "hunch.json"
+
+
+@contextmanager
+def new_folder(path: str | os.PathLike[str], kind: str) -> Iterator[Path]:
+    """A folder to fill, which takes the name `path` when the block ends without an error.
+
+    Args:
+        path: where the folder shall be. It may not exist yet, be empty, or be one of this kind that
+            hunch wrote and nobody changed, which is then replaced.
+        kind: what is written, such as `"demo"`.
+
+    Yields:
+        The folder to write into.
+
+    Raises:
+        FolderError: if `path` cannot be written or holds anything of somebody else's. It is raised
+            before the block runs, so no work is lost.
+
+    Example:
+        >>> import tempfile
+        >>> place = Path(tempfile.mkdtemp()) / "out"
+        >>> with new_folder(place, "demo") as folder:
+        ...     _ = (folder / "page.html").write_text("<p>hello</p>")
+        >>> sorted(p.name for p in place.iterdir())
+        ['hunch.json', 'page.html']
+    """
+    target = Path(path).expanduser()
+    target = target.resolve() if target.is_symlink() else target.absolute()
+    check_replaceable(target, kind)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        aside.chmod(0o755)  # mkdtemp's own mode shuts everybody else out
+    except OSError as error:
+        raise FolderError(
+            f"cannot write to {str(path)!r}: {error.strerror}; choose a folder you may write to."
+        ) from error
+    try:
+        yield aside
+        _write_manifest(aside, kind)
+        check_replaceable(target, kind)  # somebody may have put files there meanwhile
+        _swap(aside, target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def check_replaceable(path: str | os.PathLike[str], kind: str) -> None:
+    """Refuse a place whose content would be lost.
+
+    Raises:
+        FolderError: naming what is in the way.
+
+    Example:
+        >>> check_replaceable("a-folder-that-does-not-exist", "demo")
+    """
+    target = Path(path)
+    try:
+        if not target.exists():
+            return
+        if not target.is_dir():
+            raise FolderError(f"{str(path)!r} is a file; expected a folder, or a new name.")
+        names = {p.name for p in target.iterdir()}
+    except OSError as error:
+        if isinstance(error, FolderError):
+            raise
+        raise FolderError(f"cannot read {str(path)!r}: {error.strerror}.") from error
+    if not names:
+        return
+    manifest = read_manifest(target)
+    advice = "; choose another folder, or move these files away."
+    if manifest is None or manifest.get("kind") != kind:
+        raise FolderError(f"{str(path)!r} is not empty and hunch's {kind} did not write it{advice}")
+    listed = manifest.get("files", {})
+    for name in sorted(names - {MANIFEST}):
+        file = target / name
+        if name not in listed or not file.is_file():
+            raise FolderError(f"{str(path)!r} holds {name!r}, which hunch did not write{advice}")
+        if _checksum(file) != listed[name]:
+            raise FolderError(f"{str(file)!r} was changed since hunch wrote it{advice}")
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """What `hunch.json` in the folder says, or None if there is none that can be read.
+
+    Example:
+        >>> read_manifest(Path("a-folder-that-does-not-exist")) is None
+        True
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return manifest if isinstance(manifest, dict) else None
+
+
+def write_json(path: Path, values: object) -> None:
+    """Write plain values as JSON, the same bytes for the same values; NaN is refused.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "a.json"
+        >>> write_json(path, {"b": 1, "a": [1.5]})
+        >>> json.loads(path.read_text())
+        {'b': 1, 'a': [1.5]}
+    """
+    path.write_text(dump_json(values), encoding="utf-8")
+
+
+def dump_json(values: object) -> str:
+    """Plain values as indented JSON text.
+
+    Example:
+        >>> print(dump_json({"a": 1}), end="")
+        {
+          "a": 1
+        }
+    """
+    return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _write_manifest(folder: Path, kind: str) -> None:
+    files = {p.name: _checksum(p) for p in sorted(folder.iterdir())}
+    write_json(folder / MANIFEST, {"written_by": "hunch", "kind": kind, "files": files})
+
+
+def _checksum(file: Path) -> str:
+    return "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _swap(new: Path, target: Path) -> None:
+    """Put `new` in the target's place; on failure the old folder comes back."""
+    try:
+        if not target.exists():
+            new.rename(target)
+            return
+        old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+        target.rename(old / target.name)
+        try:
+            new.rename(target)
+        except OSError:
+            (old / target.name).rename(target)
+            raise
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise FolderError(f"cannot write to {str(target)!r}: {error.strerror}.") from error

@@ -1,0 +1,4 @@
+import torch
+
+# Small networks on two busy cores: a second thread only waits for the first.
+torch.set_num_threads(1)
