@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, stack_module_state
 
+from hunch.errors import ConfigurationError
 from hunch.nn import NoisyLinear, noise, reset_noise
 
 KINDS = [
@@ -171,6 +172,14 @@ def test_vmap_gives_every_member_its_own_noise(g):
     assert len(out[:, 0, 0].unique()) == 2000
 
 
+def test_vmap_refuses_to_hold_per_sample_noise_that_would_not_outlive_it():
+    layer = NoisyLinear(3, 2, per_sample=True)
+    noise(layer, "held")
+    with pytest.raises(ConfigurationError, match="inside vmap"):
+        torch.vmap(layer, randomness="different")(torch.ones(5, 4, 3))
+    assert layer(torch.ones(4, 3)).shape == (4, 2)
+
+
 @pytest.mark.parametrize(("kind", "per_sample"), KINDS)
 def test_draws_with_a_member_axis(kind, per_sample, g):
     layers = [NoisyLinear(3, 2, noise=kind, per_sample=per_sample, generator=g) for _ in range(4)]
@@ -209,11 +218,12 @@ def test_compiles_in_one_graph_and_still_draws(kind, per_sample, backend, fresh_
     torch.testing.assert_close(compiled(x), net(x))
 
 
-def test_compiled_forward_follows_held_noise_without_compiling_again(fresh_dynamo):
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_compiled_forward_follows_held_noise_without_compiling_again(per_sample, fresh_dynamo):
     from torch._dynamo.testing import CompileCounter
 
     counter = CompileCounter()
-    net, x = mlp(), torch.ones(3, 4)
+    net, x = mlp(per_sample=per_sample), torch.ones(3, 4)
     noise(net, "held")
     compiled = torch.compile(net, backend=counter, fullgraph=True)
     seen = []
@@ -224,7 +234,8 @@ def test_compiled_forward_follows_held_noise_without_compiling_again(fresh_dynam
         torch.testing.assert_close(out, net(x))
         seen.append(out)
     assert not torch.equal(seen[0], seen[1])
-    assert counter.frame_count == 1
+    # Held per-sample noise has a second graph, for the forward that draws it.
+    assert counter.frame_count == 1 + per_sample
 
 
 def test_distributed_training_survives_two_forwards(tmp_path):

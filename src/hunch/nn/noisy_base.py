@@ -71,9 +71,10 @@ def _random(
 def _split(flat: Tensor, shapes: Sequence[tuple[int, ...]]) -> Draw:
     parts, start = [], 0
     for shape in shapes:
-        stop = start + math.prod(shape)
+        flat_shape = len(shape) == 1
+        stop = start + (shape[0] if flat_shape else math.prod(shape))
         part = flat[start:stop]
-        parts.append(part if len(shape) == 1 else part.view(shape))
+        parts.append(part if flat_shape else part.view(shape))
         start = stop
     return tuple(parts)
 
@@ -201,9 +202,10 @@ class _Noisy(nn.Module):
             Independent noise: a value per weight, then one per bias if there is a bias; when per
             sample, one value per output of each row instead.
         """
-        lead = () if members is None else (members,)
-        shapes = [lead + shape for shape in self.draw_shapes(batch_shape)]
-        size = sum(math.prod(shape) for shape in shapes)
+        shapes = self.draw_shapes(batch_shape)
+        if members is not None:
+            shapes = [(members, *shape) for shape in shapes]
+        size = sum(map(math.prod, shapes))
         flat = _random(size, generator, self.weight, self.noise, self.noise_distribution)
         return _split(flat, shapes)
 
@@ -236,7 +238,13 @@ class _Noisy(nn.Module):
             generator = _generator(self._held_stream or self._stream)
             # A tensor born in inference mode could not take part in a later backward.
             with torch.inference_mode(False):
-                self._held = self.draw(generator, batch_shape=batch_shape)
+                drawn = self.draw(generator, batch_shape=batch_shape)
+            if not torch.compiler.is_compiling() and torch._C._functorch.is_batchedtensor(drawn[0]):
+                raise ConfigurationError(
+                    '`mode` is "held", but per-sample noise drawn inside vmap cannot be held after '
+                    "it; use fresh noise, or hand noise over with `using`."
+                )
+            self._held = drawn
         if self.per_sample and self._held[0].shape[:-1] != torch.Size(batch_shape):
             raise ShapeError(
                 f"`x` has leading shape {tuple(batch_shape)}, but the held per-sample noise was "
@@ -257,10 +265,11 @@ class _Noisy(nn.Module):
                 noise = columns.view(self._groups, -1, 1) * rows.view(self._groups, 1, -1)
             if weight.dim() != 2:
                 noise = noise.view(weight.shape)
-        weight = torch.addcmul(weight, self.weight_sigma, noise)
+        # addcmul would save a pass forwards and cost two backwards.
+        weight = weight + self.weight_sigma * noise
         if bias is None or bias_sigma is None:
             return weight, None
-        return weight, torch.addcmul(bias, bias_sigma, draw[1])
+        return weight, bias + bias_sigma * draw[1]
 
     def _apply(self, fn: Any, recurse: bool = True) -> _Noisy:
         # Held noise is no buffer, so what moves the module has to be told about it.
