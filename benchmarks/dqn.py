@@ -45,12 +45,14 @@ class DenseNoisyLinear(nn.Module):
         self.redraw()
 
     def redraw(self) -> None:
+        """Fill the noise buffers anew, in place."""
         q, p = self.mean_w.shape
         rows, columns = (x.sign() * x.abs().sqrt() for x in (torch.randn(q), torch.randn(p)))
         self.noise_w.copy_(rows.ger(columns))
         self.noise_b.copy_(rows)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map `x (batch, p)` to `(batch, q)`."""
         weight = self.mean_w + self.std_w * self.noise_w
         return F.linear(x, weight, self.mean_b + self.std_b * self.noise_b)
 
@@ -79,6 +81,7 @@ class PlainLoop:
         self.observation, _ = self.env.reset(seed=seed)
 
     def learn(self, until: int) -> None:
+        """Go on until `until` environment steps have been made."""
         while self.steps < until:
             action = self.net(torch.FloatTensor(self.observation)[None]).argmax().item()
             following, reward, terminated, truncated, _ = self.env.step(action)
@@ -91,6 +94,7 @@ class PlainLoop:
                 self.update()
 
     def update(self) -> None:
+        """Make one gradient update."""
         stored = min(self.steps, CAPACITY)
         rows = np.random.choice(stored, BATCH, replace=False)  # noqa: NPY002
         q = self.net(torch.FloatTensor(self.observations[rows]))
@@ -148,7 +152,9 @@ def main() -> None:
         "hunch_steps_per_second": round(BLOCK * len(ours[1:]) / sum(ours[1:])),
         "ratio_of_totals": round(sum(theirs[1:]) / sum(ours[1:]), 2),
         "ratio_of_blocks_median": round(float(np.median(ratios)), 2),
-        "ratio_of_blocks_quartiles": [round(float(q), 2) for q in np.quantile(ratios, (0.25, 0.75))],
+        "ratio_of_blocks_quartiles": [
+            round(float(q), 2) for q in np.quantile(ratios, (0.25, 0.75))
+        ],
         "torch": torch.__version__,
     }
     print(json.dumps(result, indent=2))

@@ -14,5 +14,16 @@ from hunch.rl.evaluation import Evaluation, evaluate
 from hunch.rl.replay import Replay, Transitions
 from hunch.rl.schedules import Linear
 from hunch.rl.training import History
+from hunch.rl.video import Recording, record
 
-__all__ = ["DQN", "Evaluation", "History", "Linear", "Replay", "Transitions", "evaluate"]
+__all__ = [
+    "DQN",
+    "Evaluation",
+    "History",
+    "Linear",
+    "Recording",
+    "Replay",
+    "Transitions",
+    "evaluate",
+    "record",
+]

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from hunch.errors import ConfigurationError, ShapeError
@@ -174,7 +174,7 @@ class DQN:
         self._predict_exploration = numpy_generator(self.seed, "predict")
         self._predict_noise = torch_generator(self.seed, "predict noise")
 
-        self.device = torch.device(device)
+        self.device = _device(device)
         with default_generator_seeded(self.seed, "network"):
             self.network = action_values(
                 network, observations.shape, self._num_actions, hidden_sizes, noisy=self.noisy
@@ -353,3 +353,12 @@ def _schedule(name: str, value: float | Linear, *, at_most: float) -> float | Li
     for end in ends:
         real_number(name, end, at_least=0.0, at_most=at_most)
     return value if isinstance(value, Linear) else float(value)
+
+
+def _device(device: torch.device | str) -> torch.device:
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ConfigurationError(
+            f"`device` got {device!r}; expected a torch device such as 'cpu' or 'cuda'."
+        ) from error

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError
-from hunch.nn import NoisyConv2d, NoisyLinear, noise, noisy
+from hunch.nn import MLP, NoisyConv2d, NoisyLinear, noise, noisy
 from hunch.rl.arguments import whole_number
 
 NetworkLike: TypeAlias = nn.Module | Callable[[], nn.Module]
@@ -86,14 +86,16 @@ def perceptron(
         >>> [type(m).__name__ for m in perceptron((4,), [8], 2, noisy=True)]
         ['Linear', 'ReLU', 'NoisyLinear']
     """
+    inputs = math.prod(observation_shape)
     hidden = [whole_number("hidden_sizes", size, at_least=1) for size in hidden_sizes]
-    sizes = [math.prod(observation_shape), *hidden, num_actions]
     layers: list[nn.Module] = [] if len(observation_shape) == 1 else [nn.Flatten()]
-    for i, (p, q) in enumerate(itertools.pairwise(sizes)):
+    if not noisy:
+        return nn.Sequential(*layers, *MLP(inputs, hidden, num_actions))
+    for i, (p, q) in enumerate(itertools.pairwise([inputs, *hidden, num_actions])):
         if i:
             layers.append(nn.ReLU())
         # The first layer extracts features; the paper keeps what does that plain.
-        layers.append(NoisyLinear(p, q) if noisy and (i or not hidden) else nn.Linear(p, q))
+        layers.append(NoisyLinear(p, q) if i or not hidden else nn.Linear(p, q))
     return nn.Sequential(*layers)
 
 

@@ -95,7 +95,7 @@ class TrainingLoop:
             progress: whether to show a bar with the mean return of the last episodes.
 
         Raises:
-            KeyboardInterrupt: if interrupted, after the step in progress; `run` may be called again.
+            KeyboardInterrupt: if interrupted, after the step in progress; `run` may go on.
         """
         left = max(0, until - self.steps)
         with (
