@@ -20,7 +20,7 @@ class Check:
     Example:
         >>> check = Check("KL to the exact posterior", 0.001, "<=", 0.02)
         >>> check.holds, str(check)
-        (True, 'KL to the exact posterior: 0.001 <= 0.02')
+        (True, 'KL to the exact posterior: 0.001, claimed ≤ 0.02')
     """
 
     what: str
@@ -36,8 +36,8 @@ class Check:
         return self.value <= self.bound if self.relation == "<=" else self.value >= self.bound
 
     def __str__(self) -> str:
-        relation = self.relation if self.holds else f"NOT {self.relation}"
-        return f"{self.what}: {self.value:.4g} {relation} {self.bound:g}"
+        relation = "≤" if self.relation == "<=" else "≥"
+        return f"{self.what}: {self.value:.4g}, claimed {relation} {self.bound:g}"
 
     def to_json(self) -> dict[str, Any]:
         """The check as plain values."""

@@ -315,7 +315,8 @@ def plot(result: Result) -> dict[str, tuple[Figure, str]]:
         labels = ["exact\nrecipe", "no\nprior", "no\nnoise", "no\nridge", "boot-\nstrap", "blog"]
         ax.set_xticks(range(len(RECIPES)), labels)
         caption = (
-            f"One dot for each principal axis of the exact posterior; the dashed line is exact. "
+            f"One dot for each principal axis of the exact posterior, none below 0.01; the dashed "
+            f"line is exact. "
             f"{result.settings.num_members:,} members."
         )
         figures[f"linear-posterior-{n}"] = (figure, caption)

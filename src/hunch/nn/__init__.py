@@ -1,7 +1,5 @@
 """Networks whose randomness means something: noisy layers, ensembles, randomised priors."""
 
-from __future__ import annotations
-
 from hunch.nn.ensemble import Ensemble
 from hunch.nn.mlp import MLP
 from hunch.nn.noise_modes import noise, reset_noise

@@ -73,7 +73,7 @@ class MLP(nn.Sequential):
         for i, (p, q) in enumerate(itertools.pairwise(sizes)):
             if i:
                 layers.append(make_activation())
-            layers.append(nn.utils.skip_init(nn.Linear, p, q, device=device or "cpu", dtype=dtype))
+            layers.append(_empty_linear(p, q, device, dtype))
         super().__init__(*layers)
         self.in_features = in_features
         self.out_features = out_features
@@ -105,6 +105,21 @@ class MLP(nn.Sequential):
                 f"`x` has {features} features in its last axis; expected {self.in_features}: "
                 f"the network was built with in_features={self.in_features}."
             )
+
+
+def _empty_linear(
+    p: int, q: int, device: torch.device | str | None, dtype: torch.dtype | None
+) -> nn.Linear:
+    """A linear layer without values: its constructor would draw some from the default generator.
+
+    `nn.utils.skip_init` does the same by way of the meta device, ten times slower.
+    """
+    layer = nn.Linear.__new__(nn.Linear)
+    nn.Module.__init__(layer)
+    layer.in_features, layer.out_features = p, q
+    layer.weight = nn.Parameter(torch.empty(q, p, device=device, dtype=dtype))
+    layer.bias = nn.Parameter(torch.empty(q, device=device, dtype=dtype))
+    return layer
 
 
 def _activation(activation: str | Callable[[], nn.Module]) -> Callable[[], nn.Module]:

@@ -110,8 +110,8 @@ def to_svg(figure: Figure) -> str:
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    # Coordinates to a hundredth of a point: finer digits only make the page heavy.
-    return re.sub(r"(\d+\.\d\d)\d+", r"\1", text)
+    # Paths to a hundredth of a point: finer digits only make the page heavy.
+    return re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)
 
 
 def _matplotlib() -> Any:

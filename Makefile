@@ -1,0 +1,56 @@
+# `make demo` and `make test` work from a fresh clone with Python >= 3.11 and pip; nothing else.
+# Paths are relative, so a clone may lie under a path with spaces.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python -m
+
+.PHONY: help demo test check format proofs bench figures clean
+
+help:
+	@echo "make demo    run the five sources and write hunch-demo/index.html (about 2 minutes)"
+	@echo "make test    run the tests"
+	@echo "make check   format, lint, types, import layers, docs examples"
+	@echo "make proofs  the slow statistical and learning proofs, into results/"
+	@echo "make bench   the speed tables, into results/"
+
+# The stamps make a second run install nothing; a changed pyproject.toml or constraint does.
+$(VENV)/.demo: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) pip install --disable-pip-version-check -c constraints.txt -e '.[all]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(VENV)/.demo $@
+
+demo: $(VENV)/.demo
+	$(RUN) hunch demo
+
+test: $(VENV)/.dev
+	$(RUN) pytest -n auto
+
+check: $(VENV)/.dev
+	$(RUN) ruff format --check src tests benchmarks
+	$(RUN) ruff check src tests benchmarks
+	$(RUN) mypy
+	$(BIN)/lint-imports
+	$(RUN) pytest -q --doctest-modules src tests/test_docs.py
+
+format: $(VENV)/.dev
+	$(RUN) ruff format src tests benchmarks
+	$(RUN) ruff check --fix src tests benchmarks
+
+proofs: $(VENV)/.dev
+	$(RUN) hunch reproduce all --out results
+
+bench: $(VENV)/.dev
+	for script in benchmarks/*.py; do $(BIN)/python "$$script" --out results || exit 1; done
+
+figures: $(VENV)/.dev
+	$(BIN)/python docs/make_figures.py
+
+clean:
+	rm -rf $(VENV) hunch-demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

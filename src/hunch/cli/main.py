@@ -1,0 +1,68 @@
+"""The `hunch` program and its way with errors: one line, exit code 1 or 2, no traceback."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import click
+
+from hunch import __version__
+from hunch.cli.demo import demo
+from hunch.cli.reproduce import reproduce
+from hunch.errors import HunchError, MissingDependencyError
+
+DONE, FAILED, WRONG_USE = 0, 1, 2
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: hunch demo --quick",
+)
+@click.version_option(__version__, prog_name="hunch")
+def program() -> None:
+    """Networks whose randomness means something: see the ideas run, check the claims."""
+
+
+program.add_command(demo)
+program.add_command(reproduce)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the program and exit: 0 done, 1 failed or a claim not met, 2 wrong use.
+
+    Args:
+        arguments: the words after `hunch`; those of the process if None.
+    """
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the program; return its exit code."""
+    try:
+        code = program.main(arguments, prog_name="hunch", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        return WRONG_USE
+    except click.ClickException as error:
+        command = (
+            error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "hunch"
+        )
+        message = " ".join(error.format_message().split())
+        return _fail(f"{message} (see {command} --help)", WRONG_USE)
+    except MissingDependencyError as error:
+        return _fail(str(error), FAILED)
+    except HunchError as error:
+        return _fail(" ".join(str(error).split()), WRONG_USE)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("interrupted", FAILED)
+    except BrokenPipeError:
+        # The reader of our output went away, as `| head` does: nothing is left to say.
+        sys.stderr.close()
+        return FAILED
+    return code if isinstance(code, int) else DONE
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"hunch: {message}", file=sys.stderr)
+    return code

@@ -1,0 +1,50 @@
+"""`hunch reproduce`: run a claim's own settings and say whether it holds."""
+
+from __future__ import annotations
+
+import click
+
+from hunch.cli.options import json_option, one_thread, seed_option
+
+
+@click.command(epilog="Example: hunch reproduce linear-posterior")
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False),
+    help="Folder that gets NAME.json and NAME.md; none if left out.",
+)
+@seed_option
+@json_option
+@click.pass_context
+def reproduce(
+    context: click.Context, names: tuple[str, ...], out: str | None, seed: int, as_json: bool
+) -> int:
+    """Run published claims at their full settings; exit with 1 if one does not hold.
+
+    Without a NAME, list the claims. NAME may be "all".
+    """
+    from hunch.experiments.registry import EXPERIMENTS, describe
+
+    if not names:
+        for name in EXPERIMENTS:
+            click.echo(f"{name}\n    {describe(name)}")
+        return 0
+    chosen = list(EXPERIMENTS) if "all" in names else list(names)
+    unknown = [name for name in chosen if name not in EXPERIMENTS]
+    if unknown:
+        raise click.UsageError(
+            f"no claim is called {unknown[0]!r}; there are: {', '.join(EXPERIMENTS)}", context
+        )
+    one_thread()
+    from hunch.experiments.registry import reproduce_claim
+    from hunch.storage import dump_json
+
+    reports = {}
+    for name in chosen:
+        report = reproduce_claim(name, seed=seed, out=out)
+        reports[name] = report.results
+        click.echo(report.text, err=as_json)
+    if as_json:
+        click.echo(dump_json(reports), nl=False)
+    return 0 if all(r["holds"] for r in reports.values()) else 1

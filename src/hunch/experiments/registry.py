@@ -1,0 +1,132 @@
+"""The claims by name, and how one is reproduced and reported."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from hunch.errors import FolderError
+from hunch.experiments.claims import Check
+from hunch.storage import dump_json
+
+# Name to module; a module has CLAIM, Settings, run, check and plot.
+EXPERIMENTS: Final = {
+    "linear-posterior": "linear_posterior",
+    "randomized-priors": "randomized_priors",
+    "noisy-layers": "noisy_layers",
+    "noisy-cartpole": "noisy_cartpole",
+    "four-curves": "four_curves",
+}
+_MARK: Final = "hunch reproduce"
+
+
+@dataclass(frozen=True)
+class Report:
+    """A reproduced claim.
+
+    Args:
+        text: for people, a few lines of Markdown.
+        results: plain values, with `"holds"`; nothing that depends on the clock.
+    """
+
+    text: str
+    results: dict[str, Any]
+
+
+def load(name: str) -> ModuleType:
+    """The module of an experiment."""
+    return importlib.import_module(f"hunch.experiments.{EXPERIMENTS[name]}")
+
+
+def describe(name: str) -> str:
+    """What the experiment claims.
+
+    Example:
+        >>> describe("linear-posterior").startswith("On a linear model")
+        True
+    """
+    claim: str = load(name).CLAIM
+    return claim
+
+
+def reproduce_claim(
+    name: str, *, seed: int = 0, out: str | os.PathLike[str] | None = None, progress: bool = True
+) -> Report:
+    """Run an experiment at the settings of its claim.
+
+    Args:
+        name: a key of `EXPERIMENTS`.
+        seed: decides every draw.
+        out: folder for `NAME.json` and `NAME.md`; none is written if None.
+        progress: show bars on standard error.
+
+    Raises:
+        FolderError: if a file of that name is there which this function did not write, or cannot be
+            written; before anything is run.
+    """
+    places = [Path(out) / f"{name}.{suffix}" for suffix in ("json", "md")] if out else []
+    for place in places:
+        _check_ours(place)
+    module = load(name)
+    settings = getattr(module.Settings, "proof", module.Settings)()
+    started = time.monotonic()
+    result = module.run(settings, seed=seed, progress=progress)
+    seconds = time.monotonic() - started
+    checks: list[Check] = module.check(result)
+    results = {
+        "written_by": _MARK,
+        "claim": module.CLAIM,
+        "seed": seed,
+        "holds": all(c.holds for c in checks),
+        "checks": [c.to_json() for c in checks],
+        "result": result.to_json(),
+    }
+    text = _markdown(name, module, checks, result, seed, seconds)
+    for place, content in zip(places, (dump_json(results), text), strict=False):
+        _write_aside(place, content)
+    return Report(text, results)
+
+
+def _markdown(
+    name: str, module: ModuleType, checks: list[Check], result: Any, seed: int, seconds: float
+) -> str:
+    lines = [f"<!-- {_MARK} {name} -->", f"# {name}", "", module.CLAIM, ""]
+    lines += ["| figure | measured | bound | holds |", "|---|---|---|---|"]
+    lines += [
+        f"| {c.what} | {c.value:.4g} | {c.relation} {c.bound:g} | {'yes' if c.holds else 'NO'} |"
+        for c in checks
+    ]
+    if hasattr(result, "to_markdown"):
+        lines += ["", result.to_markdown()]
+    lines += ["", f"`hunch reproduce {name} --seed {seed}`, {seconds:.0f} s on one thread.", ""]
+    return "\n".join(lines)
+
+
+def _check_ours(place: Path) -> None:
+    try:
+        if (
+            place.exists()
+            and _MARK not in place.read_text(encoding="utf-8", errors="replace")[:300]
+        ):
+            raise FolderError(
+                f"{str(place)!r} is there and `{_MARK}` did not write it; choose another folder."
+            )
+    except OSError as error:
+        if isinstance(error, FolderError):
+            raise
+        raise FolderError(f"cannot read {str(place)!r}: {error.strerror}.") from error
+
+
+def _write_aside(place: Path, content: str) -> None:
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        aside = place.with_name(f".{place.name}.{os.getpid()}")
+        aside.write_text(content, encoding="utf-8")
+        aside.replace(place)
+    except OSError as error:
+        raise FolderError(f"cannot write {str(place)!r}: {error.strerror}.") from error

@@ -1,0 +1,139 @@
+"""Baselines: what is subtracted from a cost before it weighs a score.
+
+Any number that does not depend on a sample may be subtracted from that sample's cost without
+moving the expected gradient. A good one is close to the cost that was to be expected *for this
+input*; one that is shared across inputs helps little.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from hunch.errors import ConfigurationError, ShapeError
+
+Baseline = Literal["auto", "loo"] | Tensor | float | None
+
+
+def leave_one_out(cost: Tensor, dim: int = 0) -> Tensor:
+    """Baseline of each sample: the mean cost of the other samples.
+
+    With `n` samples along `dim`, `b_i = (sum_j cost_j - cost_i) / (n - 1)`. It does not depend on
+    sample `i`, so the gradient stays unbiased; a mean that includes the sample itself would shrink
+    the gradient by the factor `1 - 1/n`.
+
+    Args:
+        cost: costs, with independent samples of the same distribution along `dim`; at least two.
+        dim: the sample axis.
+
+    Returns:
+        The baselines, in the units and the shape of `cost`.
+
+    Raises:
+        ConfigurationError: if there are fewer than two samples.
+        ShapeError: if `cost` has no dimension `dim`.
+
+    Example:
+        >>> leave_one_out(torch.tensor([1.0, 3.0, 8.0]))
+        tensor([5.5000, 4.5000, 2.0000])
+
+    Reference:
+        Kool, van Hoof & Welling (2019), "Buy 4 REINFORCE samples, get a baseline for free!".
+    """
+    if not -cost.dim() <= dim < cost.dim():
+        raise ShapeError(
+            f"`dim` got {dim} for a `cost` of shape {tuple(cost.shape)}; expected one of its "
+            "dimensions, the one along which the samples lie."
+        )
+    n = cost.shape[dim]
+    if n < 2:
+        raise ConfigurationError(
+            f"`cost` got {n} sample(s) along dim {dim} (shape {tuple(cost.shape)}); leave-one-out "
+            "needs at least 2, because a sample's baseline is the mean of the others; draw more "
+            "samples per input, or use no baseline."
+        )
+    return (cost.sum(dim, keepdim=True) - cost) / (n - 1)
+
+
+def check_baseline(baseline: object, n: int) -> None:
+    """Refuse a baseline that has no meaning, or that `n` samples cannot give.
+
+    Raises:
+        ConfigurationError: if so.
+
+    Example:
+        >>> check_baseline("loo", n=2)
+    """
+    if baseline == "loo" and isinstance(baseline, str) and n < 2:
+        raise ConfigurationError(
+            f"`baseline` got 'loo' with n={n}; leave-one-out needs n >= 2, because a sample's "
+            "baseline is the mean of the others; draw more samples or give baseline=None."
+        )
+    known = baseline is None or isinstance(baseline, Tensor | int | float)
+    if not known and not (isinstance(baseline, str) and baseline in ("auto", "loo")):
+        raise ConfigurationError(
+            f"`baseline` got {baseline!r}; expected 'auto', 'loo', None, a number or a tensor."
+        )
+
+
+def resolve_baseline(baseline: Baseline, cost: Tensor) -> Tensor | None:
+    """The baseline as numbers: one per sample, one per factor, or None.
+
+    Args:
+        baseline: as in `hunch.gradients.expectation`.
+        cost: costs, shape `(n, *batch)`.
+
+    Returns:
+        A tensor of shape `()`, `(*batch,)` or `(n, *batch)`, or None.
+
+    Raises:
+        ShapeError: if a given tensor has any other shape.
+
+    Example:
+        >>> resolve_baseline("auto", torch.tensor([[1.0], [3.0]]))
+        tensor([[3.],
+                [1.]])
+    """
+    if baseline is None:
+        return None
+    if isinstance(baseline, str):
+        if baseline == "auto" and cost.shape[0] < 2:
+            return None
+        return leave_one_out(cost)
+    return given_baseline(baseline, cost, 0)
+
+
+def given_baseline(baseline: Tensor | float, cost: Tensor, dim: int | None) -> Tensor:
+    """The numbers that a user gave, shaped so that they meet the costs they are meant for.
+
+    Args:
+        baseline: a number or a tensor.
+        cost: the costs.
+        dim: the sample axis of `cost`; None if it has none of its own.
+
+    Raises:
+        ShapeError: if the tensor is shaped neither like `cost` nor like `cost` without its samples.
+
+    Example:
+        >>> given_baseline(torch.tensor([1.0, 2.0]), torch.ones(2, 3), dim=1)
+        tensor([[1.],
+                [2.]])
+    """
+    # A given baseline is a constant of the estimator: a critic learns from its own loss.
+    given = torch.as_tensor(baseline, dtype=cost.dtype, device=cost.device).detach()
+    if given.dim() == 0 or given.shape == cost.shape:
+        return given
+    if dim is not None:
+        factors = list(cost.shape)
+        del factors[dim]
+        if list(given.shape) == factors:
+            return given.unsqueeze(dim)
+        wanted = f"{tuple(factors)}, one per factor, or {tuple(cost.shape)}, one per sample"
+    else:
+        wanted = f"{tuple(cost.shape)}, one per sample"
+    raise ShapeError(
+        f"`baseline` got shape {tuple(given.shape)}; expected {wanted}; nothing else is broadcast: "
+        "reshape it."
+    )

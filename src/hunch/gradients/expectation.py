@@ -1,0 +1,87 @@
+"""One function for the expectation of a cost and its gradient, whatever the distribution."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from hunch.errors import ConfigurationError
+from hunch.gradients.baselines import Baseline, check_baseline
+from hunch.gradients.estimators import ESTIMATORS, Cost
+
+
+def expectation(
+    f: Cost,
+    dist: Distribution,
+    n: int = 2,
+    *,
+    estimator: str = "auto",
+    baseline: Baseline = "auto",
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Estimate `E[f(z)]`, `z ~ dist`: an unbiased value with an unbiased gradient of any order.
+
+    Which samples a cost is blamed on is said by the distribution. Each batch dimension is a factor
+    with a cost of its own, right if that cost depends on this factor's sample alone;
+    `torch.distributions.Independent(dist, k)` makes the last `k` of them share one cost.
+
+    Args:
+        f: samples `(n, *batch, *event)` to costs `(n, *batch)`. It may depend on parameters itself;
+            that gradient is kept. It is called once, and a second time only by `"auto"` when it
+            finds a rounding on the way (see below).
+        dist: a `torch.distributions.Distribution` whose parameters carry the gradient.
+        n: samples per factor, at least 1. Two are the least for the leave-one-out baseline.
+        estimator: `"score"` for any cost; `"pathwise"` for a continuous cost and a distribution
+            with `rsample`; `"enumerate"` for the exact sum over a finite support, where `n` plays
+            no part. `"auto"` is pathwise if the distribution has `rsample` and a gradient flows
+            from cost to sample without passing a sign, a rounding or a remainder, else the score.
+            A jump made by a comparison leaves no trace in the graph when a smooth term stands
+            beside it: then say `"score"`.
+        baseline: for the score function. `"loo"` is the mean of the other samples
+            (`leave_one_out`), None is none, a number or a tensor is subtracted as it is: shape
+            `(*batch,)`, shared by all samples, or `(n, *batch)`; nothing else is broadcast, it gets
+            no gradient, and sample `i`'s must not depend on sample `i`. `"auto"` is `"loo"` for
+            `n >= 2`, else None.
+        generator: a CPU generator that decides every draw; None for torch's default one.
+
+    Returns:
+        The mean cost, shape `(*batch,)`. `.sum().backward()` gives the gradient.
+
+    Raises:
+        ConfigurationError: if an argument has a value that cannot work, such as a pathwise gradient
+            of a distribution without `rsample`, or leave-one-out with one sample.
+        ShapeError: if the costs are not shaped `(n, *batch)`, or a baseline does not fit them.
+        DataError: if a cost is NaN or infinite.
+
+    Note:
+        Second derivatives of `"pathwise"` exist where torch can differentiate `rsample` twice: not
+        for Gamma, Beta and Dirichlet. Those of `"score"` always exist. Inside `torch.func.vmap`
+        name the estimator, build the distribution with `validate_args=False`, and let
+        `randomness` be what torch's own draw supports: for Normal `"different"` with the score,
+        `"same"` with the path.
+
+    Example:
+        >>> mu = torch.tensor(1.0, requires_grad=True)
+        >>> g = torch.Generator().manual_seed(0)
+        >>> dist = torch.distributions.Normal(mu, 1.0)
+        >>> loss = expectation(lambda z: (z > 0).float(), dist, 100_000, generator=g)
+        >>> loss.backward()  # P(z > 0) = 0.841, and its derivative is the density at 0, 0.242
+        >>> round(loss.item(), 2), round(mu.grad.item(), 2)
+        (0.84, 0.24)
+
+    Reference:
+        Schulman et al. (2015), "Gradient Estimation Using Stochastic Computation Graphs";
+        Mohamed et al. (2020), "Monte Carlo Gradient Estimation in Machine Learning".
+    """
+    if not isinstance(dist, Distribution):
+        raise ConfigurationError(
+            f"`dist` got {type(dist).__name__}; expected a torch.distributions.Distribution."
+        )
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise ConfigurationError(f"`n` got {n!r}; expected a number of samples of at least 1.")
+    if not isinstance(estimator, str) or estimator not in ESTIMATORS:
+        names = ", ".join(repr(name) for name in ESTIMATORS)
+        raise ConfigurationError(f"`estimator` got {estimator!r}; expected one of {names}.")
+    check_baseline(baseline, n)
+    return ESTIMATORS[estimator](f, dist, n, baseline, generator)

@@ -1,0 +1,107 @@
+"""What is refused at the door of `hunch.gradients`: costs of the wrong shape, NaN, foreign devices.
+
+The checks that read values are left out where a value cannot be read: inside `torch.func.vmap`
+and while `torch.compile` traces.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from hunch.errors import ConfigurationError, DataError, ShapeError
+
+
+def all_finite(values: Tensor) -> bool | None:
+    """Whether all values are finite; None where they cannot be read.
+
+    Example:
+        >>> all_finite(torch.tensor([1.0, torch.nan]))
+        False
+    """
+    if torch.compiler.is_compiling():
+        return None
+    try:
+        # NaN and infinity survive a sum, so a finite sum spares the slower look at each value.
+        return math.isfinite(values.detach().sum().item()) or bool(torch.isfinite(values).all())
+    except RuntimeError:  # how vmap answers a question about the value of one of its tensors
+        return None
+
+
+def check_finite(values: Tensor, name: str) -> bool | None:
+    """Refuse NaN and infinity; return what `all_finite` says otherwise.
+
+    Raises:
+        DataError: if any value is NaN or infinite.
+
+    Example:
+        >>> check_finite(torch.ones(2), "cost")
+        True
+    """
+    finite = all_finite(values)
+    if finite is False:
+        bad = int((~torch.isfinite(values.detach())).sum())
+        raise DataError(
+            f"{name} got {bad} of {values.numel()} values that are NaN or infinite; expected "
+            "finite numbers, because one bad value spoils the gradient of all; mask or bound them."
+        )
+    return finite
+
+
+def check_cost(cost: object, n: int, batch_shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    """The costs that `f` returned, as floating-point numbers of shape `(n, *batch_shape)`.
+
+    Raises:
+        ShapeError: if the shape is another one; the message says which change would help.
+        DataError: if a cost is NaN or infinite.
+
+    Example:
+        >>> check_cost(torch.tensor([1, 2]), 2, torch.Size([]), torch.float32)
+        tensor([1., 2.])
+    """
+    if not isinstance(cost, Tensor):
+        raise ConfigurationError(
+            f"`f` returned {type(cost).__name__}; expected a tensor of costs, shape (n, *batch)."
+        )
+    expected = (n, *batch_shape)
+    if cost.shape != expected:
+        raise ShapeError(
+            f"`f` returned costs of shape {tuple(cost.shape)}; expected (n, *batch_shape) = "
+            f"{expected}, one per sample and factor; {_remedy(tuple(cost.shape), expected)}."
+        )
+    if not cost.is_floating_point():
+        cost = cost.to(dtype)
+    check_finite(cost, "the cost returned by `f`")
+    return cost
+
+
+def _remedy(shape: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    missing = len(expected) - len(shape)
+    if shape == expected[1:]:
+        return "keep the sample axis, the first one: `f` must not average over samples"
+    if missing > 0 and shape == expected[: len(shape)]:
+        return (
+            f"if one cost belongs to the last {missing} batch dimension(s) together, pass "
+            f"torch.distributions.Independent(dist, {missing}); otherwise do not sum over them"
+        )
+    if missing < 0 and shape == (*expected, *(1 for _ in range(-missing))):
+        return f"squeeze the last {-missing} dimension(s) of the cost"
+    return "compare it with the shape of the samples: often two factors in `f` broadcast"
+
+
+def check_generator(generator: torch.Generator | None, samples: Tensor) -> None:
+    """Refuse a generator that did not decide the samples, because they were drawn elsewhere.
+
+    Raises:
+        ConfigurationError: if a generator was given for samples that are not on the CPU.
+
+    Example:
+        >>> check_generator(None, torch.ones(2))
+    """
+    if generator is not None and samples.device.type != "cpu":
+        raise ConfigurationError(
+            f"`generator` got a CPU generator, but the samples are drawn on {samples.device}; "
+            "expected a distribution on the CPU; move its parameters, or seed the device instead."
+        )

@@ -1,0 +1,104 @@
+"""The score function: gradients through samples that carry none.
+
+The gradient of `E[f(z)]` is `E[f(z) * grad log p(z)]`. Written with the factor
+`exp(log p - stop(log p))`, which equals one but has the score as its derivative, one expression
+has the right value and the right gradient at every order, also where the cost depends on the
+parameters itself.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hunch.errors import ConfigurationError, ShapeError
+from hunch.gradients.baselines import given_baseline
+from hunch.gradients.guards import check_finite
+
+
+def score_terms(log_prob: Tensor, cost: Tensor, baseline: Tensor | None) -> Tensor:
+    """One unbiased term per sample: `box * (cost - baseline) + baseline`, `box` being 1.
+
+    Adding the baseline again outside the box keeps the value, and makes the Hessian right: in the
+    naive surrogate `log_prob * (cost - baseline)` it is wrong with and without a baseline.
+
+    Example:
+        >>> score_terms(torch.tensor([-1.0]), torch.tensor([3.0]), torch.tensor(2.0))
+        tensor([3.])
+
+    Reference:
+        Foerster et al. (2018), "DiCE: The Infinitely Differentiable Monte Carlo Estimator", for the
+        box; Mao et al. (2019), "A Baseline for Any Order Gradient Estimation", for the baseline.
+    """
+    box = torch.exp(log_prob - log_prob.detach())
+    if baseline is None:
+        return box * cost
+    return torch.addcmul(baseline, box, cost - baseline)
+
+
+def surrogate(
+    log_prob: Tensor,
+    cost: Tensor,
+    baseline: Tensor | float | None = None,
+    dim: int | None = 0,
+) -> Tensor:
+    """A loss whose value is the mean cost and whose gradient is the score-function gradient.
+
+    For samples and costs that exist already, such as those of a rollout; `expectation` draws its
+    own. The samples must come from `dist.sample()`. Those of `rsample()`, or the mean taken for a
+    sample, give a wrong gradient that no look at `log_prob` can tell from a right one, so they
+    are not refused; `detach()` the samples if in doubt.
+
+    Args:
+        log_prob: log-probability of each sample in nats, a differentiable function of parameters.
+        cost: cost of each sample, the same shape. Its own gradient, if any, is kept.
+        baseline: what is subtracted from the cost: a number, a tensor shaped like `cost`, or one
+            shaped like `cost` without its sample axis. It gets no gradient, and what is subtracted
+            from a sample's cost must not depend on that sample.
+        dim: the sample axis, over which the mean is taken; None for the mean over everything.
+
+    Returns:
+        The mean cost over `dim`, to be minimized.
+
+    Raises:
+        ShapeError: if the shapes differ; nothing is broadcast silently.
+        ConfigurationError: if `log_prob` carries no gradient.
+        DataError: if `cost` or `log_prob` holds NaN or infinity.
+
+    Example:
+        >>> from hunch.gradients import leave_one_out
+        >>> mu = torch.tensor(0.0, requires_grad=True)
+        >>> dist = torch.distributions.Normal(mu, 1.0)
+        >>> z = torch.tensor([-1.0, 2.0])  # dist.sample((2,))
+        >>> cost = (z - 1.0) ** 2
+        >>> loss = surrogate(dist.log_prob(z), cost, baseline=leave_one_out(cost, dim=0))
+        >>> loss.backward()
+        >>> loss.item(), mu.grad.item()
+        (2.5, -4.5)
+
+    Reference:
+        Williams (1992), "Simple statistical gradient-following algorithms for connectionist
+        reinforcement learning".
+    """
+    if isinstance(baseline, str):
+        raise ConfigurationError(
+            f"`baseline` got {baseline!r}; expected numbers; pass leave_one_out(cost, dim) itself."
+        )
+    if log_prob.shape != cost.shape:
+        raise ShapeError(
+            f"`cost` got shape {tuple(cost.shape)}; expected {tuple(log_prob.shape)}, the shape of "
+            "`log_prob`, because broadcasting would pair each cost with other samples; squeeze it, "
+            "or sum `log_prob` over the dimensions that share a cost (Independent does)."
+        )
+    if not cost.is_floating_point():
+        cost = cost.to(log_prob.dtype)
+    readable = check_finite(cost, "`cost`") and check_finite(log_prob, "`log_prob`")
+    # Inside vmap a tensor does not say whether it carries a gradient further out.
+    if readable and torch.is_grad_enabled() and not log_prob.requires_grad:
+        raise ConfigurationError(
+            "`log_prob` carries no gradient; expected a differentiable function of the parameters; "
+            "compute it with gradients on, from parameters that are not detached."
+        )
+    constant = None if baseline is None else given_baseline(baseline, cost, dim)
+    terms = score_terms(log_prob, cost, constant)
+    return terms.mean() if dim is None else terms.mean(dim)

@@ -1,0 +1,107 @@
+"""The program as a user meets it: in a process of its own, for its exit codes and its one line."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from hunch.cli.main import run
+
+
+def hunch(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "hunch", *arguments], capture_output=True, text=True, **options
+    )
+
+
+def test_help_is_quick_and_imports_nothing_heavy():
+    best = min(_seconds() for _ in range(3))
+    assert best < 2.0  # 0.1 s on a quiet machine; the bound only catches an import of torch
+    code = (
+        "import sys; from hunch.cli.main import run; run(['--help']);"
+        "heavy = {'torch', 'numpy', 'matplotlib', 'gymnasium'} & set(sys.modules);"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Example: hunch demo" in done.stdout
+
+
+def _seconds():
+    start = time.perf_counter()
+    assert hunch("--help").returncode == 0
+    return time.perf_counter() - start
+
+
+def test_import_hunch_is_light():
+    code = "import sys, hunch; assert 'torch' not in sys.modules; hunch.nn; assert 'torch' in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("command", [[], ["demo"], ["reproduce"]])
+def test_every_command_has_help_with_an_example(command, capsys):
+    assert run([*command, "--help"]) == 0
+    assert "Example: hunch" in capsys.readouterr().out
+
+
+WRONG = {
+    "unknown part": (["demo", "--only", "everything"], "'everything' is not one of 'priors'"),
+    "negative seed": (["demo", "--seed", "-1"], "-1 is not in the range x>=0"),
+    "no number": (["demo", "--seed", "one"], "'one' is not a valid integer"),
+    "unknown option": (["demo", "--fast"], "No such option"),
+    "unknown command": (["dream"], "No such command 'dream'"),
+    "a file": (["demo", "--out", __file__], "is a file; expected a folder"),
+    "foreign folder": (["demo", "--out", os.path.dirname(__file__)], "did not write it"),
+    "unwritable folder": (["demo", "--out", __file__ + "/below"], "cannot"),
+    "unknown claim": (["reproduce", "everything"], "no claim is called 'everything'"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_use_gets_one_line_and_exit_code_2(case):
+    arguments, message = WRONG[case]
+    done = hunch(*arguments)
+    lines = [line for line in done.stderr.splitlines() if line != "hunch: loading torch"]
+    assert done.returncode == 2
+    assert len(lines) == 1, done.stderr
+    assert message in lines[0]
+    assert lines[0].startswith("hunch: ")
+    assert done.stdout == ""
+
+
+def test_no_command_shows_the_help_and_is_wrong_use(capsys):
+    assert run([]) == 2
+    assert "Commands:" in capsys.readouterr().err
+
+
+def test_version(capsys):
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("hunch, version ")
+
+
+def test_reproduce_lists_runs_and_never_overwrites_what_is_not_its_own(tmp_path, capsys):
+    assert run(["reproduce"]) == 0
+    assert "linear-posterior\n" in capsys.readouterr().out
+    assert run(["reproduce", "linear-posterior", "--out", str(tmp_path), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)["linear-posterior"]
+    assert printed["holds"]
+    assert printed == json.loads((tmp_path / "linear-posterior.json").read_text())
+    assert "| yes |" in (tmp_path / "linear-posterior.md").read_text()
+    assert run(["reproduce", "linear-posterior", "--out", str(tmp_path)]) == 0
+    (tmp_path / "linear-posterior.md").write_text("my notes")
+    assert run(["reproduce", "linear-posterior", "--out", str(tmp_path)]) == 2
+    assert "did not write it" in capsys.readouterr().err
+    assert (tmp_path / "linear-posterior.md").read_text() == "my notes"
+
+
+def test_a_claim_that_does_not_hold_is_exit_code_1(monkeypatch, capsys):
+    from hunch.experiments import linear_posterior
+    from hunch.experiments.claims import Check
+
+    monkeypatch.setattr(linear_posterior, "Settings", linear_posterior.Settings.quick)
+    monkeypatch.setattr(linear_posterior, "check", lambda result: [Check("x", 2.0, "<=", 1.0)])
+    assert run(["reproduce", "linear-posterior"]) == 1
+    assert "| NO |" in capsys.readouterr().out
