@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from hunch.errors import ConfigurationError, ShapeError
-from hunch.nn import MLP, NoisyConv2d, NoisyLinear, noise
+from hunch.nn import MLP, NoisyConv2d, NoisyLinear, RandomizedPrior, noise
 from hunch.rl import DQN, Linear, Transitions, evaluate
 from hunch.rl.networks import FreshNoise, as_vector, gradient_vector, noisy_layers
 
@@ -260,7 +260,7 @@ def test_gradient_norm_is_limited():
 def test_vector_and_parameters_are_the_same_memory():
     net = nn.Sequential(nn.Linear(3, 4), NoisyLinear(4, 2))
     before = copy.deepcopy(net.state_dict())
-    vector = as_vector(net)
+    vector = as_vector(list(net.parameters()))
     assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
     vector += 1
     assert all(torch.allclose(before[k] + 1, v) for k, v in net.state_dict().items())
@@ -314,6 +314,19 @@ def test_a_network_may_be_given_or_made():
     assert len(noisy_layers(DQN("CartPole-v1", network=mixed, noisy=True).network)) == 1
 
 
+def test_frozen_parameters_stay_as_they_are():
+    def network():
+        return RandomizedPrior(MLP(4, [8], 2), prior=MLP(4, [8], 2))
+
+    agent = DQN("CartPole-v1", network=network, seed=0, **SMALL)
+    before = copy.deepcopy(agent.network.state_dict())
+    agent.learn(200, progress=False)
+    for name, value in agent.network.state_dict().items():
+        assert torch.equal(value, before[name]) == (not name.startswith("model."))
+        if not name.startswith("model."):
+            assert torch.equal(value, agent.target_network.state_dict()[name])
+
+
 def test_pictures_stay_small_in_memory_and_reach_a_noisy_convolution(steady):
     class Pictures(gymnasium.ObservationWrapper):
         observation_space = gymnasium.spaces.Box(0, 255, (3, 6, 6), np.uint8)
@@ -334,6 +347,7 @@ def test_pictures_stay_small_in_memory_and_reach_a_noisy_convolution(steady):
     [
         (nn.Linear(3, 2), r"cannot take a batch of one observation.*\(1, 4\)"),
         (nn.Linear(4, 3), r"returned shape \(1, 3\).*expected \(1, 2\)"),
+        (nn.Linear(4, 2).requires_grad_(False), "`network` has nothing to train"),
         (lambda: 7, "`network` made 7"),
     ],
 )

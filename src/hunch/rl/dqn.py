@@ -182,9 +182,12 @@ class DQN:
         self.target_network = copy.deepcopy(self.network).requires_grad_(False)
         self._online = FreshNoise(self.network, torch_generator(self.seed, "noise"))
         self._target = FreshNoise(self.target_network, torch_generator(self.seed, "target noise"))
-        self._parameters = list(self.network.parameters())
-        self._vector = as_vector(self.network)
-        self._target_vector = as_vector(self.target_network)
+        # Frozen parameters, such as those of a prior function, stay as they are in both networks.
+        pairs = zip(self.network.parameters(), self.target_network.parameters(), strict=True)
+        trained = [pair for pair in pairs if pair[0].requires_grad]
+        self._parameters = [online for online, _ in trained]
+        self._vector = as_vector(self._parameters)
+        self._target_vector = as_vector([target for _, target in trained])
         # The fused kernel takes a third of the default's time on a CPU.
         fused = self.device.type in ("cpu", "cuda")
         self._optimizer = torch.optim.Adam([self._vector], fused=fused)

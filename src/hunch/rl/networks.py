@@ -60,7 +60,7 @@ def action_values(
             )
         if noisy and not noisy_layers(made):
             made = _made_noisy(made)
-    _check_output(made, observation_shape, num_actions)
+    _check(made, observation_shape, num_actions)
     return made
 
 
@@ -157,24 +157,23 @@ class FreshNoise:
             yield from zip(*by_layer, strict=True)
 
 
-def as_vector(network: nn.Module) -> Tensor:
-    """All parameters of `network` as one vector, of which each parameter becomes a view.
+def as_vector(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """All parameters as one vector, of which each parameter becomes a view.
 
     What changes the vector in place changes the network, so an optimiser, a copy or an average
     needs one operation instead of one for each parameter. Moving the network to another device or
     type afterwards would undo that.
 
     Args:
-        network: a network whose parameters share one device and one type.
+        parameters: at least one, all on one device and of one type.
 
     Example:
         >>> net = nn.Linear(2, 1)
-        >>> as_vector(net).zero_()
+        >>> as_vector(list(net.parameters())).zero_()
         tensor([0., 0., 0.])
         >>> net.bias.item()
         0.0
     """
-    parameters = list(network.parameters())
     vector = nn.utils.parameters_to_vector(parameters).detach().clone()
     nn.utils.vector_to_parameters(vector, parameters)
     return vector
@@ -185,7 +184,7 @@ def gradient_vector(loss: Tensor, parameters: Sequence[nn.Parameter]) -> Tensor:
 
     Args:
         loss: a scalar.
-        parameters: the network's parameters.
+        parameters: those of the vector.
 
     Example:
         >>> net = nn.Linear(2, 1)
@@ -200,7 +199,7 @@ def gradient_vector(loss: Tensor, parameters: Sequence[nn.Parameter]) -> Tensor:
 _made_noisy = noisy
 
 
-def _check_output(network: nn.Module, observation_shape: tuple[int, ...], num_actions: int) -> None:
+def _check(network: nn.Module, observation_shape: tuple[int, ...], num_actions: int) -> None:
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     try:
         with torch.no_grad():
@@ -210,6 +209,10 @@ def _check_output(network: nn.Module, observation_shape: tuple[int, ...], num_ac
             f"`network` cannot take a batch of one observation, float32 of shape "
             f"{(1, *observation_shape)}: {error}"
         ) from error
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise ConfigurationError(
+            "`network` has nothing to train: no parameter requires a gradient."
+        )
     if shape != (1, num_actions):
         raise ConfigurationError(
             f"`network` returned shape {shape} for one observation; expected {(1, num_actions)}, "
