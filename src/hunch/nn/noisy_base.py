@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import torch
@@ -77,6 +77,22 @@ def _split(flat: Tensor, shapes: Sequence[tuple[int, ...]]) -> Draw:
         parts.append(part if flat_shape else part.view(shape))
         start = stop
     return tuple(parts)
+
+
+class _Using:
+    """What `NoisyLayer.using` returns."""
+
+    def __init__(self, layer: NoisyLayer, draw: Draw) -> None:
+        # `nn.Module.__setattr__` costs more than a small layer's matrix product; agents do this
+        # for every layer of every forward.
+        self._state, self._draw = layer.__dict__, draw
+
+    def __enter__(self) -> None:
+        self._outside = self._state["_given"]
+        self._state["_given"] = self._draw
+
+    def __exit__(self, *exception: object) -> None:
+        self._state["_given"] = self._outside
 
 
 class NoisyLayer(nn.Module):
@@ -211,18 +227,13 @@ class NoisyLayer(nn.Module):
         flat = _random(size, generator, self.weight, self.noise, self.noise_distribution)
         return _split(flat, shapes)
 
-    @contextmanager
-    def using(self, draw: Draw) -> Iterator[None]:
+    def using(self, draw: Draw) -> AbstractContextManager[None]:
         """Within this block every forward uses exactly `draw`, whatever the mode.
 
         Args:
             draw: what `draw()` returned, or one member's slice of it.
         """
-        outside, self._given = self._given, draw
-        try:
-            yield
-        finally:
-            self._given = outside
+        return _Using(self, draw)
 
     def _current_draw(self, batch_shape: Sequence[int]) -> Draw | None:
         """The noise of this forward; None means the mean weights."""

@@ -1,1 +1,29 @@
-"""Agents that explore, and what they stand on."""
+"""Agents that explore, and what they stand on.
+
+- `DQN`: deep Q-learning, ε-greedy or noisy, single or double.
+- `evaluate`: episodes that an agent neither learns from nor was trained on.
+- `record`: one episode as a video.
+- `Linear`: a number that changes in a straight line while an agent learns.
+- `Replay`: the buffer of transitions.
+"""
+
+from __future__ import annotations
+
+from hunch.rl.dqn import DQN
+from hunch.rl.evaluation import Evaluation, evaluate
+from hunch.rl.replay import Replay, Transitions
+from hunch.rl.schedules import Linear
+from hunch.rl.training import History
+from hunch.rl.video import Recording, record
+
+__all__ = [
+    "DQN",
+    "Evaluation",
+    "History",
+    "Linear",
+    "Recording",
+    "Replay",
+    "Transitions",
+    "evaluate",
+    "record",
+]

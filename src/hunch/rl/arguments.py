@@ -1,0 +1,74 @@
+"""Numbers checked at the door, so that a wrong one is named before anything runs."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import SupportsFloat, SupportsIndex
+
+from hunch.errors import ConfigurationError
+
+
+def whole_number(name: str, value: SupportsIndex, *, at_least: int) -> int:
+    """Return `value` as an int, or say what is wrong with it.
+
+    Args:
+        name: the argument's name, for the message.
+        value: what was given.
+        at_least: the smallest value allowed.
+
+    Raises:
+        ConfigurationError: if `value` is no integer or below `at_least`.
+
+    Example:
+        >>> whole_number("batch_size", 32, at_least=1)
+        32
+    """
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < at_least:
+        raise ConfigurationError(
+            f"`{name}` got {value!r}; expected an integer of at least {at_least}."
+        )
+    return number
+
+
+def real_number(
+    name: str,
+    value: SupportsFloat,
+    *,
+    at_least: float = -math.inf,
+    above: float = -math.inf,
+    at_most: float = math.inf,
+) -> float:
+    """Return `value` as a float, or say what is wrong with it.
+
+    Args:
+        name: the argument's name, for the message.
+        value: what was given.
+        at_least: the smallest value allowed.
+        above: a value that must be exceeded.
+        at_most: the largest value allowed.
+
+    Raises:
+        ConfigurationError: if `value` is no finite number or out of range.
+
+    Example:
+        >>> real_number("discount", 0.99, at_least=0.0, at_most=1.0)
+        0.99
+    """
+    try:
+        number = math.nan if isinstance(value, bool | str) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (math.isfinite(number) and at_least <= number <= at_most and number > above):
+        bounds = [
+            f"{word} {bound:g}"
+            for word, bound in (("at least", at_least), ("above", above), ("at most", at_most))
+            if math.isfinite(bound)
+        ]
+        expected = " ".join(["a finite number", " and ".join(bounds)]).strip()
+        raise ConfigurationError(f"`{name}` got {value!r}; expected {expected}.")
+    return number

@@ -1,0 +1,187 @@
+"""Environments: opened, checked and reset, each from a seed of its own.
+
+Training episodes start from odd reset seeds and evaluation episodes from even ones, so no agent is
+ever evaluated on a start that it was trained on, whatever the seeds of the two.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import gymnasium
+import numpy as np
+
+from hunch.errors import ConfigurationError, MissingDependencyError
+from hunch.seeding import derive
+
+Env: TypeAlias = gymnasium.Env[Any, Any]
+EnvLike: TypeAlias = str | Env | Callable[..., Env]
+
+
+def make_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> Env:
+    """Open an environment.
+
+    Args:
+        env: a Gymnasium id such as `"CartPole-v1"`, a function that returns an environment, or an
+            environment, which is used as it is.
+        env_kwargs: keyword arguments for `gymnasium.make` or for the function, such as
+            `dict(max_episode_steps=200)`.
+
+    Raises:
+        ConfigurationError: if there is no such environment, or it refuses `env_kwargs`.
+        MissingDependencyError: if a package that the environment needs is not installed.
+
+    Example:
+        >>> make_env("CartPole-v1", dict(max_episode_steps=200)).action_space
+        Discrete(2)
+    """
+    kwargs = dict(env_kwargs or {})
+    if isinstance(env, gymnasium.Env):
+        if kwargs:
+            raise ConfigurationError(
+                f"`env_kwargs` got {kwargs!r} for an environment that is already made; "
+                "give them where you make it, or pass its id as `env`."
+            )
+        return env
+    if not isinstance(env, str) and not callable(env):
+        raise ConfigurationError(
+            f"`env` got {env!r}; expected a Gymnasium id, an environment, or a function that "
+            "makes one."
+        )
+    try:
+        made = gymnasium.make(env, **kwargs) if isinstance(env, str) else env(**kwargs)
+    except gymnasium.error.UnregisteredEnv as error:
+        raise ConfigurationError(
+            f"`env` got {env!r}, which Gymnasium does not know: {_sentence(error)} "
+            "`gymnasium.pprint_registry()` lists the ids."
+        ) from error
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise MissingDependencyError(f"`env` {env!r} needs a package: {error}") from error
+    except (gymnasium.error.Error, TypeError, ModuleNotFoundError) as error:
+        raise ConfigurationError(
+            f"`env` {env!r} cannot be made with env_kwargs={kwargs!r}: {_sentence(error)}"
+        ) from error
+    if not isinstance(made, gymnasium.Env):
+        raise ConfigurationError(f"`env` made {made!r}; expected a gymnasium.Env.")
+    return made
+
+
+def another_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> Env:
+    """Open a second environment like the first, so that the first one's episode is not disturbed.
+
+    Args:
+        env: as in `make_env`; an environment is copied.
+        env_kwargs: as in `make_env`.
+
+    Raises:
+        ConfigurationError: as in `make_env`, and if an environment cannot be copied.
+
+    Example:
+        >>> first = make_env("CartPole-v1")
+        >>> another_env(first) is first
+        False
+    """
+    if not isinstance(env, gymnasium.Env):
+        return make_env(env, env_kwargs)
+    try:
+        return copy.deepcopy(env)
+    except Exception as error:  # whatever a foreign environment holds
+        raise ConfigurationError(
+            f"`env` {env} cannot be copied ({_sentence(error)}); give the agent its id or a "
+            "function that makes it."
+        ) from error
+
+
+def rendering_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> Env:
+    """Open an environment like `env` whose `render()` returns pictures.
+
+    Args:
+        env: as in `make_env`.
+        env_kwargs: as in `make_env`.
+
+    Raises:
+        ConfigurationError: as in `make_env`, and if the environment cannot draw.
+
+    Example:
+        >>> rendering_env("CartPole-v1").render_mode
+        'rgb_array'
+    """
+    if not isinstance(env, gymnasium.Env):
+        made = make_env(env, {**(env_kwargs or {}), "render_mode": "rgb_array"})
+    elif env.render_mode != "rgb_array" and env.spec is not None:
+        made = gymnasium.make(env.spec, render_mode="rgb_array")
+    else:
+        made = another_env(env)
+    if made.render_mode != "rgb_array":
+        raise ConfigurationError(
+            f"`env` {made} has render_mode={made.render_mode!r}; expected 'rgb_array': "
+            "make it so, or give its id."
+        )
+    return made
+
+
+def check_spaces(env: Env) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Discrete]:
+    """The spaces of an environment with array observations and a finite set of actions.
+
+    Raises:
+        ConfigurationError: if observations are no `Box` or actions no `Discrete`.
+
+    Example:
+        >>> observations, actions = check_spaces(make_env("CartPole-v1"))
+        >>> observations.shape, int(actions.n)
+        ((4,), 2)
+    """
+    observations, actions = env.observation_space, env.action_space
+    if not isinstance(observations, gymnasium.spaces.Box):
+        raise ConfigurationError(
+            f"`env` has observations {observations}; expected a Box: wrap it in "
+            "gymnasium.wrappers.FlattenObservation or an observation wrapper of your own."
+        )
+    if not isinstance(actions, gymnasium.spaces.Discrete):
+        raise ConfigurationError(
+            f"`env` has actions {actions}; expected Discrete, a finite set: this agent compares "
+            "the values of all actions."
+        )
+    return observations, actions
+
+
+def training_reset_seed(seed: int, episode: int) -> int:
+    """The seed, always odd, that resets training episode `episode`.
+
+    Example:
+        >>> training_reset_seed(0, 1) % 2
+        1
+    """
+    return _reset_seed(seed, "training episode", episode) + 1
+
+
+def evaluation_reset_seed(seed: int, episode: int) -> int:
+    """The seed, always even, that resets evaluation episode `episode`.
+
+    Example:
+        >>> evaluation_reset_seed(0, 1) % 2
+        0
+    """
+    return _reset_seed(seed, "evaluation episode", episode)
+
+
+def _reset_seed(seed: int, purpose: str, episode: int) -> int:
+    # Some environments take no more than 31 bits.
+    return 2 * (derive(seed, purpose, episode) % 2**30)
+
+
+def stored_dtype(space: gymnasium.spaces.Box) -> type[np.generic]:
+    """The type in which observations are kept: floating ones in single precision, others as given.
+
+    Example:
+        >>> stored_dtype(gymnasium.spaces.Box(0, 255, (2,), np.uint8)).__name__
+        'uint8'
+    """
+    return np.float32 if np.issubdtype(space.dtype, np.floating) else space.dtype.type
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return text if text.endswith((".", "?", "!")) else text + "."

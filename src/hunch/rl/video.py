@@ -1,0 +1,232 @@
+"""One episode as a small MP4 that browsers play (extra `video`)."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hunch.errors import ConfigurationError, FolderError, MissingDependencyError
+from hunch.rl.arguments import real_number, whole_number
+from hunch.rl.environments import Env, evaluation_reset_seed
+from hunch.seeding import check_seed
+
+Frame = NDArray[np.uint8]
+
+# Pygame greets on standard output and SDL looks for a screen unless these are set.
+_QUIET = {
+    "PYGAME_HIDE_SUPPORT_PROMPT": "1",
+    "SDL_VIDEODRIVER": "dummy",
+    "SDL_AUDIODRIVER": "dummy",
+}
+
+
+class Player(Protocol):
+    """What a recording asks of an agent."""
+
+    def predict(self, observation: NDArray[Any], deterministic: bool = True) -> Any:
+        """An action for one observation."""
+
+    def rendering_env(self) -> Env:
+        """A new environment like the one that the agent is trained on, which draws pictures."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recorded episode.
+
+    Args:
+        video: the MP4 file's content: H.264, yuv420p.
+        total_reward: undiscounted sum of rewards.
+        length: environment steps; the video has one picture more.
+    """
+
+    video: bytes
+    total_reward: float
+    length: int
+
+
+def record(
+    agent: Player,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    seed: int = 0,
+    episode: int = 0,
+    fps: float = 50,
+    max_width: int = 320,
+    max_steps: int = 2_000,
+) -> Recording:
+    """Play one episode with the agent's best actions and film it.
+
+    Args:
+        agent: anything with `predict` and `rendering_env`, such as `hunch.rl.DQN`.
+        path: where to write the video; its folder must exist. None writes nothing.
+        seed: seed of the start, as in `hunch.rl.evaluate`.
+        episode: number of the evaluation episode whose start is used.
+        fps: pictures per second.
+        max_width: pictures are shrunk by a whole factor until they are no wider, in pixels.
+        max_steps: environment steps after which filming stops.
+
+    Returns:
+        The video and how the episode went.
+
+    Raises:
+        MissingDependencyError: if imageio with ffmpeg, or what the environment draws with, is not
+            installed.
+        ConfigurationError: if the environment draws no pictures, or a number is out of range.
+        FolderError: if `path` cannot be written.
+
+    Example:
+        >>> from hunch.rl import DQN, record
+        >>> record(DQN("CartPole-v1"), seed=1).video[4:8]
+        b'ftyp'
+    """
+    check_seed(seed)
+    whole_number("episode", episode, at_least=0)
+    whole_number("max_steps", max_steps, at_least=1)
+    _ffmpeg()  # before the episode is played in vain
+    frames, total_reward = _play(agent, evaluation_reset_seed(seed, episode), max_steps)
+    video = encode_mp4([shrink(frame, max_width) for frame in frames], fps=fps)
+    if path is not None:
+        _write(Path(path), video)
+    return Recording(video, total_reward, len(frames) - 1)
+
+
+def shrink(frame: Frame, max_width: int) -> Frame:
+    """Average squares of pixels until `frame (height, width, 3)` is no wider than `max_width`.
+
+    Height and width come out even, as H.264 wants them; a last odd row or column is cut off.
+
+    Example:
+        >>> shrink(np.zeros((400, 600, 3), np.uint8), max_width=320).shape
+        (200, 300, 3)
+    """
+    whole_number("max_width", max_width, at_least=2)
+    factor = -(-frame.shape[1] // max_width)
+    height, width = (2 * (side // (2 * factor)) for side in frame.shape[:2])
+    blocks = frame[: height * factor, : width * factor].reshape(height, factor, width, factor, 3)
+    mean: Frame = blocks.mean(axis=(1, 3)).round().astype(np.uint8)
+    return mean
+
+
+def encode_mp4(frames: Sequence[Frame], *, fps: float = 50) -> bytes:
+    """Pictures `(height, width, 3)` of even height and width, as an MP4 file.
+
+    Args:
+        frames: the pictures, at least one.
+        fps: pictures per second, above 0.
+
+    Raises:
+        MissingDependencyError: if imageio with ffmpeg is not installed.
+        ConfigurationError: if there are no pictures, or `fps` is not above 0.
+
+    Example:
+        >>> len(encode_mp4([np.zeros((16, 16, 3), np.uint8)] * 3)) > 0
+        True
+    """
+    real_number("fps", fps, above=0.0)
+    if not len(frames):
+        raise ConfigurationError("`frames` got no picture; expected at least one.")
+    imageio_ffmpeg = _ffmpeg()
+    height, width = frames[0].shape[:2]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "video.mp4")
+        writer = imageio_ffmpeg.write_frames(
+            str(path),
+            (width, height),
+            fps=fps,
+            codec="libx264",
+            pix_fmt_out="yuv420p",
+            macro_block_size=2,
+            quality=None,
+            ffmpeg_log_level="error",
+            # Constant quality; the index in front, so that playing starts before all is loaded;
+            # one thread, because the number of threads changes the file.
+            output_params=["-crf", "28", "-movflags", "+faststart", "-threads", "1"],
+        )
+        writer.send(None)
+        for frame in frames:
+            writer.send(np.ascontiguousarray(frame))
+        writer.close()
+        return path.read_bytes()
+
+
+def _ffmpeg() -> Any:
+    try:
+        return importlib.import_module("imageio_ffmpeg")
+    except ImportError as error:
+        raise MissingDependencyError(
+            'A video needs imageio with ffmpeg: pip install "torch-hunch[video]".'
+        ) from error
+
+
+def _play(agent: Player, reset_seed: int, max_steps: int) -> tuple[list[Frame], float]:
+    env = agent.rendering_env()
+    frames: list[Frame] = []
+    total_reward = 0.0
+    try:
+        observation, _ = env.reset(seed=reset_seed)
+        frames.append(_picture(env))
+        for _ in range(max_steps):
+            action = agent.predict(np.asarray(observation), deterministic=True)
+            observation, reward, terminated, truncated, _ = env.step(action)
+            total_reward += float(reward)
+            frames.append(_picture(env))
+            if terminated or truncated:
+                break
+    finally:
+        env.close()
+    return frames, total_reward
+
+
+def _picture(env: Env) -> Frame:
+    import gymnasium
+
+    try:
+        with _quiet():
+            picture = env.render()
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise MissingDependencyError(
+            f'Drawing {env} needs a package: pip install "torch-hunch[video]" ({error}).'
+        ) from error
+    if not isinstance(picture, np.ndarray) or picture.ndim != 3 or picture.shape[2] != 3:
+        raise ConfigurationError(
+            f"`env` {env} drew {type(picture).__name__}; expected an array (height, width, 3)."
+        )
+    return picture
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Within this block drawing neither prints nor needs a screen; the environment is put back."""
+    before = {name: os.environ.get(name) for name in _QUIET}
+    os.environ.update(_QUIET)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: aside first, then renamed."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        aside.write_bytes(content)
+        aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise FolderError(
+            f"`path` {str(path)!r} cannot be written: {error.strerror or error}."
+        ) from error

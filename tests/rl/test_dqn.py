@@ -1,0 +1,403 @@
+import copy
+import pickle
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hunch.errors import ConfigurationError, ShapeError
+from hunch.nn import MLP, NoisyConv2d, NoisyLinear, RandomizedPrior, noise
+from hunch.rl import DQN, Linear, Transitions, evaluate
+from hunch.rl.networks import FreshNoise, as_vector, gradient_vector, noisy_layers
+
+SMALL = {"hidden_sizes": (8, 8), "batch_size": 16, "min_replay_size": 16}
+
+
+def weights(agent):
+    return torch.cat([p.detach().flatten() for p in agent.network.parameters()])
+
+
+def test_same_seed_same_weights_and_the_global_random_state_is_untouched():
+    torch_before = torch.get_rng_state()
+    numpy_before = pickle.dumps(np.random.get_state())  # noqa: NPY002
+    agents = [
+        DQN("CartPole-v1", noisy=True, double=True, seed=seed, **SMALL).learn(150, progress=False)
+        for seed in (4, 4, 5)
+    ]
+    assert torch.equal(weights(agents[0]), weights(agents[1]))
+    assert agents[0].history == agents[1].history
+    assert agents[0].losses == agents[1].losses
+    assert not torch.equal(weights(agents[0]), weights(agents[2]))
+    assert torch.equal(torch_before, torch.get_rng_state())
+    assert numpy_before == pickle.dumps(np.random.get_state())  # noqa: NPY002
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+def test_looking_at_an_agent_does_not_change_what_it_becomes(noisy):
+    watched, alone = (DQN("CartPole-v1", noisy=noisy, seed=1, **SMALL) for _ in range(2))
+    for until in range(40, 121, 40):
+        watched.learn(until, progress=False)
+        watched.predict(np.zeros(4))
+        watched.predict(np.zeros((3, 4)), deterministic=False)
+        evaluate(watched, episodes=2)
+        evaluate(watched, episodes=1, deterministic=False)
+    alone.learn(120, progress=False)
+    assert torch.equal(weights(watched), weights(alone))
+
+
+def test_learn_counts_the_steps_of_the_whole_life():
+    agent = DQN("CartPole-v1", **SMALL)
+    assert agent.learn(40, progress=False) is agent
+    assert (agent.steps, agent.updates) == (40, 25)
+    agent.learn(40, progress=False)
+    assert agent.steps == 40
+    agent.learn(60, progress=False)
+    assert agent.steps == 60
+    with pytest.raises(ConfigurationError, match="`steps` got -1"):
+        agent.learn(-1)
+
+
+def test_periods_count_what_they_say():
+    agent = DQN("CartPole-v1", noisy=True, update_period=3, target_update_period=5, **SMALL)
+    agent.learn(16 + 3 * 4 + 1, progress=False)  # updates at steps 18, 21, 24, 27
+    assert agent.updates == 4
+    assert not torch.equal(agent._target_vector, agent._vector)
+    before = agent._target_vector.clone()
+    agent.learn(30, progress=False)
+    assert agent.updates == 5
+    assert torch.equal(agent._target_vector, agent._vector)
+    assert not torch.equal(agent._target_vector, before)
+
+
+def test_target_moves_by_its_rate():
+    agent = DQN("CartPole-v1", target_update_period=1, target_update_rate=0.25, **SMALL)
+    agent.learn(15, progress=False)
+    before = agent._target_vector.clone()
+    agent.learn(16, progress=False)
+    moved = before + 0.25 * (weights(agent) - before)
+    assert torch.allclose(agent._target_vector, moved, atol=1e-7)
+
+
+def test_buffers_reach_the_target_network():
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(4, 2)
+            self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+        def forward(self, x):
+            self.calls += 1
+            return self.linear(x)
+
+    agent = DQN("CartPole-v1", network=Counting, epsilon=0.0, target_update_period=10, **SMALL)
+    agent.learn(25, progress=False)
+    assert agent.target_network.calls > 25
+
+
+# Noise
+
+
+def test_every_forward_has_noise_of_its_own():
+    agent = DQN("CartPole-v1", noisy=True, double=True, seed=0, **SMALL)
+    seen = {"online": [], "target": []}
+    for name, net in (("online", agent.network), ("target", agent.target_network)):
+        for layer in noisy_layers(net):
+            layer.register_forward_pre_hook(
+                lambda layer, _, name=name: seen[name].append(layer._given[0].clone())
+            )
+    agent.learn(16 + 40, progress=False)
+    layers, updates = 2, agent.updates
+    assert updates == 41
+    assert len(seen["target"]) == layers * updates
+    assert len(seen["online"]) == layers * (2 * updates + agent.steps)  # loss, choice, action
+    draws = {tuple(draw.tolist()) for draws in seen.values() for draw in draws}
+    assert len(draws) == layers * (3 * updates + agent.steps)
+
+
+def test_the_target_network_is_in_training_mode_and_noisy():
+    agent = DQN("CartPole-v1", noisy=True, seed=0, **SMALL).learn(20, progress=False)
+    assert all(module.training for module in agent.target_network.modules())
+    x = torch.ones(1, 4)
+    assert not torch.equal(agent._target(x), agent._target(x))
+    assert not any(p.requires_grad for p in agent.target_network.parameters())
+
+
+def test_stds_learn():
+    agent = DQN("CartPole-v1", noisy=True, seed=0, **SMALL).learn(100, progress=False)
+    layers = noisy_layers(agent.network)
+    assert [type(m) for m in agent.network] == [
+        nn.Linear, nn.ReLU, NoisyLinear, nn.ReLU, NoisyLinear
+    ]  # fmt: skip
+    for layer in layers:
+        assert layer.weight_sigma.std() > 0  # all alike at first
+        assert layer.bias_sigma.std() > 0
+
+
+def test_acting_builds_no_graph():
+    agent = DQN("CartPole-v1", noisy=True, seed=0, **SMALL)
+    outputs = []
+    agent.network.register_forward_hook(lambda *args: outputs.append(args[2].requires_grad))
+    agent.act(np.zeros(4, np.float32))
+    agent.predict(np.zeros(4))
+    assert outputs == [False, False]
+
+
+def test_fresh_noise_has_the_distribution_of_the_layer():
+    layer = NoisyLinear(3, 2, generator=torch.Generator().manual_seed(0))
+    fresh, x = FreshNoise(layer, torch.Generator().manual_seed(1)), torch.tensor([[1.0, -2.0, 0.5]])
+    with torch.no_grad():
+        drawn = torch.cat([fresh(x) for _ in range(5_000)])
+        variance = (2 / torch.pi) * layer.weight_sigma**2 @ (x[0] ** 2)
+        variance += (2 / torch.pi) ** 0.5 * layer.bias_sigma**2
+        mean = nn.functional.linear(x, layer.weight, layer.bias)[0]
+    # Six standard errors of the mean; the variance of these products of normals within 20 %.
+    assert torch.allclose(drawn.mean(0), mean, atol=6 * (variance.max() / 5_000).sqrt().item())
+    assert torch.allclose(drawn.var(0), variance, rtol=0.2)
+
+
+def test_fresh_noise_serves_layers_with_noise_per_sample():
+    net = nn.Sequential(NoisyLinear(2, 3), NoisyLinear(3, 1, per_sample=True))
+    fresh = FreshNoise(net.eval(), torch.Generator().manual_seed(0))
+    rows = fresh(torch.ones(5, 2)).flatten().tolist()
+    assert len(set(rows)) == 5
+    assert not net.training
+
+
+def test_predict_uses_the_means_or_a_draw():
+    agent = DQN("CartPole-v1", noisy=True, seed=0, **SMALL)
+    rng = np.random.default_rng(0)
+    observations = rng.normal(size=(200, 4)).astype(np.float32)
+    with torch.no_grad(), noise(agent.network, "off"):
+        best = agent.network(torch.from_numpy(observations)).argmax(1).numpy()
+    assert np.array_equal(agent.predict(observations), best)
+    assert [agent.predict(observation) for observation in observations[:5]] == best[:5].tolist()
+    explored = [agent.predict(observations, deterministic=False) for _ in range(20)]
+    assert any(not np.array_equal(actions, best) for actions in explored)
+    assert agent.network.training
+
+
+# ε-greedy
+
+
+def test_epsilon_greedy_explores_as_often_as_it_says():
+    agent = DQN("CartPole-v1", epsilon=0.5, seed=0, **SMALL)
+    best = agent.predict(np.zeros(4))
+    actions = agent.predict(np.zeros((4000, 4)), deterministic=False)
+    other = float(np.mean(actions != best))
+    assert abs(other - 0.25) < 5 * (0.25 * 0.75 / 4000) ** 0.5  # once in 10⁶
+    acts = [agent.act(np.zeros(4, np.float32)) for _ in range(1000)]
+    assert abs(np.mean(np.array(acts) != best) - 0.25) < 5 * (0.25 * 0.75 / 1000) ** 0.5
+
+
+def test_schedules_follow_environment_steps():
+    agent = DQN("CartPole-v1", epsilon=0.0, learning_rate=Linear(1e-2, 0.0, steps=50), **SMALL)
+    agent.learn(50, progress=False)
+    before = weights(agent)
+    agent.learn(60, progress=False)
+    assert torch.equal(before, weights(agent))
+
+
+# Targets
+
+
+@pytest.mark.parametrize(("truncates", "worth"), [(True, 2.0), (False, 1.0)])
+def test_termination_stops_the_bootstrap_and_a_time_limit_does_not(steady, truncates, worth):
+    agent = DQN(
+        steady(length=1, truncates=truncates),
+        discount=0.5,
+        learning_rate=0.01,
+        target_update_period=10,
+        network=lambda: MLP(2, [16], 2),
+        seed=0,
+        batch_size=16,
+        min_replay_size=16,
+    ).learn(600, progress=False)
+    # A step is worth 1 and, where only a time limit ended it, as much again discounted, in the
+    # observation behind it, which the agent never acts in: its values there are its own guess.
+    with torch.no_grad():
+        q = agent.network(torch.tensor([[1.0, 0.0], [1.0, 0.5]]))
+    behind = q[1].max().item()
+    expected = 1.0 + 0.5 * behind if truncates else worth
+    assert q[0].max().item() == pytest.approx(expected, abs=0.05)
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_loss_equals_the_formula_row_by_row(double):
+    agent = DQN("CartPole-v1", double=double, discount=0.9, seed=0, **SMALL)
+    agent._target_vector.mul_(-1.5)  # so that the two networks prefer different actions
+    rng = np.random.default_rng(0)
+    first, following = rng.normal(size=(2, 20, 4)).astype(np.float32)
+    batch = Transitions(
+        first,
+        rng.integers(2, size=20),
+        rng.normal(size=20).astype(np.float32),
+        following,
+        rng.random(20) < 0.3,
+    )
+    with torch.no_grad():
+        q, q_next = (
+            agent.network(torch.from_numpy(first)),
+            agent.network(torch.from_numpy(following)),
+        )
+        judged = agent.target_network(torch.from_numpy(following))
+    losses = []
+    for i in range(20):
+        a = int((q_next if double else judged)[i].argmax())
+        target = batch.reward[i] + (0 if batch.terminated[i] else 0.9 * judged[i, a].item())
+        error = abs(q[i, batch.action[i]].item() - target)
+        losses.append(error**2 / 2 if error < 1 else error - 0.5)
+    assert (q_next.argmax(1) != judged.argmax(1)).any()
+    assert agent._loss(batch).item() == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_gradient_norm_is_limited():
+    agent = DQN("CartPole-v1", max_gradient_norm=1e-3, **SMALL).learn(30, progress=False)
+    assert agent._vector.grad.norm().item() == pytest.approx(1e-3, rel=1e-4)
+
+
+def test_vector_and_parameters_are_the_same_memory():
+    net = nn.Sequential(nn.Linear(3, 4), NoisyLinear(4, 2))
+    before = copy.deepcopy(net.state_dict())
+    vector = as_vector(list(net.parameters()))
+    assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
+    vector += 1
+    assert all(torch.allclose(before[k] + 1, v) for k, v in net.state_dict().items())
+    net.load_state_dict(before)
+    assert torch.equal(vector, torch.cat([p.detach().flatten() for p in net.parameters()]))
+
+
+def test_gradient_vector_equals_backward():
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    unused = nn.Parameter(torch.ones(2))
+    loss = net(torch.ones(5, 3)).square().sum()
+    vector = gradient_vector(loss, [*net.parameters(), unused])
+    net(torch.ones(5, 3)).square().sum().backward()
+    by_hand = [p.grad.flatten() for p in net.parameters()]
+    assert torch.allclose(vector, torch.cat([*by_hand, torch.zeros(2)]))
+
+
+# Learning
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+@pytest.mark.parametrize("double", [False, True])
+def test_it_learns_to_match(matching, noisy, double):
+    agent = DQN(
+        matching(start=5),
+        noisy=noisy,
+        double=double,
+        discount=0.5,
+        learning_rate=1e-2,
+        epsilon=0.2,
+        target_update_period=20,
+        hidden_sizes=(32, 32),
+        batch_size=32,
+        seed=0,
+    ).learn(600, progress=False)
+    assert set(agent._loop.env.actions) == {5, 6}
+    assert evaluate(agent, episodes=20, seed=1).returns.tolist() == [5.0] * 20
+
+
+# Networks
+
+
+def test_a_network_may_be_given_or_made():
+    made = DQN("CartPole-v1", network=lambda: nn.Linear(4, 2), seed=3)
+    again = DQN("CartPole-v1", network=lambda: nn.Linear(4, 2), seed=3)
+    assert torch.equal(weights(made), weights(again))
+    given = MLP(4, [6], 2)
+    assert DQN("CartPole-v1", network=given).network is given
+    assert len(noisy_layers(DQN("CartPole-v1", network=given, noisy=True).network)) == 2
+    mixed = nn.Sequential(nn.Linear(4, 3), NoisyLinear(3, 2))
+    assert len(noisy_layers(DQN("CartPole-v1", network=mixed, noisy=True).network)) == 1
+
+
+def test_frozen_parameters_stay_as_they_are():
+    def network():
+        return RandomizedPrior(MLP(4, [8], 2), prior=MLP(4, [8], 2))
+
+    agent = DQN("CartPole-v1", network=network, seed=0, **SMALL)
+    before = copy.deepcopy(agent.network.state_dict())
+    agent.learn(200, progress=False)
+    for name, value in agent.network.state_dict().items():
+        assert torch.equal(value, before[name]) == (not name.startswith("model."))
+        if not name.startswith("model."):
+            assert torch.equal(value, agent.target_network.state_dict()[name])
+
+
+def test_pictures_stay_small_in_memory_and_reach_a_noisy_convolution(steady):
+    class Pictures(gymnasium.ObservationWrapper):
+        observation_space = gymnasium.spaces.Box(0, 255, (3, 6, 6), np.uint8)
+
+        def observation(self, observation):
+            return np.full((3, 6, 6), 200, np.uint8)
+
+    net = nn.Sequential(NoisyConv2d(3, 2, 3), nn.Flatten(), nn.Linear(32, 2))
+    agent = DQN(Pictures(steady()), noisy=True, network=net, batch_size=8, min_replay_size=8)
+    agent.learn(20, progress=False)
+    assert agent._replay.sample(1, np.random.default_rng(0)).observation.dtype == np.uint8
+    flat = DQN(Pictures(steady()), noisy=True, batch_size=8, min_replay_size=8)
+    assert flat.learn(20, progress=False).predict(np.zeros((3, 6, 6))) in (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (nn.Linear(3, 2), r"cannot take a batch of one observation.*\(1, 4\)"),
+        (nn.Linear(4, 3), r"returned shape \(1, 3\).*expected \(1, 2\)"),
+        (nn.Linear(4, 2).requires_grad_(False), "`network` has nothing to train"),
+        (lambda: 7, "`network` made 7"),
+    ],
+)
+def test_networks_that_do_not_fit(network, message):
+    with pytest.raises(ConfigurationError, match=message):
+        DQN("CartPole-v1", network=network)
+
+
+# Misuse
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("discount", 1.01),
+        ("discount", -0.1),
+        ("learning_rate", -1e-3),
+        ("learning_rate", float("nan")),
+        ("learning_rate", Linear(1e-3, -1e-3, steps=5)),
+        ("epsilon", 1.5),
+        ("epsilon", Linear(2.0, 0.0, steps=5)),
+        ("batch_size", 0),
+        ("replay_capacity", 2.5),
+        ("min_replay_size", 0),
+        ("update_period", 0),
+        ("target_update_period", "often"),
+        ("target_update_rate", 0.0),
+        ("target_update_rate", 1.1),
+        ("max_gradient_norm", 0),
+        ("max_gradient_norm", float("nan")),
+        ("hidden_sizes", (8, 0)),
+        ("seed", -1),
+    ],
+)
+def test_numbers_that_cannot_work(name, value):
+    with pytest.raises(ConfigurationError, match=f"`{name}` got"):
+        DQN("CartPole-v1", **{name: value})
+
+
+def test_more_misuse_is_named():
+    with pytest.raises(
+        ConfigurationError, match=r"`min_replay_size` got 128.*`replay_capacity`=50"
+    ):
+        DQN("CartPole-v1", replay_capacity=50)
+    with pytest.raises(ConfigurationError, match="`device` got 'toaster'"):
+        DQN("CartPole-v1", device="toaster")
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (2, 2, 4), (0,)])
+def test_wrong_observation_shapes(shape):
+    agent = DQN("CartPole-v1", **SMALL)
+    with pytest.raises(ShapeError, match=r"`observation` got shape .*; expected \(4,\) or a batch"):
+        agent.predict(np.zeros(shape))

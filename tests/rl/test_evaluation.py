@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+
+from hunch.errors import ConfigurationError
+from hunch.rl import DQN, evaluate
+
+SMALL = {"hidden_sizes": (8, 8), "batch_size": 16, "min_replay_size": 16}
+
+
+@pytest.fixture(scope="module")
+def agent():
+    cap = {"max_episode_steps": 60}
+    return DQN("CartPole-v1", noisy=True, seed=0, env_kwargs=cap, **SMALL).learn(
+        200, progress=False
+    )
+
+
+def test_side_by_side_equals_one_by_one(agent):
+    one_by_one = evaluate(agent, episodes=15, seed=2, num_envs=1)
+    for width in (4, 15, 40):
+        side_by_side = evaluate(agent, episodes=15, seed=2, num_envs=width)
+        assert np.array_equal(side_by_side.returns, one_by_one.returns)
+        assert np.array_equal(side_by_side.lengths, one_by_one.lengths)
+    assert len(set(one_by_one.returns)) > 1
+
+
+def test_an_episode_depends_on_seed_and_number_alone(agent):
+    assert np.array_equal(
+        evaluate(agent, 8, seed=2).returns, evaluate(agent, 15, seed=2).returns[:8]
+    )
+    other = evaluate(agent, 15, seed=3).returns
+    assert not np.array_equal(other, evaluate(agent, 15, seed=2).returns)
+
+
+def test_returns_equal_a_loop_by_hand(agent):
+    from hunch.rl.environments import evaluation_reset_seed
+
+    env = agent.another_env()
+    for episode, expected in enumerate(evaluate(agent, 3, seed=5).returns):
+        observation, _ = env.reset(seed=evaluation_reset_seed(5, episode))
+        total, over = 0.0, False
+        while not over:
+            observation, reward, terminated, truncated, _ = env.step(agent.predict(observation))
+            total, over = total + reward, terminated or truncated
+        assert total == expected
+
+
+def test_summary(agent):
+    result = evaluate(agent, 6, seed=1)
+    assert result.mean_return == pytest.approx(sum(result.returns) / 6)
+    spread = sum((r - result.mean_return) ** 2 for r in result.returns) / 6
+    assert result.std_return == pytest.approx(spread**0.5)
+    assert result.returns.tolist() == result.lengths.tolist()  # CartPole pays 1 a step
+    with pytest.raises(AttributeError):
+        result.returns = None
+
+
+def test_an_exploring_agent_is_asked_for_one_observation_at_a_time(agent_of, steady):
+    asked = []
+
+    class Asked(agent_of):
+        def predict(self, observation, deterministic=True):
+            asked.append((observation.ndim, deterministic))
+            return super().predict(observation, deterministic)
+
+    evaluate(Asked(steady, length=2), episodes=3, deterministic=False)
+    assert asked == [(1, False)] * 6
+    asked.clear()
+    evaluate(Asked(steady, length=2), episodes=3)
+    assert asked == [(2, True)] * 2
+
+
+def test_environments_are_closed(agent_of, steady):
+    agent, closed = agent_of(steady), []
+    agent.make = lambda **_: closing(steady(), closed)
+    evaluate(agent, episodes=5, num_envs=2)
+    assert len(closed) == 2
+
+
+def closing(env, closed):
+    env.close = lambda: closed.append(1)
+    return env
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"episodes": 0}, "`episodes` got 0"),
+        ({"num_envs": 0}, "`num_envs` got 0"),
+        ({"seed": -3}, "`seed` got -3"),
+    ],
+)
+def test_misuse_is_named(agent, kwargs, message):
+    with pytest.raises(ConfigurationError, match=message):
+        evaluate(agent, **kwargs)

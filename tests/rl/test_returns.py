@@ -1,0 +1,61 @@
+import math
+
+import pytest
+import torch
+
+from hunch.errors import ConfigurationError
+from hunch.rl import Linear
+from hunch.rl.arguments import real_number, whole_number
+from hunch.rl.returns import chosen, double_value, max_value, one_step_target
+
+
+def test_targets_equal_the_formula_row_by_row():
+    g = torch.Generator().manual_seed(0)
+    reward, value = torch.randn(2, 6, generator=g)
+    ended = torch.tensor([0, 1, 0, 1, 1, 0], dtype=torch.bool)
+    target = one_step_target(reward, ended, value, 0.9)
+    for i in range(6):
+        bootstrap = 0.0 if ended[i] else 0.9 * value[i].item()
+        assert target[i].item() == pytest.approx(reward[i].item() + bootstrap)
+
+
+def test_a_worthless_value_behind_the_end_does_not_leak():
+    target = one_step_target(torch.ones(1), torch.tensor([True]), torch.tensor([math.inf]), 0.9)
+    assert target.item() == 1.0
+
+
+def test_double_value_chooses_with_one_and_judges_with_the_other():
+    g = torch.Generator().manual_seed(0)
+    q, selecting = torch.randn(2, 5, 3, generator=g)
+    by_hand = [q[i, max(range(3), key=lambda a: selecting[i, a])] for i in range(5)]
+    assert double_value(q, selecting).tolist() == [v.item() for v in by_hand]
+    assert (double_value(q, selecting) <= max_value(q)).all()
+    assert torch.equal(double_value(q, q), max_value(q))
+
+
+def test_chosen_passes_gradient_to_the_chosen_entry_only():
+    q = torch.zeros(3, 4, requires_grad=True)
+    action = torch.tensor([1, 0, 3])
+    chosen(q, action).sum().backward()
+    assert torch.equal(q.grad, torch.nn.functional.one_hot(action, 4).float())
+
+
+def test_linear_schedule_is_straight_and_then_stays():
+    line = Linear(2.0, 1.0, steps=4)
+    assert [line(t) for t in (0, 1, 2, 4, 9)] == [2.0, 1.75, 1.5, 1.0, 1.0]
+    with pytest.raises(ConfigurationError, match="`steps` got 0"):
+        Linear(1.0, 0.0, steps=0)
+    with pytest.raises(ConfigurationError, match="`end` got nan"):
+        Linear(1.0, math.nan, steps=1)
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5, "3", None, True])
+def test_whole_numbers(value):
+    with pytest.raises(ConfigurationError, match=r"`n` got .* an integer of at least 1"):
+        whole_number("n", value, at_least=1)
+
+
+@pytest.mark.parametrize("value", [0.0, -1, 1.5, math.nan, math.inf, "0.5", None, True])
+def test_real_numbers(value):
+    with pytest.raises(ConfigurationError, match=r"`x` got .* finite number above 0 and at most 1"):
+        real_number("x", value, above=0.0, at_most=1.0)

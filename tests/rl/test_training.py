@@ -1,0 +1,171 @@
+import os
+import signal
+import threading
+
+import gymnasium
+import numpy as np
+import pytest
+
+from hunch.errors import ConfigurationError
+from hunch.rl import evaluate
+from hunch.rl.environments import another_env, check_spaces, make_env
+from hunch.rl.training import TrainingLoop
+
+
+class Recorder:
+    """A learner that remembers what it saw."""
+
+    def __init__(self, fail_at=None, interrupt_at=None):
+        self.seen = []
+        self.fail_at, self.interrupt_at = fail_at, interrupt_at
+
+    def act(self, observation):
+        if len(self.seen) == self.fail_at:
+            self.fail_at = None
+            raise RuntimeError("a fault")
+        if len(self.seen) == self.interrupt_at:
+            self.interrupt_at = None
+            os.kill(os.getpid(), signal.SIGINT)
+        return 0
+
+    def observe(self, *transition):
+        self.seen.append(transition)
+
+
+def test_every_step_is_observed_once_with_the_true_final_observation(steady):
+    learner, loop = Recorder(), TrainingLoop(steady(length=3), seed=0)
+    loop.run(learner, until=7, progress=False)
+    assert loop.steps == len(learner.seen) == 7
+    firsts = [tuple(t[0]) for t in learner.seen]
+    nexts = [tuple(t[3]) for t in learner.seen]
+    assert firsts == [(1, 0)] * 7
+    assert nexts == [(1, 0), (1, 0), (1, 0.5)] * 2 + [(1, 0)]
+    assert [t[4] for t in learner.seen] == [False] * 7
+    assert [t[5] for t in learner.seen] == [False, False, True] * 2 + [False]
+    assert loop.history.returns == [3.0, 3.0]
+    assert loop.history.lengths == [3, 3]
+    assert loop.history.ends == [3, 6]
+
+
+def test_a_second_run_goes_on_where_the_first_stopped(steady):
+    env = steady(length=5)
+    learner, loop = Recorder(), TrainingLoop(env, seed=0)
+    for until in (2, 2, 1, 6):
+        loop.run(learner, until=until, progress=False)
+    assert loop.steps == 6
+    assert loop.history.lengths == [5]
+    assert len(env.seeds) == 2
+
+
+def test_each_episode_has_its_own_start_and_none_is_an_evaluation_start(steady, agent_of):
+    train = steady(length=1)
+    TrainingLoop(train, seed=3).run(Recorder(), until=200, progress=False)
+    agent = agent_of(steady, length=1)
+    evaluate(agent, episodes=200, seed=3)
+    tested = [seed for env in agent.envs for seed in env.seeds]
+    assert len(set(train.seeds)) == len(set(tested)) == 200
+    assert all(seed % 2 == 1 for seed in train.seeds)
+    assert all(seed % 2 == 0 for seed in tested)
+    assert 0 <= min(tested + train.seeds) <= max(tested + train.seeds) < 2**31
+
+
+def test_ctrl_c_stops_between_steps_and_learning_goes_on(steady):
+    learner, loop = Recorder(interrupt_at=10), TrainingLoop(steady(length=7), seed=0)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(learner, until=100, progress=False)
+    assert loop.steps == len(learner.seen) == 11
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    loop.run(learner, until=20, progress=False)
+    assert loop.steps == len(learner.seen) == 20
+    assert loop.history.lengths == [7, 7]
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_step(steady):
+    class Stuck(Recorder):
+        def act(self, observation):
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+            self.waited = True
+            return 0
+
+    learner, loop = Stuck(), TrainingLoop(steady(), seed=0)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(learner, until=10, progress=False)
+    assert not hasattr(learner, "waited")
+    loop.run(Recorder(), until=10, progress=False)
+    assert loop.steps == 10
+
+
+def test_a_program_that_handles_ctrl_c_itself_is_left_alone(steady):
+    caught = []
+    before = signal.signal(signal.SIGINT, lambda *_: caught.append(1))
+    try:
+        loop = TrainingLoop(steady(), seed=0)
+        loop.run(Recorder(interrupt_at=3), until=10, progress=False)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert caught == [1]
+    assert loop.steps == 10
+
+
+def test_another_thread_can_learn(steady):
+    loop = TrainingLoop(steady(), seed=0)
+    thread = threading.Thread(target=loop.run, args=(Recorder(), 10), kwargs={"progress": False})
+    thread.start()
+    thread.join()
+    assert loop.steps == 10
+
+
+def test_after_a_fault_a_new_episode_begins(steady):
+    env = steady(length=5)
+    learner, loop = Recorder(fail_at=3), TrainingLoop(env, seed=0)
+    with pytest.raises(RuntimeError, match="a fault"):
+        loop.run(learner, until=10, progress=False)
+    loop.run(learner, until=8, progress=False)
+    assert len(env.seeds) == 2
+    assert loop.history.lengths == [5]
+    assert loop.steps == len(learner.seen) == 8
+
+
+@pytest.mark.parametrize(
+    ("env", "kwargs", "message"),
+    [
+        ("CartPole-v77", {}, "`env` got 'CartPole-v77', which Gymnasium does not know"),
+        ("NoSuchThing-v0", {}, "does not know"),
+        ("no good", {}, "`env` 'no good' cannot be made"),
+        ("CartPole-v1", {"wings": 2}, "cannot be made with env_kwargs={'wings': 2}"),
+        (3, {}, "`env` got 3; expected a Gymnasium id"),
+        (lambda: 5, {}, "`env` made 5"),
+        (gymnasium.make("CartPole-v1"), {"a": 1}, "`env_kwargs` got .* already made"),
+    ],
+)
+def test_environments_that_cannot_be_opened(env, kwargs, message):
+    with pytest.raises(ConfigurationError, match=message):
+        make_env(env, kwargs)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("Pendulum-v1", "actions Box.*expected Discrete"), ("FrozenLake-v1", "observations Discrete")],
+)
+def test_spaces_that_the_agents_cannot_handle(name, message):
+    with pytest.raises(ConfigurationError, match=message):
+        check_spaces(make_env(name))
+
+
+def test_a_second_environment_does_not_disturb_the_first(steady):
+    env = steady()
+    env.reset(seed=1)
+    env.step(0)
+    other = another_env(env)
+    other.reset(seed=2)
+    assert env.t == 1
+    assert env.seeds == [1]
+    assert np.array_equal(env.buffer, [1, 0])
+
+
+def test_an_environment_that_cannot_be_copied_is_named(steady):
+    env = steady()
+    env.lock = threading.Lock()
+    with pytest.raises(ConfigurationError, match="cannot be copied"):
+        another_env(env)
