@@ -1,0 +1,54 @@
+"""Part 3: NoisyNet-DQN on CartPole (the notebook)."""
+
+from __future__ import annotations
+
+from hunch.experiments import noisy_cartpole
+from hunch.experiments.demo.outcome import Outcome, claim_block
+from hunch.experiments.noisy_cartpole import Settings
+from hunch.plots import Block, Figures, Text, Video
+
+
+def run(*, quick: bool, seed: int, progress: bool) -> Outcome:
+    """Train the notebook's agent, judge it from unseen starts, and film it."""
+    settings = Settings.quick() if quick else Settings()
+    result = noisy_cartpole.run(settings, seed=seed, progress=progress)
+    checks = noisy_cartpole.check(result)
+    row = result.shown.row
+    return Outcome(
+        summary=(
+            f"mean return {row.mean_return:.1f} of {settings.max_episode_steps} over "
+            f"{settings.evaluation_episodes} greedy episodes after {settings.frames:,} frames"
+        ),
+        blocks=[
+            Text(
+                "A pole on a cart, 20,000 frames, no ε-greedy: all exploration is the noise on "
+                "the weights, and the agent learns how much of it to keep. Episodes end after 200 "
+                "steps. The notebook shows one test episode; here it is a hundred, played with the "
+                "mean weights from starts that training never saw."
+            ),
+            claim_block(noisy_cartpole.CLAIM, checks, quick=quick),
+            Figures(noisy_cartpole.plot(result)),
+            *_film(result),
+            Text(
+                "A time limit is not a fall: the value of the last state is kept in the target. "
+                "The loss, the target and every action draw noise of their own. Hidden layers are "
+                "normalised, double Q-learning is on, the target is copied every 100 updates and "
+                "the learning rate falls to zero. Ten seeds are in `results/noisy-cartpole.md` of "
+                "the repository; `hunch reproduce noisy-cartpole` runs them.",
+                heading="What differs from the notebook",
+            ),
+        ],
+        checks=checks,
+        results=result.to_json(),
+    )
+
+
+def _film(result: noisy_cartpole.Result) -> list[Block]:
+    video = result.shown.video
+    if video is None:
+        text = "The film needs two more packages: `pip install 'torch-hunch[video]'`."
+        return [Text(text, heading="One episode")]
+    return [
+        Text("The first of the evaluation episodes, greedy.", heading="One episode"),
+        Video(video, f"CartPole, seed {result.shown.row.seed}, played with the mean weights."),
+    ]
