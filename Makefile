@@ -44,7 +44,7 @@ format: $(VENV)/.dev
 	$(RUN) ruff check --fix src tests benchmarks docs
 
 proofs: $(VENV)/.dev
-	$(RUN) hunch reproduce all --out results
+	$(RUN) pytest -m proof -s tests/test_proofs.py
 
 bench: $(VENV)/.dev
 	@for script in benchmarks/*.py; do \
