@@ -102,13 +102,13 @@ def test_text_is_escaped():
     assert 'aria-label="caption &quot;quoted&quot;"' in text
 
 
-def test_a_film_is_one_byte_a_point():
+def test_a_film_is_two_bytes_a_point():
     frames = np.array([[[-4.0, 0.0, 4.0, 99.0]]], np.float32)
     html = Films([Film("f", [0], frames, (0, 1), (-4, 4), np.zeros((0, 2)))], "c").to_html()
     import base64
 
     data = base64.b64decode(re.search(r'data-frames="([^"]+)"', html)[1])
-    assert np.frombuffer(data, np.int8).tolist() == [-127, 0, 127, 127]
+    assert np.frombuffer(data, "<i2").tolist() == [-32000, 0, 32000, 32000]
     meta = json.loads(re.search(r"data-meta='([^']+)'", html)[1])
     assert (meta["members"], meta["points"]) == (1, 4)
 

@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from hunch.plots.panel import to_svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+_FILM_SCALE: Final = 32_000  # films.js divides by the same number
 
 
 class Block(Protocol):
@@ -166,9 +169,9 @@ class Films:
 
     def _card(self, film: Film) -> str:
         low, high = film.y
-        # One signed byte a point: a 254th of the axis is finer than a pixel of the canvas.
-        scaled = np.round((film.frames - low) / (high - low) * 254 - 127)
-        values = np.clip(scaled, -127, 127).astype(np.int8)
+        # Two bytes a point: with one, steps of a pixel and a half show on a large screen.
+        scaled = np.round((film.frames - low) / (high - low) * 2 * _FILM_SCALE - _FILM_SCALE)
+        values = np.clip(scaled, -_FILM_SCALE, _FILM_SCALE).astype("<i2")
         _, members, points = film.frames.shape
         meta = {
             "steps": list(film.steps),

@@ -1,10 +1,10 @@
-// Plays trainings: each canvas holds its frames as one signed byte a point, all share one clock.
+// Plays trainings: each canvas holds its frames as one 16-bit number a point, all share one clock.
 "use strict";
 for (const group of document.querySelectorAll(".films")) {
   const films = [...group.querySelectorAll("canvas")].map((canvas) => {
     const bytes = Uint8Array.from(atob(canvas.dataset.frames), (c) => c.charCodeAt(0));
     const meta = JSON.parse(canvas.dataset.meta);
-    return { canvas, meta, values: new Int8Array(bytes.buffer) };
+    return { canvas, meta, values: new Int16Array(bytes.buffer) };
   });
   const slider = group.querySelector("input");
   const button = group.querySelector("button");
@@ -45,7 +45,7 @@ for (const group of document.querySelectorAll(".films")) {
       pen.beginPath();
       for (let i = 0; i < points; i++) {
         const x = px(x0 + ((x1 - x0) * i) / (points - 1));
-        const y = py(y0 + ((values[start + i] + 127) / 254) * (y1 - y0));
+        const y = py(y0 + ((values[start + i] + 32000) / 64000) * (y1 - y0));
         if (i) pen.lineTo(x, y); else pen.moveTo(x, y);
       }
       pen.stroke();
