@@ -80,8 +80,9 @@ class DQN:
             steps. Without effect if `noisy`. The default falls from 1 to 0.05 within 10,000 steps.
         hidden_sizes: width of each hidden layer of the network that is made if none is given.
         network: a module from a batch of observations to `(batch, actions)`, or a function without
-            arguments that makes one. A function is called with the agent's seed in force. If
-            `noisy` and nothing in it is noisy yet, all its layers are made so.
+            arguments that makes one. A module is trained in place; a function is called with the
+            agent's seed in force. If `noisy` and no layer is noisy yet, a copy is used in which
+            all linear and convolution layers are.
         env_kwargs: keyword arguments for `gymnasium.make`, such as `dict(max_episode_steps=200)`.
         device: where the networks live.
         seed: seed of everything that is left to chance, at least 0.
@@ -151,11 +152,8 @@ class DQN:
             "target_update_rate", target_update_rate, above=0.0, at_most=1.0
         )
         self.max_gradient_norm = max_gradient_norm
-        if not max_gradient_norm > 0:
-            raise ConfigurationError(
-                f"`max_gradient_norm` got {max_gradient_norm!r}; expected a number above 0, "
-                "infinite for no limit."
-            )
+        if max_gradient_norm != float("inf"):
+            self.max_gradient_norm = real_number("max_gradient_norm", max_gradient_norm, above=0.0)
         replay_capacity = whole_number("replay_capacity", replay_capacity, at_least=1)
         if self.min_replay_size > replay_capacity:
             raise ConfigurationError(
@@ -250,7 +248,7 @@ class DQN:
         Raises:
             ShapeError: if `observation` is neither.
         """
-        given = np.asarray(observation)
+        given = np.array(observation, np.float32)
         if single := given.shape == self._observation_shape:
             given = given[None]
         if given.shape[1:] != self._observation_shape or given.ndim == 0:
