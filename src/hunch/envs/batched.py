@@ -165,7 +165,7 @@ class BatchedEnv(VectorEnv[Any, Any, Any]):
         if self._waiting and self.autoreset_mode is AutoresetMode.SAME_STEP:
             final = self._final(ended)
             self._begin(ended)
-            self._waiting = False
+            self._waiting, ended = False, np.zeros_like(ended)
         self._ended = ended
         infos = {**final, **self._infos(self._everyone)}
         return self._dynamics.observe(), rewards, terminated, truncated, infos
