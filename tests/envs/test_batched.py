@@ -91,8 +91,10 @@ def test_what_was_returned_is_never_written_to_again(name, settings):
     for _ in range(20):
         copies.append(np.copy(kept[-1][0]))
         kept.append(batch.step(np.zeros(NUM_ENVS, dtype=int)))
-        for values in kept[-1][1:4]:  # a caller may write to them
-            values[:] = 1
+        masks = [mask for key, mask in kept[-1][4].items() if key.startswith("_")]
+        assert all(mask.all() for mask in masks)
+        for values in (*kept[-1][1:4], *masks):  # a caller may write to them
+            values[:] = False
     for (seen, *_), copy in zip(kept, copies, strict=False):
         np.testing.assert_array_equal(seen, copy)
 
