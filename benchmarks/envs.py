@@ -1,8 +1,8 @@
 """How many steps per second the environments make: single, batched, and bsuite's own beside them.
 
 All on one thread in one process, alternating, CPU time, the median of several rounds; actions are
-drawn beforehand. bsuite and Gymnasium's SyncVectorEnv are the alternatives; bsuite is timed where it
-is installed.
+drawn beforehand. bsuite and Gymnasium's SyncVectorEnv are the alternatives; bsuite is timed where
+it is installed.
 """
 
 from __future__ import annotations
