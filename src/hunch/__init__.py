@@ -4,6 +4,7 @@
 - `hunch.inference`: data in, a predictive distribution out.
 - `hunch.gradients`: the gradient of an expectation, for any distribution.
 - `hunch.rl`: agents that explore.
+- `hunch.envs`: environments that ask for it, without torch.
 
 This page is light: torch is imported when one of the packages above is first used.
 """
@@ -15,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_PACKAGES = ("errors", "experiments", "gradients", "inference", "nn", "plots", "rl")
+_PACKAGES = ("envs", "errors", "experiments", "gradients", "inference", "nn", "plots", "rl")
 
 __all__ = ["__version__", *_PACKAGES]
 
 if TYPE_CHECKING:
+    from hunch import envs as envs
     from hunch import errors as errors
     from hunch import experiments as experiments
     from hunch import gradients as gradients
