@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from hunch.errors import ConfigurationError, ShapeError
+from hunch.gradients.learned import EMA, Critic
 
-Baseline = Literal["auto", "loo"] | Tensor | float | None
+Baseline = Literal["auto", "loo", "self-critical"] | EMA | Critic | Tensor | float | None
 
 
 def leave_one_out(cost: Tensor, dim: int = 0) -> Tensor:
@@ -71,10 +72,17 @@ def check_baseline(baseline: object, n: int) -> None:
             f"`baseline` got 'loo' with n={n}; leave-one-out needs n >= 2, because a sample's "
             "baseline is the mean of the others; draw more samples or give baseline=None."
         )
-    known = baseline is None or isinstance(baseline, Tensor | int | float)
-    if not known and not (isinstance(baseline, str) and baseline in ("auto", "loo")):
+    if isinstance(baseline, str) and baseline == "ema":
         raise ConfigurationError(
-            f"`baseline` got {baseline!r}; expected 'auto', 'loo', None, a number or a tensor."
+            "`baseline` got 'ema'; expected the average itself, because it has to live from one "
+            "call to the next; make one with ema = EMA(0.9) and give baseline=ema each time."
+        )
+    known = baseline is None or isinstance(baseline, EMA | Critic | Tensor | int | float)
+    names = ("auto", "loo", "self-critical")
+    if not known and not (isinstance(baseline, str) and baseline in names):
+        raise ConfigurationError(
+            f"`baseline` got {baseline!r}; expected 'auto', 'loo', 'self-critical', an EMA, a "
+            "Critic, None, a number or a tensor."
         )
 
 
@@ -82,7 +90,8 @@ def resolve_baseline(baseline: Baseline, cost: Tensor) -> Tensor | None:
     """The baseline as numbers: one per sample, one per factor, or None.
 
     Args:
-        baseline: as in `hunch.gradients.expectation`.
+        baseline: as in `hunch.gradients.expectation`, other than `"self-critical"`, which needs
+            the cost function: `hunch.gradients.greedy.greedy_cost` gives its tensor.
         cost: costs, shape `(n, *batch)`.
 
     Returns:
@@ -102,6 +111,8 @@ def resolve_baseline(baseline: Baseline, cost: Tensor) -> Tensor | None:
         if baseline == "auto" and cost.shape[0] < 2:
             return None
         return leave_one_out(cost)
+    if isinstance(baseline, EMA | Critic):
+        return baseline(cost)
     return given_baseline(baseline, cost, 0)
 
 

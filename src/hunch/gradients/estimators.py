@@ -15,6 +15,7 @@ from torch.distributions import Distribution
 from hunch.errors import ConfigurationError
 from hunch.gradients.baselines import Baseline, resolve_baseline
 from hunch.gradients.continuity import dependence
+from hunch.gradients.greedy import greedy_cost
 from hunch.gradients.guards import check_cost, check_generator
 from hunch.gradients.score_function import score_terms
 from hunch.seeding import drawing_from
@@ -37,7 +38,7 @@ def score(
         tensor(0.)
     """
     samples = _draw(dist, n, generator, differentiable=False)
-    return _score(_checked(f(samples), samples, dist), samples, dist, baseline)
+    return _score(f, _checked(f(samples), samples, dist), samples, dist, baseline)
 
 
 def pathwise(
@@ -127,7 +128,7 @@ def auto(
     # The pathwise part of a cost with jumps must not be added to the score: ask again without it.
     if way == "jump":
         cost = _checked(f(fixed), fixed, dist)
-    return _score(cost, fixed, dist, baseline)
+    return _score(f, cost, fixed, dist, baseline)
 
 
 ESTIMATORS: dict[str, Estimator] = {
@@ -155,8 +156,12 @@ def _checked(cost: Tensor, samples: Tensor, dist: Distribution) -> Tensor:
     return check_cost(cost, samples.shape[0], dist.batch_shape, dtype)
 
 
-def _score(cost: Tensor, samples: Tensor, dist: Distribution, baseline: Baseline) -> Tensor:
+def _score(
+    f: Cost, cost: Tensor, samples: Tensor, dist: Distribution, baseline: Baseline
+) -> Tensor:
     _refuse_moving_support(dist)
+    if isinstance(baseline, str) and baseline == "self-critical":
+        baseline = greedy_cost(f, dist)
     constant = resolve_baseline(baseline, cost)
     if len(samples) > 1:
         return score_terms(dist.log_prob(samples), cost, constant).mean(0)

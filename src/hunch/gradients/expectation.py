@@ -29,7 +29,7 @@ def expectation(
     Args:
         f: samples `(n, *batch, *event)` to costs `(n, *batch)`. It may depend on parameters itself;
             that gradient is kept. It is called once, and a second time only by `"auto"` when it
-            finds a rounding on the way (see below).
+            finds a rounding on the way (see below) and by `"self-critical"`, with one sample.
         dist: a `torch.distributions.Distribution` whose parameters carry the gradient.
         n: samples per factor, at least 1. Two are the least for the leave-one-out baseline.
         estimator: `"score"` for any cost; `"pathwise"` for a continuous cost and a distribution
@@ -39,10 +39,11 @@ def expectation(
             A jump made by a comparison leaves no trace in the graph when a smooth term stands
             beside it: then say `"score"`.
         baseline: for the score function. `"loo"` is the mean of the other samples
-            (`leave_one_out`), None is none, a number or a tensor is subtracted as it is: shape
-            `(*batch,)`, shared by all samples, or `(n, *batch)`; nothing else is broadcast, it gets
-            no gradient, and sample `i`'s must not depend on sample `i`. `"auto"` is `"loo"` for
-            `n >= 2`, else None.
+            (`leave_one_out`), an `EMA` is the average of earlier calls, a `Critic` is what a
+            network expects, `"self-critical"` is the cost of the distribution's mode, None is none.
+            A number or a tensor is subtracted as it is: shape `(*batch,)`, shared by all samples,
+            or `(n, *batch)`; nothing else is broadcast, it gets no gradient, and sample `i`'s must
+            not depend on sample `i`. `"auto"` is `"loo"` for `n >= 2`, else None.
         generator: a CPU generator that decides every draw; None for torch's default one.
 
     Returns:
