@@ -86,13 +86,34 @@ def check_baseline(baseline: object, n: int) -> None:
         )
 
 
-def resolve_baseline(baseline: Baseline, cost: Tensor) -> Tensor | None:
+def leave_group_out(cost: Tensor, groups: int) -> Tensor:
+    """Baseline of each sample: the mean cost of the samples that are independent of it.
+
+    Mirrored pairs and Sobol points depend on each other, so `leave_one_out` would be biased there:
+    what is left out is the whole group.
+
+    Args:
+        cost: shape `(n, *batch)`, the first axis `(size, groups)` flattened.
+        groups: groups of samples that are independent of each other; `n` of them is leave-one-out.
+
+    Example:
+        >>> leave_group_out(torch.tensor([1.0, 2.0, 3.0, 4.0]), groups=2)  # pairs (1, 3) and (2, 4)
+        tensor([3., 2., 3., 2.])
+    """
+    if groups == cost.shape[0]:
+        return leave_one_out(cost)
+    grouped = cost.unflatten(0, (-1, groups))
+    return leave_one_out(grouped.mean(0)).expand_as(grouped).flatten(0, 1)
+
+
+def resolve_baseline(baseline: Baseline, cost: Tensor, groups: int | None = None) -> Tensor | None:
     """The baseline as numbers: one per sample, one per factor, or None.
 
     Args:
         baseline: as in `hunch.gradients.expectation`, other than `"self-critical"`, which needs
             the cost function: `hunch.gradients.greedy.greedy_cost` gives its tensor.
         cost: costs, shape `(n, *batch)`.
+        groups: as in `leave_group_out`; None for independent samples.
 
     Returns:
         A tensor of shape `()`, `(*batch,)` or `(n, *batch)`, or None.
@@ -108,9 +129,10 @@ def resolve_baseline(baseline: Baseline, cost: Tensor) -> Tensor | None:
     if baseline is None:
         return None
     if isinstance(baseline, str):
-        if baseline == "auto" and cost.shape[0] < 2:
+        groups = cost.shape[0] if groups is None else groups
+        if baseline == "auto" and groups < 2:
             return None
-        return leave_one_out(cost)
+        return leave_group_out(cost, groups)
     if isinstance(baseline, EMA | Critic):
         return baseline(cost)
     return given_baseline(baseline, cost, 0)

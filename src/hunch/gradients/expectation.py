@@ -8,7 +8,9 @@ from torch.distributions import Distribution
 
 from hunch.errors import ConfigurationError
 from hunch.gradients.baselines import Baseline, check_baseline
-from hunch.gradients.estimators import ESTIMATORS, Cost
+from hunch.gradients.estimators import ESTIMATORS
+from hunch.gradients.guards import Cost
+from hunch.gradients.samplers import check_sampler
 
 
 def expectation(
@@ -18,6 +20,7 @@ def expectation(
     *,
     estimator: str = "auto",
     baseline: Baseline = "auto",
+    sampler: str = "iid",
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Estimate `E[f(z)]`, `z ~ dist`: an unbiased value with an unbiased gradient of any order.
@@ -44,6 +47,12 @@ def expectation(
             A number or a tensor is subtracted as it is: shape `(*batch,)`, shared by all samples,
             or `(n, *batch)`; nothing else is broadcast, it gets no gradient, and sample `i`'s must
             not depend on sample `i`. `"auto"` is `"loo"` for `n >= 2`, else None.
+        sampler: `"iid"` draws independent samples; `"antithetic"` mirrored pairs, `n` even;
+            `"sobol"` evenly spread points, shifted at random for each factor. The last two need
+            an inverse distribution function: `dist.icdf`, Bernoulli, Categorical or
+            MultivariateNormal, or any of them in `Independent`. All are unbiased; leave-one-out
+            then leaves out all that depends on the sample: its pair, or its half of the Sobol
+            points.
         generator: a CPU generator that decides every draw; None for torch's default one.
 
     Returns:
@@ -85,4 +94,5 @@ def expectation(
         names = ", ".join(repr(name) for name in ESTIMATORS)
         raise ConfigurationError(f"`estimator` got {estimator!r}; expected one of {names}.")
     check_baseline(baseline, n)
-    return ESTIMATORS[estimator](f, dist, n, baseline, generator)
+    check_sampler(sampler, n)
+    return ESTIMATORS[estimator](f, dist, n, baseline, generator, sampler)
