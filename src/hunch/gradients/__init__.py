@@ -4,6 +4,7 @@
 - `surrogate`: the same from log-probabilities and costs that you already have.
 - `leave_one_out`: the baseline that costs nothing and helps most.
 - `EMA`, `Critic`: baselines that are learned, from earlier costs or by a network.
+- `Gumbel`: the Gumbel-softmax estimator with a temperature; biased.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from hunch.gradients.baselines import leave_one_out
 from hunch.gradients.expectation import expectation
 from hunch.gradients.learned import EMA, Critic
+from hunch.gradients.relaxations import Gumbel
 from hunch.gradients.score_function import surrogate
 
-__all__ = ["EMA", "Critic", "expectation", "leave_one_out", "surrogate"]
+__all__ = ["EMA", "Critic", "Gumbel", "expectation", "leave_one_out", "surrogate"]

@@ -16,6 +16,8 @@ from hunch.gradients.baselines import Baseline, resolve_baseline
 from hunch.gradients.continuity import dependence
 from hunch.gradients.greedy import greedy_cost
 from hunch.gradients.guards import Cost, checked, mean_cost, refuse_baseline
+from hunch.gradients.measure import measure
+from hunch.gradients.relaxations import Gumbel, straight_through
 from hunch.gradients.samplers import draw, independent_groups
 from hunch.gradients.score_function import score_terms
 
@@ -161,6 +163,9 @@ ESTIMATORS: dict[str, Estimator] = {
     "score": score,
     "pathwise": pathwise,
     "enumerate": enumerate_support,
+    "measure": measure,
+    "straight_through": straight_through,
+    "gumbel": Gumbel(),
 }
 
 

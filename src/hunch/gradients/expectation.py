@@ -8,8 +8,9 @@ from torch.distributions import Distribution
 
 from hunch.errors import ConfigurationError
 from hunch.gradients.baselines import Baseline, check_baseline
-from hunch.gradients.estimators import ESTIMATORS
+from hunch.gradients.estimators import ESTIMATORS, Estimator
 from hunch.gradients.guards import Cost
+from hunch.gradients.relaxations import Gumbel
 from hunch.gradients.samplers import check_sampler
 
 
@@ -18,12 +19,14 @@ def expectation(
     dist: Distribution,
     n: int = 2,
     *,
-    estimator: str = "auto",
+    estimator: str | Gumbel = "auto",
     baseline: Baseline = "auto",
     sampler: str = "iid",
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Estimate `E[f(z)]`, `z ~ dist`: an unbiased value with an unbiased gradient of any order.
+
+    The estimators named as biased, or as first-order only, are the exceptions.
 
     Which samples a cost is blamed on is said by the distribution. Each batch dimension is a factor
     with a cost of its own, right if that cost depends on this factor's sample alone;
@@ -37,10 +40,12 @@ def expectation(
         n: samples per factor, at least 1. Two are the least for the leave-one-out baseline.
         estimator: `"score"` for any cost; `"pathwise"` for a continuous cost and a distribution
             with `rsample`; `"enumerate"` for the exact sum over a finite support, where `n` plays
-            no part. `"auto"` is pathwise if the distribution has `rsample` and a gradient flows
-            from cost to sample without passing a sign, a rounding or a remainder, else the score.
-            A jump made by a comparison leaves no trace in the graph when a smooth term stands
-            beside it: then say `"score"`.
+            no part; `"measure"` for any cost and Normal, Bernoulli, Categorical, Poisson or Gamma,
+            first derivatives only. Biased, for Bernoulli and OneHotCategorical:
+            `"straight_through"`, and `"gumbel"` or `Gumbel(temperature)`. `"auto"` is pathwise if
+            the distribution has `rsample` and a gradient flows from cost to sample without passing
+            a sign, a rounding or a remainder, else the score. A jump made by a comparison leaves no
+            trace in the graph when a smooth term stands beside it: then say `"score"`.
         baseline: for the score function. `"loo"` is the mean of the other samples
             (`leave_one_out`), an `EMA` is the average of earlier calls, a `Critic` is what a
             network expects, `"self-critical"` is the cost of the distribution's mode, None is none.
@@ -90,9 +95,14 @@ def expectation(
         )
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise ConfigurationError(f"`n` got {n!r}; expected a number of samples of at least 1.")
+    check_baseline(baseline, n)
+    check_sampler(sampler, n)
+    estimate = estimator if isinstance(estimator, Gumbel) else _named(estimator)
+    return estimate(f, dist, n, baseline, generator, sampler)
+
+
+def _named(estimator: object) -> Estimator:
     if not isinstance(estimator, str) or estimator not in ESTIMATORS:
         names = ", ".join(repr(name) for name in ESTIMATORS)
         raise ConfigurationError(f"`estimator` got {estimator!r}; expected one of {names}.")
-    check_baseline(baseline, n)
-    check_sampler(sampler, n)
-    return ESTIMATORS[estimator](f, dist, n, baseline, generator, sampler)
+    return ESTIMATORS[estimator]

@@ -168,9 +168,10 @@ def _inverse(dist: Distribution, u: Tensor, sampler: str) -> Tensor:
     if isinstance(dist, Bernoulli):
         return (u > 1 - dist.probs).to(dtype)
     if isinstance(dist, Categorical):
-        return (u.unsqueeze(-1) > dist.probs.double().cumsum(-1)[..., :-1]).sum(-1)
+        below: Tensor = dist.probs.double().cumsum(-1)[..., :-1]
+        return (u.unsqueeze(-1) > below).sum(-1)
     if isinstance(dist, MultivariateNormal):
-        standard = torch.special.ndtri(u).to(dtype).unsqueeze(-1)
+        standard: Tensor = torch.special.ndtri(u).to(dtype).unsqueeze(-1)
         return dist.loc + (dist.scale_tril @ standard).squeeze(-1)
     try:
         if dist.event_shape:
