@@ -126,8 +126,9 @@ def _replaced(f: Cost, dist: Distribution, samples: Tensor, values: Tensor) -> T
     which = torch.eye(size, dtype=torch.bool, device=samples.device)
     which = which.view(size, *[1] * (1 + len(dist.batch_shape)), *event)
     points = torch.where(which, values, own).flatten(0, 1)
-    costs: Tensor = checked(f(points), points, dist).unflatten(0, (size, -1))
-    return costs.movedim(0, -1).unflatten(-1, event)
+    costs = checked(f(points), points, dist).unflatten(0, (size, -1))
+    per_coordinate: Tensor = costs.movedim(0, -1).unflatten(-1, event)
+    return per_coordinate
 
 
 class _FirstOrder(torch.autograd.Function):
