@@ -5,6 +5,7 @@
 - `surrogate`: the same from log-probabilities and costs that you already have.
 - `leave_one_out`: the baseline that costs nothing and helps most.
 - `EMA`, `Critic`: baselines that are learned, from earlier costs or by a network.
+- `Relax`: REBAR and RELAX, unbiased for discrete samples, with a surrogate of yours.
 - `Gumbel`: the Gumbel-softmax estimator with a temperature; biased.
 """
 
@@ -15,6 +16,7 @@ from hunch.gradients.diagnose import diagnose
 from hunch.gradients.diagnosis import Diagnosis
 from hunch.gradients.expectation import expectation
 from hunch.gradients.learned import EMA, Critic
+from hunch.gradients.relax import Relax
 from hunch.gradients.relaxations import Gumbel
 from hunch.gradients.score_function import surrogate
 
@@ -23,6 +25,7 @@ __all__ = [
     "Critic",
     "Diagnosis",
     "Gumbel",
+    "Relax",
     "diagnose",
     "expectation",
     "leave_one_out",

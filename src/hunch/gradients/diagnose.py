@@ -15,6 +15,7 @@ from hunch.errors import ConfigurationError, DataError, ShapeError
 from hunch.gradients.diagnosis import Diagnosis, Row, recommend
 from hunch.gradients.guards import Cost
 from hunch.gradients.learned import EMA
+from hunch.gradients.relax import Relax
 from hunch.gradients.relaxations import Gumbel
 from hunch.gradients.repeated import Params, Repeated, Way, in_order
 
@@ -28,6 +29,7 @@ WAYS = (
     *(Way("pathwise", "", sampler) for sampler in _SAMPLERS),
     Way("measure"),
     Way("enumerate"),
+    Way("rebar", "", "iid"),
     Way("straight_through", "", "iid"),
     Way("gumbel", "", "iid"),
 )
@@ -40,7 +42,7 @@ def diagnose(
     params: Params,
     n: int = 16,
     *,
-    estimators: str | Sequence[str | Gumbel] = "all",
+    estimators: str | Sequence[str | Gumbel | Relax] = "all",
     exact: Params | None = None,
     repeats: int = 1000,
     seed: int = 0,
@@ -58,7 +60,7 @@ def diagnose(
             dict.
         params: where the gradient is taken: a tensor, several, or a dict of them.
         n: samples per call.
-        estimators: `"all"`, or names, or `Gumbel` objects with other temperatures.
+        estimators: `"all"`, or names, or `Gumbel` and `Relax` objects.
         exact: the true gradient of the summed expectation, in the form of `params`. None for the
             sum over a finite support if there is one, else for the mean of 20 times `repeats` calls
             of an estimator that is unbiased for any cost, whose error is allowed for.
@@ -123,19 +125,19 @@ class _Reference(NamedTuple):
     source: str
 
 
-def _chosen(estimators: str | Sequence[str | Gumbel]) -> list[Way]:
+def _chosen(estimators: str | Sequence[str | Gumbel | Relax]) -> list[Way]:
     if isinstance(estimators, str):
         if estimators == "all":
             return list(WAYS)
         estimators = [estimators]
     ways: list[Way] = []
     for name in estimators:
-        found = [Way(name, "", "iid")] if isinstance(name, Gumbel) else []
+        found = [Way(name, "", "iid")] if isinstance(name, Gumbel | Relax) else []
         found = found or [way for way in WAYS if way.estimator == name]
         if not found:
             names = ", ".join(dict.fromkeys(repr(way.estimator) for way in WAYS))
             raise ConfigurationError(
-                f"`estimators` got {name!r}; expected 'all', {names}, or a Gumbel."
+                f"`estimators` got {name!r}; expected 'all', {names}, or a Gumbel or Relax."
             )
         ways += found
     return ways
@@ -202,7 +204,7 @@ def _row(problem: Repeated, way: Way, reference: _Reference, limit: float) -> Ro
         bias_z=bias_z,
         relative_bias=float(miss.norm()) / norm if norm else float("inf"),
         biased=bias_z > limit,
-        unbiased_by_design=isinstance(way.estimator, str) and way.estimator not in _BIASED,
+        unbiased_by_design=not isinstance(way.estimator, Gumbel) and way.estimator not in _BIASED,
         variance=total,
         evaluations=evaluations,
         signal_to_noise=norm / total**0.5 if total else float("inf"),

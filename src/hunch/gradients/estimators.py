@@ -17,6 +17,7 @@ from hunch.gradients.continuity import dependence
 from hunch.gradients.greedy import greedy_cost
 from hunch.gradients.guards import Cost, checked, mean_cost, refuse_baseline
 from hunch.gradients.measure import measure
+from hunch.gradients.relax import Relax
 from hunch.gradients.relaxations import Gumbel, straight_through
 from hunch.gradients.samplers import draw, independent_groups
 from hunch.gradients.score_function import score_terms
@@ -164,6 +165,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "pathwise": pathwise,
     "enumerate": enumerate_support,
     "measure": measure,
+    "rebar": Relax(),
     "straight_through": straight_through,
     "gumbel": Gumbel(),
 }

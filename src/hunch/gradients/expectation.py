@@ -10,6 +10,7 @@ from hunch.errors import ConfigurationError
 from hunch.gradients.baselines import Baseline, check_baseline
 from hunch.gradients.estimators import ESTIMATORS, Estimator
 from hunch.gradients.guards import Cost
+from hunch.gradients.relax import Relax
 from hunch.gradients.relaxations import Gumbel
 from hunch.gradients.samplers import check_sampler
 
@@ -19,7 +20,7 @@ def expectation(
     dist: Distribution,
     n: int = 2,
     *,
-    estimator: str | Gumbel = "auto",
+    estimator: str | Gumbel | Relax = "auto",
     baseline: Baseline = "auto",
     sampler: str = "iid",
     generator: torch.Generator | None = None,
@@ -41,11 +42,12 @@ def expectation(
         estimator: `"score"` for any cost; `"pathwise"` for a continuous cost and a distribution
             with `rsample`; `"enumerate"` for the exact sum over a finite support, where `n` plays
             no part; `"measure"` for any cost and Normal, Bernoulli, Categorical, Poisson or Gamma,
-            first derivatives only. Biased, for Bernoulli and OneHotCategorical:
-            `"straight_through"`, and `"gumbel"` or `Gumbel(temperature)`. `"auto"` is pathwise if
-            the distribution has `rsample` and a gradient flows from cost to sample without passing
-            a sign, a rounding or a remainder, else the score. A jump made by a comparison leaves no
-            trace in the graph when a smooth term stands beside it: then say `"score"`.
+            first derivatives only; `"rebar"` or `Relax(surrogate)` for Bernoulli and
+            OneHotCategorical. Biased, for these two: `"straight_through"`, and `"gumbel"` or
+            `Gumbel(temperature)`. `"auto"` is pathwise if the distribution has `rsample` and a
+            gradient flows from cost to sample without passing a sign, a rounding or a remainder,
+            else the score. A jump made by a comparison leaves no trace in the graph when a smooth
+            term stands beside it: then say `"score"`.
         baseline: for the score function. `"loo"` is the mean of the other samples
             (`leave_one_out`), an `EMA` is the average of earlier calls, a `Critic` is what a
             network expects, `"self-critical"` is the cost of the distribution's mode, None is none.
@@ -97,7 +99,7 @@ def expectation(
         raise ConfigurationError(f"`n` got {n!r}; expected a number of samples of at least 1.")
     check_baseline(baseline, n)
     check_sampler(sampler, n)
-    estimate = estimator if isinstance(estimator, Gumbel) else _named(estimator)
+    estimate = estimator if isinstance(estimator, Gumbel | Relax) else _named(estimator)
     return estimate(f, dist, n, baseline, generator, sampler)
 
 

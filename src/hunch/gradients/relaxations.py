@@ -53,7 +53,7 @@ def straight_through(
         Conditional Computation".
     """
     refuse_baseline(baseline, "straight_through")
-    _family(dist, "straight_through")
+    softened_family(dist, "straight_through")
     samples = draw(dist, n, generator, differentiable=False, sampler=sampler)
     # The difference is zero and has the mean's gradient.
     return _through(f, samples + (dist.mean - dist.mean.detach()), dist)
@@ -111,7 +111,7 @@ class Gumbel:
     ) -> Tensor:
         """The estimate; arguments as in `hunch.gradients.expectation`."""
         refuse_baseline(baseline, "gumbel")
-        _family(dist, "gumbel")
+        softened_family(dist, "gumbel")
         soft = draw(
             _relaxed(dist, self.temperature), n, generator, differentiable=True, sampler=sampler
         )
@@ -131,8 +131,17 @@ def _through(f: Cost, samples: Tensor, dist: Distribution) -> Tensor:
     return mean_cost(cost)
 
 
-def _family(dist: Distribution, estimator: str) -> Distribution:
-    """The distribution without its `Independent`, if it is one that can be softened."""
+def softened_family(dist: Distribution, estimator: str) -> Bernoulli | OneHotCategorical:
+    """The distribution without its `Independent`, if it is one that can be softened.
+
+    Raises:
+        ConfigurationError: if it is not.
+
+    Example:
+        >>> coins = Bernoulli(torch.full((3,), 0.5))
+        >>> softened_family(Independent(coins, 1), "gumbel") is coins
+        True
+    """
     while isinstance(dist, Independent):
         dist = dist.base_dist
     if not isinstance(dist, Bernoulli | OneHotCategorical):
@@ -157,6 +166,6 @@ def _relaxed(dist: Distribution, temperature: float) -> Distribution:
 
 def _sharpened(soft: Tensor, dist: Distribution) -> Tensor:
     """The exact sample that belongs to a soft one."""
-    if isinstance(_family(dist, "gumbel"), Bernoulli):
+    if isinstance(softened_family(dist, "gumbel"), Bernoulli):
         return (soft > 0.5).to(soft.dtype)
     return torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0)

@@ -14,6 +14,7 @@ from hunch.gradients.baselines import Baseline
 from hunch.gradients.expectation import expectation
 from hunch.gradients.guards import Cost
 from hunch.gradients.learned import EMA
+from hunch.gradients.relax import Relax
 from hunch.gradients.relaxations import Gumbel
 from hunch.seeding import drawing_from, torch_generator
 
@@ -30,7 +31,7 @@ class Way(NamedTuple):
         'score + loo + sobol'
     """
 
-    estimator: str | Gumbel
+    estimator: str | Gumbel | Relax
     baseline: str = ""
     sampler: str = ""
 
