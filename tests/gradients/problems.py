@@ -27,8 +27,8 @@ from torch.distributions import (
 from hunch.gradients import expectation
 
 DRAWS = 200_000
-# Two-sided probability 6.8e-6 per figure for a right estimator. The room compares about 150, so a
-# fresh choice of all seeds would raise an alarm once in a thousand times; the seeds are fixed.
+# Two-sided probability 6.8e-6 per figure for a right estimator. The room compares about 760, so a
+# fresh choice of all seeds would raise an alarm once in 200 times; the seeds are fixed.
 LIMIT = 4.5
 
 

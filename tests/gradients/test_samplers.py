@@ -15,6 +15,7 @@ from torch.distributions import (
     Normal,
     Poisson,
 )
+from torch.func import grad
 
 from hunch.errors import ConfigurationError
 from hunch.gradients import baselines, expectation
@@ -164,3 +165,14 @@ def test_what_samplers_refuse():
     wide = Independent(Normal(torch.zeros(30_000), 1.0), 1)
     with pytest.raises(ConfigurationError, match="events of 30000 numbers"):
         expectation(lambda z: z.sum(-1), wide, 4, sampler="sobol")
+
+
+def test_torch_func_takes_antithetic_pairs_and_refuses_sobol_points():
+    def loss(mu, sampler):
+        dist = Normal(mu, 1.0, validate_args=False)
+        return expectation(torch.square, dist, 8, estimator="pathwise", sampler=sampler)
+
+    mu = torch.tensor(0.7)
+    torch.testing.assert_close(grad(loss)(mu, "antithetic"), 2 * mu)
+    with pytest.raises(ConfigurationError, match=r"torch\.func transform"):
+        grad(loss)(mu, "sobol")

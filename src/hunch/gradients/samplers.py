@@ -146,7 +146,13 @@ def _uniforms(
                 f"`sampler` got 'sobol' for events of {dims} numbers; expected at most "
                 f"{SobolEngine.MAXDIM}; use sampler='antithetic' or 'iid'."
             )
-        points = SobolEngine(dims).draw(n // groups, dtype=torch.float64).to(device)
+        try:
+            points = SobolEngine(dims).draw(n // groups, dtype=torch.float64).to(device)
+        except RuntimeError as error:  # the engine reads its own tables, which transforms hide
+            raise ConfigurationError(
+                "`sampler` got 'sobol' where torch cannot make Sobol points, such as inside a "
+                "torch.func transform; expected a plain call; use sampler='antithetic' there."
+            ) from error
         points = points.view(-1, *[1] * (1 + len(dist.batch_shape)), dims)
         # Every factor and group shifts the same points by bits of its own: each point becomes
         # uniform, factors and groups become independent, and the spread of the points remains.
