@@ -270,7 +270,7 @@ def test_wrong_arguments_are_refused():
     for n in (0, -1, 2.0, True, None):
         with pytest.raises(ConfigurationError, match="`n` got"):
             expectation(torch.square, dist, n)
-    for name in ("reinforce", "measure", None, 3):
+    for name in ("reinforce", "Measure", None, 3):
         with pytest.raises(ConfigurationError, match="'auto', 'score', 'pathwise', 'enumerate'"):
             expectation(torch.square, dist, 2, estimator=name)
     for baseline in ("ema", "mean", [1.0]):

@@ -6,20 +6,21 @@ from torch.distributions import Normal
 
 from hunch.gradients import estimators, expectation, surrogate
 
-from .problems import DRAWS, LIMIT, PROBLEMS, estimates, tensor, truths, z_score
+from .problems import DRAWS, LIMIT, MORE, PROBLEMS, estimates, tensor, truths, z_score
 
 SCORES = {
     "score": {"estimator": "score", "baseline": None},
     "leave-one-out": {"estimator": "score", "baseline": "loo"},
     "constant": {"estimator": "score", "baseline": torch.tensor(0.8)},
 }
+ALL = PROBLEMS | MORE
 PATHWISE = {"estimator": "pathwise"}
 
 
 @pytest.mark.parametrize("how", SCORES)
-@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("name", ALL)
 def test_score_function_is_unbiased(name, how):
-    problem = PROBLEMS[name]
+    problem = ALL[name]
     found = estimates(problem, 2, **SCORES[how])
     scores = [z_score(a, b) for a, b in zip(found, truths(problem), strict=True)]
     assert max(scores) <= LIMIT, scores
@@ -57,7 +58,7 @@ def test_the_tests_notice_an_estimator_that_is_a_few_percent_off(monkeypatch):
 
 
 def test_a_mean_that_includes_the_sample_would_be_noticed(monkeypatch):
-    monkeypatch.setattr(estimators, "resolve_baseline", lambda _, cost: cost.mean(0))
+    monkeypatch.setattr(estimators, "resolve_baseline", lambda _, cost, *rest: cost.mean(0))
     problem = PROBLEMS["normal"]
     _, gradient, _ = estimates(problem, 4, baseline="loo", estimator="score")
     assert abs(gradient.mean() / truths(problem)[1] - 0.75) < 0.05  # the known factor, 1 - 1/n

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from hunch.errors import ConfigurationError, ShapeError
+from hunch.gradients.learned import EMA, Critic
 
-Baseline = Literal["auto", "loo"] | Tensor | float | None
+Baseline = Literal["auto", "loo", "self-critical"] | EMA | Critic | Tensor | float | None
 
 
 def leave_one_out(cost: Tensor, dim: int = 0) -> Tensor:
@@ -71,19 +72,48 @@ def check_baseline(baseline: object, n: int) -> None:
             f"`baseline` got 'loo' with n={n}; leave-one-out needs n >= 2, because a sample's "
             "baseline is the mean of the others; draw more samples or give baseline=None."
         )
-    known = baseline is None or isinstance(baseline, Tensor | int | float)
-    if not known and not (isinstance(baseline, str) and baseline in ("auto", "loo")):
+    if isinstance(baseline, str) and baseline == "ema":
         raise ConfigurationError(
-            f"`baseline` got {baseline!r}; expected 'auto', 'loo', None, a number or a tensor."
+            "`baseline` got 'ema'; expected the average itself, because it has to live from one "
+            "call to the next; make one with ema = EMA(0.9) and give baseline=ema each time."
+        )
+    known = baseline is None or isinstance(baseline, EMA | Critic | Tensor | int | float)
+    names = ("auto", "loo", "self-critical")
+    if not known and not (isinstance(baseline, str) and baseline in names):
+        raise ConfigurationError(
+            f"`baseline` got {baseline!r}; expected 'auto', 'loo', 'self-critical', an EMA, a "
+            "Critic, None, a number or a tensor."
         )
 
 
-def resolve_baseline(baseline: Baseline, cost: Tensor) -> Tensor | None:
+def leave_group_out(cost: Tensor, groups: int) -> Tensor:
+    """Baseline of each sample: the mean cost of the samples that are independent of it.
+
+    Mirrored pairs and Sobol points depend on each other, so `leave_one_out` would be biased there:
+    what is left out is the whole group.
+
+    Args:
+        cost: shape `(n, *batch)`, the first axis `(size, groups)` flattened.
+        groups: groups of samples that are independent of each other; `n` of them is leave-one-out.
+
+    Example:
+        >>> leave_group_out(torch.tensor([1.0, 2.0, 3.0, 4.0]), groups=2)  # pairs (1, 3) and (2, 4)
+        tensor([3., 2., 3., 2.])
+    """
+    if groups == cost.shape[0]:
+        return leave_one_out(cost)
+    grouped = cost.unflatten(0, (-1, groups))
+    return leave_one_out(grouped.mean(0)).expand_as(grouped).flatten(0, 1)
+
+
+def resolve_baseline(baseline: Baseline, cost: Tensor, groups: int | None = None) -> Tensor | None:
     """The baseline as numbers: one per sample, one per factor, or None.
 
     Args:
-        baseline: as in `hunch.gradients.expectation`.
+        baseline: as in `hunch.gradients.expectation`, other than `"self-critical"`, which needs
+            the cost function: `hunch.gradients.greedy.greedy_cost` gives its tensor.
         cost: costs, shape `(n, *batch)`.
+        groups: as in `leave_group_out`; None for independent samples.
 
     Returns:
         A tensor of shape `()`, `(*batch,)` or `(n, *batch)`, or None.
@@ -99,9 +129,12 @@ def resolve_baseline(baseline: Baseline, cost: Tensor) -> Tensor | None:
     if baseline is None:
         return None
     if isinstance(baseline, str):
-        if baseline == "auto" and cost.shape[0] < 2:
+        groups = cost.shape[0] if groups is None else groups
+        if baseline == "auto" and groups < 2:
             return None
-        return leave_one_out(cost)
+        return leave_group_out(cost, groups)
+    if isinstance(baseline, EMA | Critic):
+        return baseline(cost)
     return given_baseline(baseline, cost, 0)
 
 

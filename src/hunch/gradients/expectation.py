@@ -8,7 +8,11 @@ from torch.distributions import Distribution
 
 from hunch.errors import ConfigurationError
 from hunch.gradients.baselines import Baseline, check_baseline
-from hunch.gradients.estimators import ESTIMATORS, Cost
+from hunch.gradients.estimators import ESTIMATORS, Estimator
+from hunch.gradients.guards import Cost
+from hunch.gradients.relax import Relax
+from hunch.gradients.relaxations import Gumbel
+from hunch.gradients.samplers import check_sampler
 
 
 def expectation(
@@ -16,11 +20,14 @@ def expectation(
     dist: Distribution,
     n: int = 2,
     *,
-    estimator: str = "auto",
+    estimator: str | Gumbel | Relax = "auto",
     baseline: Baseline = "auto",
+    sampler: str = "iid",
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Estimate `E[f(z)]`, `z ~ dist`: an unbiased value with an unbiased gradient of any order.
+
+    The estimators named as biased, or as first-order only, are the exceptions.
 
     Which samples a cost is blamed on is said by the distribution. Each batch dimension is a factor
     with a cost of its own, right if that cost depends on this factor's sample alone;
@@ -29,20 +36,30 @@ def expectation(
     Args:
         f: samples `(n, *batch, *event)` to costs `(n, *batch)`. It may depend on parameters itself;
             that gradient is kept. It is called once, and a second time only by `"auto"` when it
-            finds a rounding on the way (see below).
+            finds a rounding on the way (see below) and by `"self-critical"`, with one sample.
         dist: a `torch.distributions.Distribution` whose parameters carry the gradient.
         n: samples per factor, at least 1. Two are the least for the leave-one-out baseline.
         estimator: `"score"` for any cost; `"pathwise"` for a continuous cost and a distribution
             with `rsample`; `"enumerate"` for the exact sum over a finite support, where `n` plays
-            no part. `"auto"` is pathwise if the distribution has `rsample` and a gradient flows
-            from cost to sample without passing a sign, a rounding or a remainder, else the score.
-            A jump made by a comparison leaves no trace in the graph when a smooth term stands
-            beside it: then say `"score"`.
+            no part; `"measure"` for any cost and Normal, Bernoulli, Categorical, Poisson or Gamma,
+            first derivatives only; `"rebar"` or `Relax(surrogate)` for Bernoulli and
+            OneHotCategorical. Biased, for these two: `"straight_through"`, and `"gumbel"` or
+            `Gumbel(temperature)`. `"auto"` is pathwise if the distribution has `rsample` and a
+            gradient flows from cost to sample without passing a sign, a rounding or a remainder,
+            else the score. A jump made by a comparison leaves no trace in the graph when a smooth
+            term stands beside it: then say `"score"`.
         baseline: for the score function. `"loo"` is the mean of the other samples
-            (`leave_one_out`), None is none, a number or a tensor is subtracted as it is: shape
-            `(*batch,)`, shared by all samples, or `(n, *batch)`; nothing else is broadcast, it gets
-            no gradient, and sample `i`'s must not depend on sample `i`. `"auto"` is `"loo"` for
-            `n >= 2`, else None.
+            (`leave_one_out`), an `EMA` is the average of earlier calls, a `Critic` is what a
+            network expects, `"self-critical"` is the cost of the distribution's mode, None is none.
+            A number or a tensor is subtracted as it is: shape `(*batch,)`, shared by all samples,
+            or `(n, *batch)`; nothing else is broadcast, it gets no gradient, and sample `i`'s must
+            not depend on sample `i`. `"auto"` is `"loo"` for `n >= 2`, else None.
+        sampler: `"iid"` draws independent samples; `"antithetic"` mirrored pairs, `n` even;
+            `"sobol"` evenly spread points, shifted at random for each factor. The last two need
+            an inverse distribution function: `dist.icdf`, Bernoulli, Categorical or
+            MultivariateNormal, or any of them in `Independent`. All are unbiased; leave-one-out
+            then leaves out all that depends on the sample: its pair, or its half of the Sobol
+            points.
         generator: a CPU generator that decides every draw; None for torch's default one.
 
     Returns:
@@ -59,7 +76,8 @@ def expectation(
         for Gamma, Beta and Dirichlet. Those of `"score"` always exist. Inside `torch.func.vmap`
         name the estimator, build the distribution with `validate_args=False`, and let
         `randomness` be what torch's own draw supports: for Normal `"different"` with the score,
-        `"same"` with the path.
+        `"same"` with the path. Sobol points, `EMA` and `"measure"` do not work inside
+        `torch.func` transforms.
 
     Example:
         >>> mu = torch.tensor(1.0, requires_grad=True)
@@ -80,8 +98,14 @@ def expectation(
         )
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise ConfigurationError(f"`n` got {n!r}; expected a number of samples of at least 1.")
+    check_baseline(baseline, n)
+    check_sampler(sampler, n)
+    estimate = estimator if isinstance(estimator, Gumbel | Relax) else _named(estimator)
+    return estimate(f, dist, n, baseline, generator, sampler)
+
+
+def _named(estimator: object) -> Estimator:
     if not isinstance(estimator, str) or estimator not in ESTIMATORS:
         names = ", ".join(repr(name) for name in ESTIMATORS)
         raise ConfigurationError(f"`estimator` got {estimator!r}; expected one of {names}.")
-    check_baseline(baseline, n)
-    return ESTIMATORS[estimator](f, dist, n, baseline, generator)
+    return ESTIMATORS[estimator]

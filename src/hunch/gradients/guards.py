@@ -7,11 +7,15 @@ and while `torch.compile` traces.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from hunch.errors import ConfigurationError, DataError, ShapeError
+
+Cost = Callable[[Tensor], Tensor]
 
 
 def all_finite(values: Tensor) -> bool | None:
@@ -104,4 +108,41 @@ def check_generator(generator: torch.Generator | None, samples: Tensor) -> None:
         raise ConfigurationError(
             f"`generator` got a CPU generator, but the samples are drawn on {samples.device}; "
             "expected a distribution on the CPU; move its parameters, or seed the device instead."
+        )
+
+
+def checked(cost: object, samples: Tensor, dist: Distribution) -> Tensor:
+    """`check_cost` for samples of a distribution, in their precision.
+
+    Example:
+        >>> checked(torch.tensor([1, 2]), torch.ones(2), torch.distributions.Normal(0.0, 1.0))
+        tensor([1., 2.])
+    """
+    dtype = samples.dtype if samples.is_floating_point() else torch.get_default_dtype()
+    return check_cost(cost, samples.shape[0], dist.batch_shape, dtype)
+
+
+def mean_cost(cost: Tensor) -> Tensor:
+    """Over the samples; one sample is its own mean.
+
+    Example:
+        >>> mean_cost(torch.tensor([1.0, 3.0]))
+        tensor(2.)
+    """
+    return cost.squeeze(0) if len(cost) == 1 else cost.mean(0)
+
+
+def refuse_baseline(baseline: object, estimator: str) -> None:
+    """Refuse a baseline for an estimator that has no use for one.
+
+    Raises:
+        ConfigurationError: if one was asked for.
+
+    Example:
+        >>> refuse_baseline("auto", "pathwise")
+    """
+    if not (baseline is None or (isinstance(baseline, str) and baseline == "auto")):
+        raise ConfigurationError(
+            f"`baseline` was given with estimator={estimator!r}; expected None or 'auto', because "
+            "only the score function has a use for a baseline."
         )

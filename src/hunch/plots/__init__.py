@@ -1,5 +1,6 @@
 """Results to figures and pages (extra `plot`)."""
 
+from hunch.plots.diagnosis import diagnosis_figure
 from hunch.plots.page import (
     Block,
     Claim,
@@ -49,6 +50,7 @@ __all__ = [
     "Text",
     "Video",
     "band",
+    "diagnosis_figure",
     "panel",
     "render_page",
     "to_svg",

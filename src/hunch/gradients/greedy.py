@@ -1,0 +1,56 @@
+"""The self-critical baseline: what the most probable sample would have cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, Distribution
+
+from hunch.errors import ConfigurationError
+from hunch.gradients.guards import all_finite, check_cost
+
+
+def greedy_cost(f: Callable[[Tensor], Tensor], dist: Distribution) -> Tensor:
+    """The cost of the distribution's mode, which depends on no sample.
+
+    Args:
+        f: the cost function of `hunch.gradients.expectation`; it gets one sample, the mode.
+        dist: the distribution.
+
+    Returns:
+        Costs of shape `(*batch,)`, without gradient.
+
+    Raises:
+        ConfigurationError: if the distribution has no mode, or not just one.
+
+    Example:
+        >>> dist = torch.distributions.Categorical(torch.tensor([0.2, 0.7, 0.1]))
+        >>> greedy_cost(lambda z: 10.0 * z, dist)
+        tensor(10.)
+
+    Reference:
+        Rennie et al. (2017), "Self-Critical Sequence Training for Image Captioning".
+    """
+    with torch.no_grad():
+        try:
+            mode = dist.mode
+        except NotImplementedError:
+            mode = None
+        if mode is not None and _is_bernoulli(dist):
+            mode = mode.nan_to_num(0.0)  # of two equal modes either will do
+        if mode is None or all_finite(mode) is False:
+            raise ConfigurationError(
+                f"`baseline` got 'self-critical' for {type(dist).__name__}, whose mode is not one "
+                "known point; expected a distribution with a mode; use baseline='loo'."
+            )
+        mode = mode.detach().unsqueeze(0)
+        dtype = mode.dtype if mode.is_floating_point() else torch.get_default_dtype()
+        return check_cost(f(mode), 1, dist.batch_shape, dtype).squeeze(0)
+
+
+def _is_bernoulli(dist: Distribution) -> bool:
+    while hasattr(dist, "base_dist"):
+        dist = dist.base_dist
+    return isinstance(dist, Bernoulli)

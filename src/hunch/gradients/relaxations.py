@@ -1,0 +1,171 @@
+"""Gradients through discrete samples that pretend they were continuous: biased, and often useful.
+
+Nothing in this file is unbiased. The estimators are here to be compared with those that are, and
+because a little bias is at times worth a much lower variance. `hunch.gradients.diagnose` measures
+both on a problem of yours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.distributions import (
+    Bernoulli,
+    Distribution,
+    Independent,
+    OneHotCategorical,
+    RelaxedBernoulli,
+    RelaxedOneHotCategorical,
+)
+
+from hunch.errors import ConfigurationError
+from hunch.gradients.guards import Cost, checked, mean_cost, refuse_baseline
+from hunch.gradients.samplers import draw
+
+
+def straight_through(
+    f: Cost,
+    dist: Distribution,
+    n: int,
+    baseline: object,
+    generator: torch.Generator | None,
+    sampler: str = "iid",
+) -> Tensor:
+    """The straight-through gradient, biased: that of `f` at the sample, taken for the mean's.
+
+    The value is unbiased. The gradient is right for costs that are linear in the sample, and wrong
+    by the cost's curvature otherwise. Bernoulli and OneHotCategorical.
+
+    Raises:
+        ConfigurationError: for another distribution, a baseline, or a cost without a gradient.
+
+    Example:
+        >>> p = torch.tensor(0.25, requires_grad=True)
+        >>> dist = torch.distributions.Bernoulli(p)
+        >>> straight_through(lambda z: 3 * z, dist, 4, None, None).backward()
+        >>> p.grad
+        tensor(3.)
+
+    Reference:
+        Bengio et al. (2013), "Estimating or Propagating Gradients Through Stochastic Neurons for
+        Conditional Computation".
+    """
+    refuse_baseline(baseline, "straight_through")
+    softened_family(dist, "straight_through")
+    samples = draw(dist, n, generator, differentiable=False, sampler=sampler)
+    # The difference is zero and has the mean's gradient.
+    return _through(f, samples + (dist.mean - dist.mean.detach()), dist)
+
+
+@dataclass(frozen=True)
+class Gumbel:
+    """The Gumbel-softmax gradient, biased: samples softened until a gradient flows.
+
+    Give an instance as `estimator`; the name `"gumbel"` stands for `Gumbel()`. The cost is asked at
+    points between the values of the distribution, so it must make sense there, and both value and
+    gradient belong to the softened problem. Bernoulli and OneHotCategorical.
+
+    Args:
+        temperature: above 0. Towards 0 the bias goes and the variance grows without bound.
+        hard: the cost sees the exact sample, its gradient is passed on to the soft one. The value
+            is unbiased then, the gradient is not.
+
+    Raises:
+        ConfigurationError: if `temperature` is not above 0.
+
+    Example:
+        >>> from hunch.gradients import expectation
+        >>> logits = torch.zeros(3, requires_grad=True)
+        >>> dist = torch.distributions.OneHotCategorical(logits=logits)
+        >>> g = torch.Generator().manual_seed(0)
+        >>> how = Gumbel(temperature=0.3)
+        >>> loss = expectation(lambda z: z[..., 0], dist, 1000, estimator=how, generator=g)
+        >>> loss.backward()  # exactly: 1/3, with the gradient 2/9, -1/9, -1/9
+        >>> round(loss.item(), 1), [round(x, 1) for x in logits.grad.tolist()]
+        (0.3, [0.2, -0.1, -0.1])
+
+    Reference:
+        Jang et al. (2017), "Categorical Reparameterization with Gumbel-Softmax"; Maddison et al.
+        (2017), "The Concrete Distribution".
+    """
+
+    temperature: float = 0.5
+    hard: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < float("inf"):
+            raise ConfigurationError(
+                f"`temperature` got {self.temperature!r}; expected a number above 0, such as 0.5."
+            )
+
+    def __call__(
+        self,
+        f: Cost,
+        dist: Distribution,
+        n: int,
+        baseline: object,
+        generator: torch.Generator | None,
+        sampler: str = "iid",
+    ) -> Tensor:
+        """The estimate; arguments as in `hunch.gradients.expectation`."""
+        refuse_baseline(baseline, "gumbel")
+        softened_family(dist, "gumbel")
+        soft = draw(
+            _relaxed(dist, self.temperature), n, generator, differentiable=True, sampler=sampler
+        )
+        if not self.hard:
+            return _through(f, soft, dist)
+        sharp = _sharpened(soft.detach(), dist)
+        return _through(f, sharp + (soft - soft.detach()), dist)
+
+
+def _through(f: Cost, samples: Tensor, dist: Distribution) -> Tensor:
+    cost = checked(f(samples), samples, dist)
+    if samples.requires_grad and not cost.requires_grad:
+        raise ConfigurationError(
+            "`f` returned a cost that carries no gradient of its samples, which this estimator "
+            "lives on; expected a differentiable cost; use estimator='score'."
+        )
+    return mean_cost(cost)
+
+
+def softened_family(dist: Distribution, estimator: str) -> Bernoulli | OneHotCategorical:
+    """The distribution without its `Independent`, if it is one that can be softened.
+
+    Raises:
+        ConfigurationError: if it is not.
+
+    Example:
+        >>> coins = Bernoulli(torch.full((3,), 0.5))
+        >>> softened_family(Independent(coins, 1), "gumbel") is coins
+        True
+    """
+    while isinstance(dist, Independent):
+        dist = dist.base_dist
+    if not isinstance(dist, Bernoulli | OneHotCategorical):
+        raise ConfigurationError(
+            f"`estimator` got {estimator!r} for {type(dist).__name__}; expected Bernoulli or "
+            "OneHotCategorical, whose samples are numbers a gradient can flow into (the indices of "
+            "Categorical are not); use estimator='score'."
+        )
+    return dist
+
+
+def _relaxed(dist: Distribution, temperature: float) -> Distribution:
+    if isinstance(dist, Independent):
+        base = _relaxed(dist.base_dist, temperature)
+        return Independent(base, dist.reinterpreted_batch_ndims)
+    logits = dist.logits  # type: ignore[attr-defined]
+    heat = torch.as_tensor(temperature, dtype=logits.dtype, device=logits.device)
+    if isinstance(dist, Bernoulli):
+        return RelaxedBernoulli(heat, logits=logits)
+    return RelaxedOneHotCategorical(heat, logits=logits)
+
+
+def _sharpened(soft: Tensor, dist: Distribution) -> Tensor:
+    """The exact sample that belongs to a soft one."""
+    if isinstance(softened_family(dist, "gumbel"), Bernoulli):
+        return (soft > 0.5).to(soft.dtype)
+    return torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0)

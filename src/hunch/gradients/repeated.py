@@ -1,0 +1,212 @@
+"""Many independent estimates of one gradient, all at once where the problem allows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from hunch.errors import ConfigurationError
+from hunch.gradients.baselines import Baseline
+from hunch.gradients.expectation import expectation
+from hunch.gradients.guards import Cost
+from hunch.gradients.learned import EMA
+from hunch.gradients.relax import Relax
+from hunch.gradients.relaxations import Gumbel
+from hunch.seeding import drawing_from, torch_generator
+
+Params = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
+
+_WARM = 10  # calls from which a moving average has learned before it is judged
+
+
+class Way(NamedTuple):
+    """One combination; an empty baseline or sampler plays no part in it.
+
+    Example:
+        >>> Way("score", "loo", "sobol").label
+        'score + loo + sobol'
+    """
+
+    estimator: str | Gumbel | Relax
+    baseline: str = ""
+    sampler: str = ""
+
+    @property
+    def name(self) -> str:
+        """The estimator in words."""
+        return self.estimator if isinstance(self.estimator, str) else f"{self.estimator}"
+
+    @property
+    def label(self) -> str:
+        """The whole in words."""
+        return " + ".join(part for part in (self.name, self.baseline, self.sampler) if part)
+
+
+class Repeated:
+    """A problem, and independent estimates of its gradient.
+
+    Args:
+        f: the cost function.
+        dist_fn: parameters to a distribution.
+        params: where the gradient is taken.
+        n: samples per call.
+        repeats: estimates, at least 10.
+        seed: decides every draw, on the CPU.
+
+    Raises:
+        ConfigurationError: if an argument cannot work.
+
+    Example:
+        >>> normal = torch.distributions.Normal
+        >>> problem = Repeated(torch.square, normal, (torch.zeros(3), torch.ones(3)), 2, 50, seed=0)
+        >>> problem.estimates(Way("score", "loo"), 2, "a stream").shape
+        torch.Size([50, 6])
+    """
+
+    def __init__(
+        self,
+        f: Cost,
+        dist_fn: Callable[..., Distribution],
+        params: Params,
+        n: int,
+        repeats: int,
+        seed: int,
+    ) -> None:
+        if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 10:
+            raise ConfigurationError(f"`repeats` got {repeats!r}; expected an integer >= 10.")
+        self.f, self.n, self.repeats, self.seed = f, n, repeats, seed
+        self.names = tuple(params) if isinstance(params, Mapping) else None
+        self.params = [p.detach() for p in in_order(params, self.names)]
+        self.dist_fn = dist_fn
+        self.coordinates = sum(p.numel() for p in self.params)
+        if not self.coordinates:
+            raise ConfigurationError("`params` got nothing; expected at least one number.")
+        # Called as the user would call it, so that what is wrong with `f` is said plainly.
+        dist = self.dist(self.leaves())
+        expectation(f, dist, n, baseline=None, generator=self.generator("first"))
+        self.stacks = _stacks(self, dist)
+
+    def generator(self, stream: str) -> torch.Generator | None:
+        """A stream of the seed; None on a device whose draws it cannot decide."""
+        if any(p.device.type != "cpu" for p in self.params):
+            return None
+        return torch_generator(self.seed, "diagnose", stream)
+
+    def dist(self, leaves: Sequence[Tensor]) -> Distribution:
+        """The distribution of these parameters."""
+        if self.names is None:
+            return self.dist_fn(*leaves)
+        return self.dist_fn(**dict(zip(self.names, leaves, strict=True)))
+
+    def leaves(self, rows: int | None = None) -> list[Tensor]:
+        """Fresh parameters that carry a gradient, each with `rows` equal rows if asked for."""
+        lead = () if rows is None else (rows,)
+        return [p.expand((*lead, *p.shape)).clone().requires_grad_() for p in self.params]
+
+    def estimates(self, way: Way, n: int, stream: str) -> Tensor:
+        """Independent gradients, shape `(repeats, coordinates)`, in double precision."""
+        generator = self.generator(stream)
+        if self.stacks:
+            ema = EMA(shape=(self.repeats, *[1] * len(self.dist(self.leaves()).batch_shape)))
+            for _ in range(_WARM if way.baseline == "ema" else 0):
+                self.once(way, n, generator, ema, self.f, self.repeats)
+            return self.once(way, n, generator, ema, self.f, self.repeats)
+        ema = EMA()
+        for _ in range(_WARM if way.baseline == "ema" else 0):
+            self.once(way, n, generator, ema, self.f)
+        found = [self.once(way, n, generator, ema, self.f) for _ in range(self.repeats)]
+        return torch.cat(found)
+
+    def once(
+        self,
+        way: Way,
+        n: int,
+        generator: torch.Generator | None,
+        ema: EMA,
+        f: Cost,
+        rows: int | None = None,
+    ) -> Tensor:
+        """The gradients of one call, shape `(rows or 1, coordinates)`."""
+        leaves = self.leaves(rows)
+        baselines: dict[str, Baseline] = {
+            "": "auto",
+            "none": None,
+            "loo": "loo",
+            "self-critical": "self-critical",
+            "ema": ema,
+        }
+        value = expectation(
+            f,
+            self.dist(leaves),
+            n,
+            estimator=way.estimator,
+            baseline=baselines[way.baseline],
+            sampler=way.sampler or "iid",
+            generator=generator,
+        )
+        if not value.requires_grad:
+            raise ConfigurationError(
+                "`dist_fn` made a distribution that carries no gradient of `params`; expected one "
+                "computed from the tensors it is given."
+            )
+        found = torch.autograd.grad(value.sum(), leaves, materialize_grads=True)
+        return torch.cat([g.reshape(rows or 1, -1) for g in found], dim=1).double()
+
+
+def in_order(params: Params, names: Sequence[str] | None) -> list[Tensor]:
+    """The tensors of `params` in a fixed order.
+
+    Raises:
+        ConfigurationError: if they are anything but floating-point tensors, or are named otherwise.
+
+    Example:
+        >>> in_order({"b": torch.ones(1), "a": torch.zeros(1)}, ["a", "b"])
+        [tensor([0.]), tensor([1.])]
+    """
+    if names is not None:
+        if not isinstance(params, Mapping) or set(params) != set(names):
+            raise ConfigurationError(
+                f"`exact` does not have the names of `params`; expected {', '.join(names)}."
+            )
+        values: list[Any] = [params[name] for name in names]
+    elif isinstance(params, Mapping):
+        raise ConfigurationError("`exact` got names; expected tensors in the order of `params`.")
+    else:
+        values = [params] if isinstance(params, Tensor) else list(params)
+    for value in values:
+        if not (isinstance(value, Tensor) and value.is_floating_point()):
+            raise ConfigurationError(
+                f"`params` got {type(value).__name__}; expected floating-point tensors: one, "
+                "several, or a dict of them."
+            )
+    return values
+
+
+def _stacks(problem: Repeated, single: Distribution) -> bool:
+    """Whether many equal problems can be computed as one, row by row."""
+    rows = 3
+    try:
+        leaves = problem.leaves(rows)
+        dist = problem.dist(leaves)
+        if (
+            dist.batch_shape != (rows, *single.batch_shape)
+            or dist.event_shape != single.event_shape
+        ):
+            return False
+        with drawing_from(problem.generator("stacks")):
+            z = dist.sample(torch.Size([2]))
+        first = dist.log_prob(z)[:, 0].sum()
+        slopes = torch.autograd.grad(first, leaves, materialize_grads=True)
+        each = torch.stack([problem.f(z[:, r]) for r in range(rows)], dim=1)
+        together = problem.f(z)
+        return (
+            all(not slope[1:].any() for slope in slopes)
+            and together.shape == each.shape
+            and torch.allclose(together, each, rtol=1e-3, atol=1e-5)
+        )
+    except Exception:  # the user's functions may fail in any way on shapes they do not expect
+        return False

@@ -1,0 +1,199 @@
+"""How samples are drawn: independently, in mirrored pairs, or evenly spread.
+
+Mirrored pairs and Sobol points are uniform numbers sent through the inverse distribution function.
+Each sample still has the right distribution, so every estimate stays unbiased; what changes is how
+the samples depend on each other. The first axis is laid out as `(size, groups)`, flattened: samples
+of different groups are independent, those of one group are not.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor
+from torch.distributions import (
+    Bernoulli,
+    Categorical,
+    Distribution,
+    Independent,
+    MultivariateNormal,
+)
+from torch.quasirandom import SobolEngine
+
+from hunch.errors import ConfigurationError
+from hunch.gradients.guards import check_generator
+from hunch.seeding import drawing_from
+
+SAMPLERS = ("iid", "antithetic", "sobol")
+_BITS = SobolEngine.MAXBIT
+
+
+def check_sampler(sampler: object, n: int) -> None:
+    """Refuse a sampler that does not exist, or that cannot give `n` samples.
+
+    Raises:
+        ConfigurationError: if so.
+
+    Example:
+        >>> check_sampler("antithetic", n=4)
+    """
+    if not isinstance(sampler, str) or sampler not in SAMPLERS:
+        names = ", ".join(repr(name) for name in SAMPLERS)
+        raise ConfigurationError(f"`sampler` got {sampler!r}; expected one of {names}.")
+    if sampler == "antithetic" and n % 2:
+        raise ConfigurationError(
+            f"`n` got {n} with sampler='antithetic'; expected an even number, because samples come "
+            "in mirrored pairs."
+        )
+
+
+def independent_groups(sampler: str, n: int, baseline: object) -> int:
+    """How many groups of samples that are independent of each other `n` samples are drawn in.
+
+    Sobol points make one group; two, of half the size, where a sample's baseline comes from others.
+
+    Raises:
+        ConfigurationError: if leave-one-out cannot be had from them.
+
+    Example:
+        >>> independent_groups("antithetic", 8, "loo"), independent_groups("sobol", 8, "loo")
+        (4, 2)
+    """
+    if sampler == "iid":
+        return n
+    others = isinstance(baseline, str) and baseline in ("auto", "loo")
+    if sampler == "antithetic":
+        if n < 4 and others and baseline == "loo":
+            raise ConfigurationError(
+                f"`baseline` got 'loo' with n={n} and sampler='antithetic'; expected n >= 4, "
+                "because a sample's pair must be left out with it; draw more, or give "
+                "baseline=None."
+            )
+        return n // 2
+    if not others or n == 1:
+        return 1
+    if n % 2:
+        raise ConfigurationError(
+            f"`n` got {n} with sampler='sobol' and baseline={baseline!r}; expected an even number, "
+            "because each half of the points is the other half's baseline; give an even n, or "
+            "baseline=None."
+        )
+    return 2
+
+
+def draw(
+    dist: Distribution,
+    n: int,
+    generator: torch.Generator | None,
+    *,
+    differentiable: bool,
+    sampler: str = "iid",
+    groups: int = 1,
+) -> Tensor:
+    """Samples of shape `(n, *batch, *event)`.
+
+    Args:
+        dist: the distribution.
+        n: samples per factor.
+        generator: decides the draws; None for torch's default one.
+        differentiable: whether the samples carry the gradient of the parameters.
+        sampler: one of `SAMPLERS`.
+        groups: as `independent_groups` says; plays a part for Sobol points.
+
+    Raises:
+        ConfigurationError: if the distribution has no inverse distribution function to draw by.
+
+    Example:
+        >>> mirrored = draw(torch.distributions.Normal(3.0, 1.0), 4, None, differentiable=False,
+        ...                 sampler="antithetic")
+        >>> torch.allclose(mirrored[:2] + mirrored[2:], torch.tensor(6.0))
+        True
+    """
+    if sampler != "iid":
+        u = _uniforms(dist, n, generator, sampler, groups)
+        with nullcontext() if differentiable else torch.no_grad():
+            samples = _inverse(dist, u, sampler)
+    else:
+        # A sample axis of length 1 would make every operation of the draw broadcast, and its
+        # backward pass sum over nothing: a view adds it for less.
+        shape = torch.Size([n] if n > 1 else [])
+        with drawing_from(generator) if generator is not None else nullcontext():
+            samples = dist.rsample(shape) if differentiable else dist.sample(shape).detach()
+        samples = samples if n > 1 else samples.unsqueeze(0)
+    check_generator(generator, samples)
+    return samples
+
+
+def _uniforms(
+    dist: Distribution, n: int, generator: torch.Generator | None, sampler: str, groups: int
+) -> Tensor:
+    """Uniform numbers `(n, *batch, *event)`, in double precision and inside (0, 1)."""
+    parameter = _parameter(dist)
+    device = torch.device("cpu") if parameter is None else parameter.device
+    if generator is not None and device.type != "cpu":
+        check_generator(generator, torch.empty(0, device=device))
+    how = {"dtype": torch.float64, "device": device, "generator": generator}
+    if sampler == "antithetic":
+        shape = (n // 2, *dist.batch_shape, *dist.event_shape)
+        half = torch.rand(shape, **how)  # type: ignore[call-overload]
+        u = torch.cat([half, 1 - half])
+    else:
+        dims = math.prod(dist.event_shape)
+        if dims > SobolEngine.MAXDIM:
+            raise ConfigurationError(
+                f"`sampler` got 'sobol' for events of {dims} numbers; expected at most "
+                f"{SobolEngine.MAXDIM}; use sampler='antithetic' or 'iid'."
+            )
+        try:
+            points = SobolEngine(dims).draw(n // groups, dtype=torch.float64).to(device)
+        except RuntimeError as error:  # the engine reads its own tables, which transforms hide
+            raise ConfigurationError(
+                "`sampler` got 'sobol' where torch cannot make Sobol points, such as inside a "
+                "torch.func transform; expected a plain call; use sampler='antithetic' there."
+            ) from error
+        points = points.view(-1, *[1] * (1 + len(dist.batch_shape)), dims)
+        # Every factor and group shifts the same points by bits of its own: each point becomes
+        # uniform, factors and groups become independent, and the spread of the points remains.
+        shift = torch.rand((groups, *dist.batch_shape, dims), **how)  # type: ignore[call-overload]
+        whole = (shift * 2**_BITS).floor()
+        moved = (points * 2**_BITS).long() ^ whole.long()
+        u = (moved + (shift * 2**_BITS - whole)) * 2.0**-_BITS
+        u = u.view(n, *dist.batch_shape, *dist.event_shape)
+    smallest = torch.finfo(torch.float64).eps
+    return u.clamp(smallest, 1 - smallest)
+
+
+def _inverse(dist: Distribution, u: Tensor, sampler: str) -> Tensor:
+    """The inverse distribution function at `u`, increasing in each coordinate."""
+    if isinstance(dist, Independent):
+        return _inverse(dist.base_dist, u, sampler)
+    parameter = _parameter(dist)
+    dtype = torch.get_default_dtype() if parameter is None else parameter.dtype
+    if isinstance(dist, Bernoulli):
+        return (u > 1 - dist.probs).to(dtype)
+    if isinstance(dist, Categorical):
+        below: Tensor = dist.probs.double().cumsum(-1)[..., :-1]
+        return (u.unsqueeze(-1) > below).sum(-1)
+    if isinstance(dist, MultivariateNormal):
+        standard: Tensor = torch.special.ndtri(u).to(dtype).unsqueeze(-1)
+        return dist.loc + (dist.scale_tril @ standard).squeeze(-1)
+    try:
+        if dist.event_shape:
+            raise NotImplementedError
+        return dist.icdf(u).to(dtype)
+    except NotImplementedError:
+        raise ConfigurationError(
+            f"`sampler` got {sampler!r} for {type(dist).__name__}, which torch cannot draw by its "
+            "inverse distribution function; expected one with icdf(), Bernoulli, Categorical or "
+            "MultivariateNormal; use sampler='iid'."
+        ) from None
+
+
+def _parameter(dist: Distribution) -> Tensor | None:
+    """One floating-point parameter, which tells the device and the precision."""
+    while hasattr(dist, "base_dist"):
+        dist = dist.base_dist
+    values = (vars(dist).get(name) for name in dist.arg_constraints)
+    return next((v for v in values if isinstance(v, Tensor) and v.is_floating_point()), None)

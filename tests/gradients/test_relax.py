@@ -1,0 +1,157 @@
+"""REBAR and RELAX: unbiased whatever the surrogate, quieter with a good one."""
+
+import pytest
+import torch
+from torch.distributions import Bernoulli, Categorical, OneHotCategorical
+
+from hunch.errors import ConfigurationError
+from hunch.gradients import Relax, expectation, relax
+
+from .problems import DRAWS, LIMIT, MORE, PROBLEMS, WEIGHTS, estimates, tensor, truths, z_score
+
+ALL = PROBLEMS | MORE
+NAMES = ["bernoulli", "bernoulli by probability", "joint bernoulli", "one-hot"]
+TABLE = tensor(1.0, 0.5, -2.0, 3.0)
+SURROGATES = {
+    "bernoulli": lambda z: (2 * z).sin(),
+    "bernoulli by probability": lambda z: (2 * z).sin(),
+    "joint bernoulli": lambda z: (z * WEIGHTS).sum(-1).exp(),
+    "one-hot": lambda z: (z @ TABLE).sin() + 1,
+}
+
+
+def worst(problem, found):
+    return max(z_score(a, b) for a, b in zip(found, truths(problem), strict=True))
+
+
+@pytest.mark.parametrize("how", ["rebar", Relax(temperature=0.1), Relax(scale=0.5)], ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_rebar_is_unbiased(name, how):
+    assert worst(ALL[name], estimates(ALL[name], 2, seed=51, estimator=how)) <= LIMIT
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_relax_is_unbiased_with_any_surrogate(name):
+    found = estimates(ALL[name], 1, seed=52, estimator=Relax(SURROGATES[name]))
+    assert worst(ALL[name], found) <= LIMIT
+
+
+def test_the_value_is_the_mean_cost_and_a_scale_of_zero_the_score():
+    problem = MORE["joint bernoulli"]
+    value, zero = estimates(problem, 1, draws=50, estimator=Relax(scale=0.0))
+    again, rebar = estimates(problem, 1, draws=50, estimator="rebar")
+    torch.testing.assert_close(value, again)
+    corners = tensor(0.25, 2.25, 6.25)  # (a + 2 b - 0.5)²
+    assert (value[:, None] - corners).abs().amin(1).max() < 1e-9
+    assert not torch.allclose(zero, rebar)
+
+
+def test_a_second_draw_that_does_not_move_with_the_parameter_would_be_noticed(monkeypatch):
+    right = relax._logistic
+
+    def wrong(logits, u, v):
+        sample, before, after = right(logits, u, v)
+        return sample, before, after.detach()
+
+    monkeypatch.setattr(relax, "_logistic", wrong)
+    problem = PROBLEMS["bernoulli"]
+    assert worst(problem, estimates(problem, 2, estimator="rebar")) > 2 * LIMIT
+
+
+def test_two_percent_too_much_would_be_noticed(monkeypatch):
+    right = relax._logistic
+
+    def tilted(logits, u, v):
+        return right(logits + 0.02 * (logits - logits.detach()), u, v)
+
+    problem = MORE["joint bernoulli"]
+    monkeypatch.setattr(relax, "_logistic", tilted)
+    assert worst(problem, estimates(problem, 2, estimator="rebar")) > LIMIT
+    monkeypatch.setattr(relax, "_logistic", right)
+    exp = torch.exp
+    monkeypatch.setattr(relax.torch, "exp", lambda x: exp(1.02 * x))
+    assert worst(problem, estimates(problem, 2, estimator="rebar")) > LIMIT
+
+
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_given_the_sample_the_second_draw_is_distributed_like_the_first(one_hot):
+    logits = tensor(0.4, -0.7, 1.5).log_softmax(-1)
+    dist = OneHotCategorical(logits=logits) if one_hot else Bernoulli(logits=logits)
+    generator = torch.Generator().manual_seed(53)
+    sample, soft = relax._draws(dist, DRAWS, 1.0, generator)
+    first, second = soft.chunk(2)
+    torch.testing.assert_close(sample.mean(0), dist.mean, atol=0.006, rtol=0)
+    for draw in (first, second):  # both round to the sample
+        rounded = draw == draw.amax(-1, keepdim=True) if one_hot else draw > 0.5
+        assert torch.equal(rounded.double(), sample)
+    for power in (1, 2):
+        found = (first**power - second**power).mean(0)
+        assert found.abs().max() < 4.5 * 2**0.5 / DRAWS**0.5
+
+
+def test_second_derivatives_are_unbiased():
+    problem = PROBLEMS["bernoulli"]
+    logits = problem.params[0].expand(DRAWS).clone().requires_grad_()
+    generator = torch.Generator().manual_seed(54)
+    value = expectation(
+        problem.cost, problem.dist(logits), 2, estimator="rebar", generator=generator
+    )
+    (first,) = torch.autograd.grad(value.sum(), logits, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), logits)
+    p = problem.params[0].sigmoid()
+    assert z_score(second, 1.2 * p * (1 - p) * (1 - 2 * p)) <= LIMIT
+
+
+def test_rebar_is_quieter_than_the_score_function():
+    for name in ("bernoulli", "joint bernoulli", "one-hot"):
+        plain, quiet = (
+            estimates(ALL[name], 1, draws=5_000, estimator=how, baseline=None)[1].var(0).sum()
+            for how in ("score", "rebar")
+        )
+        assert quiet < plain
+
+
+def test_a_surrogate_learns_to_make_the_gradient_quiet():
+    generator = torch.Generator().manual_seed(55)
+    network = torch.nn.Sequential(torch.nn.Linear(1, 16), torch.nn.Tanh(), torch.nn.Linear(16, 1))
+    weights = list(network.parameters())
+    for parameter in weights:
+        with torch.no_grad():
+            parameter.copy_(0.5 * torch.randn(parameter.shape, generator=generator))
+    how = Relax(lambda z: network(z.unsqueeze(-1)).squeeze(-1))
+    logits = torch.zeros(500, requires_grad=True)
+
+    def square():
+        dist = Bernoulli(logits=logits)
+        # A black box: no gradient comes from the cost itself.
+        loss = expectation(
+            lambda z: 10 + (z > 0.5).float(), dist, 1, estimator=how, generator=generator
+        )
+        (gradient,) = torch.autograd.grad(loss.sum(), logits, create_graph=True)
+        return gradient.square().mean()
+
+    optimizer = torch.optim.Adam(weights, lr=0.05)
+    start = square().item()
+    for _ in range(150):
+        for parameter, gradient in zip(
+            weights, torch.autograd.grad(square(), weights), strict=True
+        ):
+            parameter.grad = gradient
+        optimizer.step()
+    assert start > 10  # (10.5 / 2)², less what the first surrogate did
+    assert square().item() < start / 20
+
+
+def test_what_it_refuses():
+    logits = torch.zeros(3, requires_grad=True)
+    with pytest.raises(ConfigurationError, match="expected Bernoulli or OneHotCategorical"):
+        expectation(lambda z: z * 1.0, Categorical(logits=logits), 2, estimator="rebar")
+    dist = Bernoulli(logits=logits)
+    with pytest.raises(ConfigurationError, match="only the score function"):
+        expectation(torch.square, dist, 2, estimator="rebar", baseline="loo")
+    with pytest.raises(ConfigurationError, match="two samples that depend"):
+        expectation(torch.square, dist, 2, estimator="rebar", sampler="sobol")
+    with pytest.raises(ConfigurationError, match=r"Relax\(surrogate"):
+        expectation(lambda z: (z > 0.5).float(), dist, 2, estimator="rebar")
+    with pytest.raises(ConfigurationError, match="`temperature` got"):
+        Relax(temperature=0.0)
