@@ -71,6 +71,12 @@ def test_periods_count_what_they_say():
     assert not torch.equal(agent._target_vector, before)
 
 
+def test_a_round_has_as_many_updates_as_asked_for():
+    agent = DQN("CartPole-v1", update_period=3, updates_per_round=4, **SMALL)
+    agent.learn(16 + 3 * 2 + 1, progress=False)  # rounds at steps 18 and 21
+    assert agent.updates == 8
+
+
 def test_target_moves_by_its_rate():
     agent = DQN("CartPole-v1", target_update_period=1, target_update_rate=0.25, **SMALL)
     agent.learn(15, progress=False)
@@ -373,6 +379,7 @@ def test_networks_that_do_not_fit(network, message):
         ("replay_capacity", 2.5),
         ("min_replay_size", 0),
         ("update_period", 0),
+        ("updates_per_round", 0),
         ("target_update_period", "often"),
         ("target_update_rate", 0.0),
         ("target_update_rate", 1.1),

@@ -71,7 +71,8 @@ class DQN:
         batch_size: transitions per gradient update.
         replay_capacity: transitions kept.
         min_replay_size: transitions stored before the first gradient update.
-        update_period: environment steps per gradient update.
+        update_period: environment steps from one round of gradient updates to the next.
+        updates_per_round: gradient updates in such a round, each from a batch of its own.
         target_update_period: gradient updates per update of the target network.
         target_update_rate: how far the target network then moves towards the online one, in
             (0, 1]; 1 is a copy.
@@ -126,6 +127,7 @@ class DQN:
         replay_capacity: int = 10_000,
         min_replay_size: int = 128,
         update_period: int = 1,
+        updates_per_round: int = 1,
         target_update_period: int = 150,
         target_update_rate: float = 1.0,
         max_gradient_norm: float = float("inf"),
@@ -145,6 +147,7 @@ class DQN:
         self.batch_size = whole_number("batch_size", batch_size, at_least=1)
         self.min_replay_size = whole_number("min_replay_size", min_replay_size, at_least=1)
         self.update_period = whole_number("update_period", update_period, at_least=1)
+        self.updates_per_round = whole_number("updates_per_round", updates_per_round, at_least=1)
         self.target_update_period = whole_number(
             "target_update_period", target_update_period, at_least=1
         )
@@ -303,7 +306,8 @@ class DQN:
         index = action - self._first_action
         self._replay.add(observation, index, reward, next_observation, terminated)
         if len(self._replay) >= self.min_replay_size and self.steps % self.update_period == 0:
-            self._update(self._replay.sample(self.batch_size, self._sampling))
+            for _ in range(self.updates_per_round):
+                self._update(self._replay.sample(self.batch_size, self._sampling))
 
     def _update(self, batch: Transitions) -> None:
         """Make one gradient update, and one of the target network if it is time to."""

@@ -32,9 +32,10 @@ def run(*, quick: bool, seed: int, progress: bool) -> Outcome:
             Text(
                 "A time limit is not a fall: the value of the last state is kept in the target. "
                 "The loss, the target and every action draw noise of their own. Hidden layers are "
-                "normalised, double Q-learning is on, the target is copied every 100 updates and "
-                "the learning rate falls to zero. Ten seeds are in `results/noisy-cartpole.md` of "
-                "the repository; `hunch reproduce noisy-cartpole` runs them.",
+                "normalised, there are two updates a frame, double Q-learning is on, the target is "
+                "copied every 100 updates and the learning rate falls to zero. Ten seeds are in "
+                "`results/noisy-cartpole.md` of the repository; `hunch reproduce noisy-cartpole` "
+                "runs them.",
                 heading="What differs from the notebook",
             ),
         ],
