@@ -77,7 +77,7 @@ def test_figures_are_legible_and_captioned(result, tmp_path):
     assert set(figures) == {"noise-histogram", "variance-scatter", "noise-modes"}
     for name, (figure, caption) in figures.items():
         (axes,) = figure.axes
-        assert axes.get_title()
+        assert axes.get_title(loc="left")
         assert axes.get_xlabel()
         assert axes.get_ylabel()
         texts = [*axes.get_xticklabels(), *axes.get_yticklabels(), *axes.get_legend().get_texts()]
