@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import math
 import time
 from collections.abc import Callable
@@ -146,18 +145,18 @@ def main() -> None:
         theirs.append(cpu_seconds(lambda until=until: plain.learn(until)))
         ours.append(cpu_seconds(lambda until=until: agent.learn(until, progress=False)))
     ratios = np.divide(theirs, ours)[1:]  # the first block warms up
-    result = {
-        "steps": agent.steps,
-        "plain_steps_per_second": round(BLOCK * len(theirs[1:]) / sum(theirs[1:])),
-        "hunch_steps_per_second": round(BLOCK * len(ours[1:]) / sum(ours[1:])),
-        "ratio_of_totals": round(sum(theirs[1:]) / sum(ours[1:]), 2),
-        "ratio_of_blocks_median": round(float(np.median(ratios)), 2),
-        "ratio_of_blocks_quartiles": [
-            round(float(q), 2) for q in np.quantile(ratios, (0.25, 0.75))
-        ],
-        "torch": torch.__version__,
-    }
-    print(json.dumps(result, indent=2))
+    low, high = np.quantile(ratios, (0.25, 0.75))
+    rates = [BLOCK * len(times[1:]) / sum(times[1:]) for times in (theirs, ours)]
+    print("# NoisyNet-DQN on CartPole\n")
+    print(
+        f"{agent.steps:,} environment steps with one update each, one thread, CPU time, torch "
+        f"{torch.__version__.split('+')[0]}.\n"
+    )
+    print("| plain loop, steps/s | hunch, steps/s | hunch / plain, median | quartiles |")
+    print("|---|---|---|---|")
+    print(
+        f"| {rates[0]:.0f} | {rates[1]:.0f} | **{np.median(ratios):.2f}** | {low:.2f}–{high:.2f} |"
+    )
 
 
 if __name__ == "__main__":

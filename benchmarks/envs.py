@@ -11,7 +11,6 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -111,14 +110,9 @@ def measure(rounds: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, help="folder that gets bench-envs.md")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    table = measure(arguments.rounds)
-    print(table)
-    if arguments.out:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        (arguments.out / "bench-envs.md").write_text(f"# Environments\n\n{table}", "utf-8")
+    print(f"# Environments\n\n{measure(arguments.rounds)}", end="")
 
 
 if __name__ == "__main__":
