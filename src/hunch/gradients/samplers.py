@@ -9,7 +9,7 @@ of different groups are independent, those of one group are not.
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 import torch
 from torch import Tensor
@@ -179,16 +179,14 @@ def _inverse(dist: Distribution, u: Tensor, sampler: str) -> Tensor:
     if isinstance(dist, MultivariateNormal):
         standard: Tensor = torch.special.ndtri(u).to(dtype).unsqueeze(-1)
         return dist.loc + (dist.scale_tril @ standard).squeeze(-1)
-    try:
-        if dist.event_shape:
-            raise NotImplementedError
-        return dist.icdf(u).to(dtype)
-    except NotImplementedError:
-        raise ConfigurationError(
-            f"`sampler` got {sampler!r} for {type(dist).__name__}, which torch cannot draw by its "
-            "inverse distribution function; expected one with icdf(), Bernoulli, Categorical or "
-            "MultivariateNormal; use sampler='iid'."
-        ) from None
+    if not dist.event_shape:
+        with suppress(NotImplementedError):  # torch's way to say that there is no icdf
+            return dist.icdf(u).to(dtype)
+    raise ConfigurationError(
+        f"`sampler` got {sampler!r} for {type(dist).__name__}, which torch cannot draw by its "
+        "inverse distribution function; expected one with icdf(), Bernoulli, Categorical or "
+        "MultivariateNormal; use sampler='iid'."
+    )
 
 
 def _parameter(dist: Distribution) -> Tensor | None:
