@@ -13,12 +13,15 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from hunch.errors import FolderError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MANIFEST: Final = "hunch.json"
 
@@ -147,7 +150,8 @@ def _write_manifest(folder: Path, kind: str) -> None:
 
 
 def _checksum(file: Path) -> str:
-    return "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()
+    with file.open("rb") as content:
+        return "sha256:" + hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _swap(new: Path, target: Path) -> None:
@@ -167,3 +171,115 @@ def _swap(new: Path, target: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise FolderError(f"cannot write to {str(target)!r}: {error.strerror}.") from error
+
+
+def open_folder(path: str | os.PathLike[str], kind: str) -> Path:
+    """A folder that hunch wrote, once every file in it is seen to be as it was written.
+
+    Args:
+        path: the folder.
+        kind: what must be in it, as given to `new_folder`.
+
+    Raises:
+        FolderError: if there is none, it holds something else, or a file is missing or changed.
+
+    Example:
+        >>> import tempfile
+        >>> place = Path(tempfile.mkdtemp()) / "out"
+        >>> with new_folder(place, "demo") as folder:
+        ...     write_json(folder / "a.json", 1)
+        >>> read_json(open_folder(place, "demo") / "a.json")
+        1
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise FolderError(f"there is no folder {str(path)!r}; expected one that hunch wrote.")
+    manifest = read_manifest(folder)
+    if manifest is None or manifest.get("written_by") != "hunch":
+        raise FolderError(
+            f"{str(path)!r} has no readable {MANIFEST}, so hunch did not write it or it is "
+            f"damaged; expected a folder of kind {kind!r}."
+        )
+    if manifest.get("kind") != kind:
+        raise FolderError(
+            f"{str(path)!r} is a folder of kind {manifest.get('kind')!r}; expected {kind!r}."
+        )
+    for name, checksum in manifest.get("files", {}).items():
+        file = folder / name
+        if not file.is_file():
+            raise FolderError(f"{str(file)!r} is missing; the folder is damaged, use another one.")
+        if _checksum(file) != checksum:
+            raise FolderError(
+                f"{str(file)!r} is not as hunch wrote it (truncated or changed); use another one."
+            )
+    return folder
+
+
+def read_json(path: Path) -> Any:
+    """Read what `write_json` wrote; see `open_folder` for an example.
+
+    Raises:
+        FolderError: if the file cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FolderError(f"{str(path)!r} cannot be read as JSON: {error}.") from error
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors by name as a safetensors file.
+
+    Example:
+        >>> import tempfile, torch
+        >>> path = Path(tempfile.mkdtemp()) / "a.safetensors"
+        >>> write_tensors(path, {"a": torch.ones(2)})
+        >>> read_tensors(path)
+        {'a': tensor([1., 1.])}
+    """
+    from safetensors.torch import save_file
+
+    save_file({name: _alone(tensor) for name, tensor in tensors.items()}, path)
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    """The tensor in memory of its own, as safetensors wants it."""
+    own = tensor.detach().cpu().contiguous()
+    whole = own.untyped_storage().nbytes() == own.numel() * own.itemsize
+    return own if whole else own.clone()
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read what `write_tensors` wrote; see there for an example.
+
+    Raises:
+        FolderError: if the file cannot be read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise FolderError(f"{str(path)!r} cannot be read as safetensors: {error}.") from error
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result may depend on.
+
+    Example:
+        >>> sorted(versions())
+        ['gymnasium', 'hunch', 'numpy', 'python', 'torch']
+    """
+    import platform
+    from importlib import metadata
+
+    packages = {"hunch": "torch-hunch", "torch": "torch", "numpy": "numpy"}
+    packages["gymnasium"] = "gymnasium"
+    found = {"python": platform.python_version()}
+    for name, package in packages.items():
+        try:
+            found[name] = metadata.version(package)
+        except metadata.PackageNotFoundError:  # a source tree that nobody installed
+            found[name] = "unknown"
+    return found

@@ -1,6 +1,7 @@
 """Networks whose randomness means something: noisy layers, ensembles, randomised priors."""
 
 from hunch.nn.ensemble import Ensemble
+from hunch.nn.heads import Streams
 from hunch.nn.mlp import MLP
 from hunch.nn.noise_modes import noise, reset_noise
 from hunch.nn.noisy import NoisyConv2d, NoisyLinear
@@ -15,6 +16,7 @@ __all__ = [
     "NoisyLinear",
     "RandomFourierPrior",
     "RandomizedPrior",
+    "Streams",
     "noise",
     "noisy",
     "reset_noise",

@@ -15,6 +15,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from hunch.nn.heads import Streams
 from hunch.nn.mlp import ACTIVATIONS, MLP
 from hunch.nn.noisy import NoisyLinear
 from hunch.nn.priors import FunctionPrior, RandomFourierPrior, RandomizedPrior
@@ -71,6 +72,25 @@ def _sequential(layers: nn.Sequential, x: Tensor) -> Tensor:
     return x
 
 
+def _streams(net: Streams, x: Tensor) -> Tensor:
+    return torch.cat([run_batched(net.value, x), run_batched(net.advantage, x)], dim=-1)
+
+
+def _layer_norm(layer: nn.LayerNorm, x: Tensor) -> Tensor:
+    out = nn.functional.layer_norm(x, layer.normalized_shape, eps=layer.eps)
+    if layer.elementwise_affine:
+        apart = (-1, *[1] * (x.ndim - 1 - len(layer.normalized_shape)), *layer.normalized_shape)
+        out = out * layer.weight.reshape(apart)
+        out = out if layer.bias is None else out + layer.bias.reshape(apart)
+    return out
+
+
+def _flatten(layer: nn.Flatten, x: Tensor) -> Tensor:
+    # The member axis stands in front: what a member calls axis 1 is axis 2 here.
+    start, end = (axis + (axis >= 0) for axis in (layer.start_dim, layer.end_dim))
+    return x.flatten(start, end)
+
+
 def _mlp(net: MLP, x: Tensor) -> Tensor:
     net.check_input(x)
     return _sequential(net, x)
@@ -105,6 +125,9 @@ _RULES: Final[dict[type[nn.Module], Callable[[Any, Tensor], Tensor]]] = {
     NoisyLinear: _noisy_linear,
     nn.Sequential: _sequential,
     MLP: _mlp,
+    Streams: _streams,
+    nn.LayerNorm: _layer_norm,
+    nn.Flatten: _flatten,
     RandomizedPrior: _randomized_prior,
     FunctionPrior: _function,
     RandomFourierPrior: _fourier,

@@ -1,4 +1,4 @@
-"""Deep Q-learning, with the noise of `hunch.nn` for exploration and double Q-learning as switches.
+"""Deep Q-learning and the six switches that, all on, make it Rainbow.
 
 The agent in four lines: act greedily under one draw of the noise (or ε-greedily without noise),
 store the transition, draw a batch, and move Q(s, a) towards r + γ max Q(s', ·) of a target network
@@ -8,70 +8,65 @@ A noisy network draws anew in every forward. So the action, the loss, the target
 Q-learning, the choice of the next action each have a draw of their own, and the target network is
 as noisy as the online one. `predict` uses the mean weights unless told otherwise.
 
-Not here: what is true of every agent. Time and episodes are in `training`, targets in `returns`,
-memory in `replay`.
+Not here: what is true of every agent. Environments and saving are in `agent`, time and episodes in
+`training`, what outputs mean in `readout`, targets in `returns`, memory in `replay`.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
-from torch.nn import functional as F
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from hunch.errors import ConfigurationError, ShapeError
-from hunch.nn import noise
+from hunch.errors import ConfigurationError
+from hunch.nn import Ensemble, noise
+from hunch.rl.agent import Agent, Policy, members_of, numpy_state, set_numpy_state, to_tensor
 from hunch.rl.arguments import real_number, whole_number
-from hunch.rl.environments import (
-    Env,
-    EnvLike,
-    another_env,
-    check_spaces,
-    make_env,
-    rendering_env,
-    stored_dtype,
-)
-from hunch.rl.networks import (
-    FreshNoise,
-    NetworkLike,
-    action_values,
-    as_vector,
-    gradient_vector,
-    noisy_layers,
-)
+from hunch.rl.environments import EnvLike, frame_stack_of
+from hunch.rl.fresh_noise import FreshNoise
+from hunch.rl.network_pair import NetworkPair
+from hunch.rl.networks import NetworkLike, is_pixels, noisy_layers, value_network
+from hunch.rl.parallel_envs import Bools
+from hunch.rl.readout import Readout
 from hunch.rl.replay import Replay, Transitions
-from hunch.rl.returns import chosen, double_value, max_value, one_step_target
-from hunch.rl.schedules import Linear, value_at
-from hunch.rl.training import History, TrainingLoop
-from hunch.seeding import (
-    check_seed,
-    default_generator_seeded,
-    numpy_generator,
-    torch_generator,
-)
+from hunch.rl.schedules import Linear, schedule, value_at
+from hunch.rl.training import Step
+from hunch.seeding import default_generator_seeded
 
 DEFAULT_EPSILON = Linear(1.0, 0.05, steps=10_000)
+DEFAULT_BETA = Linear(0.4, 1.0, steps=100_000)
+DEFAULT_ATOMS = 51
 
 
-class DQN:
+class DQN(Agent):
     """A deep Q-learning agent for environments with a finite set of actions.
 
+    Six switches combine freely: `noisy`, `double`, `dueling`, `prioritized`, `n_step` and
+    `distributional`. All on is Rainbow.
+
     Args:
-        env: a Gymnasium id, an environment, or a function that makes one. Observations must be a
-            `Box`, actions `Discrete`.
+        env: a Gymnasium id, an environment, a function that makes one, or a Gymnasium vector
+            environment. Observations must be a `Box`, actions `Discrete`.
         noisy: explore by noise on the weights instead of ε-greedily.
         double: let the online network choose the next action and the target network judge it.
+        dueling: split the network into one stream for the value of an observation and one for the
+            advantages of its actions.
+        prioritized: draw transitions in proportion to how wrong the agent was about them.
+        n_step: number of rewards summed before a value is asked for, at least 1.
+        distributional: learn the distribution of the return: `"categorical"` (or True) for C51,
+            `"quantile"` for quantile regression.
         discount: γ per environment step, in [0, 1].
         learning_rate: step size of Adam, or a `Linear` schedule over environment steps.
         batch_size: transitions per gradient update.
         replay_capacity: transitions kept.
-        min_replay_size: transitions stored before the first gradient update.
-        update_period: environment steps from one round of gradient updates to the next.
+        min_replay_size: transitions stored before the first gradient update; None is `batch_size`.
+        update_period: environment steps from one round of gradient updates to the next. With
+            `num_envs` environments a round is due once for each period passed.
         updates_per_round: gradient updates in such a round, each from a batch of its own.
         target_update_period: gradient updates per update of the target network.
         target_update_rate: how far the target network then moves towards the online one, in
@@ -79,12 +74,23 @@ class DQN:
         max_gradient_norm: the gradient is scaled down to this Euclidean norm; infinite for never.
         epsilon: probability of a random action, a number or a `Linear` schedule over environment
             steps. Without effect if `noisy`. The default falls from 1 to 0.05 within 10,000 steps.
+        priority_exponent: α, how strongly large errors are preferred if `prioritized`.
+        priority_correction: β, how far importance weights undo that; a number or a schedule.
+        atoms: outputs an action if `distributional`.
+        value_range: smallest and largest return of the categorical distribution.
         hidden_sizes: width of each hidden layer of the network that is made if none is given.
+        layer_norm: normalise hidden layers of that network before their ReLU. It keeps values
+            beyond what was seen in bounds, and noisy agents from unlearning.
         network: a module from a batch of observations to `(batch, actions)`, or a function without
             arguments that makes one. A module is trained in place; a function is called with the
             agent's seed in force. If `noisy` and no layer is noisy yet, a copy is used in which
-            all linear and convolution layers are.
+            all linear and convolution layers are. With `dueling` or `distributional` it has
+            `(actions + dueling) * atoms` outputs, those of the value first. None makes a
+            multilayer perceptron, or for pictures the convolutions of Mnih et al. before it.
         env_kwargs: keyword arguments for `gymnasium.make`, such as `dict(max_episode_steps=200)`.
+        num_envs: environments that each replica plays side by side.
+        replicas: agents trained side by side, with the seeds `seed`, `seed + 1`, …; their networks
+            are stacked, so many cost little more than one.
         device: where the networks live.
         seed: seed of everything that is left to chance, at least 0.
 
@@ -93,13 +99,13 @@ class DQN:
             out of range, or a network that does not fit.
 
     Attributes:
-        network: the online network.
+        network: the online network; with replicas an `hunch.nn.Ensemble` of theirs.
         target_network: its copy from a while ago, in training mode and as noisy.
-        losses: loss of each gradient update.
+        losses: mean loss of each gradient update.
 
     Example:
         >>> from hunch.rl import DQN
-        >>> agent = DQN("CartPole-v1", noisy=True, double=True, batch_size=8, min_replay_size=8)
+        >>> agent = DQN("CartPole-v1", noisy=True, double=True, batch_size=8)
         >>> agent.learn(50, progress=False).steps
         50
         >>> agent.predict([0.0, 0.0, 0.1, 0.0]) in (0, 1)
@@ -108,7 +114,11 @@ class DQN:
     Reference:
         Mnih et al. (2015), "Human-level control through deep reinforcement learning", algorithm 1;
         Fortunato et al. (2018), "Noisy networks for exploration", algorithm 1;
-        van Hasselt, Guez & Silver (2016), "Deep reinforcement learning with double Q-learning".
+        van Hasselt, Guez & Silver (2016), "Deep reinforcement learning with double Q-learning";
+        Wang et al. (2016), "Dueling network architectures for deep reinforcement learning";
+        Schaul et al. (2016), "Prioritized experience replay"; Bellemare, Dabney & Munos (2017), "A
+        distributional perspective on reinforcement learning"; Hessel et al. (2018), "Rainbow:
+        combining improvements in deep reinforcement learning".
 
     Note:
         The loss is Huber's with threshold 1, Mnih's clipped error. The optimiser is Adam where the
@@ -117,253 +127,307 @@ class DQN:
 
     def __init__(
         self,
-        env: EnvLike,
+        env: EnvLike | VectorEnv[Any, Any, Any],
         *,
         noisy: bool = False,
         double: bool = False,
+        dueling: bool = False,
+        prioritized: bool = False,
+        n_step: int = 1,
+        distributional: bool | Literal["categorical", "quantile"] = False,
         discount: float = 0.99,
         learning_rate: float | Linear = 1e-3,
         batch_size: int = 128,
         replay_capacity: int = 10_000,
-        min_replay_size: int = 128,
+        min_replay_size: int | None = None,
         update_period: int = 1,
         updates_per_round: int = 1,
         target_update_period: int = 150,
         target_update_rate: float = 1.0,
         max_gradient_norm: float = float("inf"),
         epsilon: float | Linear = DEFAULT_EPSILON,
+        priority_exponent: float = 0.5,
+        priority_correction: float | Linear = DEFAULT_BETA,
+        atoms: int = DEFAULT_ATOMS,
+        value_range: tuple[float, float] = (-10.0, 10.0),
         hidden_sizes: Sequence[int] = (128, 128),
+        layer_norm: bool = False,
         network: NetworkLike | None = None,
         env_kwargs: Mapping[str, Any] | None = None,
+        num_envs: int = 1,
+        replicas: int = 1,
         device: torch.device | str = "cpu",
         seed: int = 0,
     ) -> None:
-        self.seed = check_seed(seed)
+        self._remember(locals())
         self.noisy = bool(noisy)
         self.double = bool(double)
         self.discount = real_number("discount", discount, at_least=0.0, at_most=1.0)
-        self.learning_rate = _schedule("learning_rate", learning_rate, at_most=float("inf"))
-        self.epsilon = _schedule("epsilon", epsilon, at_most=1.0)
+        self.learning_rate = schedule("learning_rate", learning_rate)
+        self.epsilon = schedule("epsilon", epsilon, at_most=1.0)
+        self.priority_correction = schedule("priority_correction", priority_correction, at_most=1.0)
         self.batch_size = whole_number("batch_size", batch_size, at_least=1)
-        self.min_replay_size = whole_number("min_replay_size", min_replay_size, at_least=1)
+        n_step = whole_number("n_step", n_step, at_least=1)
+        self.min_replay_size = _min_replay_size(
+            min_replay_size, self.batch_size, replay_capacity, n_step
+        )
         self.update_period = whole_number("update_period", update_period, at_least=1)
         self.updates_per_round = whole_number("updates_per_round", updates_per_round, at_least=1)
-        self.target_update_period = whole_number(
-            "target_update_period", target_update_period, at_least=1
-        )
-        self.target_update_rate = real_number(
-            "target_update_rate", target_update_rate, above=0.0, at_most=1.0
-        )
-        self.max_gradient_norm = max_gradient_norm
         if max_gradient_norm != float("inf"):
-            self.max_gradient_norm = real_number("max_gradient_norm", max_gradient_norm, above=0.0)
-        replay_capacity = whole_number("replay_capacity", replay_capacity, at_least=1)
-        if self.min_replay_size > replay_capacity:
-            raise ConfigurationError(
-                f"`min_replay_size` got {min_replay_size}; expected at most "
-                f"`replay_capacity`={replay_capacity}, or the agent would never learn."
-            )
-        self._env_source, self._env_kwargs = env, dict(env_kwargs or {})
-        self._loop = TrainingLoop(make_env(env, env_kwargs), self.seed)
-        observations, actions = check_spaces(self._loop.env)
-        self._observation_shape = observations.shape
-        self._num_actions, self._first_action = int(actions.n), int(actions.start)
-        self._replay = Replay(replay_capacity, observations.shape, stored_dtype(observations))
-        self._sampling = numpy_generator(self.seed, "replay")
-        self._exploration = numpy_generator(self.seed, "exploration")
+            real_number("max_gradient_norm", max_gradient_norm, above=0.0)
+        super().__init__(
+            env,
+            env_kwargs=env_kwargs,
+            num_envs=num_envs,
+            replicas=replicas,
+            device=device,
+            seed=seed,
+        )
+        self.readout = _readout(
+            self._num_actions, dueling, distributional, atoms=atoms, value_range=value_range
+        )
+        self._replay = Replay(
+            replay_capacity,
+            self._observation_shape,
+            self._observation_dtype,
+            replicas=self.replicas,
+            envs=self.num_envs,
+            n_step=n_step,
+            discount=self.discount,
+            priority_exponent=priority_exponent if prioritized else None,
+            frame_stack=frame_stack_of(self._first_env) if self._observation_dtype is np.uint8 else 1,
+        )
+        self._sampling = self._numpy_generators("replay")
+        self._exploration = self._numpy_generators("exploration")
         # `predict` has streams of its own: looking at an agent must not change what it becomes.
-        self._predict_exploration = numpy_generator(self.seed, "predict")
-        self._predict_noise = torch_generator(self.seed, "predict noise")
-
-        self.device = _device(device)
-        with default_generator_seeded(self.seed, "network"):
-            self.network = action_values(
-                network, observations.shape, self._num_actions, hidden_sizes, noisy=self.noisy
-            ).to(self.device)
-        self.target_network = copy.deepcopy(self.network).requires_grad_(False)
-        self._online = FreshNoise(self.network, torch_generator(self.seed, "noise"))
-        self._target = FreshNoise(self.target_network, torch_generator(self.seed, "target noise"))
-        # Frozen parameters, such as those of a prior function, stay as they are in both networks.
-        pairs = zip(self.network.parameters(), self.target_network.parameters(), strict=True)
-        trained = [pair for pair in pairs if pair[0].requires_grad]
-        self._parameters = [online for online, _ in trained]
-        self._vector = as_vector(self._parameters)
-        self._target_vector = as_vector([target for _, target in trained])
-        # The fused kernel takes a third of the default's time on a CPU.
-        fused = self.device.type in ("cpu", "cuda")
-        self._optimizer = torch.optim.Adam([self._vector], fused=fused)
+        self._predict_exploration = self._numpy_generators("predict")
+        self._predict_noise = self._torch_generators("predict noise")
+        self._pair = NetworkPair(
+            self._stacked(network, hidden_sizes, layer_norm).to(self.device),
+            members=self.replicas if self.replicas > 1 else None,
+            max_gradient_norm=max_gradient_norm,
+            target_update_period=whole_number(
+                "target_update_period", target_update_period, at_least=1
+            ),
+            target_update_rate=real_number(
+                "target_update_rate", target_update_rate, above=0.0, at_most=1.0
+            ),
+        )
+        self._online = FreshNoise(self.network, self._torch_generators("noise"))
+        self._target = FreshNoise(self.target_network, self._torch_generators("target noise"))
         self.losses: list[float] = []
 
+    def _stacked(
+        self, network: NetworkLike | None, hidden_sizes: Sequence[int], layer_norm: bool
+    ) -> nn.Module:
+        """The network, or those of all replicas as an ensemble."""
+        if self.replicas > 1 and isinstance(network, nn.Module):
+            raise ConfigurationError(
+                f"`network` got a module for {self.replicas} replicas; expected a function "
+                "without arguments that makes one, to be called for each."
+            )
+        made = []
+        for r in range(self.replicas):
+            with default_generator_seeded(self.seed + r, "network"):
+                made.append(
+                    value_network(
+                        network,
+                        self._observation_shape,
+                        self.readout,
+                        hidden_sizes,
+                        noisy=self.noisy,
+                        layer_norm=layer_norm,
+                        pixels=is_pixels(self._observation_dtype),
+                    )
+                )
+        return made[0] if self.replicas == 1 else Ensemble.from_modules(made)
+
     @property
-    def steps(self) -> int:
-        """Environment steps made in training so far."""
-        return self._loop.steps
+    def network(self) -> nn.Module:
+        """The online network; with replicas an `hunch.nn.Ensemble` of theirs."""
+        return self._pair.online
+
+    @property
+    def target_network(self) -> nn.Module:
+        """The online network's copy from a while ago, in training mode and as noisy."""
+        return self._pair.target
 
     @property
     def updates(self) -> int:
         """Gradient updates made so far."""
-        return len(self.losses)
-
-    @property
-    def history(self) -> History:
-        """Returns, lengths and ends of the training episodes finished so far."""
-        return self._loop.history
-
-    def another_env(self) -> Env:
-        """A new environment like the one that the agent is trained on."""
-        return another_env(self._env_source, self._env_kwargs)
-
-    def rendering_env(self) -> Env:
-        """A new environment like the one that the agent is trained on, which draws pictures."""
-        return rendering_env(self._env_source, self._env_kwargs)
-
-    def learn(self, steps: int, *, progress: bool = True) -> DQN:
-        """Learn until the agent has made `steps` environment steps in its life.
-
-        A second `learn(20_000)` does nothing, `learn(30_000)` adds 10,000 steps.
-
-        Args:
-            steps: environment steps, all earlier calls included; at least 0.
-            progress: whether to show a bar on standard error.
-
-        Returns:
-            The agent itself.
-
-        Raises:
-            ConfigurationError: if `steps` is no integer of at least 0.
-            KeyboardInterrupt: if interrupted, between two steps; the agent may learn on.
-        """
-        self._loop.run(self, whole_number("steps", steps, at_least=0), progress=progress)
-        return self
+        return self._pair.updates
 
     @torch.no_grad()
-    def predict(self, observation: ArrayLike, deterministic: bool = True) -> Any:
-        """The action for one observation, or the actions for a batch of them.
+    def act(self, observation: NDArray[Any], begins: Bools) -> NDArray[np.int64]:
+        """The actions to try next in training, `(replicas, envs)`."""
+        epsilon = 0.0 if self.noisy else value_at(self.epsilon, self.steps)
+        shape = observation.shape[:2]
+        random, picks = np.zeros(shape, np.bool_), np.zeros(shape, np.int64)
+        if epsilon > 0.0:
+            for r, rng in enumerate(self._exploration):
+                random[r] = rng.random(shape[1]) < epsilon
+                if random[r].any():
+                    picks[r] = rng.integers(self._num_actions, size=shape[1])
+        if random.all():
+            return picks + self._first_action
+        q = self.readout.values(self._predicted(self._online, self._tensor(observation)))
+        best = np.where(random, picks, q.argmax(-1).cpu().numpy())
+        actions: NDArray[np.int64] = best + self._first_action
+        return actions
 
-        Args:
-            observation: one observation, or a batch with the batch on axis 0.
-            deterministic: take the best action under the mean weights. If False, explore as in
-                training: one draw of the noise for the whole batch, or ε-greedily.
-
-        Returns:
-            An int for one observation, an int64 array of shape `(batch,)` for a batch.
-
-        Raises:
-            ShapeError: if `observation` is neither.
-        """
-        given = np.array(observation, np.float32)
-        if single := given.shape == self._observation_shape:
-            given = given[None]
-        if given.shape[1:] != self._observation_shape or given.ndim == 0:
-            raise ShapeError(
-                f"`observation` got shape {np.shape(observation)}; expected "
-                f"{self._observation_shape} or a batch (batch, "
-                f"{', '.join(map(str, self._observation_shape))})."
-            )
-        actions = self._predict(self._tensor(given), deterministic) + self._first_action
-        return int(actions[0]) if single else actions
-
-    def _predict(self, observation: Tensor, deterministic: bool) -> NDArray[np.int64]:
-        training = self.network.training
-        self.network.train(not deterministic)
-        try:
-            if noisy_layers(self.network):
-                with noise(
-                    self.network,
-                    "off" if deterministic else "fresh",
-                    generator=self._predict_noise,
-                ):
-                    q = self.network(observation)
-            else:
-                q = self.network(observation)
-        finally:
-            self.network.train(training)
-        best: NDArray[np.int64] = q.argmax(1).cpu().numpy()
-        if deterministic or self.noisy:
-            return best
-        rng = self._predict_exploration
-        random = rng.random(len(best)) < value_at(self.epsilon, self.steps)
-        return np.where(random, rng.integers(self._num_actions, size=len(best)), best)
-
-    @torch.no_grad()
-    def act(self, observation: NDArray[Any]) -> int:
-        """The action to try next in training."""
-        if not self.noisy and self._exploration.random() < value_at(self.epsilon, self.steps):
-            return int(self._exploration.integers(self._num_actions)) + self._first_action
-        q = self._online(self._tensor(observation[None]))
-        return int(q.argmax()) + self._first_action
-
-    def observe(
-        self,
-        observation: NDArray[Any],
-        action: int,
-        reward: float,
-        next_observation: NDArray[Any],
-        terminated: bool,
-        truncated: bool,
-    ) -> None:
-        """Store a transition; update the network if it is time to."""
-        index = action - self._first_action
-        self._replay.add(observation, index, reward, next_observation, terminated)
-        if len(self._replay) >= self.min_replay_size and self.steps % self.update_period == 0:
-            for _ in range(self.updates_per_round):
-                self._update(self._replay.sample(self.batch_size, self._sampling))
+    def observe(self, step: Step) -> None:
+        """Store a step of all environments; update the network as often as it is time to."""
+        self._replay.add(step._replace(action=step.action - self._first_action))
+        if len(self._replay) < self.min_replay_size or not self._replay.num_drawable:
+            return
+        before = self.steps - self.num_envs
+        rounds = self.steps // self.update_period - before // self.update_period
+        for _ in range(rounds * self.updates_per_round):
+            beta = value_at(self.priority_correction, self.steps)
+            self._update(self._replay.sample(self.batch_size, self._sampling, beta))
 
     def _update(self, batch: Transitions) -> None:
         """Make one gradient update, and one of the target network if it is time to."""
-        loss = self._loss(batch)
-        gradient = gradient_vector(loss, self._parameters)
-        if self.max_gradient_norm < float("inf"):
-            gradient *= (self.max_gradient_norm / gradient.norm()).clamp(max=1.0)
-        self._vector.grad = gradient
-        self._optimizer.param_groups[0]["lr"] = value_at(self.learning_rate, self.steps)
-        self._optimizer.step()
-        self.losses.append(loss.item())
-        if self.updates % self.target_update_period == 0:
-            self._update_target()
+        loss, error = self._loss(batch)
+        if batch.weight is not None:
+            loss = loss * torch.from_numpy(batch.weight).to(self.device)
+        # A sum over replicas gives each the gradient that it would have alone.
+        total = loss.mean(-1).sum()
+        self._pair.step(total, value_at(self.learning_rate, self.steps))
+        self.losses.append(total.item() / self.replicas)
+        if batch.weight is not None:
+            self._replay.update_priorities(batch.index, error.cpu().numpy())
 
-    def _loss(self, batch: Transitions) -> Tensor:
-        """Huber loss between the values of the actions taken and their targets."""
+    def _loss(self, batch: Transitions) -> tuple[Tensor, Tensor]:
+        """Loss and size of the error of each transition, `(replicas, batch)`."""
         next_observation = self._tensor(batch.next_observation)
         with torch.no_grad():
-            q_next = self._target(next_observation)
-            if self.double:
-                next_value = double_value(q_next, self._online(next_observation))
-            else:
-                next_value = max_value(q_next)
-            target = one_step_target(
-                self._tensor(batch.reward),
-                torch.from_numpy(batch.terminated).to(self.device),
-                next_value,
-                self.discount,
+            following = self._predicted(self._target, next_observation)
+            judge = self._predicted(self._online, next_observation) if self.double else following
+            target = self.readout.target(
+                torch.from_numpy(batch.reward).to(self.device),
+                torch.from_numpy(batch.discount).to(self.device),
+                following,
+                self.readout.values(judge),
             )
+        predicted = self._predicted(self._online, self._tensor(batch.observation))
         action = torch.from_numpy(batch.action).to(self.device)
-        q = chosen(self._online(self._tensor(batch.observation)), action)
-        return F.smooth_l1_loss(q, target)
+        return self.readout.loss(predicted, action, target)
 
-    @torch.no_grad()
-    def _update_target(self) -> None:
-        """Move the target network towards the online one."""
-        self._target_vector.lerp_(self._vector, self.target_update_rate)
-        buffers = zip(self.target_network.buffers(), self.network.buffers(), strict=True)
-        for ours, theirs in buffers:
-            ours.copy_(theirs)
+    def _predicted(self, network: FreshNoise, observation: Tensor) -> Tensor:
+        """What a network predicts for `(replicas, batch, …)`."""
+        if self.replicas == 1:
+            raw = network(observation[0]).unsqueeze(0)
+        else:
+            raw = network(observation, per_member=True)
+        return self.readout.split(raw)
 
-    def _tensor(self, array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(self.device)
+    def _policy(self, replica: int) -> Policy:
+        return _ValuePolicy(self, replica)
+
+    def _own_state(self) -> dict[str, Tensor]:
+        state = {f"pair.{name}": value for name, value in self._pair.state_dict().items()}
+        replay = self._replay.state_dict()
+        state |= {f"replay.{name}": to_tensor(value) for name, value in replay.items()}
+        for name, noises in (("noise", self._online), ("target noise", self._target)):
+            state |= {f"{name}.{key}": value for key, value in noises.state_dict().items()}
+        for name, generators in self._numpy_streams().items():
+            state[f"stream.{name}"] = numpy_state(generators)
+        state["stream.predict noise"] = torch.stack([g.get_state() for g in self._predict_noise])
+        state["losses"] = torch.tensor(self.losses, dtype=torch.float64)
+        return state
+
+    def _load_own_state(self, state: Mapping[str, Tensor]) -> None:
+        def under(prefix: str) -> dict[str, Tensor]:
+            return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+        self._pair.load_state_dict(under("pair."))
+        self._replay.load_state_dict({k: v.numpy() for k, v in under("replay.").items()})
+        self._online.load_state_dict(under("noise."))
+        self._target.load_state_dict(under("target noise."))
+        for name, generators in self._numpy_streams().items():
+            set_numpy_state(generators, state[f"stream.{name}"])
+        for generator, saved in zip(
+            self._predict_noise, state["stream.predict noise"], strict=True
+        ):
+            generator.set_state(saved.clone())
+        self.losses = state["losses"].tolist()
+
+    def _numpy_streams(self) -> dict[str, list[np.random.Generator]]:
+        return {
+            "replay": self._sampling,
+            "exploration": self._exploration,
+            "predict": self._predict_exploration,
+        }
 
 
-def _schedule(name: str, value: float | Linear, *, at_most: float) -> float | Linear:
-    ends = (value.start, value.end) if isinstance(value, Linear) else (value,)
-    for end in ends:
-        real_number(name, end, at_least=0.0, at_most=at_most)
-    return value if isinstance(value, Linear) else float(value)
+class _ValuePolicy(Policy):
+    """Best actions under the mean weights, or explored as in training."""
+
+    def __init__(self, agent: DQN, replica: int) -> None:
+        self._agent = agent
+        self._network = members_of(agent.network, agent.replicas, replica)
+        self._noise = agent._predict_noise[replica]
+        self._rng = agent._predict_exploration[replica]
+        self._has_noise = bool(noisy_layers(self._network))
+
+    def actions(self, observation: Tensor, deterministic: bool) -> NDArray[np.int64]:
+        network, agent = self._network, self._agent
+        training = network.training
+        network.train(not deterministic)
+        try:
+            if self._has_noise:
+                mode = "off" if deterministic else "fresh"
+                with noise(network, mode, generator=self._noise):
+                    raw = network(observation)
+            else:
+                raw = network(observation)
+        finally:
+            network.train(training)
+        q = agent.readout.values(agent.readout.split(raw))
+        best: NDArray[np.int64] = q.argmax(-1).cpu().numpy()
+        if deterministic or agent.noisy:
+            return best
+        random = self._rng.random(len(best)) < value_at(agent.epsilon, agent.steps)
+        return np.where(random, self._rng.integers(agent._num_actions, size=len(best)), best)
 
 
-def _device(device: torch.device | str) -> torch.device:
-    try:
-        return torch.device(device)
-    except (RuntimeError, TypeError) as error:
+def _min_replay_size(given: int | None, batch_size: int, capacity: int, n_step: int) -> int:
+    capacity = whole_number("replay_capacity", capacity, at_least=1)
+    if batch_size > capacity:
         raise ConfigurationError(
-            f"`device` got {device!r}; expected a torch device such as 'cpu' or 'cuda'."
-        ) from error
+            f"`batch_size` got {batch_size}; expected at most `replay_capacity`={capacity}."
+        )
+    size = batch_size if given is None else whole_number("min_replay_size", given, at_least=1)
+    if max(size, n_step) > capacity:
+        name, value = ("min_replay_size", size) if size > capacity else ("n_step", n_step)
+        raise ConfigurationError(
+            f"`{name}` got {value}; expected at most `replay_capacity`={capacity}, or the agent "
+            "would never learn."
+        )
+    return size
+
+
+def _readout(
+    actions: int,
+    dueling: bool,
+    distributional: bool | str,
+    *,
+    atoms: int,
+    value_range: tuple[float, float],
+) -> Readout:
+    kind = "categorical" if distributional is True else distributional or None
+    if kind is None:
+        return Readout(actions, bool(dueling))
+    if kind not in ("categorical", "quantile"):
+        raise ConfigurationError(
+            f"`distributional` got {distributional!r}; expected False, True, 'categorical' or "
+            "'quantile'."
+        )
+    low, high = (real_number("value_range", end) for end in value_range)
+    if not low < high:
+        raise ConfigurationError(
+            f"`value_range` got {value_range!r}; expected (low, high) with low < high."
+        )
+    atoms = whole_number("atoms", atoms, at_least=2)
+    return Readout(actions, bool(dueling), kind, atoms, low, high)

@@ -182,6 +182,27 @@ def stored_dtype(space: gymnasium.spaces.Box) -> type[np.generic]:
     return np.float32 if np.issubdtype(space.dtype, np.floating) else space.dtype.type
 
 
+def frame_stack_of(env: object) -> int:
+    """How many pictures an environment stacks into one observation, 1 if it is not known to.
+
+    Only `gymnasium.wrappers.FrameStackObservation` that begins with repeats of the first picture is
+    known, and only outside all wrappers that change observations.
+
+    Example:
+        >>> frame_stack_of(make_env("CartPole-v1"))
+        1
+    """
+    from gymnasium.wrappers import FrameStackObservation, TransformObservation
+
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, FrameStackObservation):
+            return int(env.stack_size) if env.padding_type == "reset" else 1
+        if isinstance(env, TransformObservation | gymnasium.ObservationWrapper):
+            return 1
+        env = env.env
+    return 1
+
+
 def _sentence(error: Exception) -> str:
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return text if text.endswith((".", "?", "!")) else text + "."

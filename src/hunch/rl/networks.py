@@ -1,56 +1,62 @@
-"""The network of an agent: the one given, or a multilayer perceptron, noisy on demand."""
+"""The network of an agent: the one given, or a ready-made one, noisy on demand."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError
-from hunch.nn import MLP, NoisyConv2d, NoisyLinear, noise, noisy
+from hunch.nn import MLP, NoisyConv2d, NoisyLinear, Streams, noisy
 from hunch.rl.arguments import whole_number
+from hunch.rl.readout import Readout
 
 NetworkLike: TypeAlias = nn.Module | Callable[[], nn.Module]
 NoisyLayer: TypeAlias = NoisyLinear | NoisyConv2d
 
-DRAWN_AHEAD = 2**20  # noise values, 4 MiB, that a network may hold for calls to come
 
-
-def action_values(
+def value_network(
     network: NetworkLike | None,
     observation_shape: tuple[int, ...],
-    num_actions: int,
+    readout: Readout,
     hidden_sizes: Sequence[int],
     *,
-    noisy: bool,
+    noisy: bool = False,
+    layer_norm: bool = False,
+    pixels: bool = False,
 ) -> nn.Module:
-    """A network from a batch of observations to one value per action, checked by one call.
+    """A network from a batch of observations to `readout.outputs` numbers, checked by one call.
 
     Args:
-        network: a module, a function that makes one, or None for a multilayer perceptron.
+        network: a module, a function that makes one, or None: convolutions for pictures, a
+            multilayer perceptron for everything else.
         observation_shape: shape of one observation.
-        num_actions: number of actions.
-        hidden_sizes: width of each hidden layer of the perceptron; without effect if a network
-            is given.
+        readout: what the outputs mean.
+        hidden_sizes: width of each hidden layer of a ready-made network, behind the convolutions
+            if there are any; without effect if a network is given.
         noisy: whether the network must be noisy. A given one that already is stays as it is;
             otherwise each of its linear and convolution layers becomes noisy.
+        layer_norm: whether hidden layers of a ready-made network are normalised before their ReLU.
+        pixels: whether observations are bytes; a ready-made network divides them by 255.
 
     Raises:
         ConfigurationError: if the network cannot take a batch of one observation, or returns
-            anything but `(1, num_actions)`.
+            anything but `(1, readout.outputs)`.
 
     Example:
-        >>> net = action_values(None, (4,), 2, [8], noisy=False)
+        >>> net = value_network(None, (4,), Readout(actions=2), [8])
         >>> net(torch.zeros(5, 4)).shape
         torch.Size([5, 2])
     """
     if network is None:
-        made: nn.Module = perceptron(observation_shape, hidden_sizes, num_actions, noisy=noisy)
+        made: nn.Module = _ready_made(
+            observation_shape, readout, hidden_sizes, noisy, layer_norm, pixels
+        )
     else:
         made = network if isinstance(network, nn.Module) else network()
         if not isinstance(made, nn.Module):
@@ -60,43 +66,123 @@ def action_values(
             )
         if noisy and not noisy_layers(made):
             made = _made_noisy(made)
-    _check(made, observation_shape, num_actions)
+    check_network(made, observation_shape, readout)
     return made
 
 
-def perceptron(
+def _ready_made(
     observation_shape: tuple[int, ...],
+    readout: Readout,
     hidden_sizes: Sequence[int],
-    num_actions: int,
-    *,
     noisy: bool,
-) -> nn.Sequential:
-    """Linear layers with ReLU between them; if `noisy`, all but the first are noisy layers.
+    layer_norm: bool,
+    pixels: bool,
+) -> nn.Module:
+    hidden = [whole_number("hidden_sizes", size, at_least=1) for size in hidden_sizes]
+    before: list[nn.Module] = [Pixels()] if pixels else []
+    if len(observation_shape) == 3 and min(observation_shape[1:]) >= 36:
+        before += nature_convolutions(observation_shape[0])
+        with torch.no_grad():
+            inputs = nn.Sequential(*before)(torch.zeros(1, *observation_shape)).shape[1]
+        return nn.Sequential(
+            *before, *perceptron(inputs, hidden, readout, noisy=noisy, layer_norm=layer_norm)
+        )
+    if len(observation_shape) != 1:
+        before.append(nn.Flatten())
+    inputs = math.prod(observation_shape)
+    layers = perceptron(
+        inputs, hidden, readout, noisy=noisy, layer_norm=layer_norm, plain_first=bool(hidden)
+    )
+    return nn.Sequential(*before, *layers)
 
-    Args:
-        observation_shape: shape of one observation, which is flattened if it has several axes.
-        hidden_sizes: width of each hidden layer; empty for a linear map, which is noisy if any is.
-        num_actions: number of outputs.
-        noisy: whether to use `hunch.nn.NoisyLinear`.
 
-    Raises:
-        ConfigurationError: if a width is below 1.
+class Pixels(nn.Module):
+    """Bytes 0 … 255 to numbers 0 … 1.
 
     Example:
-        >>> [type(m).__name__ for m in perceptron((4,), [8], 2, noisy=True)]
+        >>> Pixels()(torch.tensor([51.0]))
+        tensor([0.2000])
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x / 255`."""
+        return x / 255
+
+
+def nature_convolutions(channels: int) -> list[nn.Module]:
+    """The three convolutions that Mnih et al. (2015) put before their linear layers.
+
+    Args:
+        channels: pictures in one observation; each at least 36 × 36 pixels.
+
+    Example:
+        >>> nn.Sequential(*nature_convolutions(4))(torch.zeros(1, 4, 84, 84)).shape
+        torch.Size([1, 3136])
+    """
+    return [
+        nn.Conv2d(channels, 32, 8, stride=4),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 4, stride=2),
+        nn.ReLU(),
+        nn.Conv2d(64, 64, 3),
+        nn.ReLU(),
+        nn.Flatten(),
+    ]
+
+
+def perceptron(
+    inputs: int,
+    hidden_sizes: Sequence[int],
+    readout: Readout,
+    *,
+    noisy: bool,
+    layer_norm: bool = False,
+    plain_first: bool = False,
+) -> list[nn.Module]:
+    """Linear layers with ReLU between them; dueling streams share all but their last hidden layer.
+
+    Args:
+        inputs: number of inputs.
+        hidden_sizes: width of each hidden layer; empty for a linear map.
+        readout: what the outputs mean.
+        noisy: whether layers are `hunch.nn.NoisyLinear`.
+        layer_norm: whether hidden layers are normalised, without parameters, before their ReLU.
+        plain_first: whether the first layer stays plain all the same.
+
+    Example:
+        >>> layers = perceptron(4, [8], Readout(2), noisy=True, plain_first=True)
+        >>> [type(layer).__name__ for layer in layers]
         ['Linear', 'ReLU', 'NoisyLinear']
     """
-    inputs = math.prod(observation_shape)
-    hidden = [whole_number("hidden_sizes", size, at_least=1) for size in hidden_sizes]
-    layers: list[nn.Module] = [] if len(observation_shape) == 1 else [nn.Flatten()]
-    if not noisy:
-        return nn.Sequential(*layers, *MLP(inputs, hidden, num_actions))
-    for i, (p, q) in enumerate(itertools.pairwise([inputs, *hidden, num_actions])):
-        if i:
-            layers.append(nn.ReLU())
+    if not (noisy or layer_norm or readout.dueling):
+        return list(MLP(inputs, hidden_sizes, readout.outputs))
+
+    def linear(p: int, q: int, first: bool) -> nn.Module:
         # The first layer extracts features; the paper keeps what does that plain.
-        layers.append(NoisyLinear(p, q) if i or not hidden else nn.Linear(p, q))
-    return nn.Sequential(*layers)
+        return NoisyLinear(p, q) if noisy and not (first and plain_first) else nn.Linear(p, q)
+
+    def activation(size: int) -> list[nn.Module]:
+        norm = [nn.LayerNorm(size, elementwise_affine=False)] if layer_norm else []
+        return [*norm, nn.ReLU()]
+
+    shared = list(hidden_sizes[: -1 if readout.dueling else None])
+    layers: list[nn.Module] = []
+    for i, (p, q) in enumerate(itertools.pairwise([inputs, *shared])):
+        layers += [linear(p, q, i == 0), *activation(q)]
+    sizes = [shared[-1] if shared else inputs, *hidden_sizes[len(shared) :]]
+    first = not shared
+
+    def stream(outputs: int) -> nn.Module:
+        parts: list[nn.Module] = []
+        for p, q in itertools.pairwise(sizes):
+            parts += [linear(p, q, first), *activation(q)]
+        parts.append(linear(sizes[-1], outputs, first and len(sizes) == 1))
+        return nn.Sequential(*parts) if len(parts) > 1 else parts[0]
+
+    if readout.dueling:
+        advantages = readout.outputs - readout.atoms
+        return [*layers, Streams(stream(readout.atoms), stream(advantages))]
+    return [*layers, stream(readout.outputs)]
 
 
 def noisy_layers(network: nn.Module) -> list[NoisyLayer]:
@@ -106,100 +192,24 @@ def noisy_layers(network: nn.Module) -> list[NoisyLayer]:
         >>> noisy_layers(nn.Sequential(nn.Linear(2, 2), NoisyLinear(2, 2)))
         [NoisyLinear(2, 2, bias=True, noise=factorized, std_init=0.5, per_sample=False)]
     """
-    return [module for module in network.modules() if isinstance(module, NoisyLayer)]
-
-
-class FreshNoise:
-    """Calls a network with new noise each time; a network without noise it calls as it is.
-
-    The same as mode "fresh" of `hunch.nn.noise`, whatever the network's own mode, but the noise of
-    many calls is drawn at once: for small networks that halves the cost of noise.
-
-    Args:
-        network: the network.
-        generator: source of all noise.
-
-    Example:
-        >>> net = FreshNoise(NoisyLinear(2, 1), torch.Generator().manual_seed(0))
-        >>> x = torch.ones(1, 2)
-        >>> bool(net(x) == net(x))
-        False
-    """
-
-    def __init__(self, network: nn.Module, generator: torch.Generator) -> None:
-        self.network = network
-        self._generator = generator
-        layers = noisy_layers(network)
-        # Noise per sample depends on the batch, so it cannot be drawn before there is one.
-        self._layers = [layer for layer in layers if not layer.per_sample]
-        self._per_sample = [layer for layer in layers if layer.per_sample]
-        self._draws = self._drawn_ahead()
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The network's output for `x` under noise that no other call has."""
-        with ExitStack() as stack:
-            if self._per_sample:
-                stack.enter_context(noise(self.network, "fresh", generator=self._generator))
-            if self._layers:
-                for layer, draw in zip(self._layers, next(self._draws), strict=True):
-                    stack.enter_context(layer.using(draw))
-            values: Tensor = self.network(x)
-        return values
-
-    def _drawn_ahead(self) -> Iterator[tuple[tuple[Tensor, ...], ...]]:
-        """Without end: for each call, the noise of each layer."""
-        values = sum(math.prod(shape) for layer in self._layers for shape in layer.draw_shapes())
-        ahead = max(1, min(256, DRAWN_AHEAD // max(1, values)))
-        while True:
-            with torch.inference_mode(False), torch.no_grad():
-                draws = [layer.draw(self._generator, members=ahead) for layer in self._layers]
-            by_layer = [zip(*(part.unbind() for part in draw), strict=True) for draw in draws]
-            yield from zip(*by_layer, strict=True)
-
-
-def as_vector(parameters: Sequence[nn.Parameter]) -> Tensor:
-    """All parameters as one vector, of which each parameter becomes a view.
-
-    What changes the vector in place changes the network, so an optimiser, a copy or an average
-    needs one operation instead of one for each parameter. Moving the network to another device or
-    type afterwards would undo that.
-
-    Args:
-        parameters: at least one, all on one device and of one type.
-
-    Example:
-        >>> net = nn.Linear(2, 1)
-        >>> as_vector(list(net.parameters())).zero_()
-        tensor([0., 0., 0.])
-        >>> net.bias.item()
-        0.0
-    """
-    vector = nn.utils.parameters_to_vector(parameters).detach().clone()
-    nn.utils.vector_to_parameters(vector, parameters)
-    return vector
-
-
-def gradient_vector(loss: Tensor, parameters: Sequence[nn.Parameter]) -> Tensor:
-    """The gradient of `loss` in the order of `as_vector`, 0 for parameters that play no part.
-
-    Args:
-        loss: a scalar.
-        parameters: those of the vector.
-
-    Example:
-        >>> net = nn.Linear(2, 1)
-        >>> gradient_vector(net(torch.ones(1, 2)).sum(), list(net.parameters()))
-        tensor([1., 1., 1.])
-    """
-    gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)
-    return torch.cat([gradient.flatten() for gradient in gradients])
+    # An ensemble lists its skeleton twice.
+    return list(dict.fromkeys(m for m in network.modules() if isinstance(m, NoisyLayer)))
 
 
 # `noisy` is an argument's name above, as in the agents' own signatures.
 _made_noisy = noisy
 
 
-def _check(network: nn.Module, observation_shape: tuple[int, ...], num_actions: int) -> None:
+def check_network(network: nn.Module, observation_shape: tuple[int, ...], readout: Readout) -> None:
+    """Call the network once.
+
+    Raises:
+        ConfigurationError: if it cannot take a batch of one observation, has nothing to train or
+            returns another shape than `(1, readout.outputs)`.
+
+    Example:
+        >>> check_network(nn.Linear(4, 2), (4,), Readout(actions=2))
+    """
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     try:
         with torch.no_grad():
@@ -213,8 +223,22 @@ def _check(network: nn.Module, observation_shape: tuple[int, ...], num_actions: 
         raise ConfigurationError(
             "`network` has nothing to train: no parameter requires a gradient."
         )
-    if shape != (1, num_actions):
+    if shape != (1, readout.outputs):
+        meaning = "one value per action"
+        if readout.outputs != readout.actions:
+            groups = f"{readout.actions} actions" + (" and the value first" * readout.dueling)
+            meaning = f"{readout.atoms} for each of {groups}"
         raise ConfigurationError(
-            f"`network` returned shape {shape} for one observation; expected {(1, num_actions)}, "
-            "one value per action."
+            f"`network` returned shape {shape} for one observation; expected "
+            f"{(1, readout.outputs)}, {meaning}."
         )
+
+
+def is_pixels(dtype: type[np.generic]) -> bool:
+    """Whether observations of this type are bytes, as pictures are.
+
+    Example:
+        >>> is_pixels(np.uint8), is_pixels(np.float32)
+        (True, False)
+    """
+    return np.dtype(dtype) == np.uint8

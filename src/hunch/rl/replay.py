@@ -1,48 +1,95 @@
-"""The replay buffer: the latest transitions, sampled uniformly."""
+"""The replay buffer: the latest transitions, sampled uniformly or by priority, over n steps.
+
+All environments write in step, so time is the first axis: slot t holds the observation, action,
+reward and end of step t in every environment. Each observation is stored once; where step t did not
+end its episode, slot t + 1 holds what it led to. A reward over n steps is summed when it is drawn,
+so it never crosses the end of an episode and never loses the steps before one.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from hunch.errors import ConfigurationError, ShapeError
-from hunch.rl.arguments import whole_number
+from hunch.rl.arguments import real_number, whole_number
+from hunch.rl.sum_tree import SumTree
+from hunch.rl.training import Step
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
 
 
 class Transitions(NamedTuple):
-    """A batch of transitions; every field has the batch on axis 0.
+    """A batch of transitions; every field has shape `(replicas, batch, …)`.
 
-    `terminated` is True where the environment ended the episode. A time limit leaves it False, and
-    `next_observation` is then the last observation of the episode, never the first of the next.
+    Args:
+        observation: where the agent was.
+        action: what it did.
+        reward: Σ γʲ rⱼ over the next n steps, or over fewer if the episode ended before.
+        next_observation: where that led; the last observation of the episode, if it ended.
+        discount: what the value of `next_observation` is multiplied with: γ to the number of steps,
+            0 where the environment ended the episode. A time limit is no such end.
+        weight: importance weight, 1 without priorities.
+        index: where the transition is stored, for `Replay.update_priorities`.
+        note: what was stored beside `observation`, if anything.
+        next_note: what was stored beside `next_observation`, if anything.
+        mask: which members learn from the transition, `(replicas, batch, members)`, if stored.
     """
 
     observation: NDArray[Any]
-    action: NDArray[np.int64]
-    reward: NDArray[np.float32]
+    action: Ints
+    reward: Floats
     next_observation: NDArray[Any]
-    terminated: NDArray[np.bool_]
+    discount: Floats
+    weight: Floats | None
+    index: Ints
+    note: NDArray[Any] | None = None
+    next_note: NDArray[Any] | None = None
+    mask: NDArray[np.bool_] | None = None
 
 
 class Replay:
-    """The last `capacity` transitions, of which any is as likely to be drawn as another.
+    """The last `capacity` transitions of each replica.
 
     Args:
-        capacity: number of transitions kept, at least 1; the oldest make room for new ones.
+        capacity: transitions kept for each replica, at least 1; the oldest make room for new ones.
         observation_shape: shape of one observation.
         observation_dtype: type in which observations are stored.
+        replicas: agents that live side by side, each with a buffer of its own.
+        envs: environments of each replica.
+        n_step: number of rewards summed, at least 1.
+        discount: γ per environment step.
+        priority_exponent: α: how strongly large errors are preferred; None draws uniformly.
+        frame_stack: observations are stacks of this many pictures along axis 0, each the newest
+            one and those before it, as `gymnasium.wrappers.FrameStackObservation` makes them; only
+            the newest is stored.
+        note_shape: shape of a float32 array stored beside each observation; None for nothing.
+        mask_size: number of members in the mask of each transition; 0 for no mask.
 
     Raises:
-        ConfigurationError: if `capacity` is below 1.
+        ConfigurationError: if a number is out of range.
 
     Example:
-        >>> import numpy as np
         >>> replay = Replay(capacity=100, observation_shape=(4,))
-        >>> replay.add(np.zeros(4), 1, 0.5, np.ones(4), terminated=False)
-        >>> batch = replay.sample(32, np.random.default_rng(0))
-        >>> len(replay), batch.observation.shape, batch.reward[0].item()
-        (1, (32, 4), 0.5)
+        >>> one = np.ones((1, 1))
+        >>> ended = np.zeros((1, 1), bool)
+        >>> replay.add(
+        ...     Step(np.zeros((1, 1, 4)), one, one, np.ones((1, 1, 4)), ended, ended, ~ended)
+        ... )
+        >>> batch = replay.sample(32, [np.random.default_rng(0)])
+        >>> len(replay), batch.observation.shape, batch.reward[0, 0].item()
+        (1, (1, 32, 4), 1.0)
+
+    Reference:
+        Schaul et al. (2016), "Prioritized experience replay", section 3.3: a transition is drawn
+        with probability proportional to its priority pᵅ and weighted by (N P)^-β.
+
+    Note:
+        Weights are divided by the largest of the batch, not of the buffer.
     """
 
     def __init__(
@@ -50,75 +97,329 @@ class Replay:
         capacity: int,
         observation_shape: tuple[int, ...],
         observation_dtype: DTypeLike = np.float32,
+        *,
+        replicas: int = 1,
+        envs: int = 1,
+        n_step: int = 1,
+        discount: float = 1.0,
+        priority_exponent: float | None = None,
+        frame_stack: int = 1,
+        note_shape: tuple[int, ...] | None = None,
+        mask_size: int = 0,
     ) -> None:
         self.capacity = whole_number("capacity", capacity, at_least=1)
+        self.n_step = whole_number("n_step", n_step, at_least=1)
+        self.replicas, self.envs = replicas, envs
+        self._frame_stack = frame_stack
+        self._discount = discount
+        self._shape = tuple(observation_shape)
+        # A slot more than steps: what the newest step led to has to stand somewhere.
+        self._slots = -(-self.capacity // envs) + 1 + (frame_stack - 1)
+        lead = (self._slots, replicas, envs)
+        stored = self._shape[1:] if frame_stack > 1 else self._shape
         # Zeros are given by the system page by page, so an unused part costs no memory.
-        shape = (self.capacity, *observation_shape)
-        self._data = Transitions(
-            observation=np.zeros(shape, observation_dtype),
-            action=np.zeros(self.capacity, np.int64),
-            reward=np.zeros(self.capacity, np.float32),
-            next_observation=np.zeros(shape, observation_dtype),
-            terminated=np.zeros(self.capacity, np.bool_),
-        )
+        self._observation = np.zeros((*lead, *stored), observation_dtype)
+        self._action = np.zeros(lead, np.int64)
+        self._reward = np.zeros(lead, np.float32)
+        self._terminated = np.zeros(lead, np.bool_)
+        self._truncated = np.zeros(lead, np.bool_)
+        self._happened = np.zeros(lead, np.bool_)
+        self._age = np.zeros(lead, np.int32)  # steps since the episode began
+        self._note = None if note_shape is None else np.zeros((*lead, *note_shape), np.float32)
+        self._mask = np.zeros((*lead, mask_size), np.bool_) if mask_size else None
+        # What truncated episodes ended with, by slot: the next episode took the slot behind.
+        self._finals: dict[int, list[tuple[int, NDArray[Any], NDArray[Any] | None]]] = {}
         self._added = 0
+        self._tree: SumTree | None = None
+        if priority_exponent is not None:
+            self._alpha = real_number("priority_exponent", priority_exponent, at_least=0.0)
+            self._tree = SumTree(self._slots * envs, trees=replicas)
+            self._largest = np.ones(replicas)  # priority of what was never drawn
+        # Where replica r's environment e stands within a slot.
+        self._row = (np.arange(replicas) * envs)[:, None]
 
     def __len__(self) -> int:
-        """Number of transitions stored."""
-        return min(self._added, self.capacity)
+        """Number of transitions stored for each replica."""
+        return min(self._added, self._slots - self._frame_stack) * self.envs
+
+    @property
+    def num_drawable(self) -> int:
+        """Number of those that may be drawn: the newest ones wait for their n-th reward."""
+        return max(0, len(self) - (self.n_step - 1) * self.envs)
 
     def add(
         self,
-        observation: ArrayLike,
-        action: int,
-        reward: float,
-        next_observation: ArrayLike,
-        terminated: bool,
+        step: Step,
+        note: NDArray[Any] | None = None,
+        next_note: NDArray[Any] | None = None,
+        mask: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Store a copy of one transition, over the oldest one if the buffer is full.
+        """Store a copy of one step of all environments, over the oldest one if the buffer is full.
+
+        Args:
+            step: the transitions, `(replicas, envs, …)`.
+            note: what is stored beside their observations.
+            next_note: the same for the observations that they led to.
+            mask: which members learn from them, `(replicas, envs, members)`.
 
         Raises:
             ShapeError: if an observation has another shape than the buffer was made for.
         """
-        expected = self._data.observation.shape[1:]
-        for name, given in (("observation", observation), ("next_observation", next_observation)):
+        expected = (self.replicas, self.envs, *self._shape)
+        for name in ("observation", "next_observation"):
             # Numpy would repeat a short observation until it fits.
-            if np.shape(given) != expected:
+            if (shape := np.shape(getattr(step, name))) != expected:
                 raise ShapeError(
-                    f"`{name}` got shape {np.shape(given)}; expected {expected}, "
-                    "the shape that the buffer was made for."
+                    f"`{name}` got shape {shape}; expected {expected}, (replicas, envs, …) of the "
+                    "buffer."
                 )
-        i = self._added % self.capacity
-        data = self._data
-        data.observation[i] = observation
-        data.action[i] = action
-        data.reward[i] = reward
-        data.next_observation[i] = next_observation
-        data.terminated[i] = terminated
+        slot, behind = self._added % self._slots, (self._added + 1) % self._slots
+        if step.begins is not None and step.begins.any() and self._added:
+            self._cut(slot, step.begins)
+        self._finals.pop(slot, None)
+        stacked = self._frame_stack > 1
+        self._observation[slot] = step.observation[:, :, -1] if stacked else step.observation
+        self._observation[behind] = (
+            step.next_observation[:, :, -1] if stacked else step.next_observation
+        )
+        self._action[slot] = step.action
+        self._reward[slot] = step.reward
+        self._terminated[slot] = step.terminated
+        self._truncated[slot] = step.truncated
+        self._happened[slot] = step.happened
+        if self._note is not None:
+            self._note[slot], self._note[behind] = note, next_note
+        if self._mask is not None:
+            self._mask[slot] = mask
+        if stacked:
+            goes_on = ~(step.terminated | step.truncated) & step.happened
+            self._age[behind] = np.where(goes_on, self._age[slot] + 1, 0)
+        if step.truncated.any():
+            self._keep_finals(slot, step, next_note)
         self._added += 1
+        if self._tree is not None:
+            self._enter(self._tree)
 
-    def sample(self, batch_size: int, rng: np.random.Generator) -> Transitions:
-        """Draw `batch_size` transitions uniformly, with replacement.
+    def _cut(self, slot: int, begins: NDArray[np.bool_]) -> None:
+        """Give up episodes that another one follows without an end: their last step is truncated."""
+        before = (slot - 1) % self._slots
+        cut = begins & ~(self._terminated[before] | self._truncated[before])
+        cut &= self._happened[before]
+        for r, e in np.argwhere(cut).tolist():
+            row = r * self.envs + e
+            final = self._observations(np.array(slot), np.array(row))
+            note = None if self._note is None else self._note[slot, r, e].copy()
+            self._finals.setdefault(before, []).append((row, final.copy(), note))
+            self._truncated[before, r, e] = True
+            self._age[slot, r, e] = 0
+
+    def _keep_finals(self, slot: int, step: Step, next_note: NDArray[Any] | None) -> None:
+        finals = []
+        for r, e in np.argwhere(step.truncated).tolist():
+            note = None if next_note is None else next_note[r, e].copy()
+            finals.append((r * self.envs + e, step.next_observation[r, e].copy(), note))
+        self._finals[slot] = finals
+
+    def _enter(self, tree: SumTree) -> None:
+        """Let the step that now has its n rewards be drawn, and none whose slot is overwritten."""
+        each = np.arange(self.envs)
+        leaves, values = [], []
+        if self._added >= self.n_step:
+            slot = (self._added - self.n_step) % self._slots
+            leaves.append(np.broadcast_to(slot * self.envs + each, (self.replicas, self.envs)))
+            values.append(self._happened[slot] * (self._largest**self._alpha)[:, None])
+        for ahead in range(self._frame_stack):
+            gone = (self._added + ahead) % self._slots
+            leaves.append(np.broadcast_to(gone * self.envs + each, (self.replicas, self.envs)))
+            values.append(np.zeros((self.replicas, self.envs)))
+        tree.set(np.concatenate(leaves, axis=1), np.concatenate(values, axis=1))
+
+    def sample(
+        self, batch_size: int, rngs: Sequence[np.random.Generator], beta: float = 1.0
+    ) -> Transitions:
+        """Draw `batch_size` transitions for each replica, with replacement.
 
         Args:
-            batch_size: number of transitions, at least 1.
-            rng: source of the draw.
+            batch_size: transitions for each replica, at least 1.
+            rngs: source of the draw, one for each replica.
+            beta: how far importance weights undo the preference for large errors, in [0, 1].
 
         Raises:
-            ConfigurationError: if the buffer is empty.
+            ConfigurationError: if no transition may be drawn yet.
 
         Note:
             Drawing without replacement costs ten times as much at 10,000 transitions and changes
             a batch of 128 in one row on average.
         """
-        if not len(self):
-            raise ConfigurationError("The replay buffer is empty: add a transition first.")
-        rows = rng.integers(len(self), size=batch_size)
-        data = self._data
+        if not self.num_drawable:
+            raise ConfigurationError(
+                f"The replay buffer holds {len(self)} transitions; expected at least n_step="
+                f"{self.n_step} for each environment before one is drawn."
+            )
+        if self._tree is None:
+            slot, env = self._drawn_uniformly(batch_size, rngs)
+            weight = None
+        else:
+            slot, env, weight = self._drawn_by_priority(self._tree, batch_size, rngs, beta)
+        return self._gather(slot, env, weight)
+
+    def _drawn_uniformly(
+        self, batch_size: int, rngs: Sequence[np.random.Generator]
+    ) -> tuple[Ints, Ints]:
+        steps = self.num_drawable // self.envs
+        newest = self._added - self.n_step
+        slots, envs = [], []
+        for r, rng in enumerate(rngs):
+            drawn = rng.integers(steps * self.envs, size=batch_size)
+            slot, env = (newest - drawn // self.envs) % self._slots, drawn % self.envs
+            while not (good := self._happened[slot, r, env]).all():
+                # Only vector environments in mode "NextStep" leave such holes.
+                drawn = rng.integers(steps * self.envs, size=int((~good).sum()))
+                slot[~good] = (newest - drawn // self.envs) % self._slots
+                env[~good] = drawn % self.envs
+            slots.append(slot)
+            envs.append(env)
+        return np.stack(slots), np.stack(envs)
+
+    def _drawn_by_priority(
+        self, tree: SumTree, batch_size: int, rngs: Sequence[np.random.Generator], beta: float
+    ) -> tuple[Ints, Ints, Floats]:
+        total = tree.total[:, None]
+        # One draw from each of `batch_size` equal parts of the whole mass.
+        parts = np.stack([rng.random(batch_size) for rng in rngs])
+        mass = (np.arange(batch_size) + parts) * (total / batch_size)
+        leaf = tree.find(mass)
+        weight = (tree.get(leaf) / total) ** -beta
+        weight /= weight.max(axis=1, keepdims=True)
+        return leaf // self.envs, leaf % self.envs, weight.astype(np.float32)
+
+    def update_priorities(self, index: Ints, error: NDArray[Any]) -> None:
+        """Say how wrong the agent was about transitions that it drew.
+
+        Args:
+            index: `Transitions.index`.
+            error: size of the error of each, at least 0, shape `(replicas, batch)`.
+        """
+        if self._tree is None:
+            return
+        # An error of 0 must not shut a transition out for ever.
+        priority = error.astype(np.float64) + 1e-6
+        self._largest = np.maximum(self._largest, priority.max(axis=1))
+        # Meanwhile nothing was added, so what was drawn is still there.
+        slot, row = np.divmod(index, self.replicas * self.envs)
+        self._tree.set(slot * self.envs + row - self._row, priority**self._alpha)
+
+    def _gather(self, slot: Ints, env: Ints, weight: Floats | None) -> Transitions:
+        row = self._row + env
+        width = self.replicas * self.envs
+        index = slot * width + row
+        reward, last, discount = self._summed(slot, row, index)
+        at_last = last * width + row
+        discount *= ~self._terminated.reshape(-1).take(at_last)
+        following = (last + 1) % self._slots
+        next_observation = self._observations(following, row)
+        note = next_note = mask = None
+        if self._note is not None:
+            flat = self._note.reshape(-1, *self._note.shape[3:])
+            note, next_note = flat.take(index, axis=0), flat.take(following * width + row, axis=0)
+        if self._mask is not None:
+            mask = self._mask.reshape(-1, self._mask.shape[-1]).take(index, axis=0)
+        if self._finals:
+            truncated = self._truncated.reshape(-1).take(at_last)
+            for position in zip(*np.nonzero(truncated), strict=True):
+                for stored, final, final_note in self._finals[int(last[position])]:
+                    if stored == row[position]:
+                        next_observation[position] = final
+                        if next_note is not None:
+                            next_note[position] = final_note
         return Transitions(
-            data.observation.take(rows, axis=0),
-            data.action.take(rows, axis=0),
-            data.reward.take(rows, axis=0),
-            data.next_observation.take(rows, axis=0),
-            data.terminated.take(rows, axis=0),
+            self._observations(slot, row),
+            self._action.reshape(-1).take(index),
+            reward,
+            next_observation,
+            discount,
+            weight,
+            index,
+            note,
+            next_note,
+            mask,
         )
+
+    def _summed(self, slot: Ints, row: Ints, index: Ints) -> tuple[Floats, Ints, Floats]:
+        """Rewards summed over up to n steps, the slot of the last one, and γ to their number."""
+        width = self.replicas * self.envs
+        rewards = self._reward.reshape(-1)
+        reward = rewards.take(index)
+        discount = np.full(index.shape, self._discount, np.float32)
+        if self.n_step == 1:
+            return reward, slot, discount
+        last = slot.copy()
+        going = ~self._ends(index)
+        for j in range(1, self.n_step):
+            at = (slot + j) % self._slots
+            here = at * width + row
+            reward += np.where(going, np.float32(self._discount**j) * rewards.take(here), 0)
+            last = np.where(going, at, last)
+            discount[going] = self._discount ** (j + 1)
+            going &= ~self._ends(here)
+        return reward, last, discount
+
+    def _ends(self, index: Ints) -> NDArray[np.bool_]:
+        ends: NDArray[np.bool_] = self._terminated.reshape(-1).take(index)
+        return ends | self._truncated.reshape(-1).take(index)
+
+    def _observations(self, slot: Ints, row: Ints) -> NDArray[Any]:
+        width = self.replicas * self.envs
+        if self._frame_stack == 1:
+            flat = self._observation.reshape(-1, *self._shape)
+            return flat.take(slot * width + row, axis=0)
+        age = self._age.reshape(-1).take(slot * width + row)
+        frames = self._observation.reshape(-1, *self._shape[1:])
+        # Before the first picture of an episode the stack repeats it.
+        back = [np.minimum(j, age) for j in reversed(range(self._frame_stack))]
+        at = np.stack([((slot - b) % self._slots) * width + row for b in back], axis=-1)
+        return frames.take(at, axis=0)
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """All stored transitions, without copies."""
+        # Time wraps around: until it first does, the slots behind are empty.
+        used = min(self._added + 1, self._slots)
+        state = {name: values[:used] for name, values in self._arrays().items()}
+        state["added"] = np.array(self._added)
+        finals = [(slot, *entry) for slot, entries in self._finals.items() for entry in entries]
+        if finals:
+            state["finals.slot"] = np.array([[slot, row] for slot, row, _, _ in finals])
+            state["finals.observation"] = np.stack([final for _, _, final, _ in finals])
+            if self._note is not None:
+                state["finals.note"] = np.stack([note for *_, note in finals])
+        if self._tree is not None:
+            state["leaves"], state["largest"] = self._tree.leaves, self._largest
+        return state
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take over the transitions of a buffer of the same settings."""
+        for name, values in self._arrays().items():
+            values[: len(state[name])] = state[name]
+        self._added = int(state["added"])
+        self._finals = {}
+        for i, (slot, row) in enumerate(state.get("finals.slot", np.zeros((0, 2), int)).tolist()):
+            note = state["finals.note"][i] if self._note is not None else None
+            entry = (row, state["finals.observation"][i], note)
+            self._finals.setdefault(slot, []).append(entry)
+        if self._tree is not None:
+            self._tree.load(state["leaves"])
+            self._largest = np.array(state["largest"])
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        arrays: dict[str, NDArray[Any] | None] = {
+            "observation": self._observation,
+            "action": self._action,
+            "reward": self._reward,
+            "terminated": self._terminated,
+            "truncated": self._truncated,
+            "happened": self._happened,
+            "age": self._age if self._frame_stack > 1 else None,
+            "note": self._note,
+            "mask": self._mask,
+        }
+        return {name: values for name, values in arrays.items() if values is not None}

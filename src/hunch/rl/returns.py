@@ -1,61 +1,56 @@
 """What an action is worth: the targets that a value network is trained towards.
 
-Pure functions of tensors. `terminated` ends the sum of rewards; a time limit (`truncated`) does
-not, so it never enters here.
+Pure functions of tensors; any leading axes will do. The end of an episode enters through
+`discount`, which is 0 where the environment ended it; a time limit is no such end.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
-def one_step_target(
-    reward: Tensor, terminated: Tensor, next_value: Tensor, discount: float
-) -> Tensor:
-    """The reward, plus the discounted value of where it led unless the episode terminated there.
+def bootstrapped_target(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:
+    """The reward, plus the discounted value of where it led.
 
-    y = r + γ (1 - terminated) v(s').
+    y = r + d v(s'), where r sums the rewards of n steps and d is γⁿ, or 0 at the end.
 
     Args:
-        reward: reward of each transition, shape `(batch,)`.
-        terminated: whether the environment ended the episode, boolean, shape `(batch,)`.
-        next_value: value of each next observation, shape `(batch,)`.
-        discount: γ, in [0, 1].
+        reward: reward of each transition, shape `(…, batch)`.
+        discount: what the value is multiplied with, shape `(…, batch)`.
+        next_value: value of each next observation, shape `(…, batch)`.
 
     Returns:
-        The targets, shape `(batch,)`.
+        The targets, shape `(…, batch)`.
 
     Example:
-        >>> import torch
-        >>> ended = torch.tensor([False, True])
-        >>> one_step_target(torch.ones(2), ended, torch.full((2,), 10.0), 0.5)
+        >>> discount = torch.tensor([0.5, 0.0])
+        >>> bootstrapped_target(torch.ones(2), discount, torch.full((2,), 10.0))
         tensor([6., 1.])
     """
-    return torch.add(reward, next_value.masked_fill(terminated, 0.0), alpha=discount)
+    return torch.addcmul(reward, discount, next_value)
 
 
 def max_value(q: Tensor) -> Tensor:
-    """The value of the best action, from the values `(batch, actions)` that choose it as well.
+    """The value of the best action, from the values `(…, actions)` that choose it as well.
 
     Example:
-        >>> import torch
         >>> max_value(torch.tensor([[1.0, 3.0]]))
         tensor([3.])
 
     Reference:
         Mnih et al. (2015), "Human-level control through deep reinforcement learning".
     """
-    return q.amax(1)
+    return q.amax(-1)
 
 
 def double_value(q: Tensor, q_selecting: Tensor) -> Tensor:
-    """The value under `q` of the action that `q_selecting` likes best; both `(batch, actions)`.
+    """The value under `q` of the action that `q_selecting` likes best; both `(…, actions)`.
 
     One network chooses and another one judges, so an error of one is not taken for a high value.
 
     Example:
-        >>> import torch
         >>> double_value(torch.tensor([[1.0, 3.0]]), torch.tensor([[5.0, 2.0]]))
         tensor([1.])
 
@@ -63,15 +58,107 @@ def double_value(q: Tensor, q_selecting: Tensor) -> Tensor:
         van Hasselt, Guez & Silver (2016), "Deep reinforcement learning with double Q-learning",
         eq. 4.
     """
-    return chosen(q, q_selecting.argmax(1))
+    return chosen(q, q_selecting.argmax(-1))
 
 
 def chosen(q: Tensor, action: Tensor) -> Tensor:
-    """The entry of each row of `q (batch, actions)` that `action (batch,)` names.
+    """The entry of each row of `q (…, actions)` that `action (…)` names.
 
     Example:
-        >>> import torch
         >>> chosen(torch.tensor([[1.0, 3.0], [5.0, 2.0]]), torch.tensor([1, 0]))
         tensor([3., 5.])
     """
-    return q.gather(1, action.unsqueeze(1)).squeeze(1)
+    return q.gather(-1, action.unsqueeze(-1)).squeeze(-1)
+
+
+def chosen_distribution(distributions: Tensor, action: Tensor) -> Tensor:
+    """The distribution of the action that `action (…)` names, of `(…, actions, atoms)`.
+
+    Example:
+        >>> chosen_distribution(torch.tensor([[[1.0, 2.0], [3.0, 4.0]]]), torch.tensor([1]))
+        tensor([[3., 4.]])
+    """
+    atoms = distributions.shape[-1]
+    index = action[..., None, None].expand(*action.shape, 1, atoms)
+    return distributions.gather(-2, index).squeeze(-2)
+
+
+def project(reward: Tensor, discount: Tensor, next_probs: Tensor, support: Tensor) -> Tensor:
+    """The distribution of r + d Z on the atoms of `support`, where Z has probabilities `next_probs`.
+
+    Each atom moves to r + d z, clipped to the support, and is shared between its two neighbours.
+
+    Args:
+        reward: shape `(…, batch)`.
+        discount: 0 at the end of an episode, shape `(…, batch)`.
+        next_probs: probabilities of the atoms of Z, shape `(…, batch, atoms)`.
+        support: the atoms, evenly spaced and ascending, shape `(atoms,)`.
+
+    Returns:
+        Probabilities of the atoms, shape `(…, batch, atoms)`.
+
+    Example:
+        >>> support = torch.tensor([0.0, 1.0, 2.0])
+        >>> project(torch.tensor([0.5]), torch.tensor([1.0]), torch.tensor([[1.0, 0, 0]]), support)
+        tensor([[0.5000, 0.5000, 0.0000]])
+
+    Reference:
+        Bellemare, Dabney & Munos (2017), "A distributional perspective on reinforcement
+        learning", eq. 7.
+    """
+    low, high = support[0], support[-1]
+    gap = (high - low) / (len(support) - 1)
+    moved = reward.unsqueeze(-1) + discount.unsqueeze(-1) * support
+    place = (moved.clamp(low, high) - low) / gap
+    below = place.floor().clamp(0, len(support) - 1)
+    share = place - below
+    # An atom that falls on the last one has no neighbour above; its share there is 0.
+    above = (below + 1).clamp(max=len(support) - 1)
+    projected = torch.zeros_like(next_probs)
+    projected.scatter_add_(-1, below.long(), next_probs * (1 - share))
+    return projected.scatter_add_(-1, above.long(), next_probs * share)
+
+
+def categorical_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Kullback–Leibler divergence of each predicted distribution from its target.
+
+    Args:
+        logits: of the atoms, shape `(…, batch, atoms)`.
+        target: probabilities, of the same shape.
+
+    Returns:
+        KL(target ‖ prediction), shape `(…, batch)`.
+
+    Example:
+        >>> categorical_loss(torch.zeros(1, 2), torch.full((1, 2), 0.5))
+        tensor([0.])
+    """
+    return torch.xlogy(target, target).sum(-1) - (target * F.log_softmax(logits, -1)).sum(-1)
+
+
+def quantile_loss(quantiles: Tensor, target: Tensor) -> Tensor:
+    """Quantile Huber loss between predicted quantiles and samples of the target.
+
+    Quantile i stands for the level (i + ½) / n; the threshold of the Huber loss is 1.
+
+    Args:
+        quantiles: shape `(…, batch, n)`.
+        target: shape `(…, batch, m)`, each entry as likely as another.
+
+    Returns:
+        Σᵢ meanⱼ |τᵢ − 1{tⱼ < qᵢ}| Huber(tⱼ − qᵢ), shape `(…, batch)`.
+
+    Example:
+        >>> quantile_loss(torch.zeros(1, 2), torch.zeros(1, 2))
+        tensor([0.])
+
+    Reference:
+        Dabney et al. (2018), "Distributional reinforcement learning with quantile regression",
+        eq. 10 and algorithm 1.
+    """
+    n = quantiles.shape[-1]
+    levels = (torch.arange(n, device=quantiles.device, dtype=quantiles.dtype) + 0.5) / n
+    error = target.unsqueeze(-2) - quantiles.unsqueeze(-1)  # (…, n, m)
+    huber = F.smooth_l1_loss(*torch.broadcast_tensors(quantiles.unsqueeze(-1), target.unsqueeze(-2)), reduction="none")
+    weight = (levels.unsqueeze(-1) - (error.detach() < 0).to(levels.dtype)).abs()
+    return (weight * huber).mean(-1).sum(-1)

@@ -48,3 +48,26 @@ def value_at(schedule: float | Linear, step: int) -> float:
         (0.1, 0.7)
     """
     return schedule(step) if isinstance(schedule, Linear) else schedule
+
+
+def schedule(
+    name: str, value: float | Linear, *, at_most: float = float("inf")
+) -> float | Linear:
+    """Return a number or a schedule as it is, or say what is wrong with it.
+
+    Args:
+        name: the argument's name, for the message.
+        value: what was given; 0 or more throughout.
+        at_most: the largest value allowed.
+
+    Raises:
+        ConfigurationError: if it is out of range.
+
+    Example:
+        >>> schedule("epsilon", 0.1, at_most=1.0)
+        0.1
+    """
+    ends = (value.start, value.end) if isinstance(value, Linear) else (value,)
+    for end in ends:
+        real_number(name, end, at_least=0.0, at_most=at_most)
+    return value if isinstance(value, Linear) else float(value)

@@ -1,6 +1,6 @@
-"""The loop between an agent and its environment, which alone counts time.
+"""The loop between an agent and its environments, which alone counts time.
 
-An agent acts and observes; the loop steps the environment, starts each episode from a seed of its
+An agent acts and observes; the loop steps the environments, starts each episode from a seed of its
 own, remembers how the episodes went, shows progress and stops where it may be taken up again.
 """
 
@@ -8,37 +8,57 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hunch.errors import DataError
 from hunch.progress import Bar, progress_bar
-from hunch.rl.environments import Env, training_reset_seed
+from hunch.rl.parallel_envs import Bools, Outcome, ParallelEnvs
 
 SHOWN_EPISODES = 20  # the progress bar shows the mean return of this many
+
+
+class Step(NamedTuple):
+    """One step of all environments; every array has shape `(replicas, envs, …)`.
+
+    `happened` is False where a vector environment only began an episode; what the other fields
+    hold there is no transition. `begins` marks the first step of an episode; None means that an
+    episode begins after each end and nowhere else.
+    """
+
+    observation: NDArray[Any]
+    action: NDArray[np.int64]
+    reward: NDArray[np.float32]
+    next_observation: NDArray[Any]
+    terminated: Bools
+    truncated: Bools
+    happened: Bools
+    begins: Bools | None = None
 
 
 class Learner(Protocol):
     """What the loop asks of an agent."""
 
-    def act(self, observation: NDArray[Any]) -> int:
-        """The action to try next; the agent may explore."""
+    def act(self, observation: NDArray[Any], begins: Bools) -> NDArray[np.int64]:
+        """The actions to try next, `(replicas, envs)`; `begins` marks first steps of episodes."""
 
-    def observe(
-        self,
-        observation: NDArray[Any],
-        action: int,
-        reward: float,
-        next_observation: NDArray[Any],
-        terminated: bool,
-        truncated: bool,
-    ) -> None:
-        """Take in one transition and learn from it, or from others, if it is time to."""
+    def observe(self, step: Step) -> None:
+        """Take in one step and learn from it, or from others, if it is time to."""
+
+
+class Callback(Protocol):
+    """Something to do every so often while an agent learns."""
+
+    every: int  # environment steps
+
+    def __call__(self, agent: Any) -> bool | None:
+        """Do it; return True to end the training."""
 
 
 @dataclass
@@ -49,49 +69,73 @@ class History:
         returns: sum of rewards.
         lengths: environment steps in the episode.
         ends: environment steps since the first episode began, when this one ended.
+        infos: the numbers in the environment's last `info`.
     """
 
     returns: list[float] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
+    infos: list[dict[str, float]] = field(default_factory=list)
 
 
 class TrainingLoop:
-    """One agent's life in one environment.
+    """The life of one agent, or of several replicas of it, in their environments.
 
     Args:
-        env: the environment.
-        seed: seed of all episodes, at least 0; episode n starts from a fixed function of both.
+        envs: the environments, those of the first replica first.
+        replicas: agents that live side by side; each has as many environments as the others.
+        observation_shape: shape of one observation.
+        observation_dtype: type in which observations are handed on.
 
     Example:
         >>> from hunch.rl.environments import make_env
+        >>> from hunch.rl.parallel_envs import SingleEnvs
         >>> class AlwaysLeft:
-        ...     def act(self, observation):
-        ...         return 0
-        ...     def observe(self, *transition):
+        ...     def act(self, observation, begins):
+        ...         return np.zeros(observation.shape[:2], int)
+        ...     def observe(self, step):
         ...         pass
-        >>> loop = TrainingLoop(make_env("CartPole-v1"), seed=0)
+        >>> envs = SingleEnvs([make_env("CartPole-v1")], seeds=[0])
+        >>> loop = TrainingLoop(envs, 1, (4,), np.float32)
         >>> loop.run(AlwaysLeft(), until=100, progress=False)
-        >>> loop.steps, sum(loop.history.lengths) <= 100
+        >>> loop.steps, sum(loop.histories[0].lengths) <= 100
         (100, True)
     """
 
-    def __init__(self, env: Env, seed: int) -> None:
-        self.env = env
-        self.seed = seed
-        self.steps = 0
-        self.episodes_begun = 0
-        self.history = History()
-        self._observation: NDArray[Any] | None = None
-        self._return = 0.0
-        self._length = 0
+    def __init__(
+        self,
+        envs: ParallelEnvs,
+        replicas: int,
+        observation_shape: tuple[int, ...],
+        observation_dtype: Any,
+    ) -> None:
+        self.envs = envs
+        self.steps = 0  # of each replica
+        self.histories = [History() for _ in range(replicas)]
+        self.per_replica = envs.num_envs // replicas
+        self._lead = (replicas, self.per_replica)
+        self._observation = np.zeros((envs.num_envs, *observation_shape), observation_dtype)
+        self._return = np.zeros(envs.num_envs)
+        self._length = np.zeros(envs.num_envs, np.int64)
+        # Episodes to be begun before the next step: at first all.
+        self._ended = np.ones(envs.num_envs, np.bool_)
+        self._failed = False
 
-    def run(self, learner: Learner, until: int, *, progress: bool = True) -> None:
-        """Go on until the loop has made `until` environment steps since it was built.
+    def run(
+        self,
+        learner: Learner,
+        until: int,
+        *,
+        callbacks: Sequence[Callback] = (),
+        progress: bool = True,
+    ) -> None:
+        """Go on until each replica has made `until` environment steps since the loop was built.
 
         Args:
             learner: who acts and learns.
-            until: environment steps, all earlier runs included.
+            until: environment steps, all earlier runs included; with several environments the
+                last round may go beyond.
+            callbacks: called with the learner, each after every `every` steps.
             progress: whether to show a bar with the mean return of the last episodes.
 
         Raises:
@@ -105,45 +149,135 @@ class TrainingLoop:
             while self.steps < until:
                 if self._step(learner):
                     self._show(bar)
-                bar.update()
+                bar.update(self.per_replica)
+                if _stopped_by(callbacks, learner, self.steps, self.per_replica):
+                    return
                 if interrupted():
                     raise KeyboardInterrupt
 
     def _step(self, learner: Learner) -> bool:
-        """Make one environment step; say whether it ended the episode."""
-        observation = self._begin() if self._observation is None else self._observation
-        # Should anything below fail, the episode is given up and the next run begins a new one.
-        self._observation = None
-        action = learner.act(observation)
-        given, reward, terminated, truncated, _ = self.env.step(action)
-        # An environment may overwrite the array that it returned.
-        next_observation = np.array(given)
-        reward = float(reward)
-        self.steps += 1
-        self._return += reward
-        self._length += 1
+        """Make one step in every environment; say whether an episode ended."""
+        if self._failed:
+            self._ended[:] = True
+        begins = self._ended
+        # Should anything below fail, the episodes are given up and the next run begins new ones.
+        self._failed = True
+        if begins.any():
+            self.envs.begin(begins, self._observation)
+            self._return[begins] = 0.0
+            self._length[begins] = 0
+        observation = self._observation
+        actions = learner.act(self._by_replica(observation), self._by_replica(begins))
+        outcome = self.envs.step(actions.reshape(-1))
+        self.steps += self.per_replica
+        self._return += outcome.reward
+        self._length += outcome.happened
         learner.observe(
-            observation, action, reward, next_observation, bool(terminated), bool(truncated)
+            Step(
+                self._by_replica(observation),
+                actions,
+                *(self._by_replica(values) for values in (outcome.reward, outcome[0])),
+                *(self._by_replica(values) for values in outcome[2:5]),
+                self._by_replica(begins),
+            )
         )
-        if terminated or truncated:
-            self.history.returns.append(self._return)
-            self.history.lengths.append(self._length)
-            self.history.ends.append(self.steps)
+        self._ended = outcome.terminated | outcome.truncated
+        self._observation = outcome.next_observation
+        self._failed = False
+        if self._ended.any():
+            self._record(outcome)
             return True
-        self._observation = next_observation
         return False
 
-    def _begin(self) -> NDArray[Any]:
-        given, _ = self.env.reset(seed=training_reset_seed(self.seed, self.episodes_begun))
-        self.episodes_begun += 1
-        self._return = 0.0
-        self._length = 0
-        return np.array(given)
+    def _by_replica(self, values: NDArray[Any]) -> NDArray[Any]:
+        return values.reshape(self._lead + values.shape[1:])
+
+    def _record(self, outcome: Outcome) -> None:
+        for i in np.flatnonzero(self._ended).tolist():
+            history = self.histories[i // self.per_replica]
+            history.returns.append(float(self._return[i]))
+            history.lengths.append(int(self._length[i]))
+            history.ends.append(self.steps)
+            history.infos.append(_numbers(outcome.infos[i]))
 
     def _show(self, bar: Bar) -> None:
-        last = self.history.returns[-SHOWN_EPISODES:]
-        mean = sum(last) / len(last)
-        bar.set_postfix_str(f"mean return of last {len(last)}: {mean:.1f}", refresh=False)
+        last = [history.returns[-SHOWN_EPISODES:] for history in self.histories]
+        returns = [value for values in last for value in values]
+        count = max(map(len, last))
+        mean = sum(returns) / len(returns)
+        bar.set_postfix_str(f"mean return of last {count}: {mean:.1f}", refresh=False)
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """All that decides how the loop goes on."""
+        state = {f"envs.{name}": value for name, value in self.envs.state_dict().items()}
+        state |= {
+            "steps": np.array(self.steps),
+            "observation": self._observation.copy(),
+            "return": self._return.copy(),
+            "length": self._length.copy(),
+            "ended": self._ended | self._failed,
+        }
+        for r, history in enumerate(self.histories):
+            state |= {
+                f"history.{r}.returns": np.array(history.returns, np.float64),
+                f"history.{r}.lengths": np.array(history.lengths, np.int64),
+                f"history.{r}.ends": np.array(history.ends, np.int64),
+            }
+            for name in sorted({name for info in history.infos for name in info}):
+                values = [info.get(name, np.nan) for info in history.infos]
+                state[f"history.{r}.info.{name}"] = np.array(values, np.float64)
+        return state
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on where the loop that gave `state` stood.
+
+        Raises:
+            DataError: if an environment does not repeat its present episode.
+        """
+        self.steps = int(state["steps"])
+        self._return = np.array(state["return"])
+        self._length = np.array(state["length"])
+        self._ended = np.array(state["ended"])
+        self._failed = False
+        for r in range(len(self.histories)):
+            self.histories[r] = _history(state, f"history.{r}.")
+        current = self.envs.load_state_dict(_under(state, "envs."))
+        self._observation = np.array(state["observation"])
+        if current is None:
+            self._ended[:] = True
+            return
+        running = ~self._ended
+        if not np.array_equal(current[running], self._observation[running], equal_nan=True):
+            raise DataError(
+                "the environment does not repeat an episode from its seed and actions, so this "
+                "run cannot be taken up in the middle of one; expected an environment whose "
+                "chance all comes from the seed given to `reset`, in the same version."
+            )
+
+
+def _history(state: Mapping[str, NDArray[Any]], prefix: str) -> History:
+    own = _under(state, prefix)
+    infos = _under(own, "info.")
+    rows = [
+        {name: float(values[i]) for name, values in infos.items() if not np.isnan(values[i])}
+        for i in range(len(own["returns"]))
+    ]
+    return History(own["returns"].tolist(), own["lengths"].tolist(), own["ends"].tolist(), rows)
+
+
+def _under(state: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+
+
+def _numbers(info: Mapping[str, Any]) -> dict[str, float]:
+    numbers = (bool, int, float, np.number, np.bool_)
+    return {key: float(value) for key, value in info.items() if isinstance(value, numbers)}
+
+
+def _stopped_by(callbacks: Sequence[Callback], agent: Any, steps: int, stride: int) -> bool:
+    """Call those whose time has come; say whether one of them ends the training."""
+    due = [callback for callback in callbacks if steps % callback.every < stride]
+    return any([callback(agent) for callback in due])  # a list: none is left out
 
 
 @contextmanager

@@ -1,0 +1,444 @@
+"""What is true of every agent: environments, time, replicas, and how a life is kept and taken up."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from hunch.errors import ConfigurationError, ShapeError
+from hunch.rl.arguments import whole_number
+from hunch.rl.environments import (
+    Env,
+    EnvLike,
+    another_env,
+    check_spaces,
+    make_env,
+    rendering_env,
+    stored_dtype,
+)
+from hunch.rl.parallel_envs import Bools, ParallelEnvs, SingleEnvs, VectorEnvs
+from hunch.rl.saved_agents import GIVEN, read_agent, to_json, write_agent
+from hunch.rl.training import Callback, History, Step, TrainingLoop
+from hunch.seeding import check_seed, numpy_generator, torch_generator
+
+
+class Agent(ABC):
+    """One agent, or several replicas of it with other seeds, in its environments.
+
+    Not made by users: `hunch.rl.DQN` and the other agents are.
+    """
+
+    def __init__(
+        self,
+        env: EnvLike | VectorEnv[Any, Any, Any],
+        *,
+        env_kwargs: Mapping[str, Any] | None,
+        num_envs: int,
+        replicas: int,
+        device: torch.device | str,
+        seed: int,
+    ) -> None:
+        self.seed = check_seed(seed)
+        self.replicas = whole_number("replicas", replicas, at_least=1)
+        self.device = _device(device)
+        self._env_kwargs = dict(env_kwargs or {})
+        self._env_source = env
+        envs, first = self._open(env, whole_number("num_envs", num_envs, at_least=1))
+        observations, actions = check_spaces(first)
+        self._first_env = first
+        self.num_envs = envs.num_envs // self.replicas
+        self._observation_shape = observations.shape
+        self._observation_dtype = stored_dtype(observations)
+        self._num_actions, self._first_action = int(actions.n), int(actions.start)
+        self._loop = TrainingLoop(
+            envs, self.replicas, self._observation_shape, self._observation_dtype
+        )
+
+    def _open(
+        self, env: EnvLike | VectorEnv[Any, Any, Any], num_envs: int
+    ) -> tuple[ParallelEnvs, Any]:
+        if isinstance(env, VectorEnv):
+            if self.replicas > 1 or num_envs not in (1, env.num_envs) or self._env_kwargs:
+                raise ConfigurationError(
+                    "`env` is a vector environment that is already made; expected neither "
+                    "`replicas`, `num_envs` nor `env_kwargs` beside it. Give its id to have "
+                    "several environments made."
+                )
+            return VectorEnvs(env, self.seed), _Spaces(env)
+        count = num_envs * self.replicas
+        first = make_env(env, self._env_kwargs)
+        check_spaces(first)  # before more of them are opened
+        made = [first, *(another_env(env, self._env_kwargs) for _ in range(count - 1))]
+        seeds = np.repeat(np.arange(self.seed, self.seed + self.replicas), num_envs)
+        offsets = np.tile(np.arange(num_envs), self.replicas)
+        envs = SingleEnvs(made, seeds.tolist(), offsets.tolist(), stride=num_envs)
+        return envs, first
+
+    # What an agent fills in.
+
+    @property
+    @abstractmethod
+    def updates(self) -> int:
+        """Gradient updates made so far."""
+
+    @abstractmethod
+    def act(self, observation: NDArray[Any], begins: Bools) -> NDArray[np.int64]:
+        """The actions to try next in training, `(replicas, envs)`."""
+
+    @abstractmethod
+    def observe(self, step: Step) -> None:
+        """Take in one step of all environments; learn if it is time to."""
+
+    @abstractmethod
+    def _policy(self, replica: int) -> Policy:
+        """How a replica acts now, outside training."""
+
+    @abstractmethod
+    def _own_state(self) -> dict[str, Tensor]:
+        """The tensors that decide how training goes on, the loop's and the histories' apart."""
+
+    @abstractmethod
+    def _load_own_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `_own_state` gave."""
+
+    # Streams of chance, one for each replica: replica r of seed s is the agent of seed s + r.
+
+    def _numpy_generators(self, purpose: str) -> list[np.random.Generator]:
+        return [numpy_generator(self.seed + r, purpose) for r in range(self.replicas)]
+
+    def _torch_generators(self, purpose: str) -> list[torch.Generator]:
+        return [torch_generator(self.seed + r, purpose) for r in range(self.replicas)]
+
+    # What users see.
+
+    @property
+    def steps(self) -> int:
+        """Environment steps that each replica made in training so far."""
+        return self._loop.steps
+
+    @property
+    def history(self) -> History:
+        """Returns, lengths and ends of the training episodes finished so far.
+
+        Raises:
+            ConfigurationError: if there are several replicas, whose `histories` are a list.
+        """
+        if self.replicas > 1:
+            raise ConfigurationError(
+                f"`history` is one agent's; this one has {self.replicas} replicas: "
+                "read `histories[r]`."
+            )
+        return self._loop.histories[0]
+
+    @property
+    def histories(self) -> list[History]:
+        """The history of each replica."""
+        return self._loop.histories
+
+    def another_env(self) -> Env:
+        """A new environment like the one that the agent is trained on."""
+        return another_env(self._single_source(), self._env_kwargs)
+
+    def rendering_env(self) -> Env:
+        """A new environment like the one that the agent is trained on, which draws pictures."""
+        return rendering_env(self._single_source(), self._env_kwargs)
+
+    def _single_source(self) -> EnvLike:
+        source = self._env_source
+        if not isinstance(source, VectorEnv):
+            return source
+        if source.spec is None:
+            raise ConfigurationError(
+                "`env` is a vector environment of unknown origin; to play single episodes give "
+                "the agent a Gymnasium id and `num_envs` instead."
+            )
+        return lambda **kwargs: gymnasium.make(source.spec.id, **{**source.spec.kwargs, **kwargs})
+
+    def learn(
+        self, steps: int, *, callbacks: Sequence[Callback] = (), progress: bool = True
+    ) -> Self:
+        """Learn until each replica has made `steps` environment steps in its life.
+
+        A second `learn(20_000)` does nothing, `learn(30_000)` adds 10,000 steps.
+
+        Args:
+            steps: environment steps, all earlier calls included; at least 0. With several
+                environments the last round may go beyond.
+            callbacks: what to do every so often; see `hunch.rl.callbacks`.
+            progress: whether to show a bar on standard error.
+
+        Returns:
+            The agent itself.
+
+        Raises:
+            ConfigurationError: if `steps` is no integer of at least 0.
+            KeyboardInterrupt: if interrupted, between two steps; the agent may learn on.
+        """
+        until = whole_number("steps", steps, at_least=0)
+        self._loop.run(self, until, callbacks=callbacks, progress=progress)
+        return self
+
+    def predict(self, observation: ArrayLike, deterministic: bool = True) -> Any:
+        """The action for one observation, or the actions for a batch of them.
+
+        Args:
+            observation: one observation, or a batch with the batch on axis 0.
+            deterministic: take the action that is best by all that was learned. If False, explore
+                as in training.
+
+        Returns:
+            An int for one observation, an int64 array of shape `(batch,)` for a batch.
+
+        Raises:
+            ShapeError: if `observation` is neither.
+            ConfigurationError: if there are several replicas; ask `replica(r)`.
+        """
+        if self.replicas > 1:
+            raise ConfigurationError(
+                f"`predict` is one agent's; this one has {self.replicas} replicas: "
+                "ask `replica(r).predict`."
+            )
+        return Replica(self, self._policy(0)).predict(observation, deterministic)
+
+    def replica(self, r: int) -> Replica:
+        """Replica `r` as it is now, to be evaluated or filmed.
+
+        Args:
+            r: from 0 to `replicas - 1`.
+
+        Raises:
+            ConfigurationError: if there is no such replica.
+
+        Example:
+            >>> from hunch.rl import DQN, evaluate
+            >>> agents = DQN("CartPole-v1", replicas=2, hidden_sizes=(8,))
+            >>> evaluate(agents.replica(1), episodes=2).returns.shape
+            (2,)
+        """
+        if not 0 <= r < self.replicas:
+            raise ConfigurationError(f"`r` got {r!r}; expected 0 to {self.replicas - 1}.")
+        return Replica(self, self._policy(r))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Every tensor that decides how training goes on, random states and replay included."""
+        loop = self._loop.state_dict()
+        state = {f"loop.{name}": to_tensor(value) for name, value in loop.items()}
+        state |= {f"agent.{name}": value for name, value in self._own_state().items()}
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on as the agent that gave `state`, which must have had the same settings.
+
+        Raises:
+            DataError: if an environment does not repeat the episode that it is in.
+        """
+        own = {k.removeprefix("agent."): v for k, v in state.items() if k.startswith("agent.")}
+        self._load_own_state(own)
+        loop = {k.removeprefix("loop."): v.numpy() for k, v in state.items() if k[:5] == "loop."}
+        self._loop.load_state_dict(loop)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments that made the agent, as plain values."""
+        return dict(self._settings)
+
+    _settings: dict[str, Any]
+
+    def _remember(self, arguments: Mapping[str, Any]) -> None:
+        """Keep the constructor's arguments for `save`."""
+        names = inspect.signature(type(self).__init__).parameters
+        self._settings = {name: to_json(arguments[name]) for name in names if name != "self"}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the agent to a folder, from which `load` goes on to the same bits.
+
+        The folder holds weights, optimiser, replay, random states and the place in the present
+        episodes: safetensors and JSON, nothing pickled. A folder that `save` wrote is replaced;
+        a kill leaves either the old one or the new one.
+
+        Args:
+            path: the folder.
+
+        Raises:
+            FolderError: if it cannot be written or holds files of somebody else's.
+        """
+        write_agent(path, type(self).__name__, self._settings, self.state_dict())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], **given: Any) -> Self:
+        """Read an agent that `save` wrote.
+
+        Args:
+            path: the folder.
+            given: arguments that are no plain values, such as `env` or `network` if the agent was
+                made with an environment or a module; or `device`.
+
+        Returns:
+            An agent that goes on where the saved one stood.
+
+        Raises:
+            FolderError: if there is no such folder, or a file in it is not as it was written.
+            ConfigurationError: if an argument is missing or differs from what was saved.
+            DataError: if the environment does not repeat the episode that it was in.
+
+        Example:
+            >>> import tempfile
+            >>> from hunch.rl import DQN
+            >>> folder = tempfile.mkdtemp() + "/agent"
+            >>> DQN("CartPole-v1").learn(10, progress=False).save(folder)
+            >>> DQN.load(folder).learn(20, progress=False).steps
+            20
+        """
+        settings, state = read_agent(path, cls.__name__)
+        for name, value in given.items():
+            if name not in settings:
+                raise ConfigurationError(f"`{cls.__name__}` has no argument {name!r}.")
+            saved = settings[name]
+            if name != "device" and saved != GIVEN and to_json(value) != saved:
+                raise ConfigurationError(
+                    f"`{name}` got {value!r}, but the saved agent has {saved!r}; a saved life goes "
+                    "on with the settings it began with. Make a new agent to change them."
+                )
+            settings[name] = value
+        if missing := [name for name, value in settings.items() if value == GIVEN]:
+            names = ", ".join(f"`{name}`" for name in missing)
+            raise ConfigurationError(
+                f"{str(path)!r} was saved with {names} that cannot be written to a file; expected "
+                f"{cls.__name__}.load(path, {', '.join(f'{name}=…' for name in missing)})."
+            )
+        agent = cls(**settings)
+        agent.load_state_dict(state)
+        return agent
+
+    def _tensor(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(self.device)
+
+
+class Policy(ABC):
+    """How a replica acts outside training."""
+
+    @abstractmethod
+    def actions(self, observation: Tensor, deterministic: bool) -> NDArray[np.int64]:
+        """Indices of actions, `(batch,)`, for observations `(batch, …)`."""
+
+
+class Replica:
+    """One replica of an agent as it was when `Agent.replica` was called.
+
+    Args:
+        agent: where its environments come from.
+        policy: how it acts.
+    """
+
+    def __init__(self, agent: Agent, policy: Policy) -> None:
+        self._agent = agent
+        self.policy = policy
+
+    def another_env(self) -> Env:
+        """A new environment like the one that the agent is trained on."""
+        return self._agent.another_env()
+
+    def rendering_env(self) -> Env:
+        """A new environment like the one that the agent is trained on, which draws pictures."""
+        return self._agent.rendering_env()
+
+    @torch.no_grad()
+    def predict(self, observation: ArrayLike, deterministic: bool = True) -> Any:
+        """As `Agent.predict`."""
+        agent = self._agent
+        expected = agent._observation_shape
+        given = np.array(observation, np.float32)
+        if single := given.shape == expected:
+            given = given[None]
+        if given.shape[1:] != expected or given.ndim == 0:
+            raise ShapeError(
+                f"`observation` got shape {np.shape(observation)}; expected "
+                f"{expected} or a batch (batch, {', '.join(map(str, expected))})."
+            )
+        actions = self.policy.actions(agent._tensor(given), deterministic) + agent._first_action
+        return int(actions[0]) if single else actions
+
+
+class _Spaces:
+    """The spaces of one of the environments of a vector environment."""
+
+    def __init__(self, envs: VectorEnv[Any, Any, Any]) -> None:
+        self.observation_space = envs.single_observation_space
+        self.action_space = envs.single_action_space
+
+
+def to_tensor(value: NDArray[Any]) -> Tensor:
+    """An array as a tensor that shares its memory where it can.
+
+    Example:
+        >>> to_tensor(np.array(3))
+        tensor(3)
+    """
+    return torch.from_numpy(np.ascontiguousarray(value)).reshape(value.shape)
+
+
+def numpy_state(generators: Sequence[np.random.Generator]) -> Tensor:
+    """The states of numpy generators as integers.
+
+    Example:
+        >>> numpy_state([np.random.default_rng(0)]).shape
+        torch.Size([1, 6])
+    """
+    rows = []
+    for generator in generators:
+        state = generator.bit_generator.state
+        numbers = (state["state"]["state"], state["state"]["inc"])
+        halves = [(n >> shift) & (2**64 - 1) for n in numbers for shift in (64, 0)]
+        rows.append([*halves, state["has_uint32"], state["uinteger"]])
+    return torch.from_numpy(np.array(rows, np.uint64).view(np.int64))
+
+
+def set_numpy_state(generators: Sequence[np.random.Generator], state: Tensor) -> None:
+    """Put numpy generators where `numpy_state` found them.
+
+    Example:
+        >>> a, b = np.random.default_rng(0), np.random.default_rng(1)
+        >>> set_numpy_state([b], numpy_state([a]))
+        >>> bool(a.random() == b.random())
+        True
+    """
+    rows = state.numpy().view(np.uint64).tolist()
+    for generator, row in zip(generators, rows, strict=True):
+        generator.bit_generator.state = {
+            "bit_generator": "PCG64",
+            "state": {"state": row[0] << 64 | row[1], "inc": row[2] << 64 | row[3]},
+            "has_uint32": row[4],
+            "uinteger": row[5],
+        }
+
+
+def members_of(network: nn.Module, replicas: int, r: int) -> nn.Module:
+    """The network of replica `r`: a copy out of an ensemble, or the only one itself.
+
+    Example:
+        >>> net = nn.Linear(2, 1)
+        >>> members_of(net, 1, 0) is net
+        True
+    """
+    from hunch.nn import Ensemble
+
+    return network.member(r) if replicas > 1 and isinstance(network, Ensemble) else network
+
+
+def _device(device: torch.device | str) -> torch.device:
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ConfigurationError(
+            f"`device` got {device!r}; expected a torch device such as 'cpu' or 'cuda'."
+        ) from error

@@ -1,0 +1,258 @@
+"""Several environments stepped side by side, each episode from a seed of its own.
+
+`SingleEnvs` steps a list of environments and can be taken up again in the middle of an episode.
+`VectorEnvs` steps a Gymnasium vector environment of the user's, whatever its way of resetting.
+Both return the true last observation of an episode, never the first one of the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from numpy.typing import NDArray
+
+from hunch.errors import ConfigurationError, DataError
+from hunch.rl.environments import Env, stored_dtype, training_reset_seed
+
+Bools = NDArray[np.bool_]
+
+
+class Outcome(NamedTuple):
+    """What a step of all environments led to; every array has the environments on axis 0.
+
+    `happened` is False where there was no step: a Gymnasium vector environment in mode "NextStep"
+    answers the action after an end with the first observation of the next episode.
+    """
+
+    next_observation: NDArray[Any]
+    reward: NDArray[np.float32]
+    terminated: Bools
+    truncated: Bools
+    happened: Bools
+    infos: Sequence[Mapping[str, Any]]
+
+
+class ParallelEnvs(Protocol):
+    """What the training loop asks of its environments."""
+
+    @property
+    def num_envs(self) -> int:
+        """Number of environments."""
+
+    def begin(self, ended: Bools, observation: NDArray[Any]) -> None:
+        """Begin an episode where `ended`, writing its first observation into `observation`."""
+
+    def step(self, actions: NDArray[np.int64]) -> Outcome:
+        """Take one action in every environment."""
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """What is needed to take up the episodes where they are."""
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> NDArray[Any] | None:
+        """Take them up; return the current observations, None if all episodes begin anew."""
+
+    def close(self) -> None:
+        """Close all environments."""
+
+
+class SingleEnvs:
+    """Single environments in a list; environment i plays episodes of its own numbers.
+
+    Args:
+        envs: the environments, all alike.
+        seeds: seed of each environment's episodes.
+        offsets: number of each environment's first episode under its seed.
+        stride: distance from an environment's episode number to its next.
+
+    Example:
+        >>> from hunch.rl.environments import make_env
+        >>> envs = SingleEnvs([make_env("CartPole-v1")], seeds=[0])
+        >>> observation = np.zeros((1, 4), np.float32)
+        >>> envs.begin(np.array([True]), observation)
+        >>> envs.step(np.array([1])).reward
+        array([1.], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        envs: Sequence[Env],
+        seeds: Sequence[int],
+        offsets: Sequence[int] | None = None,
+        stride: int = 1,
+    ) -> None:
+        self.envs = list(envs)
+        self.num_envs = len(self.envs)
+        self._seeds = list(seeds)
+        self._next_episode = np.array(offsets or [0] * self.num_envs)
+        self._stride = stride
+        self._actions: list[list[int]] = [[] for _ in self.envs]
+        space = self.envs[0].observation_space
+        self._shape = (self.num_envs, *(space.shape or ()))
+        self._dtype = stored_dtype(space) if isinstance(space, gymnasium.spaces.Box) else np.float32
+        self._happened = np.ones(self.num_envs, np.bool_)
+
+    def begin(self, ended: Bools, observation: NDArray[Any]) -> None:
+        """Begin an episode where `ended`, writing its first observation into `observation`."""
+        for i in np.flatnonzero(ended).tolist():
+            observation[i] = self._reset(i, int(self._next_episode[i]))
+            self._next_episode[i] += self._stride
+
+    def _reset(self, i: int, episode: int) -> Any:
+        given, _ = self.envs[i].reset(seed=training_reset_seed(self._seeds[i], episode))
+        self._actions[i] = []
+        return given
+
+    def step(self, actions: NDArray[np.int64]) -> Outcome:
+        """Take one action in every environment."""
+        # A new array each time: an environment may overwrite the one that it returned.
+        following = np.empty(self._shape, self._dtype)
+        rewards = np.empty(self.num_envs, np.float32)
+        terminated = np.empty(self.num_envs, np.bool_)
+        truncated = np.empty(self.num_envs, np.bool_)
+        infos = []
+        for i, (env, action) in enumerate(zip(self.envs, actions.tolist(), strict=True)):
+            following[i], rewards[i], terminated[i], truncated[i], info = env.step(action)
+            infos.append(info)
+            self._actions[i].append(action)
+        return Outcome(following, rewards, terminated, truncated, self._happened, infos)
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """The number of each environment's next episode, and the actions of its present one."""
+        lengths = [len(actions) for actions in self._actions]
+        return {
+            "next_episode": self._next_episode.copy(),
+            "lengths": np.array(lengths, np.int64),
+            "actions": np.array([a for actions in self._actions for a in actions], np.int64),
+        }
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        """Play the present episodes again, action by action.
+
+        Returns:
+            The current observations.
+
+        Raises:
+            DataError: if an environment ends its episode earlier than it did before.
+        """
+        self._next_episode = np.array(state["next_episode"])
+        observation = np.zeros(self._shape, self._dtype)
+        parts = np.split(state["actions"], np.cumsum(state["lengths"])[:-1])
+        for i, actions in enumerate(parts):
+            if self._next_episode[i] < self._stride:  # no episode has begun yet
+                continue
+            given = self._reset(i, int(self._next_episode[i]) - self._stride)
+            over = False
+            for action in actions.tolist():
+                if over:
+                    raise _no_replay()
+                given, _, terminated, truncated, _ = self.envs[i].step(action)
+                over = bool(terminated or truncated)
+            self._actions[i] = actions.tolist()
+            observation[i] = given
+        return observation
+
+    def close(self) -> None:
+        """Close all environments."""
+        for env in self.envs:
+            env.close()
+
+
+def _no_replay() -> DataError:
+    return DataError(
+        "the environment does not repeat an episode from its seed and actions, so this run cannot "
+        "be taken up in the middle of one; expected an environment whose chance all comes from "
+        "the seed given to `reset`."
+    )
+
+
+class VectorEnvs:
+    """A Gymnasium vector environment in any of its three ways of resetting.
+
+    Args:
+        envs: the vector environment.
+        seed: it is seeded once, with this; the episodes after the first go on in its streams.
+
+    Raises:
+        ConfigurationError: if its way of resetting is not known.
+
+    Example:
+        >>> import gymnasium
+        >>> envs = VectorEnvs(gymnasium.make_vec("CartPole-v1", num_envs=3), seed=0)
+        >>> observation = np.zeros((3, 4), np.float32)
+        >>> envs.begin(np.ones(3, bool), observation)
+        >>> envs.step(np.array([0, 1, 0])).next_observation.shape
+        (3, 4)
+    """
+
+    def __init__(self, envs: VectorEnv[Any, Any, Any], seed: int) -> None:
+        self.envs = envs
+        self.num_envs = int(envs.num_envs)
+        self._seed = training_reset_seed(seed, 0)
+        mode = envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+        try:
+            self._mode = AutoresetMode(mode)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"`env` has autoreset_mode={mode!r}; expected one of Gymnasium's AutoresetMode."
+            ) from error
+        space = envs.single_observation_space
+        self._dtype = stored_dtype(space) if isinstance(space, gymnasium.spaces.Box) else np.float32
+        self._restarting = np.zeros(self.num_envs, np.bool_)
+        self._first: NDArray[Any] | None = None  # observations of episodes begun by `step`
+        self._started = False
+
+    def begin(self, ended: Bools, observation: NDArray[Any]) -> None:
+        """Begin an episode where `ended`, writing its first observation into `observation`."""
+        if not self._started:
+            given, _ = self.envs.reset(seed=self._seed)
+            observation[:] = given
+            self._started = True
+        elif self._mode is AutoresetMode.DISABLED:
+            given, _ = self.envs.reset(options={"reset_mask": ended})
+            observation[ended] = np.asarray(given)[ended]
+        elif self._mode is AutoresetMode.SAME_STEP and self._first is not None:
+            observation[ended] = self._first[ended]
+        # In mode "NextStep" the next step begins them; until then the last observation stands.
+
+    def step(self, actions: NDArray[np.int64]) -> Outcome:
+        """Take one action in every environment."""
+        given, reward, terminated, truncated, infos = self.envs.step(actions)
+        following = np.array(given, self._dtype)
+        terminated, truncated = np.array(terminated, np.bool_), np.array(truncated, np.bool_)
+        ended = terminated | truncated
+        happened = ~self._restarting
+        if self._mode is AutoresetMode.NEXT_STEP:
+            self._restarting = ended
+        elif self._mode is AutoresetMode.SAME_STEP and ended.any():
+            self._first = following.copy()
+            for i in np.flatnonzero(ended).tolist():
+                following[i] = infos["final_obs"][i]
+            infos = infos.get("final_info", infos)
+        each = [_info_of(infos, i) if ended[i] else {} for i in range(self.num_envs)]
+        reward = np.array(reward, np.float32)
+        return Outcome(following, reward, terminated, truncated, happened, each)
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Nothing: a foreign vector environment cannot be put back into the middle of an episode."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """All episodes begin anew."""
+        self._started = False
+        self._restarting[:] = False
+
+    def close(self) -> None:
+        """Close the vector environment."""
+        self.envs.close()
+
+
+def _info_of(infos: Mapping[str, Any], i: int) -> dict[str, Any]:
+    return {
+        key: values[i]
+        for key, values in infos.items()
+        if isinstance(values, np.ndarray) and not key.startswith("_") and len(values) > i
+    }
