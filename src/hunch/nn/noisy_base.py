@@ -231,7 +231,8 @@ class NoisyLayer(nn.Module):
         """Within this block every forward uses exactly `draw`, whatever the mode.
 
         Args:
-            draw: what `draw()` returned, or one member's slice of it.
+            draw: what `draw()` returned, or one member's slice of it; around an ensemble, what
+                `draw(members=K)` returned.
         """
         return _Using(self, draw)
 
@@ -254,6 +255,8 @@ class NoisyLayer(nn.Module):
         Raises:
             ConfigurationError: for held per-sample noise, which no member could keep.
         """
+        if self._given is not None:
+            return self._given
         mode = self.active_mode
         if mode == "off" or (self.per_sample and mode == "fresh"):
             return None

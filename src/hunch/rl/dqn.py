@@ -195,7 +195,9 @@ class DQN(Agent):
             n_step=n_step,
             discount=self.discount,
             priority_exponent=priority_exponent if prioritized else None,
-            frame_stack=frame_stack_of(self._first_env) if self._observation_dtype is np.uint8 else 1,
+            frame_stack=frame_stack_of(self._first_env)
+            if self._observation_dtype is np.uint8
+            else 1,
         )
         self._sampling = self._numpy_generators("replay")
         self._exploration = self._numpy_generators("exploration")

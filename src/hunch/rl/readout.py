@@ -108,6 +108,4 @@ class Readout:
         return loss, loss.detach().clamp(min=0.0)
 
     def _support(self, like: Tensor) -> Tensor:
-        return torch.linspace(
-            self.low, self.high, self.atoms, device=like.device, dtype=like.dtype
-        )
+        return torch.linspace(self.low, self.high, self.atoms, device=like.device, dtype=like.dtype)

@@ -159,6 +159,8 @@ def quantile_loss(quantiles: Tensor, target: Tensor) -> Tensor:
     n = quantiles.shape[-1]
     levels = (torch.arange(n, device=quantiles.device, dtype=quantiles.dtype) + 0.5) / n
     error = target.unsqueeze(-2) - quantiles.unsqueeze(-1)  # (…, n, m)
-    huber = F.smooth_l1_loss(*torch.broadcast_tensors(quantiles.unsqueeze(-1), target.unsqueeze(-2)), reduction="none")
+    huber = F.smooth_l1_loss(
+        *torch.broadcast_tensors(quantiles.unsqueeze(-1), target.unsqueeze(-2)), reduction="none"
+    )
     weight = (levels.unsqueeze(-1) - (error.detach() < 0).to(levels.dtype)).abs()
     return (weight * huber).mean(-1).sum(-1)

@@ -50,9 +50,7 @@ def value_at(schedule: float | Linear, step: int) -> float:
     return schedule(step) if isinstance(schedule, Linear) else schedule
 
 
-def schedule(
-    name: str, value: float | Linear, *, at_most: float = float("inf")
-) -> float | Linear:
+def schedule(name: str, value: float | Linear, *, at_most: float = float("inf")) -> float | Linear:
     """Return a number or a schedule as it is, or say what is wrong with it.
 
     Args:
