@@ -1,4 +1,4 @@
-"""What is true of every agent: environments, time, replicas, and how a life is kept and taken up."""
+"""What is true of every agent: environments, time, replicas, and how its life is kept."""
 
 from __future__ import annotations
 
@@ -157,12 +157,12 @@ class Agent(ABC):
         source = self._env_source
         if not isinstance(source, VectorEnv):
             return source
-        if source.spec is None:
+        if (spec := source.spec) is None:
             raise ConfigurationError(
                 "`env` is a vector environment of unknown origin; to play single episodes give "
                 "the agent a Gymnasium id and `num_envs` instead."
             )
-        return lambda **kwargs: gymnasium.make(source.spec.id, **{**source.spec.kwargs, **kwargs})
+        return lambda **kwargs: gymnasium.make(spec.id, **{**spec.kwargs, **kwargs})
 
     def learn(
         self, steps: int, *, callbacks: Sequence[Callback] = (), progress: bool = True

@@ -32,7 +32,7 @@ from hunch.rl.fresh_noise import FreshNoise
 from hunch.rl.network_pair import NetworkPair
 from hunch.rl.networks import NetworkLike, is_pixels, noisy_layers, value_network
 from hunch.rl.parallel_envs import Bools
-from hunch.rl.readout import Readout
+from hunch.rl.readout import Distribution, Readout
 from hunch.rl.replay import Replay, Transitions
 from hunch.rl.schedules import Linear, schedule, value_at
 from hunch.rl.training import Step
@@ -298,7 +298,7 @@ class DQN(Agent):
         self._pair.step(total, value_at(self.learning_rate, self.steps))
         self.losses.append(total.item() / self.replicas)
         if batch.weight is not None:
-            self._replay.update_priorities(batch.index, error.cpu().numpy())
+            self._replay.update_priorities(batch.position, error.cpu().numpy())
 
     def _loss(self, batch: Transitions) -> tuple[Tensor, Tensor]:
         """Loss and size of the error of each transition, `(replicas, batch)`."""
@@ -379,8 +379,7 @@ class _ValuePolicy(Policy):
         network.train(not deterministic)
         try:
             if self._has_noise:
-                mode = "off" if deterministic else "fresh"
-                with noise(network, mode, generator=self._noise):
+                with noise(network, "off" if deterministic else "fresh", generator=self._noise):
                     raw = network(observation)
             else:
                 raw = network(observation)
@@ -418,10 +417,10 @@ def _readout(
     atoms: int,
     value_range: tuple[float, float],
 ) -> Readout:
-    kind = "categorical" if distributional is True else distributional or None
-    if kind is None:
+    if not distributional:
         return Readout(actions, bool(dueling))
-    if kind not in ("categorical", "quantile"):
+    kind: Distribution = "quantile" if distributional == "quantile" else "categorical"
+    if distributional not in (True, "categorical", "quantile"):
         raise ConfigurationError(
             f"`distributional` got {distributional!r}; expected False, True, 'categorical' or "
             "'quantile'."

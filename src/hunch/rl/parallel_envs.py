@@ -237,7 +237,7 @@ class VectorEnvs:
         return Outcome(following, reward, terminated, truncated, happened, each)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Nothing: a foreign vector environment cannot be put back into the middle of an episode."""
+        """Nothing: a foreign vector environment cannot be put back into an episode."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:

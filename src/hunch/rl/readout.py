@@ -74,8 +74,11 @@ class Readout:
         if self.distribution is None:
             return predicted
         if self.distribution == "quantile":
-            return predicted.mean(-1)
-        return (F.softmax(predicted, -1) * self._support(predicted)).sum(-1)
+            mean: Tensor = predicted.mean(-1)
+            return mean
+        probabilities = F.softmax(predicted, -1)
+        expected: Tensor = probabilities @ self._support(predicted)
+        return expected
 
     def target(
         self, reward: Tensor, discount: Tensor, predicted: Tensor, selecting: Tensor

@@ -34,7 +34,7 @@ class Transitions(NamedTuple):
         discount: what the value of `next_observation` is multiplied with: γ to the number of steps,
             0 where the environment ended the episode. A time limit is no such end.
         weight: importance weight, 1 without priorities.
-        index: where the transition is stored, for `Replay.update_priorities`.
+        position: where the transition is stored, for `Replay.update_priorities`.
         note: what was stored beside `observation`, if anything.
         next_note: what was stored beside `next_observation`, if anything.
         mask: which members learn from the transition, `(replicas, batch, members)`, if stored.
@@ -46,7 +46,7 @@ class Transitions(NamedTuple):
     next_observation: NDArray[Any]
     discount: Floats
     weight: Floats | None
-    index: Ints
+    position: Ints
     note: NDArray[Any] | None = None
     next_note: NDArray[Any] | None = None
     mask: NDArray[np.bool_] | None = None
@@ -201,7 +201,7 @@ class Replay:
             self._enter(self._tree)
 
     def _cut(self, slot: int, begins: NDArray[np.bool_]) -> None:
-        """Give up episodes that another one follows without an end: their last step is truncated."""
+        """Truncate episodes that another one follows without an end."""
         before = (slot - 1) % self._slots
         cut = begins & ~(self._terminated[before] | self._truncated[before])
         cut &= self._happened[before]
@@ -293,11 +293,11 @@ class Replay:
         weight /= weight.max(axis=1, keepdims=True)
         return leaf // self.envs, leaf % self.envs, weight.astype(np.float32)
 
-    def update_priorities(self, index: Ints, error: NDArray[Any]) -> None:
+    def update_priorities(self, position: Ints, error: NDArray[Any]) -> None:
         """Say how wrong the agent was about transitions that it drew.
 
         Args:
-            index: `Transitions.index`.
+            position: `Transitions.position`.
             error: size of the error of each, at least 0, shape `(replicas, batch)`.
         """
         if self._tree is None:
@@ -306,7 +306,7 @@ class Replay:
         priority = error.astype(np.float64) + 1e-6
         self._largest = np.maximum(self._largest, priority.max(axis=1))
         # Meanwhile nothing was added, so what was drawn is still there.
-        slot, row = np.divmod(index, self.replicas * self.envs)
+        slot, row = np.divmod(position, self.replicas * self.envs)
         self._tree.set(slot * self.envs + row - self._row, priority**self._alpha)
 
     def _gather(self, slot: Ints, env: Ints, weight: Floats | None) -> Transitions:
@@ -391,7 +391,8 @@ class Replay:
             state["finals.slot"] = np.array([[slot, row] for slot, row, _, _ in finals])
             state["finals.observation"] = np.stack([final for _, _, final, _ in finals])
             if self._note is not None:
-                state["finals.note"] = np.stack([note for *_, note in finals])
+                notes = [note for *_, note in finals if note is not None]
+                state["finals.note"] = np.stack(notes)
         if self._tree is not None:
             state["leaves"], state["largest"] = self._tree.leaves, self._largest
         return state

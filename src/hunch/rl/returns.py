@@ -84,7 +84,7 @@ def chosen_distribution(distributions: Tensor, action: Tensor) -> Tensor:
 
 
 def project(reward: Tensor, discount: Tensor, next_probs: Tensor, support: Tensor) -> Tensor:
-    """The distribution of r + d Z on the atoms of `support`, where Z has probabilities `next_probs`.
+    """The distribution of r + d Z on the atoms of `support`; Z has probabilities `next_probs`.
 
     Each atom moves to r + d z, clipped to the support, and is shared between its two neighbours.
 
@@ -159,8 +159,7 @@ def quantile_loss(quantiles: Tensor, target: Tensor) -> Tensor:
     n = quantiles.shape[-1]
     levels = (torch.arange(n, device=quantiles.device, dtype=quantiles.dtype) + 0.5) / n
     error = target.unsqueeze(-2) - quantiles.unsqueeze(-1)  # (…, n, m)
-    huber = F.smooth_l1_loss(
-        *torch.broadcast_tensors(quantiles.unsqueeze(-1), target.unsqueeze(-2)), reduction="none"
-    )
+    size = error.abs()
+    huber = torch.where(size < 1, 0.5 * error.square(), size - 0.5)
     weight = (levels.unsqueeze(-1) - (error.detach() < 0).to(levels.dtype)).abs()
     return (weight * huber).mean(-1).sum(-1)

@@ -174,11 +174,14 @@ class TrainingLoop:
         self._length += outcome.happened
         learner.observe(
             Step(
-                self._by_replica(observation),
-                actions,
-                *(self._by_replica(values) for values in (outcome.reward, outcome[0])),
-                *(self._by_replica(values) for values in outcome[2:5]),
-                self._by_replica(begins),
+                observation=self._by_replica(observation),
+                action=actions,
+                reward=self._by_replica(outcome.reward),
+                next_observation=self._by_replica(outcome.next_observation),
+                terminated=self._by_replica(outcome.terminated),
+                truncated=self._by_replica(outcome.truncated),
+                happened=self._by_replica(outcome.happened),
+                begins=self._by_replica(begins),
             )
         )
         self._ended = outcome.terminated | outcome.truncated
@@ -277,7 +280,8 @@ def _numbers(info: Mapping[str, Any]) -> dict[str, float]:
 def _stopped_by(callbacks: Sequence[Callback], agent: Any, steps: int, stride: int) -> bool:
     """Call those whose time has come; say whether one of them ends the training."""
     due = [callback for callback in callbacks if steps % callback.every < stride]
-    return any([callback(agent) for callback in due])  # a list: none is left out
+    stops = [callback(agent) for callback in due]  # all of them, also after one that stops
+    return any(stops)
 
 
 @contextmanager
