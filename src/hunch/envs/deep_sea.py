@@ -117,6 +117,7 @@ class DeepSea(gymnasium.Env[NDArray[np.float32], Any]):
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 8}  # noqa: RUF012 Gymnasium's own type
+    one_hot_observations = True
 
     def __init__(
         self,

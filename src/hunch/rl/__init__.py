@@ -1,6 +1,7 @@
 """Agents that explore, and what they stand on.
 
-- `DQN`: deep Q-learning, ε-greedy or noisy, single or double.
+- `DQN`: deep Q-learning, with the switches that make it Rainbow.
+- `BootstrappedDQN`: an ensemble with randomised priors that explores by Thompson sampling.
 - `evaluate`: episodes that an agent neither learns from nor was trained on.
 - `record`: one episode as a video.
 - `Linear`: a number that changes in a straight line while an agent learns.
@@ -9,6 +10,7 @@
 
 from __future__ import annotations
 
+from hunch.rl.bootstrapped_dqn import BootstrappedDQN
 from hunch.rl.dqn import DQN
 from hunch.rl.evaluation import Evaluation, evaluate
 from hunch.rl.replay import Replay, Transitions
@@ -18,6 +20,7 @@ from hunch.rl.video import Recording, record
 
 __all__ = [
     "DQN",
+    "BootstrappedDQN",
     "Evaluation",
     "History",
     "Linear",

@@ -72,3 +72,38 @@ def real_number(
         expected = " ".join(["a finite number", " and ".join(bounds)]).strip()
         raise ConfigurationError(f"`{name}` got {value!r}; expected {expected}.")
     return number
+
+
+def check_sizes(
+    min_replay_size: int | None, batch_size: int, replay_capacity: int, n_step: int
+) -> int:
+    """Return how many transitions are stored before the first update, or say what does not fit.
+
+    Args:
+        min_replay_size: what was given; None is `batch_size`.
+        batch_size: transitions per gradient update.
+        replay_capacity: transitions kept.
+        n_step: number of rewards summed.
+
+    Raises:
+        ConfigurationError: if the agent could never learn.
+
+    Example:
+        >>> check_sizes(None, 32, 1000, 1)
+        32
+    """
+    capacity = whole_number("replay_capacity", replay_capacity, at_least=1)
+    if batch_size > capacity:
+        raise ConfigurationError(
+            f"`batch_size` got {batch_size}; expected at most `replay_capacity`={capacity}."
+        )
+    size = batch_size
+    if min_replay_size is not None:
+        size = whole_number("min_replay_size", min_replay_size, at_least=1)
+    for name, value in (("min_replay_size", size), ("n_step", n_step)):
+        if value > capacity:
+            raise ConfigurationError(
+                f"`{name}` got {value}; expected at most `replay_capacity`={capacity}, or the "
+                "agent would never learn."
+            )
+    return size

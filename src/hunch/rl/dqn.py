@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from hunch.errors import ConfigurationError
 from hunch.nn import Ensemble, noise
 from hunch.rl.agent import Agent, Policy, members_of, numpy_state, set_numpy_state, to_tensor
-from hunch.rl.arguments import real_number, whole_number
+from hunch.rl.arguments import check_sizes, real_number, whole_number
 from hunch.rl.environments import EnvLike, frame_stack_of
 from hunch.rl.fresh_noise import FreshNoise
 from hunch.rl.network_pair import NetworkPair
@@ -168,7 +168,7 @@ class DQN(Agent):
         self.priority_correction = schedule("priority_correction", priority_correction, at_most=1.0)
         self.batch_size = whole_number("batch_size", batch_size, at_least=1)
         n_step = whole_number("n_step", n_step, at_least=1)
-        self.min_replay_size = _min_replay_size(
+        self.min_replay_size = check_sizes(
             min_replay_size, self.batch_size, replay_capacity, n_step
         )
         self.update_period = whole_number("update_period", update_period, at_least=1)
@@ -391,22 +391,6 @@ class _ValuePolicy(Policy):
             return best
         random = self._rng.random(len(best)) < value_at(agent.epsilon, agent.steps)
         return np.where(random, self._rng.integers(agent._num_actions, size=len(best)), best)
-
-
-def _min_replay_size(given: int | None, batch_size: int, capacity: int, n_step: int) -> int:
-    capacity = whole_number("replay_capacity", capacity, at_least=1)
-    if batch_size > capacity:
-        raise ConfigurationError(
-            f"`batch_size` got {batch_size}; expected at most `replay_capacity`={capacity}."
-        )
-    size = batch_size if given is None else whole_number("min_replay_size", given, at_least=1)
-    if max(size, n_step) > capacity:
-        name, value = ("min_replay_size", size) if size > capacity else ("n_step", n_step)
-        raise ConfigurationError(
-            f"`{name}` got {value}; expected at most `replay_capacity`={capacity}, or the agent "
-            "would never learn."
-        )
-    return size
 
 
 def _readout(

@@ -21,13 +21,14 @@ class NetworkPair:
         max_gradient_norm: the gradient is scaled down to this Euclidean norm; infinite for never.
         target_update_period: gradient updates per update of the target network.
         target_update_rate: how far the target network then moves towards the online one.
+        apart: trained parameters that somebody else moves.
 
     Example:
         >>> pair = NetworkPair(nn.Linear(2, 1), target_update_period=2)
-        >>> pair.step(pair.online(torch.ones(1, 2)).sum(), learning_rate=0.1)
+        >>> _ = pair.step(pair.online(torch.ones(1, 2)).sum(), learning_rate=0.1)
         >>> bool(torch.equal(pair.online.weight, pair.target.weight))
         False
-        >>> pair.step(pair.online(torch.ones(1, 2)).sum(), learning_rate=0.1)
+        >>> _ = pair.step(pair.online(torch.ones(1, 2)).sum(), learning_rate=0.1)
         >>> bool(torch.equal(pair.online.weight, pair.target.weight))
         True
 
@@ -43,6 +44,7 @@ class NetworkPair:
         max_gradient_norm: float = float("inf"),
         target_update_period: int = 1,
         target_update_rate: float = 1.0,
+        apart: Sequence[Tensor] = (),
     ) -> None:
         self.online = network
         self.target = copy.deepcopy(network).requires_grad_(False)
@@ -50,7 +52,8 @@ class NetworkPair:
         self._max_norm = max_gradient_norm
         self._period, self._rate = target_update_period, target_update_rate
         pairs = zip(self.online.parameters(), self.target.parameters(), strict=True)
-        trained = [pair for pair in pairs if pair[0].requires_grad]
+        others = {id(parameter) for parameter in apart}
+        trained = [pair for pair in pairs if pair[0].requires_grad and id(pair[0]) not in others]
         self.parameters = [online for online, _ in trained]
         self.vector = as_vector(self.parameters)
         self.target_vector = as_vector([target for _, target in trained])
@@ -59,22 +62,35 @@ class NetworkPair:
         self._optimizer = torch.optim.Adam([self.vector], fused=fused)
         self.updates = 0
 
-    def step(self, loss: Tensor, learning_rate: float) -> None:
+    def step(
+        self, loss: Tensor, learning_rate: float, others: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, ...]:
         """Make one gradient update of the online network, and one of the target if it is time to.
 
         Args:
             loss: a scalar; with several members the sum of theirs.
             learning_rate: Adam's step size.
+            others: tensors of which the gradient is asked for as well.
+
+        Returns:
+            The gradients of `others`.
         """
-        gradients = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
+        every = torch.autograd.grad(loss, [*self.parameters, *others], materialize_grads=True)
+        gradients = every[: len(self.parameters)]
         if self._max_norm < float("inf"):
             gradients = clipped(gradients, self._max_norm, self._members)
         self.vector.grad = torch.cat([gradient.reshape(-1) for gradient in gradients])
         self._optimizer.param_groups[0]["lr"] = learning_rate
         self._optimizer.step()
         self.updates += 1
-        if self.updates % self._period == 0:
+        if self.followed:
             self._follow()
+        return every[len(self.parameters) :]
+
+    @property
+    def followed(self) -> bool:
+        """Whether the last update was one after which the target network moves."""
+        return self.updates % self._period == 0
 
     @torch.no_grad()
     def _follow(self) -> None:

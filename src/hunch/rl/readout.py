@@ -62,8 +62,9 @@ class Readout:
             if not self.dueling:
                 return raw
             value, advantage = raw[..., :1], raw[..., 1:]
-            return value + advantage - advantage.mean(-1, keepdim=True)
-        grouped = raw.unflatten(-1, (-1, self.atoms))
+            q: Tensor = value + advantage - advantage.mean(-1, keepdim=True)
+            return q
+        grouped: Tensor = raw.unflatten(-1, (-1, self.atoms))
         if not self.dueling:
             return grouped
         value, advantage = grouped[..., :1, :], grouped[..., 1:, :]
