@@ -6,21 +6,21 @@ import torch
 from hunch.errors import ConfigurationError
 from hunch.rl import Linear
 from hunch.rl.arguments import real_number, whole_number
-from hunch.rl.returns import chosen, double_value, max_value, one_step_target
+from hunch.rl.returns import chosen, double_value, max_value, bootstrapped_target
 
 
 def test_targets_equal_the_formula_row_by_row():
     g = torch.Generator().manual_seed(0)
     reward, value = torch.randn(2, 6, generator=g)
-    ended = torch.tensor([0, 1, 0, 1, 1, 0], dtype=torch.bool)
-    target = one_step_target(reward, ended, value, 0.9)
+    discount = torch.tensor([0.9, 0.0, 0.81, 0.0, 0.0, 0.5])
+    target = bootstrapped_target(reward, discount, value)
     for i in range(6):
-        bootstrap = 0.0 if ended[i] else 0.9 * value[i].item()
-        assert target[i].item() == pytest.approx(reward[i].item() + bootstrap)
+        expected = reward[i].item() + discount[i].item() * value[i].item()
+        assert target[i].item() == pytest.approx(expected)
 
 
 def test_a_worthless_value_behind_the_end_does_not_leak():
-    target = one_step_target(torch.ones(1), torch.tensor([True]), torch.tensor([math.inf]), 0.9)
+    target = bootstrapped_target(torch.ones(1), torch.zeros(1), torch.full((1,), 1e30))
     assert target.item() == 1.0
 
 

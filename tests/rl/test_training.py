@@ -9,7 +9,8 @@ import pytest
 from hunch.errors import ConfigurationError
 from hunch.rl import evaluate
 from hunch.rl.environments import another_env, check_spaces, make_env
-from hunch.rl.training import TrainingLoop
+from hunch.rl.parallel_envs import SingleEnvs
+from hunch.rl.training import Step, TrainingLoop
 
 
 class Recorder:
@@ -17,49 +18,60 @@ class Recorder:
 
     def __init__(self, fail_at=None, interrupt_at=None):
         self.seen = []
+        self.begins = []
         self.fail_at, self.interrupt_at = fail_at, interrupt_at
 
-    def act(self, observation):
+    def act(self, observation, begins):
+        self.begins.append(begins.copy())
         if len(self.seen) == self.fail_at:
             self.fail_at = None
             raise RuntimeError("a fault")
         if len(self.seen) == self.interrupt_at:
             self.interrupt_at = None
             os.kill(os.getpid(), signal.SIGINT)
-        return 0
+        return np.zeros(observation.shape[:2], int)
 
-    def observe(self, *transition):
-        self.seen.append(transition)
+    def observe(self, step):
+        # Copies, as a learner has to make: the loop may use an array again.
+        self.seen.append(Step(*(np.array(field) for field in step)))
+
+
+def loop_of(*envs, seed=0, replicas=1):
+    seeds = np.repeat(np.arange(replicas) + seed, len(envs) // replicas).tolist()
+    return TrainingLoop(SingleEnvs(list(envs), seeds), replicas, (2,), np.float32)
 
 
 def test_every_step_is_observed_once_with_the_true_final_observation(steady):
-    learner, loop = Recorder(), TrainingLoop(steady(length=3), seed=0)
+    learner, loop = Recorder(), loop_of(steady(length=3), seed=0)
     loop.run(learner, until=7, progress=False)
     assert loop.steps == len(learner.seen) == 7
-    firsts = [tuple(t[0]) for t in learner.seen]
-    nexts = [tuple(t[3]) for t in learner.seen]
+    firsts = [tuple(step.observation[0, 0]) for step in learner.seen]
+    nexts = [tuple(step.next_observation[0, 0]) for step in learner.seen]
     assert firsts == [(1, 0)] * 7
     assert nexts == [(1, 0), (1, 0), (1, 0.5)] * 2 + [(1, 0)]
-    assert [t[4] for t in learner.seen] == [False] * 7
-    assert [t[5] for t in learner.seen] == [False, False, True] * 2 + [False]
-    assert loop.history.returns == [3.0, 3.0]
-    assert loop.history.lengths == [3, 3]
-    assert loop.history.ends == [3, 6]
+    assert not any(step.terminated.any() for step in learner.seen)
+    assert [step.truncated.item() for step in learner.seen] == [False, False, True] * 2 + [False]
+    assert [step.begins.item() for step in learner.seen] == [True, False, False] * 2 + [True]
+    assert [begins.item() for begins in learner.begins] == [True, False, False] * 2 + [True]
+    assert all(step.happened.all() for step in learner.seen)
+    assert loop.histories[0].returns == [3.0, 3.0]
+    assert loop.histories[0].lengths == [3, 3]
+    assert loop.histories[0].ends == [3, 6]
 
 
 def test_a_second_run_goes_on_where_the_first_stopped(steady):
     env = steady(length=5)
-    learner, loop = Recorder(), TrainingLoop(env, seed=0)
+    learner, loop = Recorder(), loop_of(env, seed=0)
     for until in (2, 2, 1, 6):
         loop.run(learner, until=until, progress=False)
     assert loop.steps == 6
-    assert loop.history.lengths == [5]
+    assert loop.histories[0].lengths == [5]
     assert len(env.seeds) == 2
 
 
 def test_each_episode_has_its_own_start_and_none_is_an_evaluation_start(steady, agent_of):
     train = steady(length=1)
-    TrainingLoop(train, seed=3).run(Recorder(), until=200, progress=False)
+    loop_of(train, seed=3).run(Recorder(), until=200, progress=False)
     agent = agent_of(steady, length=1)
     evaluate(agent, episodes=200, seed=3)
     tested = [seed for env in agent.envs for seed in env.seeds]
@@ -70,25 +82,25 @@ def test_each_episode_has_its_own_start_and_none_is_an_evaluation_start(steady, 
 
 
 def test_ctrl_c_stops_between_steps_and_learning_goes_on(steady):
-    learner, loop = Recorder(interrupt_at=10), TrainingLoop(steady(length=7), seed=0)
+    learner, loop = Recorder(interrupt_at=10), loop_of(steady(length=7), seed=0)
     with pytest.raises(KeyboardInterrupt):
         loop.run(learner, until=100, progress=False)
     assert loop.steps == len(learner.seen) == 11
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     loop.run(learner, until=20, progress=False)
     assert loop.steps == len(learner.seen) == 20
-    assert loop.history.lengths == [7, 7]
+    assert loop.histories[0].lengths == [7, 7]
 
 
 def test_a_second_ctrl_c_does_not_wait_for_the_step(steady):
     class Stuck(Recorder):
-        def act(self, observation):
+        def act(self, observation, begins):
             for _ in range(2):
                 os.kill(os.getpid(), signal.SIGINT)
             self.waited = True
-            return 0
+            return np.zeros(observation.shape[:2], int)
 
-    learner, loop = Stuck(), TrainingLoop(steady(), seed=0)
+    learner, loop = Stuck(), loop_of(steady(), seed=0)
     with pytest.raises(KeyboardInterrupt):
         loop.run(learner, until=10, progress=False)
     assert not hasattr(learner, "waited")
@@ -100,7 +112,7 @@ def test_a_program_that_handles_ctrl_c_itself_is_left_alone(steady):
     caught = []
     before = signal.signal(signal.SIGINT, lambda *_: caught.append(1))
     try:
-        loop = TrainingLoop(steady(), seed=0)
+        loop = loop_of(steady(), seed=0)
         loop.run(Recorder(interrupt_at=3), until=10, progress=False)
     finally:
         signal.signal(signal.SIGINT, before)
@@ -109,7 +121,7 @@ def test_a_program_that_handles_ctrl_c_itself_is_left_alone(steady):
 
 
 def test_another_thread_can_learn(steady):
-    loop = TrainingLoop(steady(), seed=0)
+    loop = loop_of(steady(), seed=0)
     thread = threading.Thread(target=loop.run, args=(Recorder(), 10), kwargs={"progress": False})
     thread.start()
     thread.join()
@@ -118,13 +130,37 @@ def test_another_thread_can_learn(steady):
 
 def test_after_a_fault_a_new_episode_begins(steady):
     env = steady(length=5)
-    learner, loop = Recorder(fail_at=3), TrainingLoop(env, seed=0)
+    learner, loop = Recorder(fail_at=3), loop_of(env, seed=0)
     with pytest.raises(RuntimeError, match="a fault"):
         loop.run(learner, until=10, progress=False)
     loop.run(learner, until=8, progress=False)
     assert len(env.seeds) == 2
-    assert loop.history.lengths == [5]
+    assert loop.histories[0].lengths == [5]
     assert loop.steps == len(learner.seen) == 8
+    assert [bool(step.begins) for step in learner.seen] == [True, False, False] * 2 + [False, False]
+
+
+def test_replicas_keep_their_environments_and_histories_apart(steady):
+    envs = [steady(length=n) for n in (2, 3, 4, 5)]
+    learner, loop = Recorder(), loop_of(*envs, replicas=2)
+    loop.run(learner, until=24, progress=False)  # two environments each: twelve rounds
+    assert len(learner.seen) == 12
+    assert learner.seen[0].observation.shape == (2, 2, 2)
+    assert sorted(loop.histories[0].lengths) == [2] * 6 + [3] * 4
+    assert sorted(loop.histories[1].lengths) == [4] * 3 + [5] * 2
+    assert loop.histories[1].ends == [8, 10, 16, 20, 24]
+    assert len({seed for env in envs[:2] for seed in env.seeds} & set(envs[2].seeds)) == 0
+
+
+def test_numbers_of_the_last_info_enter_the_history(steady):
+    class Telling(steady):
+        def step(self, action):
+            *rest, _ = super().step(action)
+            return *rest, {"depth": np.int64(self.t), "won": self.t == 2, "name": "x"}
+
+    loop = loop_of(Telling(length=2))
+    loop.run(Recorder(), until=3, progress=False)
+    assert loop.histories[0].infos == [{"depth": 2.0, "won": 1.0}]
 
 
 @pytest.mark.parametrize(
