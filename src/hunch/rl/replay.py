@@ -114,7 +114,13 @@ class Replay:
         self._discount = discount
         self._shape = tuple(observation_shape)
         # A slot more than steps: what the newest step led to has to stand somewhere.
-        self._slots = -(-self.capacity // envs) + 1 + (frame_stack - 1)
+        kept = -(-self.capacity // envs)
+        self._slots = kept + 1 + (frame_stack - 1)
+        if self.n_step > kept:
+            raise ConfigurationError(
+                f"`n_step` got {n_step}; expected at most {kept}, the steps of each environment "
+                f"that {self.capacity} transitions hold."
+            )
         lead = (self._slots, replicas, envs)
         stored = self._shape[1:] if frame_stack > 1 else self._shape
         # Zeros are given by the system page by page, so an unused part costs no memory.
@@ -130,6 +136,7 @@ class Replay:
         # What truncated episodes ended with, by slot: the next episode took the slot behind.
         self._finals: dict[int, list[tuple[int, NDArray[Any], NDArray[Any] | None]]] = {}
         self._added = 0
+        self._drawable = np.zeros(replicas, np.int64)
         self._tree: SumTree | None = None
         if priority_exponent is not None:
             self._alpha = real_number("priority_exponent", priority_exponent, at_least=0.0)
@@ -144,8 +151,11 @@ class Replay:
 
     @property
     def num_drawable(self) -> int:
-        """Number of those that may be drawn: the newest ones wait for their n-th reward."""
-        return max(0, len(self) - (self.n_step - 1) * self.envs)
+        """Number of those that may be drawn for each replica, the least of all replicas.
+
+        The newest ones wait for their n-th reward, and what did not happen is never drawn.
+        """
+        return int(self._drawable.min())
 
     def add(
         self,
@@ -197,8 +207,17 @@ class Replay:
         if step.truncated.any():
             self._keep_finals(slot, step, next_note)
         self._added += 1
+        self._count(slot)
         if self._tree is not None:
             self._enter(self._tree)
+
+    def _count(self, newest: int) -> None:
+        """Count the step that now has its n rewards, and no more the one that is let go."""
+        if self._added >= self.n_step:
+            self._drawable += self._happened[newest - self.n_step + 1].sum(1)
+        kept = self._slots - self._frame_stack
+        if self._added > kept:
+            self._drawable -= self._happened[newest - kept].sum(1)
 
     def _cut(self, slot: int, begins: NDArray[np.bool_]) -> None:
         """Truncate episodes that another one follows without an end."""
@@ -266,7 +285,7 @@ class Replay:
     def _drawn_uniformly(
         self, batch_size: int, rngs: Sequence[np.random.Generator]
     ) -> tuple[Ints, Ints]:
-        steps = self.num_drawable // self.envs
+        steps = len(self) // self.envs - (self.n_step - 1)
         newest = self._added - self.n_step
         slots, envs = [], []
         for r, rng in enumerate(rngs):
@@ -402,6 +421,9 @@ class Replay:
         for name, values in self._arrays().items():
             values[: len(state[name])] = state[name]
         self._added = int(state["added"])
+        steps = len(self) // self.envs - (self.n_step - 1)
+        window = (self._added - self.n_step - np.arange(max(0, steps))) % self._slots
+        self._drawable = self._happened[window].sum((0, 2))
         self._finals = {}
         for i, (slot, row) in enumerate(state.get("finals.slot", np.zeros((0, 2), int)).tolist()):
             note = state["finals.note"][i] if self._note is not None else None
