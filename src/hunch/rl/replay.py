@@ -30,7 +30,8 @@ class Transitions(NamedTuple):
         observation: where the agent was.
         action: what it did.
         reward: Σ γʲ rⱼ over the next n steps, or over fewer if the episode ended before.
-        next_observation: where that led; the last observation of the episode, if it ended.
+        next_observation: where that led; the true last observation if a time limit ended the
+            episode. Where `discount` is 0 it means nothing.
         discount: what the value of `next_observation` is multiplied with: γ to the number of steps,
             0 where the environment ended the episode. A time limit is no such end.
         weight: importance weight, 1 without priorities.
@@ -307,7 +308,7 @@ class Replay:
         # One draw from each of `batch_size` equal parts of the whole mass.
         parts = np.stack([rng.random(batch_size) for rng in rngs])
         mass = (np.arange(batch_size) + parts) * (total / batch_size)
-        leaf = tree.find(mass)
+        leaf = tree.find(np.minimum(mass, total))  # the last part may end an ulp beyond it
         weight = (tree.get(leaf) / total) ** -beta
         weight /= weight.max(axis=1, keepdims=True)
         return leaf // self.envs, leaf % self.envs, weight.astype(np.float32)
