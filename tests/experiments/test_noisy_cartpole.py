@@ -54,7 +54,7 @@ def test_the_network_is_the_notebooks():
     std = Settings().std_init
     assert hidden.weight_sigma[0, 0].item() == pytest.approx(std / 128**0.5)
     assert output.bias_sigma[0].item() == pytest.approx(std / 2**0.5)
-    assert agent._loop.env.spec.max_episode_steps == 200
+    assert agent._first_env.spec.max_episode_steps == 200
 
 
 def test_mean_std_counts_every_weight_once():

@@ -10,8 +10,11 @@ from torch import nn
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.nn import MLP, NoisyConv2d, NoisyLinear, RandomizedPrior, noise
 from hunch.rl import DQN, Linear, Transitions, evaluate
-from hunch.rl.networks import FreshNoise, as_vector, gradient_vector, noisy_layers
+from hunch.rl.fresh_noise import FreshNoise
+from hunch.rl.network_pair import NetworkPair, as_vector, clipped
+from hunch.rl.networks import noisy_layers
 
+FIRST = np.ones((1, 1), bool)
 SMALL = {"hidden_sizes": (8, 8), "batch_size": 16, "min_replay_size": 16}
 
 
@@ -63,12 +66,12 @@ def test_periods_count_what_they_say():
     agent = DQN("CartPole-v1", noisy=True, update_period=3, target_update_period=5, **SMALL)
     agent.learn(16 + 3 * 4 + 1, progress=False)  # updates at steps 18, 21, 24, 27
     assert agent.updates == 4
-    assert not torch.equal(agent._target_vector, agent._vector)
-    before = agent._target_vector.clone()
+    assert not torch.equal(agent._pair.target_vector, agent._pair.vector)
+    before = agent._pair.target_vector.clone()
     agent.learn(30, progress=False)
     assert agent.updates == 5
-    assert torch.equal(agent._target_vector, agent._vector)
-    assert not torch.equal(agent._target_vector, before)
+    assert torch.equal(agent._pair.target_vector, agent._pair.vector)
+    assert not torch.equal(agent._pair.target_vector, before)
 
 
 def test_a_round_has_as_many_updates_as_asked_for():
@@ -80,10 +83,10 @@ def test_a_round_has_as_many_updates_as_asked_for():
 def test_target_moves_by_its_rate():
     agent = DQN("CartPole-v1", target_update_period=1, target_update_rate=0.25, **SMALL)
     agent.learn(15, progress=False)
-    before = agent._target_vector.clone()
+    before = agent._pair.target_vector.clone()
     agent.learn(16, progress=False)
     moved = before + 0.25 * (weights(agent) - before)
-    assert torch.allclose(agent._target_vector, moved, atol=1e-7)
+    assert torch.allclose(agent._pair.target_vector, moved, atol=1e-7)
 
 
 def test_buffers_reach_the_target_network():
@@ -145,14 +148,14 @@ def test_acting_builds_no_graph():
     agent = DQN("CartPole-v1", noisy=True, seed=0, **SMALL)
     outputs = []
     agent.network.register_forward_hook(lambda *args: outputs.append(args[2].requires_grad))
-    agent.act(np.zeros(4, np.float32))
+    agent.act(np.zeros((1, 1, 4), np.float32), FIRST)
     agent.predict(np.zeros(4))
     assert outputs == [False, False]
 
 
 def test_fresh_noise_has_the_distribution_of_the_layer():
     layer = NoisyLinear(3, 2, generator=torch.Generator().manual_seed(0))
-    fresh, x = FreshNoise(layer, torch.Generator().manual_seed(1)), torch.tensor([[1.0, -2.0, 0.5]])
+    fresh, x = FreshNoise(layer, [torch.Generator().manual_seed(1)]), torch.tensor([[1.0, -2.0, 0.5]])
     with torch.no_grad():
         drawn = torch.cat([fresh(x) for _ in range(5_000)])
         variance = (2 / torch.pi) * layer.weight_sigma**2 @ (x[0] ** 2)
@@ -165,7 +168,7 @@ def test_fresh_noise_has_the_distribution_of_the_layer():
 
 def test_fresh_noise_serves_layers_with_noise_per_sample():
     net = nn.Sequential(NoisyLinear(2, 3), NoisyLinear(3, 1, per_sample=True))
-    fresh = FreshNoise(net.eval(), torch.Generator().manual_seed(0))
+    fresh = FreshNoise(net.eval(), [torch.Generator().manual_seed(0)])
     rows = fresh(torch.ones(5, 2)).flatten().tolist()
     assert len(set(rows)) == 5
     assert not net.training
@@ -193,7 +196,7 @@ def test_epsilon_greedy_explores_as_often_as_it_says():
     actions = agent.predict(np.zeros((4000, 4)), deterministic=False)
     other = float(np.mean(actions != best))
     assert abs(other - 0.25) < 5 * (0.25 * 0.75 / 4000) ** 0.5  # once in 10⁶
-    acts = [agent.act(np.zeros(4, np.float32)) for _ in range(1000)]
+    acts = [agent.act(np.zeros((1, 1, 4), np.float32), FIRST).item() for _ in range(1000)]
     assert abs(np.mean(np.array(acts) != best) - 0.25) < 5 * (0.25 * 0.75 / 1000) ** 0.5
 
 
@@ -232,15 +235,17 @@ def test_termination_stops_the_bootstrap_and_a_time_limit_does_not(steady, trunc
 @pytest.mark.parametrize("double", [False, True])
 def test_loss_equals_the_formula_row_by_row(double):
     agent = DQN("CartPole-v1", double=double, discount=0.9, seed=0, **SMALL)
-    agent._target_vector.mul_(-1.5)  # so that the two networks prefer different actions
+    agent._pair.target_vector.mul_(-1.5)  # so that the two networks prefer different actions
     rng = np.random.default_rng(0)
     first, following = rng.normal(size=(2, 20, 4)).astype(np.float32)
     batch = Transitions(
-        first,
-        rng.integers(2, size=20),
-        rng.normal(size=20).astype(np.float32),
-        following,
-        rng.random(20) < 0.3,
+        first[None],
+        rng.integers(2, size=(1, 20)),
+        rng.normal(size=(1, 20)).astype(np.float32),
+        following[None],
+        (0.9 * (rng.random((1, 20)) < 0.7)).astype(np.float32),
+        None,
+        np.zeros((1, 20), np.int64),
     )
     with torch.no_grad():
         q, q_next = (
@@ -248,19 +253,22 @@ def test_loss_equals_the_formula_row_by_row(double):
             agent.network(torch.from_numpy(following)),
         )
         judged = agent.target_network(torch.from_numpy(following))
-    losses = []
+    losses, errors = [], []
     for i in range(20):
         a = int((q_next if double else judged)[i].argmax())
-        target = batch.reward[i] + (0 if batch.terminated[i] else 0.9 * judged[i, a].item())
-        error = abs(q[i, batch.action[i]].item() - target)
+        target = batch.reward[0, i] + batch.discount[0, i] * judged[i, a].item()
+        error = abs(q[i, batch.action[0, i]].item() - target)
         losses.append(error**2 / 2 if error < 1 else error - 0.5)
+        errors.append(error)
     assert (q_next.argmax(1) != judged.argmax(1)).any()
-    assert agent._loss(batch).item() == pytest.approx(np.mean(losses), rel=1e-5)
+    loss, error = agent._loss(batch)
+    assert loss[0].tolist() == pytest.approx(losses, rel=1e-4)
+    assert error[0].tolist() == pytest.approx(errors, rel=1e-4)
 
 
 def test_gradient_norm_is_limited():
     agent = DQN("CartPole-v1", max_gradient_norm=1e-3, **SMALL).learn(30, progress=False)
-    assert agent._vector.grad.norm().item() == pytest.approx(1e-3, rel=1e-4)
+    assert agent._pair.vector.grad.norm().item() == pytest.approx(1e-3, rel=1e-4)
 
 
 def test_vector_and_parameters_are_the_same_memory():
@@ -274,14 +282,28 @@ def test_vector_and_parameters_are_the_same_memory():
     assert torch.equal(vector, torch.cat([p.detach().flatten() for p in net.parameters()]))
 
 
-def test_gradient_vector_equals_backward():
+def test_a_step_of_the_pair_equals_backward_and_adam():
     net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
-    unused = nn.Parameter(torch.ones(2))
-    loss = net(torch.ones(5, 3)).square().sum()
-    vector = gradient_vector(loss, [*net.parameters(), unused])
-    net(torch.ones(5, 3)).square().sum().backward()
-    by_hand = [p.grad.flatten() for p in net.parameters()]
-    assert torch.allclose(vector, torch.cat([*by_hand, torch.zeros(2)]))
+    net.unused = nn.Linear(1, 2)
+    by_hand = copy.deepcopy(net)
+    pair, adam = NetworkPair(net), torch.optim.Adam(by_hand.parameters(), lr=0.01)
+    x = torch.ones(5, 3)
+    for _ in range(5):
+        pair.step(net[:3](x).square().sum(), learning_rate=0.01)
+        adam.zero_grad()
+        (by_hand[:3](x).square().sum() + 0.0 * by_hand.unused.weight.sum()).backward()
+        adam.step()
+    for ours, theirs in zip(net.parameters(), by_hand.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-7)
+
+
+def test_each_member_is_clipped_by_itself():
+    gradients = [torch.tensor([[3.0, 0.0], [0.3, 0.0]]), torch.tensor([[4.0], [0.4]])]
+    shaped = clipped(gradients, max_norm=1.0, members=2)
+    assert torch.allclose(shaped[0], torch.tensor([[0.6, 0.0], [0.3, 0.0]]))
+    assert torch.allclose(shaped[1], torch.tensor([[0.8], [0.4]]))
+    (zero,) = clipped([torch.zeros(3)], max_norm=1.0, members=None)
+    assert zero.tolist() == [0.0, 0.0, 0.0]
 
 
 # Learning
@@ -302,7 +324,7 @@ def test_it_learns_to_match(matching, noisy, double):
         batch_size=32,
         seed=0,
     ).learn(600, progress=False)
-    assert set(agent._loop.env.actions) == {5, 6}
+    assert set(agent._first_env.actions) == {5, 6}
     assert evaluate(agent, episodes=20, seed=1).returns.tolist() == [5.0] * 20
 
 
@@ -343,7 +365,7 @@ def test_pictures_stay_small_in_memory_and_reach_a_noisy_convolution(steady):
     net = nn.Sequential(NoisyConv2d(3, 2, 3), nn.Flatten(), nn.Linear(32, 2))
     agent = DQN(Pictures(steady()), noisy=True, network=net, batch_size=8, min_replay_size=8)
     agent.learn(20, progress=False)
-    assert agent._replay.sample(1, np.random.default_rng(0)).observation.dtype == np.uint8
+    assert agent._replay.sample(1, [np.random.default_rng(0)]).observation.dtype == np.uint8
     flat = DQN(Pictures(steady()), noisy=True, batch_size=8, min_replay_size=8)
     assert flat.learn(20, progress=False).predict(np.zeros((3, 6, 6))) in (0, 1)
 
@@ -396,9 +418,9 @@ def test_numbers_that_cannot_work(name, value):
 
 def test_more_misuse_is_named():
     with pytest.raises(
-        ConfigurationError, match=r"`min_replay_size` got 128.*`replay_capacity`=50"
+        ConfigurationError, match=r"`min_replay_size` got 60.*`replay_capacity`=50"
     ):
-        DQN("CartPole-v1", replay_capacity=50)
+        DQN("CartPole-v1", replay_capacity=50, batch_size=16, min_replay_size=60)
     with pytest.raises(ConfigurationError, match="`device` got 'toaster'"):
         DQN("CartPole-v1", device="toaster")
 
