@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hunch.errors import ConfigurationError
 from hunch.nn import noise
 from hunch.nn.noisy_base import Draw
 from hunch.rl.networks import noisy_layers
 
-DRAWN_AHEAD = 2**20  # noise values, 4 MiB, that a network may hold for calls to come
+DRAWN_AHEAD = 2**20  # noise values, 4 MiB, that a member may hold for calls to come
 
 
 class FreshNoise:
@@ -27,6 +28,10 @@ class FreshNoise:
         network: the network.
         generators: source of all noise; several ones for an `hunch.nn.Ensemble`, one for each
             member, so that a member's noise does not depend on how many there are.
+
+    Raises:
+        ConfigurationError: if there are several generators and layers with noise per sample, which
+            draw in their own forward from a single one.
 
     Example:
         >>> from hunch.nn import NoisyLinear
@@ -43,8 +48,14 @@ class FreshNoise:
         # Noise per sample depends on the batch, so it cannot be drawn before there is one.
         self._layers = [layer for layer in layers if not layer.per_sample]
         self._per_sample = [layer for layer in layers if layer.per_sample]
+        if self._per_sample and len(self._generators) > 1:
+            raise ConfigurationError(
+                f"`network` has noisy layers with per_sample=True in {len(self._generators)} "
+                "replicas; expected per_sample=False, or a single agent."
+            )
         values = sum(math.prod(shape) for layer in self._layers for shape in layer.draw_shapes())
-        self._ahead = max(1, min(256, DRAWN_AHEAD // max(1, values * len(self._generators))))
+        # Not a matter of how many members there are: the order of the draws hangs on it.
+        self._ahead = max(1, min(256, DRAWN_AHEAD // max(1, values)))
         self._used = self._ahead
         self._draws: list[tuple[Draw, ...]] = []
         self._before = [generator.get_state() for generator in self._generators]
