@@ -32,6 +32,10 @@ from hunch.rl.training import Callback, History, Step, TrainingLoop
 from hunch.seeding import check_seed, numpy_generator, torch_generator
 
 
+# What `gymnasium.make_vec` is told about the batch, not about one environment.
+_OF_THE_BATCH = ("num_envs", "vectorization_mode", "vector_kwargs", "wrappers", "autoreset_mode")
+
+
 class Agent(ABC):
     """One agent, or several replicas of it with other seeds, in its environments.
 
@@ -162,7 +166,15 @@ class Agent(ABC):
                 "`env` is a vector environment of unknown origin; to play single episodes give "
                 "the agent a Gymnasium id and `num_envs` instead."
             )
-        return lambda **kwargs: gymnasium.make(spec.id, **{**spec.kwargs, **kwargs})
+        own = {name: value for name, value in spec.kwargs.items() if name not in _OF_THE_BATCH}
+
+        def one(**kwargs: Any) -> Env:
+            made = gymnasium.make(spec.id, **{**own, **kwargs})
+            for wrapper in spec.kwargs.get("wrappers", ()):
+                made = wrapper(made)
+            return made
+
+        return one
 
     def learn(
         self, steps: int, *, callbacks: Sequence[Callback] = (), progress: bool = True
@@ -375,6 +387,11 @@ class _Spaces:
     def __init__(self, envs: VectorEnv[Any, Any, Any]) -> None:
         self.observation_space = envs.single_observation_space
         self.action_space = envs.single_action_space
+
+    @property
+    def unwrapped(self) -> _Spaces:
+        """As an environment has it; nothing is known of what is inside."""
+        return self
 
 
 def to_tensor(value: NDArray[Any]) -> Tensor:
