@@ -202,6 +202,7 @@ class VectorEnvs:
         space = envs.single_observation_space
         self._dtype = stored_dtype(space) if isinstance(space, gymnasium.spaces.Box) else np.float32
         self._restarting = np.zeros(self.num_envs, np.bool_)
+        self._ended = np.zeros(self.num_envs, np.bool_)  # and not begun since
         self._first: NDArray[Any] | None = None  # observations of episodes begun by `step`
         self._started = False
 
@@ -214,19 +215,25 @@ class VectorEnvs:
         elif self._mode is AutoresetMode.DISABLED:
             given, _ = self.envs.reset(options={"reset_mask": ended})
             observation[ended] = np.asarray(given)[ended]
+        elif (ended & ~self._ended).any():
+            # Given up after a fault, which all of them are at once; these modes know no other way.
+            given, _ = self.envs.reset()
+            observation[:] = given
+            self._restarting[:] = False
         elif self._mode is AutoresetMode.SAME_STEP and self._first is not None:
             observation[ended] = self._first[ended]
         # In mode "NextStep" the next step begins them; until then the last observation stands.
+        self._ended &= ~ended
 
     def step(self, actions: NDArray[np.int64]) -> Outcome:
         """Take one action in every environment."""
         given, reward, terminated, truncated, infos = self.envs.step(actions)
         following = np.array(given, self._dtype)
         terminated, truncated = np.array(terminated, np.bool_), np.array(truncated, np.bool_)
-        ended = terminated | truncated
+        self._ended = ended = terminated | truncated
         happened = ~self._restarting
         if self._mode is AutoresetMode.NEXT_STEP:
-            self._restarting = ended
+            self._restarting = ended.copy()
         elif self._mode is AutoresetMode.SAME_STEP and ended.any():
             self._first = following.copy()
             for i in np.flatnonzero(ended).tolist():
