@@ -27,7 +27,7 @@ from hunch.rl.environments import (
     stored_dtype,
 )
 from hunch.rl.parallel_envs import Bools, ParallelEnvs, SingleEnvs, VectorEnvs
-from hunch.rl.saved_agents import GIVEN, read_agent, to_json, write_agent
+from hunch.rl.saved_agents import GIVEN, from_json, read_agent, to_json, write_agent
 from hunch.rl.training import Callback, History, Step, TrainingLoop
 from hunch.seeding import check_seed, numpy_generator, torch_generator
 
@@ -316,7 +316,7 @@ class Agent(ABC):
             if name not in settings:
                 raise ConfigurationError(f"`{cls.__name__}` has no argument {name!r}.")
             saved = settings[name]
-            if name != "device" and saved != GIVEN and to_json(value) != saved:
+            if name != "device" and saved != GIVEN and from_json(to_json(value)) != saved:
                 raise ConfigurationError(
                     f"`{name}` got {value!r}, but the saved agent has {saved!r}; a saved life goes "
                     "on with the settings it began with. Make a new agent to change them."

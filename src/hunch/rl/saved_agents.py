@@ -83,7 +83,7 @@ def agent_name(path: str | os.PathLike[str]) -> str:
 
 
 def to_json(value: Any) -> Any:
-    """An argument as a plain value; `GIVEN` for what has none.
+    """An argument as a plain value; `GIVEN` for what has none, or holds anything that has none.
 
     Example:
         >>> to_json(Linear(1.0, 0.1, steps=100)), to_json((8, 8)), to_json(float("inf"))
@@ -100,9 +100,11 @@ def to_json(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):
-        return [to_json(item) for item in value]
+        items = [to_json(item) for item in value]
+        return GIVEN if GIVEN in items else items
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {key: to_json(item) for key, item in value.items()}
+        entries = {key: to_json(item) for key, item in value.items()}
+        return GIVEN if GIVEN in entries.values() else entries
     return GIVEN
 
 
