@@ -409,7 +409,8 @@ def _readout(
             f"`distributional` got {distributional!r}; expected False, True, 'categorical' or "
             "'quantile'."
         )
-    low, high = (real_number("value_range", end) for end in value_range)
+    ends = tuple(value_range) if isinstance(value_range, Sequence) else ()
+    low, high = (real_number("value_range", end) for end in (ends if len(ends) == 2 else (0, 0)))
     if not low < high:
         raise ConfigurationError(
             f"`value_range` got {value_range!r}; expected (low, high) with low < high."
