@@ -43,8 +43,11 @@ class FreshNoise:
         # Noise per sample depends on the batch, so it cannot be drawn before there is one.
         self._layers = [layer for layer in layers if not layer.per_sample]
         self._per_sample = [layer for layer in layers if layer.per_sample]
+        self._ids = [id(layer) for layer in self._layers]
         values = sum(math.prod(shape) for layer in self._layers for shape in layer.draw_shapes())
-        self._ahead = max(1, min(256, DRAWN_AHEAD // max(1, values * len(self._generators))))
+        self._ahead = max(
+            1, min(256, DRAWN_AHEAD // max(1, values * max(1, len(self._generators))))
+        )
         self._used = self._ahead
         self._draws: list[tuple[Draw, ...]] = []
         self._before = [generator.get_state() for generator in self._generators]
@@ -62,6 +65,12 @@ class FreshNoise:
                     stack.enter_context(layer.using(draw))
             values: Tensor = self.network(x, **kwargs)
         return values
+
+    def draws(self) -> dict[int, Draw]:
+        """The noise of one call by the layers' ids, for who runs the layers one by one."""
+        if not self._layers:
+            return {}
+        return dict(zip(self._ids, self._next(), strict=True))
 
     def _next(self) -> tuple[Draw, ...]:
         """The noise of each layer for one call."""
