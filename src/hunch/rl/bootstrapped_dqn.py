@@ -120,7 +120,7 @@ class BootstrappedDQN(Agent):
         batch_size: int = 128,
         replay_capacity: int = 100_000,
         min_replay_size: int | None = None,
-        update_period: int = 2,
+        update_period: int = 1,
         updates_per_round: int = 1,
         target_update_period: int = 4,
         target_update_rate: float = 1.0,
