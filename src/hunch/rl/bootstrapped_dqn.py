@@ -22,17 +22,18 @@ from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError
 from hunch.nn import Ensemble, RandomizedPrior
-from hunch.nn.batched import run_batched
 from hunch.rl.agent import Agent, Policy, numpy_state, set_numpy_state, to_tensor
 from hunch.rl.arguments import check_sizes, real_number, whole_number
+from hunch.rl.backprop import AddedBias, Layer, Runner, Views, by_hand
 from hunch.rl.environments import EnvLike
+from hunch.rl.fresh_noise import FreshNoise
 from hunch.rl.network_pair import NetworkPair
 from hunch.rl.networks import is_pixels, value_network
 from hunch.rl.one_hot import OneHotLayer, is_one_hot, to_cells
 from hunch.rl.parallel_envs import Bools
 from hunch.rl.readout import Readout
 from hunch.rl.replay import Replay, Transitions
-from hunch.rl.returns import bootstrapped_target, chosen, double_value, max_value
+from hunch.rl.returns import bootstrapped_target, double_value, max_value
 from hunch.rl.schedules import Linear, schedule, value_at
 from hunch.rl.training import Step
 from hunch.seeding import default_generator_seeded
@@ -119,7 +120,7 @@ class BootstrappedDQN(Agent):
         batch_size: int = 128,
         replay_capacity: int = 100_000,
         min_replay_size: int | None = None,
-        update_period: int = 2,
+        update_period: int = 1,
         updates_per_round: int = 1,
         target_update_period: int = 4,
         target_update_rate: float = 1.0,
@@ -193,7 +194,8 @@ class BootstrappedDQN(Agent):
             if one_hot
             else None
         )
-        self._models = [net.part("model") for net in (self.network, self.target_network)]
+        self._online = self._runner(self.network, self._pair.parameters)
+        self._target = self._runner(self.target_network, [])
         self._prior = self.network.part("prior")
         self._prior_values = self._tabulated_prior() if one_hot else None
         self._replay = Replay(
@@ -242,6 +244,21 @@ class BootstrappedDQN(Agent):
                     fixed = make(prior or network, False)
                 made.append(RandomizedPrior(model, fixed, self.prior_scale))
         return Ensemble.from_modules(made)
+
+    def _runner(self, network: Ensemble, parameters: Sequence[Tensor]) -> Runner:
+        """What calls the trained part of all members, behind the first layer if that is apart."""
+        model = network.part("model")
+        behind_first = None
+        if self._first is not None:
+            layers = list(model.skeleton.children())
+            first = next(i for i, layer in enumerate(layers) if isinstance(layer, nn.Linear))
+            bias = _first_linear(network).bias
+
+            def behind_first(gradients: Views) -> list[Layer]:
+                rest = [by_hand(layer, gradients, True) for layer in layers[first + 1 :]]
+                return [AddedBias(bias, gradients), *rest]
+
+        return Runner(model, FreshNoise(model, []), parameters, self._pair.gradient, behind_first)
 
     @property
     def network(self) -> Ensemble:
@@ -311,26 +328,28 @@ class BootstrappedDQN(Agent):
         shape = (self.num_envs, self.num_members)
         return np.stack([rng.random(shape) < self.mask_probability for rng in self._masking])
 
+    @torch.no_grad()
     def _update(self, batch: Transitions) -> None:
         """Make one gradient update of all members, and one of their targets if it is time to."""
-        with torch.no_grad():
-            target = self._bootstrapped(batch)
-        hidden = self._hidden(0, batch.observation)
-        trained = self._behind(0, hidden)
-        q = trained + self._fixed(batch.observation, batch.note)
-        action = torch.from_numpy(batch.action).to(self.device).unsqueeze(1).expand(q.shape[:-1])
-        error = (chosen(q, action) - target).square()
+        target = self._bootstrapped(batch)
+        raw, backward = self._online.differentiable(self._inputs(0, batch.observation))
+        q = self._by_replica(raw) + self._fixed(batch.observation, batch.note)
+        action = torch.from_numpy(batch.action).to(self.device)
+        index = action[:, None, :, None].expand(*q.shape[:-1], 1)
+        error = q.gather(-1, index).squeeze(-1) - target
         if batch.mask is not None:
             error = error * torch.from_numpy(batch.mask).to(self.device).transpose(1, 2)
-        # A sum over members gives each the gradient that it would have alone.
-        loss = 0.5 * error.mean(-1).sum()
+        # The gradient of half the mean square, for each member by itself.
+        slope = (error / error.shape[-1]).unsqueeze(-1)
+        gradient = torch.zeros_like(q).scatter_(-1, index, slope)
+        hidden_gradient = backward(gradient.view(raw.shape))
         rate = value_at(self.learning_rate, self.steps)
-        gradients = self._pair.step(loss, rate, [hidden] if self._first else [])
+        self._pair.step(rate)
         if self._first is not None:
-            self._first.step(batch.observation, gradients[0], rate)
+            self._first.step(batch.observation, hidden_gradient, rate)
             if self._pair.followed:
                 self._first.follow()
-        self.losses.append(loss.item() / self.network.num_members)
+        self.losses.append(0.5 * error.square().mean().item())
 
     def _bootstrapped(self, batch: Transitions) -> Tensor:
         """What each member is trained towards, `(replicas, members, batch)`."""
@@ -356,23 +375,14 @@ class BootstrappedDQN(Agent):
 
     def _trained(self, which: int, stored: NDArray[Any]) -> Tensor:
         """The trained parts' values `(replicas, members, batch, actions)`, without priors."""
-        return self._behind(which, self._hidden(which, stored))
+        runner = (self._online, self._target)[which]
+        return self._by_replica(runner(self._inputs(which, stored)))
 
-    def _hidden(self, which: int, stored: NDArray[Any]) -> Tensor:
-        """What `_behind` takes: the first layer's outputs, or all members' observations."""
+    def _inputs(self, which: int, stored: NDArray[Any]) -> Tensor:
+        """What a runner takes: the first layer's product, or all members' observations."""
         if self._first is not None:
-            return self._first.hidden(stored, target=which == 1).requires_grad_(which == 0)
+            return self._first.hidden(stored, target=which == 1)
         return self._for_members(self._tensor(stored))
-
-    def _behind(self, which: int, hidden: Tensor) -> Tensor:
-        model = self._models[which]
-        if self._first is None:
-            values = model(hidden, per_member=True)
-        else:
-            values = self._first.biased(hidden, target=which == 1)
-            for layer in _behind_first(model):
-                values = run_batched(layer, values)
-        return self._by_replica(values)
 
     def _for_members(self, observation: Tensor) -> Tensor:
         """`(replicas, batch, …)` to `(replicas · members, batch, …)`, without a copy if it can."""
@@ -392,7 +402,9 @@ class BootstrappedDQN(Agent):
     def _prior_of(self, stored: NDArray[Any]) -> NDArray[np.float32]:
         """The priors' values `(replicas, batch, members, actions)`."""
         if self._prior_values is not None:
-            return self._prior_values[np.arange(self.replicas)[:, None], stored]
+            looked_up: NDArray[np.float32]
+            looked_up = self._prior_values[np.arange(self.replicas)[:, None], stored]
+            return looked_up
         if self.prior_scale == 0.0:
             shape = (*stored.shape[:2], self.num_members, self._num_actions)
             return np.zeros(shape, np.float32)
@@ -468,16 +480,5 @@ class _MemberPolicy(Policy):
 
 
 def _first_linear(members: Ensemble) -> nn.Linear:
-    layers = _layers(members.part("model"))
+    layers = members.part("model").skeleton.children()
     return next(layer for layer in layers if isinstance(layer, nn.Linear))
-
-
-def _behind_first(model: Ensemble) -> list[nn.Module]:
-    """The layers behind the first linear one."""
-    layers = _layers(model)
-    first = next(i for i, layer in enumerate(layers) if isinstance(layer, nn.Linear))
-    return layers[first + 1 :]
-
-
-def _layers(model: Ensemble) -> list[nn.Module]:
-    return list(model.skeleton.children())

@@ -27,6 +27,7 @@ from hunch.errors import ConfigurationError
 from hunch.nn import Ensemble, noise
 from hunch.rl.agent import Agent, Policy, members_of, numpy_state, set_numpy_state, to_tensor
 from hunch.rl.arguments import check_sizes, real_number, whole_number
+from hunch.rl.backprop import Runner
 from hunch.rl.environments import EnvLike, frame_stack_of
 from hunch.rl.fresh_noise import FreshNoise
 from hunch.rl.network_pair import NetworkPair
@@ -215,8 +216,12 @@ class DQN(Agent):
                 "target_update_rate", target_update_rate, above=0.0, at_most=1.0
             ),
         )
-        self._online = FreshNoise(self.network, self._torch_generators("noise"))
-        self._target = FreshNoise(self.target_network, self._torch_generators("target noise"))
+        self._online_noise = FreshNoise(self.network, self._torch_generators("noise"))
+        self._target_noise = FreshNoise(self.target_network, self._torch_generators("target noise"))
+        self._online = Runner(
+            self.network, self._online_noise, self._pair.parameters, self._pair.gradient
+        )
+        self._target = Runner(self.target_network, self._target_noise, [])
         self.losses: list[float] = []
 
     def _stacked(
@@ -272,7 +277,7 @@ class DQN(Agent):
                     picks[r] = rng.integers(self._num_actions, size=shape[1])
         if random.all():
             return picks + self._first_action
-        q = self.readout.values(self._predicted(self._online, self._tensor(observation)))
+        q = self.readout.values(self.readout.split(self._online(self._tensor(observation))))
         best = np.where(random, picks, q.argmax(-1).cpu().numpy())
         actions: NDArray[np.int64] = best + self._first_action
         return actions
@@ -288,41 +293,34 @@ class DQN(Agent):
             beta = value_at(self.priority_correction, self.steps)
             self._update(self._replay.sample(self.batch_size, self._sampling, beta))
 
+    @torch.no_grad()
     def _update(self, batch: Transitions) -> None:
         """Make one gradient update, and one of the target network if it is time to."""
-        loss, error = self._loss(batch)
-        if batch.weight is not None:
-            loss = loss * torch.from_numpy(batch.weight).to(self.device)
+        target = self._bootstrapped(batch)
+        action = torch.from_numpy(batch.action).to(self.device)
+        weight = None if batch.weight is None else torch.from_numpy(batch.weight).to(self.device)
+        raw, backward = self._online.differentiable(self._tensor(batch.observation))
         # A sum over replicas gives each the gradient that it would have alone.
-        total = loss.mean(-1).sum()
-        self._pair.step(total, value_at(self.learning_rate, self.steps))
-        self.losses.append(total.item() / self.replicas)
-        if batch.weight is not None:
+        loss, gradient, error = self.readout.loss(raw, action, target, weight)
+        backward(gradient)
+        self._pair.step(value_at(self.learning_rate, self.steps))
+        self.losses.append(loss.item() / self.replicas)
+        if weight is not None:
             self._replay.update_priorities(batch.position, error.cpu().numpy())
 
-    def _loss(self, batch: Transitions) -> tuple[Tensor, Tensor]:
-        """Loss and size of the error of each transition, `(replicas, batch)`."""
+    def _bootstrapped(self, batch: Transitions) -> Tensor:
+        """What the values of a batch are trained towards."""
         next_observation = self._tensor(batch.next_observation)
-        with torch.no_grad():
-            following = self._predicted(self._target, next_observation)
-            judge = self._predicted(self._online, next_observation) if self.double else following
-            target = self.readout.target(
-                torch.from_numpy(batch.reward).to(self.device),
-                torch.from_numpy(batch.discount).to(self.device),
-                following,
-                self.readout.values(judge),
-            )
-        predicted = self._predicted(self._online, self._tensor(batch.observation))
-        action = torch.from_numpy(batch.action).to(self.device)
-        return self.readout.loss(predicted, action, target)
-
-    def _predicted(self, network: FreshNoise, observation: Tensor) -> Tensor:
-        """What a network predicts for `(replicas, batch, …)`."""
-        if self.replicas == 1:
-            raw = network(observation[0]).unsqueeze(0)
-        else:
-            raw = network(observation, per_member=True)
-        return self.readout.split(raw)
+        following = self.readout.split(self._target(next_observation))
+        judge = following
+        if self.double:
+            judge = self.readout.split(self._online(next_observation))
+        return self.readout.target(
+            torch.from_numpy(batch.reward).to(self.device),
+            torch.from_numpy(batch.discount).to(self.device),
+            following,
+            self.readout.values(judge),
+        )
 
     def _policy(self, replica: int) -> Policy:
         return _ValuePolicy(self, replica)
@@ -331,7 +329,7 @@ class DQN(Agent):
         state = {f"pair.{name}": value for name, value in self._pair.state_dict().items()}
         replay = self._replay.state_dict()
         state |= {f"replay.{name}": to_tensor(value) for name, value in replay.items()}
-        for name, noises in (("noise", self._online), ("target noise", self._target)):
+        for name, noises in self._noises():
             state |= {f"{name}.{key}": value for key, value in noises.state_dict().items()}
         for name, generators in self._numpy_streams().items():
             state[f"stream.{name}"] = numpy_state(generators)
@@ -345,8 +343,8 @@ class DQN(Agent):
 
         self._pair.load_state_dict(under("pair."))
         self._replay.load_state_dict({k: v.numpy() for k, v in under("replay.").items()})
-        self._online.load_state_dict(under("noise."))
-        self._target.load_state_dict(under("target noise."))
+        for name, noises in self._noises():
+            noises.load_state_dict(under(f"{name}."))
         for name, generators in self._numpy_streams().items():
             set_numpy_state(generators, state[f"stream.{name}"])
         for generator, saved in zip(
@@ -354,6 +352,9 @@ class DQN(Agent):
         ):
             generator.set_state(saved.clone())
         self.losses = state["losses"].tolist()
+
+    def _noises(self) -> list[tuple[str, FreshNoise]]:
+        return [("noise", self._online_noise), ("target noise", self._target_noise)]
 
     def _numpy_streams(self) -> dict[str, list[np.random.Generator]]:
         return {

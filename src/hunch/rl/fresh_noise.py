@@ -48,6 +48,7 @@ class FreshNoise:
         # Noise per sample depends on the batch, so it cannot be drawn before there is one.
         self._layers = [layer for layer in layers if not layer.per_sample]
         self._per_sample = [layer for layer in layers if layer.per_sample]
+        self._ids = [id(layer) for layer in self._layers]
         if self._per_sample and len(self._generators) > 1:
             raise ConfigurationError(
                 f"`network` has noisy layers with per_sample=True in {len(self._generators)} "
@@ -73,6 +74,12 @@ class FreshNoise:
                     stack.enter_context(layer.using(draw))
             values: Tensor = self.network(x, **kwargs)
         return values
+
+    def draws(self) -> dict[int, Draw]:
+        """The noise of one call by the layers' ids, for who runs the layers one by one."""
+        if not self._layers:
+            return {}
+        return dict(zip(self._ids, self._next(), strict=True))
 
     def _next(self) -> tuple[Draw, ...]:
         """The noise of each layer for one call."""

@@ -25,10 +25,12 @@ class NetworkPair:
 
     Example:
         >>> pair = NetworkPair(nn.Linear(2, 1), target_update_period=2)
-        >>> _ = pair.step(pair.online(torch.ones(1, 2)).sum(), learning_rate=0.1)
+        >>> pair.gradient.fill_(1.0)
+        tensor([1., 1., 1.])
+        >>> pair.step(learning_rate=0.1)
         >>> bool(torch.equal(pair.online.weight, pair.target.weight))
         False
-        >>> _ = pair.step(pair.online(torch.ones(1, 2)).sum(), learning_rate=0.1)
+        >>> pair.step(learning_rate=0.1)
         >>> bool(torch.equal(pair.online.weight, pair.target.weight))
         True
 
@@ -48,7 +50,6 @@ class NetworkPair:
     ) -> None:
         self.online = network
         self.target = copy.deepcopy(network).requires_grad_(False)
-        self._members = members
         self._max_norm = max_gradient_norm
         self._period, self._rate = target_update_period, target_update_rate
         pairs = zip(self.online.parameters(), self.target.parameters(), strict=True)
@@ -57,35 +58,28 @@ class NetworkPair:
         self.parameters = [online for online, _ in trained]
         self.vector = as_vector(self.parameters)
         self.target_vector = as_vector([target for _, target in trained])
+        # Whoever differentiates writes here, in the order of `parameters`.
+        self.gradient = self.vector.grad = torch.zeros_like(self.vector)
+        sizes = [parameter.numel() for parameter in self.parameters]
+        self._rows = [part.view(members or 1, -1) for part in self.gradient.split(sizes)]
         # The fused kernel takes a third of the default's time on a CPU.
         fused = self.vector.device.type in ("cpu", "cuda")
         self._optimizer = torch.optim.Adam([self.vector], fused=fused)
         self.updates = 0
 
-    def step(
-        self, loss: Tensor, learning_rate: float, others: Sequence[Tensor] = ()
-    ) -> tuple[Tensor, ...]:
-        """Make one gradient update of the online network, and one of the target if it is time to.
+    def step(self, learning_rate: float) -> None:
+        """Move the online network along `gradient`, and the target network if it is time to.
 
         Args:
-            loss: a scalar; with several members the sum of theirs.
             learning_rate: Adam's step size.
-            others: tensors of which the gradient is asked for as well.
-
-        Returns:
-            The gradients of `others`.
         """
-        every = torch.autograd.grad(loss, [*self.parameters, *others], materialize_grads=True)
-        gradients = every[: len(self.parameters)]
         if self._max_norm < float("inf"):
-            gradients = clipped(gradients, self._max_norm, self._members)
-        self.vector.grad = torch.cat([gradient.reshape(-1) for gradient in gradients])
+            clip(self._rows, self._max_norm)
         self._optimizer.param_groups[0]["lr"] = learning_rate
         self._optimizer.step()
         self.updates += 1
         if self.followed:
             self._follow()
-        return every[len(self.parameters) :]
 
     @property
     def followed(self) -> bool:
@@ -133,25 +127,23 @@ class NetworkPair:
         self.updates = int(state["updates"])
 
 
-def clipped(
-    gradients: Sequence[Tensor], max_norm: float, members: int | None
-) -> tuple[Tensor, ...]:
-    """Gradients scaled down to a Euclidean norm, each member's by itself.
+def clip(gradients: Sequence[Tensor], max_norm: float) -> None:
+    """Scale gradients down to a Euclidean norm, each member's by itself.
 
     Args:
-        gradients: one for each parameter.
+        gradients: one for each parameter, `(members, size)`; changed in place.
         max_norm: the largest norm allowed.
-        members: length of the leading axis of all gradients, None if there is no such axis.
 
     Example:
-        >>> clipped([torch.tensor([3.0, 4.0])], max_norm=1.0, members=None)
-        (tensor([0.6000, 0.8000]),)
+        >>> gradient = torch.tensor([[3.0, 4.0]])
+        >>> clip([gradient], max_norm=1.0)
+        >>> gradient
+        tensor([[0.6000, 0.8000]])
     """
-    rows = [gradient.reshape(members or 1, -1) for gradient in gradients]
-    norm = torch.stack([row.square().sum(1) for row in rows]).sum(0).sqrt()
+    norm = torch.stack([gradient.square().sum(1) for gradient in gradients]).sum(0).sqrt()
     factor = (max_norm / norm).clamp(max=1.0).unsqueeze(1)
-    pairs = zip(rows, gradients, strict=True)
-    return tuple((row * factor).reshape(gradient.shape) for row, gradient in pairs)
+    for gradient in gradients:
+        gradient.mul_(factor)
 
 
 def as_vector(parameters: Sequence[nn.Parameter]) -> Tensor:

@@ -72,7 +72,6 @@ class OneHotLayer:
     def __init__(self, online: nn.Linear, target: nn.Linear, replicas: int) -> None:
         self.replicas = replicas
         self._stacked, self._width, self._inputs = online.weight.shape
-        self._bias, self._target_bias = online.bias, target.bias
         # The arrays share the tensors' memory.
         self._table = _as_table(online, replicas).numpy()
         self._target_table = _as_table(target, replicas).numpy()
@@ -91,11 +90,6 @@ class OneHotLayer:
         table = self._target_table if target else self._table
         return self._by_member(torch.from_numpy(table.take(self._rows(cells).ravel(), axis=0)))
 
-    def biased(self, hidden: Tensor, *, target: bool = False) -> Tensor:
-        """`hidden` plus the layer's bias."""
-        bias = self._target_bias if target else self._bias
-        return hidden + bias.unsqueeze(1)
-
     def step(self, cells: Cells, gradient: Tensor, learning_rate: float) -> None:
         """Move the rows of a batch.
 
@@ -104,7 +98,11 @@ class OneHotLayer:
             gradient: of the loss with respect to `hidden`, `(replicas · members, batch, width)`.
             learning_rate: Adam's step size.
         """
-        rows, summed = _summed_by_row(self._rows(cells).ravel(), self._by_row(gradient))
+        rows, place = np.unique(self._rows(cells), return_inverse=True)
+        by_row = self._by_row(gradient)
+        # Rows that a batch holds several times move by the sum.
+        total = torch.zeros(len(rows), by_row.shape[1])
+        summed = total.index_add_(0, torch.from_numpy(place.reshape(-1)), by_row).numpy()
         self._steps += 1
         mean, square = self._mean.take(rows, axis=0), self._square.take(rows, axis=0)
         mean += np.float32(1 - BETA1) * (summed - mean)
@@ -150,10 +148,9 @@ class OneHotLayer:
         apart = rows.view(self.replicas, -1, self._stacked // self.replicas, self._width)
         return apart.transpose(1, 2).reshape(self._stacked, -1, self._width)
 
-    def _by_row(self, gradient: Tensor) -> NDArray[np.float32]:
+    def _by_row(self, gradient: Tensor) -> Tensor:
         apart = gradient.view(self.replicas, self._stacked // self.replicas, -1, self._width)
-        rows: NDArray[np.float32] = apart.transpose(1, 2).contiguous().numpy()
-        return rows.reshape(-1, rows.shape[2] * rows.shape[3])
+        return apart.transpose(1, 2).reshape(-1, self._table.shape[1])
 
 
 def _as_table(layer: nn.Linear, replicas: int) -> Tensor:
@@ -164,13 +161,3 @@ def _as_table(layer: nn.Linear, replicas: int) -> Tensor:
     table[:inputs] = layer.weight.detach().permute(2, 0, 1)
     layer.weight.data = table[:inputs].permute(1, 2, 0)
     return table.view((inputs + 1) * replicas, -1)
-
-
-def _summed_by_row(
-    rows: NDArray[np.int64], values: NDArray[np.float32]
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Each row that occurs, once, and the sum of what it was given."""
-    order = rows.argsort(kind="stable")
-    ordered = rows[order]
-    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
-    return ordered[starts], np.add.reduceat(values.take(order, axis=0), starts, axis=0)

@@ -100,16 +100,53 @@ class Readout:
             return bootstrapped_target(reward.unsqueeze(-1), discount.unsqueeze(-1), following)
         return project(reward, discount, F.softmax(following, -1), self._support(following))
 
-    def loss(self, predicted: Tensor, action: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss and size of the error of each transition, both `(…, batch)`."""
+    def loss(
+        self, raw: Tensor, action: Tensor, target: Tensor, weight: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss of a batch and its gradient.
+
+        Args:
+            raw: the network's outputs `(replicas, batch, outputs)`.
+            action: actions taken `(replicas, batch)`.
+            target: what `target` returned.
+            weight: of each transition `(replicas, batch)`; None for 1.
+
+        Returns:
+            The sum over replicas of the weighted mean over the batch; its gradient with respect to
+            `raw`; and the size of the error of each transition, `(replicas, batch)`.
+        """
         if self.distribution is None:
-            q = chosen(predicted, action)
-            loss = F.smooth_l1_loss(q, target, reduction="none")
-            return loss, (q.detach() - target).abs()
-        distribution = chosen_distribution(predicted, action)
-        measure = categorical_loss if self.distribution == "categorical" else quantile_loss
-        loss = measure(distribution, target)
-        return loss, loss.detach().clamp(min=0.0)
+            return self._huber(raw, action, target, weight)
+        with torch.enable_grad():
+            raw = raw.detach().requires_grad_()
+            distribution = chosen_distribution(self.split(raw), action)
+            measure = categorical_loss if self.distribution == "categorical" else quantile_loss
+            each = measure(distribution, target)
+            loss = (each if weight is None else each * weight).mean(-1).sum()
+            (gradient,) = torch.autograd.grad(loss, raw)
+        return loss.detach(), gradient, each.detach().clamp(min=0.0)
+
+    def _huber(
+        self, raw: Tensor, action: Tensor, target: Tensor, weight: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Huber loss with threshold 1, differentiated by hand: it is in every update of DQN."""
+        index = action.unsqueeze(-1)
+        error = self.split(raw).gather(-1, index).squeeze(-1) - target
+        slope = error.clamp(-1.0, 1.0)
+        # With |e| the error and c its clamped value the loss is c (e - c / 2).
+        each = slope * (error - 0.5 * slope)
+        if weight is not None:
+            each, slope = each * weight, slope * weight
+        slope = slope / error.shape[-1]
+        gradient = torch.zeros_like(raw)
+        if not self.dueling:
+            gradient.scatter_(-1, index, slope.unsqueeze(-1))
+        else:
+            # Q = V + A - mean A: every advantage is in the mean.
+            gradient[..., 1:] = slope.unsqueeze(-1) / -self.actions
+            gradient[..., 0] = slope
+            gradient.scatter_add_(-1, index + 1, slope.unsqueeze(-1))
+        return each.mean(-1).sum(), gradient, error.abs()
 
     def _support(self, like: Tensor) -> Tensor:
         return torch.linspace(self.low, self.high, self.atoms, device=like.device, dtype=like.dtype)

@@ -1,0 +1,353 @@
+"""Networks of common layers, forwards and backwards by hand.
+
+A small network spends more time in autograd's bookkeeping than in arithmetic. The layers below know
+their own derivative, write parameters' gradients straight into one vector, and run all members of a
+stack at once. A network with any other layer, or with hooks, is left to autograd.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from hunch.nn import MLP, Ensemble, NoisyLinear, Streams
+from hunch.nn.noisy_base import Draw
+from hunch.rl.fresh_noise import FreshNoise
+
+FEW_ROWS = 8  # up to here noise is cheaper to apply to rows than to weights
+
+Views = Mapping[int, Tensor]
+
+
+class Layer(Protocol):
+    """A layer on `(members, batch, in)`."""
+
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], keep: bool) -> Tensor:
+        """The outputs; `keep` what `backward` needs."""
+
+    def backward(self, gradient: Tensor, needed: bool) -> Tensor:
+        """Write the parameters' gradients; return the inputs', if they are needed."""
+
+
+class _Linear:
+    """x Wᵀ + b."""
+
+    def __init__(self, module: nn.Linear, gradients: Views, members: bool) -> None:
+        self.weight, self.gw = _pair(module.weight, gradients, members)
+        self.bias, self.gb = _pair(module.bias, gradients, members)
+
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], keep: bool) -> Tensor:
+        if keep:
+            self.x = x
+        return _affine(x, self.weight, self.bias)
+
+    def backward(self, gradient: Tensor, needed: bool) -> Tensor:
+        if self.gw is not None:
+            torch.bmm(gradient.mT, self.x, out=self.gw)
+        if self.gb is not None:
+            torch.sum(gradient, 1, out=self.gb)
+        return torch.bmm(gradient, self.weight) if needed else gradient
+
+
+class _NoisyLinear:
+    """x (W + S ∘ ε)ᵀ + b + s ∘ ε_b."""
+
+    def __init__(self, module: NoisyLinear, gradients: Views, members: bool) -> None:
+        self.key = id(module)
+        self.factorized = module.noise == "factorized"
+        self.weight, self.gw = _pair(module.weight, gradients, members)
+        self.bias, self.gb = _pair(module.bias, gradients, members)
+        self.weight_sigma, self.gws = _pair(module.weight_sigma, gradients, members)
+        self.bias_sigma, self.gbs = _pair(module.bias_sigma, gradients, members)
+
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], keep: bool) -> Tensor:
+        draw = draws[self.key]
+        if self.factorized and x.shape[1] <= FEW_ROWS and not keep:
+            rows, columns = (part.view(self.weight.shape[0], 1, -1) for part in draw)
+            spread = _affine(x * rows, self.weight_sigma, self.bias_sigma)
+            return _affine(x, self.weight, self.bias).addcmul_(spread, columns)
+        noise, bias_noise = self._noise(draw)
+        weight = torch.addcmul(self.weight, self.weight_sigma, noise)
+        bias = self.bias
+        if bias is not None and self.bias_sigma is not None:
+            bias = torch.addcmul(bias, self.bias_sigma, bias_noise)
+        if keep:
+            self.x, self.perturbed, self.noise, self.bias_noise = x, weight, noise, bias_noise
+        return _affine(x, weight, bias)
+
+    def _noise(self, draw: Draw) -> tuple[Tensor, Tensor]:
+        members = self.weight.shape[0]
+        if self.factorized:
+            rows, columns = (part.view(members, -1) for part in draw)
+            return columns.unsqueeze(-1) * rows.unsqueeze(-2), columns
+        return draw[0].view_as(self.weight), draw[-1].view(members, -1)
+
+    def backward(self, gradient: Tensor, needed: bool) -> Tensor:
+        gw = torch.bmm(gradient.mT, self.x, out=self.gw)
+        torch.mul(gw, self.noise, out=self.gws)
+        if self.bias is not None:
+            gb = torch.sum(gradient, 1, out=self.gb)
+            torch.mul(gb, self.bias_noise, out=self.gbs)
+        return torch.bmm(gradient, self.perturbed) if needed else gradient
+
+
+class _ReLU:
+    """max(x, 0)."""
+
+    def __init__(self, module: nn.ReLU, gradients: Views, members: bool) -> None:
+        pass
+
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], keep: bool) -> Tensor:
+        self.y = torch.relu(x)
+        return self.y
+
+    def backward(self, gradient: Tensor, needed: bool) -> Tensor:
+        dx: Tensor = torch.ops.aten.threshold_backward(gradient, self.y, 0.0)
+        return dx
+
+
+class _LayerNorm:
+    """Each row to mean 0 and variance 1."""
+
+    def __init__(self, module: nn.LayerNorm, gradients: Views, members: bool) -> None:
+        self.shape, self.eps = list(module.normalized_shape), module.eps
+
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], keep: bool) -> Tensor:
+        self.x = x
+        y, self.mean, self.rstd = torch.native_layer_norm(x, self.shape, None, None, self.eps)
+        return y
+
+    def backward(self, gradient: Tensor, needed: bool) -> Tensor:
+        back = torch.ops.aten.native_layer_norm_backward
+        wanted = [True, False, False]
+        dx: Tensor = back(gradient, self.x, self.shape, self.mean, self.rstd, None, None, wanted)[0]
+        return dx
+
+
+class _Flatten:
+    """All axes behind the batch as one."""
+
+    def __init__(self, module: nn.Flatten, gradients: Views, members: bool) -> None:
+        pass
+
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], keep: bool) -> Tensor:
+        return x.flatten(2)
+
+    def backward(self, gradient: Tensor, needed: bool) -> Tensor:
+        return gradient
+
+
+class _Chain:
+    """One layer after another."""
+
+    def __init__(self, module: nn.Module, gradients: Views, members: bool) -> None:
+        self.layers = [by_hand(part, gradients, members) for part in module.children()]
+
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], keep: bool) -> Tensor:
+        for layer in self.layers:
+            x = layer.forward(x, draws, keep)
+        return x
+
+    def backward(self, gradient: Tensor, needed: bool) -> Tensor:
+        for i in reversed(range(len(self.layers))):
+            gradient = self.layers[i].backward(gradient, needed or i > 0)
+        return gradient
+
+
+class _Streams:
+    """Two networks on the same features."""
+
+    def __init__(self, module: Streams, gradients: Views, members: bool) -> None:
+        self.value = by_hand(module.value, gradients, members)
+        self.advantage = by_hand(module.advantage, gradients, members)
+
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], keep: bool) -> Tensor:
+        value = self.value.forward(x, draws, keep)
+        self.split = value.shape[-1]
+        return torch.cat([value, self.advantage.forward(x, draws, keep)], -1)
+
+    def backward(self, gradient: Tensor, needed: bool) -> Tensor:
+        value = self.value.backward(gradient[..., : self.split].contiguous(), needed)
+        other = self.advantage.backward(gradient[..., self.split :].contiguous(), needed)
+        return value + other if needed else gradient
+
+
+class AddedBias:
+    """x + b, for a linear layer whose product is computed elsewhere.
+
+    Args:
+        bias: `(members, width)`.
+        gradients: where gradients are written, by parameter.
+    """
+
+    def __init__(self, bias: Tensor, gradients: Views) -> None:
+        self.bias, self.gradient = bias.detach().unsqueeze(1), gradients.get(id(bias))
+
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], keep: bool) -> Tensor:
+        """Return `x + b`."""
+        return x + self.bias
+
+    def backward(self, gradient: Tensor, needed: bool) -> Tensor:
+        """Write the bias's gradient; return the inputs'."""
+        if self.gradient is not None:
+            torch.sum(gradient, 1, out=self.gradient)
+        return gradient
+
+
+_LAYERS: Final[dict[type[nn.Module], Callable[[Any, Views, bool], Layer]]] = {
+    nn.Linear: _Linear,
+    NoisyLinear: _NoisyLinear,
+    nn.ReLU: _ReLU,
+    nn.LayerNorm: _LayerNorm,
+    nn.Flatten: _Flatten,
+    nn.Sequential: _Chain,
+    MLP: _Chain,
+    Streams: _Streams,
+}
+
+
+def by_hand(module: nn.Module, gradients: Views, members: bool) -> Layer:
+    """The layer of a module that has a rule.
+
+    Args:
+        module: the module.
+        gradients: where gradients are written, by the parameters' ids.
+        members: whether parameters carry a leading axis of members.
+    """
+    return _LAYERS[type(module)](module, gradients, members)
+
+
+def _pair(parameter: Tensor | None, gradients: Views, members: bool) -> tuple[Any, Any]:
+    """A parameter and the place of its gradient, both with a leading axis of members."""
+    if parameter is None:
+        return None, None
+    gradient = gradients.get(id(parameter))
+    own = parameter.detach()
+    if members:
+        return own, gradient
+    return own.unsqueeze(0), None if gradient is None else gradient.unsqueeze(0)
+
+
+def _affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    if bias is None:
+        return torch.bmm(x, weight.mT)
+    return torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
+
+
+def supported(network: nn.Module) -> bool:
+    """Whether every part of a network has a rule here.
+
+    Example:
+        >>> supported(MLP(2, [8], 1)), supported(nn.Sequential(nn.Linear(2, 1), nn.Tanh()))
+        (True, False)
+    """
+    parts = list(network.modules())
+    return type(network) in _LAYERS and all(map(_has_rule, parts))
+
+
+def _has_rule(part: nn.Module) -> bool:
+    if isinstance(part, NoisyLinear) and part.per_sample:
+        return False
+    if isinstance(part, nn.LayerNorm) and part.elementwise_affine:
+        return False
+    if isinstance(part, nn.Flatten) and (part.start_dim, part.end_dim) != (1, -1):
+        return False
+    return type(part) in _LAYERS
+
+
+class Runner:
+    """Calls a network, or a stack of them, with new noise each time, and differentiates it.
+
+    Args:
+        network: a module, or an `hunch.nn.Ensemble`.
+        noise: what the network is called through.
+        parameters: those whose gradient is asked for.
+        gradient: a vector with a place for each of them, one after another.
+        layers: what to run instead of the network's own layers, if anything.
+
+    Example:
+        >>> net = nn.Linear(2, 1)
+        >>> gradient = torch.zeros(3)
+        >>> run = Runner(net, FreshNoise(net, []), list(net.parameters()), gradient)
+        >>> out, backward = run.differentiable(torch.ones(1, 5, 2))
+        >>> _ = backward(torch.ones(1, 5, 1))
+        >>> out.shape, gradient
+        (torch.Size([1, 5, 1]), tensor([5., 5., 5.]))
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        noise: FreshNoise,
+        parameters: Sequence[Tensor],
+        gradient: Tensor | None = None,
+        layers: Callable[[Views], Sequence[Layer]] | None = None,
+    ) -> None:
+        self._network, self._noise, self._parameters = network, noise, list(parameters)
+        self._gradient = gradient
+        views: dict[int, Tensor] = {}
+        start = 0
+        if gradient is not None:
+            for parameter in parameters:
+                part = gradient[start : start + parameter.numel()]
+                views[id(parameter)] = part.view(parameter.shape)
+                start += parameter.numel()
+        self._stacked = isinstance(network, Ensemble)
+        own = network.skeleton if isinstance(network, Ensemble) else network
+        self._parts = list(own.modules())
+        self._layers: Sequence[Layer] | None = None
+        if layers is not None:
+            self._layers = layers(views)
+        elif supported(own):
+            self._layers = [by_hand(own, views, self._stacked)]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Outputs `(members, batch, …)` for `x (members, batch, …)`, without a gradient."""
+        with torch.no_grad():
+            if self._by_hand():
+                return self._run(x, keep=False)
+            return self._call(x)
+
+    def differentiable(self, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Outputs, and a function that takes their gradient and writes the parameters'.
+
+        The function returns the gradient of `x` if the runner was given `layers`.
+        """
+        if self._by_hand():
+            with torch.no_grad():
+                return self._run(x, keep=True), self._backward
+        with torch.enable_grad():
+            out = self._call(x)
+
+        def backward(gradient: Tensor) -> Tensor:
+            grads = torch.autograd.grad(out, self._parameters, gradient, materialize_grads=True)
+            torch.cat([grad.reshape(-1) for grad in grads], out=self._gradient)
+            return gradient
+
+        return out.detach(), backward
+
+    def _by_hand(self) -> bool:
+        return self._layers is not None and not any(
+            part._forward_hooks or part._forward_pre_hooks for part in self._parts
+        )
+
+    def _run(self, x: Tensor, keep: bool) -> Tensor:
+        draws = self._noise.draws()
+        for layer in self._layers or ():
+            x = layer.forward(x, draws, keep)
+        return x
+
+    @torch.no_grad()
+    def _backward(self, gradient: Tensor) -> Tensor:
+        layers = self._layers or ()
+        for i in reversed(range(len(layers))):
+            gradient = layers[i].backward(gradient, i > 0)
+        return gradient
+
+    def _call(self, x: Tensor) -> Tensor:
+        if self._stacked:
+            return self._noise(x, per_member=True)
+        return self._noise(x[0]).unsqueeze(0)
