@@ -31,7 +31,6 @@ from hunch.rl.saved_agents import GIVEN, from_json, read_agent, to_json, write_a
 from hunch.rl.training import Callback, History, Step, TrainingLoop
 from hunch.seeding import check_seed, numpy_generator, torch_generator
 
-
 # What `gymnasium.make_vec` is told about the batch, not about one environment.
 _OF_THE_BATCH = ("num_envs", "vectorization_mode", "vector_kwargs", "wrappers", "autoreset_mode")
 
