@@ -5,6 +5,7 @@ test. What is tested is always hunch's own code.
 """
 
 import copy
+import itertools
 
 import gymnasium
 import numpy as np
@@ -497,7 +498,7 @@ def test_bsuite_37_one_member_plays_a_whole_episode():
 
     agent.act = watched
     agent.learn(300, progress=False)
-    for (_, before), (begins, now) in zip(played, played[1:], strict=False):
+    for (_, before), (begins, now) in itertools.pairwise(played):
         assert begins or now == before
     assert len({member for begins, member in played if begins}) > 3
 
