@@ -5,7 +5,13 @@ import torch
 from torch.nn import functional as F
 
 from hunch.rl.readout import Readout
-from hunch.rl.returns import categorical_loss, chosen_distribution, project, quantile_loss
+from hunch.rl.returns import (
+    categorical_loss,
+    chosen,
+    chosen_distribution,
+    project,
+    quantile_loss,
+)
 
 KINDS = {
     "plain": {},
@@ -178,27 +184,44 @@ def test_the_target_is_what_the_judge_says_of_the_action_that_the_selector_likes
         assert torch.allclose(target[i], expected, atol=1e-6)
 
 
+def loss_by_autograd(readout, raw, action, target, weight):
+    """What `Readout.loss` returns, from the definitions."""
+    predicted = readout.split(raw)
+    if readout.distribution is None:
+        q = chosen(predicted, action)
+        each, error = F.smooth_l1_loss(q, target, reduction="none"), (q - target).abs()
+    else:
+        measure = categorical_loss if readout.distribution == "categorical" else quantile_loss
+        each = error = measure(chosen_distribution(predicted, action), target)
+    loss = (each * weight).mean(-1).sum()
+    return loss, torch.autograd.grad(loss, raw)[0], error
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dueling", [False, True])
-def test_the_loss_moves_the_chosen_action_and_the_value_it_stands_on(kind, dueling):
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_loss_and_its_gradient_equal_autograd(kind, dueling, weighted):
     readout = Readout(actions=3, dueling=dueling, **KINDS[kind])
-    raw = normal(4, readout.outputs).requires_grad_()
-    action = torch.tensor([0, 1, 2, 1])
-    with torch.no_grad():
-        judged = readout.split(normal(4, readout.outputs, seed=1))
-        target = readout.target(
-            normal(4, seed=2), torch.full((4,), 0.9), judged, readout.values(judged)
-        )
-    loss, error = readout.loss(readout.split(raw), action, target)
-    assert loss.shape == error.shape == (4,)
-    assert (error >= 0).all()
-    assert not error.requires_grad
-    loss.sum().backward()
-    gradient = raw.grad.view(4, 3 + dueling, readout.atoms).abs().sum(-1)
+    raw = 2 * normal(2, 40, readout.outputs)
+    action = torch.randint(3, (2, 40), generator=torch.Generator().manual_seed(0))
+    judged = readout.split(normal(2, 40, readout.outputs, seed=1))
+    discount = torch.full((2, 40), 0.9)
+    target = readout.target(normal(2, 40, seed=2), discount, judged, readout.values(judged))
+    weight = torch.rand(2, 40, generator=torch.Generator().manual_seed(1))
+    loss, gradient, error = readout.loss(raw, action, target, weight if weighted else None)
+    weight = weight if weighted else torch.ones(2, 40)
+    expected = loss_by_autograd(readout, raw.requires_grad_(), action, target, weight)
+    assert loss.item() == pytest.approx(expected[0].item(), rel=1e-5)
+    assert torch.allclose(gradient, expected[1], atol=1e-6)
+    assert torch.allclose(error, expected[2], atol=1e-5)
+    assert not any(t.requires_grad for t in (loss, gradient, error))
+    if kind == "plain":
+        assert error.min() < 1 < error.max()  # both sides of Huber's threshold
+    groups = gradient.view(2, 40, 3 + dueling, readout.atoms).abs().sum(-1)
     if dueling:
-        assert (gradient > 0).all()  # the mean of the advantages feels all of them
+        assert (groups > 0).all()  # the mean of the advantages feels all of them
     else:
-        assert torch.equal(gradient > 0, F.one_hot(action, 3).bool())
+        assert torch.equal(groups > 0, F.one_hot(action, 3).bool())
 
 
 @pytest.mark.parametrize("kind", ["categorical", "quantile"])
@@ -210,12 +233,11 @@ def test_distributions_are_learnt(kind):
     rewards = torch.tensor([-1.0, 3.0] * 16)
     ended = torch.zeros(32)
     for _ in range(400):
-        predicted = readout.split(raw.expand(32, -1))
-        judged = predicted.detach()
+        batch = raw.detach().expand(32, -1)
+        judged = readout.split(batch)
         target = readout.target(rewards, ended, judged, readout.values(judged))
-        loss, _ = readout.loss(predicted, torch.zeros(32, dtype=torch.int64), target)
-        adam.zero_grad()
-        loss.mean().backward()
+        _, gradient, _ = readout.loss(batch, torch.zeros(32, dtype=torch.int64), target)
+        raw.grad = gradient.sum(0, keepdim=True)
         adam.step()
     predicted = readout.split(raw.detach())
     assert readout.values(predicted).item() == pytest.approx(1.0, abs=0.15)

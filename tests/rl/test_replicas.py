@@ -75,7 +75,7 @@ def test_each_replica_has_noise_and_draws_of_its_own():
         # The same network twice, so that nothing but the noise can differ.
         for p in agents.network.parameters():
             p[1] = p[0]
-        outputs = agents._online(torch.ones(2, 1, 4), per_member=True)
+        outputs = agents._online(torch.ones(2, 1, 4))
     assert not torch.equal(outputs[0], outputs[1])
     agents.learn(30, progress=False)
     batch = agents._replay.sample(16, agents._sampling)

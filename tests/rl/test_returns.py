@@ -6,7 +6,7 @@ import torch
 from hunch.errors import ConfigurationError
 from hunch.rl import Linear
 from hunch.rl.arguments import real_number, whole_number
-from hunch.rl.returns import chosen, double_value, max_value, bootstrapped_target
+from hunch.rl.returns import bootstrapped_target, chosen, double_value, max_value
 
 
 def test_targets_equal_the_formula_row_by_row():

@@ -91,9 +91,7 @@ def test_an_ensemble_in_pieces_ends_with_the_same_bits(kind, env, tmp_path):
     if "DeepSea" in env:
         kwargs["env_kwargs"] = {"size": 4, "stochastic": True}
     rng = np.random.default_rng(len(kind))
-    check_exact(
-        lambda: BootstrappedDQN(env, **kwargs), tmp_path / "a", rng, BootstrappedDQN
-    )
+    check_exact(lambda: BootstrappedDQN(env, **kwargs), tmp_path / "a", rng, BootstrappedDQN)
 
 
 def test_frame_stacks_and_foreign_modules_in_pieces(steady, tmp_path):
@@ -213,7 +211,9 @@ def test_a_save_replaces_the_one_before(folder):
 
 
 def test_other_settings_are_named(folder):
-    with pytest.raises(ConfigurationError, match="`discount` got 0.5, but the saved agent has 0.99"):
+    with pytest.raises(
+        ConfigurationError, match=r"`discount` got 0\.5, but the saved agent has 0\.99"
+    ):
         DQN.load(folder, discount=0.5)
     with pytest.raises(ConfigurationError, match="`env` got 'Acrobot-v1', but the saved agent has"):
         DQN.load(folder, env="Acrobot-v1")

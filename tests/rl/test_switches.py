@@ -169,7 +169,12 @@ class Sequence(gymnasium.Env):
         ),
         (
             "CartPole-v1",
-            {"distributional": "quantile", "dueling": True, "atoms": 5, "network": nn.Linear(4, 10)},
+            {
+                "distributional": "quantile",
+                "dueling": True,
+                "atoms": 5,
+                "network": nn.Linear(4, 10),
+            },
             r"expected \(1, 15\), 5 for each of 2 actions and the value first",
         ),
     ],

@@ -92,9 +92,7 @@ def single_rows(name, seed, count):
 
 
 def loop_over(envs, seed=5):
-    return TrainingLoop(
-        VectorEnvs(envs, seed), 1, envs.single_observation_space.shape, np.float32
-    )
+    return TrainingLoop(VectorEnvs(envs, seed), 1, envs.single_observation_space.shape, np.float32)
 
 
 @pytest.mark.parametrize("mode", MODES)

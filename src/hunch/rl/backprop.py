@@ -101,8 +101,10 @@ class _ReLU:
         pass
 
     def forward(self, x: Tensor, draws: Mapping[int, Draw], keep: bool) -> Tensor:
-        self.y = torch.relu(x)
-        return self.y
+        y = torch.relu(x)
+        if keep:
+            self.y = y
+        return y
 
     def backward(self, gradient: Tensor, needed: bool) -> Tensor:
         dx: Tensor = torch.ops.aten.threshold_backward(gradient, self.y, 0.0)
@@ -116,8 +118,9 @@ class _LayerNorm:
         self.shape, self.eps = list(module.normalized_shape), module.eps
 
     def forward(self, x: Tensor, draws: Mapping[int, Draw], keep: bool) -> Tensor:
-        self.x = x
-        y, self.mean, self.rstd = torch.native_layer_norm(x, self.shape, None, None, self.eps)
+        y, mean, rstd = torch.native_layer_norm(x, self.shape, None, None, self.eps)
+        if keep:
+            self.x, self.mean, self.rstd = x, mean, rstd
         return y
 
     def backward(self, gradient: Tensor, needed: bool) -> Tensor:
@@ -144,7 +147,8 @@ class _Chain:
     """One layer after another."""
 
     def __init__(self, module: nn.Module, gradients: Views, members: bool) -> None:
-        self.layers = [by_hand(part, gradients, members) for part in module.children()]
+        # Not `children()`, which names a module that stands in two places once.
+        self.layers = [by_hand(part, gradients, members) for part in _parts_of(module)]
 
     def forward(self, x: Tensor, draws: Mapping[int, Draw], keep: bool) -> Tensor:
         for layer in self.layers:
@@ -244,8 +248,20 @@ def supported(network: nn.Module) -> bool:
         >>> supported(MLP(2, [8], 1)), supported(nn.Sequential(nn.Linear(2, 1), nn.Tanh()))
         (True, False)
     """
-    parts = list(network.modules())
-    return type(network) in _LAYERS and all(map(_has_rule, parts))
+    parts = [part for _, part in network.named_modules(remove_duplicate=False)]
+    held = [id(p) for part in parts for p in part._parameters.values() if p is not None]
+    # A parameter in two places has a gradient from each; here the last one would stand alone.
+    return all(map(_has_rule, parts)) and len(held) == len(set(held))
+
+
+def _parts_of(module: nn.Module) -> list[nn.Module]:
+    return [part for part in module._modules.values() if part is not None]
+
+
+def _flattens_first(module: nn.Module) -> bool:
+    while isinstance(module, nn.Sequential) and len(module) > 0:
+        module = module[0]
+    return isinstance(module, nn.Flatten)
 
 
 def _has_rule(part: nn.Module) -> bool:
@@ -298,6 +314,7 @@ class Runner:
         self._stacked = isinstance(network, Ensemble)
         own = network.skeleton if isinstance(network, Ensemble) else network
         self._parts = list(own.modules())
+        self._flattens = _flattens_first(own)
         self._layers: Sequence[Layer] | None = None
         if layers is not None:
             self._layers = layers(views)
@@ -307,7 +324,7 @@ class Runner:
     def __call__(self, x: Tensor) -> Tensor:
         """Outputs `(members, batch, …)` for `x (members, batch, …)`, without a gradient."""
         with torch.no_grad():
-            if self._by_hand():
+            if self._by_hand(x):
                 return self._run(x, keep=False)
             return self._call(x)
 
@@ -316,7 +333,7 @@ class Runner:
 
         The function returns the gradient of `x` if the runner was given `layers`.
         """
-        if self._by_hand():
+        if self._by_hand(x):
             with torch.no_grad():
                 return self._run(x, keep=True), self._backward
         with torch.enable_grad():
@@ -329,10 +346,10 @@ class Runner:
 
         return out.detach(), backward
 
-    def _by_hand(self) -> bool:
-        return self._layers is not None and not any(
-            part._forward_hooks or part._forward_pre_hooks for part in self._parts
-        )
+    def _by_hand(self, x: Tensor) -> bool:
+        if self._layers is None or (x.dim() != 3 and not self._flattens):
+            return False
+        return not any(part._forward_hooks or part._forward_pre_hooks for part in self._parts)
 
     def _run(self, x: Tensor, keep: bool) -> Tensor:
         draws = self._noise.draws()

@@ -121,7 +121,7 @@ class NetworkPair:
         self._optimizer.state.clear()
         if moments:
             self._optimizer.state[self.vector] = {
-                name: value if name == "step" else value.to(self.vector)
+                name: value.to(self.vector.device) if name == "step" else value.to(self.vector)
                 for name, value in moments.items()
             }
         self.updates = int(state["updates"])

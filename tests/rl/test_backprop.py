@@ -1,0 +1,211 @@
+"""Gradients by hand against autograd."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hunch.nn import MLP, Ensemble, NoisyLinear, Streams
+from hunch.rl import DQN
+from hunch.rl.backprop import Runner
+from hunch.rl.fresh_noise import FreshNoise
+
+RELU = nn.ReLU()
+
+
+class Scaled(nn.Linear):
+    """A linear layer that computes something else."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def tied():
+    layer = nn.Linear(4, 4)
+    return nn.Sequential(layer, nn.ReLU(), layer, nn.Linear(4, 3))
+
+
+def tied_weights():
+    net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.Linear(4, 3))
+    net[2].weight = net[0].weight
+    return net
+
+
+def frozen():
+    net = nn.Sequential(NoisyLinear(4, 6), nn.ReLU(), NoisyLinear(6, 5), nn.Linear(5, 3))
+    net[0].weight.requires_grad_(False)
+    net[0].bias_sigma.requires_grad_(False)
+    net[2].weight_sigma.requires_grad_(False)
+    net[2].bias.requires_grad_(False)
+    net[3].weight.requires_grad_(False)
+    return net
+
+
+def no_gradient_for_the_first():
+    net = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+    net[0].requires_grad_(False)
+    return net
+
+
+def sequential(*layers):
+    return lambda: nn.Sequential(*[layer() for layer in layers])
+
+
+def linear(p, q, **kwargs):
+    return lambda: nn.Linear(p, q, **kwargs)
+
+
+def noisy_linear(p, q, **kwargs):
+    return lambda: NoisyLinear(p, q, **kwargs)
+
+
+def norm(*shape):
+    return lambda: nn.LayerNorm(shape, elementwise_affine=False)
+
+
+# A network, its input's shape, whether it goes by hand.
+NETWORKS = {
+    "linear": (linear(4, 3), (4,), True),
+    "no bias": (sequential(linear(4, 5, bias=False), nn.ReLU, linear(5, 3, bias=False)), (4,), True),
+    "mlp": (lambda: MLP(4, [6, 5], 3), (4,), True),
+    "norms": (sequential(linear(4, 6), norm(6), nn.ReLU, linear(6, 3)), (4,), True),
+    "noisy": (sequential(noisy_linear(4, 6), nn.ReLU, noisy_linear(6, 3)), (4,), True),
+    "independent": (
+        sequential(noisy_linear(4, 6, noise="independent"), nn.ReLU, linear(6, 3)), (4,), True
+    ),
+    "noise without bias": (
+        sequential(
+            noisy_linear(4, 6, bias=False), nn.ReLU,
+            noisy_linear(6, 3, bias=False, noise="independent"),
+        ), (4,), True,
+    ),
+    "streams": (
+        sequential(
+            linear(4, 6), nn.ReLU,
+            lambda: Streams(
+                nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 1)), NoisyLinear(6, 2)
+            ),
+        ), (4,), True,
+    ),
+    "streams alone": (lambda: Streams(nn.Linear(4, 1), nn.Linear(4, 2)), (4,), True),
+    "nested": (
+        sequential(lambda: nn.Sequential(nn.Linear(4, 6), nn.ReLU()), linear(6, 3)), (4,), True
+    ),
+    "flattened": (sequential(nn.Flatten, linear(6, 5), nn.ReLU, linear(5, 3)), (2, 3), True),
+    "frozen": (frozen, (4,), True),
+    "frozen first": (no_gradient_for_the_first, (4,), True),
+    "one relu twice": (
+        sequential(linear(4, 6), lambda: RELU, linear(6, 5), lambda: RELU, linear(5, 3)), (4,), True
+    ),
+    "tied layers": (tied, (4,), False),
+    "tied weights": (tied_weights, (4,), False),
+    "flattened later": (sequential(linear(3, 5), nn.Flatten, linear(10, 3)), (2, 3), False),
+    "norm, then flattened": (sequential(norm(2, 3), nn.Flatten, linear(6, 3)), (2, 3), False),
+    "tanh": (sequential(linear(4, 6), nn.Tanh, linear(6, 3)), (4,), False),
+    "subclass": (sequential(lambda: Scaled(4, 3)), (4,), False),
+    "per sample": (noisy_linear(4, 3, per_sample=True), (4,), False),
+    "affine norm": (sequential(linear(4, 6), lambda: nn.LayerNorm(6), linear(6, 3)), (4,), False),
+}  # fmt: skip
+
+
+def generators(count):
+    return [torch.Generator().manual_seed(100 + i) for i in range(count)]
+
+
+def runner(network, count):
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    gradient = torch.full((sum(p.numel() for p in parameters),), float("nan"))
+    return Runner(network, FreshNoise(network, generators(count)), parameters, gradient), gradient
+
+
+@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_outputs_and_gradients_equal_autograds(name, members):
+    make, shape, by_hand = NETWORKS[name]
+    torch_state = torch.get_rng_state()
+    torch.manual_seed(0)
+    if members and ("tied" in name or "per sample" in name):
+        pytest.skip("not stacked by an agent")
+    network = make() if members is None else Ensemble(make, members, seed=0)
+    x = torch.randn(members or 1, 16, *shape)
+    outward = torch.randn(members or 1, 16, 3)
+    torch.set_rng_state(torch_state)
+
+    run, gradient = runner(network, members or 1)
+    out, backward = run.differentiable(x)
+    backward(outward)
+    later = run(x)
+    few = run(x[:, :5])  # noise is applied in another order to few rows
+
+    twin = copy.deepcopy(network)
+    noise = FreshNoise(twin, generators(members or 1))
+
+    def call(x):
+        return noise(x[0]).unsqueeze(0) if members is None else noise(x, per_member=True)
+
+    expected = call(x)
+    parameters = [p for p in twin.parameters() if p.requires_grad]
+    grads = torch.autograd.grad(expected, parameters, outward)
+    assert torch.allclose(out, expected, atol=1e-6)
+    assert torch.allclose(gradient, torch.cat([g.flatten() for g in grads]), atol=1e-5)
+    with torch.no_grad():
+        assert torch.allclose(later, call(x), atol=1e-6)
+        assert torch.allclose(few, call(x[:, :5]), atol=1e-6)
+    assert not out.requires_grad
+    assert run._by_hand(x) == by_hand
+
+
+@pytest.mark.parametrize("hook", ["register_forward_hook", "register_forward_pre_hook"])
+def test_hooks_are_called(hook):
+    network, called = MLP(4, [6], 3), []
+    run, _ = runner(network, 1)
+    run(torch.ones(1, 2, 4))
+    handle = getattr(network[0], hook)(lambda *args: called.append(1))
+    run(torch.ones(1, 2, 4))
+    run.differentiable(torch.ones(1, 2, 4))
+    assert called == [1, 1]
+    handle.remove()
+    run(torch.ones(1, 2, 4))
+    assert called == [1, 1]
+
+
+def test_a_forward_between_does_not_disturb_the_gradient():
+    """The same network chooses actions between the loss's forward and its backward."""
+    network = nn.Sequential(NoisyLinear(4, 6), nn.ReLU(), nn.LayerNorm(6, elementwise_affine=False))
+    x, outward = torch.randn(1, 16, 4), torch.randn(1, 16, 6)
+    gradients = []
+    for between in (False, True):
+        run, gradient = runner(network, 1)
+        _, backward = run.differentiable(x)
+        if between:
+            run(torch.randn(1, 16, 4))
+        backward(outward)
+        gradients.append(gradient)
+    assert torch.equal(*gradients)
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {"noisy": True, "double": True, "dueling": True, "layer_norm": True, "n_step": 2},
+        {"distributional": True, "atoms": 7, "prioritized": True, "max_gradient_norm": 1.0},
+    ],
+    ids=["noisy", "categorical"],
+)
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_agents_learn_the_same_by_hand_and_by_autograd(switches, replicas):
+    agents = [
+        DQN("CartPole-v1", hidden_sizes=(16, 16), batch_size=16, replicas=replicas, **switches)
+        for _ in range(2)
+    ]
+    x = torch.zeros(1, 1, 4)
+    assert agents[0]._online._by_hand(x)
+    for network in (agents[1].network, agents[1].target_network):
+        list(network.modules())[-1].register_forward_hook(lambda *args: None)
+    assert not agents[1]._online._by_hand(x)
+    for agent in agents:
+        agent.learn(60, progress=False)
+    assert np.allclose(agents[0].losses, agents[1].losses, rtol=1e-3)
+    assert torch.allclose(agents[0]._pair.vector, agents[1]._pair.vector, atol=2e-5)
