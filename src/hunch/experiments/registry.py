@@ -21,6 +21,7 @@ EXPERIMENTS: Final = {
     "noisy-layers": "noisy_layers",
     "noisy-cartpole": "noisy_cartpole",
     "four-curves": "four_curves",
+    "sb3-cartpole": "sb3_cartpole",
 }
 _MARK: Final = "hunch reproduce"
 
