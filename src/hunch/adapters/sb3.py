@@ -67,7 +67,7 @@ class NoisyDQNPolicy(DQNPolicy):
         std_init: size of the initial stds; None is the paper's value for that noise.
         layer_norm: whether each hidden layer of the head (`net_arch`) is normalized before its
             activation, by a LayerNorm without parameters. It keeps values from growing without
-            bound where nothing was seen, which made NoisyNet agents markedly more reliable here.
+            bound where nothing was seen; hunch's own CartPole agent has it.
         **kwargs: what `stable_baselines3.dqn.policies.DQNPolicy` takes, by name. Without a
             `features_extractor_class`, images get the Nature CNN, dictionaries one extractor per
             entry, anything else is flattened: those of the library's `CnnPolicy`,
@@ -128,6 +128,7 @@ class NoisyDQNPolicy(DQNPolicy):
             std_init=self.std_init,
             layers=lambda name, layer: name in chosen,
         )
+        # The default, noise in train() alone, would silence the target and every action.
         hnn.noise(network, "fresh")
         return network
 
@@ -160,6 +161,7 @@ def _extractor_for(space: Any, *, normalize_images: bool) -> type[nn.Module]:
 
 def _to_convert(network: nn.Module) -> set[str]:
     """Names of the linear layers that become noisy: all but one that everything passes first."""
+    # Modules come in the order of the forward: the extractor is registered before the head.
     names = [
         (name, isinstance(layer, nn.Linear))
         for name, layer in network.named_modules()

@@ -1,7 +1,7 @@
 """A DQN of Stable-Baselines3 with hunch's noisy policy learns CartPole-v1 without ε-greedy.
 
 The start is the recipe of RL Baselines3 Zoo for DQN on CartPole-v1: 50,000 frames, two hidden
-layers of 256, batches of 64, blocks of 128 gradient updates after every 256 frames, the target
+layers of 256, batches of 64, one gradient update every two frames, made in blocks with the target
 network copied before each block. Exploration is by noise alone (`exploration_initial_eps` and
 `exploration_final_eps` are 0), after the recipe's 1,000 uniformly random actions at the start.
 
@@ -9,7 +9,10 @@ Where this differs from the recipe, and why:
 
 - Each hidden layer is normalized before its activation, as in hunch's own CartPole agent.
 - The learning rate falls to 0 in a straight line. At a constant rate the score swings between 100
-  and 500 to the end, and the last policy is an accident of the last hundred updates.
+  and 500 to the end, and the last policy is an accident of the last hundred updates: on the tuning
+  seeds 100 to 102 the last models scored 500, 167 and 226, the best ones 500.
+- Blocks of 64 updates instead of 128, so that the target network is copied twice as often for the
+  same work. With 128 the agent stood at 120 for 25,000 to 45,000 frames.
 
 Each seed is judged twice over 100 deterministic episodes: the last model, and the best one, chosen
 during training by separate episodes with that library's `EvalCallback`.
@@ -85,8 +88,8 @@ class Settings:
     learning_starts: int = 1_000
     gamma: float = 0.99
     target_update_interval: int = 10
-    train_freq: int = 256
-    gradient_steps: int = 128
+    train_freq: int = 128
+    gradient_steps: int = 64
     selection_period: int = 2_500
     selection_episodes: int = 20
     evaluation_episodes: int = 100
@@ -250,6 +253,7 @@ def _run_seed(settings: Settings, seed: int, *, progress: bool) -> Row:
         model = make_model(settings, seed)
         curve, best_weights = _learn(settings, model, seed, progress=progress)
         last = evaluate(_Player(model), settings.evaluation_episodes, seed=seed)
+        # The same starts for both models: what differs is the model alone.
         model.policy.load_state_dict(best_weights)
         best = evaluate(_Player(model), settings.evaluation_episodes, seed=seed)
     best_frame = (int(np.argmax(curve)) + 1) * settings.selection_period
@@ -268,9 +272,11 @@ def _learn(
     envs = make_vec_env(
         ENVIRONMENT,
         n_envs=min(10, settings.selection_episodes),
+        # That library adds a number to the seed for each environment and wants 32 bits.
         seed=derive(seed, "sb3-selection") % 2**31,
     )
 
+    # `EvalCallback` would write its best model into a folder; a copy of the weights needs none.
     def keep_if_best(_locals: Any, _globals: Any) -> bool:
         if not curve or selection.last_mean_reward > max(curve):
             kept.update(copy.deepcopy(model.policy.state_dict()))
