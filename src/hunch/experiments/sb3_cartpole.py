@@ -349,7 +349,8 @@ def _curves(result: Result) -> tuple[Figure, str]:
         color = CYCLE[i % len(CYCLE)]
         ax.plot(frames, row.curve, ".-", color=color, linewidth=1.2, label=f"seed {row.seed}")
     ax.axhline(SOLVED, color=BLACK, linewidth=1, linestyle="--")
-    ax.legend(loc="best")
+    ax.set_ylim(0, 680)  # the legend has room above the cap of 500
+    ax.legend(loc="upper center", ncols=3)
     episodes = result.settings.selection_episodes
     return figure, f"Mean of {episodes} deterministic episodes; the dashed line is {SOLVED:g}."
 
