@@ -22,6 +22,7 @@ EXPERIMENTS: Final = {
     "noisy-cartpole": "noisy_cartpole",
     "four-curves": "four_curves",
     "deep-sea": "deep_sea",
+    "sb3-cartpole": "sb3_cartpole",
 }
 _MARK: Final = "hunch reproduce"
 
