@@ -21,6 +21,7 @@ EXPERIMENTS: Final = {
     "noisy-layers": "noisy_layers",
     "noisy-cartpole": "noisy_cartpole",
     "four-curves": "four_curves",
+    "neural-bandit": "neural_bandit",
 }
 _MARK: Final = "hunch reproduce"
 
