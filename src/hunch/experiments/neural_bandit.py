@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from hunch.errors import ConfigurationError
 from hunch.experiments.claims import Check
 from hunch.experiments.neural_bandit_play import Agent, Array, Problem, make_bandit, play
 from hunch.progress import progress_bar
@@ -42,23 +43,24 @@ CLAIM = (
     "sampling has less regret over 1,000 steps than the best dropout, and that less than the best "
     "ε-greedy, fixed or annealed (100 seeds, 95 % intervals of the differences)."
 )
-FAMILIES: Final = ("fixed ε", "annealed ε", "dropout", "ensemble")
+FAMILIES: Final = ("fixed ε", "annealed ε", "dropout", "no prior", "ensemble")
 NETWORKS: Final = 96  # trained at once: enough to hide overhead, few enough for a core's cache
 QUICK_AGENTS: Final = ("ε = 0.05", "ε = 20/(20+t)", "dropout 0.5", "ensemble of 10")
 
 
-def agents(sizes: Sequence[int] = (1, 3, 10, 30, 100)) -> tuple[Agent, ...]:
-    """The agents of the published figure, with ensembles of these sizes.
+def agents(sizes: Sequence[int] = (1, 3, 10, 30)) -> tuple[Agent, ...]:
+    """The agents of the published figure with ensembles of these sizes, and one as a control.
 
     Example:
         >>> [agent.name for agent in agents((10,))][::5]
-        ['ε = 0.01', 'ε = 10/(10+t)', 'dropout 0.1', 'ensemble of 10']
+        ['ε = 0.01', 'ε = 10/(10+t)', 'dropout 0.1', 'ensemble of 10, no prior']
     """
     fixed = [Agent(f"ε = {e:g}", "fixed ε", epsilon=e) for e in (0.01, 0.05, 0.1, 0.2, 0.3)]
     annealed = [Agent(f"ε = {c}/({c}+t)", "annealed ε", anneal=c) for c in (10, 20, 30, 40, 50)]
     dropped = [Agent(f"dropout {p:g}", "dropout", dropout=p) for p in (0.1, 0.25, 0.5, 0.75, 0.9)]
     sampled = [Agent(f"ensemble of {k}", "ensemble", num_members=k) for k in sizes]
-    return (*fixed, *annealed, *dropped, *sampled)
+    control = Agent("ensemble of 10, no prior", "no prior", num_members=10, prior=False)
+    return (*fixed, *annealed, *dropped, control, *sampled)
 
 
 @dataclass(frozen=True)
@@ -130,10 +132,10 @@ class Result:
     best_possible: float
     at_random: float
 
-    def best(self, *families: str) -> Row:
-        """The agent with the least mean regret among these families."""
+    def best(self, *families: str) -> Row | None:
+        """The agent with the least mean regret among these families, None if none played."""
         rows = [row for row in self.rows if row.agent.family in families]
-        return min(rows, key=lambda row: float(row.regret.mean()))
+        return min(rows, key=lambda row: float(row.regret.mean()), default=None)
 
     def difference(self, worse: Row, better: Row) -> Difference:
         """Between two agents, seed by seed."""
@@ -141,10 +143,21 @@ class Result:
         return Difference(worse.agent.name, better.agent.name, float(gap.mean()), half_width(gap))
 
     @property
-    def order(self) -> tuple[Difference, Difference]:
-        """The best ε-greedy against the best dropout, and that against the best ensemble."""
+    def order(self) -> tuple[Difference, ...]:
+        """The best ε-greedy against the best dropout, that against the best ensemble, the control.
+
+        Both are chosen on the bandits they are compared on. That favors ε-greedy, of which there
+        are most.
+        """
         greedy, dropout = self.best("fixed ε", "annealed ε"), self.best("dropout")
-        return self.difference(greedy, dropout), self.difference(dropout, self.best("ensemble"))
+        control = self.best("no prior")
+        same = [row for row in self.rows if control and _same_but_prior(row.agent, control.agent)]
+        pairs = (
+            (greedy, dropout),
+            (dropout, self.best("ensemble")),
+            (control, same[0] if same else None),
+        )
+        return tuple(self.difference(worse, better) for worse, better in pairs if worse and better)
 
     def to_json(self) -> dict[str, Any]:
         """Means with their intervals, short curves and the order."""
@@ -188,10 +201,22 @@ class Result:
         ]
         for row in self.rows:
             best = row is self.best(row.agent.family)
-            whole = f"{row.regret.mean():.2f} ± {half_width(row.regret):.2f}"
-            late = f"{row.late.mean():.2f} ± {half_width(row.late):.2f}"
+            whole, late = _interval(row.regret), _interval(row.late)
             lines.append(f"| {row.agent.name} | {f'**{whole}**' if best else whole} | {late} |")
-        return "\n".join([*lines, "", "Bold: the best of its family."])
+        lines += ["", "Bold: the best of its family. On the same bandits, per step:", ""]
+        lines += [
+            f"- {gap.worse} loses {gap.mean:.2f} ± {gap.half_width:.2f} more than {gap.better}."
+            for gap in self.order
+        ]
+        return "\n".join(lines)
+
+
+def _interval(values: Array) -> str:
+    return f"{values.mean():.2f} ± {half_width(values):.2f}"
+
+
+def _same_but_prior(agent: Agent, control: Agent) -> bool:
+    return agent.family == "ensemble" and agent.num_members == control.num_members
 
 
 def half_width(values: Array) -> float:
@@ -201,7 +226,7 @@ def half_width(values: Array) -> float:
         >>> round(half_width(np.array([0.0, 2.0] * 50)), 3)
         0.197
     """
-    return float(1.96 * values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.inf
+    return float(1.96 * values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
@@ -212,8 +237,17 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
         seed: decides bandits, noise and what agents leave to chance. Each bandit and each agent
             on it have streams of their own, so neither depends on how many there are.
         progress: show a bar.
+
+    Raises:
+        ConfigurationError: if there are fewer than two seeds, or no agents.
     """
     settings = settings or Settings()
+    if settings.num_seeds < 2:
+        raise ConfigurationError(
+            f"`num_seeds` got {settings.num_seeds}; expected at least 2, for intervals."
+        )
+    if not settings.agents:
+        raise ConfigurationError("`agents` is empty; expected at least one, such as agents()[0].")
     problem, count = settings.problem, settings.num_seeds
     bandits = [make_bandit(problem, seed, number) for number in range(count)]
     total = count * sum(max(agent.num_members, 1) for agent in settings.agents)
@@ -253,7 +287,8 @@ def check(result: Result) -> list[Check]:
         )
         for gap in result.order
     ]
-    worst = max(float(result.best(family).regret.mean()) for family in FAMILIES)
+    bests = [row for row in map(result.best, FAMILIES) if row]
+    worst = max(float(row.regret.mean()) for row in bests)
     share = worst / result.at_random
     return [*checks, Check("largest regret of a family's best, in random actions'", share, "<=", 1)]
 

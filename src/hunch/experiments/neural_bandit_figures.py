@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hunch.experiments.neural_bandit import FAMILIES, Result, half_width
-from hunch.plots import BLUE, GRAY, GREEN, ORANGE, RED, panel
+from hunch.plots import BLUE, GRAY, GREEN, ORANGE, PURPLE, RED, panel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLORS = dict(zip(FAMILIES, (RED, ORANGE, GREEN, BLUE), strict=True))
+COLORS = dict(zip(FAMILIES, (RED, ORANGE, GREEN, PURPLE, BLUE), strict=True))
 
 
 def draw(result: Result) -> dict[str, tuple[Figure, str]]:
@@ -25,6 +25,8 @@ def _curves(result: Result) -> tuple[Figure, str]:
     steps = result.settings.problem.num_steps
     for family in FAMILIES:
         row = result.best(family)
+        if row is None:
+            continue
         times = (np.arange(len(row.curve)) + 0.5) * steps / len(row.curve)
         ax.plot(times, row.curve, color=COLORS[family], linewidth=1.8, label=row.agent.name)
     ax.axhline(result.at_random, color=GRAY, linewidth=1, linestyle="--", label="at random")

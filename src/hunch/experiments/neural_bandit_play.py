@@ -61,6 +61,7 @@ class Agent:
         anneal: c of ε = c / (c + t), which then replaces `epsilon`; 0 for none.
         dropout: probability that a hidden unit is dropped.
         num_members: K; 0 for a single network without prior and without noise on rewards.
+        prior: whether members have priors; without them they start and are pulled as others do.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Agent:
     anneal: float = 0.0
     dropout: float = 0.0
     num_members: int = 0
+    prior: bool = True
 
 
 @dataclass(frozen=True)
@@ -181,10 +183,11 @@ def make_networks(agent: Agent, draws: Sequence[np.random.Generator], problem: P
     weights = torch.from_numpy(
         np.concatenate([draw.standard_normal(size, dtype=np.float32) for draw in draws])
     )
-    weights *= problem.prior_variance**0.5 if agent.num_members else START
+    prior = agent.num_members > 0 and agent.prior
+    weights *= problem.prior_variance**0.5 if prior else START
     first = weights[:, : inputs * hidden].reshape(-1, inputs, hidden).contiguous()
     last = weights[:, inputs * hidden :].reshape(-1, 1, hidden).contiguous()
-    if agent.num_members:
+    if prior:
         return Networks(first, last, first.clone(), last.clone())
     return Networks(first, last)
 
