@@ -21,7 +21,8 @@ class Problem:
         settings: the environment's arguments; id `i` of the experiment is `settings[i]`. Ids with
             equal settings differ in the seed alone, which bsuite leaves to chance.
         num_episodes: how many episodes each id is played.
-        infos: what the score needs from `info` at an episode's last step, besides its return.
+        infos: entries of `info` at an episode's last step that bsuite logs besides the return. The
+            first of them is what the score reads; where there is none, it reads the return.
 
     Source: Osband et al., "Behaviour Suite for Reinforcement Learning" (2020).
     """

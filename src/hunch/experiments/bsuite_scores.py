@@ -103,8 +103,9 @@ def logged_episodes(num_episodes: int) -> npt.NDArray[np.int64]:
 def solved(bad: npt.ArrayLike, *, name: str = "deep_sea") -> Solved:
     """When a deep sea was solved.
 
-    A run may stop at `logged`: what it would do afterwards changes nothing. If it stops at `exact`
-    between two logged episodes, bsuite's own verdict is not known.
+    A run may stop at `logged`: what it would do afterwards changes nothing, and to find it, asking
+    at the episodes of `is_logged` is enough. If a run stops at `exact` between two logged episodes,
+    bsuite's own verdict is not known.
 
     Args:
         bad: whether each episode, in order, left the best path by the agent's own action, `(n,)`:
@@ -218,11 +219,11 @@ def _score_returns(rule: _Rule, histories: Sequence[Array]) -> float:
         for history, last in zip(histories, lasts, strict=True)
         if last == longest
     ]
-    low = float(np.clip((rule.baseline - np.mean(regrets)) / rule.baseline, 0.0, 1.0))
+    share = float(np.clip((rule.baseline - np.mean(regrets)) / rule.baseline, 0.0, 1.0))
     if rule.good is None:
-        return low
+        return share
     best = [history[:last].max() for history, last in zip(histories, lasts, strict=True)]
-    return 0.5 * (low + float(np.mean(np.array(best) > rule.good)))
+    return 0.5 * (share + float(np.mean(np.array(best) > rule.good)))
 
 
 def _sea_counts(

@@ -8,13 +8,14 @@ step at rate 0.1 on 64 past rewards drawn with replacement, for the loss
 
     mean (y − f(x))² / σ²  +  |θ − θ₀|² / (λ t),
 
-with σ² = 100, λ = 1 and t rewards so far. They differ in how they explore:
+with σ² = 100, λ = 1 and t rewards so far. Where θ₀ = 0, weights start at N(0, 0.01²). The agents
+differ in how they explore:
 
 - ε-greedy: a random action with probability ε, fixed or c / (c + t); θ₀ = 0.
 - Dropout: hidden units are dropped with probability p, in training and in choosing; θ₀ = 0.
 - Ensemble sampling: K members, each with a θ₀ of its own drawn from the prior, from which it also
   starts, and noise of variance σ² of its own on each reward; one member drawn anew for each step
-  decides.
+  decides. A control has the noise, but no prior: θ₀ = 0.
 
 All networks of many seeds stand on one leading axis and are trained by one batched product.
 
