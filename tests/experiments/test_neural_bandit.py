@@ -241,21 +241,22 @@ def test_agents_learn_and_a_broken_one_is_seen(monkeypatch):
 def test_checks_fail_when_the_order_is_another():
     result = run(TINY, progress=False)
 
-    def with_regret(greedy, dropout, ensemble):
-        level = {"dropout": dropout, "ensemble": ensemble, "no prior": ensemble + 5}
+    def with_regret(fixed, dropout, annealed, ensemble, control=40):
+        level = {"fixed ε": fixed, "dropout": dropout, "annealed ε": annealed}
+        level |= {"ensemble": ensemble, "no prior": control}
+        spread = np.array([-1.0, 0.0, 1.0])
         rows = [
-            dataclasses.replace(
-                row, regret=np.array([-1.0, 0.0, 1.0]) + level.get(row.agent.family, greedy)
-            )
-            for row in result.rows
+            dataclasses.replace(row, regret=spread + level[row.agent.family]) for row in result.rows
         ]
         return Result(TINY, tuple(rows), 70.0, 60.0)
 
-    assert all(c.holds for c in check(with_regret(30, 20, 10)))
-    assert not all(c.holds for c in check(with_regret(20, 30, 10)))
-    assert not all(c.holds for c in check(with_regret(30, 10, 20)))
-    assert not all(c.holds for c in check(with_regret(70, 20, 10)))
-    gap = with_regret(30, 20, 10).order[0]
+    assert all(c.holds for c in check(with_regret(30, 20, 15, 10)))
+    assert [c.holds for c in check(with_regret(20, 30, 15, 10))] == [False, True, True, True, True]
+    assert [c.holds for c in check(with_regret(30, 20, 25, 10))] == [True, False, True, True, True]
+    assert [c.holds for c in check(with_regret(30, 20, 15, 16))] == [True, True, False, True, True]
+    assert [c.holds for c in check(with_regret(30, 20, 15, 10, 9))] == [True] * 3 + [False, True]
+    assert not check(with_regret(70, 20, 15, 10))[-1].holds
+    gap = with_regret(30, 20, 15, 10).order[0]
     assert (gap.mean, gap.half_width) == (10, 0)
 
 

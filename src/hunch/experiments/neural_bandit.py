@@ -19,6 +19,9 @@ differ in how they explore:
 
 All networks of many seeds stand on one leading axis and are trained by one batched product.
 
+That ensembles win is as published. Dropout does not beat ε-greedy in general: it does so only while
+ε is fixed.
+
 Source: Lu and Van Roy, "Ensemble Sampling" (2017); Russo et al., "A Tutorial on Thompson Sampling"
 (2018), section on ensemble sampling, with the settings of its published code (ts_tutorial).
 """
@@ -27,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -40,9 +44,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CLAIM = (
-    "On a bandit whose rewards are a random network of 100 inputs and 50 hidden units, ensemble "
-    "sampling has less regret over 1,000 steps than the best dropout, and that less than the best "
-    "ε-greedy, fixed or annealed (100 seeds, 95 % intervals of the differences)."
+    "On bandits whose rewards are a random network of 100 inputs and 50 hidden units, each family "
+    "of agents at its best setting, the regret of 1,000 steps falls from fixed ε-greedy to dropout "
+    "to annealed ε-greedy to ensemble sampling, and an ensemble without priors has more of it than "
+    "the same one with them (100 seeds, 95 % intervals of the paired differences)."
 )
 FAMILIES: Final = ("fixed ε", "annealed ε", "dropout", "no prior", "ensemble")
 NETWORKS: Final = 96  # trained at once: enough to hide overhead, few enough for a core's cache
@@ -145,19 +150,14 @@ class Result:
 
     @property
     def order(self) -> tuple[Difference, ...]:
-        """The best ε-greedy against the best dropout, that against the best ensemble, the control.
+        """What the claim compares: the best of each family with that of the next, and the control.
 
-        Both are chosen on the bandits they are compared on. That favors ε-greedy, of which there
-        are most.
+        The best are chosen on the bandits they are compared on, from about as many in each family.
         """
-        greedy, dropout = self.best("fixed ε", "annealed ε"), self.best("dropout")
+        best = [self.best(f) for f in ("fixed ε", "dropout", "annealed ε", "ensemble")]
         control = self.best("no prior")
         same = [row for row in self.rows if control and _same_but_prior(row.agent, control.agent)]
-        pairs = (
-            (greedy, dropout),
-            (dropout, self.best("ensemble")),
-            (control, same[0] if same else None),
-        )
+        pairs = [*pairwise(best), (control, same[0] if same else None)]
         return tuple(self.difference(worse, better) for worse, better in pairs if worse and better)
 
     def to_json(self) -> dict[str, Any]:
@@ -204,9 +204,9 @@ class Result:
             best = row is self.best(row.agent.family)
             whole, late = _interval(row.regret), _interval(row.late)
             lines.append(f"| {row.agent.name} | {f'**{whole}**' if best else whole} | {late} |")
-        lines += ["", "Bold: the best of its family. On the same bandits, per step:", ""]
+        lines += ["", "Bold: the best of its family. Regret per step on the same bandits:", ""]
         lines += [
-            f"- {gap.worse} loses {gap.mean:.2f} ± {gap.half_width:.2f} more than {gap.better}."
+            f"- {gap.worse}: {gap.mean:.2f} ± {gap.half_width:.2f} more than {gap.better}"
             for gap in self.order
         ]
         return "\n".join(lines)
