@@ -248,7 +248,7 @@ def test_checks_fail_when_the_order_is_another():
         rows = [
             dataclasses.replace(row, regret=spread + level[row.agent.family]) for row in result.rows
         ]
-        return Result(TINY, tuple(rows), 70.0, 60.0)
+        return Result(Settings(), tuple(rows), 70.0, 60.0)
 
     assert all(c.holds for c in check(with_regret(30, 20, 15, 10)))
     assert [c.holds for c in check(with_regret(20, 30, 15, 10))] == [False, True, True, True, True]
@@ -258,6 +258,7 @@ def test_checks_fail_when_the_order_is_another():
     assert not check(with_regret(70, 20, 15, 10))[-1].holds
     gap = with_regret(30, 20, 15, 10).order[0]
     assert (gap.mean, gap.half_width) == (10, 0)
+    assert len(check(result)) == 1  # too few bandits for the order
 
 
 def test_the_table_has_every_agent_and_figures_are_made():

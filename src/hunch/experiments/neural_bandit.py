@@ -89,6 +89,11 @@ class Settings:
         few = tuple(agent for agent in agents((10,)) if agent.name in QUICK_AGENTS)
         return cls(num_seeds=12, agents=few, problem=Problem(num_steps=500))
 
+    @property
+    def enough(self) -> bool:
+        """Whether the claim speaks about this many bandits and steps."""
+        return self.num_seeds >= 100 and self.problem.num_steps >= 1000
+
 
 @dataclass(frozen=True)
 class Row:
@@ -281,17 +286,21 @@ def _rounded(value: float) -> float:
 
 
 def check(result: Result) -> list[Check]:
-    """The order of the families, each by its best agent, and that they learn at all."""
-    checks = [
-        Check(
-            f"regret per step, {gap.worse} less {gap.better}, low end of 95 %", gap.low, ">=", 0.0
-        )
-        for gap in result.order
-    ]
+    """The order of the families, each by its best agent, and that all do better than chance.
+
+    A run with fewer bandits or steps than the claim asks for is not held to the order: its
+    intervals are too wide.
+    """
     bests = [row for row in map(result.best, FAMILIES) if row]
-    worst = max(float(row.regret.mean()) for row in bests)
-    share = worst / result.at_random
-    return [*checks, Check("largest regret of a family's best, in random actions'", share, "<=", 1)]
+    worst = max(float(row.regret.mean()) for row in bests) / result.at_random
+    chance = Check("largest regret of a family's best, in that of random actions", worst, "<=", 1.0)
+    if not result.settings.enough:
+        return [chance]
+    what = "regret per step, {} less {}, low end of 95 %"
+    return [
+        *(Check(what.format(gap.worse, gap.better), gap.low, ">=", 0.0) for gap in result.order),
+        chance,
+    ]
 
 
 def plot(result: Result) -> dict[str, tuple[Figure, str]]:
