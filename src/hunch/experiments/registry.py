@@ -23,6 +23,7 @@ EXPERIMENTS: Final = {
     "four-curves": "four_curves",
     "deep-sea": "deep_sea",
     "sb3-cartpole": "sb3_cartpole",
+    "neural-bandit": "neural_bandit",
 }
 _MARK: Final = "hunch reproduce"
 
