@@ -64,6 +64,10 @@ class Stream:
         """What an agent would note beside an observation: here a function of it."""
         return observation.reshape(-1)[-4:].sum(dtype=np.float32) * np.ones(3, np.float32)
 
+    def notes_of(self, observations):
+        """The same for observations (replicas, batch, …)."""
+        return np.stack([[self.note_of(one) for one in row] for row in observations])
+
     def step(self):
         """One step of all, as arguments of `Replay.add`."""
         rows = np.empty(self.lead, object)
@@ -87,8 +91,7 @@ class Stream:
             begins,
         )
         self.ended = step.terminated | step.truncated
-        notes = gathered("note", np.float32), gathered("next_note", np.float32)
-        return step, *notes, gathered("mask", bool)
+        return step, gathered("mask", bool)
 
     def _one(self, r, e, begins):
         own = self.records[r][e]

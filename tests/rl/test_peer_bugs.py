@@ -478,7 +478,6 @@ def test_bsuite_defaults_disagree_and_members_run_one_after_another():
     assert not hasattr(agent, "epsilon")  # a member is followed, not ε
     agent._active[:] = 1
     x = np.random.default_rng(0).normal(size=(1, 1, 4)).astype(np.float32)
-    agent._note = agent._prior_of(agent._stored(x))
     with torch.no_grad():
         best = agent.network.member(1)(torch.from_numpy(x[0])).argmax().item()
     assert {agent.act(x, ~FIRST).item() for _ in range(20)} == {best}

@@ -44,6 +44,8 @@ def filled(stream, capacity, n_step, count, *, discount=0.9, alpha=None, reload=
     replay = new()
     for i in range(count):
         replay.add(*stream.step())
+        if i % 5 == 2 or i == count - 1:
+            replay.note(stream.notes_of)
         if reload and i % 7 == 3:
             state = {name: np.array(values) for name, values in replay.state_dict().items()}
             replay = new()
