@@ -24,6 +24,7 @@ EXPERIMENTS: Final = {
     "four-curves": "four_curves",
     "deep-sea": "deep_sea",
     "bsuite": "bsuite",
+    "chain": "chain",
     "cartpole-seeds": "cartpole_seeds",
     "sb3-cartpole": "sb3_cartpole",
     "neural-bandit": "neural_bandit",
