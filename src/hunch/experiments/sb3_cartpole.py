@@ -16,6 +16,10 @@ Where this differs from the recipe, and why:
 
 Each seed is judged twice over 100 deterministic episodes: the last model, and the best one, chosen
 during training by separate episodes with that library's `EvalCallback`.
+
+What this does not show is that CartPole needs noise. Its starts are varied enough for an agent that
+explores little: with the noise turned off, seeds 0 to 2 gave best models of 500, 475 and 500 and
+last ones of 500, 221 and 479.
 """
 
 from __future__ import annotations
