@@ -12,7 +12,7 @@ from hunch.cli.demo import demo
 from hunch.cli.play import play
 from hunch.cli.reproduce import reproduce
 from hunch.cli.train import train
-from hunch.errors import HunchError, MissingDependencyError
+from hunch.errors import HunchError
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
 
@@ -54,8 +54,6 @@ def run(arguments: list[str] | None = None) -> int:
         )
         message = " ".join(error.format_message().split())
         return _fail(f"{message} (see {command} --help)", WRONG_USE)
-    except MissingDependencyError as error:
-        return _fail(str(error), FAILED)
     except HunchError as error:
         return _fail(" ".join(str(error).split()), WRONG_USE)
     except (KeyboardInterrupt, click.Abort):

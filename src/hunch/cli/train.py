@@ -103,7 +103,7 @@ class _WithWords(click.Command):
 @json_option
 @click.pass_context
 def train(
-    context: click.Context, agent: str | None, env: str | None, as_json: bool, **options: Any
+    context: click.Context, /, agent: str | None, env: str | None, as_json: bool, **options: Any
 ) -> int:
     """Train AGENT in ENV, a Gymnasium id; the run's folder gets logs, checkpoints and a report.
 
@@ -229,8 +229,8 @@ def _asked(
     from hunch.rl.weights import agent_class
 
     given = click.core.ParameterSource.COMMANDLINE
-    found = {"AGENT": agent, "ENV": env}
-    found = {name: value for name, value in found.items() if value is not None}
+    words = {"AGENT": agent, "ENV": env}
+    found: dict[str, Any] = {name: value for name, value in words.items() if value is not None}
     for name in ("seed", "replicas", "num_envs", "eval_every", "checkpoint_every", "stop_at"):
         if context.get_parameter_source(name) is given:
             found[f"--{name.replace('_', '-')}"] = options[name]
@@ -287,8 +287,7 @@ def _train(run: Run, *, as_json: bool) -> int:
 def _what(run: Run) -> str:
     settings = run.plan.settings
     replicas = f", {settings['replicas']} replicas" if settings["replicas"] > 1 else ""
-    has = _has(run)
-    return f"{has['AGENT']} on {has['ENV']}, {run.plan.steps:,} steps{replicas},"
+    return f"{run.name}, {run.plan.steps:,} steps{replicas},"
 
 
 def _shown(path: Path) -> str:

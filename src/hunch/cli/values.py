@@ -78,7 +78,7 @@ def agent_settings(agent: Callable[..., Any], words: Sequence[str]) -> dict[str,
         >>> agent_settings(DQN, ["n_step=3", "epsilon=1:0.05:5000", "hidden_sizes=64"])
         {'n_step': 3, 'epsilon': Linear(start=1.0, end=0.05, steps=5000), 'hidden_sizes': [64]}
     """
-    parameters = inspect.signature(agent.__init__).parameters  # type: ignore[misc]
+    parameters = inspect.signature(agent.__init__).parameters
     known = {name: str(p.annotation) for name, p in parameters.items() if name != "self"}
     found = {}
     for name, text in pairs("--set", words).items():

@@ -101,16 +101,14 @@ def mean_and_interval(curves: Array) -> tuple[Array, Array]:
 
 
 def _page(run: Run) -> str:
-    plan, about = run.plan, run.about
-    name = f"{about.get('recipe', plan.agent)} on {about.get('env', plan.settings['env'])}"
     summary = _summary(run)
     sections = [
-        Section("curves", "How it learned", _sizes(plan.settings), _curve_blocks(run)),
+        Section("curves", "How it learned", _sizes(run.plan.settings), _curve_blocks(run)),
         Section("judgement", "How well it plays", *_judgement(run, summary)),
         Section("film", "One episode", "The first of the episodes above.", [_film(run)]),
         Section("settings", "What was run", "All of it is in run.json.", _settings(run)),
     ]
-    return render_page(f"hunch: {name}", [Text(_introduction(run, summary))], sections)
+    return render_page(f"hunch: {run.name}", [Text(_introduction(run, summary))], sections)
 
 
 def _introduction(run: Run, summary: Mapping[str, Any]) -> str:
@@ -119,9 +117,8 @@ def _introduction(run: Run, summary: Mapping[str, Any]) -> str:
     end = ends.get(str(run.finished), "which is all it was asked for")
     return (
         f"{steps:,} environment steps of each replica, {end}; {episodes:,} training episodes in "
-        f"all.\n\nGo on with `hunch train --resume {run.folder.name} --steps N`, look with "
-        f"`hunch play {run.folder.name}`, load in Python with "
-        f'`hunch.rl.Run.open("{run.folder.name}").best_agent()`.'
+        "all.\n\nRUN stands for the folder of this page: `hunch train --resume RUN --steps N` goes "
+        "on, `hunch play RUN` plays, `hunch.rl.Run.open(RUN).best_agent()` is the agent in Python."
     )
 
 
@@ -129,9 +126,10 @@ def _sizes(settings: Mapping[str, Any]) -> str:
     replicas = int(settings["replicas"])
     if replicas == 1:
         return f"One agent, seed {settings['seed']}."
+    first = int(settings["seed"])
     return (
-        f"{replicas} replicas, seeds {settings['seed']} to {settings['seed'] + replicas - 1}; bands "
-        "are 95 % confidence intervals of their mean."
+        f"{replicas} replicas, seeds {first} to {first + replicas - 1}; bands are 95 % confidence "
+        "intervals of their mean."
     )
 
 
@@ -203,14 +201,15 @@ def _settings(run: Run) -> list[Block]:
 def _shown(value: Any) -> str:
     if isinstance(value, dict) and set(value) == {"Linear"}:
         start, end, steps = value["Linear"]
-        return f"{start:g} to {end:g} within {steps:,} steps"
+        return f"{start:g}:{end:g}:{steps}"  # as `--set` takes it
     if isinstance(value, dict) and set(value) == {"float"}:
         return str(value["float"])
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
 
 
 def _mean_and_std(figures: Mapping[str, Any]) -> str:
-    return f"{figures['mean_return']:.2f} ± {figures['std_return']:.2f}"
+    mean, std = figures["mean_return"], figures["std_return"]
+    return f"{mean:.1f} ± {std:.1f}" if abs(mean) >= 10 else f"{mean:.3f} ± {std:.3f}"
 
 
 def _summary(run: Run) -> dict[str, Any]:
@@ -267,8 +266,9 @@ def _loss(log: Mapping[str, Array]) -> tuple[Figure, str] | None:
     if not known.any():
         return None
     figure, ax = panel("Loss", "environment steps", "mean loss since the point before")
-    ax.plot(log["step"][known], log["loss"][known], color=BLUE, linewidth=1.6)
-    if (log["loss"][known] > 0).all():
+    losses = log["loss"][known]
+    ax.plot(log["step"][known], losses, color=BLUE, linewidth=1.6)
+    if losses.min() > 0 and losses.max() > 10 * losses.min():
         ax.set_yscale("log")
     return figure, "Mean over gradient updates and replicas. It need not fall: targets move."
 

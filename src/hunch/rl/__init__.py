@@ -14,7 +14,8 @@
 from __future__ import annotations
 
 from hunch.rl.bootstrapped_dqn import BootstrappedDQN
-from hunch.rl.callbacks import Checkpoint, Evaluate, Score, StopOnReturn, StopWhenSolved
+from hunch.rl.callbacks import Evaluate, Score, StopOnReturn, StopWhenSolved
+from hunch.rl.checkpoints import Checkpoint
 from hunch.rl.dqn import DQN
 from hunch.rl.evaluation import Evaluation, evaluate
 from hunch.rl.logs import CsvLog, TensorBoardLog

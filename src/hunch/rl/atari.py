@@ -67,8 +67,8 @@ def make_atari(
     of all actions is ignored in favor of the one before, and lives do not end episodes.
 
     Note:
-        `hunch.rl.atari:hunch/Atari-v0` is the same as a Gymnasium id with the argument `game`, which
-        an agent's folder can name.
+        `hunch.rl.atari:hunch/Atari-v0` is a Gymnasium id for the same, with the argument `game`; it
+        can stand in an agent's folder.
     """
     from hunch.rl.environments import make_env
 
@@ -96,4 +96,6 @@ def _sign(reward: Any) -> float:
 
 
 if "hunch/Atari-v0" not in gymnasium.registry:
-    gymnasium.register("hunch/Atari-v0", entry_point=make_atari, disable_env_checker=True)
+    gymnasium.register(
+        "hunch/Atari-v0", entry_point="hunch.rl.atari:make_atari", disable_env_checker=True
+    )

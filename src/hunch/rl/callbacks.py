@@ -1,57 +1,28 @@
-"""What is done every so often while an agent learns: evaluate, keep, stop.
+"""What is done every so often while an agent learns: evaluate, stop.
 
 A callback has `every`, in environment steps, and is called with the agent; to return True ends the
 training. `learn` calls those that are due in the order in which it got them, so put `Checkpoint`
 last: it keeps what the others remember as well, and a training taken up again from a checkpoint
 then has the same records, logs and best weights as one that was never interrupted.
+
+Not here: `Checkpoint` is in `checkpoints`, `CsvLog` and `TensorBoardLog` are in `logs`.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import shutil
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
-from torch import Tensor
 
-from hunch.errors import FolderError
 from hunch.rl.agent import Agent
 from hunch.rl.arguments import real_number, whole_number
 from hunch.rl.environments import Env, another_env, rendering_env
 from hunch.rl.evaluation import evaluate
-from hunch.rl.saved_agents import KIND, SETTINGS_FILE, put_agent
-from hunch.rl.training import Callback
-from hunch.rl.weights import Weights, agent_class, set_weights, weights_of, write_weights
+from hunch.rl.weights import Weights, set_weights, weights_of, write_weights
 from hunch.seeding import check_seed
-from hunch.storage import (
-    new_folder,
-    open_folder,
-    read_json,
-    read_tensors,
-    write_json,
-    write_tensors,
-)
-
-CALLBACKS_JSON: Final = "callbacks.json"
-CALLBACKS_TENSORS: Final = "callbacks.safetensors"
-_NAME: Final = re.compile(r"step-(\d{12})")
-
-
-@runtime_checkable
-class Remembering(Protocol):
-    """A callback with a memory, which a checkpoint keeps."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """What it remembers: tensors, and values that JSON can hold."""
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Remember what `state_dict` gave, and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -298,174 +269,3 @@ class StopWhenSolved:
                 if self.solved[r] is None and enough and self._bad[r] < self.bound * self._seen[r]:
                     self.solved[r] = self._seen[r]
         return self.reached
-
-
-class Checkpoint:
-    """Write the agent, and what other callbacks remember, to a folder from which both go on.
-
-    Each checkpoint is a folder `step-…` that `DQN.load` reads as well. It takes its name when it is
-    whole, and only then are older ones deleted.
-
-    Args:
-        folder: where the checkpoints go.
-        every: environment steps from one to the next.
-        keep: how many are kept, at least 1.
-        callbacks: others whose memory is kept; give them to `learn` before this one.
-
-    Example:
-        >>> import tempfile
-        >>> from hunch.rl import DQN
-        >>> checkpoint = Checkpoint(tempfile.mkdtemp(), every=100)
-        >>> agent = DQN("CartPole-v1").learn(250, callbacks=[checkpoint], progress=False)
-        >>> checkpoint.resume().steps  # or None if there is no checkpoint yet
-        200
-    """
-
-    def __init__(
-        self,
-        folder: str | os.PathLike[str],
-        every: int = 10_000,
-        keep: int = 2,
-        callbacks: Sequence[Callback] = (),
-    ) -> None:
-        self.folder = Path(folder).expanduser().absolute()
-        self.every = whole_number("every", every, at_least=1)
-        self.keep = whole_number("keep", keep, at_least=1)
-        self.others = list(callbacks)
-
-    def __call__(self, agent: Agent) -> None:
-        """Write a checkpoint now.
-
-        Raises:
-            FolderError: if it cannot be written.
-        """
-        with new_folder(self.folder / f"step-{agent.steps:012d}", KIND) as folder:
-            put_agent(folder, type(agent).__name__, agent.settings, agent.state_dict())
-            states = {name: c.state_dict() for name, c in self._remembering().items()}
-            values, tensors = _apart(states)
-            write_json(folder / CALLBACKS_JSON, values)
-            write_tensors(folder / CALLBACKS_TENSORS, tensors)
-        for old in self.all()[: -self.keep]:
-            shutil.rmtree(old, ignore_errors=True)
-
-    def all(self) -> list[Path]:
-        """The checkpoints there are, oldest first, whole or damaged."""
-        if not self.folder.is_dir():
-            return []
-        return sorted(p for p in self.folder.iterdir() if _NAME.fullmatch(p.name))
-
-    def resume(
-        self,
-        *,
-        settings: Mapping[str, Any] | None = None,
-        tell: Callable[[str], None] = warnings.warn,
-        **given: Any,
-    ) -> Any:
-        """The agent of the newest checkpoint that is whole; the callbacks remember what they did.
-
-        A damaged or foreign one is told of, renamed so that it is in nobody's way, and the one
-        before it is taken.
-
-        Args:
-            settings: what the agent must have been made with; None takes any.
-            tell: called with one sentence for each checkpoint that was not taken.
-            given: as for the agent's `load`.
-
-        Returns:
-            The agent, or None if there is no checkpoint.
-
-        Raises:
-            DataError: if the environment does not repeat the episode that the agent was in.
-        """
-        self._sweep()
-        for place in reversed(self.all()):
-            try:
-                found = check_checkpoint(place, settings)
-                memory = self.memory(place)
-            except FolderError as error:
-                aside = _set_aside(place)
-                tell(f"{error} Renamed to {aside.name!r}; the checkpoint before it is taken.")
-                continue
-            for name, callback in self._remembering().items():
-                callback.load_state_dict(memory[name])
-            return agent_class(found["agent"]).load(place, **given)
-        return None
-
-    def _sweep(self) -> None:
-        """Delete what a kill left of checkpoints that never became whole."""
-        if self.folder.is_dir():
-            for left in self.folder.glob(".step-*"):
-                shutil.rmtree(left, ignore_errors=True)
-
-    def memory(self, place: Path) -> dict[str, dict[str, Any]]:
-        """What the callbacks remember in one checkpoint, by their names.
-
-        Raises:
-            FolderError: if it was written with other callbacks.
-        """
-        tensors = read_tensors(place / CALLBACKS_TENSORS)
-        values: dict[str, dict[str, Any]] = read_json(place / CALLBACKS_JSON)
-        names = self._remembering().keys()
-        if names != values.keys():
-            raise FolderError(
-                f"{str(place)!r} was written with the callbacks {', '.join(values) or 'none'}; "
-                f"expected {', '.join(names) or 'none'}."
-            )
-        for key, tensor in tensors.items():
-            name, _, rest = key.partition(".")
-            values[name][rest] = tensor
-        return values
-
-    def _remembering(self) -> dict[str, Remembering]:
-        return {
-            f"{i}-{type(callback).__name__}": callback
-            for i, callback in enumerate(self.others)
-            if isinstance(callback, Remembering)
-        }
-
-
-def check_checkpoint(place: Path, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What a checkpoint says of its agent, once it is seen to be whole and of this run.
-
-    Args:
-        place: the checkpoint's folder.
-        settings: what the agent must have been made with; None takes any.
-
-    Raises:
-        FolderError: if it is damaged, or another run's.
-
-    Example:
-        >>> import tempfile
-        >>> from hunch.rl import DQN
-        >>> checkpoint = Checkpoint(tempfile.mkdtemp())
-        >>> checkpoint(DQN("CartPole-v1"))
-        >>> check_checkpoint(checkpoint.all()[0])["agent"]
-        'DQN'
-    """
-    open_folder(place, KIND)
-    found: dict[str, Any] = read_json(place / SETTINGS_FILE)
-    if settings is not None and found["settings"] != dict(settings):
-        raise FolderError(f"{str(place)!r} is a checkpoint of another run.")
-    return found
-
-
-def _apart(states: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    values: dict[str, Any] = {name: {} for name in states}
-    tensors: dict[str, Tensor] = {}
-    for name, state in states.items():
-        for key, value in state.items():
-            if isinstance(value, Tensor):
-                tensors[f"{name}.{key}"] = value
-            else:
-                values[name][key] = value
-    return values, tensors
-
-
-def _set_aside(place: Path) -> Path:
-    aside = place.with_name(f"refused-{place.name}")
-    number = 2
-    while aside.exists():
-        aside = place.with_name(f"refused-{place.name}-{number}")
-        number += 1
-    place.rename(aside)
-    return aside

@@ -62,7 +62,9 @@ class CsvLog:
         self.folder = Path(folder).expanduser()
         self.every = whole_number("every", every, at_least=1)
         self.evaluation = evaluation
-        self.load_state_dict({"bytes": {}, "episodes": [], "scores": 0, "updates": 0})
+        self._bytes: dict[str, int] = {}  # written so far, by name of the file
+        self._episodes: list[int] = []  # written so far, by replica
+        self._scores = self._updates = 0
 
     def __call__(self, agent: Agent) -> None:
         """Write what happened since the last call."""
@@ -146,8 +148,7 @@ class CsvLog:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Cut the files back to where they were."""
-        self._bytes: dict[str, int] = dict(state["bytes"])
-        self._episodes: list[int] = list(state["episodes"])
+        self._bytes, self._episodes = dict(state["bytes"]), list(state["episodes"])
         self._scores, self._updates = int(state["scores"]), int(state["updates"])
         for name, size in list(self._bytes.items()):
             file = self.folder / name

@@ -1,4 +1,4 @@
-"""How a run went, in a few numbers: the last and the best weights in episodes that chose neither."""
+"""How a run went: its last and its best weights in episodes that chose neither."""
 
 from __future__ import annotations
 
@@ -110,7 +110,6 @@ def summarize(run: Run, agent: Agent, episodes: int | None = None) -> Summary:
     count = episodes or int(run.about.get("judge_episodes", JUDGE_EPISODES))
     last = judge(run, agent, count)
     best = judge(run, run.best_agent(), count) if run.evaluation is not None else None
-    settings = run.plan.settings
     rows = []
     for r in range(agent.replicas):
         score = run.evaluation.best(r) if run.evaluation is not None else None
@@ -124,7 +123,7 @@ def summarize(run: Run, agent: Agent, episodes: int | None = None) -> Summary:
             )
         )
     summary = Summary(
-        name=f"{run.about.get('recipe', run.plan.agent)} on {run.about.get('env', settings['env'])}",
+        name=run.name,
         finished=run.finished or "not finished",
         steps=agent.steps,
         episodes=sum(len(history.returns) for history in agent.histories),

@@ -24,13 +24,8 @@ from typing import Any, Final
 from hunch.errors import ConfigurationError, FolderError
 from hunch.rl.agent import Agent
 from hunch.rl.arguments import whole_number
-from hunch.rl.callbacks import (
-    Checkpoint,
-    Evaluate,
-    StopOnReturn,
-    StopWhenSolved,
-    check_checkpoint,
-)
+from hunch.rl.callbacks import Evaluate, StopOnReturn, StopWhenSolved
+from hunch.rl.checkpoints import Checkpoint, check_checkpoint
 from hunch.rl.logs import CsvLog, TensorBoardLog
 from hunch.rl.saved_agents import SETTINGS_FILE, from_json
 from hunch.rl.training import Callback
@@ -189,7 +184,8 @@ class Run:
             raise FolderError(f"{str(place / RUN_FILE)!r} was not written by hunch.")
         plan = Plan(**found.pop("plan"))
         if plan.stop_when_solved is not None:
-            plan = replace(plan, stop_when_solved=tuple(plan.stop_when_solved))
+            bound, earliest, every = plan.stop_when_solved
+            plan = replace(plan, stop_when_solved=(bound, earliest, every))
         return cls(place, plan, {k: v for k, v in found.items() if k not in ("written_by", "kind")})
 
     def _json(self) -> dict[str, Any]:
@@ -199,6 +195,12 @@ class Run:
     def seed(self) -> int:
         """The agent's seed."""
         return int(self.plan.settings["seed"])
+
+    @property
+    def name(self) -> str:
+        """Agent and environment, as they were asked for."""
+        agent, env = self.about.get("recipe", self.plan.agent), self.plan.settings["env"]
+        return f"{agent} on {self.about.get('env', env)}"
 
     @property
     def finished(self) -> str | None:
@@ -253,6 +255,11 @@ class Run:
                 except KeyboardInterrupt:
                     self._keep(agent)
                     raise
+                # What ended the training may be the best there was, and between two evaluations.
+                if self.stop is not None and self.stop.reached and self.evaluation is not None:
+                    latest = self.evaluation.latest(0)
+                    if latest is None or latest.step < agent.steps:
+                        self.evaluation(agent)
             self._keep(agent)
             self.about["finished"] = self._reason()
             self._rewrite()

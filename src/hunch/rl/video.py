@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from hunch.rl.environments import Env, evaluation_reset_seed
 from hunch.seeding import check_seed
 
 Frame = NDArray[np.uint8]
+
+USUAL_FPS: Final = 30.0  # where an environment does not say
 
 # Pygame greets on standard output and SDL looks for a screen unless these are set.
 _QUIET = {
@@ -60,7 +62,7 @@ def record(
     *,
     seed: int = 0,
     episode: int = 0,
-    fps: float = 50,
+    fps: float | None = None,
     max_width: int = 320,
     max_steps: int = 2_000,
 ) -> Recording:
@@ -71,7 +73,7 @@ def record(
         path: where to write the video; its folder must exist. None writes nothing.
         seed: seed of the start, as in `hunch.rl.evaluate`.
         episode: number of the evaluation episode whose start is used.
-        fps: pictures per second.
+        fps: pictures per second; None is the environment's own rate.
         max_width: pictures are shrunk by a whole factor until they are no wider, in pixels.
         max_steps: environment steps after which filming stops.
 
@@ -93,8 +95,8 @@ def record(
     whole_number("episode", episode, at_least=0)
     whole_number("max_steps", max_steps, at_least=1)
     _ffmpeg()  # before the episode is played in vain
-    frames, total_reward = _play(agent, evaluation_reset_seed(seed, episode), max_steps)
-    video = encode_mp4([shrink(frame, max_width) for frame in frames], fps=fps)
+    frames, total_reward, own_fps = _play(agent, evaluation_reset_seed(seed, episode), max_steps)
+    video = encode_mp4([shrink(frame, max_width) for frame in frames], fps=fps or own_fps)
     if path is not None:
         _write(Path(path), video)
     return Recording(video, total_reward, len(frames) - 1)
@@ -168,8 +170,9 @@ def _ffmpeg() -> Any:
         ) from error
 
 
-def _play(agent: Player, reset_seed: int, max_steps: int) -> tuple[list[Frame], float]:
+def _play(agent: Player, reset_seed: int, max_steps: int) -> tuple[list[Frame], float, float]:
     env = agent.rendering_env()
+    fps = float(env.metadata.get("render_fps") or USUAL_FPS)
     frames: list[Frame] = []
     total_reward = 0.0
     try:
@@ -184,7 +187,7 @@ def _play(agent: Player, reset_seed: int, max_steps: int) -> tuple[list[Frame], 
                 break
     finally:
         env.close()
-    return frames, total_reward
+    return frames, total_reward, fps
 
 
 def _picture(env: Env) -> Frame:

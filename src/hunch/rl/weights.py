@@ -114,7 +114,7 @@ def read_weights(path: str | os.PathLike[str]) -> Agent:
     folder = open_folder(path, KIND)
     found = read_json(folder / SETTINGS_FILE)
     settings = {name: from_json(value) for name, value in found["settings"].items()}
-    agent = agent_class(found["agent"])(**settings)
+    agent: Agent = agent_class(found["agent"])(**settings)
     tensors = read_tensors(folder / WEIGHTS_FILE)
     for r in range(agent.replicas):
         own = {k.removeprefix(f"{r}."): v for k, v in tensors.items() if k.startswith(f"{r}.")}

@@ -1,0 +1,236 @@
+"""`hunch train` as a user meets it."""
+
+import json
+import os
+import shutil
+import sys
+
+import pytest
+
+from hunch.cli.main import run
+from hunch.cli.recipes import RECIPES
+from hunch.rl import Run
+
+SMALL = ["--steps=300", "--set=hidden_sizes=8", "--set=batch_size=8", "--eval-every=100"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory):
+    place = tmp_path_factory.mktemp("made") / "a"
+    assert run(["train", "dqn", "CartPole-v1", *SMALL, "--out", str(place)]) == 0
+    return place
+
+
+@pytest.fixture
+def trained(made_once, here, capsys):
+    capsys.readouterr()
+    shutil.copytree(made_once, here / "a")
+    return here / "a"
+
+
+def last_line(capsys):
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = [s for s in captured.err.splitlines() if s != "hunch: loading torch"]
+    assert len(lines) == 1, captured.err
+    return lines[0]
+
+
+@pytest.mark.parametrize("agent", RECIPES)
+def test_every_agent_trains_leaves_a_run_and_says_how_it_went(agent, here, capsys):
+    small = [*SMALL, "--set=num_members=3"] if agent == "boot-dqn" else SMALL
+    assert run(["train", agent, "CartPole-v1", *small, "--replicas=2"]) == 0
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert lines[0].startswith(f"{agent} on CartPole-v1: 300 steps, ")
+    assert lines[1].startswith("seed 0: return ")
+    assert lines[2].startswith("seed 1: return ")
+    place = here / "runs" / f"{agent}-CartPole-v1-0"
+    assert lines[3] == f"Report: {os.path.relpath(place / 'report.html')}"
+    assert {p.name for p in place.iterdir()} >= {
+        "run.json",
+        "logs",
+        "checkpoints",
+        "best",
+        "report.html",
+    }
+    assert "Mean of the last 20 episodes" in (place / "report.html").read_text()
+    assert Run.open(place).finished == "complete"
+
+
+def test_atari_settings_fit_the_agents_they_are_for():
+    from hunch.rl.saved_agents import from_json
+    from hunch.rl.weights import agent_class
+
+    for recipe in RECIPES.values():
+        settings = {k: from_json(v) for k, v in {**recipe.settings, **recipe.atari}.items()}
+        agent_class(recipe.agent)("CartPole-v1", **settings | dict(replay_capacity=20_000))
+
+
+def test_a_second_run_gets_a_place_of_its_own(here, capsys):
+    for _ in range(2):
+        assert run(["train", "dqn", "CartPole-v1", *SMALL, "--seed=4"]) == 0
+    names = ["dqn-CartPole-v1-4", "dqn-CartPole-v1-4-2"]
+    assert sorted(p.name for p in (here / "runs").iterdir()) == names
+    first, second = (json.loads((here / "runs" / n / "summary.json").read_text()) for n in names)
+    assert first == second
+
+
+def test_json_is_the_summary_and_nothing_else_on_standard_output(here, capsys):
+    assert run(["train", "dqn", "CartPole-v1", *SMALL, "--json", "--out", "a"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed.pop("folder") == str(here / "a")
+    assert printed == json.loads((here / "a" / "summary.json").read_text())
+    assert printed["steps"] == 300
+
+
+def test_deep_sea_is_trained_until_it_is_solved(here, capsys):
+    arguments = ["boot-dqn", "hunch/DeepSea-v0", "--size=4", "--set=num_members=5", "--out=a"]
+    assert run(["train", *arguments]) == 0
+    out = capsys.readouterr().out
+    assert ", solved\n" in out
+    assert "; solved in " in out
+    assert Run.open("a").finished == "solved"
+    assert Run.open("a").plan.settings["env_kwargs"] == {"size": 4}
+    assert "with the best (of step" in out
+
+
+def test_set_and_env_reach_the_agent(here, capsys):
+    words = ["--set", "epsilon=1:0.1:50", "--set", "n_step=2", "--env", "max_episode_steps=9"]
+    assert run(["train", "dqn", "CartPole-v1", *SMALL, *words, "--out=a"]) == 0
+    agent = Run.open("a").last_agent()
+    assert agent.epsilon.end == 0.1
+    assert agent.settings["n_step"] == 2
+    assert max(agent.history.lengths) == 9
+
+
+def test_the_run_says_how_it_was_made(trained):
+    command = json.loads((trained / "run.json").read_text())["command"]
+    assert command.startswith("hunch train dqn CartPole-v1 --steps=300")
+
+
+def test_stop_at_ends_the_training(here, capsys):
+    assert run(["train", "dqn", "CartPole-v1", *SMALL, "--stop-at=1", "--out=a"]) == 0
+    assert "stopped at the return asked for" in capsys.readouterr().out
+    assert Run.open("a").last_agent().steps == 100
+
+
+def test_resume_adds_steps_and_a_finished_run_is_only_reported(trained, capsys):
+    assert run(["train", "--resume", "a", "--steps=500"]) == 0
+    assert "500 steps" in capsys.readouterr().out
+    assert (
+        run(["train", "dqn", "CartPole-v1", "--seed=0", "--resume", "a", "--set=hidden_sizes=8"])
+        == 0
+    )
+    captured = capsys.readouterr()
+    assert "nothing to train" in captured.err
+    assert "500 steps" in captured.out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--seed=1"], "--seed is 0, not 1"),
+        (["--replicas=2", "--num-envs=3"], "--replicas is 1, not 2; --num-envs is 1, not 3"),
+        (["--set=n_step=3"], "--set n_step is 1, not 3"),
+        (["--set=hidden_sizes=9"], "--set hidden_sizes is [8], not [9]"),
+        (["--size=3"], "--env size is None, not 3"),
+        (["--eval-every=7"], "--eval-every is 100, not 7"),
+        (["--stop-at=7"], "--stop-at is None, not 7.0"),
+        (["--tensorboard"], "--tensorboard is False, not True"),
+        (["double-dqn"], "AGENT is 'dqn', not 'double-dqn'"),
+        (["dqn", "Acrobot-v1"], "ENV is 'CartPole-v1', not 'Acrobot-v1'"),
+        (["--steps=200"], "`steps` got 200, but the run was begun with 300"),
+        (["--set=n_stop=3"], "--set got 'n_stop'"),
+        (["--out=b"], "leave --out away"),
+    ],
+)
+def test_resume_with_other_settings_says_which_differ(words, message, trained, capsys):
+    before = {p: p.read_bytes() for p in trained.rglob("*") if p.is_file()}
+    assert run(["train", "--resume", "a", *words]) == 2
+    assert message in last_line(capsys)
+    assert {p: p.read_bytes() for p in trained.rglob("*") if p.is_file()} == before
+
+
+def test_a_damaged_checkpoint_is_told_of_and_the_one_before_is_taken(trained, capsys):
+    whole = (trained / "logs" / "episodes.csv").read_text()
+    newest = sorted((trained / "checkpoints").iterdir())[-1]
+    (newest / "state.safetensors").write_bytes(b"short")
+    assert run(["train", "--resume", "a", "--steps=301"]) == 0
+    said = [s for s in capsys.readouterr().err.splitlines() if "truncated" in s]
+    assert len(said) == 1
+    assert said[0].startswith("hunch: ")
+    assert "the checkpoint before it is taken" in said[0]
+    assert (trained / "logs" / "episodes.csv").read_text().startswith(whole)
+
+
+WRONG = {
+    "no environment": (["dqn"], "give an AGENT and an ENV, or --resume RUN"),
+    "unknown agent": (["ddqn", "CartPole-v1"], "'ddqn' is not one of 'dqn'"),
+    "unknown environment": (["dqn", "CartPol-v1"], "the nearest names are 'CartPole-v1'"),
+    "ours without its namespace": (["dqn", "deepsea"], "the nearest names are 'hunch/DeepSea-v0'"),
+    "continuous actions": (["dqn", "Pendulum-v1"], "expected Discrete, a finite set"),
+    "unsupported observations": (["dqn", "FrozenLake-v1"], "expected a Box"),
+    "batch beyond replay": (["dqn", "CartPole-v1", "--set=replay_capacity=50"], "`batch_size` got 128; expected at most"),
+    "no steps ahead": (["dqn", "CartPole-v1", "--set=n_step=0"], "`n_step` got 0"),
+    "unknown argument": (["dqn", "CartPole-v1", "--set=nstep=3"], "the nearest names are n_step"),
+    "wrong type": (["dqn", "CartPole-v1", "--set=noisy=5"], "--set noisy got '5'; expected true or false."),
+    "no value": (["dqn", "CartPole-v1", "--set=noisy"], "--set got 'noisy'; expected key=value."),
+    "twice": (["dqn", "CartPole-v1", "--env=a=1", "--env=a=2"], "--env got 'a' twice"),
+    "an option of its own": (["dqn", "CartPole-v1", "--set=seed=3"], "use --seed for that"),
+    "unknown env argument": (["dqn", "CartPole-v1", "--env=wind=3"], "unexpected keyword argument 'wind'"),
+    "bad env argument": (["boot-dqn", "hunch/DeepSea-v0", "--size=1"], "`size` got 1"),
+    "no run": (["--resume", "nowhere"], "'nowhere' is no run"),
+    "foreign folder": (["dqn", "CartPole-v1", "--out=notes"], "'notes' is not empty"),
+    "stop without evaluations": (["dqn", "CartPole-v1", "--stop-at=9", "--eval-every=0"], "`evaluate_every` is 0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_use_gets_one_line_and_exit_code_2_and_leaves_nothing(case, here, capsys):
+    (here / "notes").mkdir()
+    (here / "notes" / "mine.txt").write_text("mine")
+    arguments, message = WRONG[case]
+    assert run(["train", *arguments]) == 2
+    line = last_line(capsys)
+    assert line.startswith("hunch: ")
+    assert message in line
+    assert [p.name for p in here.iterdir()] == ["notes"]
+    assert (here / "notes" / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "extra"),
+    [
+        ("ale_py", ["rainbow", "ALE/Pong-v5"], "atari"),
+        ("torch.utils.tensorboard", ["dqn", "CartPole-v1", "--tensorboard"], "tensorboard"),
+    ],
+)
+def test_a_missing_extra_is_named_with_its_installation(
+    module, arguments, extra, here, capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, module, None)
+    assert run(["train", *arguments]) == 2
+    assert f'pip install "torch-hunch[{extra}]"' in last_line(capsys)
+    assert list(here.iterdir()) == []
+
+
+def test_an_atari_game_gets_its_usual_preprocessing(here, capsys):
+    pytest.importorskip("ale_py")
+    pytest.importorskip("cv2")
+    words = [
+        "--steps=60",
+        "--set=replay_capacity=500",
+        "--set=min_replay_size=32",
+        "--set=hidden_sizes=16",
+    ]
+    assert run(["train", "rainbow", "ALE/Pong-v5", *words, "--eval-every=0", "--out=a"]) == 0
+    agent = Run.open("a").last_agent()
+    assert agent._observation_shape == (4, 84, 84)
+    assert agent._replay._frame_stack == 4
