@@ -104,6 +104,8 @@ def test_a_buffer_that_goes_through_its_state_is_the_same(layout):
         rng = [np.random.default_rng(0)] * replay.replicas
         batch = replay.sample(64, rng)
         replay.update_priorities(batch.position, np.abs(batch.reward))
+        # Of what is overwritten no last observation is kept.
+        assert len(replay.state_dict().get("finals.slot", [])) == replay._truncated.sum()
     states = [replay.state_dict() for replay in (whole, carried)]
     assert states[0].keys() == states[1].keys()
     for name, values in states[0].items():
