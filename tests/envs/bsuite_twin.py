@@ -19,6 +19,9 @@ class Tape:
     def uniform(self, low, high):
         return self.starts.pop(0)
 
+    def randint(self, below):
+        return self.starts.pop(0)
+
 
 def deep_sea(size, mapping_seed, stochastic):
     """bsuite's deep sea and the tape it reads."""
@@ -37,6 +40,40 @@ def swingup(**settings):
     env, tape = CartpoleSwingup(**settings), Tape()
     env._rng = tape
     return env, tape
+
+
+def basic(name, **settings):
+    """One of bsuite's easier problems and the tape it reads."""
+    from bsuite.environments import bandit, cartpole, catch, mountain_car
+
+    classes = {
+        "catch": catch.Catch,
+        "bandit": bandit.SimpleBandit,
+        "mountain_car": mountain_car.MountainCar,
+        "cartpole": cartpole.Cartpole,
+    }
+    env, tape = classes[name](**settings), Tape()
+    env._rng = tape
+    return env, tape
+
+
+def draw_starts(name, generator, settings):
+    """What an episode of an easier problem starts from, as its generator is asked for it."""
+    if name == "catch":
+        return [int(generator.integers(settings.get("columns", 5)))]
+    if name == "mountain_car":
+        return [float(generator.uniform(-0.6, -0.4))]
+    reach = settings.get("init_range", 0.05)
+    return generator.uniform(-reach, reach, 4).tolist() if name == "cartpole" else []
+
+
+def skilled(name, observation):
+    """An action that gets far: swings with the car, pushes the cart under the pole."""
+    seen = observation.reshape(-1)
+    if name == "mountain_car":
+        return 2 if seen[1] >= 0 else 0
+    # Centers the cart as well: x and dx/dt are small beside the pole's angle.
+    return 2 if 10 * seen[2] + seen[4] + 0.9 * seen[0] + 2.4 * seen[1] > 0 else 0
 
 
 def deep_sea_actions(env, generator):

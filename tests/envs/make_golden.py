@@ -19,8 +19,17 @@ SWINGUPS = [
     ({"height_threshold": 0.9, "x_reward_threshold": 0.1}, (0.0, 0.0, -np.pi, 0.1), "random"),
     ({"move_cost": 0.5, "x_threshold": 1.0, "max_time": 1.5}, (0.0, 0.0, 0.0, 3.0), "random"),
 ]
-
-
+# Easier problems, their settings, whether the policy is a skilled one, and how many episodes.
+BASICS = [
+    ("catch", {}, False, 20),
+    ("catch", {"rows": 4, "columns": 3}, False, 20),
+    ("mountain_car", {}, True, 2),
+    ("mountain_car", {"max_steps": 120}, False, 2),
+    ("cartpole", {}, True, 1),
+    ("cartpole", {"height_threshold": 0.5, "init_range": 0.3, "timescale": 0.02}, False, 5),
+    ("cartpole", {"x_threshold": 0.1, "max_time": 1.0, "init_range": 0.2}, False, 5),
+]
+BANDITS = [(seed, 11) for seed in range(20)] + [(3, 5)]
 EPISODES = 25
 
 
@@ -73,6 +82,34 @@ def record_swingup(settings, start, policy, every=4):
     }
 
 
+def record_basic(name, settings, skilled, episodes):
+    env, tape = bsuite_twin.basic(name, **settings)
+    generator = np.random.default_rng(7)
+    rows = {key: [] for key in ("start", "action", "reward", "last", "seen")}
+    for _ in range(episodes):
+        starts = bsuite_twin.draw_starts(name, generator, settings)
+        tape.starts = list(starts)
+        step = env.reset()
+        rows["start"].extend(starts)
+        rows["seen"].append(step.observation.reshape(-1))
+        while not step.last():
+            action = int(generator.integers(3))
+            if skilled:
+                action = bsuite_twin.skilled(name, step.observation)
+            step = env.step(action)
+            rows["action"].append(action)
+            rows["reward"].append(step.reward)
+            rows["last"].append(step.discount == 0)
+            rows["seen"].append(step.observation.reshape(-1))
+    kinds = {"action": np.int8, "reward": np.float32}
+    out = {key: np.array(values, kinds.get(key)) for key, values in rows.items()}
+    if name == "catch":
+        out["seen"] = np.packbits(out["seen"].astype(np.uint8), axis=1)
+    else:
+        out["seen"] = out["seen"][::10]
+    return out
+
+
 def main():
     out = {}
     # One array per quantity, the problems one after another: each array has a header to pay for.
@@ -85,6 +122,16 @@ def main():
     for number, (settings, start, policy) in enumerate(SWINGUPS):
         for key, values in record_swingup(settings, start, policy).items():
             out[f"swing-{number}/{key}"] = values
+    for number, problem in enumerate(BASICS):
+        for key, values in record_basic(*problem).items():
+            out[f"basic-{number}/{key}"] = values
+    pays = []
+    for seed, arms in BANDITS:
+        env, _ = bsuite_twin.basic("bandit", mapping_seed=seed, num_actions=arms)
+        for arm in range(arms):
+            env.reset()
+            pays.append(env.step(arm).reward)
+    out["bandits"] = np.array(pays)
     path = Path(__file__).parent / "data" / "bsuite.npz"
     path.parent.mkdir(exist_ok=True)
     np.savez_compressed(path, **out)

@@ -30,8 +30,13 @@ class Replay:
     def standard_normal(self):
         return next(self.noise)
 
-    def uniform(self, low, high, size):
+    def uniform(self, low, high, size=None):
+        if size is None:
+            return next(self.starts)
         return np.array([next(self.starts) for _ in range(size)])
+
+    def integers(self, below):
+        return next(self.starts)
 
 
 def sea_recording(number):
@@ -193,3 +198,102 @@ def test_ten_thousand_steps_of_swingup_equal_bsuite(settings):
         upright += info["upright"]
         steps += 1
     assert upright == peer.bsuite_info()["total_upright"]
+
+
+BASICS = {
+    "catch": "hunch/Catch-v0",
+    "bandit": "hunch/Bandit-v0",
+    "mountain_car": "hunch/BsuiteMountainCar-v0",
+    "cartpole": "hunch/BsuiteCartPole-v0",
+}
+
+
+@pytest.mark.parametrize("number", range(len(make_golden.BASICS)))
+def test_easier_problems_repeat_the_recording(number):
+    name, settings, _, episodes = make_golden.BASICS[number]
+    rows = {key.split("/")[1]: GOLDEN[key] for key in GOLDEN if key.startswith(f"basic-{number}/")}
+    env = gymnasium.make(BASICS[name], **settings)
+    env.unwrapped.np_random = Replay(starts=rows["start"])
+    seen, over = [], True
+    for action, reward, last in zip(rows["action"], rows["reward"], rows["last"], strict=True):
+        if over:
+            seen.append(env.reset()[0])
+        observation, gained, over, truncated, _ = env.step(action)
+        assert (gained, over, truncated) == (reward, last, False)
+        seen.append(observation)
+    assert over
+    assert np.sum(rows["last"]) == episodes
+    seen = np.array(seen).reshape(len(seen), -1)
+    if name == "catch":
+        np.testing.assert_array_equal(np.packbits(seen.astype(np.uint8), axis=1), rows["seen"])
+    else:
+        np.testing.assert_allclose(seen[::10], rows["seen"], rtol=1e-5, atol=1e-6)
+
+
+def test_the_recordings_of_easier_problems_show_every_case():
+    steps = [
+        np.diff(np.flatnonzero(np.append(True, GOLDEN[f"basic-{n}/last"]))).tolist()
+        for n in range(len(make_golden.BASICS))
+    ]
+    assert all(count < 300 for count in steps[2])  # over the hill
+    assert steps[3] == [120, 120]  # out of time
+    assert steps[4] == [1001]  # out of time, with bsuite's rounding
+    assert GOLDEN["basic-4/reward"].sum() == 1001
+    assert all(count < 200 for count in steps[5])  # fallen
+    rewards = [GOLDEN[f"basic-{n}/reward"] for n in (0, 1)]
+    assert all({-1, 0, 1} == set(reward.tolist()) for reward in rewards)
+
+
+def test_the_arms_of_the_bandit_are_those_of_the_sweep():
+    pays = []
+    for seed, arms in make_golden.BANDITS:
+        env = gymnasium.make(BASICS["bandit"], mapping_seed=seed, num_actions=arms)
+        for arm in range(arms):
+            seen, _ = env.reset(seed=arm)
+            _, reward, over, truncated, _ = env.step(arm)
+            assert (seen, over, truncated) == (1, True, False)
+            pays.append(reward)
+    np.testing.assert_array_equal(pays, GOLDEN["bandits"])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("catch", {}),
+        ("catch", {"rows": 3, "columns": 7}),
+        ("bandit", {"mapping_seed": 4}),
+        ("bandit", {"mapping_seed": 0, "num_actions": 3}),
+        ("mountain_car", {}),
+        ("mountain_car", {"max_steps": 170}),
+        ("cartpole", {}),
+        ("cartpole", {"height_threshold": 0.2, "x_threshold": 0.5, "init_range": 1.0}),
+        ("cartpole", {"height_threshold": -1.1, "timescale": 0.02, "max_time": 3.0}),
+    ],
+)
+@pytest.mark.parametrize("skilled", [False, True])
+def test_ten_thousand_steps_of_easier_problems_equal_bsuite(name, settings, skilled):
+    pytest.importorskip("bsuite", reason="bsuite is not installed; the recordings stand in for it")
+    peer, tape = bsuite_twin.basic(name, **settings)
+    env = gymnasium.make(BASICS[name], **settings)
+    policy, twin = np.random.default_rng(1), np.random.default_rng(3)
+    exact = name in ("catch", "bandit")
+    steps, over = 0, True
+    while steps < 10_000 or not over:
+        if over:
+            tape.starts = bsuite_twin.draw_starts(name, twin, settings)
+            seen, _ = env.reset(seed=None if steps else 3)
+            step = peer.reset()
+            assert np.array_equal(seen.reshape(-1), step.observation.reshape(-1))
+        action = int(policy.integers(env.action_space.n))
+        if skilled and not exact and policy.random() < 0.9:
+            action = bsuite_twin.skilled(name, step.observation)
+        seen, reward, over, truncated, _ = env.step(action)
+        step = peer.step(action)
+        assert seen.dtype == step.observation.dtype
+        if exact:
+            np.testing.assert_array_equal(seen.reshape(-1), step.observation.reshape(-1))
+        else:
+            np.testing.assert_allclose(seen, step.observation[0], rtol=1e-5, atol=1e-6)
+        assert (reward, over, truncated) == (step.reward, step.last(), False)
+        assert not over or step.discount == 0
+        steps += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -14,6 +14,7 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from hunch.envs.batched import BatchedEnv, Bools, Floats
+from hunch.envs.cartpole_physics import FORCE, accelerations
 from hunch.envs.checks import (
     check_action,
     check_choice,
@@ -24,11 +25,6 @@ from hunch.envs.checks import (
 )
 from hunch.envs.pictures import cartpole_picture
 from hunch.errors import ConfigurationError
-
-# bsuite's problem, in SI units; the length is half the pole's.
-MASS_CART, MASS_POLE, LENGTH, FORCE, GRAVITY = 1.0, 0.1, 0.5, 10.0, 9.8
-
-Number = TypeVar("Number", float, Floats)
 
 
 @dataclass(frozen=True)
@@ -67,16 +63,6 @@ def _start(generator: np.random.Generator, rules: Rules) -> tuple[float, float, 
     """Position, speed, angle, angular speed of a new episode: the pole hangs nearly at rest."""
     draws = generator.uniform(-rules.init_range, rules.init_range, 4).tolist()
     return draws[0], draws[1], math.pi + draws[2], draws[3]
-
-
-def _accelerations(
-    force: Number, theta_dot: Number, sin: Number, cos: Number
-) -> tuple[Number, Number]:
-    """Of the cart and of the pole's angle. Written in bsuite's order, so that it rounds alike."""
-    total = MASS_CART + MASS_POLE
-    push = (force + MASS_POLE * LENGTH * (theta_dot * theta_dot) * sin) / total
-    theta_acc = (GRAVITY * sin - cos * push) / (LENGTH * (4 / 3 - MASS_POLE * (cos * cos) / total))
-    return push - MASS_POLE * LENGTH * theta_acc * cos / total, theta_acc
 
 
 class CartPoleSwingup(gymnasium.Env[NDArray[np.float32], Any]):
@@ -173,7 +159,7 @@ class CartPoleSwingup(gymnasium.Env[NDArray[np.float32], Any]):
         if not self._running:
             raise not_running(self._started)
         rules, dt = self._rules, self._rules.timescale
-        x_acc, theta_acc = _accelerations(push * FORCE, self._theta_dot, self._sin, self._cos)
+        x_acc, theta_acc = accelerations(push * FORCE, self._theta_dot, self._sin, self._cos)
         self._x += dt * self._x_dot
         self._x_dot += dt * x_acc
         self._theta = (self._theta + dt * self._theta_dot) % (2 * math.pi)
@@ -238,7 +224,7 @@ class CartPoleSwingupDynamics:
         """Push every cart for one step."""
         rules, dt = self._rules, self._rules.timescale
         push = actions.astype(np.float64) - 1.0
-        x_acc, theta_acc = _accelerations(push * FORCE, self._theta_dot, self._sin, self._cos)
+        x_acc, theta_acc = accelerations(push * FORCE, self._theta_dot, self._sin, self._cos)
         self._x = self._x + dt * self._x_dot
         self._x_dot = self._x_dot + dt * x_acc
         self._theta = np.remainder(self._theta + dt * self._theta_dot, 2 * math.pi)

@@ -70,3 +70,41 @@ def cartpole_picture(x: float, theta: float) -> Picture:
     beside = across * math.cos(theta) + down * math.sin(theta)
     picture[(along >= 0) & (along <= pole) & (np.abs(beside) < 3)] = POLE
     return picture
+
+
+def catch_picture(shape: tuple[int, int], ball: tuple[int, int], paddle: int) -> Picture:
+    """A board (rows, columns) with a ball in a cell and a paddle in a column of the last row.
+
+    Example:
+        >>> catch_picture((10, 5), (0, 3), 2).shape
+        (240, 120, 3)
+    """
+    cells = np.empty((*shape, 3), dtype=np.uint8)
+    cells[:] = WATER
+    cells[-1, paddle] = GOAL
+    cells[ball] = BLOCK
+    return _enlarge(cells, _pixels(max(shape)))
+
+
+def mountain_picture(position: float) -> Picture:
+    """Hills of height sin(3x) for x from −1.2 to 0.6, a car at `position`, a flag at 0.5.
+
+    Example:
+        >>> mountain_picture(-0.5).shape
+        (200, 300, 3)
+    """
+    height, width, left, span = 200, 300, -1.2, 1.8
+    rows, columns = np.indices((height, width))
+    picture = np.empty((height, width, 3), dtype=np.uint8)
+    picture[:] = PAPER
+
+    def row_of(x: float | NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(height * (0.55 - 0.4 * np.sin(3 * x)))
+
+    ground = row_of(left + span * columns / width)
+    picture[rows >= ground] = TRACK
+    flag = (0.5 - left) / span * width
+    picture[(np.abs(columns - flag) < 2) & (np.abs(rows - row_of(0.5) + 15) < 15)] = GOAL
+    across, down = columns - (position - left) / span * width, rows - row_of(position) + 6
+    picture[across * across + down * down < 64] = CART
+    return picture

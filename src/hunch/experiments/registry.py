@@ -22,6 +22,8 @@ EXPERIMENTS: Final = {
     "noisy-cartpole": "noisy_cartpole",
     "four-curves": "four_curves",
     "deep-sea": "deep_sea",
+    "sb3-cartpole": "sb3_cartpole",
+    "neural-bandit": "neural_bandit",
 }
 _MARK: Final = "hunch reproduce"
 

@@ -35,10 +35,13 @@ from hunch.rl.readout import Readout
 from hunch.rl.replay import Replay, Transitions
 from hunch.rl.returns import bootstrapped_target, double_value, max_value
 from hunch.rl.schedules import Linear, schedule, value_at
+from hunch.rl.solo import SoloValues
 from hunch.rl.training import Step
 from hunch.seeding import default_generator_seeded
 
 MemberFactory = Callable[[], nn.Module]
+
+FEW_ENVS = 8  # up to here one member at a time acts faster than all at once
 
 
 class BootstrappedDQN(Agent):
@@ -197,6 +200,7 @@ class BootstrappedDQN(Agent):
         self._online = self._runner(self.network, self._pair.parameters)
         self._target = self._runner(self.target_network, [])
         self._prior = self.network.part("prior")
+        self._solo = SoloValues.of(self.network, self.replicas, one_hot=one_hot)
         self._prior_values = self._tabulated_prior() if one_hot else None
         self._replay = Replay(
             replay_capacity,
@@ -215,7 +219,6 @@ class BootstrappedDQN(Agent):
         self._predict_choosing = self._numpy_generators("predict")
         lead = (self.replicas, self.num_envs)
         self._active = np.zeros(lead, np.int64)  # the member that plays each environment's episode
-        self._note = np.zeros((*lead, self.num_members, self._num_actions), np.float32)
         self.losses: list[float] = []
 
     def _members(
@@ -287,14 +290,21 @@ class BootstrappedDQN(Agent):
         """The action that each environment's member likes best, `(replicas, envs)`."""
         if begins.any():
             self._choose_members(begins)
-            self._note = np.where(
-                begins[:, :, None, None], self._prior_of(self._stored(observation)), self._note
-            )
-        trained = self._trained(0, self._stored(observation)).cpu().numpy()
-        q = trained.transpose(0, 2, 1, 3) + self._note
-        best = np.take_along_axis(q, self._active[:, :, None, None], 2)[:, :, 0].argmax(-1)
+        stored = self._stored(observation)
+        if self._solo is not None and observation.shape[0] * observation.shape[1] <= FEW_ENVS:
+            best = self._solo_actions(self._solo, stored)
+        else:
+            trained = self._trained(0, stored).cpu().numpy()
+            q = trained.transpose(0, 2, 1, 3) + self._prior_of(stored)
+            best = np.take_along_axis(q, self._active[:, :, None, None], 2)[:, :, 0].argmax(-1)
         actions: NDArray[np.int64] = best + self._first_action
         return actions
+
+    def _solo_actions(self, solo: SoloValues, stored: NDArray[Any]) -> NDArray[np.int64]:
+        best = np.empty(stored.shape[:2], np.int64)
+        for r, e in np.ndindex(best.shape):
+            best[r, e] = solo(stored[r, e], r, int(self._active[r, e])).argmax()
+        return best
 
     def _choose_members(self, begins: Bools) -> None:
         for r, rng in enumerate(self._choosing):
@@ -304,21 +314,18 @@ class BootstrappedDQN(Agent):
 
     def observe(self, step: Step) -> None:
         """Store a step of all environments; update the members as often as it is time to."""
-        following = self._stored(step.next_observation)
-        note, self._note = self._note, self._prior_of(following)
         kept = step._replace(
             observation=self._stored(step.observation),
-            next_observation=following,
+            next_observation=self._stored(step.next_observation),
             action=step.action - self._first_action,
         )
-        if self._first is None:
-            self._replay.add(kept, note, self._note, self._drawn_mask())
-        else:
-            self._replay.add(kept, mask=self._drawn_mask())
+        self._replay.add(kept, self._drawn_mask())
         if len(self._replay) < self.min_replay_size or not self._replay.num_drawable:
             return
         before = self.steps - self.num_envs
         rounds = self.steps // self.update_period - before // self.update_period
+        if rounds:
+            self._replay.note(self._prior_of)
         for _ in range(rounds * self.updates_per_round):
             self._update(self._replay.sample(self.batch_size, self._sampling))
 
@@ -436,7 +443,6 @@ class BootstrappedDQN(Agent):
         for name, generators in self._streams().items():
             state[f"stream.{name}"] = numpy_state(generators)
         state["active"] = torch.from_numpy(self._active.copy())
-        state["note"] = torch.from_numpy(self._note.copy())
         state["losses"] = torch.tensor(self.losses, dtype=torch.float64)
         return state
 
@@ -452,7 +458,6 @@ class BootstrappedDQN(Agent):
         for name, generators in self._streams().items():
             set_numpy_state(generators, state[f"stream.{name}"])
         self._active = state["active"].numpy().copy()
-        self._note = state["note"].numpy().copy()
         self.losses = state["losses"].tolist()
 
     def _streams(self) -> dict[str, list[np.random.Generator]]:

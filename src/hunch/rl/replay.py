@@ -8,7 +8,7 @@ so it never crosses the end of an episode and never loses the steps before one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,7 +68,8 @@ class Replay:
         frame_stack: observations are stacks of this many pictures along axis 0, each the newest
             one and those before it, as `gymnasium.wrappers.FrameStackObservation` makes them; only
             the newest is stored.
-        note_shape: shape of a float32 array stored beside each observation; None for nothing.
+        note_shape: shape of a float32 array stored beside each observation, written by `note`;
+            None for nothing.
         mask_size: number of members in the mask of each transition; 0 for no mask.
 
     Raises:
@@ -137,6 +138,7 @@ class Replay:
         # What truncated episodes ended with, by slot: the next episode took the slot behind.
         self._finals: dict[int, list[tuple[int, NDArray[Any], NDArray[Any] | None]]] = {}
         self._added = 0
+        self._unnoted = 0  # the first step whose observation has no note yet
         self._drawable = np.zeros(replicas, np.int64)
         self._tree: SumTree | None = None
         if priority_exponent is not None:
@@ -158,19 +160,11 @@ class Replay:
         """
         return int(self._drawable.min())
 
-    def add(
-        self,
-        step: Step,
-        note: NDArray[Any] | None = None,
-        next_note: NDArray[Any] | None = None,
-        mask: NDArray[np.bool_] | None = None,
-    ) -> None:
+    def add(self, step: Step, mask: NDArray[np.bool_] | None = None) -> None:
         """Store a copy of one step of all environments, over the oldest one if the buffer is full.
 
         Args:
             step: the transitions, `(replicas, envs, …)`.
-            note: what is stored beside their observations.
-            next_note: the same for the observations that they led to.
             mask: which members learn from them, `(replicas, envs, members)`.
 
         Raises:
@@ -198,15 +192,13 @@ class Replay:
         self._terminated[slot] = step.terminated
         self._truncated[slot] = step.truncated
         self._happened[slot] = step.happened
-        if self._note is not None:
-            self._note[slot], self._note[behind] = note, next_note
         if self._mask is not None:
             self._mask[slot] = mask
         if stacked:
             goes_on = ~(step.terminated | step.truncated) & step.happened
             self._age[behind] = np.where(goes_on, self._age[slot] + 1, 0)
         if step.truncated.any():
-            self._keep_finals(slot, step, next_note)
+            self._keep_finals(slot, step)
         self._added += 1
         self._count(slot)
         if self._tree is not None:
@@ -228,17 +220,45 @@ class Replay:
         for r, e in np.argwhere(cut).tolist():
             row = r * self.envs + e
             final = self._observations(np.array(slot), np.array(row))
-            note = None if self._note is None else self._note[slot, r, e].copy()
-            self._finals.setdefault(before, []).append((row, final.copy(), note))
+            self._finals.setdefault(before, []).append((row, final.copy(), None))
+            self._unnoted = min(self._unnoted, self._added - 1)
             self._truncated[before, r, e] = True
             self._age[slot, r, e] = 0
 
-    def _keep_finals(self, slot: int, step: Step, next_note: NDArray[Any] | None) -> None:
-        finals = []
-        for r, e in np.argwhere(step.truncated).tolist():
-            note = None if next_note is None else next_note[r, e].copy()
-            finals.append((r * self.envs + e, step.next_observation[r, e].copy(), note))
-        self._finals[slot] = finals
+    def _keep_finals(self, slot: int, step: Step) -> None:
+        self._finals[slot] = [
+            (r * self.envs + e, step.next_observation[r, e].copy(), None)
+            for r, e in np.argwhere(step.truncated).tolist()
+        ]
+
+    def note(self, of: Callable[[NDArray[Any]], NDArray[np.float32]]) -> None:
+        """Write the notes of all observations that have none yet, before a batch is drawn.
+
+        Args:
+            of: from observations `(replicas, batch, …)` to their notes `(replicas, batch, …)`.
+        """
+        if self._note is None or self._unnoted > self._added:
+            return
+        steps = np.arange(max(self._unnoted, self._added + 1 - self._slots), self._added + 1)
+        slots = steps % self._slots
+        given = self._observation[slots].swapaxes(0, 1)  # (replicas, steps, envs, …)
+        flat = given.reshape(self.replicas, -1, *self._shape)
+        notes = of(flat).reshape(*given.shape[:3], *self._note.shape[3:])
+        self._note[slots] = notes.swapaxes(0, 1)
+        for slot in set(slots.tolist()) & self._finals.keys():
+            self._finals[slot] = [
+                (row, final, self._final_note(of, row, final))
+                for row, final, _ in self._finals[slot]
+            ]
+        # What the newest step led to will be written over if an episode begins.
+        self._unnoted = self._added
+
+    def _final_note(
+        self, of: Callable[[NDArray[Any]], NDArray[np.float32]], row: int, final: NDArray[Any]
+    ) -> NDArray[np.float32]:
+        everywhere = np.repeat(final[None, None], self.replicas, axis=0)
+        note: NDArray[np.float32] = of(everywhere)[row // self.envs, 0]
+        return note
 
     def _enter(self, tree: SumTree) -> None:
         """Let the step that now has its n rewards be drawn, and none whose slot is overwritten."""
@@ -288,18 +308,24 @@ class Replay:
     ) -> tuple[Ints, Ints]:
         steps = len(self) // self.envs - (self.n_step - 1)
         newest = self._added - self.n_step
-        slots, envs = [], []
+        count = steps * self.envs
+        holes = self.num_drawable < count
+        slot, env = np.empty((2, self.replicas, batch_size), np.int64)
         for r, rng in enumerate(rngs):
-            drawn = rng.integers(steps * self.envs, size=batch_size)
-            slot, env = (newest - drawn // self.envs) % self._slots, drawn % self.envs
-            while not (good := self._happened[slot, r, env]).all():
-                # Only vector environments in mode "NextStep" leave such holes.
-                drawn = rng.integers(steps * self.envs, size=int((~good).sum()))
-                slot[~good] = (newest - drawn // self.envs) % self._slots
-                env[~good] = drawn % self.envs
-            slots.append(slot)
-            envs.append(env)
-        return np.stack(slots), np.stack(envs)
+            drawn = rng.integers(count, size=batch_size)
+            if holes:
+                # Only vector environments in mode "NextStep" leave steps that did not happen.
+                while not (good := self._happened_at(newest, drawn, r)).all():
+                    drawn[~good] = rng.integers(count, size=int((~good).sum()))
+            slot[r], env[r] = np.divmod(drawn, self.envs) if self.envs > 1 else (drawn, 0)
+        np.subtract(newest, slot, out=slot)
+        slot %= self._slots
+        return slot, env
+
+    def _happened_at(self, newest: int, drawn: Ints, replica: int) -> NDArray[np.bool_]:
+        slot = (newest - drawn // self.envs) % self._slots
+        happened: NDArray[np.bool_] = self._happened[slot, replica, drawn % self.envs]
+        return happened
 
     def _drawn_by_priority(
         self, tree: SumTree, batch_size: int, rngs: Sequence[np.random.Generator], beta: float
@@ -405,13 +431,14 @@ class Replay:
         # Time wraps around: until it first does, the slots behind are empty.
         used = min(self._added + 1, self._slots)
         state = {name: values[:used] for name, values in self._arrays().items()}
-        state["added"] = np.array(self._added)
+        state["added"], state["unnoted"] = np.array(self._added), np.array(self._unnoted)
         finals = [(slot, *entry) for slot, entries in self._finals.items() for entry in entries]
         if finals:
             state["finals.slot"] = np.array([[slot, row] for slot, row, _, _ in finals])
             state["finals.observation"] = np.stack([final for _, _, final, _ in finals])
             if self._note is not None:
-                notes = [note for *_, note in finals if note is not None]
+                blank = np.zeros(self._note.shape[3:], np.float32)  # of those to be noted yet
+                notes = [blank if note is None else note for *_, note in finals]
                 state["finals.note"] = np.stack(notes)
         if self._tree is not None:
             state["leaves"], state["largest"] = self._tree.leaves, self._largest
@@ -421,7 +448,7 @@ class Replay:
         """Take over the transitions of a buffer of the same settings."""
         for name, values in self._arrays().items():
             values[: len(state[name])] = state[name]
-        self._added = int(state["added"])
+        self._added, self._unnoted = int(state["added"]), int(state["unnoted"])
         steps = len(self) // self.envs - (self.n_step - 1)
         window = (self._added - self.n_step - np.arange(max(0, steps))) % self._slots
         self._drawable = self._happened[window].sum((0, 2))

@@ -51,8 +51,8 @@ class SumTree:
 
     Note:
         The paper's tree is binary, so its cost grows with the logarithm of the capacity. Here it
-        grows with the square root, from a start so low that the two meet far beyond the size of
-        replay buffers: benchmarks/prioritized.py.
+        grows with the square root but starts lower; benchmarks/prioritized.py has the figures up
+        to a million leaves, where the two are about equal.
     """
 
     def __init__(self, capacity: SupportsIndex, trees: SupportsIndex = 1) -> None:
@@ -109,7 +109,7 @@ class SumTree:
         """Give leaves new values; where a leaf is named twice, the last value counts.
 
         Args:
-            leaf: indices from 0 to `capacity - 1`, `(trees, n)`; or one Python integer, the leaf
+            leaf: indices from 0 to `capacity - 1`, `(trees, n)`; or one integer, the leaf
                 of that index in every tree, which is the quick way to add one transition.
             value: values of at least 0, finite, `(trees, n)`; for one integer leaf, a number or
                 `(trees,)`.
@@ -127,8 +127,8 @@ class SumTree:
         """
         values = np.asarray(value, np.float64)
         _check_values("value", values)
-        if isinstance(leaf, int):
-            self._set_one(leaf, values)
+        if isinstance(leaf, int | np.integer):
+            self._set_one(int(leaf), values)
             return
         index = self._checked_leaves(leaf)
         if values.shape != index.shape:
@@ -185,8 +185,9 @@ class SumTree:
         value 0 owns nothing and is never found, whatever sums round to.
 
         Args:
-            mass: from 0 to the tree's total, `(trees, n)`. The total itself, which a product
-                such as `0.9999… * total` may round to, finds the last leaf that a sum can feel.
+            mass: from 0 to the tree's total, `(trees, n)`. The total itself, which a product such
+                as `0.9999… * total` may round to, finds the last leaf that
+                raises the running sum.
 
         Returns:
             Indices of leaves, `(trees, n)`.

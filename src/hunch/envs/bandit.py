@@ -1,0 +1,69 @@
+"""A bandit with one arm for each tenth: nothing to see, everything to try."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+from numpy.typing import NDArray
+
+from hunch.envs.checks import check_action, check_options, check_whole, not_running
+
+
+class Bandit(gymnasium.Env[NDArray[np.float32], Any]):
+    """The bandit of bsuite: K arms pay 0, 1/(K − 1), …, 1 in an order drawn from `mapping_seed`.
+
+    An arm always pays the same. An episode is one step and then *terminated* (bsuite's discount is
+    0). The observation is a single 1, float32 (1,); bsuite's has the shape (1, 1).
+
+    Args:
+        mapping_seed: seed of the arms' order, the same as bsuite's for the same seed; None leaves
+            them in order, which is no exploration problem but easy to follow.
+        num_actions: K, at least 2.
+
+    Raises:
+        ConfigurationError: if an argument has a value that cannot work.
+
+    Example:
+        >>> import gymnasium, hunch.envs
+        >>> env = gymnasium.make("hunch/Bandit-v0", mapping_seed=None)
+        >>> observation, info = env.reset(seed=0)
+        >>> observation, reward, terminated, truncated, info = env.step(10)
+        >>> float(reward), terminated
+        (1.0, True)
+
+    Source: Osband et al., "Behaviour Suite for Reinforcement Learning" (2020), bandit.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012 Gymnasium's own type
+
+    def __init__(self, mapping_seed: int | None = 0, num_actions: int = 11) -> None:
+        arms = check_whole("num_actions", num_actions, 2)
+        order = np.arange(arms)
+        if mapping_seed is not None:
+            seed = check_whole("mapping_seed", mapping_seed, 0)
+            # The legacy generator and bsuite's own call: its order, arm for arm.
+            order = np.random.RandomState(seed).choice(range(arms), size=arms, replace=False)
+        self.rewards = np.linspace(0, 1, arms)[order]
+        self.observation_space = Box(0.0, 1.0, (1,), np.float32)
+        self.action_space = Discrete(arms)
+        self._running = self._started = False
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Begin an episode of one pull."""
+        super().reset(seed=seed)
+        check_options(options)
+        self._running = self._started = True
+        return np.ones(1, dtype=np.float32), {}
+
+    def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """Pull an arm."""
+        arm = check_action(action, len(self.rewards))
+        if not self._running:
+            raise not_running(self._started)
+        self._running = False
+        return np.ones(1, dtype=np.float32), float(self.rewards[arm]), True, False, {}

@@ -1,0 +1,143 @@
+"""The cart-pole of bsuite: ten seconds of balancing, in a thousand small steps."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+from numpy.typing import NDArray
+
+from hunch.envs.cartpole_physics import FORCE, accelerations
+from hunch.envs.checks import (
+    check_action,
+    check_choice,
+    check_number,
+    check_options,
+    no_picture,
+    not_running,
+)
+from hunch.envs.pictures import cartpole_picture
+from hunch.errors import ConfigurationError
+
+
+class BsuiteCartPole(gymnasium.Env[NDArray[np.float32], Any]):
+    """Cart-pole as bsuite defines it: keep the pole up and the cart near the middle.
+
+    Actions 0, 1, 2 push the cart left, not at all, right, with 10 N for `timescale` seconds. A step
+    earns 1 if afterwards cos θ > `height_threshold` and |x| < `x_threshold`; otherwise it earns
+    nothing and ends the episode.
+
+    The observation is float32 (6,): x and dx/dt divided by `x_threshold`, sin θ, cos θ, dθ/dt and
+    the share of `max_time` that has passed. Speeds are not bounded.
+
+    Args:
+        height_threshold: the cosine of the angle, 1 is upright, that must be exceeded.
+        x_threshold: meters from the middle.
+        timescale: seconds in a step.
+        max_time: seconds in an episode.
+        init_range: x, dx/dt, θ and dθ/dt start uniform between ± this.
+        render_mode: `"rgb_array"` for pictures, or None.
+
+    Raises:
+        ConfigurationError: if an argument has a value that cannot work.
+
+    Example:
+        >>> import gymnasium, hunch.envs
+        >>> env = gymnasium.make("hunch/BsuiteCartPole-v0")
+        >>> observation, info = env.reset(seed=0)
+        >>> env.step(1)[1]
+        1.0
+
+    Note:
+        Gymnasium's CartPole-v1 has two actions, steps of 0.02 s, narrower limits, no time in its
+        observation and at most 500 steps. Here a fall and the end of time are both *terminated*:
+        bsuite gives both the discount 0, and the end of time can be foreseen. Time is summed in
+        float64 as bsuite does, whose rounding makes a full episode of the default settings 1,001
+        steps long. bsuite's observation has the shape (1, 6).
+
+    Source: Osband et al., "Behaviour Suite for Reinforcement Learning" (2020), cartpole; the
+    dynamics are those of Barto, Sutton and Anderson (1983) as corrected by Florian (2007).
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 50}  # noqa: RUF012 Gymnasium's own type
+
+    def __init__(
+        self,
+        height_threshold: float = 0.8,
+        x_threshold: float = 3.0,
+        timescale: float = 0.01,
+        max_time: float = 10.0,
+        init_range: float = 0.05,
+        render_mode: str | None = None,
+    ) -> None:
+        self.height_threshold = check_number("height_threshold", height_threshold)
+        self.x_threshold = check_number("x_threshold", x_threshold, positive=True)
+        self.timescale = check_number("timescale", timescale, positive=True)
+        self.max_time = check_number("max_time", max_time, positive=True)
+        self.init_range = check_number("init_range", init_range)
+        if self.init_range < 0:
+            raise ConfigurationError(
+                f"`init_range` got {init_range!r}; expected a number of at least 0."
+            )
+        self.render_mode = check_choice("render_mode", render_mode, (None, "rgb_array"))
+        late = 1 + 2 * self.timescale / self.max_time
+        high = np.array([np.inf, np.inf, 1, 1, np.inf, late], dtype=np.float32)
+        low = -high
+        low[5] = 0.0
+        self.observation_space, self.action_space = Box(low, high), Discrete(3)
+        self._running = self._started = False
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Begin an episode with the pole nearly upright."""
+        super().reset(seed=seed)
+        check_options(options)
+        draws = self.np_random.uniform(-self.init_range, self.init_range, 4).tolist()
+        self._x, self._x_dot, self._theta, self._theta_dot = draws
+        self._time = 0.0
+        self._turn()
+        self._running = self._started = True
+        return self._observation(), {}
+
+    def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """Push left (0), not at all (1) or right (2)."""
+        force, dt = (check_action(action, 3) - 1) * FORCE, self.timescale
+        if not self._running:
+            raise not_running(self._started)
+        x_acc, theta_acc = accelerations(force, self._theta_dot, self._sin, self._cos)
+        self._x += dt * self._x_dot
+        self._x_dot += dt * x_acc
+        self._theta = (self._theta + dt * self._theta_dot) % (2 * math.pi)
+        self._theta_dot += dt * theta_acc
+        self._time += dt
+        self._turn()
+        stands = self._cos > self.height_threshold and abs(self._x) < self.x_threshold
+        self._running = stands and self._time <= self.max_time
+        return self._observation(), float(stands), not self._running, False, {}
+
+    def render(self) -> NDArray[np.uint8]:
+        """Cart and pole as an image (height, width, 3)."""
+        if self.render_mode is None:
+            raise no_picture()
+        if not self._started:
+            raise not_running(started=False)
+        return cartpole_picture(self._x / self.x_threshold, self._theta)
+
+    def _turn(self) -> None:
+        # numpy's functions, not those of `math`: bsuite's last bit.
+        self._sin, self._cos = float(np.sin(self._theta)), float(np.cos(self._theta))
+
+    def _observation(self) -> NDArray[np.float32]:
+        values = (
+            self._x / self.x_threshold,
+            self._x_dot / self.x_threshold,
+            self._sin,
+            self._cos,
+            self._theta_dot,
+            self._time / self.max_time,
+        )
+        return np.array(values, dtype=np.float32)
