@@ -17,8 +17,6 @@ class Record(NamedTuple):
     terminated: bool
     truncated: bool
     happened: bool
-    note: np.ndarray
-    next_note: np.ndarray
     mask: np.ndarray
 
 
@@ -61,8 +59,8 @@ class Stream:
 
     @staticmethod
     def note_of(observation):
-        """What an agent would note beside an observation: here a function of it."""
-        return observation.reshape(-1)[-4:].sum(dtype=np.float32) * np.ones(3, np.float32)
+        """What an agent notes beside observations `(…, 2)`: here a function of each alone."""
+        return np.stack([observation[..., 0], 1 + observation[..., 0] ** 2], -1)
 
     def step(self):
         """One step of all, as arguments of `Replay.add`."""
@@ -87,8 +85,7 @@ class Stream:
             begins,
         )
         self.ended = step.terminated | step.truncated
-        notes = gathered("note", np.float32), gathered("next_note", np.float32)
-        return step, *notes, gathered("mask", bool)
+        return step, gathered("mask", bool)
 
     def _one(self, r, e, begins):
         own = self.records[r][e]
@@ -110,8 +107,6 @@ class Stream:
             bool(end and terminated),
             bool(end and truncated),
             not pause,
-            self.note_of(observation),
-            self.note_of(following),
             self.rng.random(self.members) < 0.5,
         )
         self.places[self.count] = r, e, len(own)
