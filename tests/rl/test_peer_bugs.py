@@ -478,7 +478,6 @@ def test_bsuite_defaults_disagree_and_members_run_one_after_another():
     assert not hasattr(agent, "epsilon")  # a member is followed, not ε
     agent._active[:] = 1
     x = np.random.default_rng(0).normal(size=(1, 1, 4)).astype(np.float32)
-    agent._note = agent._prior_of(agent._stored(x))
     with torch.no_grad():
         best = agent.network.member(1)(torch.from_numpy(x[0])).argmax().item()
     assert {agent.act(x, ~FIRST).item() for _ in range(20)} == {best}
@@ -486,21 +485,22 @@ def test_bsuite_defaults_disagree_and_members_run_one_after_another():
     assert agent._pair.vector.numel() == sum(p.numel() for p in agent._pair.parameters)
 
 
-def test_bsuite_37_one_member_plays_a_whole_episode():
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_bsuite_37_one_member_plays_a_whole_episode(num_envs):
     """Deep exploration needs one guess from the first step to the last."""
-    agent = members(num_members=8, seed=1)
+    agent = members(num_members=8, num_envs=num_envs, seed=1)
     played, act = [], agent.act
 
     def watched(observation, begins):
         actions = act(observation, begins)
-        played.append((bool(begins[0, 0]), int(agent._active[0, 0])))
+        played.append((begins[0].copy(), agent._active[0].copy()))
         return actions
 
     agent.act = watched
     agent.learn(300, progress=False)
     for (_, before), (begins, now) in itertools.pairwise(played):
-        assert begins or now == before
-    assert len({member for begins, member in played if begins}) > 3
+        assert (begins | (now == before)).all()
+    assert len({member for begins, now in played for member in now[begins].tolist()}) > 3
 
 
 # 19: starts
