@@ -57,10 +57,13 @@ class Stream:
         frame = np.array(code, np.uint8).reshape(1, 2, 2)
         return np.concatenate([frame] * self.stack if before is None else [before[1:], frame])
 
-    @staticmethod
-    def note_of(observation):
-        """What an agent notes beside observations `(…, 2)`: here a function of each alone."""
-        return np.stack([observation[..., 0], 1 + observation[..., 0] ** 2], -1)
+    def note_of(self, observation):
+        """What an agent notes beside observations `(…, *shape)`: here a function of each alone."""
+        lead = observation.shape[: observation.ndim - len(self.shape)]
+        flat = observation.reshape(*lead, -1).astype(np.float32)
+        return np.stack(
+            [flat[..., 0], flat @ np.arange(1, flat.shape[-1] + 1, dtype=np.float32)], -1
+        )
 
     def step(self):
         """One step of all, as arguments of `Replay.add`."""

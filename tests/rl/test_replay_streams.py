@@ -37,7 +37,7 @@ def filled(stream, capacity, n_step, count, *, discount=0.9, alpha=None, reload=
             discount=discount,
             priority_exponent=alpha,
             frame_stack=stream.stack,
-            note_shape=None if stream.stack > 1 else (2,),
+            note_shape=(2,),
             mask_size=stream.members,
         )
 
@@ -65,14 +65,11 @@ def check_rows(batch, stream, n_step, discount):
         assert np.array_equal(batch.observation[r, i], first.observation)
         assert batch.reward[r, i] == pytest.approx(reward, rel=1e-5, abs=1e-5)
         assert batch.discount[r, i] == pytest.approx(factor, rel=1e-6)
-        noted = stream.stack == 1
-        if noted:
-            assert np.array_equal(batch.note[r, i], stream.note_of(first.observation))
+        assert np.array_equal(batch.note[r, i], stream.note_of(first.observation))
         assert np.array_equal(batch.mask[r, i], first.mask)
         if not last.terminated:  # what is behind an end is multiplied with 0
             assert np.array_equal(batch.next_observation[r, i], last.following)
-            if noted:
-                assert np.array_equal(batch.next_note[r, i], stream.note_of(last.following))
+            assert np.array_equal(batch.next_note[r, i], stream.note_of(last.following))
 
 
 @pytest.mark.parametrize("n_step", [1, 3, 5])

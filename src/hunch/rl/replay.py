@@ -241,10 +241,10 @@ class Replay:
             return
         steps = np.arange(max(self._unnoted, self._added + 1 - self._slots), self._added + 1)
         slots = steps % self._slots
-        given = self._observation[slots].swapaxes(0, 1)  # (replicas, steps, envs, …)
-        flat = given.reshape(self.replicas, -1, *self._shape)
-        notes = of(flat).reshape(*given.shape[:3], *self._note.shape[3:])
-        self._note[slots] = notes.swapaxes(0, 1)
+        row = np.tile(self._row + np.arange(self.envs), len(steps))
+        notes = of(self._observations(np.repeat(slots, self.envs), row))
+        by_step = notes.reshape(self.replicas, len(steps), self.envs, *self._note.shape[3:])
+        self._note[slots] = by_step.swapaxes(0, 1)
         for slot in set(slots.tolist()) & self._finals.keys():
             self._finals[slot] = [
                 (row, final, self._final_note(of, row, final))
