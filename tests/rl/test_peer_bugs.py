@@ -112,9 +112,12 @@ def test_di_engine_cleanrl_and_ray_act_without_new_noise(update_period):
 def test_medipixel_185_adds_epsilon_to_noise():
     """Users put ε-greedy on top of noise: here a noisy agent ignores ε."""
     greedy, random = (noisy_agent(epsilon=epsilon) for epsilon in (0.0, 1.0))
-    for agent in (greedy, random):
-        agent.learn(40, progress=False)
-        agent.predict(np.zeros((5, 4)), deterministic=False)
+    x = np.random.default_rng(0).normal(size=(50, 4))
+    played = [
+        agent.learn(40, progress=False).predict(x, deterministic=False).tolist()
+        for agent in (greedy, random)
+    ]
+    assert played[0] == played[1]
     assert torch.equal(greedy._pair.vector, random._pair.vector)
 
 

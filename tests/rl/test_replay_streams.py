@@ -41,16 +41,21 @@ def filled(stream, capacity, n_step, count, *, discount=0.9, alpha=None, reload=
             mask_size=stream.members,
         )
 
+    def notes_of(observations):
+        # Each replica notes in its own way, as each has networks of its own.
+        own = np.arange(replay.replicas)[:, None, None]
+        return stream.note_of(observations) + own
+
     replay = new()
     for i in range(count):
         replay.add(*stream.step())
         if i % 4 == 1:
-            replay.note(stream.note_of)
+            replay.note(notes_of)
         if reload and i % 7 == 3:
             state = {name: np.array(values) for name, values in replay.state_dict().items()}
             replay = new()
             replay.load_state_dict(state)
-    replay.note(stream.note_of)
+    replay.note(notes_of)
     return replay
 
 
@@ -65,11 +70,11 @@ def check_rows(batch, stream, n_step, discount):
         assert np.array_equal(batch.observation[r, i], first.observation)
         assert batch.reward[r, i] == pytest.approx(reward, rel=1e-5, abs=1e-5)
         assert batch.discount[r, i] == pytest.approx(factor, rel=1e-6)
-        assert np.array_equal(batch.note[r, i], stream.note_of(first.observation))
+        assert np.array_equal(batch.note[r, i], stream.note_of(first.observation) + r)
         assert np.array_equal(batch.mask[r, i], first.mask)
         if not last.terminated:  # what is behind an end is multiplied with 0
             assert np.array_equal(batch.next_observation[r, i], last.following)
-            assert np.array_equal(batch.next_note[r, i], stream.note_of(last.following))
+            assert np.array_equal(batch.next_note[r, i], stream.note_of(last.following) + r)
 
 
 @pytest.mark.parametrize("n_step", [1, 3, 5])

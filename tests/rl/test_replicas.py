@@ -48,11 +48,13 @@ def parameters(network):
 def test_a_replica_is_the_agent_of_its_seed(kind):
     kwargs = {**SMALL, "target_update_period": 7, **KINDS[kind]}
     together = Watched("CartPole-v1", replicas=3, seed=4, **kwargs).learn(90, progress=False)
+    losses = []
     for r in range(3):
         alone = Watched("CartPole-v1", seed=4 + r, **kwargs).learn(90, progress=False)
         assert alone.updates == together.updates > 20
         assert np.array_equal([a[0] for a in alone.done], [a[r] for a in together.done])
         assert alone.history == together.histories[r]
+        losses.append(alone.losses)
         for net, nets in (
             (alone.network, together.network),
             (alone.target_network, together.target_network),
@@ -60,6 +62,7 @@ def test_a_replica_is_the_agent_of_its_seed(kind):
             assert torch.allclose(parameters(net), parameters(nets.member(r)), atol=2e-5)
         x = np.random.default_rng(0).normal(size=(50, 4))
         assert np.array_equal(alone.predict(x), together.replica(r).predict(x))
+    assert np.allclose(np.mean(losses, axis=0), together.losses, rtol=1e-3)
     seeds = {tuple(parameters(together.network.member(r)).tolist()) for r in range(3)}
     assert len(seeds) == 3
 
