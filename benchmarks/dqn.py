@@ -1,12 +1,13 @@
 """Environment steps per second: hunch's noisy DQN beside a plain loop of the same algorithm.
 
-    python benchmarks/dqn.py [--steps 20000] [--seed 0]
+    python benchmarks/dqn.py [--steps 10000] [--seed 0]
 
 The plain loop is written the way tutorials write it: dense noise buffers filled in place, torch's
 default Adam, `np.random.choice` without replacement, an action through the autograd graph. Both
 learn CartPole-v1 capped at 200 steps on one thread with one gradient update per environment step,
 batch 128, 128 hidden units, first layer plain and two noisy ones, no double Q-learning. They take
-turns in blocks of 500 steps, so that a busy machine slows both alike; CPU time is counted.
+turns in blocks of 500 steps, so that a busy machine slows all alike; CPU time is counted. Where
+Stable-Baselines3 is installed its DQN stands beside them, with as many units and no noise.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from hunch.rl import DQN
 
 BATCH, CAPACITY, TARGET_PERIOD, DISCOUNT, HIDDEN = 128, 10_000, 150, 0.99, 128
 BLOCK = 500
+REPLICAS = 16
 
 
 class DenseNoisyLinear(nn.Module):
@@ -120,43 +122,82 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=20_000, help="environment steps each")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-
-    plain = PlainLoop(options.seed)
-    agent = DQN(
+def noisy_agent(seed: int, replicas: int = 1) -> DQN:
+    return DQN(
         "CartPole-v1",
         env_kwargs={"max_episode_steps": 200},
         noisy=True,
         hidden_sizes=(HIDDEN, HIDDEN),
         batch_size=BATCH,
         replay_capacity=CAPACITY,
-        min_replay_size=BATCH,
         target_update_period=TARGET_PERIOD,
         discount=DISCOUNT,
-        seed=options.seed,
+        replicas=replicas,
+        seed=seed,
     )
-    ours, theirs = [], []
+
+
+def stable_baselines(seed: int) -> Callable[[int], object] | None:
+    """Stable-Baselines3's DQN at the same settings, without noise; None if it is not installed."""
+    try:
+        from stable_baselines3 import DQN as Theirs
+    except ImportError:
+        return None
+    model = Theirs(
+        "MlpPolicy",
+        gymnasium.make("CartPole-v1", max_episode_steps=200),
+        learning_rate=1e-3,
+        buffer_size=CAPACITY,
+        learning_starts=BATCH,
+        batch_size=BATCH,
+        gamma=DISCOUNT,
+        train_freq=1,
+        gradient_steps=1,
+        target_update_interval=TARGET_PERIOD,
+        policy_kwargs={"net_arch": [HIDDEN, HIDDEN]},
+        seed=seed,
+        device="cpu",
+    )
+    return lambda until: model.learn(until - model.num_timesteps, reset_num_timesteps=False)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=10_000, help="environment steps each")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+
+    one, many = noisy_agent(options.seed), noisy_agent(options.seed, REPLICAS)
+    runs: dict[str, tuple[Callable[[int], object], int]] = {
+        "plain loop": (PlainLoop(options.seed).learn, 1),
+        "hunch": (lambda until: one.learn(until, progress=False), 1),
+        f"hunch, {REPLICAS} replicas, each": (
+            lambda until: many.learn(until, progress=False),
+            REPLICAS,
+        ),
+    }
+    if (theirs := stable_baselines(options.seed)) is not None:
+        runs["Stable-Baselines3 DQN, no noise"] = (theirs, 1)
+    times: dict[str, list[float]] = {name: [] for name in runs}
     for until in range(BLOCK, options.steps + 1, BLOCK):
-        theirs.append(cpu_seconds(lambda until=until: plain.learn(until)))
-        ours.append(cpu_seconds(lambda until=until: agent.learn(until, progress=False)))
-    ratios = np.divide(theirs, ours)[1:]  # the first block warms up
-    low, high = np.quantile(ratios, (0.25, 0.75))
-    rates = [BLOCK * len(times[1:]) / sum(times[1:]) for times in (theirs, ours)]
+        for name, (learn, replicas) in runs.items():
+            times[name].append(cpu_seconds(lambda: learn(until)) / replicas)  # noqa: B023
     print("# NoisyNet-DQN on CartPole\n")
     print(
-        f"{agent.steps:,} environment steps with one update each, one thread, CPU time, torch "
-        f"{torch.__version__.split('+')[0]}.\n"
+        f"{options.steps:,} environment steps with one update of {BATCH} each, one thread, CPU "
+        f"time, torch {torch.__version__.split('+')[0]}. Ratios are medians over blocks of {BLOCK} "
+        "steps, in which all take turns.\n"
     )
-    print("| plain loop, steps/s | hunch, steps/s | hunch / plain, median | quartiles |")
+    print("| | steps/s | hunch is faster by | hunch with replicas, each, by |")
     print("|---|---|---|---|")
-    print(
-        f"| {rates[0]:.0f} | {rates[1]:.0f} | **{np.median(ratios):.2f}** | {low:.2f}–{high:.2f} |"
-    )
+    # The first block warms up.
+    ours, stacked = (np.array(times[name][1:]) for name in list(runs)[1:3])
+    for name, taken in times.items():
+        spent = np.array(taken[1:])
+        rate = BLOCK * len(spent) / spent.sum()
+        single, each = np.median(spent / ours), np.median(spent / stacked)
+        print(f"| {name} | {rate:.0f} | {single:.2f} | {each:.2f} |")
 
 
 if __name__ == "__main__":

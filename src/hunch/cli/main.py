@@ -9,7 +9,9 @@ import click
 
 from hunch import __version__
 from hunch.cli.demo import demo
+from hunch.cli.play import play
 from hunch.cli.reproduce import reproduce
+from hunch.cli.train import train
 from hunch.errors import HunchError, MissingDependencyError
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
@@ -26,6 +28,8 @@ def program() -> None:
 
 program.add_command(demo)
 program.add_command(reproduce)
+program.add_command(train)
+program.add_command(play)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

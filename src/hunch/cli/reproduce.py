@@ -14,11 +14,23 @@ from hunch.cli.options import json_option, one_thread, seed_option
     type=click.Path(file_okay=False),
     help="Folder that gets NAME.json and NAME.md; none if left out.",
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Runs at a time, each in a process of its own, where a claim has many runs.",
+)
 @seed_option
 @json_option
 @click.pass_context
 def reproduce(
-    context: click.Context, names: tuple[str, ...], out: str | None, seed: int, as_json: bool
+    context: click.Context,
+    names: tuple[str, ...],
+    out: str | None,
+    jobs: int,
+    seed: int,
+    as_json: bool,
 ) -> int:
     """Run published claims at their full settings; exit with 1 if one does not hold.
 
@@ -42,7 +54,7 @@ def reproduce(
 
     reports = {}
     for name in chosen:
-        report = reproduce_claim(name, seed=seed, out=out)
+        report = reproduce_claim(name, seed=seed, out=out, jobs=jobs)
         reports[name] = report.results
         click.echo(report.text, err=as_json)
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
 import time
@@ -22,6 +23,8 @@ EXPERIMENTS: Final = {
     "noisy-cartpole": "noisy_cartpole",
     "four-curves": "four_curves",
     "deep-sea": "deep_sea",
+    "bsuite": "bsuite",
+    "cartpole-seeds": "cartpole_seeds",
     "sb3-cartpole": "sb3_cartpole",
     "neural-bandit": "neural_bandit",
 }
@@ -58,7 +61,12 @@ def describe(name: str) -> str:
 
 
 def reproduce_claim(
-    name: str, *, seed: int = 0, out: str | os.PathLike[str] | None = None, progress: bool = True
+    name: str,
+    *,
+    seed: int = 0,
+    out: str | os.PathLike[str] | None = None,
+    jobs: int = 1,
+    progress: bool = True,
 ) -> Report:
     """Run an experiment at the settings of its claim.
 
@@ -66,6 +74,7 @@ def reproduce_claim(
         name: a key of `EXPERIMENTS`.
         seed: decides every draw.
         out: folder for `NAME.json` and `NAME.md`; none is written if None.
+        jobs: runs at a time, each in a process of its own, for experiments of many runs.
         progress: show bars on standard error.
 
     Raises:
@@ -77,6 +86,8 @@ def reproduce_claim(
         _check_ours(place)
     module = load(name)
     settings = getattr(module.Settings, "proof", module.Settings)()
+    if hasattr(settings, "jobs"):
+        settings = dataclasses.replace(settings, jobs=jobs)
     started = time.monotonic()
     result = module.run(settings, seed=seed, progress=progress)
     seconds = time.monotonic() - started
@@ -89,7 +100,7 @@ def reproduce_claim(
         "checks": [c.to_json() for c in checks],
         "result": result.to_json(),
     }
-    text = _markdown(name, module, checks, result, seed, seconds)
+    text = _markdown(name, module, checks, result, seed, seconds, getattr(settings, "jobs", 1))
     marked = f"<!-- {_MARK} {name} -->\n{text}"
     for place, content in zip(places, (dump_json(results), marked), strict=False):
         _write_aside(place, content)
@@ -97,7 +108,13 @@ def reproduce_claim(
 
 
 def _markdown(
-    name: str, module: ModuleType, checks: list[Check], result: Any, seed: int, seconds: float
+    name: str,
+    module: ModuleType,
+    checks: list[Check],
+    result: Any,
+    seed: int,
+    seconds: float,
+    jobs: int,
 ) -> str:
     lines = [f"# {name}", "", module.CLAIM, ""]
     lines += ["| figure | measured | bound | holds |", "|---|---|---|---|"]
@@ -107,7 +124,10 @@ def _markdown(
     ]
     if hasattr(result, "to_markdown"):
         lines += ["", result.to_markdown()]
-    lines += ["", f"`hunch reproduce {name} --seed {seed}`, {seconds:.0f} s on one thread.", ""]
+    threads = "one thread" if jobs == 1 else f"{jobs} threads"
+    option = "" if jobs == 1 else f" --jobs {jobs}"
+    command = f"`hunch reproduce {name} --seed {seed}{option}`"
+    lines += ["", f"{command}, {seconds:.0f} s on {threads}.", ""]
     return "\n".join(lines)
 
 

@@ -4,6 +4,9 @@
 - `BootstrappedDQN`: an ensemble with randomised priors that explores by Thompson sampling.
 - `evaluate`: episodes that an agent neither learns from nor was trained on.
 - `record`: one episode as a video.
+- `Evaluate`, `Checkpoint`, `StopOnReturn`, `StopWhenSolved`, `CsvLog`, `TensorBoardLog`: callbacks
+  for `learn`.
+- `Plan`, `Run`: a training in a folder, which goes on to the same bits after a kill.
 - `Linear`: a number that changes in a straight line while an agent learns.
 - `Replay`: the buffer of transitions.
 """
@@ -11,9 +14,12 @@
 from __future__ import annotations
 
 from hunch.rl.bootstrapped_dqn import BootstrappedDQN
+from hunch.rl.callbacks import Checkpoint, Evaluate, Score, StopOnReturn, StopWhenSolved
 from hunch.rl.dqn import DQN
 from hunch.rl.evaluation import Evaluation, evaluate
+from hunch.rl.logs import CsvLog, TensorBoardLog
 from hunch.rl.replay import Replay, Transitions
+from hunch.rl.runs import Plan, Run
 from hunch.rl.schedules import Linear
 from hunch.rl.training import History
 from hunch.rl.video import Recording, record
@@ -21,11 +27,20 @@ from hunch.rl.video import Recording, record
 __all__ = [
     "DQN",
     "BootstrappedDQN",
+    "Checkpoint",
+    "CsvLog",
+    "Evaluate",
     "Evaluation",
     "History",
     "Linear",
+    "Plan",
     "Recording",
     "Replay",
+    "Run",
+    "Score",
+    "StopOnReturn",
+    "StopWhenSolved",
+    "TensorBoardLog",
     "Transitions",
     "evaluate",
     "record",

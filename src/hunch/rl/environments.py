@@ -7,6 +7,8 @@ ever evaluated on a start that it was trained on, whatever the seeds of the two.
 from __future__ import annotations
 
 import copy
+import difflib
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -51,11 +53,15 @@ def make_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> Env:
             "makes one."
         )
     try:
-        made = gymnasium.make(env, **kwargs) if isinstance(env, str) else env(**kwargs)
+        if isinstance(env, str):
+            _register(env)
+            made = gymnasium.make(env, **kwargs)
+        else:
+            made = env(**kwargs)
     except gymnasium.error.UnregisteredEnv as error:
         raise ConfigurationError(
-            f"`env` got {env!r}, which Gymnasium does not know: {_sentence(error)} "
-            "`gymnasium.pprint_registry()` lists the ids."
+            f"`env` got {env!r}, which Gymnasium does not know; {_nearest(env)} "
+            "`gymnasium.pprint_registry()` lists all ids."
         ) from error
     except gymnasium.error.DependencyNotInstalled as error:
         raise MissingDependencyError(f"`env` {env!r} needs a package: {error}") from error
@@ -66,6 +72,30 @@ def make_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> Env:
     if not isinstance(made, gymnasium.Env):
         raise ConfigurationError(f"`env` made {made!r}; expected a gymnasium.Env.")
     return made
+
+
+def _register(env_id: str) -> None:
+    """Import what registers an id of ours or of Atari's, which Gymnasium does not do by itself."""
+    if env_id.startswith("hunch/"):
+        importlib.import_module("hunch.envs")
+    elif env_id.startswith("ALE/"):
+        from hunch.rl.atari import register_atari
+
+        register_atari()
+
+
+def _nearest(env: object) -> str:
+    """The registered ids that look most like one that is none."""
+    wanted = str(env).rpartition(":")[2]
+    importlib.import_module("hunch.envs")  # so that ours are among them
+    ids = {env_id.lower(): env_id for env_id in gymnasium.registry if ":" not in env_id}
+    close = difflib.get_close_matches(wanted.lower(), ids, n=3, cutoff=0.5)
+    if not close:  # `deepsea` is no close match of `hunch/deepsea-v0`
+        bare = {name.rpartition("/")[2].partition("-v")[0]: name for name in ids}
+        near = difflib.get_close_matches(wanted.rpartition("/")[2].lower(), bare, n=3, cutoff=0.5)
+        close = [bare[name] for name in near]
+    names = ", ".join(repr(ids[name]) for name in close)
+    return f"the nearest names are {names}." if names else "there is no name like it."
 
 
 def another_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> Env:

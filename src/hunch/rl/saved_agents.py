@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -41,11 +42,18 @@ def write_agent(
         ({'seed': 0}, {'w': tensor([1., 1.])})
     """
     with new_folder(path, KIND) as folder:
-        write_json(
-            folder / SETTINGS_FILE,
-            {"agent": name, "settings": dict(settings), "versions": versions()},
-        )
-        write_tensors(folder / STATE_FILE, state)
+        put_agent(folder, name, settings, state)
+
+
+def put_agent(
+    folder: Path, name: str, settings: Mapping[str, Any], state: Mapping[str, Tensor]
+) -> None:
+    """Write an agent's files into a folder that is being filled; see `write_agent`."""
+    write_json(
+        folder / SETTINGS_FILE,
+        {"agent": name, "settings": dict(settings), "versions": versions()},
+    )
+    write_tensors(folder / STATE_FILE, state)
 
 
 def read_agent(

@@ -1,0 +1,104 @@
+"""`hunch play`: what a trained agent does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hunch.cli.options import json_option, one_thread
+
+if TYPE_CHECKING:
+    from hunch.rl import Run
+    from hunch.rl.agent import Agent
+
+_EPILOG = """\b
+Example: hunch play runs/noisy-dqn-CartPole-v1-0 --episodes 100
+         hunch play runs/boot-dqn-DeepSea-v0-0 --last --video dive.mp4
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("run", type=click.Path())
+@click.option(
+    "--episodes",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Evaluation episodes to play.",
+)
+@click.option("--video", type=click.Path(), help="Film the first of them into this MP4 file.")
+@click.option(
+    "--best/--last",
+    default=True,
+    show_default="best",
+    help="The weights that did best in evaluations during training, or the last ones.",
+)
+@click.option(
+    "--replica",
+    type=click.IntRange(min=0),
+    help="Which replica.  [default: the one that did best in evaluations]",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Decides the starts; none of them was trained on.",
+)
+@json_option
+def play(
+    run: str,
+    episodes: int,
+    video: str | None,
+    best: bool,
+    replica: int | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Play episodes with the agent of RUN, a folder of `hunch train` or of an agent's `save`.
+
+    It acts greedily. A run that is still being trained may be played too.
+    """
+    click.echo("hunch: loading torch", err=True)
+    one_thread()
+    from hunch.rl import evaluate, record
+    from hunch.rl.callbacks import Player
+
+    agent, r, env_kwargs = _player(run, best, replica)
+    player = Player(agent, r, env_kwargs)
+    returns = evaluate(player, episodes, seed=seed, progress=True).returns
+    if as_json:
+        from hunch.storage import dump_json
+
+        found: dict[str, Any] = {"replica": r, "weights": "best" if best else "last", "seed": seed}
+        found |= {"mean_return": float(returns.mean()), "std_return": float(returns.std())}
+        click.echo(dump_json({**found, "returns": returns.tolist()}), nl=False)
+    else:
+        click.echo(f"Replica {r}: return {returns.mean():.2f} ± {returns.std():.2f}")
+        click.echo("Episodes: " + ", ".join(f"{value:g}" for value in returns))
+    if video is not None:
+        film = record(player, video, seed=seed)
+        click.echo(f"Video of the first episode: {video} ({film.length:,} steps)", err=as_json)
+
+
+def _player(place: str, best: bool, replica: int | None) -> tuple[Agent, int, dict[str, Any]]:
+    """The agent, which of its replicas plays, and how its environment differs."""
+    from pathlib import Path
+
+    from hunch.rl import Run
+    from hunch.rl.runs import RUN_FILE
+    from hunch.rl.saved_agents import agent_name
+    from hunch.rl.weights import agent_class
+
+    folder = Path(place).expanduser()
+    if (folder / RUN_FILE).exists() or not (folder / "agent.json").exists():
+        run = Run.open(place)
+        agent = run.best_agent() if best else run.last_agent()
+        return agent, _replica(run, replica), dict(run.plan.evaluation_env_kwargs)
+    loaded: Agent = agent_class(agent_name(folder)).load(folder)
+    return loaded, replica or 0, {}
+
+
+def _replica(run: Run, asked: int | None) -> int:
+    return run.best_replica() if asked is None else asked

@@ -1,0 +1,130 @@
+"""What `hunch train AGENT ENV` does if it is not told otherwise. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+ATARI_ID: Final = "hunch.rl.atari:hunch/Atari-v0"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An agent that has a name on the command line.
+
+    Args:
+        agent: its class in `hunch.rl`.
+        about: what it is, in a few words.
+        settings: arguments that differ from the class's defaults.
+        atari: arguments that differ on Atari, on top of those.
+    """
+
+    agent: str
+    about: str
+    settings: Mapping[str, Any]
+    atari: Mapping[str, Any] = field(default_factory=dict)
+
+
+_NOISY: Final = dict(noisy=True, double=True, layer_norm=True, target_update_period=100)
+_ATARI_DQN: Final = dict(
+    replay_capacity=100_000,
+    min_replay_size=10_000,
+    batch_size=32,
+    update_period=4,
+    hidden_sizes=[512],
+    learning_rate=1e-4,
+    target_update_period=1_000,
+    max_gradient_norm=10.0,
+    layer_norm=False,
+)
+_ATARI_EPSILON: Final = dict(_ATARI_DQN, epsilon={"Linear": [1.0, 0.01, 250_000]})
+
+RECIPES: Final[dict[str, Recipe]] = {
+    "dqn": Recipe("DQN", "deep Q-learning, ε-greedy", {}, _ATARI_EPSILON),
+    "double-dqn": Recipe(
+        "DQN", "the online network chooses what the target judges", dict(double=True),
+        _ATARI_EPSILON,
+    ),
+    "dueling-dqn": Recipe(
+        "DQN", "double, with separate streams for value and advantages",
+        dict(double=True, dueling=True), _ATARI_EPSILON,
+    ),
+    "noisy-dqn": Recipe("DQN", "double, explores by noise on its weights", _NOISY, _ATARI_DQN),
+    "rainbow": Recipe(
+        "DQN",
+        "all of them, with priorities, 3 steps and quantiles (on Atari: C51)",
+        dict(_NOISY, dueling=True, prioritized=True, n_step=3, distributional="quantile"),
+        dict(
+            _ATARI_DQN, distributional="categorical", learning_rate=6.25e-5,
+            target_update_period=2_000,
+        ),
+    ),
+    "boot-dqn": Recipe(
+        "BootstrappedDQN", "20 members with priors, one of which plays each episode", {},
+        dict(
+            num_members=10, prior_scale=1.0, replay_capacity=100_000, min_replay_size=10_000,
+            batch_size=32, update_period=4, hidden_sizes=[512], learning_rate=1e-4,
+            target_update_period=1_000,
+        ),
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An environment as `hunch train` takes it.
+
+    Args:
+        env: the id that the agent gets.
+        env_kwargs: its keyword arguments.
+        steps: environment steps if none are asked for.
+        evaluation_env_kwargs: keyword arguments in which evaluations differ.
+        stop_when_solved: as in `hunch.rl.Plan`.
+        evaluations: how many there are in the course of the training.
+        evaluation_episodes: episodes of each.
+        judge_episodes: episodes that judge the agent in the end.
+        checkpoint_at_most: environment steps from one checkpoint to the next, at most.
+    """
+
+    env: str
+    env_kwargs: Mapping[str, Any]
+    steps: int
+    evaluation_env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    stop_when_solved: tuple[float, int, int] | None = None
+    evaluations: int = 20
+    evaluation_episodes: int = 10
+    judge_episodes: int = 20
+    checkpoint_at_most: int = 10_000
+
+
+def problem_of(env: str, env_kwargs: Mapping[str, Any]) -> Problem:
+    """How an environment is trained on.
+
+    Example:
+        >>> problem_of("hunch/DeepSea-v0", {"size": 20}).steps
+        50000
+        >>> problem_of("ALE/Pong-v5", {}).env_kwargs
+        {'game': 'ALE/Pong-v5'}
+    """
+    if env.startswith("ALE/"):
+        return Problem(
+            ATARI_ID,
+            {"game": env, **env_kwargs},
+            steps=1_000_000,
+            evaluation_env_kwargs={"clip_rewards": False, "terminal_on_life_loss": False},
+            evaluation_episodes=3,
+            judge_episodes=3,
+            checkpoint_at_most=50_000,
+        )
+    if env.rpartition(":")[2].startswith("hunch/DeepSea-"):
+        size = env_kwargs.get("size", 10)
+        size = size if isinstance(size, int) and size > 0 else 10  # the environment will complain
+        bound, earliest = (0.8, 100) if env_kwargs.get("stochastic") is True else (0.9, 1)
+        return Problem(
+            env,
+            env_kwargs,
+            steps=2_500 * size,
+            stop_when_solved=(bound, earliest, size),
+        )
+    return Problem(env, env_kwargs, steps=50_000)

@@ -1,0 +1,299 @@
+"""`hunch train`: an agent in an environment, in a folder that can be taken up again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from hunch.cli.options import json_option, one_thread, seed_option
+from hunch.cli.recipes import RECIPES, problem_of
+from hunch.cli.values import agent_settings, literal, pairs
+
+if TYPE_CHECKING:
+    from hunch.rl import Run
+
+INTERRUPTED: Final = 130  # what shells say of a program that Ctrl-C ended
+
+_AGENTS = "\n".join(f"  {name:<12} {recipe.about}" for name, recipe in RECIPES.items())
+_EPILOG = f"""\b
+Agents:
+{_AGENTS}
+
+\b
+Example: hunch train noisy-dqn CartPole-v1 --steps 50000 --replicas 8
+         hunch train boot-dqn hunch/DeepSea-v0 --size 30
+         hunch train rainbow ALE/Pong-v5 --set replay_capacity=500000
+         hunch train dqn Acrobot-v1 --set epsilon=1:0.02:20000 --set hidden_sizes=64,64
+         hunch train --resume runs/noisy-dqn-CartPole-v1-0
+"""
+
+
+class _WithWords(click.Command):
+    """A command that remembers how it was called."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta["command"] = shlex.join(["hunch", "train", *args])
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_WithWords, epilog=_EPILOG)
+@click.argument("agent", type=click.Choice(list(RECIPES)), required=False, metavar="[AGENT]")
+@click.argument("env", required=False, metavar="[ENV]")
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    help="Environment steps of each replica.  [default: 50000; 2500 episodes of deep sea; "
+    "1000000 on Atari]",
+)
+@click.option(
+    "--replicas",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Agents trained side by side, with the seeds SEED, SEED + 1, ….",
+)
+@click.option(
+    "--num-envs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Environments that each replica plays side by side.",
+)
+@click.option("--size", type=click.IntRange(min=1), help="Short for --env size=N.")
+@click.option(
+    "--env",
+    "env_words",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Argument of the environment; may be repeated.",
+)
+@click.option(
+    "--set",
+    "set_words",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Argument of the agent, such as learning_rate=1e-4; may be repeated.",
+)
+@seed_option
+@click.option(
+    "--out", type=click.Path(), help="Folder of the run, new or empty.  [default: below runs/]"
+)
+@click.option(
+    "--resume", type=click.Path(), metavar="RUN", help="Go on with a run; more --steps are allowed."
+)
+@click.option(
+    "--eval-every",
+    type=click.IntRange(min=0),
+    help="Steps from one evaluation to the next, 0 for none.  [default: a twentieth of all]",
+)
+@click.option(
+    "--checkpoint-every",
+    type=click.IntRange(min=1),
+    help="Steps from one checkpoint to the next.  [default: a tenth of all, at most 10000; "
+    "50000 on Atari]",
+)
+@click.option(
+    "--stop-at", type=float, help="Stop when every replica's evaluation reaches this mean return."
+)
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard's logs too.")
+@json_option
+@click.pass_context
+def train(
+    context: click.Context, agent: str | None, env: str | None, as_json: bool, **options: Any
+) -> int:
+    """Train AGENT in ENV, a Gymnasium id; the run's folder gets logs, checkpoints and a report.
+
+    A run that was killed at any moment goes on by --resume to the same bits as one that was not.
+    Ctrl-C stops it between two steps.
+    """
+    if options["resume"] is None and (agent is None or env is None):
+        raise click.UsageError("give an AGENT and an ENV, or --resume RUN", context)
+    pairs("--env", options["env_words"])
+    pairs("--set", options["set_words"])
+    if options["resume"] is not None and options["out"] is not None:
+        raise click.UsageError(
+            "--resume goes on in the run's own folder; leave --out away", context
+        )
+    click.echo("hunch: loading torch", err=True)
+    one_thread()
+    if options["resume"] is None:
+        run = _begin(context, agent or "", env or "", options)
+    else:
+        run = _resume(context, agent, env, options)
+    return _train(run, as_json=as_json)
+
+
+def _env_kwargs(options: Mapping[str, Any]) -> dict[str, Any]:
+    kwargs = {key: literal(text) for key, text in pairs("--env", options["env_words"]).items()}
+    if options["size"] is not None:
+        kwargs["size"] = options["size"]
+    return kwargs
+
+
+def _begin(context: click.Context, name: str, env: str, options: Mapping[str, Any]) -> Run:
+    from hunch.rl.runs import Plan, Run, check_new
+    from hunch.rl.saved_agents import from_json
+    from hunch.rl.weights import agent_class
+
+    place = Path(options["out"] or _free_place(name, env, options["seed"])).expanduser()
+    check_new(place)
+    recipe, problem = RECIPES[name], problem_of(env, _env_kwargs(options))
+    make = agent_class(recipe.agent)
+    chosen = {**recipe.settings, **(recipe.atari if env.startswith("ALE/") else {})}
+    settings = {key: from_json(value) for key, value in chosen.items()}
+    settings |= agent_settings(make, options["set_words"])
+    # Made here so that all that is wrong shows before there is a folder.
+    made = make(
+        problem.env,
+        env_kwargs=dict(problem.env_kwargs),
+        replicas=options["replicas"],
+        num_envs=options["num_envs"],
+        seed=options["seed"],
+        **settings,
+    )
+    steps = options["steps"] or problem.steps
+    plan = Plan(
+        agent=recipe.agent,
+        settings=made.settings,
+        steps=steps,
+        evaluate_every=_or_else(options["eval_every"], max(1, steps // problem.evaluations)),
+        evaluate_episodes=problem.evaluation_episodes,
+        evaluation_env_kwargs=dict(problem.evaluation_env_kwargs),
+        checkpoint_every=_or_else(
+            options["checkpoint_every"], max(1, min(problem.checkpoint_at_most, steps // 10))
+        ),
+        log_every=max(1, min(1_000, steps // 100)),
+        stop_at=options["stop_at"],
+        stop_when_solved=problem.stop_when_solved,
+        tensorboard=options["tensorboard"],
+    )
+    about = {
+        "recipe": name,
+        "env": env,
+        "judge_episodes": problem.judge_episodes,
+        "command": context.meta["command"],
+    }
+    return Run.begin(place, plan, about)
+
+
+def _or_else(value: Any, default: Any) -> Any:
+    return default if value is None else value
+
+
+def _free_place(name: str, env: str, seed: int) -> Path:
+    """`runs/AGENT-ENV-SEED`, with a number behind it if that is taken."""
+    stem = f"{name}-{env.rpartition('/')[2].replace(':', '-')}-{seed}"
+    place, number = Path("runs", stem), 2
+    while place.exists():
+        place, number = Path("runs", f"{stem}-{number}"), number + 1
+    return place
+
+
+def _resume(
+    context: click.Context, agent: str | None, env: str | None, options: Mapping[str, Any]
+) -> Run:
+    from hunch.errors import ConfigurationError
+    from hunch.rl.runs import Run
+
+    run = Run.open(options["resume"])
+    asked = _asked(context, agent, env, options, run)
+    has = _has(run)
+    differ = [
+        f"{name} is {has.get(name)!r}, not {value!r}"
+        for name, value in asked.items()
+        if has.get(name) != value
+    ]
+    if differ:
+        raise ConfigurationError(
+            f"{options['resume']!r} was begun with other settings: {'; '.join(differ)}. A run goes "
+            "on with the settings it began with: leave these away, or begin a new run."
+        )
+    if options["steps"] is not None:
+        run.extend(options["steps"])
+    return run
+
+
+def _asked(
+    context: click.Context,
+    agent: str | None,
+    env: str | None,
+    options: Mapping[str, Any],
+    run: Run,
+) -> dict[str, Any]:
+    """What the command line says of the run, as `_has` says it."""
+    from hunch.rl.saved_agents import to_json
+    from hunch.rl.weights import agent_class
+
+    given = click.core.ParameterSource.COMMANDLINE
+    found = {"AGENT": agent, "ENV": env}
+    found = {name: value for name, value in found.items() if value is not None}
+    for name in ("seed", "replicas", "num_envs", "eval_every", "checkpoint_every", "stop_at"):
+        if context.get_parameter_source(name) is given:
+            found[f"--{name.replace('_', '-')}"] = options[name]
+    if options["tensorboard"]:
+        found["--tensorboard"] = True
+    found |= {f"--env {key}": value for key, value in _env_kwargs(options).items()}
+    settings = agent_settings(agent_class(run.plan.agent), options["set_words"])
+    return found | {f"--set {key}": to_json(value) for key, value in settings.items()}
+
+
+def _has(run: Run) -> dict[str, Any]:
+    plan, settings = run.plan, run.plan.settings
+    found = {
+        "AGENT": run.about.get("recipe", plan.agent),
+        "ENV": run.about.get("env", settings["env"]),
+        "--seed": settings["seed"],
+        "--replicas": settings["replicas"],
+        "--num-envs": settings["num_envs"],
+        "--eval-every": plan.evaluate_every,
+        "--checkpoint-every": plan.checkpoint_every,
+        "--stop-at": plan.stop_at,
+        "--tensorboard": plan.tensorboard,
+    }
+    found |= {f"--env {key}": value for key, value in (settings["env_kwargs"] or {}).items()}
+    return found | {f"--set {key}": value for key, value in settings.items()}
+
+
+def _train(run: Run, *, as_json: bool) -> int:
+    from hunch.plots.run_report import write_report
+    from hunch.rl.run_summary import summarize
+    from hunch.storage import dump_json
+
+    place = shlex.quote(_shown(run.folder))
+    if run.finished:
+        click.echo(f"hunch: the run ended before ({run.finished}); nothing to train", err=True)
+    else:
+        click.echo(f"hunch: {_what(run)} into {place}", err=True)
+    try:
+        agent = run.train(tell=lambda refusal: click.echo(f"hunch: {refusal}", err=True))
+    except KeyboardInterrupt:
+        click.echo(f"hunch: stopped by Ctrl-C; go on with: hunch train --resume {place}", err=True)
+        return INTERRUPTED
+    click.echo("hunch: judging and writing the report", err=True)
+    summary = summarize(run, agent)
+    report = write_report(run)
+    for line in summary.lines():
+        click.echo(line, err=as_json)
+    if as_json:
+        click.echo(dump_json({**summary.to_json(), "folder": str(run.folder)}), nl=False)
+    click.echo(f"Report: {_shown(report)}", err=as_json)
+    return 0
+
+
+def _what(run: Run) -> str:
+    settings = run.plan.settings
+    replicas = f", {settings['replicas']} replicas" if settings["replicas"] > 1 else ""
+    has = _has(run)
+    return f"{has['AGENT']} on {has['ENV']}, {run.plan.steps:,} steps{replicas},"
+
+
+def _shown(path: Path) -> str:
+    """A path as short as it can be from here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

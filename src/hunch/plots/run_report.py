@@ -1,0 +1,300 @@
+"""A run's report: learning curves, the final judgement, settings, a film. Made from its folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hunch.errors import HunchError, MissingDependencyError
+from hunch.plots.page import Block, Code, Figures, Section, Table, Text, Video, render_page
+from hunch.plots.panel import BLUE, CYCLE, GRAY, ORANGE, panel
+from hunch.rl import Run, record
+from hunch.rl.callbacks import Player
+from hunch.rl.logs import EPISODES, EVALUATIONS, PROGRESS
+from hunch.rl.runs import SUMMARY_FILE, write_text
+from hunch.rl.training import SHOWN_EPISODES
+from hunch.seeding import derive
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Array = npt.NDArray[np.float64]
+Figures_ = dict[str, tuple["Figure", str]]
+
+REPORT: Final = "report.html"
+_POINTS: Final = 200  # of a curve
+# 97.5 % points of Student's t for 1, 2, … degrees of freedom; beyond, the normal's and a little.
+_STUDENT: Final = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16)
+
+
+def write_report(run: Run) -> Path:
+    """Write `report.html` into a run's folder, from what lies there.
+
+    The film needs the extra `video` and an environment that draws; without, the page has none.
+
+    Args:
+        run: the run; it has been trained.
+
+    Returns:
+        Where the page is.
+
+    Raises:
+        MissingDependencyError: if matplotlib is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> from hunch.rl import DQN, Plan
+        >>> plan = Plan("DQN", DQN("CartPole-v1").settings, steps=300, evaluate_every=100)
+        >>> run = Run.begin(tempfile.mkdtemp() + "/run", plan)
+        >>> _ = run.train(progress=False)
+        >>> write_report(run).name
+        'report.html'
+    """
+    place = run.folder / REPORT
+    write_text(place, _page(run))
+    return place
+
+
+def learning_curves(run: Run) -> Figures_:
+    """Figures of a run's logs: returns in training, in evaluations, and the loss.
+
+    Args:
+        run: the run.
+
+    Returns:
+        Name to (figure, caption); only those for which there are data.
+    """
+    logs = run.folder / "logs"
+    drawn = {
+        "training-return": _training_return(_columns(logs / EPISODES)),
+        "evaluation-return": _evaluation_return(_columns(logs / EVALUATIONS)),
+        "loss": _loss(_columns(logs / PROGRESS)),
+    }
+    return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+def mean_and_interval(curves: Array) -> tuple[Array, Array]:
+    """Mean over replicas and half the width of its 95 % confidence interval (Student's t).
+
+    Args:
+        curves: `(replicas, points)`; a point that is NaN in a replica is left out there.
+
+    Example:
+        >>> mean, half = mean_and_interval(np.array([[1.0, 2.0], [3.0, 2.0]]))
+        >>> mean.tolist(), half.round(2).tolist()
+        ([2.0, 2.0], [12.71, 0.0])
+    """
+    known = ~np.isnan(curves)
+    count = known.sum(0)
+    mean = np.where(known, curves, 0.0).sum(0) / np.maximum(count, 1)
+    square = (np.where(known, curves - mean, 0.0) ** 2).sum(0) / np.maximum(count - 1, 1)
+    factors = [0.0, 0.0, *_STUDENT]
+    factor = np.array([factors[n] if n < len(factors) else 1.96 + 2.4 / (n - 1) for n in count])
+    return np.where(count > 0, mean, np.nan), factor * np.sqrt(square / np.maximum(count, 1))
+
+
+def _page(run: Run) -> str:
+    plan, about = run.plan, run.about
+    name = f"{about.get('recipe', plan.agent)} on {about.get('env', plan.settings['env'])}"
+    summary = _summary(run)
+    sections = [
+        Section("curves", "How it learned", _sizes(plan.settings), _curve_blocks(run)),
+        Section("judgement", "How well it plays", *_judgement(run, summary)),
+        Section("film", "One episode", "The first of the episodes above.", [_film(run)]),
+        Section("settings", "What was run", "All of it is in run.json.", _settings(run)),
+    ]
+    return render_page(f"hunch: {name}", [Text(_introduction(run, summary))], sections)
+
+
+def _introduction(run: Run, summary: Mapping[str, Any]) -> str:
+    steps, episodes = summary.get("steps", 0), summary.get("episodes", 0)
+    ends = {"solved": "and then had solved it", "stop_at": "and then was good enough to stop"}
+    end = ends.get(str(run.finished), "which is all it was asked for")
+    return (
+        f"{steps:,} environment steps of each replica, {end}; {episodes:,} training episodes in "
+        f"all.\n\nGo on with `hunch train --resume {run.folder.name} --steps N`, look with "
+        f"`hunch play {run.folder.name}`, load in Python with "
+        f'`hunch.rl.Run.open("{run.folder.name}").best_agent()`.'
+    )
+
+
+def _sizes(settings: Mapping[str, Any]) -> str:
+    replicas = int(settings["replicas"])
+    if replicas == 1:
+        return f"One agent, seed {settings['seed']}."
+    return (
+        f"{replicas} replicas, seeds {settings['seed']} to {settings['seed'] + replicas - 1}; bands "
+        "are 95 % confidence intervals of their mean."
+    )
+
+
+def _curve_blocks(run: Run) -> list[Block]:
+    curves = learning_curves(run)
+    if not curves:
+        return [Text("There is no finished episode yet.")]
+    return [Figures(curves)]
+
+
+def _judgement(run: Run, summary: Mapping[str, Any]) -> tuple[str, list[Block]]:
+    replicas = summary.get("replicas", [])
+    if not replicas:
+        return "Not judged yet.", []
+    count = len(replicas[0]["last"]["returns"])
+    source = (
+        f"{count} greedy episodes from starts that neither trained the agent nor chose its weights."
+    )
+    solved = any(r["solved_in_episodes"] for r in replicas)
+    head = ["seed", "last weights", "best weights", "of step"]
+    rows = [
+        [
+            str(r["seed"]),
+            _mean_and_std(r["last"]),
+            _mean_and_std(r["best"]) if r["best"] else "–",
+            f"{r['best_step']:,}" if r["best_step"] else "–",
+            *([f"{r['solved_in_episodes'] or '–'}"] if solved else []),
+        ]
+        for r in replicas
+    ]
+    head += ["episodes to solve"] if solved else []
+    note = "Mean return ± standard deviation over episodes. "
+    if run.evaluation is not None:
+        note += (
+            f"The best weights are those of the best of the evaluations every "
+            f"{run.plan.evaluate_every:,} steps, each of {run.plan.evaluate_episodes} episodes."
+        )
+    return source, [Table(head, rows, note)]
+
+
+def _film(run: Run) -> Block:
+    r = run.best_replica()
+    starts = derive(run.seed, "judgement")
+    try:
+        player = Player(run.best_agent(), r, run.plan.evaluation_env_kwargs)
+        film = record(player, seed=starts)
+    except MissingDependencyError:
+        return Text("A film needs two more packages: `pip install 'torch-hunch[video]'`.")
+    except HunchError:
+        return Text("This environment draws no pictures.")
+    caption = (
+        f"Seed {run.seed + r}, best weights: return {film.total_reward:g}, {film.length:,} steps."
+    )
+    return Video(film.video, caption)
+
+
+def _settings(run: Run) -> list[Block]:
+    settings = run.plan.settings
+    rows = [[f"`{name}`", _shown(value)] for name, value in settings.items()]
+    versions = run.about.get("versions", {})
+    blocks: list[Block] = []
+    if command := run.about.get("command"):
+        blocks.append(Code(str(command)))
+    blocks.append(Table(["argument", "value"], rows, f"Of `hunch.rl.{run.plan.agent}`."))
+    said = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return [*blocks, Text(f"{said}.")]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict) and set(value) == {"Linear"}:
+        start, end, steps = value["Linear"]
+        return f"{start:g} to {end:g} within {steps:,} steps"
+    if isinstance(value, dict) and set(value) == {"float"}:
+        return str(value["float"])
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+
+
+def _mean_and_std(figures: Mapping[str, Any]) -> str:
+    return f"{figures['mean_return']:.2f} ± {figures['std_return']:.2f}"
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    file = run.folder / SUMMARY_FILE
+    found: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    return found
+
+
+def _columns(file: Path) -> dict[str, Array]:
+    """The numbers of a CSV file; an empty cell is NaN."""
+    if not file.exists():
+        return {}
+    with file.open(encoding="utf-8", newline="") as text:
+        rows = list(csv.DictReader(text))
+    names = rows[0] if rows else []
+    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
+
+
+def _training_return(log: Mapping[str, Array]) -> tuple[Figure, str] | None:
+    if not log:
+        return None
+    figure, ax = panel("Return of training episodes", "environment steps", "return")
+    replicas = np.unique(log["replica"]).astype(int)
+    grid = np.linspace(0, log["step"].max(), _POINTS)
+    curves = []
+    for r in replicas:
+        own = log["replica"] == r
+        steps, returns = log["step"][own], _running_mean(log["return"][own])
+        curves.append(_held(grid, steps, returns))
+        if len(replicas) == 1:
+            ax.plot(steps, log["return"][own], ".", color=GRAY, markersize=2.5, alpha=0.5)
+    _draw(ax, grid, np.array(curves))
+    caption = f"Mean of the last {SHOWN_EPISODES} episodes. The agent explores in them."
+    return figure, caption + (" Dots are episodes." if len(replicas) == 1 else "")
+
+
+def _evaluation_return(log: Mapping[str, Array]) -> tuple[Figure, str] | None:
+    if not log:
+        return None
+    figure, ax = panel("Return in evaluations", "environment steps", "return")
+    steps = np.unique(log["step"])
+    curves = np.array(
+        [
+            _held(steps, log["step"][log["replica"] == r], log["mean_return"][log["replica"] == r])
+            for r in np.unique(log["replica"])
+        ]
+    )
+    _draw(ax, steps, curves, marker="o")
+    return figure, "Greedy episodes, the same starts each time; they choose the best weights."
+
+
+def _loss(log: Mapping[str, Array]) -> tuple[Figure, str] | None:
+    known = ~np.isnan(log["loss"]) if log else np.zeros(0, bool)
+    if not known.any():
+        return None
+    figure, ax = panel("Loss", "environment steps", "mean loss since the point before")
+    ax.plot(log["step"][known], log["loss"][known], color=BLUE, linewidth=1.6)
+    if (log["loss"][known] > 0).all():
+        ax.set_yscale("log")
+    return figure, "Mean over gradient updates and replicas. It need not fall: targets move."
+
+
+def _draw(ax: Axes, x: Array, curves: Array, marker: str = "") -> None:
+    """The mean over replicas with its confidence band, and each replica where they are few."""
+    mean, half = mean_and_interval(curves)
+    if 1 < len(curves) <= len(CYCLE) + 3:
+        for curve in curves:
+            ax.plot(x, curve, color=GRAY, linewidth=0.7, alpha=0.5)
+    if len(curves) > 1:
+        ax.fill_between(x, mean - half, mean + half, color=BLUE, alpha=0.2, linewidth=0)
+    color = BLUE if len(curves) > 1 else ORANGE
+    ax.plot(x, mean, color=color, linewidth=2.0, marker=marker, markersize=3.5)
+
+
+def _running_mean(values: Array, width: int = SHOWN_EPISODES) -> Array:
+    """Mean of the last `width` values up to each one; of fewer at the start."""
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    ends = np.arange(1, len(values) + 1)
+    begins = np.maximum(ends - width, 0)
+    mean: Array = (total[ends] - total[begins]) / (ends - begins)
+    return mean
+
+
+def _held(grid: Array, steps: Array, values: Array) -> Array:
+    """The latest value at each point of the grid, NaN before the first."""
+    index = np.searchsorted(steps, grid, side="right") - 1
+    return np.where(index >= 0, values[np.maximum(index, 0)], np.nan)

@@ -1,0 +1,237 @@
+"""Logs of a training: CSV files, and TensorBoard's (extra `tensorboard`).
+
+Both are callbacks with a memory: when a training is taken up again from a checkpoint, its logs are
+cut back to that checkpoint and then grow as they would have. Nothing in the CSV files depends on
+the time of day, so the same run writes the same bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from hunch.errors import FolderError, MissingDependencyError
+from hunch.rl.agent import Agent
+from hunch.rl.arguments import whole_number
+from hunch.rl.callbacks import Evaluate
+from hunch.rl.training import SHOWN_EPISODES
+
+EPISODES: Final = "episodes.csv"
+PROGRESS: Final = "progress.csv"
+EVALUATIONS: Final = "evaluations.csv"
+
+
+class CsvLog:
+    """Three tables that grow while an agent learns.
+
+    `episodes.csv` has a row for each training episode: replica, number, environment step at its
+    end, return, length, and the numbers in the environment's last `info`. `progress.csv` has a row
+    every so often: steps, updates, mean return of the last 20 episodes of all replicas, mean loss
+    since the row before. `evaluations.csv` has a row for each evaluation of a replica.
+
+    Args:
+        folder: where the files go; it is made.
+        every: environment steps from one writing to the next.
+        evaluation: an `Evaluate` before this one in the list, whose scores are written.
+
+    Example:
+        >>> import tempfile
+        >>> from hunch.rl import DQN
+        >>> folder = tempfile.mkdtemp()
+        >>> log = CsvLog(folder, every=100)
+        >>> agent = DQN("CartPole-v1").learn(200, callbacks=[log], progress=False)
+        >>> print(Path(folder, "episodes.csv").read_text().splitlines()[0])
+        replica,episode,step,return,length
+
+    Note:
+        A file that was deleted meanwhile is written again as far as the agent remembers it.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        every: int = 1_000,
+        evaluation: Evaluate | None = None,
+    ) -> None:
+        self.folder = Path(folder).expanduser()
+        self.every = whole_number("every", every, at_least=1)
+        self.evaluation = evaluation
+        self.load_state_dict({"bytes": {}, "episodes": [], "scores": 0, "updates": 0})
+
+    def __call__(self, agent: Agent) -> None:
+        """Write what happened since the last call."""
+        losses: list[float] = getattr(agent, "losses", [])[self._updates :]
+        self._updates = agent.updates
+        last = [value for h in agent.histories for value in h.returns[-SHOWN_EPISODES:]]
+        row = [
+            agent.steps,
+            agent.updates,
+            float(np.mean(last)) if last else "",
+            float(np.mean(losses)) if losses else "",
+        ]
+        self._append(PROGRESS, ["step", "updates", "mean_return", "loss"], [row])
+        self.flush(agent)
+
+    def flush(self, agent: Agent) -> None:
+        """Write the episodes and evaluations that are not written yet, at the end of a training."""
+        self._write_episodes(agent)
+        if self.evaluation is not None:
+            new = self.evaluation.scores[self._scores :]
+            self._scores += len(new)
+            head = ["step", "replica", "mean_return", "std_return", "min_return", "max_return"]
+            rows = [
+                [
+                    s.step,
+                    s.replica,
+                    s.mean,
+                    float(np.std(s.returns)),
+                    min(s.returns),
+                    max(s.returns),
+                ]
+                for s in new
+            ]
+            self._append(EVALUATIONS, head, rows)
+
+    def _write_episodes(self, agent: Agent) -> None:
+        if len(self._episodes) != agent.replicas:
+            self._episodes = [0] * agent.replicas
+        rows: list[tuple[int, int, int]] = []  # (step, replica, episode): the order of the file
+        for r, history in enumerate(agent.histories):
+            rows += [(history.ends[i], r, i) for i in range(self._episodes[r], len(history.ends))]
+            self._episodes[r] = len(history.ends)
+        if not rows:
+            return
+        rows.sort()
+        # One table has one head: the names in the first episode's info.
+        first = min((h.ends[0], r) for r, h in enumerate(agent.histories) if h.ends)[1]
+        names = sorted(agent.histories[first].infos[0])
+        table = []
+        for step, r, i in rows:
+            history = agent.histories[r]
+            info = [history.infos[i].get(name, "") for name in names]
+            table.append([r, i + 1, step, history.returns[i], history.lengths[i], *info])
+        self._append(EPISODES, ["replica", "episode", "step", "return", "length", *names], table)
+
+    def _append(self, name: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        if not rows:
+            return
+        begun = self._bytes.get(name, 0) > 0
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows if begun else [head, *rows])
+        content = text.getvalue().encode()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with (self.folder / name).open("ab" if begun else "wb") as file:
+                file.write(content)
+        except OSError as error:
+            raise FolderError(
+                f"cannot write {str(self.folder / name)!r}: {error.strerror}."
+            ) from error
+        self._bytes[name] = self._bytes.get(name, 0) + len(content)
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the files are written."""
+        return {
+            "bytes": dict(self._bytes),
+            "episodes": list(self._episodes),
+            "scores": self._scores,
+            "updates": self._updates,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Cut the files back to where they were."""
+        self._bytes: dict[str, int] = dict(state["bytes"])
+        self._episodes: list[int] = list(state["episodes"])
+        self._scores, self._updates = int(state["scores"]), int(state["updates"])
+        for name, size in list(self._bytes.items()):
+            file = self.folder / name
+            if not file.is_file() or file.stat().st_size < size:
+                del self._bytes[name]
+                if name == EPISODES:
+                    self._episodes = []
+                elif name == EVALUATIONS:
+                    self._scores = 0
+            else:
+                os.truncate(file, size)
+
+
+class TensorBoardLog:
+    """Curves for TensorBoard: return and length of episodes, loss, evaluations.
+
+    Args:
+        folder: where the event files go.
+        every: environment steps from one writing to the next.
+        evaluation: an `Evaluate` before this one in the list, whose scores are written.
+
+    Raises:
+        MissingDependencyError: if tensorboard is not installed.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        every: int = 1_000,
+        evaluation: Evaluate | None = None,
+    ) -> None:
+        self.folder = Path(folder).expanduser()
+        self.every = whole_number("every", every, at_least=1)
+        self.evaluation = evaluation
+        self._writer_class = _summary_writer()
+        self._writer: Any = None
+        self._step = self._scores = self._updates = 0
+
+    def __call__(self, agent: Agent) -> None:
+        """Write what happened since the last call."""
+        if self._writer is None:
+            # TensorBoard then leaves out what a killed training wrote after its checkpoint.
+            self._writer = self._writer_class(str(self.folder), purge_step=self._step + 1)
+        for r, history in enumerate(agent.histories):
+            new = [i for i, end in enumerate(history.ends) if end > self._step]
+            self._curve(f"episode/return/{r}", ((history.ends[i], history.returns[i]) for i in new))
+            self._curve(f"episode/length/{r}", ((history.ends[i], history.lengths[i]) for i in new))
+        losses: list[float] = getattr(agent, "losses", [])[self._updates :]
+        if losses:
+            self._curve("train/loss", [(agent.steps, float(np.mean(losses)))])
+        if self.evaluation is not None:
+            for score in self.evaluation.scores[self._scores :]:
+                self._curve(f"evaluation/return/{score.replica}", [(score.step, score.mean)])
+            self._scores = len(self.evaluation.scores)
+        self._step, self._updates = agent.steps, agent.updates
+        self._writer.flush()
+
+    def flush(self, agent: Agent) -> None:
+        """Write what is not written yet, at the end of a training."""
+        if agent.steps > self._step:
+            self(agent)
+
+    def _curve(self, name: str, points: Iterable[tuple[int, float]]) -> None:
+        for step, value in points:
+            self._writer.add_scalar(name, value, step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the curves are written."""
+        return {"step": self._step, "scores": self._scores, "updates": self._updates}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there in a new event file."""
+        self._step, self._scores = int(state["step"]), int(state["scores"])
+        self._updates = int(state["updates"])
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def _summary_writer() -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingDependencyError(
+            'TensorBoard logs need tensorboard: pip install "torch-hunch[tensorboard]".'
+        ) from error
+    return SummaryWriter

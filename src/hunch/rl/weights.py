@@ -1,0 +1,157 @@
+"""The weights of one replica, taken out of an agent's networks and put back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from hunch.errors import ConfigurationError
+from hunch.rl.agent import Agent
+from hunch.rl.saved_agents import SETTINGS_FILE, from_json
+from hunch.storage import (
+    new_folder,
+    open_folder,
+    read_json,
+    read_tensors,
+    versions,
+    write_json,
+    write_tensors,
+)
+
+KIND: Final = "weights"
+WEIGHTS_FILE: Final = "weights.safetensors"
+
+Weights = dict[str, Tensor]
+
+
+def weights_of(agent: Agent, replica: int) -> Weights:
+    """A copy of the weights that one replica acts with.
+
+    Args:
+        agent: an agent with an attribute `network`.
+        replica: from 0 to `agent.replicas - 1`.
+
+    Example:
+        >>> from hunch.rl import DQN
+        >>> agents = DQN("CartPole-v1", replicas=2, hidden_sizes=(8,))
+        >>> sorted(shape for shape in (tuple(w.shape) for w in weights_of(agents, 1).values()))
+        [(1, 2), (1, 2, 8), (1, 8), (1, 8, 4)]
+    """
+    state = _network_of(agent).state_dict()
+    return {name: _part(value, agent.replicas, replica).clone() for name, value in state.items()}
+
+
+@torch.no_grad()
+def set_weights(agent: Agent, replica: int, weights: Mapping[str, Tensor]) -> None:
+    """Let a replica act with weights that `weights_of` gave.
+
+    Raises:
+        ConfigurationError: if they are another network's.
+
+    Example:
+        >>> from hunch.rl import DQN
+        >>> agent, other = (DQN("CartPole-v1", hidden_sizes=(8,), seed=seed) for seed in (0, 1))
+        >>> set_weights(agent, 0, weights_of(other, 0))
+        >>> agent.predict([0.0, 0.1, 0.2, 0.3]) == other.predict([0.0, 0.1, 0.2, 0.3])
+        True
+    """
+    state = _network_of(agent).state_dict()
+    parts = {name: _part(value, agent.replicas, replica) for name, value in state.items()}
+    if {k: v.shape for k, v in parts.items()} != {k: v.shape for k, v in weights.items()}:
+        raise ConfigurationError(
+            "`weights` are those of another network; expected the names and shapes of this "
+            f"agent's: {', '.join(sorted(parts)[:4])}, …"
+        )
+    for name, part in parts.items():
+        part.copy_(weights[name])
+
+
+def write_weights(
+    path: str | os.PathLike[str], agent: Agent, weights: Sequence[Weights], notes: object
+) -> None:
+    """Write the weights of all replicas, and what made the agent, to a folder.
+
+    Args:
+        path: the folder; one that this function wrote is replaced.
+        agent: where the settings come from.
+        weights: those of each replica.
+        notes: plain values that say where they are from.
+
+    Example:
+        >>> import tempfile
+        >>> from hunch.rl import DQN
+        >>> agent, path = DQN("CartPole-v1"), tempfile.mkdtemp() + "/best"
+        >>> write_weights(path, agent, [weights_of(agent, 0)], notes={"steps": 0})
+        >>> read_weights(path).steps
+        0
+    """
+    stacked = {f"{r}.{name}": w for r, own in enumerate(weights) for name, w in own.items()}
+    with new_folder(path, KIND) as folder:
+        write_json(
+            folder / SETTINGS_FILE,
+            {
+                "agent": type(agent).__name__,
+                "settings": agent.settings,
+                "versions": versions(),
+                "notes": notes,
+            },
+        )
+        write_tensors(folder / WEIGHTS_FILE, stacked)
+
+
+def read_weights(path: str | os.PathLike[str]) -> Agent:
+    """An agent that acts with the weights in a folder; it has not learned a step.
+
+    See `write_weights` for an example.
+
+    Raises:
+        FolderError: if there is no such folder, or a file in it is not as it was written.
+    """
+    folder = open_folder(path, KIND)
+    found = read_json(folder / SETTINGS_FILE)
+    settings = {name: from_json(value) for name, value in found["settings"].items()}
+    agent = agent_class(found["agent"])(**settings)
+    tensors = read_tensors(folder / WEIGHTS_FILE)
+    for r in range(agent.replicas):
+        own = {k.removeprefix(f"{r}."): v for k, v in tensors.items() if k.startswith(f"{r}.")}
+        set_weights(agent, r, own)
+    return agent
+
+
+def agent_class(name: str) -> Any:
+    """The class of an agent by its name in `hunch.rl`.
+
+    Raises:
+        ConfigurationError: if there is none.
+
+    Example:
+        >>> agent_class("DQN").__name__
+        'DQN'
+    """
+    import hunch.rl
+
+    found = getattr(hunch.rl, name, None)
+    if not (isinstance(found, type) and issubclass(found, Agent)):
+        raise ConfigurationError(f"hunch.rl has no agent called {name!r}.")
+    return found
+
+
+def _network_of(agent: Agent) -> Any:
+    network = getattr(agent, "network", None)
+    if not isinstance(network, torch.nn.Module):
+        raise ConfigurationError(
+            f"`agent` {type(agent).__name__} has no `network` whose weights could be kept."
+        )
+    return network
+
+
+def _part(value: Tensor, replicas: int, replica: int) -> Tensor:
+    """A replica's share of a tensor: replicas, or their members, are stacked on axis 0."""
+    if replicas == 1:
+        return value
+    size = value.shape[0] // replicas
+    return value[replica * size : (replica + 1) * size]
