@@ -239,14 +239,18 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """
     from safetensors.torch import save_file
 
-    save_file({name: _alone(tensor) for name, tensor in tensors.items()}, path)
+    taken: set[int] = set()
+    save_file({name: _alone(tensor, taken) for name, tensor in tensors.items()}, path)
 
 
-def _alone(tensor: Tensor) -> Tensor:
-    """The tensor in memory of its own, as safetensors wants it."""
+def _alone(tensor: Tensor, taken: set[int]) -> Tensor:
+    """The tensor in memory of its own, as safetensors wants it; `taken` is what others have."""
     own = tensor.detach().cpu().contiguous()
-    whole = own.untyped_storage().nbytes() == own.numel() * own.itemsize
-    return own if whole else own.clone()
+    memory = own.untyped_storage()
+    if memory.nbytes() != own.numel() * own.itemsize or memory.data_ptr() in taken:
+        own = own.clone()
+    taken.add(own.untyped_storage().data_ptr())
+    return own
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -17,8 +17,6 @@ class Record(NamedTuple):
     terminated: bool
     truncated: bool
     happened: bool
-    note: np.ndarray
-    next_note: np.ndarray
     mask: np.ndarray
 
 
@@ -59,14 +57,13 @@ class Stream:
         frame = np.array(code, np.uint8).reshape(1, 2, 2)
         return np.concatenate([frame] * self.stack if before is None else [before[1:], frame])
 
-    @staticmethod
-    def note_of(observation):
-        """What an agent would note beside an observation: here a function of it."""
-        return observation.reshape(-1)[-4:].sum(dtype=np.float32) * np.ones(3, np.float32)
-
-    def notes_of(self, observations):
-        """The same for observations (replicas, batch, …)."""
-        return np.stack([[self.note_of(one) for one in row] for row in observations])
+    def note_of(self, observation):
+        """What an agent notes beside observations `(…, *shape)`: here a function of each alone."""
+        lead = observation.shape[: observation.ndim - len(self.shape)]
+        flat = observation.reshape(*lead, -1).astype(np.float32)
+        return np.stack(
+            [flat[..., 0], flat @ np.arange(1, flat.shape[-1] + 1, dtype=np.float32)], -1
+        )
 
     def step(self):
         """One step of all, as arguments of `Replay.add`."""
@@ -113,8 +110,6 @@ class Stream:
             bool(end and terminated),
             bool(end and truncated),
             not pause,
-            self.note_of(observation),
-            self.note_of(following),
             self.rng.random(self.members) < 0.5,
         )
         self.places[self.count] = r, e, len(own)

@@ -112,9 +112,12 @@ def test_di_engine_cleanrl_and_ray_act_without_new_noise(update_period):
 def test_medipixel_185_adds_epsilon_to_noise():
     """Users put ε-greedy on top of noise: here a noisy agent ignores ε."""
     greedy, random = (noisy_agent(epsilon=epsilon) for epsilon in (0.0, 1.0))
-    for agent in (greedy, random):
-        agent.learn(40, progress=False)
-        agent.predict(np.zeros((5, 4)), deterministic=False)
+    x = np.random.default_rng(0).normal(size=(50, 4))
+    played = [
+        agent.learn(40, progress=False).predict(x, deterministic=False).tolist()
+        for agent in (greedy, random)
+    ]
+    assert played[0] == played[1]
     assert torch.equal(greedy._pair.vector, random._pair.vector)
 
 
@@ -485,21 +488,22 @@ def test_bsuite_defaults_disagree_and_members_run_one_after_another():
     assert agent._pair.vector.numel() == sum(p.numel() for p in agent._pair.parameters)
 
 
-def test_bsuite_37_one_member_plays_a_whole_episode():
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_bsuite_37_one_member_plays_a_whole_episode(num_envs):
     """Deep exploration needs one guess from the first step to the last."""
-    agent = members(num_members=8, seed=1)
+    agent = members(num_members=8, num_envs=num_envs, seed=1)
     played, act = [], agent.act
 
     def watched(observation, begins):
         actions = act(observation, begins)
-        played.append((bool(begins[0, 0]), int(agent._active[0, 0])))
+        played.append((begins[0].copy(), agent._active[0].copy()))
         return actions
 
     agent.act = watched
     agent.learn(300, progress=False)
     for (_, before), (begins, now) in itertools.pairwise(played):
-        assert begins or now == before
-    assert len({member for begins, member in played if begins}) > 3
+        assert (begins | (now == before)).all()
+    assert len({member for begins, now in played for member in now[begins].tolist()}) > 3
 
 
 # 19: starts

@@ -37,19 +37,25 @@ def filled(stream, capacity, n_step, count, *, discount=0.9, alpha=None, reload=
             discount=discount,
             priority_exponent=alpha,
             frame_stack=stream.stack,
-            note_shape=(3,),
+            note_shape=(2,),
             mask_size=stream.members,
         )
+
+    def notes_of(observations):
+        # Each replica notes in its own way, as each has networks of its own.
+        own = np.arange(replay.replicas)[:, None, None]
+        return stream.note_of(observations) + own
 
     replay = new()
     for i in range(count):
         replay.add(*stream.step())
-        if i % 5 == 2 or i == count - 1:
-            replay.note(stream.notes_of)
+        if i % 4 == 1:
+            replay.note(notes_of)
         if reload and i % 7 == 3:
             state = {name: np.array(values) for name, values in replay.state_dict().items()}
             replay = new()
             replay.load_state_dict(state)
+    replay.note(notes_of)
     return replay
 
 
@@ -64,11 +70,11 @@ def check_rows(batch, stream, n_step, discount):
         assert np.array_equal(batch.observation[r, i], first.observation)
         assert batch.reward[r, i] == pytest.approx(reward, rel=1e-5, abs=1e-5)
         assert batch.discount[r, i] == pytest.approx(factor, rel=1e-6)
-        assert np.array_equal(batch.note[r, i], first.note)
+        assert np.array_equal(batch.note[r, i], stream.note_of(first.observation) + r)
         assert np.array_equal(batch.mask[r, i], first.mask)
         if not last.terminated:  # what is behind an end is multiplied with 0
             assert np.array_equal(batch.next_observation[r, i], last.following)
-            assert np.array_equal(batch.next_note[r, i], last.next_note)
+            assert np.array_equal(batch.next_note[r, i], stream.note_of(last.following) + r)
 
 
 @pytest.mark.parametrize("n_step", [1, 3, 5])
@@ -106,6 +112,8 @@ def test_a_buffer_that_goes_through_its_state_is_the_same(layout):
         rng = [np.random.default_rng(0)] * replay.replicas
         batch = replay.sample(64, rng)
         replay.update_priorities(batch.position, np.abs(batch.reward))
+        # Of what is overwritten no last observation is kept.
+        assert len(replay.state_dict().get("finals.slot", [])) == replay._truncated.sum()
     states = [replay.state_dict() for replay in (whole, carried)]
     assert states[0].keys() == states[1].keys()
     for name, values in states[0].items():

@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
+import hunch.envs  # noqa: F401 registers them
 from hunch.errors import ConfigurationError
 from hunch.nn import Ensemble, NoisyConv2d, NoisyLinear
-from hunch.rl import DQN, Linear, evaluate
+from hunch.rl import DQN, BootstrappedDQN, Linear, evaluate
 
 SMALL = {"hidden_sizes": (16, 16), "batch_size": 16, "replay_capacity": 60, "learning_rate": 1e-3}
 RAINBOW = {
@@ -47,11 +48,13 @@ def parameters(network):
 def test_a_replica_is_the_agent_of_its_seed(kind):
     kwargs = {**SMALL, "target_update_period": 7, **KINDS[kind]}
     together = Watched("CartPole-v1", replicas=3, seed=4, **kwargs).learn(90, progress=False)
+    losses = []
     for r in range(3):
         alone = Watched("CartPole-v1", seed=4 + r, **kwargs).learn(90, progress=False)
         assert alone.updates == together.updates > 20
         assert np.array_equal([a[0] for a in alone.done], [a[r] for a in together.done])
         assert alone.history == together.histories[r]
+        losses.append(alone.losses)
         for net, nets in (
             (alone.network, together.network),
             (alone.target_network, together.target_network),
@@ -59,6 +62,7 @@ def test_a_replica_is_the_agent_of_its_seed(kind):
             assert torch.allclose(parameters(net), parameters(nets.member(r)), atol=2e-5)
         x = np.random.default_rng(0).normal(size=(50, 4))
         assert np.array_equal(alone.predict(x), together.replica(r).predict(x))
+    assert np.allclose(np.mean(losses, axis=0), together.losses, rtol=1e-3)
     seeds = {tuple(parameters(together.network.member(r)).tolist()) for r in range(3)}
     assert len(seeds) == 3
 
@@ -67,6 +71,30 @@ def test_a_replica_is_the_agent_of_its_seed_where_noise_is_drawn_in_small_blocks
     """What is drawn at once is limited; where a block ends must not depend on the replicas."""
     monkeypatch.setattr("hunch.rl.fresh_noise.DRAWN_AHEAD", 1000)
     test_a_replica_is_the_agent_of_its_seed("noisy")
+
+
+@pytest.mark.parametrize(
+    ("env", "kwargs"),
+    [
+        ("CartPole-v1", {}),
+        ("CartPole-v1", {"mask_probability": 0.5, "num_envs": 2, "double": True}),
+        ("hunch/DeepSea-v0", {"mask_probability": 0.7, "n_step": 2}),
+    ],
+    ids=["plain", "masked", "deep sea"],
+)
+def test_a_replica_of_an_ensemble_is_the_ensemble_of_its_seed(env, kwargs):
+    settings = {"num_members": 4, "hidden_sizes": (8, 8), "batch_size": 16, **kwargs}
+    together = BootstrappedDQN(env, replicas=3, seed=4, **settings).learn(90, progress=False)
+    for r in range(3):
+        alone = BootstrappedDQN(env, seed=4 + r, **settings).learn(90, progress=False)
+        assert alone.history == together.histories[r]
+        for net, nets in (
+            (alone.network, together.network),
+            (alone.target_network, together.target_network),
+        ):
+            for k in range(4):
+                own, other = parameters(net.member(k)), parameters(nets.member(4 * r + k))
+                assert torch.allclose(own, other, atol=2e-5)
 
 
 def test_each_replica_has_noise_and_draws_of_its_own():

@@ -12,7 +12,7 @@ import hunch.envs  # noqa: F401 registers them
 from hunch.errors import ConfigurationError, DataError, FolderError
 from hunch.nn import NoisyLinear
 from hunch.rl import DQN, BootstrappedDQN, Linear
-from hunch.rl.saved_agents import GIVEN, agent_name, to_json
+from hunch.rl.saved_agents import GIVEN, agent_name, from_json, to_json
 
 SMALL = {
     "hidden_sizes": (8,),
@@ -246,6 +246,22 @@ def test_what_is_no_plain_value_has_to_be_given_again(tmp_path, matching):
     with pytest.raises(ConfigurationError, match=r"`network` that cannot"):
         DQN.load(tmp_path / "a", env=matching())
     assert DQN.load(tmp_path / "a", env=matching(), network=network).steps == 20
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        3,
+        "x",
+        float("inf"),
+        {"bounds": [-float("inf"), [0.5, float("inf")]], "names": {"a": None}},
+        Linear(np.float32(0.5), 0.25, np.int64(7)),
+    ],
+)
+def test_plain_values_come_back(value):
+    assert from_json(json.loads(json.dumps(to_json(value), allow_nan=False))) == value
 
 
 def test_what_hides_inside_a_plain_value_counts_too(tmp_path):

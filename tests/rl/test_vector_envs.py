@@ -191,6 +191,16 @@ def test_a_saved_agent_goes_on_with_new_episodes(mode, tmp_path):
     with pytest.raises(ConfigurationError, match=r"`env` that cannot be written.*env=…"):
         DQN.load(tmp_path / "a")
     again = DQN.load(tmp_path / "a", env=vector_env("CartPole-v1", mode))
+    starts = []
+    for some in (
+        DQN(vector_env("CartPole-v1", mode), **SMALL),
+        again,
+        DQN.load(tmp_path / "a", env=vector_env("CartPole-v1", mode)),
+    ):
+        some._loop.envs.begin(np.ones(3, bool), first := np.zeros((3, 4), np.float32))
+        some._loop.envs._started = False
+        starts.append(tuple(first.ravel().tolist()))
+    assert starts[1] == starts[2] != starts[0]  # repeatable, and not the same starts once more
     assert again.learn(120, progress=False).steps == 120
     assert len(again.history.returns) > len(agent.history.returns)
     assert again.history.returns[: len(agent.history.returns)] == agent.history.returns

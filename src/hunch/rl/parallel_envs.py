@@ -174,7 +174,8 @@ class VectorEnvs:
 
     Args:
         envs: the vector environment.
-        seed: it is seeded once, with this; the episodes after the first go on in its streams.
+        seed: it is seeded once, with this; the episodes after the first go on in its streams. What
+            is loaded begins anew, with another seed that follows from this one.
 
     Raises:
         ConfigurationError: if its way of resetting is not known.
@@ -191,7 +192,7 @@ class VectorEnvs:
     def __init__(self, envs: VectorEnv[Any, Any, Any], seed: int) -> None:
         self.envs = envs
         self.num_envs = int(envs.num_envs)
-        self._seed = training_reset_seed(seed, 0)
+        self._seed, self._lives = seed, 0
         mode = envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         try:
             self._mode = AutoresetMode(mode)
@@ -209,7 +210,7 @@ class VectorEnvs:
     def begin(self, ended: Bools, observation: NDArray[Any]) -> None:
         """Begin an episode where `ended`, writing its first observation into `observation`."""
         if not self._started:
-            given, _ = self.envs.reset(seed=self._seed)
+            given, _ = self.envs.reset(seed=training_reset_seed(self._seed, self._lives))
             observation[:] = given
             self._started = True
         elif self._mode is AutoresetMode.DISABLED:
@@ -244,11 +245,12 @@ class VectorEnvs:
         return Outcome(following, reward, terminated, truncated, happened, each)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Nothing: a foreign vector environment cannot be put back into an episode."""
-        return {}
+        """How often it was loaded: a foreign environment cannot be put back into an episode."""
+        return {"lives": np.array(self._lives)}
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """All episodes begin anew."""
+        """All episodes begin anew, and not from the first ones' starts."""
+        self._lives = int(state["lives"]) + 1
         self._started = False
         self._restarting[:] = False
 

@@ -98,7 +98,7 @@ def to_json(value: Any) -> Any:
         ({'Linear': [1.0, 0.1, 100]}, [8, 8], {'float': 'inf'})
     """
     if isinstance(value, Linear):
-        return {"Linear": [value.start, value.end, value.steps]}
+        return {"Linear": [to_json(part) for part in (value.start, value.end, value.steps)]}
     if isinstance(value, torch.device):
         return str(value)
     if isinstance(value, np.generic):
@@ -129,4 +129,4 @@ def from_json(value: Any) -> Any:
         if set(value) == {"float"}:
             return float(value["float"])
         return {key: from_json(item) for key, item in value.items()}
-    return value
+    return [from_json(item) for item in value] if isinstance(value, list) else value

@@ -85,11 +85,19 @@ class SoloValues:
 
 def _weights(part: Ensemble) -> Weights | None:
     """Weights and biases of linear layers with ReLU between them, of all members."""
-    layers = [layer for layer in part.skeleton.modules() if not list(layer.children())]
-    layers = [layer for layer in layers if not isinstance(layer, nn.Flatten)]
+    parts = [p for _, p in part.skeleton.named_modules(remove_duplicate=False)]
+    # Any other container may put its layers together in a way of its own.
+    chains = [p for p in parts if list(p.children())]
+    if any(type(chain) not in (MLP, nn.Sequential) for chain in chains):
+        return None
+    if any(p._forward_hooks or p._forward_pre_hooks for p in parts):
+        return None
+    layers = [p for p in parts if not list(p.children())]
+    if layers and isinstance(layers[0], nn.Flatten):
+        del layers[0]
     kinds = [type(layer) for layer in layers]
     expected = [nn.Linear, nn.ReLU] * math.ceil(len(layers) / 2)
-    if type(part.skeleton) not in (MLP, nn.Sequential) or kinds != expected[: len(kinds)]:
+    if kinds != expected[: len(kinds)]:
         return None
     if not layers or kinds[-1] is not nn.Linear or layers[0].weight.device.type != "cpu":
         return None

@@ -1,0 +1,113 @@
+"""Values of one member in numpy against the ensemble's own."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import hunch.envs  # noqa: F401 registers them
+from hunch.nn import MLP, Ensemble, RandomizedPrior, Streams
+from hunch.rl import BootstrappedDQN
+from hunch.rl.solo import SoloValues
+
+
+class Residual(nn.Module):
+    """Its layers in a row are not what it computes."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.relu = nn.Linear(6, 6), nn.ReLU()
+
+    def forward(self, x):
+        return x + self.relu(self.linear(x))
+
+
+class Doubled(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def twice():
+    layer = nn.Linear(6, 6)
+    return nn.Sequential(nn.Flatten(), layer, nn.ReLU(), layer, nn.Linear(6, 2))
+
+
+RELU = nn.ReLU()
+# A network from (2, 3) to 2 values, and whether numpy may run it.
+NETWORKS = {
+    "flattened": (lambda: nn.Sequential(nn.Flatten(), MLP(6, [5, 4], 2)), True),
+    "linear": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(6, 2)), True),
+    "one relu twice": (
+        lambda: nn.Sequential(
+            nn.Flatten(), nn.Linear(6, 6), RELU, nn.Linear(6, 6), RELU, nn.Linear(6, 2)
+        ),
+        True,
+    ),
+    "one layer twice": (twice, False),
+    "residual": (lambda: nn.Sequential(nn.Flatten(), Residual(), nn.Linear(6, 2)), False),
+    "residual alone": (
+        lambda: nn.Sequential(
+            nn.Flatten(), nn.Linear(6, 6), nn.ReLU(), Residual(), nn.Linear(6, 2)
+        ),
+        False,
+    ),
+    "streams": (
+        lambda: nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(6, 6),
+            nn.ReLU(),
+            Streams(nn.Sequential(nn.Linear(6, 1), nn.ReLU()), nn.Linear(6, 1)),
+        ),
+        False,
+    ),
+    "flattened later": (
+        lambda: nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6, 2)),
+        False,
+    ),
+    "subclass": (lambda: nn.Sequential(nn.Flatten(), Doubled(6, 2)), False),
+    "tanh": (
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 2)),
+        False,
+    ),
+    "no bias": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(6, 2, bias=False)), None),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("scale", [0.0, 3.0])
+def test_values_are_those_of_the_member(name, scale):
+    make, supported = NETWORKS[name]
+    net = Ensemble(lambda: RandomizedPrior(make(), make(), scale), 6, seed=0)
+    solo = SoloValues.of(net, replicas=2, one_hot=False)
+    if supported is not None:
+        assert (solo is not None) == supported
+    if solo is None:
+        return
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        observation = rng.normal(size=(2, 3)).astype(np.float32)
+        with torch.no_grad():
+            expected = net(torch.from_numpy(observation[None]))[:, 0].numpy()
+            for r, m in np.ndindex(2, 3):
+                assert np.allclose(solo(observation, r, m), expected[3 * r + m], atol=1e-5)
+            for p in net.parameters():
+                p.add_(0.1)  # what is learned shows at once
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", "hunch/DeepSea-v0"])
+def test_agents_act_by_the_member_of_the_episode(env):
+    settings = {"num_members": 5, "hidden_sizes": (8, 6), "batch_size": 8, "prior_scale": 3.0}
+    agent = BootstrappedDQN(env, replicas=2, num_envs=2, **settings).learn(60, progress=False)
+    assert agent._solo is not None
+    assert agent.updates > 10
+    envs = [agent.another_env() for _ in range(4)]
+    observation = np.stack([e.reset(seed=i)[0] for i, e in enumerate(envs)]).astype(np.float32)
+    shape = agent._observation_shape
+    with torch.no_grad():
+        q = agent.network(torch.from_numpy(observation)).reshape(2, 5, 2, 2, -1)
+    continuing = np.zeros((2, 2), bool)
+    for _ in range(20):
+        agent._active[:] = np.random.default_rng(0).integers(5, size=(2, 2))
+        actions = agent.act(observation.reshape(2, 2, *shape), continuing)
+        for r, e in np.ndindex(2, 2):
+            assert actions[r, e] == q[r, agent._active[r, e], r, e].argmax()
