@@ -18,7 +18,7 @@ from hunch.nn import Ensemble, NoisyLinear, noise, noisy, reset_noise
 from hunch.rl import DQN, BootstrappedDQN, Linear, Replay
 from hunch.rl.networks import noisy_layers
 from hunch.rl.sum_tree import SumTree
-from hunch.rl.training import Step
+from hunch.rl.transitions import Step
 
 FIRST = np.ones((1, 1), bool)
 SMALL = {"hidden_sizes": (16, 16), "batch_size": 16}

@@ -10,7 +10,8 @@ from hunch.errors import ConfigurationError
 from hunch.rl import evaluate
 from hunch.rl.environments import another_env, check_spaces, make_env
 from hunch.rl.parallel_envs import SingleEnvs
-from hunch.rl.training import Step, TrainingLoop
+from hunch.rl.training import TrainingLoop
+from hunch.rl.transitions import Step
 
 
 class Recorder:

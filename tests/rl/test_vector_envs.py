@@ -12,7 +12,8 @@ from hunch.errors import ConfigurationError
 from hunch.rl import DQN, BootstrappedDQN, evaluate
 from hunch.rl.environments import training_reset_seed
 from hunch.rl.parallel_envs import VectorEnvs
-from hunch.rl.training import Step, TrainingLoop
+from hunch.rl.training import TrainingLoop
+from hunch.rl.transitions import Step
 
 MODES = ["NextStep", "SameStep", "Disabled"]
 SETTINGS = {

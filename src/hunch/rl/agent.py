@@ -28,7 +28,8 @@ from hunch.rl.environments import (
 )
 from hunch.rl.parallel_envs import Bools, ParallelEnvs, SingleEnvs, VectorEnvs
 from hunch.rl.saved_agents import GIVEN, from_json, read_agent, to_json, write_agent
-from hunch.rl.training import Callback, History, Step, TrainingLoop
+from hunch.rl.training import Callback, History, TrainingLoop
+from hunch.rl.transitions import Step
 from hunch.seeding import check_seed, numpy_generator, torch_generator
 
 # What `gymnasium.make_vec` is told about the batch, not about one environment.

@@ -32,11 +32,11 @@ from hunch.rl.networks import is_pixels, value_network
 from hunch.rl.one_hot import OneHotLayer, is_one_hot, to_cells
 from hunch.rl.parallel_envs import Bools
 from hunch.rl.readout import Readout
-from hunch.rl.replay import Replay, Transitions
+from hunch.rl.replay import Replay
 from hunch.rl.returns import bootstrapped_target, double_value, max_value
 from hunch.rl.schedules import Linear, schedule, value_at
 from hunch.rl.solo import SoloValues
-from hunch.rl.training import Step
+from hunch.rl.transitions import Step, Transitions
 from hunch.seeding import default_generator_seeded
 
 MemberFactory = Callable[[], nn.Module]

@@ -34,9 +34,9 @@ from hunch.rl.network_pair import NetworkPair
 from hunch.rl.networks import NetworkLike, is_pixels, noisy_layers, value_network
 from hunch.rl.parallel_envs import Bools
 from hunch.rl.readout import Distribution, Readout
-from hunch.rl.replay import Replay, Transitions
+from hunch.rl.replay import Replay
 from hunch.rl.schedules import Linear, schedule, value_at
-from hunch.rl.training import Step
+from hunch.rl.transitions import Step, Transitions
 from hunch.seeding import default_generator_seeded
 
 DEFAULT_EPSILON = Linear(1.0, 0.05, steps=10_000)

@@ -9,7 +9,7 @@ so it never crosses the end of an episode and never loses the steps before one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -17,40 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.rl.arguments import real_number, whole_number
 from hunch.rl.sum_tree import SumTree
-from hunch.rl.training import Step
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
-
-
-class Transitions(NamedTuple):
-    """A batch of transitions; every field has shape `(replicas, batch, …)`.
-
-    Args:
-        observation: where the agent was.
-        action: what it did.
-        reward: Σ γʲ rⱼ over the next n steps, or over fewer if the episode ended before.
-        next_observation: where that led; the true last observation if a time limit ended the
-            episode. Where `discount` is 0 it means nothing.
-        discount: what the value of `next_observation` is multiplied with: γ to the number of steps,
-            0 where the environment ended the episode. A time limit is no such end.
-        weight: importance weight, 1 without priorities.
-        position: where the transition is stored, for `Replay.update_priorities`.
-        note: what was stored beside `observation`, if anything.
-        next_note: what was stored beside `next_observation`, if anything.
-        mask: which members learn from the transition, `(replicas, batch, members)`, if stored.
-    """
-
-    observation: NDArray[Any]
-    action: Ints
-    reward: Floats
-    next_observation: NDArray[Any]
-    discount: Floats
-    weight: Floats | None
-    position: Ints
-    note: NDArray[Any] | None = None
-    next_note: NDArray[Any] | None = None
-    mask: NDArray[np.bool_] | None = None
+from hunch.rl.transitions import Floats, Ints, Step, Transitions
 
 
 class Replay:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,26 +20,9 @@ from numpy.typing import NDArray
 from hunch.errors import DataError
 from hunch.progress import Bar, progress_bar
 from hunch.rl.parallel_envs import Bools, Outcome, ParallelEnvs
+from hunch.rl.transitions import Step
 
 SHOWN_EPISODES = 20  # the progress bar shows the mean return of this many
-
-
-class Step(NamedTuple):
-    """One step of all environments; every array has shape `(replicas, envs, …)`.
-
-    `happened` is False where a vector environment only began an episode; what the other fields
-    hold there is no transition. `begins` marks the first step of an episode; None means that an
-    episode begins after each end and nowhere else.
-    """
-
-    observation: NDArray[Any]
-    action: NDArray[np.int64]
-    reward: NDArray[np.float32]
-    next_observation: NDArray[Any]
-    terminated: Bools
-    truncated: Bools
-    happened: Bools
-    begins: Bools | None = None
 
 
 class Learner(Protocol):
