@@ -96,7 +96,9 @@ def record(
     whole_number("max_steps", max_steps, at_least=1)
     _ffmpeg()  # before the episode is played in vain
     frames, total_reward, own_fps = _play(agent, evaluation_reset_seed(seed, episode), max_steps)
-    video = encode_mp4([shrink(frame, max_width) for frame in frames], fps=fps or own_fps)
+    video = encode_mp4(
+        [shrink(frame, max_width) for frame in frames], fps=own_fps if fps is None else fps
+    )
     if path is not None:
         _write(Path(path), video)
     return Recording(video, total_reward, len(frames) - 1)
