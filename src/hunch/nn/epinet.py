@@ -212,7 +212,8 @@ class Epinet(nn.Module):
                 f"`prior` returned shape {tuple(values.shape)}; expected (index_dim, batch, out), "
                 f"with index_dim={self.index_dim}."
             )
-        return (z @ values.flatten(1)).reshape(-1, *values.shape[1:])
+        mixed: Tensor = z @ values.flatten(1)
+        return mixed.reshape(-1, *values.shape[1:])
 
 
 def _last_linear(model: nn.Module) -> nn.Linear:
