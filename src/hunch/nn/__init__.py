@@ -1,6 +1,7 @@
-"""Networks whose randomness means something: noisy layers, ensembles, randomised priors."""
+"""Networks whose randomness means something: noisy layers, ensembles, epinets, priors."""
 
 from hunch.nn.ensemble import Ensemble
+from hunch.nn.epinet import Epinet
 from hunch.nn.heads import Streams
 from hunch.nn.mlp import MLP
 from hunch.nn.noise_modes import noise, reset_noise
@@ -11,6 +12,7 @@ from hunch.nn.priors import FunctionPrior, RandomFourierPrior, RandomizedPrior
 __all__ = [
     "MLP",
     "Ensemble",
+    "Epinet",
     "FunctionPrior",
     "NoisyConv2d",
     "NoisyLinear",

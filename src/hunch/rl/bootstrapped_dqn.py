@@ -21,27 +21,24 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError
-from hunch.nn import Ensemble, RandomizedPrior
+from hunch.nn import Ensemble
 from hunch.rl.agent import Agent, Policy, numpy_state, set_numpy_state, to_tensor
 from hunch.rl.arguments import check_sizes, real_number, whole_number
-from hunch.rl.backprop import AddedBias, Layer, Runner, Views, by_hand
 from hunch.rl.environments import EnvLike
-from hunch.rl.fresh_noise import FreshNoise
+from hunch.rl.epinet_members import EpinetMembers
+from hunch.rl.guesses import Frame, Guesses, ensembles, under
+from hunch.rl.members import Members
 from hunch.rl.network_pair import NetworkPair
 from hunch.rl.networks import is_pixels, value_network
-from hunch.rl.one_hot import OneHotLayer, is_one_hot, to_cells
+from hunch.rl.one_hot import is_one_hot
 from hunch.rl.parallel_envs import Bools
 from hunch.rl.readout import Readout
 from hunch.rl.replay import Replay
 from hunch.rl.returns import bootstrapped_target, double_value, max_value
 from hunch.rl.schedules import Linear, schedule, value_at
-from hunch.rl.solo import SoloValues
 from hunch.rl.transitions import Step, Transitions
-from hunch.seeding import default_generator_seeded
 
 MemberFactory = Callable[[], nn.Module]
-
-FEW_ENVS = 8  # up to here one member at a time acts faster than all at once
 
 
 class BootstrappedDQN(Agent):
@@ -132,6 +129,9 @@ class BootstrappedDQN(Agent):
         layer_norm: bool = False,
         network: MemberFactory | None = None,
         prior: MemberFactory | None = None,
+        epinet: bool = False,
+        index_dim: int = 8,
+        epinet_hidden_sizes: Sequence[int] = (15, 15),
         env_kwargs: Mapping[str, Any] | None = None,
         num_envs: int = 1,
         replicas: int = 1,
@@ -153,6 +153,19 @@ class BootstrappedDQN(Agent):
             min_replay_size, self.batch_size, replay_capacity, n_step
         )
         self.update_period = whole_number("update_period", update_period, at_least=1)
+        self.epinet = bool(epinet)
+        if self.epinet and self.mask_probability < 1.0:
+            raise ConfigurationError(
+                f"`mask_probability` got {self.mask_probability} with epinet=True; expected 1.0: "
+                "indices are drawn for each batch, so there is no member to keep data from."
+            )
+        index_dim = whole_number("index_dim", index_dim, at_least=1)
+        target_update_period = whole_number(
+            "target_update_period", target_update_period, at_least=1
+        )
+        target_update_rate = real_number(
+            "target_update_rate", target_update_rate, above=0.0, at_most=1.0
+        )
         self.updates_per_round = whole_number("updates_per_round", updates_per_round, at_least=1)
         if max_gradient_norm != float("inf"):
             real_number("max_gradient_norm", max_gradient_norm, above=0.0)
@@ -164,8 +177,6 @@ class BootstrappedDQN(Agent):
             device=device,
             seed=seed,
         )
-        self._readout = Readout(self._num_actions)
-        members = self._members(network, prior, hidden_sizes, layer_norm).to(self.device)
         one_hot = (
             network is None
             and self.device.type == "cpu"
@@ -173,35 +184,51 @@ class BootstrappedDQN(Agent):
             and len(hidden_sizes) > 0
             and is_one_hot(self._first_env)
         )
-        self._pair = NetworkPair(
-            members,
-            members=members.num_members,
-            max_gradient_norm=max_gradient_norm,
-            target_update_period=whole_number(
-                "target_update_period", target_update_period, at_least=1
-            ),
-            target_update_rate=real_number(
-                "target_update_rate", target_update_rate, above=0.0, at_most=1.0
-            ),
-            apart=[_first_linear(members).weight] if one_hot else [],
-        )
         if one_hot and target_update_rate != 1.0:
             raise ConfigurationError(
                 f"`target_update_rate` got {target_update_rate}; expected 1.0 for an environment "
                 "with one-hot observations, whose target network copies what moved."
             )
-        self._first = (
-            OneHotLayer(
-                _first_linear(self.network), _first_linear(self.target_network), self.replicas
-            )
-            if one_hot
-            else None
+        frame = Frame(
+            replicas=self.replicas,
+            envs=self.num_envs,
+            members=self.num_members,
+            actions=self._num_actions,
+            observation_shape=self._observation_shape,
+            one_hot=one_hot,
+            device=self.device,
+            seed=self.seed,
         )
-        self._online = self._runner(self.network, self._pair.parameters)
-        self._target = self._runner(self.target_network, [])
-        self._prior = self.network.part("prior")
-        self._solo = SoloValues.of(self.network, self.replicas, one_hot=one_hot)
-        self._prior_values = self._tabulated_prior() if one_hot else None
+        pixels = is_pixels(self._observation_dtype)
+
+        def make(factory: MemberFactory | None, norm: bool) -> nn.Module:
+            return value_network(
+                factory,
+                self._observation_shape,
+                Readout(self._num_actions),
+                hidden_sizes,
+                layer_norm=norm,
+                pixels=pixels,
+            )
+
+        kinds = (
+            frame,
+            lambda: make(network, layer_norm),
+            lambda: make(prior or network, False),
+            self.prior_scale,
+            {
+                "max_gradient_norm": max_gradient_norm,
+                "target_update_period": target_update_period,
+                "target_update_rate": target_update_rate,
+            },
+        )
+        self._guesses: Guesses = (
+            EpinetMembers(
+                *kinds, index_dim=index_dim, hidden_sizes=epinet_hidden_sizes, sees_input=not pixels
+            )
+            if epinet
+            else Members(*kinds)
+        )
         self._replay = Replay(
             replay_capacity,
             () if one_hot else self._observation_shape,
@@ -210,113 +237,49 @@ class BootstrappedDQN(Agent):
             envs=self.num_envs,
             n_step=n_step,
             discount=self.discount,
-            note_shape=None if one_hot else (self.num_members, self._num_actions),
+            note_shape=self._guesses.prior.note_shape,
             mask_size=self.num_members if self.mask_probability < 1.0 else 0,
         )
         self._sampling = self._numpy_generators("replay")
-        self._choosing = self._numpy_generators("member")
         self._masking = self._numpy_generators("mask")
-        self._predict_choosing = self._numpy_generators("predict")
-        lead = (self.replicas, self.num_envs)
-        self._active = np.zeros(lead, np.int64)  # the member that plays each environment's episode
         self.losses: list[float] = []
-
-    def _members(
-        self,
-        network: MemberFactory | None,
-        prior: MemberFactory | None,
-        hidden_sizes: Sequence[int],
-        layer_norm: bool,
-    ) -> Ensemble:
-        def make(factory: MemberFactory | None, norm: bool) -> nn.Module:
-            return value_network(
-                factory,
-                self._observation_shape,
-                self._readout,
-                hidden_sizes,
-                layer_norm=norm,
-                pixels=is_pixels(self._observation_dtype),
-            )
-
-        made = []
-        for r in range(self.replicas):
-            for k in range(self.num_members):
-                with default_generator_seeded(self.seed + r, "member", k):
-                    model = make(network, layer_norm)
-                with default_generator_seeded(self.seed + r, "prior", k):
-                    fixed = make(prior or network, False)
-                made.append(RandomizedPrior(model, fixed, self.prior_scale))
-        return Ensemble.from_modules(made)
-
-    def _runner(self, network: Ensemble, parameters: Sequence[Tensor]) -> Runner:
-        """What calls the trained part of all members, behind the first layer if that is apart."""
-        model = network.part("model")
-        behind_first = None
-        if self._first is not None:
-            layers = list(model.skeleton.children())
-            first = next(i for i, layer in enumerate(layers) if isinstance(layer, nn.Linear))
-            bias = _first_linear(network).bias
-
-            def behind_first(gradients: Views) -> list[Layer]:
-                rest = [by_hand(layer, gradients, True) for layer in layers[first + 1 :]]
-                return [AddedBias(bias, gradients), *rest]
-
-        return Runner(model, FreshNoise(model, []), parameters, self._pair.gradient, behind_first)
 
     @property
     def network(self) -> Ensemble:
-        """All members, those of the first replica first."""
-        return self._ensembles[0]
+        """All members, or the epinets, those of the first replica first."""
+        return ensembles(self._pair)[0]
 
     @property
     def target_network(self) -> Ensemble:
         """Their copies from a while ago, with the same priors."""
-        return self._ensembles[1]
-
-    @property
-    def _ensembles(self) -> tuple[Ensemble, Ensemble]:
-        online, target = self._pair.online, self._pair.target
-        if not isinstance(online, Ensemble) or not isinstance(target, Ensemble):
-            raise TypeError("a pair of ensembles was expected")
-        return online, target
+        return ensembles(self._pair)[1]
 
     @property
     def updates(self) -> int:
         """Gradient updates made so far."""
         return self._pair.updates
 
+    @property
+    def _pair(self) -> NetworkPair:
+        return self._guesses.pair
+
+    @property
+    def _active(self) -> NDArray[Any]:
+        """The member that plays each environment's episode, or its index."""
+        return self._guesses.active
+
     @torch.no_grad()
     def act(self, observation: NDArray[Any], begins: Bools) -> NDArray[np.int64]:
         """The action that each environment's member likes best, `(replicas, envs)`."""
         if begins.any():
-            self._choose_members(begins)
-        stored = self._stored(observation)
-        if self._solo is not None and observation.shape[0] * observation.shape[1] <= FEW_ENVS:
-            best = self._solo_actions(self._solo, stored)
-        else:
-            trained = self._trained(0, stored).cpu().numpy()
-            q = trained.transpose(0, 2, 1, 3) + self._prior_of(stored)
-            best = np.take_along_axis(q, self._active[:, :, None, None], 2)[:, :, 0].argmax(-1)
-        actions: NDArray[np.int64] = best + self._first_action
-        return actions
-
-    def _solo_actions(self, solo: SoloValues, stored: NDArray[Any]) -> NDArray[np.int64]:
-        best = np.empty(stored.shape[:2], np.int64)
-        for r, e in np.ndindex(best.shape):
-            best[r, e] = solo(stored[r, e], r, int(self._active[r, e])).argmax()
-        return best
-
-    def _choose_members(self, begins: Bools) -> None:
-        for r, rng in enumerate(self._choosing):
-            if begins[r].any():
-                drawn = rng.integers(self.num_members, size=self.num_envs)
-                self._active[r] = np.where(begins[r], drawn, self._active[r])
+            self._guesses.choose(begins)
+        return self._guesses.best(self._guesses.stored(observation)) + self._first_action
 
     def observe(self, step: Step) -> None:
         """Store a step of all environments; update the members as often as it is time to."""
         kept = step._replace(
-            observation=self._stored(step.observation),
-            next_observation=self._stored(step.next_observation),
+            observation=self._guesses.stored(step.observation),
+            next_observation=self._guesses.stored(step.next_observation),
             action=step.action - self._first_action,
         )
         self._replay.add(kept, self._drawn_mask())
@@ -325,7 +288,7 @@ class BootstrappedDQN(Agent):
         before = self.steps - self.num_envs
         rounds = self.steps // self.update_period - before // self.update_period
         if rounds:
-            self._replay.note(self._prior_of)
+            self._replay.note(self._guesses.prior)
         for _ in range(rounds * self.updates_per_round):
             self._update(self._replay.sample(self.batch_size, self._sampling))
 
@@ -338,33 +301,28 @@ class BootstrappedDQN(Agent):
     @torch.no_grad()
     def _update(self, batch: Transitions) -> None:
         """Make one gradient update of all members, and one of their targets if it is time to."""
+        self._guesses.begin_update()
         target = self._bootstrapped(batch)
-        raw, backward = self._online.differentiable(self._inputs(0, batch.observation))
-        q = self._by_replica(raw) + self._fixed(batch.observation, batch.note)
+        q, learn = self._guesses.differentiable(batch.observation, batch.note)
         action = torch.from_numpy(batch.action).to(self.device)
         index = action[:, None, :, None].expand(*q.shape[:-1], 1)
         error = q.gather(-1, index).squeeze(-1) - target
         if batch.mask is not None:
             error = error * torch.from_numpy(batch.mask).to(self.device).transpose(1, 2)
-        # The gradient of half the mean square, for each member by itself.
-        slope = (error / error.shape[-1]).unsqueeze(-1)
-        gradient = torch.zeros_like(q).scatter_(-1, index, slope)
-        hidden_gradient = backward(gradient.view(raw.shape))
-        rate = value_at(self.learning_rate, self.steps)
-        self._pair.step(rate)
-        if self._first is not None:
-            self._first.step(batch.observation, hidden_gradient, rate)
-            if self._pair.followed:
-                self._first.follow()
+        # The gradient of half the mean square, for each member by itself or for what they share.
+        slope = (error / (error.shape[-1] * self._guesses.shared)).unsqueeze(-1)
+        learn(
+            torch.zeros_like(q).scatter_(-1, index, slope),
+            value_at(self.learning_rate, self.steps),
+        )
         self.losses.append(0.5 * error.square().mean().item())
 
     def _bootstrapped(self, batch: Transitions) -> Tensor:
         """What each member is trained towards, `(replicas, members, batch)`."""
-        following = batch.next_observation
-        fixed = self._fixed(following, batch.next_note)
-        q_next = self._trained(1, following) + fixed
+        following = (batch.next_observation, batch.next_note)
+        q_next = self._guesses.values(1, *following)
         if self.double:
-            next_value = double_value(q_next, self._trained(0, following) + fixed)
+            next_value = double_value(q_next, self._guesses.values(0, *following))
         else:
             next_value = max_value(q_next)
         reward, discount = (
@@ -373,117 +331,36 @@ class BootstrappedDQN(Agent):
         )
         return bootstrapped_target(reward, discount, next_value)
 
-    # Observations as they are stored: themselves, or the place of their 1.
-
-    def _stored(self, observation: NDArray[Any]) -> NDArray[Any]:
-        if self._first is None:
-            return observation
-        return to_cells(observation, len(self._observation_shape))
-
-    def _trained(self, which: int, stored: NDArray[Any]) -> Tensor:
-        """The trained parts' values `(replicas, members, batch, actions)`, without priors."""
-        runner = (self._online, self._target)[which]
-        return self._by_replica(runner(self._inputs(which, stored)))
-
-    def _inputs(self, which: int, stored: NDArray[Any]) -> Tensor:
-        """What a runner takes: the first layer's product, or all members' observations."""
-        if self._first is not None:
-            return self._first.hidden(stored, target=which == 1)
-        return self._for_members(self._tensor(stored))
-
-    def _for_members(self, observation: Tensor) -> Tensor:
-        """`(replicas, batch, …)` to `(replicas · members, batch, …)`, without a copy if it can."""
-        if self.replicas == 1:
-            return observation.expand(self.num_members, *observation.shape[1:])
-        return observation.repeat_interleave(self.num_members, 0)
-
-    def _by_replica(self, values: Tensor) -> Tensor:
-        return values.view(self.replicas, self.num_members, *values.shape[1:])
-
-    def _fixed(self, stored: NDArray[Any], note: NDArray[Any] | None) -> Tensor:
-        """The priors' values `(replicas, members, batch, actions)`."""
-        values = self._prior_of(stored) if note is None else note
-        return torch.from_numpy(values).to(self.device).transpose(1, 2)
-
-    @torch.no_grad()
-    def _prior_of(self, stored: NDArray[Any]) -> NDArray[np.float32]:
-        """The priors' values `(replicas, batch, members, actions)`."""
-        if self._prior_values is not None:
-            looked_up: NDArray[np.float32]
-            looked_up = self._prior_values[np.arange(self.replicas)[:, None], stored]
-            return looked_up
-        if self.prior_scale == 0.0:
-            shape = (*stored.shape[:2], self.num_members, self._num_actions)
-            return np.zeros(shape, np.float32)
-        values = self._prior(self._for_members(self._tensor(stored)), per_member=True)
-        scaled = self.prior_scale * self._by_replica(values).transpose(1, 2)
-        array: NDArray[np.float32] = scaled.cpu().numpy()
-        return array
-
-    @torch.no_grad()
-    def _tabulated_prior(self) -> NDArray[np.float32]:
-        """The priors' values of each one-hot observation, `(replicas, cells, members, actions)`."""
-        size = int(np.prod(self._observation_shape))
-        cells = torch.cat([torch.eye(size), torch.zeros(1, size)])
-        values = self._prior(cells.view(size + 1, *self._observation_shape))
-        scaled = self.prior_scale * self._by_replica(values).transpose(1, 2)
-        array: NDArray[np.float32] = scaled.contiguous().numpy()
-        return array
-
     def _policy(self, replica: int) -> Policy:
-        return _MemberPolicy(self, replica)
+        return _GuessPolicy(self._guesses, replica)
 
     def _own_state(self) -> dict[str, Tensor]:
-        state = {f"pair.{name}": value for name, value in self._pair.state_dict().items()}
-        if self._first is not None:
-            first = self._first.state_dict()
-            state |= {f"first.{name}": value for name, value in first.items()}
+        state = self._guesses.state_dict()
         replay = self._replay.state_dict()
         state |= {f"replay.{name}": to_tensor(value) for name, value in replay.items()}
         for name, generators in self._streams().items():
             state[f"stream.{name}"] = numpy_state(generators)
-        state["active"] = torch.from_numpy(self._active.copy())
         state["losses"] = torch.tensor(self.losses, dtype=torch.float64)
         return state
 
     def _load_own_state(self, state: Mapping[str, Tensor]) -> None:
-        def under(prefix: str) -> dict[str, Tensor]:
-            return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-
-        self._pair.load_state_dict(under("pair."))
-        if self._first is not None:
-            self._first.load_state_dict(under("first."))
-            self._prior_values = self._tabulated_prior()
-        self._replay.load_state_dict({k: v.numpy() for k, v in under("replay.").items()})
+        self._guesses.load_state_dict(state)
+        self._replay.load_state_dict({k: v.numpy() for k, v in under("replay.", state).items()})
         for name, generators in self._streams().items():
             set_numpy_state(generators, state[f"stream.{name}"])
-        self._active = state["active"].numpy().copy()
         self.losses = state["losses"].tolist()
 
     def _streams(self) -> dict[str, list[np.random.Generator]]:
-        return {
-            "replay": self._sampling,
-            "member": self._choosing,
-            "mask": self._masking,
-            "predict": self._predict_choosing,
-        }
+        return {"replay": self._sampling, "mask": self._masking}
 
 
-class _MemberPolicy(Policy):
+class _GuessPolicy(Policy):
     """The action of the highest mean over members, or of one member drawn at random."""
 
-    def __init__(self, agent: BootstrappedDQN, replica: int) -> None:
-        self._agent = agent
-        self._own = slice(replica * agent.num_members, (replica + 1) * agent.num_members)
-        self._rng = agent._predict_choosing[replica]
+    def __init__(self, guesses: Guesses, replica: int) -> None:
+        self._guesses, self._replica = guesses, replica
 
     def actions(self, observation: Tensor, deterministic: bool) -> NDArray[np.int64]:
-        q = self._agent.network(observation)[self._own]
-        q = q.mean(0) if deterministic else q[int(self._rng.integers(len(q)))]
+        q = self._guesses.predicted(observation, self._replica, deterministic)
         best: NDArray[np.int64] = q.argmax(-1).cpu().numpy()
         return best
-
-
-def _first_linear(members: Ensemble) -> nn.Linear:
-    layers = members.part("model").skeleton.children()
-    return next(layer for layer in layers if isinstance(layer, nn.Linear))
