@@ -232,5 +232,5 @@ def test_an_atari_game_gets_its_usual_preprocessing(here, capsys):
     ]
     assert run(["train", "rainbow", "ALE/Pong-v5", *words, "--eval-every=0", "--out=a"]) == 0
     agent = Run.open("a").last_agent()
-    assert agent._observation_shape == (4, 84, 84)
+    assert agent.observation_shape == (4, 84, 84)
     assert agent._replay._frame_stack == 4

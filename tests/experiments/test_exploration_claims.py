@@ -78,7 +78,9 @@ def test_a_greedy_agent_that_solves_a_large_sea_breaks_the_claim():
 
 
 def test_small_deep_seas_go_all_the_way_and_repeat_themselves():
-    settings = deep_sea.Settings(sizes=(4,), num_seeds=1, beside=(4,), max_episodes=150)
+    settings = deep_sea.Settings(
+        sizes=(4,), num_seeds=1, beside=(3, 4), beside_seeds=1, max_episodes=150
+    )
     first, again = (deep_sea.run(settings, seed=3, progress=False) for _ in range(2))
     assert first.to_json() == again.to_json()
     assert first.of(deep_sea.PRIOR, 4)[0].solved is not None

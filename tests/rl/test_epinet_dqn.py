@@ -44,7 +44,7 @@ def test_one_index_plays_an_episode(kwargs):
 @pytest.mark.parametrize("env", ["CartPole-v1", SEA])
 def test_actions_are_those_of_the_index_and_values_those_of_the_network(env):
     made = agent(env, replicas=2, num_envs=3).learn(60, progress=False)
-    shape = made._observation_shape
+    shape = made.observation_shape
     x = np.random.default_rng(0).normal(size=(2, 3, *shape)).astype(np.float32)
     if env == SEA:
         x = np.zeros((6, 100), np.float32)
@@ -180,7 +180,7 @@ def test_in_pieces_it_ends_with_the_same_bits(env, kwargs, tmp_path):
     assert whole.updates > 10
     assert whole.losses == carried.losses
     assert whole.histories == carried.histories
-    x = np.zeros((5, *whole._observation_shape))
+    x = np.zeros((5, *whole.observation_shape))
     for deterministic in (True, False):
         a, b = (one.replica(0).predict(x, deterministic) for one in (whole, carried))
         assert np.array_equal(a, b)
@@ -222,7 +222,7 @@ def test_any_network_that_ends_with_a_linear_layer():
 
 
 def test_wrong_settings_are_refused():
-    with pytest.raises(ConfigurationError, match="`mask_probability` got 0.5 with epinet=True"):
+    with pytest.raises(ConfigurationError, match=r"`mask_probability` got 0\.5 with epinet=True"):
         agent(mask_probability=0.5)
     with pytest.raises(ConfigurationError, match="`index_dim` got 0"):
         agent(index_dim=0)

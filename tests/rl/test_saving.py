@@ -71,7 +71,7 @@ def check_exact(make, path, rng, cls, **given):
     assert whole.updates == carried.updates > 10
     assert whole.histories == carried.histories
     assert whole.losses == carried.losses
-    explore = np.zeros((20, *whole._observation_shape))
+    explore = np.zeros((20, *whole.observation_shape))
     for r in range(whole.replicas):
         a, b = whole.replica(r), carried.replica(r)
         assert np.array_equal(a.predict(explore, False), b.predict(explore, False))

@@ -102,7 +102,7 @@ def test_agents_act_by_the_member_of_the_episode(env):
     assert agent.updates > 10
     envs = [agent.another_env() for _ in range(4)]
     observation = np.stack([e.reset(seed=i)[0] for i, e in enumerate(envs)]).astype(np.float32)
-    shape = agent._observation_shape
+    shape = agent.observation_shape
     with torch.no_grad():
         q = agent.network(torch.from_numpy(observation)).reshape(2, 5, 2, 2, -1)
     continuing = np.zeros((2, 2), bool)

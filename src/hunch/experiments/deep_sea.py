@@ -52,7 +52,9 @@ class Settings:
     Args:
         sizes: N of the bootstrapped agent with priors.
         num_seeds: runs of each size.
-        beside: N of the agents beside it.
+        beside: N of the agents beside it; bootstrapping without priors, whose updates cost most,
+            leaves the largest out.
+        beside_seeds: runs of each of those.
         max_episodes: episodes after which a run is given up.
         jobs: runs at a time, each in a process of its own.
     """
@@ -60,13 +62,14 @@ class Settings:
     sizes: tuple[int, ...] = (10, 20, 30, 50)
     num_seeds: int = 5
     beside: tuple[int, ...] = (10, 20, 30)
+    beside_seeds: int = 3
     max_episodes: int = 2_500
     jobs: int = 1
 
     @classmethod
     def quick(cls) -> Settings:
         """One small sea, so that the whole path is seen."""
-        return cls(sizes=(6, 8), num_seeds=1, beside=(6,), max_episodes=300)
+        return cls(sizes=(6, 8), num_seeds=1, beside=(5, 6), beside_seeds=1, max_episodes=300)
 
 
 @dataclass(frozen=True)
@@ -169,21 +172,29 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
     """
     settings = settings or Settings()
     seeds = range(seed, seed + settings.num_seeds)
-    tasks = [(PRIOR, size, s, 1, settings) for size in sorted(settings.sizes) for s in seeds]
+    largest_first = sorted(settings.sizes, reverse=True)
+    tasks = [(PRIOR, size, s, 1, settings) for size in largest_first for s in seeds]
     # What is only beside it need not be timed one by one: all its seeds at once.
     tasks += [
-        (agent, size, seed, settings.num_seeds, settings)
-        for agent in (NO_PRIOR, NOISY, GREEDY)
-        for size in settings.beside
+        (agent, size, seed, settings.beside_seeds, settings)
+        for agent in (GREEDY, NOISY, NO_PRIOR)
+        for size in sorted(settings.beside)
+        if agent != NO_PRIOR or size < max(settings.beside)
     ]
     trials: list[Trial] = []
     with progress_bar(len(tasks), "deep sea", "run", enabled=progress) as bar:
         for done in in_processes(_play_task, tasks, settings.jobs):
             trials += done
             bar.update()
+            bar.set_postfix_str(_told(done))
     order = [PRIOR, NO_PRIOR, NOISY, GREEDY]
     trials.sort(key=lambda t: (order.index(t.agent), t.size, t.seed))
     return Result(settings, tuple(trials))
+
+
+def _told(trials: Sequence[Trial]) -> str:
+    solved = ", ".join(str(t.solved or "not solved") for t in trials)
+    return f"{trials[0].agent}, N = {trials[0].size}: {solved}, {trials[0].seconds:.0f} s"
 
 
 def _play_task(task: tuple[str, int, int, int, Settings]) -> list[Trial]:

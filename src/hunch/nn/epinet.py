@@ -196,7 +196,8 @@ class Epinet(nn.Module):
         indices = z.unsqueeze(0) if z.ndim == 1 else z
         features = self.trunk(x)
         learned = self.learned(features.detach(), x.flatten(1), indices)
-        out = self.head(features) + learned + self.prior_scale * self._mixed_prior(x, indices)
+        fixed = self.prior_scale * self._mixed_prior(x, indices)
+        out: Tensor = self.head(features) + learned + fixed
         return out.squeeze(0) if z.ndim == 1 else out
 
     def mean(self, x: Tensor) -> Tensor:

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from hunch.errors import ConfigurationError, ShapeError
+from hunch.errors import ConfigurationError
 from hunch.rl.arguments import whole_number
 from hunch.rl.environments import (
     Env,
@@ -27,7 +27,9 @@ from hunch.rl.environments import (
     stored_dtype,
 )
 from hunch.rl.parallel_envs import Bools, ParallelEnvs, SingleEnvs, VectorEnvs
+from hunch.rl.replica import Policy, Replica
 from hunch.rl.saved_agents import GIVEN, from_json, read_agent, to_json, write_agent
+from hunch.rl.states import to_tensor
 from hunch.rl.training import Callback, History, TrainingLoop
 from hunch.rl.transitions import Step
 from hunch.seeding import check_seed, numpy_generator, torch_generator
@@ -61,11 +63,11 @@ class Agent(ABC):
         observations, actions = check_spaces(first)
         self._first_env = first
         self.num_envs = envs.num_envs // self.replicas
-        self._observation_shape = observations.shape
+        self.observation_shape = observations.shape
         self._observation_dtype = stored_dtype(observations)
-        self._num_actions, self._first_action = int(actions.n), int(actions.start)
+        self._num_actions, self.first_action = int(actions.n), int(actions.start)
         self._loop = TrainingLoop(
-            envs, self.replicas, self._observation_shape, self._observation_dtype
+            envs, self.replicas, self.observation_shape, self._observation_dtype
         )
 
     def _open(
@@ -336,51 +338,6 @@ class Agent(ABC):
         return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(self.device)
 
 
-class Policy(ABC):
-    """How a replica acts outside training."""
-
-    @abstractmethod
-    def actions(self, observation: Tensor, deterministic: bool) -> NDArray[np.int64]:
-        """Indices of actions, `(batch,)`, for observations `(batch, …)`."""
-
-
-class Replica:
-    """One replica of an agent as it was when `Agent.replica` was called.
-
-    Args:
-        agent: where its environments come from.
-        policy: how it acts.
-    """
-
-    def __init__(self, agent: Agent, policy: Policy) -> None:
-        self._agent = agent
-        self.policy = policy
-
-    def another_env(self) -> Env:
-        """A new environment like the one that the agent is trained on."""
-        return self._agent.another_env()
-
-    def rendering_env(self) -> Env:
-        """A new environment like the one that the agent is trained on, which draws pictures."""
-        return self._agent.rendering_env()
-
-    @torch.no_grad()
-    def predict(self, observation: ArrayLike, deterministic: bool = True) -> Any:
-        """As `Agent.predict`."""
-        agent = self._agent
-        expected = agent._observation_shape
-        given = np.array(observation, np.float32)
-        if single := given.shape == expected:
-            given = given[None]
-        if given.shape[1:] != expected or given.ndim == 0:
-            raise ShapeError(
-                f"`observation` got shape {np.shape(observation)}; expected "
-                f"{expected} or a batch (batch, {', '.join(map(str, expected))})."
-            )
-        actions = self.policy.actions(agent._tensor(given), deterministic) + agent._first_action
-        return int(actions[0]) if single else actions
-
-
 class _Spaces:
     """The spaces of one of the environments of a vector environment."""
 
@@ -392,64 +349,6 @@ class _Spaces:
     def unwrapped(self) -> _Spaces:
         """As an environment has it; nothing is known of what is inside."""
         return self
-
-
-def to_tensor(value: NDArray[Any]) -> Tensor:
-    """An array as a tensor that shares its memory where it can.
-
-    Example:
-        >>> to_tensor(np.array(3))
-        tensor(3)
-    """
-    return torch.from_numpy(np.ascontiguousarray(value)).reshape(value.shape)
-
-
-def numpy_state(generators: Sequence[np.random.Generator]) -> Tensor:
-    """The states of numpy generators as integers.
-
-    Example:
-        >>> numpy_state([np.random.default_rng(0)]).shape
-        torch.Size([1, 6])
-    """
-    rows = []
-    for generator in generators:
-        state = generator.bit_generator.state
-        numbers = (state["state"]["state"], state["state"]["inc"])
-        halves = [(n >> shift) & (2**64 - 1) for n in numbers for shift in (64, 0)]
-        rows.append([*halves, state["has_uint32"], state["uinteger"]])
-    return torch.from_numpy(np.array(rows, np.uint64).view(np.int64))
-
-
-def set_numpy_state(generators: Sequence[np.random.Generator], state: Tensor) -> None:
-    """Put numpy generators where `numpy_state` found them.
-
-    Example:
-        >>> a, b = np.random.default_rng(0), np.random.default_rng(1)
-        >>> set_numpy_state([b], numpy_state([a]))
-        >>> bool(a.random() == b.random())
-        True
-    """
-    rows = state.numpy().view(np.uint64).tolist()
-    for generator, row in zip(generators, rows, strict=True):
-        generator.bit_generator.state = {
-            "bit_generator": "PCG64",
-            "state": {"state": row[0] << 64 | row[1], "inc": row[2] << 64 | row[3]},
-            "has_uint32": row[4],
-            "uinteger": row[5],
-        }
-
-
-def members_of(network: nn.Module, replicas: int, r: int) -> nn.Module:
-    """The network of replica `r`: a copy out of an ensemble, or the only one itself.
-
-    Example:
-        >>> net = nn.Linear(2, 1)
-        >>> members_of(net, 1, 0) is net
-        True
-    """
-    from hunch.nn import Ensemble
-
-    return network.member(r) if replicas > 1 and isinstance(network, Ensemble) else network
 
 
 def _device(device: torch.device | str) -> torch.device:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError
 from hunch.nn import Ensemble
-from hunch.rl.agent import Agent, Policy, numpy_state, set_numpy_state, to_tensor
+from hunch.rl.agent import Agent
 from hunch.rl.arguments import check_sizes, real_number, whole_number
 from hunch.rl.environments import EnvLike
 from hunch.rl.epinet_members import EpinetMembers
@@ -34,8 +34,10 @@ from hunch.rl.one_hot import is_one_hot
 from hunch.rl.parallel_envs import Bools
 from hunch.rl.readout import Readout
 from hunch.rl.replay import Replay
+from hunch.rl.replica import Policy
 from hunch.rl.returns import bootstrapped_target, double_value, max_value
 from hunch.rl.schedules import Linear, schedule, value_at
+from hunch.rl.states import numpy_state, set_numpy_state, to_tensor
 from hunch.rl.transitions import Step, Transitions
 
 MemberFactory = Callable[[], nn.Module]
@@ -194,7 +196,7 @@ class BootstrappedDQN(Agent):
             envs=self.num_envs,
             members=self.num_members,
             actions=self._num_actions,
-            observation_shape=self._observation_shape,
+            observation_shape=self.observation_shape,
             one_hot=one_hot,
             device=self.device,
             seed=self.seed,
@@ -204,7 +206,7 @@ class BootstrappedDQN(Agent):
         def make(factory: MemberFactory | None, norm: bool) -> nn.Module:
             return value_network(
                 factory,
-                self._observation_shape,
+                self.observation_shape,
                 Readout(self._num_actions),
                 hidden_sizes,
                 layer_norm=norm,
@@ -231,7 +233,7 @@ class BootstrappedDQN(Agent):
         )
         self._replay = Replay(
             replay_capacity,
-            () if one_hot else self._observation_shape,
+            () if one_hot else self.observation_shape,
             np.int32 if one_hot else self._observation_dtype,
             replicas=self.replicas,
             envs=self.num_envs,
@@ -273,14 +275,14 @@ class BootstrappedDQN(Agent):
         """The action that each environment's member likes best, `(replicas, envs)`."""
         if begins.any():
             self._guesses.choose(begins)
-        return self._guesses.best(self._guesses.stored(observation)) + self._first_action
+        return self._guesses.best(self._guesses.stored(observation)) + self.first_action
 
     def observe(self, step: Step) -> None:
         """Store a step of all environments; update the members as often as it is time to."""
         kept = step._replace(
             observation=self._guesses.stored(step.observation),
             next_observation=self._guesses.stored(step.next_observation),
-            action=step.action - self._first_action,
+            action=step.action - self.first_action,
         )
         self._replay.add(kept, self._drawn_mask())
         if len(self._replay) < self.min_replay_size or not self._replay.num_drawable:

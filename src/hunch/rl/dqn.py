@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError
 from hunch.nn import Ensemble, noise
-from hunch.rl.agent import Agent, Policy, members_of, numpy_state, set_numpy_state, to_tensor
+from hunch.rl.agent import Agent
 from hunch.rl.arguments import check_sizes, real_number, whole_number
 from hunch.rl.backprop import Runner
 from hunch.rl.environments import EnvLike, frame_stack_of
@@ -33,9 +33,11 @@ from hunch.rl.fresh_noise import FreshNoise
 from hunch.rl.network_pair import NetworkPair
 from hunch.rl.networks import NetworkLike, is_pixels, noisy_layers, value_network
 from hunch.rl.parallel_envs import Bools
-from hunch.rl.readout import Distribution, Readout
+from hunch.rl.readout import make_readout
 from hunch.rl.replay import Replay
+from hunch.rl.replica import Policy, members_of
 from hunch.rl.schedules import Linear, schedule, value_at
+from hunch.rl.states import numpy_state, set_numpy_state, to_tensor
 from hunch.rl.transitions import Step, Transitions
 from hunch.seeding import default_generator_seeded
 
@@ -184,12 +186,12 @@ class DQN(Agent):
             device=device,
             seed=seed,
         )
-        self.readout = _readout(
+        self.readout = make_readout(
             self._num_actions, dueling, distributional, atoms=atoms, value_range=value_range
         )
         self._replay = Replay(
             replay_capacity,
-            self._observation_shape,
+            self.observation_shape,
             self._observation_dtype,
             replicas=self.replicas,
             envs=self.num_envs,
@@ -239,7 +241,7 @@ class DQN(Agent):
                 made.append(
                     value_network(
                         network,
-                        self._observation_shape,
+                        self.observation_shape,
                         self.readout,
                         hidden_sizes,
                         noisy=self.noisy,
@@ -276,15 +278,15 @@ class DQN(Agent):
                 if random[r].any():
                     picks[r] = rng.integers(self._num_actions, size=shape[1])
         if random.all():
-            return picks + self._first_action
+            return picks + self.first_action
         q = self.readout.values(self.readout.split(self._online(self._tensor(observation))))
         best = np.where(random, picks, q.argmax(-1).cpu().numpy())
-        actions: NDArray[np.int64] = best + self._first_action
+        actions: NDArray[np.int64] = best + self.first_action
         return actions
 
     def observe(self, step: Step) -> None:
         """Store a step of all environments; update the network as often as it is time to."""
-        self._replay.add(step._replace(action=step.action - self._first_action))
+        self._replay.add(step._replace(action=step.action - self.first_action))
         if len(self._replay) < self.min_replay_size or not self._replay.num_drawable:
             return
         before = self.steps - self.num_envs
@@ -392,29 +394,3 @@ class _ValuePolicy(Policy):
             return best
         random = self._rng.random(len(best)) < value_at(agent.epsilon, agent.steps)
         return np.where(random, self._rng.integers(agent._num_actions, size=len(best)), best)
-
-
-def _readout(
-    actions: int,
-    dueling: bool,
-    distributional: bool | str,
-    *,
-    atoms: int,
-    value_range: tuple[float, float],
-) -> Readout:
-    if not distributional:
-        return Readout(actions, bool(dueling))
-    kind: Distribution = "quantile" if distributional == "quantile" else "categorical"
-    if distributional not in (True, "categorical", "quantile"):
-        raise ConfigurationError(
-            f"`distributional` got {distributional!r}; expected False, True, 'categorical' or "
-            "'quantile'."
-        )
-    ends = tuple(value_range) if isinstance(value_range, Sequence) else ()
-    low, high = (real_number("value_range", end) for end in (ends if len(ends) == 2 else (0, 0)))
-    if not low < high:
-        raise ConfigurationError(
-            f"`value_range` got {value_range!r}; expected (low, high) with low < high."
-        )
-    atoms = whole_number("atoms", atoms, at_least=2)
-    return Readout(actions, bool(dueling), kind, atoms, low, high)

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hunch.nn import Ensemble
-from hunch.rl.agent import numpy_state, set_numpy_state
 from hunch.rl.network_pair import NetworkPair
 from hunch.rl.one_hot import to_cells
 from hunch.rl.parallel_envs import Bools
+from hunch.rl.states import numpy_state, set_numpy_state
 from hunch.seeding import numpy_generator
 
 Floats = NDArray[np.float32]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hunch.errors import ConfigurationError
+from hunch.rl.arguments import real_number, whole_number
 from hunch.rl.returns import (
     bootstrapped_target,
     categorical_loss,
@@ -150,3 +153,45 @@ class Readout:
 
     def _support(self, like: Tensor) -> Tensor:
         return torch.linspace(self.low, self.high, self.atoms, device=like.device, dtype=like.dtype)
+
+
+def make_readout(
+    actions: int,
+    dueling: bool,
+    distributional: bool | str,
+    *,
+    atoms: int,
+    value_range: tuple[float, float],
+) -> Readout:
+    """The readout that an agent's arguments ask for.
+
+    Args:
+        actions: number of actions.
+        dueling: as in `Readout`.
+        distributional: False, True or "categorical", or "quantile".
+        atoms: outputs an action if there is a distribution, at least 2.
+        value_range: smallest and largest return of the categorical distribution.
+
+    Raises:
+        ConfigurationError: if an argument cannot work.
+
+    Example:
+        >>> make_readout(2, False, "quantile", atoms=32, value_range=(-1.0, 1.0)).outputs
+        64
+    """
+    if not distributional:
+        return Readout(actions, bool(dueling))
+    kind: Distribution = "quantile" if distributional == "quantile" else "categorical"
+    if distributional not in (True, "categorical", "quantile"):
+        raise ConfigurationError(
+            f"`distributional` got {distributional!r}; expected False, True, 'categorical' or "
+            "'quantile'."
+        )
+    ends = tuple(value_range) if isinstance(value_range, Sequence) else ()
+    low, high = (real_number("value_range", end) for end in (ends if len(ends) == 2 else (0, 0)))
+    if not low < high:
+        raise ConfigurationError(
+            f"`value_range` got {value_range!r}; expected (low, high) with low < high."
+        )
+    atoms = whole_number("atoms", atoms, at_least=2)
+    return Readout(actions, bool(dueling), kind, atoms, low, high)

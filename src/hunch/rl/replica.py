@@ -1,0 +1,94 @@
+"""One replica of an agent, to be asked, evaluated and filmed, but not trained."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from hunch.errors import ShapeError
+from hunch.nn import Ensemble
+from hunch.rl.environments import Env
+
+
+class Home(Protocol):
+    """What a replica asks of the agent that it belongs to."""
+
+    @property
+    def observation_shape(self) -> tuple[int, ...]:
+        """Shape of one observation."""
+
+    @property
+    def first_action(self) -> int:
+        """The environment's name for the action of index 0."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks live."""
+
+    def another_env(self) -> Env:
+        """A new environment like the one that the agent is trained on."""
+
+    def rendering_env(self) -> Env:
+        """A new environment like the one that the agent is trained on, which draws pictures."""
+
+
+class Policy(ABC):
+    """How a replica acts outside training."""
+
+    @abstractmethod
+    def actions(self, observation: Tensor, deterministic: bool) -> NDArray[np.int64]:
+        """Indices of actions, `(batch,)`, for observations `(batch, …)`."""
+
+
+class Replica:
+    """One replica of an agent as it was when `Agent.replica` was called.
+
+    Args:
+        agent: where its environments come from.
+        policy: how it acts.
+    """
+
+    def __init__(self, agent: Home, policy: Policy) -> None:
+        self._agent = agent
+        self.policy = policy
+
+    def another_env(self) -> Env:
+        """A new environment like the one that the agent is trained on."""
+        return self._agent.another_env()
+
+    def rendering_env(self) -> Env:
+        """A new environment like the one that the agent is trained on, which draws pictures."""
+        return self._agent.rendering_env()
+
+    @torch.no_grad()
+    def predict(self, observation: ArrayLike, deterministic: bool = True) -> Any:
+        """As `Agent.predict`."""
+        agent = self._agent
+        expected = agent.observation_shape
+        given = np.array(observation, np.float32)
+        if single := given.shape == expected:
+            given = given[None]
+        if given.shape[1:] != expected or given.ndim == 0:
+            raise ShapeError(
+                f"`observation` got shape {np.shape(observation)}; expected "
+                f"{expected} or a batch (batch, {', '.join(map(str, expected))})."
+            )
+        tensor = torch.from_numpy(np.ascontiguousarray(given)).to(agent.device)
+        actions = self.policy.actions(tensor, deterministic) + agent.first_action
+        return int(actions[0]) if single else actions
+
+
+def members_of(network: nn.Module, replicas: int, r: int) -> nn.Module:
+    """The network of replica `r`: a copy out of an ensemble, or the only one itself.
+
+    Example:
+        >>> net = nn.Linear(2, 1)
+        >>> members_of(net, 1, 0) is net
+        True
+    """
+    return network.member(r) if replicas > 1 and isinstance(network, Ensemble) else network
