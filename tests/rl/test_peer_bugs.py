@@ -338,11 +338,11 @@ def test_flashbax_58_rounds_priorities_to_integers_and_to_zero():
     everything = replay.sample(20_000, [np.random.default_rng(0)])
     errors = np.where(everything.action == 3, 1e-6, 1e9).astype(np.float32)
     replay.update_priorities(everything.position, errors)
-    assert replay._tree.leaves.dtype == np.float64
-    leaves = replay._tree.leaves[0][:1000]
+    assert replay._priorities.tree.leaves.dtype == np.float64
+    leaves = replay._priorities.tree.leaves[0][:1000]
     assert (leaves > 0).all()
     assert leaves[3] == pytest.approx(2e-6**0.5, rel=1e-2)
-    assert replay._largest[0] == pytest.approx(1e9)
+    assert replay._priorities.largest[0] == pytest.approx(1e9)
 
 
 def test_cleanrl_sums_priorities_in_single_precision():

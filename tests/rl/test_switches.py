@@ -38,7 +38,7 @@ def test_every_combination_learns(switches, replicas):
     assert len(agent.losses) == 3
     assert torch.isfinite(agent._pair.vector).all()
     assert bool(noisy_layers(agent.network)) == switches["noisy"]
-    assert (agent._replay._tree is not None) == switches["prioritized"]
+    assert (agent._replay._priorities is not None) == switches["prioritized"]
     assert agent._replay.n_step == switches["n_step"]
     moved = agent._pair.vector != before
     # Every layer learns, the noise of the first one's successors too.

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from hunch.errors import ConfigurationError, ShapeError
-from hunch.rl.arguments import real_number, whole_number
-from hunch.rl.sum_tree import SumTree
+from hunch.rl.arguments import whole_number
+from hunch.rl.priorities import Priorities
 from hunch.rl.transitions import Floats, Ints, Step, Transitions
 
 
@@ -52,13 +52,6 @@ class Replay:
         >>> batch = replay.sample(32, [np.random.default_rng(0)])
         >>> len(replay), batch.observation.shape, batch.reward[0, 0].item()
         (1, (1, 32, 4), 1.0)
-
-    Reference:
-        Schaul et al. (2016), "Prioritized experience replay", section 3.3: a transition is drawn
-        with probability proportional to its priority pᵅ and weighted by (N P)^-β.
-
-    Note:
-        Weights are divided by the largest of the batch, not of the buffer.
     """
 
     def __init__(
@@ -107,11 +100,11 @@ class Replay:
         self._added = 0
         self._unnoted = 0  # the first step whose observation has no note yet
         self._drawable = np.zeros(replicas, np.int64)
-        self._tree: SumTree | None = None
-        if priority_exponent is not None:
-            self._alpha = real_number("priority_exponent", priority_exponent, at_least=0.0)
-            self._tree = SumTree(self._slots * envs, trees=replicas)
-            self._largest = np.ones(replicas)  # priority of what was never drawn
+        self._priorities = (
+            None
+            if priority_exponent is None
+            else Priorities(self._slots * envs, replicas, priority_exponent)
+        )
         # Where replica r's environment e stands within a slot.
         self._row = (np.arange(replicas) * envs)[:, None]
 
@@ -168,8 +161,8 @@ class Replay:
             self._keep_finals(slot, step)
         self._added += 1
         self._count(slot)
-        if self._tree is not None:
-            self._enter(self._tree)
+        if self._priorities is not None:
+            self._enter(self._priorities)
 
     def _count(self, newest: int) -> None:
         """Count the step that now has its n rewards, and no more the one that is let go."""
@@ -227,19 +220,16 @@ class Replay:
         note: NDArray[np.float32] = of(everywhere)[row // self.envs, 0]
         return note
 
-    def _enter(self, tree: SumTree) -> None:
+    def _enter(self, priorities: Priorities) -> None:
         """Let the step that now has its n rewards be drawn, and none whose slot is overwritten."""
-        each = np.arange(self.envs)
-        leaves, values = [], []
+        slots = [(self._added + ahead) % self._slots for ahead in range(self._frame_stack)]
+        happened = np.zeros((len(slots), self.replicas, self.envs), np.bool_)
         if self._added >= self.n_step:
-            slot = (self._added - self.n_step) % self._slots
-            leaves.append(np.broadcast_to(slot * self.envs + each, (self.replicas, self.envs)))
-            values.append(self._happened[slot] * (self._largest**self._alpha)[:, None])
-        for ahead in range(self._frame_stack):
-            gone = (self._added + ahead) % self._slots
-            leaves.append(np.broadcast_to(gone * self.envs + each, (self.replicas, self.envs)))
-            values.append(np.zeros((self.replicas, self.envs)))
-        tree.set(np.concatenate(leaves, axis=1), np.concatenate(values, axis=1))
+            slots.append((self._added - self.n_step) % self._slots)
+            happened = np.concatenate([happened, self._happened[slots[-1:]]])
+        leaf = (np.array(slots)[:, None] * self.envs + np.arange(self.envs)).reshape(-1)
+        drawable = happened.swapaxes(0, 1).reshape(self.replicas, -1)
+        priorities.enter(np.broadcast_to(leaf, drawable.shape), drawable)
 
     def sample(
         self, batch_size: int, rngs: Sequence[np.random.Generator], beta: float = 1.0
@@ -263,11 +253,12 @@ class Replay:
                 f"The replay buffer holds {len(self)} transitions; expected at least n_step="
                 f"{self.n_step} for each environment before one is drawn."
             )
-        if self._tree is None:
+        if self._priorities is None:
             slot, env = self._drawn_uniformly(batch_size, rngs)
             weight = None
         else:
-            slot, env, weight = self._drawn_by_priority(self._tree, batch_size, rngs, beta)
+            leaf, weight = self._priorities.draw(batch_size, rngs, beta)
+            slot, env = leaf // self.envs, leaf % self.envs
         return self._gather(slot, env, weight)
 
     def _drawn_uniformly(
@@ -294,18 +285,6 @@ class Replay:
         happened: NDArray[np.bool_] = self._happened[slot, replica, drawn % self.envs]
         return happened
 
-    def _drawn_by_priority(
-        self, tree: SumTree, batch_size: int, rngs: Sequence[np.random.Generator], beta: float
-    ) -> tuple[Ints, Ints, Floats]:
-        total = tree.total[:, None]
-        # One draw from each of `batch_size` equal parts of the whole mass.
-        parts = np.stack([rng.random(batch_size) for rng in rngs])
-        mass = (np.arange(batch_size) + parts) * (total / batch_size)
-        leaf = tree.find(np.minimum(mass, total))  # the last part may end an ulp beyond it
-        weight = (tree.get(leaf) / total) ** -beta
-        weight /= weight.max(axis=1, keepdims=True)
-        return leaf // self.envs, leaf % self.envs, weight.astype(np.float32)
-
     def update_priorities(self, position: Ints, error: NDArray[Any]) -> None:
         """Say how wrong the agent was about transitions that it drew.
 
@@ -313,14 +292,10 @@ class Replay:
             position: `Transitions.position`.
             error: size of the error of each, at least 0, shape `(replicas, batch)`.
         """
-        if self._tree is None:
-            return
-        # An error of 0 must not shut a transition out for ever.
-        priority = error.astype(np.float64) + 1e-6
-        self._largest = np.maximum(self._largest, priority.max(axis=1))
-        # Meanwhile nothing was added, so what was drawn is still there.
-        slot, row = np.divmod(position, self.replicas * self.envs)
-        self._tree.set(slot * self.envs + row - self._row, priority**self._alpha)
+        if self._priorities is not None:
+            # Meanwhile nothing was added, so what was drawn is still there.
+            slot, row = np.divmod(position, self.replicas * self.envs)
+            self._priorities.update(slot * self.envs + row - self._row, error)
 
     def _gather(self, slot: Ints, env: Ints, weight: Floats | None) -> Transitions:
         row = self._row + env
@@ -407,8 +382,8 @@ class Replay:
                 blank = np.zeros(self._note.shape[3:], np.float32)  # of those to be noted yet
                 notes = [blank if note is None else note for *_, note in finals]
                 state["finals.note"] = np.stack(notes)
-        if self._tree is not None:
-            state["leaves"], state["largest"] = self._tree.leaves, self._largest
+        if self._priorities is not None:
+            state |= self._priorities.state_dict()
         return state
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -424,9 +399,8 @@ class Replay:
             note = state["finals.note"][i] if self._note is not None else None
             entry = (row, state["finals.observation"][i], note)
             self._finals.setdefault(slot, []).append(entry)
-        if self._tree is not None:
-            self._tree.load(state["leaves"])
-            self._largest = np.array(state["largest"])
+        if self._priorities is not None:
+            self._priorities.load_state_dict(state)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         arrays: dict[str, NDArray[Any] | None] = {
