@@ -42,6 +42,12 @@ def last_line(capsys):
     return lines[0]
 
 
+@pytest.mark.parametrize("command", ["train", "play"])
+def test_help_has_examples(command, capsys):
+    assert run([command, "--help"]) == 0
+    assert f"Example: hunch {command} " in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("agent", RECIPES)
 def test_every_agent_trains_leaves_a_run_and_says_how_it_went(agent, here, capsys):
     small = [*SMALL, "--set=num_members=3"] if agent == "boot-dqn" else SMALL

@@ -21,21 +21,21 @@ def start(*arguments):
 
 def to_the_end(*arguments):
     process = start(*arguments)
-    _, errors = process.communicate(timeout=300)
+    _, errors = process.communicate(timeout=1800)
     assert process.returncode == 0, errors
     return errors
 
 
 def kill_at(process, folder, step, pause, by=signal.SIGKILL):
     """Kill a training `pause` seconds after its log has reached `step`; False if it ended before."""
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 1800
     while process.poll() is None and time.monotonic() < deadline:
         if logged_step(folder) >= step:
             time.sleep(pause)
             process.send_signal(by)
             break
         time.sleep(0.002)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=600)
     return process.returncode == -signal.SIGKILL, errors
 
 

@@ -5,10 +5,10 @@ import random
 import pytest
 from killing import kill_at, left_behind, start, to_the_end
 
-STEPS = 1_500
+STEPS = 700
 LIVES = {
     "rainbow, 2 replicas of 2 environments": (
-        ["rainbow", "CartPole-v1", "--replicas=2", "--num-envs=2", "--set=hidden_sizes=16,16"]
+        ["rainbow", "CartPole-v1", "--replicas=2", "--num-envs=2", "--set=batch_size=32"]
     ),
     # Too large to be solved, and so ended, in these few steps.
     "boot-dqn in a stochastic deep sea": (
@@ -20,11 +20,11 @@ LIVES = {
 @pytest.mark.proof
 @pytest.mark.parametrize("life", LIVES)
 def test_twenty_kills_change_no_bit(life, tmp_path):
-    arguments = [*LIVES[life], f"--steps={STEPS}", "--checkpoint-every=30", "--eval-every=150"]
+    arguments = [*LIVES[life], f"--steps={STEPS}", "--checkpoint-every=20", "--eval-every=100"]
     to_the_end(*arguments, "--out", tmp_path / "whole")
     chance = random.Random(0)
     moments = sorted(chance.uniform(0, 0.95 * STEPS) for _ in range(20))
-    killed, begun = 0, False
+    begun = False
     for moment in moments:
         way = (
             ["--resume", tmp_path / "killed"]
@@ -33,9 +33,8 @@ def test_twenty_kills_change_no_bit(life, tmp_path):
         )
         process = start(*way)
         died, errors = kill_at(process, tmp_path / "killed", moment, chance.uniform(0, 0.1))
-        print(f"killed after step {moment:.0f}: {died}", errors if not died else "")
-        killed += died
+        assert died, errors
+        print(f"killed after step {moment:.0f}", flush=True)
         begun = True
-    assert killed == 20
     to_the_end("--resume", tmp_path / "killed")
     assert left_behind(tmp_path / "killed") == left_behind(tmp_path / "whole")

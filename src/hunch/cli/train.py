@@ -259,10 +259,6 @@ def _has(run: Run) -> dict[str, Any]:
 
 
 def _train(run: Run, *, as_json: bool) -> int:
-    from hunch.plots.run_report import write_report
-    from hunch.rl.run_summary import summarize
-    from hunch.storage import dump_json
-
     place = shlex.quote(_shown(run.folder))
     if run.finished:
         click.echo(f"hunch: the run ended before ({run.finished}); nothing to train", err=True)
@@ -274,6 +270,10 @@ def _train(run: Run, *, as_json: bool) -> int:
         click.echo(f"hunch: stopped by Ctrl-C; go on with: hunch train --resume {place}", err=True)
         return INTERRUPTED
     click.echo("hunch: judging and writing the report", err=True)
+    from hunch.plots.run_report import write_report
+    from hunch.rl.run_summary import summarize
+    from hunch.storage import dump_json
+
     summary = summarize(run, agent)
     report = write_report(run)
     for line in summary.lines():
