@@ -8,7 +8,7 @@ from torch import nn
 import hunch.envs  # noqa: F401
 from hunch.errors import ConfigurationError
 from hunch.nn import Epinet
-from hunch.rl import BootstrappedDQN, evaluate
+from hunch.rl import BootstrappedDQN
 from hunch.rl.epinet_pass import EpinetPass
 
 SMALL = {"num_members": 4, "hidden_sizes": (8, 8), "batch_size": 8, "epinet": True, "index_dim": 3}
@@ -222,7 +222,7 @@ def test_any_network_that_ends_with_a_linear_layer():
 
 
 def test_wrong_settings_are_refused():
-    with pytest.raises(ConfigurationError, match="`mask_probability` got 0.5 with epinet=True"):
+    with pytest.raises(ConfigurationError, match=r"`mask_probability` got 0\.5 with epinet=True"):
         agent(mask_probability=0.5)
     with pytest.raises(ConfigurationError, match="`index_dim` got 0"):
         agent(index_dim=0)

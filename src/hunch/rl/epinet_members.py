@@ -89,8 +89,10 @@ class EpinetMembers(Guesses):
             **pair_settings,
         )
         online, target = ensembles(self.pair)
-        pairs = zip(_first_layers(online), _first_layers(target), strict=True)
-        self._first = [OneHotLayer(*pair, frame.replicas) for pair in pairs if frame.one_hot]
+        self._first: list[OneHotLayer] = []
+        if frame.one_hot:
+            pairs = zip(_first_layers(online), _first_layers(target), strict=True)
+            self._first = [OneHotLayer(*pair, frame.replicas) for pair in pairs]
         self._passes = [
             EpinetPass(online, self.pair.parameters, self.pair.gradient, frame.one_hot),
             EpinetPass(target, [], self.pair.gradient, frame.one_hot),
