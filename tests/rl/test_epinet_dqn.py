@@ -8,7 +8,7 @@ from torch import nn
 import hunch.envs  # noqa: F401
 from hunch.errors import ConfigurationError
 from hunch.nn import Epinet
-from hunch.rl import BootstrappedDQN
+from hunch.rl import BootstrappedDQN, evaluate
 from hunch.rl.epinet_pass import EpinetPass
 
 SMALL = {"num_members": 4, "hidden_sizes": (8, 8), "batch_size": 8, "epinet": True, "index_dim": 3}
@@ -149,7 +149,7 @@ def test_what_is_noted_is_the_values_of_the_prior_functions():
     epinet = made.network.member(0)
     assert isinstance(epinet, Epinet)
     x = torch.from_numpy(batch.observation[0])
-    expected = 10.0 * epinet.prior(x).transpose(0, 1)
+    expected = 10.0 / 3**0.5 * epinet.prior(x).transpose(0, 1)
     assert torch.allclose(torch.from_numpy(batch.note[0]), expected, atol=1e-4)
     assert agent(SEA)._replay._note is None  # looked up by place instead
 
@@ -228,3 +228,11 @@ def test_wrong_settings_are_refused():
         agent(index_dim=0)
     with pytest.raises(ConfigurationError, match="`hidden_sizes` got no layer"):
         agent(epinet_hidden_sizes=())
+
+
+def test_it_learns_a_deep_sea():
+    """Random moves would need some 2⁶ episodes to see the reward once."""
+    made = BootstrappedDQN(SEA, env_kwargs={"size": 6, "mapping_seed": 42}, epinet=True, seed=0)
+    made.learn(6 * 150, progress=False)
+    returns = evaluate(made, episodes=1).returns
+    assert returns[0] > 0.98

@@ -8,7 +8,8 @@ DQN with randomised priors.
 
 All agents have two hidden layers of 50 units, batches of 128 and one update a step. The agents
 without a member for each episode are beside it to show what the method is for: ε-greedy DQN and
-NoisyNet explore step by step, and bootstrapping without priors has nothing to disagree about.
+NoisyNet explore step by step, and bootstrapping without priors has nothing to disagree about. The
+epinet is the same method with one network in place of twenty.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ CLAIM = (
 )
 PRIOR: Final = "bootstrapped, prior"
 NO_PRIOR: Final = "bootstrapped, no prior"
+EPINET: Final = "epinet"
 NOISY: Final = "NoisyNet DQN"
 GREEDY: Final = "ε-greedy DQN"
 SECONDS: Final = {10: 5.0, 20: 15.0, 30: 60.0, 50: 240.0}  # claimed medians, one core
@@ -52,8 +54,8 @@ class Settings:
     Args:
         sizes: N of the bootstrapped agent with priors.
         num_seeds: runs of each size.
-        beside: N of the agents beside it; bootstrapping without priors, whose updates cost most,
-            leaves the largest out.
+        beside: N of the agents beside it; bootstrapping without priors and the epinet, whose
+            updates cost most, leave the largest out.
         beside_seeds: runs of each of those.
         max_episodes: episodes after which a run is given up.
         jobs: runs at a time, each in a process of its own.
@@ -177,9 +179,9 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
     # What is only beside it need not be timed one by one: all its seeds at once.
     tasks += [
         (agent, size, seed, settings.beside_seeds, settings)
-        for agent in (GREEDY, NOISY, NO_PRIOR)
+        for agent in (GREEDY, NOISY, NO_PRIOR, EPINET)
         for size in sorted(settings.beside)
-        if agent != NO_PRIOR or size < max(settings.beside)
+        if agent in (GREEDY, NOISY) or size < max(settings.beside)
     ]
     trials: list[Trial] = []
     with progress_bar(len(tasks), "deep sea", "run", enabled=progress) as bar:
@@ -187,7 +189,7 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
             trials += done
             bar.update()
             bar.set_postfix_str(_told(done))
-    order = [PRIOR, NO_PRIOR, NOISY, GREEDY]
+    order = [PRIOR, EPINET, NO_PRIOR, NOISY, GREEDY]
     trials.sort(key=lambda t: (order.index(t.agent), t.size, t.seed))
     return Result(settings, tuple(trials))
 
@@ -226,8 +228,9 @@ def make_agent(
         seed=seed,
         replicas=replicas,
     )
-    if name in (PRIOR, NO_PRIOR):
-        return BootstrappedDQN(prior_scale=10.0 if name == PRIOR else 0.0, **env)
+    if name in (PRIOR, NO_PRIOR, EPINET):
+        scale = 0.0 if name == NO_PRIOR else 10.0
+        return BootstrappedDQN(prior_scale=scale, epinet=name == EPINET, **env)
     return DQN(
         noisy=name == NOISY,
         # The same number of random moves an episode, at most one, at every size.

@@ -126,7 +126,7 @@ class Epinet(nn.Module):
 
     Reference:
         Osband, Wen, Asghari, Dwaracherla, Ibrahimi, Lu & Van Roy (2023), "Epistemic neural
-        networks", section 5, eq. 6 to 8.
+        networks", section 5.
 
     Note:
         The paper scales its priors by problem and network; here the scale is 1. Weights begin as
@@ -196,8 +196,9 @@ class Epinet(nn.Module):
         indices = z.unsqueeze(0) if z.ndim == 1 else z
         features = self.trunk(x)
         learned = self.learned(features.detach(), x.flatten(1), indices)
-        fixed = self.prior_scale * self._mixed_prior(x, indices)
-        out: Tensor = self.head(features) + learned + fixed
+        out: Tensor = (
+            self.head(features) + learned + self.prior_scale * self._mixed_prior(x, indices)
+        )
         return out.squeeze(0) if z.ndim == 1 else out
 
     def mean(self, x: Tensor) -> Tensor:

@@ -74,6 +74,11 @@ class BootstrappedDQN(Agent):
             pictures the convolutions of Mnih et al. before it.
         prior: a function without arguments that makes one member's prior; None makes one of the
             same kind as the trained network.
+        epinet: the cheap variant: one network with an epinet of `index_dim` dimensions instead of
+            K networks. An index z drawn at the start of an episode plays it, and each update
+            trains `num_members` indices drawn for it.
+        index_dim: D, entries of an index.
+        epinet_hidden_sizes: width of each hidden layer of the epinet, at least one.
         env_kwargs: keyword arguments for `gymnasium.make`.
         num_envs: environments that each replica plays side by side, each with a member of its own.
         replicas: agents trained side by side, with the seeds `seed`, `seed + 1`, ….
@@ -86,7 +91,7 @@ class BootstrappedDQN(Agent):
 
     Attributes:
         network: all members, an `hunch.nn.Ensemble` of `hunch.nn.RandomizedPrior`, those of the
-            first replica first.
+            first replica first; with `epinet` one `hunch.nn.Epinet` for each replica.
         target_network: their copies from a while ago, with the same priors.
         losses: mean loss of a member in each gradient update.
 
@@ -99,13 +104,19 @@ class BootstrappedDQN(Agent):
     Reference:
         Osband, Blundell, Pritzel & Van Roy (2016), "Deep exploration via bootstrapped DQN";
         Osband, Aslanides & Cassirer (2018), "Randomized prior functions for deep reinforcement
-        learning", algorithm 1 and section 4.
+        learning", algorithm 1 and section 4; for the cheap variant Osband et al. (2023),
+        "Approximate Thompson sampling via epistemic neural networks".
 
     Note:
         The loss is half the squared error, with Adam. `predict` takes the action with the highest
         mean over members; with `deterministic=False` one member drawn at random chooses. If the
         environment says that observations are one-hot (deep sea does), the first layer looks its
         weights up and its optimiser moves only rows that a batch has seen.
+
+        With `epinet` a prior is a mix of D functions made by `prior`, divided by √D, so that
+        `prior_scale` means the same in both variants; `predict` takes the mean over `num_members`
+        fixed indices (one more if that is odd), each with its opposite; pictures reach the epinet
+        by the base network's features alone. The base network learns from the mean over indices.
     """
 
     def __init__(
@@ -133,7 +144,7 @@ class BootstrappedDQN(Agent):
         prior: MemberFactory | None = None,
         epinet: bool = False,
         index_dim: int = 8,
-        epinet_hidden_sizes: Sequence[int] = (15, 15),
+        epinet_hidden_sizes: Sequence[int] = (50,),
         env_kwargs: Mapping[str, Any] | None = None,
         num_envs: int = 1,
         replicas: int = 1,

@@ -6,6 +6,7 @@ the values of their D functions are all that has to be known of an observation.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -39,7 +40,8 @@ class EpinetMembers(Guesses):
         frame: what they have to fit into.
         model: makes one base network.
         prior: makes one of the D functions of a prior.
-        prior_scale: how strongly priors speak.
+        prior_scale: how strongly priors speak, the standard deviation over indices of what unit
+            functions are mixed to.
         pair_settings: for `NetworkPair`.
         index_dim: D.
         hidden_sizes: of the epinet.
@@ -58,6 +60,8 @@ class EpinetMembers(Guesses):
         hidden_sizes: Sequence[int],
         sees_input: bool,
     ) -> None:
+        # Independent functions mixed by standard normal numbers would be √D times as strong as one.
+        prior_scale = prior_scale / math.sqrt(index_dim)
         inputs = int(np.prod(frame.observation_shape)) if sees_input else 0
         made: list[nn.Module] = []
         functions: list[nn.Module] = []
@@ -89,8 +93,10 @@ class EpinetMembers(Guesses):
             **pair_settings,
         )
         online, target = ensembles(self.pair)
-        pairs = zip(_first_layers(online), _first_layers(target), strict=True)
-        self._first = [OneHotLayer(*pair, frame.replicas) for pair in pairs if frame.one_hot]
+        self._first: list[OneHotLayer] = []
+        if frame.one_hot:
+            pairs = zip(_first_layers(online), _first_layers(target), strict=True)
+            self._first = [OneHotLayer(*pair, frame.replicas) for pair in pairs]
         self._passes = [
             EpinetPass(online, self.pair.parameters, self.pair.gradient, frame.one_hot),
             EpinetPass(target, [], self.pair.gradient, frame.one_hot),
