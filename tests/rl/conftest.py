@@ -1,5 +1,7 @@
 """Small environments whose best behaviour is known."""
 
+import signal
+
 import gymnasium
 import numpy as np
 import pytest
@@ -85,3 +87,11 @@ class Fixed:
 @pytest.fixture
 def agent_of():
     return Fixed
+
+
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as Python has it: what a shell starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

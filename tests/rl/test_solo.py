@@ -98,7 +98,7 @@ def test_values_are_those_of_the_member(name, scale):
 def test_agents_act_by_the_member_of_the_episode(env):
     settings = {"num_members": 5, "hidden_sizes": (8, 6), "batch_size": 8, "prior_scale": 3.0}
     agent = BootstrappedDQN(env, replicas=2, num_envs=2, **settings).learn(60, progress=False)
-    assert agent._solo is not None
+    assert agent._guesses._solo is not None
     assert agent.updates > 10
     envs = [agent.another_env() for _ in range(4)]
     observation = np.stack([e.reset(seed=i)[0] for i, e in enumerate(envs)]).astype(np.float32)

@@ -82,6 +82,7 @@ def test_each_episode_has_its_own_start_and_none_is_an_evaluation_start(steady, 
     assert 0 <= min(tested + train.seeds) <= max(tested + train.seeds) < 2**31
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_stops_between_steps_and_learning_goes_on(steady):
     learner, loop = Recorder(interrupt_at=10), loop_of(steady(length=7), seed=0)
     with pytest.raises(KeyboardInterrupt):
@@ -93,6 +94,7 @@ def test_ctrl_c_stops_between_steps_and_learning_goes_on(steady):
     assert loop.histories[0].lengths == [7, 7]
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_ctrl_c_does_not_wait_for_the_step(steady):
     class Stuck(Recorder):
         def act(self, observation, begins):
@@ -109,6 +111,7 @@ def test_a_second_ctrl_c_does_not_wait_for_the_step(steady):
     assert loop.steps == 10
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_program_that_handles_ctrl_c_itself_is_left_alone(steady):
     caught = []
     before = signal.signal(signal.SIGINT, lambda *_: caught.append(1))
