@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 import hunch.envs  # noqa: F401 registers them
-from hunch.nn import MLP, Ensemble, RandomizedPrior, Streams
-from hunch.rl import BootstrappedDQN
+from hunch.nn import MLP, Ensemble, NoisyLinear, RandomizedPrior, Streams
+from hunch.rl import DQN, BootstrappedDQN
 from hunch.rl.solo import SoloValues
 
 
@@ -43,7 +43,7 @@ NETWORKS = {
         ),
         True,
     ),
-    "one layer twice": (twice, False),
+    "one layer twice": (twice, True),
     "residual": (lambda: nn.Sequential(nn.Flatten(), Residual(), nn.Linear(6, 2)), False),
     "residual alone": (
         lambda: nn.Sequential(
@@ -58,7 +58,7 @@ NETWORKS = {
             nn.ReLU(),
             Streams(nn.Sequential(nn.Linear(6, 1), nn.ReLU()), nn.Linear(6, 1)),
         ),
-        False,
+        True,
     ),
     "flattened later": (
         lambda: nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6, 2)),
@@ -69,7 +69,21 @@ NETWORKS = {
         lambda: nn.Sequential(nn.Flatten(), nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 2)),
         False,
     ),
-    "no bias": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(6, 2, bias=False)), None),
+    "no bias": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(6, 2, bias=False)), True),
+    "normalised": (
+        lambda: nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(6, 4),
+            nn.LayerNorm(4, elementwise_affine=False),
+            nn.ReLU(),
+            nn.Linear(4, 2),
+        ),
+        True,
+    ),
+    "affine norm": (
+        lambda: nn.Sequential(nn.Flatten(), nn.LayerNorm(6), nn.Linear(6, 2)),
+        False,
+    ),
 }
 
 
@@ -79,8 +93,7 @@ def test_values_are_those_of_the_member(name, scale):
     make, supported = NETWORKS[name]
     net = Ensemble(lambda: RandomizedPrior(make(), make(), scale), 6, seed=0)
     solo = SoloValues.of(net, replicas=2, one_hot=False)
-    if supported is not None:
-        assert (solo is not None) == supported
+    assert (solo is not None) == supported
     if solo is None:
         return
     rng = np.random.default_rng(0)
@@ -111,3 +124,34 @@ def test_agents_act_by_the_member_of_the_episode(env):
         actions = agent.act(observation.reshape(2, 2, *shape), continuing)
         for r, e in np.ndindex(2, 2):
             assert actions[r, e] == q[r, agent._active[r, e], r, e].argmax()
+
+
+@pytest.mark.parametrize("kind", ["factorized", "independent"])
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_noisy_agents_act_under_the_noise_of_the_step(kind, num_envs):
+    def network():
+        layer = NoisyLinear(4, 8, noise=kind)
+        return nn.Sequential(layer, nn.ReLU(), NoisyLinear(8, 2, noise=kind, bias=False))
+
+    agents = [
+        DQN("CartPole-v1", noisy=True, network=network, num_envs=num_envs, seed=3) for _ in range(2)
+    ]
+    agents[1]._solo = None  # torch acts
+    assert agents[0]._solo is not None
+    rng = np.random.default_rng(0)
+    begins = np.zeros((1, num_envs), bool)
+    chosen = []
+    for _ in range(50):
+        observation = rng.normal(size=(1, num_envs, 4)).astype(np.float32)
+        actions = [agent.act(observation, begins) for agent in agents]
+        assert np.array_equal(*actions)
+        chosen += actions[0].ravel().tolist()
+    assert len(set(chosen)) == 2
+
+
+def test_a_hook_brings_torch_back():
+    agent = DQN("CartPole-v1", noisy=True, hidden_sizes=(8,))
+    seen = []
+    agent.network[-1].register_forward_hook(lambda module, inputs, output: seen.append(output))
+    agent.act(np.zeros((1, 1, 4), np.float32), np.zeros((1, 1), bool))
+    assert len(seen) == 1

@@ -29,7 +29,7 @@ from hunch.rl.environments import (
 from hunch.rl.parallel_envs import Bools, ParallelEnvs, SingleEnvs, VectorEnvs
 from hunch.rl.replica import Policy, Replica
 from hunch.rl.saved_agents import GIVEN, from_json, read_agent, to_json, write_agent
-from hunch.rl.states import to_tensor
+from hunch.rl.states import to_tensor, under
 from hunch.rl.training import Callback, History, TrainingLoop
 from hunch.rl.transitions import Step
 from hunch.seeding import check_seed, numpy_generator, torch_generator
@@ -124,6 +124,13 @@ class Agent(ABC):
 
     def _torch_generators(self, purpose: str) -> list[torch.Generator]:
         return [torch_generator(self.seed + r, purpose) for r in range(self.replicas)]
+
+    update_period: int
+
+    def _rounds_due(self) -> int:
+        """Rounds of updates due after this step: one for each period that ended in it."""
+        before = self.steps - self.num_envs
+        return self.steps // self.update_period - before // self.update_period
 
     # What users see.
 
@@ -256,10 +263,8 @@ class Agent(ABC):
         Raises:
             DataError: if an environment does not repeat the episode that it is in.
         """
-        own = {k.removeprefix("agent."): v for k, v in state.items() if k.startswith("agent.")}
-        self._load_own_state(own)
-        loop = {k.removeprefix("loop."): v.numpy() for k, v in state.items() if k[:5] == "loop."}
-        self._loop.load_state_dict(loop)
+        self._load_own_state(under("agent.", state))
+        self._loop.load_state_dict({k: v.numpy() for k, v in under("loop.", state).items()})
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from hunch.nn.noisy_base import Draw
 from hunch.rl.fresh_noise import FreshNoise
 
 FEW_ROWS = 8  # up to here noise is cheaper to apply to rows than to weights
+# Up to here a product as narrow as the input takes a CPU several times as long as its transpose.
+FEW_INPUTS = 8
 
 Views = Mapping[int, Tensor]
 
@@ -37,16 +39,18 @@ class _Linear:
 
     def __init__(self, module: nn.Linear, gradients: Views, members: bool) -> None:
         self.weight, self.gw = _pair(module.weight, gradients, members)
-        self.bias, self.gb = _pair(module.bias, gradients, members)
+        bias, self.gb = _pair(module.bias, gradients, members)
+        # Views are made once: they share the parameters' memory and cost as much as small products.
+        self.transposed, self.bias = self.weight.mT, _as_row(bias)
 
     def forward(self, x: Tensor, draws: Mapping[int, Draw], keep: bool) -> Tensor:
         if keep:
             self.x = x
-        return _affine(x, self.weight, self.bias)
+        return _affine(x, self.transposed, self.bias)
 
     def backward(self, gradient: Tensor, needed: bool) -> Tensor:
         if self.gw is not None:
-            torch.bmm(gradient.mT, self.x, out=self.gw)
+            _weight_gradient(gradient, self.x, self.gw)
         if self.gb is not None:
             torch.sum(gradient, 1, out=self.gb)
         return torch.bmm(gradient, self.weight) if needed else gradient
@@ -59,38 +63,40 @@ class _NoisyLinear:
         self.key = id(module)
         self.factorized = module.noise == "factorized"
         self.weight, self.gw = _pair(module.weight, gradients, members)
-        self.bias, self.gb = _pair(module.bias, gradients, members)
-        self.weight_sigma, self.gws = _pair(module.weight_sigma, gradients, members)
-        self.bias_sigma, self.gbs = _pair(module.bias_sigma, gradients, members)
+        self.sigma, self.gws = _pair(module.weight_sigma, gradients, members)
+        bias, self.gb = _pair(module.bias, gradients, members)
+        bias_sigma, self.gbs = _pair(module.bias_sigma, gradients, members)
+        self.bias, self.bias_sigma = _as_row(bias), _as_row(bias_sigma)
+        self.row, self.column = (self.weight.shape[0], 1, -1), (self.weight.shape[0], -1, 1)
 
     def forward(self, x: Tensor, draws: Mapping[int, Draw], keep: bool) -> Tensor:
         draw = draws[self.key]
         if self.factorized and x.shape[1] <= FEW_ROWS and not keep:
-            rows, columns = (part.view(self.weight.shape[0], 1, -1) for part in draw)
-            spread = _affine(x * rows, self.weight_sigma, self.bias_sigma)
-            return _affine(x, self.weight, self.bias).addcmul_(spread, columns)
+            rows, columns = (part.view(self.row) for part in draw)
+            spread = _affine(x * rows, self.sigma.mT, self.bias_sigma)
+            return _affine(x, self.weight.mT, self.bias).addcmul_(spread, columns)
         noise, bias_noise = self._noise(draw)
-        weight = torch.addcmul(self.weight, self.weight_sigma, noise)
+        weight = torch.addcmul(self.weight, self.sigma, noise)
         bias = self.bias
-        if bias is not None and self.bias_sigma is not None:
+        if bias is not None:
             bias = torch.addcmul(bias, self.bias_sigma, bias_noise)
         if keep:
             self.x, self.perturbed, self.noise, self.bias_noise = x, weight, noise, bias_noise
-        return _affine(x, weight, bias)
+        return _affine(x, weight.mT, bias)
 
     def _noise(self, draw: Draw) -> tuple[Tensor, Tensor]:
-        members = self.weight.shape[0]
+        """Noise of the weights `(members, out, in)` and of the biases `(members, 1, out)`."""
         if self.factorized:
-            rows, columns = (part.view(members, -1) for part in draw)
-            return columns.unsqueeze(-1) * rows.unsqueeze(-2), columns
-        return draw[0].view_as(self.weight), draw[-1].view(members, -1)
+            rows, columns = draw
+            return columns.view(self.column) * rows.view(self.row), columns.view(self.row)
+        return draw[0].view_as(self.weight), draw[-1].view(self.row)
 
     def backward(self, gradient: Tensor, needed: bool) -> Tensor:
-        gw = torch.bmm(gradient.mT, self.x, out=self.gw)
+        gw = _weight_gradient(gradient, self.x, self.gw)
         torch.mul(gw, self.noise, out=self.gws)
         if self.bias is not None:
             gb = torch.sum(gradient, 1, out=self.gb)
-            torch.mul(gb, self.bias_noise, out=self.gbs)
+            torch.mul(gb, self.bias_noise.squeeze(1), out=self.gbs)
         return torch.bmm(gradient, self.perturbed) if needed else gradient
 
 
@@ -235,10 +241,19 @@ def _pair(parameter: Tensor | None, gradients: Views, members: bool) -> tuple[An
     return own.unsqueeze(0), None if gradient is None else gradient.unsqueeze(0)
 
 
-def _affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    if bias is None:
-        return torch.bmm(x, weight.mT)
-    return torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
+def _as_row(bias: Any) -> Any:
+    return None if bias is None else bias.unsqueeze(1)
+
+
+def _affine(x: Tensor, transposed: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.bmm(x, transposed) if bias is None else torch.baddbmm(bias, x, transposed)
+
+
+def _weight_gradient(gradient: Tensor, x: Tensor, out: Tensor | None) -> Tensor:
+    """gradientᵀ x, written to `out` if there is one."""
+    if out is None or x.shape[-1] > FEW_INPUTS:
+        return torch.bmm(gradient.mT, x, out=out)
+    return out.copy_(torch.bmm(x.mT, gradient).mT)
 
 
 def supported(network: nn.Module) -> bool:
@@ -313,7 +328,12 @@ class Runner:
                 start += parameter.numel()
         self._stacked = isinstance(network, Ensemble)
         own = network.skeleton if isinstance(network, Ensemble) else network
-        self._parts = list(own.modules())
+        # The dictionaries themselves: a hook that is added later shows in them.
+        self._hooks = [
+            hooks
+            for part in own.modules()
+            for hooks in (part._forward_hooks, part._forward_pre_hooks)
+        ]
         self._flattens = _flattens_first(own)
         self._layers: Sequence[Layer] | None = None
         if layers is not None:
@@ -349,7 +369,7 @@ class Runner:
     def _by_hand(self, x: Tensor) -> bool:
         if self._layers is None or (x.dim() != 3 and not self._flattens):
             return False
-        return not any(part._forward_hooks or part._forward_pre_hooks for part in self._parts)
+        return not any(self._hooks)
 
     def _run(self, x: Tensor, keep: bool) -> Tensor:
         draws = self._noise.draws()

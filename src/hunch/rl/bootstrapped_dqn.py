@@ -26,7 +26,7 @@ from hunch.rl.agent import Agent
 from hunch.rl.arguments import check_sizes, real_number, whole_number
 from hunch.rl.environments import EnvLike
 from hunch.rl.epinet_members import EpinetMembers
-from hunch.rl.guesses import Frame, Guesses, ensembles, under
+from hunch.rl.guesses import Frame, Guesses, ensembles
 from hunch.rl.members import Members
 from hunch.rl.network_pair import NetworkPair
 from hunch.rl.networks import is_pixels, value_network
@@ -37,7 +37,7 @@ from hunch.rl.replay import Replay
 from hunch.rl.replica import Policy
 from hunch.rl.returns import bootstrapped_target, double_value, max_value
 from hunch.rl.schedules import Linear, schedule, value_at
-from hunch.rl.states import numpy_state, set_numpy_state, to_tensor
+from hunch.rl.states import numpy_state, set_numpy_state, to_tensor, under
 from hunch.rl.transitions import Step, Transitions
 
 MemberFactory = Callable[[], nn.Module]
@@ -298,8 +298,7 @@ class BootstrappedDQN(Agent):
         self._replay.add(kept, self._drawn_mask())
         if len(self._replay) < self.min_replay_size or not self._replay.num_drawable:
             return
-        before = self.steps - self.num_envs
-        rounds = self.steps // self.update_period - before // self.update_period
+        rounds = self._rounds_due()
         if rounds:
             self._replay.note(self._guesses.prior)
         for _ in range(rounds * self.updates_per_round):

@@ -27,7 +27,7 @@ from hunch.errors import ConfigurationError
 from hunch.nn import Ensemble, noise
 from hunch.rl.agent import Agent
 from hunch.rl.arguments import check_sizes, real_number, whole_number
-from hunch.rl.backprop import Runner
+from hunch.rl.backprop import FEW_ROWS, Runner
 from hunch.rl.environments import EnvLike, frame_stack_of
 from hunch.rl.fresh_noise import FreshNoise
 from hunch.rl.network_pair import NetworkPair
@@ -37,7 +37,8 @@ from hunch.rl.readout import make_readout
 from hunch.rl.replay import Replay
 from hunch.rl.replica import Policy, members_of
 from hunch.rl.schedules import Linear, schedule, value_at
-from hunch.rl.states import numpy_state, set_numpy_state, to_tensor
+from hunch.rl.solo import SoloNetwork
+from hunch.rl.states import numpy_state, set_numpy_state, to_tensor, under
 from hunch.rl.transitions import Step, Transitions
 from hunch.seeding import default_generator_seeded
 
@@ -224,6 +225,7 @@ class DQN(Agent):
             self.network, self._online_noise, self._pair.parameters, self._pair.gradient
         )
         self._target = Runner(self.target_network, self._target_noise, [])
+        self._solo = SoloNetwork.of(self.network) if self.replicas == 1 else None
         self.losses: list[float] = []
 
     def _stacked(
@@ -270,28 +272,35 @@ class DQN(Agent):
     def act(self, observation: NDArray[Any], begins: Bools) -> NDArray[np.int64]:
         """The actions to try next in training, `(replicas, envs)`."""
         epsilon = 0.0 if self.noisy else value_at(self.epsilon, self.steps)
+        if epsilon == 0.0:
+            return self._best(observation) + self.first_action
         shape = observation.shape[:2]
         random, picks = np.zeros(shape, np.bool_), np.zeros(shape, np.int64)
-        if epsilon > 0.0:
-            for r, rng in enumerate(self._exploration):
-                random[r] = rng.random(shape[1]) < epsilon
-                if random[r].any():
-                    picks[r] = rng.integers(self._num_actions, size=shape[1])
-        if random.all():
-            return picks + self.first_action
-        q = self.readout.values(self.readout.split(self._online(self._tensor(observation))))
-        best = np.where(random, picks, q.argmax(-1).cpu().numpy())
-        actions: NDArray[np.int64] = best + self.first_action
-        return actions
+        for r, rng in enumerate(self._exploration):
+            random[r] = rng.random(shape[1]) < epsilon
+            if random[r].any():
+                picks[r] = rng.integers(self._num_actions, size=shape[1])
+        best = picks if random.all() else self._best(observation)
+        return np.where(random, picks, best) + self.first_action
+
+    def _best(self, observation: NDArray[Any]) -> NDArray[np.int64]:
+        """The actions of the highest value under one draw of the noise."""
+        if self._solo is not None and self._solo.usable and self.num_envs <= FEW_ROWS:
+            flat = observation.reshape(self.num_envs, -1).astype(np.float32, copy=False)
+            raw = torch.from_numpy(self._solo(flat, draws=self._online_noise.draws())[None])
+        else:
+            raw = self._online(self._tensor(observation))
+        best: NDArray[np.int64] = (
+            self.readout.values(self.readout.split(raw)).argmax(-1).cpu().numpy()
+        )
+        return best
 
     def observe(self, step: Step) -> None:
         """Store a step of all environments; update the network as often as it is time to."""
         self._replay.add(step._replace(action=step.action - self.first_action))
         if len(self._replay) < self.min_replay_size or not self._replay.num_drawable:
             return
-        before = self.steps - self.num_envs
-        rounds = self.steps // self.update_period - before // self.update_period
-        for _ in range(rounds * self.updates_per_round):
+        for _ in range(self._rounds_due() * self.updates_per_round):
             beta = value_at(self.priority_correction, self.steps)
             self._update(self._replay.sample(self.batch_size, self._sampling, beta))
 
@@ -340,13 +349,10 @@ class DQN(Agent):
         return state
 
     def _load_own_state(self, state: Mapping[str, Tensor]) -> None:
-        def under(prefix: str) -> dict[str, Tensor]:
-            return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-
-        self._pair.load_state_dict(under("pair."))
-        self._replay.load_state_dict({k: v.numpy() for k, v in under("replay.").items()})
+        self._pair.load_state_dict(under("pair.", state))
+        self._replay.load_state_dict({k: v.numpy() for k, v in under("replay.", state).items()})
         for name, noises in self._noises():
-            noises.load_state_dict(under(f"{name}."))
+            noises.load_state_dict(under(f"{name}.", state))
         for name, generators in self._numpy_streams().items():
             set_numpy_state(generators, state[f"stream.{name}"])
         for generator, saved in zip(

@@ -26,10 +26,10 @@ from hunch.rl.guesses import (
     PriorValues,
     ensembles,
     first_linear,
-    under,
 )
 from hunch.rl.network_pair import NetworkPair
 from hunch.rl.one_hot import OneHotLayer
+from hunch.rl.states import under
 from hunch.seeding import default_generator_seeded
 
 

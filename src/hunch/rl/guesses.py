@@ -20,7 +20,7 @@ from hunch.nn import Ensemble
 from hunch.rl.network_pair import NetworkPair
 from hunch.rl.one_hot import to_cells
 from hunch.rl.parallel_envs import Bools
-from hunch.rl.states import numpy_state, set_numpy_state
+from hunch.rl.states import numpy_state, set_numpy_state, under
 from hunch.seeding import numpy_generator
 
 Floats = NDArray[np.float32]
@@ -207,16 +207,6 @@ def repeated(observation: Tensor, times: int) -> Tensor:
     if observation.shape[0] == 1:
         return observation.expand(times, *observation.shape[1:])
     return observation.repeat_interleave(times, 0)
-
-
-def under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The entries whose names begin with `prefix`, without it.
-
-    Example:
-        >>> under("a.", {"a.b": torch.zeros(1), "c": torch.zeros(1)})
-        {'b': tensor([0.])}
-    """
-    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
 def ensembles(pair: NetworkPair) -> tuple[Ensemble, Ensemble]:

@@ -22,11 +22,11 @@ from hunch.rl.guesses import (
     ensembles,
     first_linear,
     repeated,
-    under,
 )
 from hunch.rl.network_pair import NetworkPair
 from hunch.rl.one_hot import OneHotLayer
 from hunch.rl.solo import SoloValues
+from hunch.rl.states import under
 from hunch.seeding import default_generator_seeded
 
 FEW_ENVS = 8  # up to here one member at a time acts faster than all at once

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
+
+from hunch.rl.states import under
 
 
 class NetworkPair:
@@ -59,14 +62,16 @@ class NetworkPair:
         self.vector = as_vector(self.parameters)
         self.target_vector = as_vector([target for _, target in trained])
         # Whoever differentiates writes here, in the order of `parameters`.
-        self.gradient = self.vector.grad = torch.zeros_like(self.vector)
+        self.gradient = torch.zeros_like(self.vector)
         sizes = [parameter.numel() for parameter in self.parameters]
         self._rows = [part.view(members or 1, -1) for part in self.gradient.split(sizes)]
+        self._moments = [torch.zeros_like(self.vector), torch.zeros_like(self.vector)]
+        self._adam_steps = torch.zeros((), device=self.vector.device)
         # The fused kernel takes a third of the default's time on a CPU.
-        fused = self.vector.device.type in ("cpu", "cuda")
-        self._optimizer = torch.optim.Adam([self.vector], fused=fused)
+        self._fused = self.vector.device.type in ("cpu", "cuda")
         self.updates = 0
 
+    @torch.no_grad()
     def step(self, learning_rate: float) -> None:
         """Move the online network along `gradient`, and the target network if it is time to.
 
@@ -75,8 +80,24 @@ class NetworkPair:
         """
         if self._max_norm < float("inf"):
             clip(self._rows, self._max_norm)
-        self._optimizer.param_groups[0]["lr"] = learning_rate
-        self._optimizer.step()
+        mean, square = self._moments
+        # As a function: the optimizer's own bookkeeping costs as much as a small network's update.
+        adam(
+            [self.vector],
+            [self.gradient],
+            [mean],
+            [square],
+            [],
+            [self._adam_steps],
+            fused=self._fused,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=learning_rate,
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )
         self.updates += 1
         if self.followed:
             self._follow()
@@ -101,30 +122,22 @@ class NetworkPair:
         """Both networks, the optimiser's moments, and the number of updates."""
         state = {f"online.{name}": value for name, value in self.online.state_dict().items()}
         state |= {f"target.{name}": value for name, value in self.target.state_dict().items()}
-        state |= {
-            f"optimizer.{name}": value
-            for name, value in self._optimizer.state.get(self.vector, {}).items()
-        }
+        state |= {f"optimizer.{name}": value for name, value in self._optimizer_state().items()}
         state["updates"] = torch.tensor(self.updates)
         return state
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on where the pair that gave `state` stood."""
-
-        def under(prefix: str) -> dict[str, Tensor]:
-            return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-
         # Both copy in place, so parameters stay views of their vector.
-        self.online.load_state_dict(under("online."))
-        self.target.load_state_dict(under("target."))
-        moments = {k: v.clone() for k, v in under("optimizer.").items()}
-        self._optimizer.state.clear()
-        if moments:
-            self._optimizer.state[self.vector] = {
-                name: value.to(self.vector.device) if name == "step" else value.to(self.vector)
-                for name, value in moments.items()
-            }
+        self.online.load_state_dict(under("online.", state))
+        self.target.load_state_dict(under("target.", state))
+        for name, value in self._optimizer_state().items():
+            value.copy_(state[f"optimizer.{name}"])
         self.updates = int(state["updates"])
+
+    def _optimizer_state(self) -> dict[str, Tensor]:
+        mean, square = self._moments
+        return {"exp_avg": mean, "exp_avg_sq": square, "step": self._adam_steps}
 
 
 def clip(gradients: Sequence[Tensor], max_norm: float) -> None:

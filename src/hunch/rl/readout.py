@@ -134,13 +134,11 @@ class Readout:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Huber loss with threshold 1, differentiated by hand: it is in every update of DQN."""
         index = action.unsqueeze(-1)
-        error = self.split(raw).gather(-1, index).squeeze(-1) - target
-        slope = error.clamp(-1.0, 1.0)
+        error = self.split(raw).gather(-1, index).squeeze(-1).sub_(target)
+        clamped = error.clamp(-1.0, 1.0)
+        slope = (clamped if weight is None else clamped * weight) / error.shape[-1]
         # With |e| the error and c its clamped value the loss is c (e - c / 2).
-        each = slope * (error - 0.5 * slope)
-        if weight is not None:
-            each, slope = each * weight, slope * weight
-        slope = slope / error.shape[-1]
+        loss = torch.sub(error, clamped, alpha=0.5).mul_(slope).sum()
         gradient = torch.zeros_like(raw)
         if not self.dueling:
             gradient.scatter_(-1, index, slope.unsqueeze(-1))
@@ -149,7 +147,7 @@ class Readout:
             gradient[..., 1:] = slope.unsqueeze(-1) / -self.actions
             gradient[..., 0] = slope
             gradient.scatter_add_(-1, index + 1, slope.unsqueeze(-1))
-        return each.mean(-1).sum(), gradient, error.abs()
+        return loss, gradient, error.abs_()
 
     def _support(self, like: Tensor) -> Tensor:
         return torch.linspace(self.low, self.high, self.atoms, device=like.device, dtype=like.dtype)

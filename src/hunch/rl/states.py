@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+Value = TypeVar("Value")
+
+
+def under(prefix: str, state: Mapping[str, Value]) -> dict[str, Value]:
+    """The entries whose names begin with `prefix`, without it.
+
+    Example:
+        >>> under("a.", {"a.b": 1, "c": 2})
+        {'b': 1}
+    """
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
 def to_tensor(value: NDArray[Any]) -> Tensor:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from hunch.errors import DataError
 from hunch.progress import Bar, progress_bar
 from hunch.rl.parallel_envs import Bools, Outcome, ParallelEnvs
+from hunch.rl.states import under
 from hunch.rl.transitions import Step
 
 SHOWN_EPISODES = 20  # the progress bar shows the mean return of this many
@@ -227,7 +228,7 @@ class TrainingLoop:
         self._failed = False
         for r in range(len(self.histories)):
             self.histories[r] = _history(state, f"history.{r}.")
-        current = self.envs.load_state_dict(_under(state, "envs."))
+        current = self.envs.load_state_dict(under("envs.", state))
         self._observation = np.array(state["observation"])
         if current is None:
             self._ended[:] = True
@@ -242,17 +243,13 @@ class TrainingLoop:
 
 
 def _history(state: Mapping[str, NDArray[Any]], prefix: str) -> History:
-    own = _under(state, prefix)
-    infos = _under(own, "info.")
+    own = under(prefix, state)
+    infos = under("info.", own)
     rows = [
         {name: float(values[i]) for name, values in infos.items() if not np.isnan(values[i])}
         for i in range(len(own["returns"]))
     ]
     return History(own["returns"].tolist(), own["lengths"].tolist(), own["ends"].tolist(), rows)
-
-
-def _under(state: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
-    return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
 
 
 def _numbers(info: Mapping[str, Any]) -> dict[str, float]:
