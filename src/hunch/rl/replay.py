@@ -16,7 +16,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.rl.arguments import whole_number
+from hunch.rl.finals import Finals
 from hunch.rl.priorities import Priorities
+from hunch.rl.states import under
 from hunch.rl.transitions import Floats, Ints, Step, Transitions
 
 
@@ -95,8 +97,7 @@ class Replay:
         self._age = np.zeros(lead, np.int32)  # steps since the episode began
         self._note = None if note_shape is None else np.zeros((*lead, *note_shape), np.float32)
         self._mask = np.zeros((*lead, mask_size), np.bool_) if mask_size else None
-        # What truncated episodes ended with, by slot: the next episode took the slot behind.
-        self._finals: dict[int, list[tuple[int, NDArray[Any], NDArray[Any] | None]]] = {}
+        self._finals = Finals(note_shape)
         self._added = 0
         self._unnoted = 0  # the first step whose observation has no note yet
         self._drawable = np.zeros(replicas, np.int64)
@@ -141,7 +142,7 @@ class Replay:
         slot, behind = self._added % self._slots, (self._added + 1) % self._slots
         if step.begins is not None and step.begins.any() and self._added:
             self._cut(slot, step.begins)
-        self._finals.pop(slot, None)
+        self._finals.forget(slot)
         stacked = self._frame_stack > 1
         self._observation[slot] = step.observation[:, :, -1] if stacked else step.observation
         self._observation[behind] = (
@@ -157,8 +158,8 @@ class Replay:
         if stacked:
             goes_on = ~(step.terminated | step.truncated) & step.happened
             self._age[behind] = np.where(goes_on, self._age[slot] + 1, 0)
-        if step.truncated.any():
-            self._keep_finals(slot, step)
+        for r, e in np.argwhere(step.truncated).tolist() if step.truncated.any() else ():
+            self._finals.add(slot, r * self.envs + e, step.next_observation[r, e])
         self._added += 1
         self._count(slot)
         if self._priorities is not None:
@@ -179,17 +180,10 @@ class Replay:
         cut &= self._happened[before]
         for r, e in np.argwhere(cut).tolist():
             row = r * self.envs + e
-            final = self._observations(np.array(slot), np.array(row))
-            self._finals.setdefault(before, []).append((row, final.copy(), None))
+            self._finals.add(before, row, self._observations(np.array(slot), np.array(row)))
             self._unnoted = min(self._unnoted, self._added - 1)
             self._truncated[before, r, e] = True
             self._age[slot, r, e] = 0
-
-    def _keep_finals(self, slot: int, step: Step) -> None:
-        self._finals[slot] = [
-            (r * self.envs + e, step.next_observation[r, e].copy(), None)
-            for r, e in np.argwhere(step.truncated).tolist()
-        ]
 
     def note(self, of: Callable[[NDArray[Any]], NDArray[np.float32]]) -> None:
         """Write the notes of all observations that have none yet, before a batch is drawn.
@@ -205,11 +199,8 @@ class Replay:
         notes = of(self._observations(np.repeat(slots, self.envs), row))
         by_step = notes.reshape(self.replicas, len(steps), self.envs, *self._note.shape[3:])
         self._note[slots] = by_step.swapaxes(0, 1)
-        for slot in set(slots.tolist()) & self._finals.keys():
-            self._finals[slot] = [
-                (row, final, self._final_note(of, row, final))
-                for row, final, _ in self._finals[slot]
-            ]
+        if self._finals:
+            self._finals.note(slots.tolist(), lambda row, final: self._final_note(of, row, final))
         # What the newest step led to will be written over if an episode begins.
         self._unnoted = self._added
 
@@ -314,12 +305,7 @@ class Replay:
             mask = self._mask.reshape(-1, self._mask.shape[-1]).take(index, axis=0)
         if self._finals:
             truncated = self._truncated.reshape(-1).take(at_last)
-            for position in zip(*np.nonzero(truncated), strict=True):
-                for stored, final, final_note in self._finals[int(last[position])]:
-                    if stored == row[position]:
-                        next_observation[position] = final
-                        if next_note is not None:
-                            next_note[position] = final_note
+            self._finals.put_into(next_observation, next_note, truncated, last, row)
         return Transitions(
             self._observations(slot, row),
             self._action.reshape(-1).take(index),
@@ -374,14 +360,7 @@ class Replay:
         used = min(self._added + 1, self._slots)
         state = {name: values[:used] for name, values in self._arrays().items()}
         state["added"], state["unnoted"] = np.array(self._added), np.array(self._unnoted)
-        finals = [(slot, *entry) for slot, entries in self._finals.items() for entry in entries]
-        if finals:
-            state["finals.slot"] = np.array([[slot, row] for slot, row, _, _ in finals])
-            state["finals.observation"] = np.stack([final for _, _, final, _ in finals])
-            if self._note is not None:
-                blank = np.zeros(self._note.shape[3:], np.float32)  # of those to be noted yet
-                notes = [blank if note is None else note for *_, note in finals]
-                state["finals.note"] = np.stack(notes)
+        state |= {f"finals.{name}": values for name, values in self._finals.state_dict().items()}
         if self._priorities is not None:
             state |= self._priorities.state_dict()
         return state
@@ -394,11 +373,7 @@ class Replay:
         steps = len(self) // self.envs - (self.n_step - 1)
         window = (self._added - self.n_step - np.arange(max(0, steps))) % self._slots
         self._drawable = self._happened[window].sum((0, 2))
-        self._finals = {}
-        for i, (slot, row) in enumerate(state.get("finals.slot", np.zeros((0, 2), int)).tolist()):
-            note = state["finals.note"][i] if self._note is not None else None
-            entry = (row, state["finals.observation"][i], note)
-            self._finals.setdefault(slot, []).append(entry)
+        self._finals.load_state_dict(under("finals.", state))
         if self._priorities is not None:
             self._priorities.load_state_dict(state)
 
