@@ -94,16 +94,44 @@ def test_an_ensemble_in_pieces_ends_with_the_same_bits(kind, env, tmp_path):
     check_exact(lambda: BootstrappedDQN(env, **kwargs), tmp_path / "a", rng, BootstrappedDQN)
 
 
+class Pictures(gymnasium.ObservationWrapper):
+    observation_space = gymnasium.spaces.Box(0, 255, (5, 5), np.uint8)
+
+    def observation(self, observation):
+        return np.full((5, 5), self.unwrapped.t, np.uint8)
+
+
+def stacks_of_pictures(steady):
+    inner = gymnasium.wrappers.TimeLimit(Pictures(steady(length=9, truncates=False)), 7)
+    return gymnasium.wrappers.FrameStackObservation(inner, 3)
+
+
+@pytest.mark.parametrize("agent", [DQN, BootstrappedDQN])
+def test_pictures_stored_once_teach_the_same(agent, steady, monkeypatch):
+    def network():
+        return nn.Sequential(nn.Flatten(), nn.Linear(75, 6), nn.ReLU(), nn.Linear(6, 2))
+
+    def learned():
+        made = agent(
+            lambda: stacks_of_pictures(steady),
+            network=network,
+            batch_size=8,
+            replay_capacity=40,
+            n_step=2,
+            seed=5,
+        )
+        return made._replay, made.learn(90, progress=False).network.state_dict()
+
+    once, weights = learned()
+    monkeypatch.setattr("hunch.rl.agent.frame_stack_of", lambda env: 1)
+    whole, expected = learned()
+    assert once._observation.nbytes < 0.4 * whole._observation.nbytes
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
 def test_frame_stacks_and_foreign_modules_in_pieces(steady, tmp_path):
-    class Pictures(gymnasium.ObservationWrapper):
-        observation_space = gymnasium.spaces.Box(0, 255, (5, 5), np.uint8)
-
-        def observation(self, observation):
-            return np.full((5, 5), self.unwrapped.t, np.uint8)
-
     def env():
-        inner = gymnasium.wrappers.TimeLimit(Pictures(steady(length=9, truncates=False)), 7)
-        return gymnasium.wrappers.FrameStackObservation(inner, 3)
+        return stacks_of_pictures(steady)
 
     def network():
         return nn.Sequential(

@@ -22,10 +22,12 @@ from hunch.rl.environments import (
     EnvLike,
     another_env,
     check_spaces,
+    frame_stack_of,
     make_env,
     rendering_env,
     stored_dtype,
 )
+from hunch.rl.networks import is_pixels
 from hunch.rl.parallel_envs import Bools, ParallelEnvs, SingleEnvs, VectorEnvs
 from hunch.rl.replica import Policy, Replica
 from hunch.rl.saved_agents import GIVEN, from_json, read_agent, to_json, write_agent
@@ -66,6 +68,8 @@ class Agent(ABC):
         self.observation_shape = observations.shape
         self._observation_dtype = stored_dtype(observations)
         self._num_actions, self.first_action = int(actions.n), int(actions.start)
+        # Pictures that lie in several stacks are stored once.
+        self._frame_stack = frame_stack_of(first) if is_pixels(self._observation_dtype) else 1
         self._loop = TrainingLoop(
             envs, self.replicas, self.observation_shape, self._observation_dtype
         )

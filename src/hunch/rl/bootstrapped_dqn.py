@@ -250,6 +250,7 @@ class BootstrappedDQN(Agent):
             envs=self.num_envs,
             n_step=n_step,
             discount=self.discount,
+            frame_stack=self._frame_stack,
             note_shape=self._guesses.prior.note_shape,
             mask_size=self.num_members if self.mask_probability < 1.0 else 0,
         )

@@ -28,7 +28,7 @@ from hunch.nn import Ensemble, noise
 from hunch.rl.agent import Agent
 from hunch.rl.arguments import check_sizes, real_number, whole_number
 from hunch.rl.backprop import FEW_ROWS, Runner
-from hunch.rl.environments import EnvLike, frame_stack_of
+from hunch.rl.environments import EnvLike
 from hunch.rl.fresh_noise import FreshNoise
 from hunch.rl.network_pair import NetworkPair
 from hunch.rl.networks import NetworkLike, is_pixels, noisy_layers, value_network
@@ -199,9 +199,7 @@ class DQN(Agent):
             n_step=n_step,
             discount=self.discount,
             priority_exponent=priority_exponent if prioritized else None,
-            frame_stack=frame_stack_of(self._first_env)
-            if self._observation_dtype is np.uint8
-            else 1,
+            frame_stack=self._frame_stack,
         )
         self._sampling = self._numpy_generators("replay")
         self._exploration = self._numpy_generators("exploration")
