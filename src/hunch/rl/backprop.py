@@ -7,6 +7,7 @@ stack at once. A network with any other layer, or with hooks, is left to autogra
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
@@ -76,7 +77,9 @@ class _NoisyLinear:
             spread = _affine(x * rows, self.sigma.mT, self.bias_sigma)
             return _affine(x, self.weight.mT, self.bias).addcmul_(spread, columns)
         noise, bias_noise = self._noise(draw)
-        weight = torch.addcmul(self.weight, self.sigma, noise)
+        # Without a gradient the product of the factors is needed no longer, and is in the cache.
+        spent = noise if self.factorized and not keep else None
+        weight = torch.addcmul(self.weight, self.sigma, noise, out=spent)
         bias = self.bias
         if bias is not None:
             bias = torch.addcmul(bias, self.bias_sigma, bias_noise)
@@ -104,10 +107,10 @@ class _ReLU:
     """max(x, 0)."""
 
     def __init__(self, module: nn.ReLU, gradients: Views, members: bool) -> None:
-        pass
+        self.owned = False  # whether nobody else looks at what comes in
 
     def forward(self, x: Tensor, draws: Mapping[int, Draw], keep: bool) -> Tensor:
-        y = torch.relu(x)
+        y = torch.relu_(x) if self.owned else torch.relu(x)
         if keep:
             self.y = y
         return y
@@ -155,6 +158,9 @@ class _Chain:
     def __init__(self, module: nn.Module, gradients: Views, members: bool) -> None:
         # Not `children()`, which names a module that stands in two places once.
         self.layers = [by_hand(part, gradients, members) for part in _parts_of(module)]
+        for before, layer in itertools.pairwise(self.layers):
+            if isinstance(layer, _ReLU):
+                layer.owned = isinstance(before, _Linear | _NoisyLinear | _LayerNorm)
 
     def forward(self, x: Tensor, draws: Mapping[int, Draw], keep: bool) -> Tensor:
         for layer in self.layers:
@@ -343,9 +349,9 @@ class Runner:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Outputs `(members, batch, …)` for `x (members, batch, …)`, without a gradient."""
+        if self._by_hand(x):  # of detached tensors: autograd has nothing to record
+            return self._run(x, keep=False)
         with torch.no_grad():
-            if self._by_hand(x):
-                return self._run(x, keep=False)
             return self._call(x)
 
     def differentiable(self, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
@@ -354,8 +360,7 @@ class Runner:
         The function returns the gradient of `x` if the runner was given `layers`.
         """
         if self._by_hand(x):
-            with torch.no_grad():
-                return self._run(x, keep=True), self._backward
+            return self._run(x, keep=True), self._backward
         with torch.enable_grad():
             out = self._call(x)
 
@@ -377,7 +382,6 @@ class Runner:
             x = layer.forward(x, draws, keep)
         return x
 
-    @torch.no_grad()
     def _backward(self, gradient: Tensor) -> Tensor:
         layers = self._layers or ()
         for i in reversed(range(len(layers))):

@@ -285,7 +285,7 @@ class BootstrappedDQN(Agent):
     @torch.no_grad()
     def act(self, observation: NDArray[Any], begins: Bools) -> NDArray[np.int64]:
         """The action that each environment's member likes best, `(replicas, envs)`."""
-        if begins.any():
+        if np.count_nonzero(begins):
             self._guesses.choose(begins)
         return self._guesses.best(self._guesses.stored(observation)) + self.first_action
 

@@ -276,9 +276,9 @@ class DQN(Agent):
         random, picks = np.zeros(shape, np.bool_), np.zeros(shape, np.int64)
         for r, rng in enumerate(self._exploration):
             random[r] = rng.random(shape[1]) < epsilon
-            if random[r].any():
+            if np.count_nonzero(random[r]):
                 picks[r] = rng.integers(self._num_actions, size=shape[1])
-        best = picks if random.all() else self._best(observation)
+        best = picks if np.count_nonzero(random) == random.size else self._best(observation)
         return np.where(random, picks, best) + self.first_action
 
     def _best(self, observation: NDArray[Any]) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ from hunch.rl.returns import (
     categorical_loss,
     chosen,
     chosen_distribution,
+    max_value,
     project,
     quantile_loss,
 )
@@ -95,6 +96,8 @@ class Readout:
             predicted: the target network's `split` outputs for the next observations.
             selecting: action values `(…, batch, actions)` that choose the next action.
         """
+        if selecting is predicted:  # the best action's value is the highest
+            return bootstrapped_target(reward, discount, max_value(predicted))
         action = selecting.argmax(-1)
         if self.distribution is None:
             return bootstrapped_target(reward, discount, chosen(predicted, action))

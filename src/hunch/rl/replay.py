@@ -140,7 +140,7 @@ class Replay:
                     "buffer."
                 )
         slot, behind = self._added % self._slots, (self._added + 1) % self._slots
-        if step.begins is not None and step.begins.any() and self._added:
+        if self._added and step.begins is not None and np.count_nonzero(step.begins):
             self._cut(slot, step.begins)
         self._finals.forget(slot)
         stacked = self._frame_stack > 1
@@ -158,8 +158,9 @@ class Replay:
         if stacked:
             goes_on = ~(step.terminated | step.truncated) & step.happened
             self._age[behind] = np.where(goes_on, self._age[slot] + 1, 0)
-        for r, e in np.argwhere(step.truncated).tolist() if step.truncated.any() else ():
-            self._finals.add(slot, r * self.envs + e, step.next_observation[r, e])
+        if np.count_nonzero(step.truncated):
+            for r, e in np.argwhere(step.truncated).tolist():
+                self._finals.add(slot, r * self.envs + e, step.next_observation[r, e])
         self._added += 1
         self._count(slot)
         if self._priorities is not None:
@@ -259,14 +260,17 @@ class Replay:
         newest = self._added - self.n_step
         count = steps * self.envs
         holes = self.num_drawable < count
-        slot, env = np.empty((2, self.replicas, batch_size), np.int64)
+        slot, env = np.zeros((2, self.replicas, batch_size), np.int64)
         for r, rng in enumerate(rngs):
             drawn = rng.integers(count, size=batch_size)
             if holes:
                 # Only vector environments in mode "NextStep" leave steps that did not happen.
                 while not (good := self._happened_at(newest, drawn, r)).all():
                     drawn[~good] = rng.integers(count, size=int((~good).sum()))
-            slot[r], env[r] = np.divmod(drawn, self.envs) if self.envs > 1 else (drawn, 0)
+            if self.envs == 1:
+                slot[r] = drawn
+            else:
+                slot[r], env[r] = np.divmod(drawn, self.envs)
         np.subtract(newest, slot, out=slot)
         slot %= self._slots
         return slot, env
