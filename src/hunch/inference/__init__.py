@@ -1,6 +1,7 @@
 """Data in, a predictive distribution out."""
 
 from hunch.inference.bootstrap import bootstrap_weights, standard_normals
+from hunch.inference.class_predictive import ClassPredictive
 from hunch.inference.conformal import (
     SplitConformal,
     conformal_classes,
@@ -13,6 +14,7 @@ from hunch.inference.out_of_bag import OutOfBag, out_of_bag
 from hunch.inference.predictive import Predictive
 
 __all__ = [
+    "ClassPredictive",
     "History",
     "OutOfBag",
     "Predictive",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from hunch.inference.bootstrap import (
     standard_normals,
     weights_of_epochs,
 )
+from hunch.inference.class_predictive import ClassPredictive
 from hunch.inference.data import Data, as_data, check_targets, output_shape
 from hunch.inference.predictive import Predictive
 from hunch.nn import Ensemble, RandomizedPrior
@@ -116,10 +117,7 @@ def fit(
         Osband, Aslanides & Cassirer (2018), "Randomized prior functions for deep reinforcement
         learning", algorithm 1 and its linear lemma.
     """
-    if not isinstance(ensemble, Ensemble):
-        raise ConfigurationError(
-            f"`ensemble` got {type(ensemble).__name__}; expected a hunch.nn.Ensemble."
-        )
+    _check_ensemble(ensemble)
     check_bootstrap(bootstrap)
     check_seed(seed)
     for name, value, least in (("target_noise", target_noise, 0), ("ridge", ridge, 0)):
@@ -176,25 +174,50 @@ def fit(
     return History(losses)
 
 
+@overload
 def predict(
     ensemble: Ensemble,
     x: Data,
     *,
-    noise_std: float = 0.0,
+    noise_std: float | Tensor = 0.0,
+    classes: Literal[False] = False,
     batch_size: int | None = None,
-) -> Predictive:
+) -> Predictive: ...
+
+
+@overload
+def predict(
+    ensemble: Ensemble,
+    x: Data,
+    *,
+    classes: Literal[True],
+    batch_size: int | None = None,
+) -> ClassPredictive: ...
+
+
+def predict(
+    ensemble: Ensemble,
+    x: Data,
+    *,
+    noise_std: float | Tensor = 0.0,
+    classes: bool = False,
+    batch_size: int | None = None,
+) -> Predictive | ClassPredictive:
     """Ask all members, in eval mode.
 
     Args:
         ensemble: the members.
         x: inputs `(batch, …)`. If they require a gradient, so does the answer.
-        noise_std: standard deviation of the observation noise, in units of y.
+        noise_std: standard deviation of the observation noise, in units of y: a number, or a tensor
+            that broadcasts to `(members, batch, *out)`.
+        classes: whether outputs are logits of classes, as after `fit(loss="cross_entropy")`.
         batch_size: rows in one pass, to bound memory; all of them if None.
 
     Returns:
-        The predictive distribution at `x`.
+        The predictive distribution at `x`; a `ClassPredictive` for classes.
 
     Raises:
+        ConfigurationError: if classes are asked for with observation noise.
         DataError: if `x` is empty or holds NaN or infinities.
         ShapeError: if `x` does not fit the network.
 
@@ -203,11 +226,11 @@ def predict(
         >>> p = predict(Ensemble(lambda: MLP(1, [9], 1), 5, seed=0), torch.zeros(3, 1))
         >>> p.mean.shape, p.members.shape
         (torch.Size([3, 1]), torch.Size([5, 3, 1]))
+        >>> p = predict(Ensemble(lambda: MLP(1, [9], 4), 5), torch.zeros(3, 1), classes=True)
+        >>> p.probs.shape, p.epistemic.shape
+        (torch.Size([3, 4]), torch.Size([3]))
     """
-    if not isinstance(ensemble, Ensemble):
-        raise ConfigurationError(
-            f"`ensemble` got {type(ensemble).__name__}; expected a hunch.nn.Ensemble."
-        )
+    _check_ensemble(ensemble)
     if batch_size is not None and batch_size < 1:
         raise ConfigurationError(f"`batch_size` got {batch_size}; expected at least 1.")
     x = as_data("x", x, ensemble)
@@ -219,7 +242,22 @@ def predict(
             parts = [ensemble(rows) for rows in x.split(batch_size or len(x))]
     finally:
         ensemble.train(was_training)
-    return Predictive(torch.cat(parts, dim=1), noise_std=noise_std)
+    outputs = torch.cat(parts, dim=1)
+    if not classes:
+        return Predictive(outputs, noise_std=noise_std)
+    if isinstance(noise_std, Tensor) or noise_std:
+        raise ConfigurationError(
+            "`noise_std` got a value with classes=True; expected none: the noise of a class is in "
+            "its probability."
+        )
+    return ClassPredictive(outputs)
+
+
+def _check_ensemble(ensemble: object) -> None:
+    if not isinstance(ensemble, Ensemble):
+        raise ConfigurationError(
+            f"`ensemble` got {type(ensemble).__name__}; expected a hunch.nn.Ensemble."
+        )
 
 
 class _Forward:
