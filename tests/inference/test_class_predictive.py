@@ -61,7 +61,9 @@ def test_predict_gives_classes_when_asked():
     p = predict(net, x, classes=True, batch_size=7)
     assert (p.probs.argmax(-1) == y).float().mean() > 0.9
     assert p.aleatoric[20] > p.aleatoric[0]
-    with pytest.raises(ConfigurationError, match="`noise_std` got a value with classes=True"):
+    with pytest.raises(
+        ConfigurationError, match=r"`noise_std` got a value, but .* classes' probabilities"
+    ):
         predict(net, x, classes=True, noise_std=0.1)
 
 

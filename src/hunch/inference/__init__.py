@@ -9,8 +9,9 @@ from hunch.inference.conformal import (
     jackknife_after_bootstrap,
     split_conformal,
 )
-from hunch.inference.fit import History, fit, predict
+from hunch.inference.fit import History, fit
 from hunch.inference.out_of_bag import OutOfBag, out_of_bag
+from hunch.inference.predict import predict
 from hunch.inference.predictive import Predictive
 
 __all__ = [
