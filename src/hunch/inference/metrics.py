@@ -185,8 +185,9 @@ def ensemble_crps(members: Tensor, y: Tensor, *, fair: bool = False) -> Tensor:
         raise ConfigurationError("`fair` got True for one member; expected at least two.")
     rank = torch.arange(1 - k, k, 2, dtype=members.dtype, device=members.device)
     # Sorted, each pair's difference appears once: Σ_i (2i − K − 1) x_(i), for i from 1.
-    pairs = torch.tensordot(rank, members.sort(dim=0).values, dims=1)
-    return (members - y).abs().mean(dim=0) - pairs / (k * (k - 1) if fair else k * k)
+    pairs: Tensor = torch.tensordot(rank, members.sort(dim=0).values, dims=1)
+    distance: Tensor = (members - y).abs().mean(dim=0)
+    return distance - pairs / (k * (k - 1) if fair else k * k)
 
 
 def mixture_crps(members: Tensor, noise_std: Tensor | float, y: Tensor) -> Tensor:
