@@ -381,8 +381,9 @@ def _divergence_figure(result: Result) -> tuple[Figure, str]:
     ax.set_yscale("log")
     ax.set_xticks(range(len(shapes)), [f"{n} × {d}" for n, d in shapes])
     ax.legend()
+    k, d = result.settings.trained_members, max(d for _, d in shapes)
     caption = (
         "The dashed line is 0.05. With a finite number of members no divergence is 0: that of "
-        f"{result.settings.trained_members:,} exact draws in 10 dimensions is about 0.016."
+        f"{k:,} exact draws in {d} dimensions is about {d * (d + 3) / (4 * k):.3f}."
     )
     return figure, caption
