@@ -82,7 +82,12 @@ def test_version(capsys):
     assert capsys.readouterr().out.startswith("hunch, version ")
 
 
-def test_reproduce_lists_runs_and_never_overwrites_what_is_not_its_own(tmp_path, capsys):
+def test_reproduce_lists_runs_and_never_overwrites_what_is_not_its_own(
+    tmp_path, capsys, monkeypatch
+):
+    from hunch.experiments import linear_posterior
+
+    monkeypatch.setattr(linear_posterior, "Settings", linear_posterior.Settings.quick)
     assert run(["reproduce"]) == 0
     assert "linear-posterior\n" in capsys.readouterr().out
     assert run(["reproduce", "linear-posterior", "--out", str(tmp_path), "--json"]) == 0

@@ -1,7 +1,60 @@
 """Data in, a predictive distribution out."""
 
 from hunch.inference.bootstrap import bootstrap_weights, standard_normals
-from hunch.inference.fit import History, fit, predict
+from hunch.inference.class_predictive import ClassPredictive
+from hunch.inference.conformal import (
+    SplitConformal,
+    conformal_classes,
+    conformal_quantile,
+    jackknife_after_bootstrap,
+    split_conformal,
+)
+from hunch.inference.fit import History, fit
+from hunch.inference.metrics import (
+    accuracy,
+    brier,
+    calibration_error,
+    dyadic_batches,
+    ensemble_crps,
+    expected_calibration_error,
+    gaussian_crps,
+    gaussian_nll,
+    interval_coverage,
+    interval_score,
+    joint_nll,
+    mixture_crps,
+    nll,
+)
+from hunch.inference.out_of_bag import OutOfBag, out_of_bag
+from hunch.inference.predict import predict
 from hunch.inference.predictive import Predictive
 
-__all__ = ["History", "Predictive", "bootstrap_weights", "fit", "predict", "standard_normals"]
+__all__ = [
+    "ClassPredictive",
+    "History",
+    "OutOfBag",
+    "Predictive",
+    "SplitConformal",
+    "accuracy",
+    "bootstrap_weights",
+    "brier",
+    "calibration_error",
+    "conformal_classes",
+    "conformal_quantile",
+    "dyadic_batches",
+    "ensemble_crps",
+    "expected_calibration_error",
+    "fit",
+    "gaussian_crps",
+    "gaussian_nll",
+    "interval_coverage",
+    "interval_score",
+    "jackknife_after_bootstrap",
+    "joint_nll",
+    "mixture_crps",
+    "nll",
+    "out_of_bag",
+    "predict",
+    "split_conformal",
+    "standard_normals",
+]

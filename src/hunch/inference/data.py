@@ -8,10 +8,22 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hunch.errors import DataError, ShapeError
+from hunch.errors import ConfigurationError, DataError, ShapeError
 from hunch.nn import Ensemble
 
 Data = Tensor | npt.NDArray[Any]
+
+
+def check_ensemble(ensemble: object) -> None:
+    """Refuse anything but an `Ensemble`.
+
+    Raises:
+        ConfigurationError: naming what it is.
+    """
+    if not isinstance(ensemble, Ensemble):
+        raise ConfigurationError(
+            f"`ensemble` got {type(ensemble).__name__}; expected a hunch.nn.Ensemble."
+        )
 
 
 def as_data(name: str, values: Data, ensemble: Ensemble) -> Tensor:
@@ -72,7 +84,10 @@ def check_targets(loss: object, y: Tensor, out: tuple[int, ...]) -> None:
         ShapeError: if the shape or type is wrong.
         DataError: if a class number is out of range.
     """
-    if loss == "mse" and (tuple(y.shape[1:]) != out or not y.is_floating_point()):
+    if loss in ("gaussian_nll", "beta_nll", "quantile"):
+        out = out[:-1]  # a head's last axis describes one target
+    numbers = isinstance(loss, str) and loss != "cross_entropy"
+    if numbers and (tuple(y.shape[1:]) != out or not y.is_floating_point()):
         raise ShapeError(
             f"`y` got shape {tuple(y.shape)} of {y.dtype}; expected floating-point "
             f"{(y.shape[0], *out)}, the shape of the network's output."

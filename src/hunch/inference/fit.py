@@ -1,33 +1,34 @@
-"""Train all members of an ensemble at once, and ask them."""
+"""Train all members of an ensemble at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from hunch.errors import ConfigurationError, ShapeError
-from hunch.inference.bootstrap import (
-    Bootstrap,
-    Ids,
-    check_bootstrap,
-    standard_normals,
-    weights_of_epochs,
+from hunch.errors import ConfigurationError, DataError, ShapeError
+from hunch.inference.bootstrap import Bootstrap, Ids, check_bootstrap
+from hunch.inference.data import Data, as_data, check_ensemble, check_targets, output_shape
+from hunch.inference.losses import Loss, loss_function
+from hunch.inference.training import (
+    EarlyStopping,
+    MemberAdam,
+    MemberData,
+    PerMember,
+    batches,
+    forward_on,
+    per_member,
+    squared_norm,
 )
-from hunch.inference.data import Data, as_data, check_targets, output_shape
-from hunch.inference.predictive import Predictive
-from hunch.nn import Ensemble, RandomizedPrior
+from hunch.nn import Ensemble
+from hunch.nn.heads import head_of
 from hunch.progress import progress_bar
-from hunch.seeding import check_seed, numpy_generator
-
-LossFunction = Callable[[Tensor, Tensor], Tensor]
-Loss = Literal["mse", "cross_entropy"] | LossFunction
+from hunch.seeding import check_seed
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,12 @@ class History:
 
     Args:
         loss: each member's loss before each step, `(steps, members)`, ridge included.
+        out_of_bag: with `patience`, the loss on data that members do not train on, averaged over
+            members, `(epochs,)`; else empty.
     """
 
     loss: Tensor
+    out_of_bag: Tensor = field(default_factory=lambda: torch.empty(0))
 
 
 def fit(
@@ -50,10 +54,13 @@ def fit(
     bootstrap: Bootstrap = "multinomial",
     redraw: bool = False,
     target_noise: float = 0.0,
-    ridge: float = 0.0,
+    ridge: PerMember = 0.0,
     steps: int = 1000,
     batch_size: int | None = None,
-    lr: float = 1e-3,
+    lr: PerMember = 1e-3,
+    max_gradient_norm: float | None = None,
+    patience: int | None = None,
+    weight: Data | None = None,
     ids: Ids | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -64,7 +71,9 @@ def fit(
     Member k minimises, with bootstrap weights w and targets ỹ = y + target_noise · ε (ε one fixed
     standard normal draw for each member and datum),
 
-        (1/n) Σ_i w_ki loss(f_k(x_i), ỹ_ki) + (ridge/n) |θ_k|²,   θ_k the trainable parameters.
+        (1/n) Σ_i v_i w_ki loss(f_k(x_i), ỹ_ki) + (ridge/n) |θ_k|²,   θ_k what is trained,
+
+    and v_i the datum's own `weight`.
 
     The total is the sum over members, so each member trains as it would alone, by Adam.
 
@@ -77,15 +86,22 @@ def fit(
         x: inputs `(data, …)`; floating-point data take the network's type and device.
         y: targets `(data, *out)`, of the network's output shape; for `"cross_entropy"` class
             numbers `(data,)`.
-        loss: `"mse"` (squared error, summed over outputs), `"cross_entropy"`, or a function of
-            predictions and targets, both `(members, batch, …)`, that returns `(members, batch)`.
+        loss: `"mse"` (squared error, summed over outputs), `"cross_entropy"`; for a network that
+            ends with a `GaussianHead` `"gaussian_nll"` or `"beta_nll"`, with a `QuantileHead`
+            `"quantile"`; or a function of predictions and targets, both `(members, batch, …)`, that
+            returns `(members, batch)`.
         bootstrap: how members' data differ; see `bootstrap_weights`.
         redraw: draw the bootstrap anew each epoch, rather than once.
         target_noise: standard deviation σ of the noise on the targets, in units of y.
-        ridge: weight of the pull towards zero, in units of the loss summed over data.
+        ridge: weight of the pull towards zero, in units of the loss summed over data; one number
+            or one a member.
         steps: optimizer steps.
         batch_size: data in a step; all of them if None.
-        lr: Adam's learning rate.
+        lr: Adam's learning rate; one number or one a member.
+        max_gradient_norm: longer gradients are shortened to this norm, each member's for itself.
+        patience: stop once the out-of-bag loss, averaged over members, has not fallen for this many
+            epochs, and go back to the parameters where it was least; never if None.
+        weight: how much each datum counts, `(data,)`, at least 0; a weight of 2 is a datum twice.
         ids: one integer for each datum, to which its weights and noise are tied; its position if
             None.
         seed: decides batches, weights and noise.
@@ -97,7 +113,7 @@ def fit(
 
     Raises:
         ConfigurationError: for a number out of range, an unknown name, or nothing to train.
-        DataError: if data are empty or hold NaN or infinities.
+        DataError: if data are empty or hold NaN or infinities, or a weight is negative.
         ShapeError: if lengths differ or shapes do not fit the network.
 
     Note:
@@ -114,26 +130,18 @@ def fit(
 
     Reference:
         Osband, Aslanides & Cassirer (2018), "Randomized prior functions for deep reinforcement
-        learning", algorithm 1 and its linear lemma.
+        learning", algorithm 1 and its linear lemma; Seitzer, Tavakoli, Antic & Martius (2022), "On
+        the pitfalls of heteroscedastic uncertainty estimation with probabilistic neural networks",
+        eq. 5 with β = 0.5, for `"beta_nll"`.
     """
-    if not isinstance(ensemble, Ensemble):
-        raise ConfigurationError(
-            f"`ensemble` got {type(ensemble).__name__}; expected a hunch.nn.Ensemble."
-        )
+    check_ensemble(ensemble)
     check_bootstrap(bootstrap)
     check_seed(seed)
-    for name, value, least in (("target_noise", target_noise, 0), ("ridge", ridge, 0)):
-        if not (np.isfinite(value) and value >= least):
-            raise ConfigurationError(f"`{name}` got {value}; expected a number of at least 0.")
-    if steps < 0:
-        raise ConfigurationError(f"`steps` got {steps}; expected at least 0.")
-    if not (np.isfinite(lr) and lr > 0):
-        raise ConfigurationError(f"`lr` got {lr}; expected a number above 0.")
-    if batch_size is not None and batch_size < 1:
-        raise ConfigurationError(f"`batch_size` got {batch_size}; expected at least 1.")
+    _check_numbers(target_noise, steps, batch_size, max_gradient_norm, patience)
     trainable = [p for p in ensemble.parameters() if p.requires_grad]
     if not trainable:
         raise ConfigurationError("`ensemble` has no trainable parameter; expected at least one.")
+    rates, pulls = _rates_and_pulls(lr, ridge, trainable[0])
 
     x, y = as_data("x", x, ensemble), as_data("y", y, ensemble)
     n = x.shape[0]
@@ -141,20 +149,26 @@ def fit(
         raise ShapeError(
             f"`x` has {n} rows and `y` has {y.shape[0]}; expected one target for each row."
         )
-    keys = np.arange(n) if ids is None else np.asarray(ids)
-    if len(keys) != n:
-        raise ShapeError(f"`ids` has {len(keys)} entries; expected {n}, one for each row of `x`.")
-    loss_of = _loss_function(loss)
+    keys = _keys(ids, n)
+    importance = None if weight is None else _importance(as_data("weight", weight, ensemble), n)
+    loss_of = loss_function(loss, head_of(ensemble.skeleton))
     check_targets(loss, y, output_shape(ensemble, x))
 
-    data = _Data(ensemble, x, y, keys, bootstrap, redraw, target_noise, seed)
-    forward = _Forward(ensemble, x)
-    optimizer = torch.optim.Adam(trainable, lr=lr, fused=_fusible(trainable))
+    data = MemberData(ensemble, x, y, keys, bootstrap, redraw, target_noise, seed)
+    forward = forward_on(ensemble, x)
+    optimizer = MemberAdam(trainable, rates, max_gradient_norm)
+    stopping = None
+    if patience is not None:
+        _check_out_of_bag(data, redraw)
+        per_epoch = 1 if batch_size is None else math.ceil(n / batch_size)
+        stopping = EarlyStopping(trainable, patience, per_epoch)
+    pulled = isinstance(pulls, Tensor) or pulls > 0
     losses = torch.empty(steps, ensemble.num_members)
+    done = 0
     ensemble.train()
     refresh = max(1, steps // 200)
     with progress_bar(steps, "fitting", "step", enabled=progress) as bar:
-        for step, (epoch, rows) in zip(range(steps), _batches(n, batch_size, seed), strict=False):
+        for step, (epoch, rows) in zip(range(steps), batches(n, batch_size, seed), strict=False):
             weights, targets = data.batch(epoch, rows)
             each = loss_of(forward(rows), targets)
             if each.shape != weights.shape:
@@ -162,169 +176,80 @@ def fit(
                     f"`loss` returned shape {tuple(each.shape)}; expected (members, batch) = "
                     f"{tuple(weights.shape)}."
                 )
+            if importance is not None:
+                each = each * (importance if rows is None else importance[rows])
+            if stopping is not None and stopping.is_over(each, weights):
+                break
             member_loss = (each * weights).mean(dim=1)
-            if ridge:
-                member_loss = member_loss + (ridge / n) * _squared_norm(trainable)
-            optimizer.zero_grad()
-            member_loss.sum().backward()
-            optimizer.step()
+            if pulled:
+                member_loss = member_loss + (pulls / n) * squared_norm(trainable)
+            optimizer.step(member_loss.sum())
             losses[step] = member_loss.detach()
-            if (step + 1) % refresh == 0 or step + 1 == steps:
-                bar.update(step + 1 - step // refresh * refresh)
+            done = step + 1
+            if done % refresh == 0 or done == steps:
+                bar.update(done - step // refresh * refresh)
             if callback is not None:
-                callback(step + 1)
-    return History(losses)
+                callback(done)
+    if stopping is None:
+        return History(losses)
+    stopping.restore()
+    return History(losses[:done], torch.tensor(stopping.losses))
 
 
-def predict(
-    ensemble: Ensemble,
-    x: Data,
-    *,
-    noise_std: float = 0.0,
-    batch_size: int | None = None,
-) -> Predictive:
-    """Ask all members, in eval mode.
-
-    Args:
-        ensemble: the members.
-        x: inputs `(batch, …)`. If they require a gradient, so does the answer.
-        noise_std: standard deviation of the observation noise, in units of y.
-        batch_size: rows in one pass, to bound memory; all of them if None.
-
-    Returns:
-        The predictive distribution at `x`.
-
-    Raises:
-        DataError: if `x` is empty or holds NaN or infinities.
-        ShapeError: if `x` does not fit the network.
-
-    Example:
-        >>> from hunch.nn import MLP, Ensemble
-        >>> p = predict(Ensemble(lambda: MLP(1, [9], 1), 5, seed=0), torch.zeros(3, 1))
-        >>> p.mean.shape, p.members.shape
-        (torch.Size([3, 1]), torch.Size([5, 3, 1]))
-    """
-    if not isinstance(ensemble, Ensemble):
+def _check_numbers(
+    target_noise: float,
+    steps: int,
+    batch_size: int | None,
+    max_gradient_norm: float | None,
+    patience: int | None,
+) -> None:
+    if not (math.isfinite(target_noise) and target_noise >= 0):
         raise ConfigurationError(
-            f"`ensemble` got {type(ensemble).__name__}; expected a hunch.nn.Ensemble."
+            f"`target_noise` got {target_noise}; expected a number of at least 0."
         )
-    if batch_size is not None and batch_size < 1:
-        raise ConfigurationError(f"`batch_size` got {batch_size}; expected at least 1.")
-    x = as_data("x", x, ensemble)
-    output_shape(ensemble, x)
-    was_training = ensemble.training
-    ensemble.eval()
-    try:
-        with torch.set_grad_enabled(x.requires_grad):
-            parts = [ensemble(rows) for rows in x.split(batch_size or len(x))]
-    finally:
-        ensemble.train(was_training)
-    return Predictive(torch.cat(parts, dim=1), noise_std=noise_std)
-
-
-class _Forward:
-    """The members' predictions on rows of fixed training data.
-
-    A prior never changes, so its outputs on the training data are computed once.
-    """
-
-    def __init__(self, ensemble: Ensemble, x: Tensor) -> None:
-        self.x = x
-        self.run: Ensemble = ensemble
-        self.prior: Tensor | None = None
-        if type(ensemble.skeleton) is RandomizedPrior:
-            self.run = ensemble.part("model")
-            with torch.no_grad():
-                outputs = ensemble.part("prior")(x)
-                scale = ensemble.skeleton.scale
-                self.prior = outputs * scale.reshape(-1, *[1] * (outputs.ndim - 1))
-
-    def __call__(self, rows: Tensor | None) -> Tensor:
-        x = self.x if rows is None else self.x[rows]
-        trained: Tensor = self.run(x)
-        if self.prior is None:
-            return trained
-        return trained + (self.prior if rows is None else self.prior[:, rows])
-
-
-class _Data:
-    """Weights and targets of each member for a batch of rows."""
-
-    def __init__(
-        self,
-        ensemble: Ensemble,
-        x: Tensor,
-        y: Tensor,
-        keys: npt.NDArray[Any],
-        kind: Bootstrap,
-        redraw: bool,
-        noise: float,
-        seed: int,
-    ) -> None:
-        self.members, self.keys, self.kind, self.seed = ensemble.num_members, keys, kind, seed
-        self.redraw, self.device = redraw and kind != "none", x.device
-        # Some epochs at a time: drawing one by one costs small ensembles a tenth of their time.
-        self.block = max(1, min(64, 2_000_000 // (self.members * len(keys)))) if redraw else 1
-        self._draw(range(self.block))
-        self.targets = y.unsqueeze(0)
-        if noise:
-            if not y.is_floating_point():
-                raise ConfigurationError(
-                    f"`target_noise` got {noise} with class numbers as targets; expected 0."
-                )
-            normals = standard_normals(self.members, keys, tuple(y.shape[1:]), seed=seed)
-            self.targets = self.targets + noise * normals.to(y)
-        self.targets = self.targets.expand(self.members, *y.shape)
-
-    def batch(self, epoch: int, rows: Tensor | None) -> tuple[Tensor, Tensor]:
-        if self.redraw and epoch not in self.epochs:
-            self._draw(range(epoch, epoch + self.block))
-        weights = self.weights[epoch - self.epochs.start if self.redraw else 0]
-        if rows is None:
-            return weights, self.targets
-        return weights[:, rows], self.targets[:, rows]
-
-    def _draw(self, epochs: range) -> None:
-        weights = weights_of_epochs(self.kind, self.members, self.keys, epochs, seed=self.seed)
-        self.weights, self.epochs = weights.to(self.device), epochs
-
-
-def _batches(n: int, batch_size: int | None, seed: int) -> Iterator[tuple[int, Tensor | None]]:
-    """Endless (epoch, rows); rows None stands for all data in their order."""
-    epoch = 0
-    while True:
-        if batch_size is None or batch_size >= n:
-            yield epoch, None
-        else:
-            order = numpy_generator(seed, "batches", epoch).permutation(n)
-            for rows in torch.from_numpy(order).split(batch_size):
-                yield epoch, rows
-        epoch += 1
-
-
-def _loss_function(loss: Loss) -> LossFunction:
-    if callable(loss):
-        return loss
-    try:
-        return {"mse": _squared_error, "cross_entropy": _cross_entropy}[loss]
-    except KeyError:
+    if steps < 0:
+        raise ConfigurationError(f"`steps` got {steps}; expected at least 0.")
+    for name, value in (("batch_size", batch_size), ("patience", patience)):
+        if value is not None and value < 1:
+            raise ConfigurationError(f"`{name}` got {value}; expected at least 1.")
+    if max_gradient_norm is not None and not max_gradient_norm > 0:
         raise ConfigurationError(
-            f"`loss` got {loss!r}; expected 'mse', 'cross_entropy' or a function."
-        ) from None
+            f"`max_gradient_norm` got {max_gradient_norm}; expected a number above 0."
+        )
 
 
-def _squared_error(prediction: Tensor, target: Tensor) -> Tensor:
-    return (prediction - target).square().flatten(2).sum(dim=2)
+def _rates_and_pulls(
+    lr: PerMember, ridge: PerMember, parameter: Tensor
+) -> tuple[float | Tensor, float | Tensor]:
+    rates, pulls = per_member("lr", lr, parameter), per_member("ridge", ridge, parameter)
+    every_rate, every_pull = torch.as_tensor(rates), torch.as_tensor(pulls)
+    if not bool((every_rate.isfinite() & (every_rate > 0)).all()):
+        raise ConfigurationError(f"`lr` got {lr}; expected a number above 0.")
+    if not bool((every_pull.isfinite() & (every_pull >= 0)).all()):
+        raise ConfigurationError(f"`ridge` got {ridge}; expected a number of at least 0.")
+    return rates, pulls
 
 
-def _cross_entropy(prediction: Tensor, target: Tensor) -> Tensor:
-    return F.cross_entropy(prediction.movedim(-1, 1), target, reduction="none")
+def _keys(ids: Ids | None, n: int) -> npt.NDArray[np.integer]:
+    keys = np.arange(n) if ids is None else np.asarray(ids)
+    if len(keys) != n:
+        raise ShapeError(f"`ids` has {len(keys)} entries; expected {n}, one for each row of `x`.")
+    return keys
 
 
-def _squared_norm(parameters: list[torch.nn.Parameter]) -> Tensor:
-    return torch.stack([p.square().flatten(1).sum(dim=1) for p in parameters]).sum(dim=0)
+def _importance(weight: Tensor, n: int) -> Tensor:
+    if weight.shape != (n,):
+        raise ShapeError(
+            f"`weight` got shape {tuple(weight.shape)}; expected ({n},), one for each row of `x`."
+        )
+    if bool((weight < 0).any()):
+        raise DataError("`weight` holds negative values; expected at least 0.")
+    return weight
 
 
-def _fusible(parameters: list[torch.nn.Parameter]) -> bool:
-    """Whether torch has one fused Adam kernel for these, three times faster on small networks."""
-    return all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
+def _check_out_of_bag(data: MemberData, redraw: bool) -> None:
+    if redraw or not bool((data.weights == 0).any()):
+        raise ConfigurationError(
+            "`patience` needs data that members do not train on; expected redraw=False and a "
+            "`bootstrap` that leaves some out: 'multinomial', 'poisson' or 'double_or_nothing'."
+        )

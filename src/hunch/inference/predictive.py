@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from hunch.errors import ConfigurationError
-
-_BISECTIONS = 60  # halves the bracket to below float64's resolution
+from hunch.errors import ConfigurationError, DataError, ShapeError
 
 
 @dataclass(frozen=True)
@@ -22,10 +21,13 @@ class Predictive:
 
     Args:
         members: each member's prediction, `(members, batch, *out)`.
-        noise_std: standard deviation of the observation noise, at least 0.
+        noise_std: standard deviation of the observation noise, at least 0: a number, or a tensor
+            that broadcasts to `members`, so that members may disagree about the noise too.
 
     Raises:
-        ConfigurationError: if `noise_std` is negative.
+        ConfigurationError: if the number `noise_std` is negative.
+        DataError: if the tensor holds a negative value or NaN.
+        ShapeError: if it does not broadcast to `members`.
 
     Example:
         >>> p = Predictive(torch.tensor([[1.0], [3.0]]), noise_std=1.0)
@@ -36,11 +38,13 @@ class Predictive:
     """
 
     members: Tensor
-    noise_std: float = 0.0
+    noise_std: float | Tensor = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse a negative noise."""
-        if not self.noise_std >= 0:
+        """Refuse a noise that cannot be one."""
+        if isinstance(self.noise_std, Tensor):
+            _check_noise(self.noise_std, self.members)
+        elif not self.noise_std >= 0:
             raise ConfigurationError(f"`noise_std` got {self.noise_std}; expected at least 0.")
 
     @property
@@ -57,13 +61,35 @@ class Predictive:
 
     @property
     def aleatoric(self) -> Tensor:
-        """Standard deviation of the observation noise, `(batch, *out)`."""
+        """Standard deviation of the observation noise, `(batch, *out)`.
+
+        Where members disagree about it, the root of their mean variance.
+        """
+        if isinstance(self.noise_std, Tensor):
+            return self._noise().square().mean(dim=0).sqrt()
         return torch.full_like(self.members[0], self.noise_std)
 
     @property
     def std(self) -> Tensor:
         """Standard deviation of an observation: both parts together."""
         return torch.hypot(self.epistemic, self.aleatoric)
+
+    def covariance(self) -> Tensor:
+        """How observations at two points vary together, `(batch, batch, *out)`.
+
+        Members carry what the points share; noise is of each observation alone, so the diagonal is
+        `std²`. Outputs are taken one by one.
+
+        Example:
+            >>> Predictive(torch.tensor([[1.0, 2.0], [3.0, 6.0]]), noise_std=1.0).covariance()
+            tensor([[3., 4.],
+                    [4., 9.]])
+        """
+        centered = self.members - self.mean
+        joint = torch.einsum("ki...,kj...->ij...", centered, centered)
+        joint = joint / max(1, self.members.shape[0] - 1)
+        noise = torch.diag_embed(self.aleatoric.square().movedim(0, -1))
+        return joint + noise.movedim((-2, -1), (0, 1))
 
     def quantile(self, q: float) -> Tensor:
         """The value that an observation stays below with probability `q`.
@@ -82,16 +108,9 @@ class Predictive:
         """
         if not 0 < q < 1:
             raise ConfigurationError(f"`q` got {q}; expected a probability between 0 and 1.")
-        if self.noise_std == 0:
-            return torch.quantile(self.members, q, dim=0)
-        # The mixture's quantile lies between the outermost members' own.
-        reach = self.noise_std * float(torch.special.ndtri(torch.tensor(q)))
-        low, high = self.members.amin(0) + reach, self.members.amax(0) + reach
-        for _ in range(_BISECTIONS):
-            middle = (low + high) / 2
-            below = torch.special.ndtr((middle - self.members) / self.noise_std).mean(0) < q
-            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        return (low + high) / 2
+        if self._is_noiseless():
+            return _empirical_quantile(self.members, q)
+        return _mixture_quantile(self.members, self._noise(), q)
 
     def interval(self, coverage: float = 0.95) -> tuple[Tensor, Tensor]:
         """The central interval that holds an observation with probability `coverage`.
@@ -126,14 +145,12 @@ class Predictive:
             >>> Predictive(torch.zeros(5, 3, 1)).sample(10).shape
             torch.Size([10, 3, 1])
         """
-        if num_samples < 1:
-            raise ConfigurationError(f"`num_samples` got {num_samples}; expected at least 1.")
-        k = torch.randint(self.members.shape[0], (num_samples,), generator=generator)
-        drawn = self.members[k.to(self.members.device)]
-        if self.noise_std == 0:
+        k = draw_members(self.members, num_samples, generator)
+        drawn = self.members[k]
+        if self._is_noiseless():
             return drawn
-        noise = torch.randn(drawn.shape, generator=generator, dtype=drawn.dtype)
-        return drawn + self.noise_std * noise.to(drawn.device)
+        normals = torch.randn(drawn.shape, generator=generator, dtype=drawn.dtype)
+        return drawn + self._noise()[k] * normals.to(drawn.device)
 
     def distribution(self) -> torch.distributions.Distribution:
         """The predictive as a `torch.distributions` object with batch shape `(batch, *out)`.
@@ -149,7 +166,7 @@ class Predictive:
             torch.Size([3])
         """
         # Validation would refuse these arguments under vmap.
-        if self.noise_std == 0:
+        if self._is_noiseless():
             if self.members.shape[0] == 1:
                 raise ConfigurationError(
                     "one member without noise is a point; expected more members or `noise_std` "
@@ -159,8 +176,106 @@ class Predictive:
         means = self.members.movedim(0, -1)
         return torch.distributions.MixtureSameFamily(
             torch.distributions.Categorical(logits=torch.zeros_like(means), validate_args=False),
-            torch.distributions.Normal(
-                means, torch.full_like(means, self.noise_std), validate_args=False
-            ),
+            torch.distributions.Normal(means, self._noise().movedim(0, -1), validate_args=False),
             validate_args=False,
         )
+
+    def member_log_prob(self, y: Tensor) -> Tensor:
+        """How likely each member holds the observations: log densities, one for each output.
+
+        What `hunch.inference.nll` and `joint_nll` take.
+
+        Args:
+            y: observations `(batch, *out)`.
+
+        Returns:
+            `(members, batch, *out)`.
+
+        Raises:
+            ConfigurationError: if there is no observation noise, so that there is no density.
+            ShapeError: if `y` has another shape than one member's predictions.
+
+        Example:
+            >>> Predictive(torch.zeros(2, 3), noise_std=1.0).member_log_prob(torch.zeros(3)).shape
+            torch.Size([2, 3])
+        """
+        if self._is_noiseless():
+            raise ConfigurationError(
+                "`noise_std` got 0; expected observation noise, without which a member has no "
+                "density: predict(..., noise_std=...) or a `GaussianHead`."
+            )
+        if y.shape != self.members.shape[1:]:
+            raise ShapeError(
+                f"`y` got shape {tuple(y.shape)}; expected {tuple(self.members.shape[1:])}."
+            )
+        noise = self._noise()
+        z = (y - self.members) / noise
+        return -0.5 * z.square() - noise.log() - 0.5 * math.log(2 * math.pi)
+
+    def _is_noiseless(self) -> bool:
+        return not bool(torch.as_tensor(self.noise_std).any())
+
+    def _noise(self) -> Tensor:
+        """Each member's own, `(members, batch, *out)`."""
+        return torch.as_tensor(self.noise_std).to(self.members).expand_as(self.members)
+
+
+def draw_members(
+    members: Tensor, num_samples: int, generator: torch.Generator | None = None
+) -> Tensor:
+    """Which member each sample is, `(num_samples,)`.
+
+    Raises:
+        ConfigurationError: if `num_samples` is below 1.
+
+    Example:
+        >>> draw_members(torch.zeros(3, 1), 10).shape
+        torch.Size([10])
+    """
+    if num_samples < 1:
+        raise ConfigurationError(f"`num_samples` got {num_samples}; expected at least 1.")
+    k = torch.randint(members.shape[0], (num_samples,), generator=generator)
+    return k.to(members.device)
+
+
+def _check_noise(noise_std: Tensor, members: Tensor) -> None:
+    try:
+        fits = torch.broadcast_shapes(noise_std.shape, members.shape) == members.shape
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise ShapeError(
+            f"`noise_std` got shape {tuple(noise_std.shape)}; expected one that broadcasts to "
+            f"{tuple(members.shape)}, that of `members`."
+        )
+    if not bool((noise_std >= 0).all()):
+        raise DataError("`noise_std` holds negative values or NaN; expected at least 0.")
+
+
+def _empirical_quantile(members: Tensor, q: float) -> Tensor:
+    """`torch.quantile` refuses more than 16 million numbers."""
+    last = members.shape[0] - 1
+    ordered, below = members.sort(dim=0).values, int(q * last)
+    lower, upper = ordered[below], ordered[min(below + 1, last)]
+    return torch.lerp(lower, upper, q * last - below)
+
+
+def _mixture_quantile(means: Tensor, stds: Tensor, q: float) -> Tensor:
+    """Where the mean of the members' distribution functions is `q`, by bisection."""
+    # A member without noise is a step, which a very narrow Gaussian is too.
+    stds = stds.clamp_min(torch.finfo(stds.dtype).tiny)
+    with torch.no_grad():
+        # The mixture's quantile lies between the outermost members' own.
+        own = means + stds * torch.special.ndtri(torch.tensor(q, dtype=torch.float64)).item()
+        low, high = own.amin(0), own.amax(0)
+        for _ in range(60 if means.dtype == torch.float64 else 30):
+            middle = (low + high) / 2
+            below = torch.special.ndtr((middle - means) / stds).mean(0) < q
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        found: Tensor = (low + high) / 2
+        if not (means.requires_grad or stds.requires_grad):
+            return found
+        z = (found - means) / stds
+        share = torch.softmax(-z.square() / 2 - stds.log(), dim=0)
+    # By the implicit function theorem: each bracket is `found`, its share that of the density.
+    return (share * (means + z * stds)).sum(dim=0)

@@ -2,7 +2,7 @@
 
 from hunch.nn.ensemble import Ensemble
 from hunch.nn.epinet import Epinet
-from hunch.nn.heads import Streams
+from hunch.nn.heads import GaussianHead, QuantileHead, Streams
 from hunch.nn.mlp import MLP
 from hunch.nn.noise_modes import noise, reset_noise
 from hunch.nn.noisy import NoisyConv2d, NoisyLinear
@@ -14,8 +14,10 @@ __all__ = [
     "Ensemble",
     "Epinet",
     "FunctionPrior",
+    "GaussianHead",
     "NoisyConv2d",
     "NoisyLinear",
+    "QuantileHead",
     "RandomFourierPrior",
     "RandomizedPrior",
     "Streams",

@@ -15,7 +15,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from hunch.nn.heads import Streams
+from hunch.nn.heads import GaussianHead, QuantileHead, Streams
 from hunch.nn.mlp import ACTIVATIONS, MLP
 from hunch.nn.noisy import NoisyLinear
 from hunch.nn.priors import FunctionPrior, RandomFourierPrior, RandomizedPrior
@@ -76,6 +76,10 @@ def _streams(net: Streams, x: Tensor) -> Tensor:
     return torch.cat([run_batched(net.value, x), run_batched(net.advantage, x)], dim=-1)
 
 
+def _head(net: GaussianHead | QuantileHead, x: Tensor) -> Tensor:
+    return net.join(run_batched(net.location, x), run_batched(net.spread, x))
+
+
 def _layer_norm(layer: nn.LayerNorm, x: Tensor) -> Tensor:
     out = nn.functional.layer_norm(x, layer.normalized_shape, eps=layer.eps)
     if layer.elementwise_affine:
@@ -126,6 +130,8 @@ _RULES: Final[dict[type[nn.Module], Callable[[Any, Tensor], Tensor]]] = {
     nn.Sequential: _sequential,
     MLP: _mlp,
     Streams: _streams,
+    GaussianHead: _head,
+    QuantileHead: _head,
     nn.LayerNorm: _layer_norm,
     nn.Flatten: _flatten,
     RandomizedPrior: _randomized_prior,

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError
+from hunch.nn.heads import head_of
 
 
 class RandomizedPrior(nn.Module):
@@ -34,7 +35,8 @@ class RandomizedPrior(nn.Module):
         that of `model`; `prior` gives the same or one that broadcasts to it.
 
     Raises:
-        ConfigurationError: if `prior` cannot be called or `scale` is negative or not finite.
+        ConfigurationError: if `prior` cannot be called, `scale` is negative or not finite, or
+            `model` ends with a head, whose noise the prior would move too.
 
     Note:
         The scale is a buffer, not a Python number, so members of one ensemble may have different
@@ -62,6 +64,12 @@ class RandomizedPrior(nn.Module):
         super().__init__()
         if not isinstance(model, nn.Module):
             raise ConfigurationError(f"`model` got {type(model).__name__}; expected a module.")
+        head = head_of(model)
+        if head is not None:
+            raise ConfigurationError(
+                f"`model` ends with a {type(head).__name__}, whose spread the prior would "
+                "move too; expected the prior inside: the head's `location` as a RandomizedPrior."
+            )
         if not callable(prior):
             raise ConfigurationError(
                 f"`prior` got {type(prior).__name__}; expected a module or a function of x."

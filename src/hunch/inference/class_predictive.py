@@ -1,0 +1,130 @@
+"""What an ensemble of classifiers says about a point."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hunch.errors import ShapeError
+from hunch.inference.predictive import draw_members
+
+
+@dataclass(frozen=True)
+class ClassPredictive:
+    """A predictive distribution over classes: each member's own, all equally likely.
+
+    Uncertainty is entropy, in nats: `entropy = aleatoric + epistemic`. The first is what members
+    are unsure of one by one, which more data would not remove; the second, the mutual information
+    between the class and the member, is their disagreement.
+
+    Args:
+        members: each member's logits, `(members, batch, classes)`.
+
+    Raises:
+        ShapeError: if `members` has another number of axes.
+
+    Example:
+        >>> p = ClassPredictive(torch.tensor([[[9.0, -9.0]], [[-9.0, 9.0]]]))  # sure, but at odds
+        >>> p.probs, p.aleatoric.round(decimals=3), p.epistemic.round(decimals=3)
+        (tensor([[0.5000, 0.5000]]), tensor([0.]), tensor([0.6930]))
+
+    Reference:
+        Depeweg, Hernández-Lobato, Doshi-Velez & Udluft (2018), "Decomposition of uncertainty in
+        Bayesian deep learning", eq. 11.
+    """
+
+    members: Tensor
+
+    def __post_init__(self) -> None:
+        """Refuse logits of another shape."""
+        if self.members.ndim != 3:
+            raise ShapeError(
+                f"`members` got shape {tuple(self.members.shape)}; expected logits "
+                "(members, batch, classes)."
+            )
+
+    @property
+    def probs(self) -> Tensor:
+        """The probability of each class, the mean over members, `(batch, classes)`."""
+        return self.members.softmax(dim=-1).mean(dim=0)
+
+    @property
+    def log_probs(self) -> Tensor:
+        """Its logarithm, which stays finite where the probability underflows."""
+        return self.members.log_softmax(dim=-1).logsumexp(dim=0) - math.log(self.members.shape[0])
+
+    @property
+    def entropy(self) -> Tensor:
+        """Entropy of `probs`, `(batch,)`."""
+        return _entropy(self.log_probs)
+
+    @property
+    def aleatoric(self) -> Tensor:
+        """Mean entropy of the members, `(batch,)`."""
+        return _entropy(self.members.log_softmax(dim=-1)).mean(dim=0)
+
+    @property
+    def epistemic(self) -> Tensor:
+        """What knowing the member would tell about the class, `(batch,)`; at least 0."""
+        return (self.entropy - self.aleatoric).clamp_min(0)
+
+    def sample(self, num_samples: int, *, generator: torch.Generator | None = None) -> Tensor:
+        """Draw class numbers: each sample is one member over the whole batch.
+
+        Args:
+            num_samples: at least 1.
+            generator: source of the draws; torch's default generator if None.
+
+        Returns:
+            `(num_samples, batch)`.
+
+        Example:
+            >>> ClassPredictive(torch.zeros(5, 3, 2)).sample(10).shape
+            torch.Size([10, 3])
+        """
+        k = draw_members(self.members, num_samples, generator)
+        logits = self.members[k]
+        # Gumbel's trick, so that all draws come from a generator of the CPU.
+        u = torch.rand(logits.shape, generator=generator, dtype=torch.float64)
+        gumbel = -torch.log(-torch.log(u.clamp_min(torch.finfo(u.dtype).tiny)))
+        return (logits + gumbel.to(logits)).argmax(dim=-1)
+
+    def distribution(self) -> torch.distributions.Categorical:
+        """The predictive as a `torch.distributions` object with batch shape `(batch,)`.
+
+        Example:
+            >>> ClassPredictive(torch.zeros(5, 3, 2)).distribution().batch_shape
+            torch.Size([3])
+        """
+        return torch.distributions.Categorical(logits=self.log_probs, validate_args=False)
+
+    def member_log_prob(self, y: Tensor) -> Tensor:
+        """How likely each member holds the classes: log probabilities.
+
+        What `hunch.inference.nll` and `joint_nll` take.
+
+        Args:
+            y: class numbers `(batch,)`.
+
+        Returns:
+            `(members, batch)`.
+
+        Example:
+            >>> ClassPredictive(torch.zeros(5, 3, 2)).member_log_prob(torch.tensor([0, 1, 1])).shape
+            torch.Size([5, 3])
+        """
+        if y.shape != self.members.shape[1:2]:
+            raise ShapeError(
+                f"`y` got shape {tuple(y.shape)}; expected {tuple(self.members.shape[1:2])}."
+            )
+        index = y.long().expand(self.members.shape[0], -1).unsqueeze(-1)
+        return self.members.log_softmax(dim=-1).gather(-1, index).squeeze(-1)
+
+
+def _entropy(log_probs: Tensor) -> Tensor:
+    # xlogy-like: a class of probability 0 adds nothing, even where its logarithm is infinite.
+    finite = log_probs.clamp_min(torch.finfo(log_probs.dtype).min)
+    return -(log_probs.exp() * finite).sum(dim=-1)

@@ -1,0 +1,278 @@
+"""Intervals that hold the truth as often as promised, whatever the model.
+
+All that is asked of the data is that they are exchangeable: drawn alike, in any order. The promise
+is on average over data sets and points, not at each point; a model that knows where it is unsure
+makes intervals that fit better (`scale`).
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hunch.errors import ConfigurationError, DataError, ShapeError
+from hunch.inference.out_of_bag import out_of_bag
+
+
+def conformal_quantile(scores: Tensor, coverage: float) -> Tensor:
+    """The ⌈(n + 1)·coverage⌉-th smallest of n scores.
+
+    A new score that is exchangeable with these stays at or below it with at least that probability.
+    Where n is so small that there is no such score, it is infinite, and a warning says how many
+    data it takes.
+
+    Args:
+        scores: `(data, …)`, one score for each datum along the first axis.
+        coverage: between 0 and 1, ends excluded.
+
+    Returns:
+        `(…)`, the shape of one datum's scores.
+
+    Raises:
+        ConfigurationError: if `coverage` is out of range.
+        DataError: if there is no score, or one is NaN.
+
+    Example:
+        >>> conformal_quantile(torch.arange(1.0, 20.0), 0.9)
+        tensor(18.)
+
+    Reference:
+        Vovk, Gammerman & Shafer (2005), "Algorithmic learning in a random world"; Lei et al.
+        (2018), "Distribution-free predictive inference for regression", algorithm 2.
+    """
+    if scores.ndim == 0 or len(scores) == 0 or bool(scores.isnan().any()):
+        raise DataError(
+            f"`scores` got shape {tuple(scores.shape)}, or NaN among them; expected at least one "
+            "score for calibration, and numbers only."
+        )
+    rank = _rank(len(scores), coverage)
+    if rank > len(scores):
+        return torch.full_like(scores[0], torch.inf)
+    return scores.kthvalue(rank, dim=0).values
+
+
+@dataclass(frozen=True)
+class SplitConformal:
+    """Intervals from the errors on data that the model was not trained on.
+
+    Args:
+        scores: errors of the calibration data, `(data, *out)`: |y − mean|, in units of `scale` if
+            `normalized`.
+        normalized: whether errors were divided by a scale; then new intervals need theirs.
+
+    Example:
+        >>> calibration = split_conformal(torch.zeros(99), torch.linspace(-1, 1, 99))
+        >>> low, high = calibration.interval(torch.tensor([5.0]), coverage=0.9)
+        >>> low, high
+        (tensor([4.0816]), tensor([5.9184]))
+    """
+
+    scores: Tensor
+    normalized: bool = False
+
+    def radius(self, coverage: float = 0.9) -> Tensor:
+        """Half the width of an interval, `(*out,)`, in units of the scale where there is one."""
+        return conformal_quantile(self.scores, coverage)
+
+    def interval(
+        self, mean: Tensor, *, scale: Tensor | float | None = None, coverage: float = 0.9
+    ) -> tuple[Tensor, Tensor]:
+        """The interval that holds a new observation with at least probability `coverage`.
+
+        Args:
+            mean: the model's predictions, `(batch, *out)`.
+            scale: how unsure it is there, above 0, if and only if the calibration had one.
+            coverage: between 0 and 1, ends excluded.
+
+        Returns:
+            Lower and upper ends, each `(batch, *out)`; infinite if the calibration data are too
+            few, which a warning says.
+
+        Raises:
+            ConfigurationError: if `scale` is given where there was none, or the other way round.
+        """
+        if (scale is not None) != self.normalized:
+            raise ConfigurationError(
+                f"`scale` got {'a value' if scale is not None else None}; expected "
+                f"{'one' if self.normalized else 'none'}, as in the calibration."
+            )
+        radius = self.radius(coverage) * (1.0 if scale is None else scale)
+        return mean - radius, mean + radius
+
+
+def split_conformal(
+    mean: Tensor, y: Tensor, *, scale: Tensor | float | None = None
+) -> SplitConformal:
+    """Calibrate on data that the model was not trained on.
+
+    Args:
+        mean: the model's predictions for the calibration data, `(data, *out)`.
+        y: their targets, of the same shape.
+        scale: how unsure the model is about each, above 0, such as `p.std`: intervals are then wide
+            where it is unsure. None for intervals of one width.
+
+    Returns:
+        The calibration, which makes intervals at any coverage.
+
+    Raises:
+        ShapeError: if shapes differ.
+        DataError: if a scale is not above 0, or a value is NaN.
+
+    Example:
+        >>> y, std = torch.randn(500), torch.ones(500)
+        >>> calibration = split_conformal(torch.zeros(500), y, scale=std)
+        >>> low, high = calibration.interval(torch.zeros(3), scale=std[:3], coverage=0.9)
+        >>> low.shape
+        torch.Size([3])
+
+    Reference:
+        Lei, G'Sell, Rinaldo, Tibshirani & Wasserman (2018), "Distribution-free predictive inference
+        for regression", algorithm 2 and section 5.2.
+    """
+    if mean.shape != y.shape:
+        raise ShapeError(
+            f"`mean` got shape {tuple(mean.shape)} and `y` {tuple(y.shape)}; expected the same."
+        )
+    scores = (y - mean).abs()
+    if scale is not None:
+        scale = torch.as_tensor(scale).to(scores)
+        if not bool((scale > 0).all()):
+            raise DataError("`scale` holds values that are not above 0; expected only such.")
+        scores = scores / scale
+    if bool(scores.isnan().any()):
+        raise DataError("`mean` or `y` holds NaN; expected numbers only.")
+    return SplitConformal(scores, normalized=scale is not None)
+
+
+def jackknife_after_bootstrap(
+    members: Tensor,
+    weights: Tensor,
+    y: Tensor,
+    new_members: Tensor,
+    *,
+    coverage: float = 0.9,
+    max_elements: int = 2**24,
+) -> tuple[Tensor, Tensor]:
+    """Intervals from the training data alone, without a held-out part and without refitting.
+
+    With f₋ᵢ the mean of the members that did not see datum i, and its error Rᵢ = |yᵢ − f₋ᵢ(xᵢ)|,
+    the interval at x goes from the ⌊(n + 1)(1 − coverage)⌋-th smallest of f₋ᵢ(x) − Rᵢ to the
+    ⌈(n + 1)·coverage⌉-th smallest of f₋ᵢ(x) + Rᵢ. For exchangeable data it holds the truth with
+    probability at least 2·coverage − 1, and in practice close to `coverage`.
+
+    Args:
+        members: each member's prediction for each training datum, `(members, data, *out)`.
+        weights: what the members were trained with, `(members, data)`; see `bootstrap_weights`.
+        y: training targets, `(data, *out)`.
+        new_members: each member's prediction for each new point, `(members, batch, *out)`.
+        coverage: between 0 and 1, ends excluded.
+        max_elements: how many numbers of the table data × batch are held at once.
+
+    Returns:
+        Lower and upper ends, each `(batch, *out)`; infinite if the data are too few, which a
+        warning says.
+
+    Raises:
+        ShapeError: if shapes do not fit each other.
+        DataError: if no member is without some datum.
+
+    Note:
+        A datum that every member saw counts as infinitely far off: the guarantee stays, at the
+        price of a wider interval. The paper's guarantee is for a random number of members, about
+        which it says that a fixed one does as well in practice.
+
+    Example:
+        >>> from hunch.inference import bootstrap_weights
+        >>> weights = bootstrap_weights("poisson", 50, range(100), seed=0)
+        >>> y = torch.linspace(-1, 1, 100)
+        >>> members = torch.zeros(50, 100)
+        >>> low, high = jackknife_after_bootstrap(members, weights, y, members[:, :1])
+        >>> low, high
+        (tensor([-0.9192]), tensor([0.9192]))
+
+    Reference:
+        Kim, Xu & Barber (2020), "Predictive inference is free with the jackknife+-after-bootstrap",
+        algorithm 1 and theorem 1.
+    """
+    bag = out_of_bag(members, weights)
+    same_members = new_members.ndim == members.ndim and len(new_members) == len(members)
+    if y.shape != members.shape[1:] or not same_members or new_members.shape[2:] != y.shape[1:]:
+        raise ShapeError(
+            f"`members` got shape {tuple(members.shape)}, `y` {tuple(y.shape)} and `new_members` "
+            f"{tuple(new_members.shape)}; expected (members, data, *out), (data, *out) and "
+            "(members, batch, *out)."
+        )
+    n, batch = len(y), new_members.shape[1]
+    rank = _rank(n, coverage)
+    if rank > n:
+        infinite = torch.full_like(new_members[0], torch.inf)
+        return -infinite, infinite
+    # nan_to_num: of a datum without absentees nothing is known.
+    residuals = (y - bag.mean).abs().nan_to_num(nan=torch.inf).reshape(n, -1)
+    average = bag.unseen.T.to(members) / bag.count.clamp_min(1).unsqueeze(1)
+    rows = max(1, max_elements // residuals.numel())
+    ends = []
+    for part in new_members.reshape(len(members), batch, -1).split(rows, dim=1):
+        without = torch.einsum("nk,kbo->nbo", average, part)
+        high = (without + residuals.unsqueeze(1)).kthvalue(rank, dim=0).values
+        low = -(residuals.unsqueeze(1) - without).kthvalue(rank, dim=0).values
+        ends.append(torch.stack([low, high]))
+    low, high = torch.cat(ends, dim=1).reshape(2, batch, *y.shape[1:])
+    return low, high
+
+
+def conformal_classes(
+    probs: Tensor, y: Tensor, new_probs: Tensor, *, coverage: float = 0.9
+) -> Tensor:
+    """Sets of classes that hold the true one with at least probability `coverage`.
+
+    A class is in the set if its probability is at least that which the calibration data gave their
+    true class, but for the share 1 − coverage of them. Of all such sets these are the smallest on
+    average; where nothing is likely enough a set is empty.
+
+    Args:
+        probs: probabilities for the calibration data, `(data, classes)`, which the model was not
+            trained on.
+        y: their class numbers, `(data,)`.
+        new_probs: probabilities for new points, `(batch, classes)`.
+        coverage: between 0 and 1, ends excluded.
+
+    Returns:
+        `(batch, classes)`, True for what is in the set.
+
+    Example:
+        >>> probs = torch.tensor([[0.9, 0.1]]).expand(50, 2)
+        >>> conformal_classes(probs, torch.zeros(50).long(), torch.tensor([[0.95, 0.05]]))
+        tensor([[ True, False]])
+
+    Reference:
+        Sadinle, Lei & Wasserman (2019), "Least ambiguous set-valued classifiers with bounded error
+        levels".
+    """
+    if probs.ndim != 2 or y.shape != probs.shape[:1] or new_probs.shape[1:] != probs.shape[1:]:
+        raise ShapeError(
+            f"`probs` got shape {tuple(probs.shape)}, `y` {tuple(y.shape)} and `new_probs` "
+            f"{tuple(new_probs.shape)}; expected (data, classes), (data,) and (batch, classes)."
+        )
+    scores = 1 - probs.gather(1, y.unsqueeze(1)).squeeze(1)
+    return 1 - new_probs <= conformal_quantile(scores, coverage)
+
+
+def _rank(n: int, coverage: float) -> int:
+    """⌈(n + 1)·coverage⌉; warns if that is more than n."""
+    if not 0 < coverage < 1:
+        raise ConfigurationError(f"`coverage` got {coverage}; expected between 0 and 1.")
+    # 0.9 is a little more than nine tenths, which must not cost a whole datum.
+    rank = math.ceil((n + 1) * coverage - 1e-9)
+    if rank > n:
+        need = math.ceil(coverage / (1 - coverage) - 1e-9)
+        warnings.warn(
+            f"{n} data are too few for a coverage of {coverage}, so intervals are infinite; "
+            f"it takes at least {need}.",
+            stacklevel=3,
+        )
+    return rank

@@ -1,0 +1,74 @@
+import math
+
+import pytest
+import torch
+
+from hunch.errors import ConfigurationError, ShapeError
+from hunch.inference import ClassPredictive, fit, predict
+from hunch.nn import MLP, Ensemble
+
+G = torch.Generator().manual_seed(0)
+LOGITS = 2 * torch.randn(30, 5, 3, generator=G, dtype=torch.float64)
+
+
+def test_entropy_is_the_sum_of_its_parts():
+    p = ClassPredictive(LOGITS)
+    probs = LOGITS.softmax(-1)
+    torch.testing.assert_close(p.probs, probs.mean(0))
+    torch.testing.assert_close(p.log_probs.exp(), p.probs)
+    torch.testing.assert_close(p.entropy, torch.distributions.Categorical(p.probs).entropy())
+    own = torch.distributions.Categorical(probs).entropy()
+    torch.testing.assert_close(p.aleatoric, own.mean(0))
+    divergence = (probs * (probs / p.probs).log()).sum(-1).mean(0)  # of members from their mean
+    torch.testing.assert_close(p.epistemic, divergence)
+    assert (p.epistemic > 0.1).all()
+
+
+def test_members_that_agree_have_no_epistemic_part_and_sure_ones_no_aleatoric_part():
+    same = ClassPredictive(LOGITS[:1].expand(4, 5, 3))
+    assert same.epistemic.max() < 1e-12
+    certain = ClassPredictive(torch.tensor([[[0.0, -torch.inf]], [[-torch.inf, 0.0]]]))
+    assert certain.aleatoric.item() == 0
+    assert math.isclose(certain.epistemic.item(), math.log(2), rel_tol=1e-6)
+
+
+def test_samples_follow_the_members():
+    p = ClassPredictive(LOGITS)
+    draws = p.sample(100_000, generator=torch.Generator().manual_seed(0))
+    shares = torch.nn.functional.one_hot(draws, 3).double().mean(0)
+    assert (shares - p.probs).abs().max() < 0.01  # six standard errors
+    # One sample is one member over the whole batch, so sure members go together.
+    sure = ClassPredictive(torch.tensor([[40.0, 0.0], [0.0, 40.0]]).unsqueeze(1).expand(2, 9, 2))
+    together = sure.sample(20)
+    assert (together == together[:, :1]).all()
+    assert together.float().mean() not in (0, 1)
+
+
+def test_distribution_and_log_likelihood():
+    p = ClassPredictive(LOGITS)
+    y = torch.tensor([0, 2, 1, 1, 0])
+    torch.testing.assert_close(p.distribution().probs, p.probs)
+    members = p.member_log_prob(y)
+    assert members.shape == (30, 5)
+    torch.testing.assert_close(members.exp().mean(0), p.distribution().log_prob(y).exp())
+
+
+def test_predict_gives_classes_when_asked():
+    x = torch.linspace(-1, 1, 40).reshape(-1, 1)
+    y = (x[:, 0] > 0).long()
+    net = Ensemble(lambda: MLP(1, [10], 2), 8, seed=0)
+    fit(net, x, y, loss="cross_entropy", lr=0.02, steps=200, progress=False)
+    p = predict(net, x, classes=True, batch_size=7)
+    assert (p.probs.argmax(-1) == y).float().mean() > 0.9
+    assert p.aleatoric[20] > p.aleatoric[0]
+    with pytest.raises(
+        ConfigurationError, match=r"`noise_std` got a value, but .* classes' probabilities"
+    ):
+        predict(net, x, classes=True, noise_std=0.1)
+
+
+def test_wrong_shapes_are_refused():
+    with pytest.raises(ShapeError, match=r"expected logits \(members, batch, classes\)"):
+        ClassPredictive(torch.zeros(3, 2))
+    with pytest.raises(ShapeError, match=r"`y` got shape \(4,\); expected \(5,\)"):
+        ClassPredictive(LOGITS).member_log_prob(torch.zeros(4))
