@@ -28,6 +28,7 @@ EXPERIMENTS: Final = {
     "cartpole-seeds": "cartpole_seeds",
     "sb3-cartpole": "sb3_cartpole",
     "neural-bandit": "neural_bandit",
+    "testbed-2d": "testbed_2d",
 }
 _MARK: Final = "hunch reproduce"
 
