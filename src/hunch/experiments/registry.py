@@ -29,6 +29,7 @@ EXPERIMENTS: Final = {
     "sb3-cartpole": "sb3_cartpole",
     "neural-bandit": "neural_bandit",
     "testbed-2d": "testbed_2d",
+    "gp-posterior": "gp_posterior",
 }
 _MARK: Final = "hunch reproduce"
 
