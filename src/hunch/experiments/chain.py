@@ -158,18 +158,18 @@ def make_agent(name: str, size: int, seed: int, replicas: int = 1) -> Agent:
 
     Example:
         >>> make_agent(PRIOR, 10, seed=0).num_members
-        10
+        20
     """
     common: dict[str, Any] = dict(
         env="hunch/Chain-v0",
         env_kwargs=dict(size=size),
-        batch_size=64,
-        update_period=2,
+        batch_size=128,
+        update_period=1,
         replicas=replicas,
         seed=seed,
     )
     if name == PRIOR:
-        return BootstrappedDQN(num_members=10, prior_scale=10.0, **common)
+        return BootstrappedDQN(num_members=20, prior_scale=5.0, **common)
     return DQN(
         noisy=name == NOISY,
         epsilon=Linear(1.0, 0.01, steps=500 * size),
