@@ -5,6 +5,7 @@
 - `hunch.gradients`: the gradient of an expectation, for any distribution.
 - `hunch.rl`: agents that explore.
 - `hunch.envs`: environments that ask for it, without torch.
+- `hunch.RandomizedPriorRegressor`, `hunch.RandomizedPriorClassifier`: for scikit-learn.
 
 This page is light: torch is imported when one of the packages above is first used.
 """
@@ -12,11 +13,13 @@ This page is light: torch is imported when one of the packages above is first us
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
 _PACKAGES = ("envs", "errors", "experiments", "gradients", "inference", "nn", "plots", "rl")
+_ESTIMATORS = ("RandomizedPriorClassifier", "RandomizedPriorRegressor")
 
 __all__ = ["__version__", *_PACKAGES]
 
@@ -29,13 +32,19 @@ if TYPE_CHECKING:
     from hunch import nn as nn
     from hunch import plots as plots
     from hunch import rl as rl
+    from hunch.adapters.sklearn import RandomizedPriorClassifier as RandomizedPriorClassifier
+    from hunch.adapters.sklearn import RandomizedPriorRegressor as RandomizedPriorRegressor
 
 
 def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
         return importlib.import_module(f"hunch.{name}")
+    if name in _ESTIMATORS:
+        return getattr(importlib.import_module("hunch.adapters.sklearn"), name)
     raise AttributeError(f"module 'hunch' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_PACKAGES])
+    # What lists a module's names also looks them up, and an extra may be missing.
+    there = _ESTIMATORS if importlib.util.find_spec("sklearn") else ()
+    return sorted([*globals(), *there, *_PACKAGES])

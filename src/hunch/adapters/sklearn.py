@@ -1,0 +1,29 @@
+"""Estimators for scikit-learn: randomised priors for anybody's table (extra `sklearn`).
+
+    from hunch import RandomizedPriorClassifier, RandomizedPriorRegressor
+
+Both train an ensemble of small networks, each with a fixed random function of its own added to it,
+and use what each member did not see to say how far predictions are off.
+"""
+
+from __future__ import annotations
+
+from hunch.errors import MissingDependencyError
+
+try:
+    import sklearn.utils.validation as _validation
+except ImportError as error:
+    raise MissingDependencyError(
+        "hunch's estimators need scikit-learn, which is not installed; "
+        'install it with: pip install "torch-hunch[sklearn]"'
+    ) from error
+if not hasattr(_validation, "validate_data"):
+    raise MissingDependencyError(
+        "hunch's estimators need scikit-learn 1.6 or newer, and an older one is installed; "
+        'bring it up to date with: pip install --upgrade "torch-hunch[sklearn]"'
+    )
+
+from hunch.adapters.sklearn_classifier import RandomizedPriorClassifier
+from hunch.adapters.sklearn_regressor import RandomizedPriorRegressor
+
+__all__ = ["RandomizedPriorClassifier", "RandomizedPriorRegressor"]

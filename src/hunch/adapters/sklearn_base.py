@@ -1,0 +1,147 @@
+"""What the two estimators share: their parameters, and how they reach a recipe."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterable
+from typing import Any, Final, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from torch import Tensor, nn
+
+from hunch.adapters.sklearn_members import Recipe
+from hunch.adapters.sklearn_rows import Floats, Scale
+from hunch.errors import ConfigurationError
+from hunch.nn.mlp import ACTIVATIONS
+
+Kind = Literal["multinomial", "poisson", "double_or_nothing"]
+
+# scikit-learn's names for what torch calls otherwise.
+_ACTIVATIONS: Final[dict[str, str | type[nn.Module]]] = {
+    **{name: name for name in ACTIVATIONS},
+    "identity": nn.Identity,
+    "logistic": "sigmoid",
+}
+
+
+class RandomizedPriorBase(BaseEstimator):
+    """Parameters of both estimators, which their own pages explain."""
+
+    n_features_in_: int
+
+    def __init__(
+        self,
+        n_estimators: int = 50,
+        hidden_layer_sizes: int | tuple[int, ...] = (50, 50),
+        activation: str = "silu",
+        *,
+        prior_scale: float = 1.0,
+        bootstrap: Kind = "poisson",
+        alpha: float = 0.1,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate_init: float = 0.01,
+        max_iter: int | Literal["auto"] = "auto",
+        early_stopping: bool = True,
+        n_iter_no_change: int = 10,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.n_estimators = n_estimators
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.prior_scale = prior_scale
+        self.bootstrap = bootstrap
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.n_iter_no_change = n_iter_no_change
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _recipe(self, *, ridge: float, seed: int) -> Recipe:
+        """The parameters, checked, in hunch's own words."""
+        sizes = self.hidden_layer_sizes
+        hidden = tuple(sizes) if isinstance(sizes, Iterable) else (sizes,)
+        _check_positive("n_estimators", self.n_estimators)
+        for size in hidden:
+            _check_positive("hidden_layer_sizes", size)
+        for name in ("batch_size", "max_iter"):
+            _check_positive(name, getattr(self, name), or_auto=True)
+        _check_positive("n_iter_no_change", self.n_iter_no_change)
+        _check_choice("activation", self.activation, list(_ACTIVATIONS))
+        _check_choice("bootstrap", self.bootstrap, list(get_args(Kind)))
+        _check_number("prior_scale", self.prior_scale)
+        _check_number("alpha", self.alpha)
+        _check_number("learning_rate_init", self.learning_rate_init, above_zero=True)
+        return Recipe(
+            num_members=int(self.n_estimators),
+            hidden_sizes=tuple(int(size) for size in hidden),
+            activation=_ACTIVATIONS[self.activation],
+            prior_scale=float(self.prior_scale),
+            bootstrap=self.bootstrap,
+            ridge=ridge,
+            batch_size=None if self.batch_size == "auto" else int(self.batch_size),
+            lr=float(self.learning_rate_init),
+            epochs=None if self.max_iter == "auto" else int(self.max_iter),
+            patience=int(self.n_iter_no_change) if self.early_stopping else None,
+            seed=seed,
+            progress=bool(self.verbose),
+        )
+
+    def _weights_of(self, sample_weight: npt.ArrayLike | None, X: Floats) -> Floats | None:
+        if sample_weight is None:
+            return None
+        weight: Floats = _check_sample_weight(
+            sample_weight, X, dtype=np.float64, ensure_non_negative=True
+        )
+        return weight
+
+    def _inputs(self, X: Any) -> Tensor:
+        """Scaled features of rows to predict."""
+        check_is_fitted(self)
+        values: Floats = validate_data(self, X, reset=False, dtype=np.float64)
+        scale: Scale = self._input_scale
+        return torch.from_numpy(scale.apply(values))
+
+    _input_scale: Scale
+
+
+def as_seed(random_state: int | np.random.RandomState | None) -> int:
+    """A seed, given what scikit-learn calls a random state; None is another one each time.
+
+    Example:
+        >>> as_seed(7) == as_seed(7), as_seed(None) == as_seed(None)
+        (True, False)
+    """
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])  # not numpy's global state
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def _check_positive(name: str, value: object, *, or_auto: bool = False) -> None:
+    if or_auto and isinstance(value, str) and value == "auto":
+        return
+    integral = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not integral or int(value) < 1:  # type: ignore[call-overload]
+        also = " or 'auto'" if or_auto else ""
+        raise ConfigurationError(f"`{name}` got {value!r}; expected an integer above 0{also}.")
+
+
+def _check_choice(name: str, value: object, choices: list[str]) -> None:
+    if value not in choices:
+        raise ConfigurationError(f"`{name}` got {value!r}; expected one of {', '.join(choices)}.")
+
+
+def _check_number(name: str, value: Any, *, above_zero: bool = False) -> None:
+    real = isinstance(value, numbers.Real) and math.isfinite(value)
+    if not real or value < 0 or (above_zero and value == 0):
+        bound = "above 0" if above_zero else "of at least 0"
+        raise ConfigurationError(f"`{name}` got {value!r}; expected a number {bound}.")

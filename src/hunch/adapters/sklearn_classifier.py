@@ -1,0 +1,277 @@
+"""Classification with probabilities that hold, for scikit-learn."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.base import ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d, validate_data
+from torch import Tensor
+
+from hunch.adapters.sklearn_base import RandomizedPriorBase, as_seed
+from hunch.adapters.sklearn_members import Recipe, absentees_at, build, members_at, train
+from hunch.adapters.sklearn_rows import Floats, Rows, Scale, as_rows, back_to_source
+from hunch.errors import DataError
+from hunch.inference import ClassPredictive
+from hunch.nn import Ensemble
+from hunch.seeding import numpy_generator
+
+_ENOUGH = 20_000  # rows to find one number, the temperature, from
+_COLDEST, _HOTTEST = 0.1, 10.0
+
+
+class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
+    """An ensemble of small networks whose probabilities can be taken at their word.
+
+    Each of `n_estimators` networks is trained on a bootstrap of the data, with a fixed random
+    function of its own added to its logits. Where there are data, networks learn to agree; where
+    there are none, their random functions show, and the mean of their probabilities is unsure. What
+    a network did not see tests it: those data stop the training and set the temperature of the
+    probabilities, so nothing is held out and nothing is tuned.
+
+    Features are scaled inside. Classes may be numbers or strings. The order of rows does not
+    matter, and a row of weight 2 is the same as two rows.
+
+    Args:
+        n_estimators: number of networks. Out-of-bag figures need about 10.
+        hidden_layer_sizes: width of each hidden layer.
+        activation: `"silu"`, `"relu"`, `"tanh"`, `"gelu"`, `"elu"`, `"selu"`, `"logistic"` or
+            `"identity"`.
+        prior_scale: size of the random functions, in logits; 0 for none. Larger means less sure far
+            from the data.
+        bootstrap: `"poisson"`, `"multinomial"` or `"double_or_nothing"`: how networks' data differ.
+        alpha: strength of the L2 penalty, as in `MLPClassifier`.
+        batch_size: rows in a step. `"auto"`: an eighth of the table, at least 8, at most 512.
+        learning_rate_init: step size of Adam, which is constant.
+        max_iter: most epochs. `"auto"`: 200, and fewer beyond 10,000 rows, down to 20.
+        early_stopping: stop when the loss on data that networks did not see no longer falls, and go
+            back to where it was least. Needs no validation set.
+        n_iter_no_change: epochs without improvement after which to stop.
+        random_state: the same number gives the same result. Neither numpy's nor torch's global
+            state is used or changed.
+        verbose: show a progress bar on standard error.
+
+    Attributes:
+        classes_: the classes, sorted.
+        ensemble_: the networks, a `hunch.nn.Ensemble` from scaled features to logits.
+        temperature_: what logits are divided by, found on data that networks did not see.
+        oob_decision_function_: probabilities for the training data by networks that did not see
+            them, `(n_samples, n_classes)`; NaN where all did.
+        oob_score_: their accuracy.
+        n_iter_: epochs trained.
+        loss_curve_: training loss of each epoch, averaged over networks.
+        n_features_in_, feature_names_in_: as everywhere in scikit-learn.
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> from hunch import RandomizedPriorClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = RandomizedPriorClassifier(n_estimators=10, random_state=0).fit(X, y)
+        >>> model.predict_proba(X[:3]).shape, bool(model.oob_score_ > 0.9)
+        ((3, 3), True)
+
+    Reference:
+        Osband, Aslanides & Cassirer (2018), "Randomized prior functions for deep reinforcement
+        learning"; Guo et al. (2017), "On calibration of modern neural networks", section 4.2, for
+        the temperature.
+    """
+
+    def fit(
+        self, X: Any, y: Any, sample_weight: npt.ArrayLike | None = None
+    ) -> RandomizedPriorClassifier:
+        """Train on a table.
+
+        Args:
+            X: features `(n_samples, n_features)`, numbers without NaN.
+            y: classes `(n_samples,)`, at least two different ones.
+            sample_weight: how much each row counts, at least 0. Whole numbers are repetitions.
+
+        Raises:
+            ValueError: if the data or a parameter cannot be used; the message says what is wrong.
+        """
+        recipe = self._recipe(ridge=self.alpha / 2, seed=as_seed(self.random_state))
+        rows, num_data = self._table(X, y, sample_weight, classes=None, reset=True)
+        self._start(recipe, rows)
+        self.loss_curve_ = self._train(recipe, rows)
+        self.n_iter_ = len(self.loss_curve_)
+        self._keep_out_of_bag(recipe, rows, num_data)
+        return self
+
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        classes: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+    ) -> RandomizedPriorClassifier:
+        """Take more data into account: one epoch over them.
+
+        The first call decides the scales of features, so its data should be typical.
+
+        Args:
+            X: features `(n_samples, n_features)`.
+            y: classes.
+            classes: all classes there will ever be; needed in the first call.
+            sample_weight: as in `fit`.
+        """
+        fresh = not hasattr(self, "ensemble_")
+        if fresh and classes is None:
+            raise DataError("`classes` got None in the first call of partial_fit; expected all.")
+        seed = as_seed(self.random_state) if fresh else self._seed
+        recipe = self._recipe(ridge=self.alpha / 2, seed=seed)
+        recipe = dataclasses.replace(recipe, epochs=1, patience=None)
+        rows, _ = self._table(X, y, sample_weight, classes=classes, reset=fresh)
+        if fresh:
+            self._start(recipe, rows)
+            self.loss_curve_ = []
+        self.loss_curve_ = [*self.loss_curve_, *self._train(recipe, rows)]
+        self.n_iter_ = len(self.loss_curve_)
+        return self
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """The likeliest class of each row, `(n_samples,)`."""
+        likeliest = self.predict_proba(X).argmax(axis=1)
+        found: npt.NDArray[Any] = self.classes_[likeliest]
+        return found
+
+    def predict_proba(self, X: Any) -> Floats:
+        """The probability of each class, `(n_samples, n_classes)`, in the order of `classes_`."""
+        probabilities: Floats = self.predict_distribution(X).probs.numpy()
+        return probabilities
+
+    def predict_log_proba(self, X: Any) -> Floats:
+        """Its logarithm, finite where the probability underflows."""
+        logarithms: Floats = self.predict_distribution(X).log_probs.numpy()
+        return logarithms
+
+    def predict_members(self, X: Any) -> Floats:
+        """Every network's own probabilities, `(n_estimators, n_samples, n_classes)`."""
+        probabilities: Floats = self.predict_distribution(X).members.softmax(dim=-1).numpy()
+        return probabilities
+
+    def predict_distribution(self, X: Any) -> ClassPredictive:
+        """What is known at X as a `hunch.inference.ClassPredictive`.
+
+        Its `epistemic` is what more data would remove, its `aleatoric` what they would not, in
+        nats.
+        """
+        x = self._inputs(X)
+        return ClassPredictive(members_at(self.ensemble_, x) / self.temperature_)
+
+    def _table(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: npt.ArrayLike | None,
+        *,
+        classes: npt.ArrayLike | None,
+        reset: bool,
+    ) -> tuple[Rows, int]:
+        X, y = validate_data(self, X, y, reset=reset, dtype=np.float64)
+        check_classification_targets(y)
+        labels = column_or_1d(y, warn=True)
+        if reset:
+            self.classes_ = np.unique(labels if classes is None else np.asarray(classes))
+        unknown = np.setdiff1d(labels, self.classes_)
+        if len(unknown):
+            raise DataError(f"`y` holds the class {unknown[0]!r}; expected one of `classes`.")
+        rows = as_rows(
+            X, np.searchsorted(self.classes_, labels), self._weights_of(sample_weight, X)
+        )
+        present = len(np.unique(rows.y)) if classes is None and reset else len(self.classes_)
+        if present < 2:
+            raise DataError("`y` holds 1 class; expected at least two classes with a weight.")
+        return rows, len(X)
+
+    def _start(self, recipe: Recipe, rows: Rows) -> None:
+        self._seed, self._seen = recipe.seed, 0
+        self._input_scale = Scale.of(rows.x, rows.weight)
+        self.ensemble_: Ensemble = build(recipe, rows.x.shape[1], len(self.classes_))
+
+    def _train(self, recipe: Recipe, rows: Rows) -> list[float]:
+        """Train on rows, then set the temperature by what the absentees say of them."""
+        x = torch.from_numpy(self._input_scale.apply(rows.x))
+        y = torch.from_numpy(rows.y)
+        weight: Tensor | None = None if rows.weight is None else torch.from_numpy(rows.weight)
+        first = self._seen
+        losses = train(self.ensemble_, recipe, x, y, weight, "cross_entropy", first_id=first)
+        some = numpy_generator(recipe.seed, "temperature").permutation(len(rows))[:_ENOUGH]
+        unseen = recipe.weights(len(rows), first)[:, some] == 0
+        logits = members_at(self.ensemble_, x[some])
+        share = None if weight is None else weight[some]
+        self.temperature_ = temperature(logits, unseen, y[some], share)
+        self._seen = first + len(rows)
+        return losses
+
+    def _keep_out_of_bag(self, recipe: Recipe, rows: Rows, num_data: int) -> None:
+        x = torch.from_numpy(self._input_scale.apply(rows.x))
+        bags = absentees_at(
+            self.ensemble_,
+            x,
+            recipe.weights(len(rows)),
+            lambda logits: (logits / self.temperature_).softmax(dim=-1),
+        )
+        probabilities = torch.cat([bag.mean for bag in bags]).numpy()
+        self.oob_decision_function_ = back_to_source(probabilities, rows, num_data)
+        known = ~np.isnan(probabilities).any(axis=1)
+        self.oob_score_ = float("nan")
+        if known.any():
+            weight = None if rows.weight is None else rows.weight[known]
+            right = probabilities[known].argmax(axis=1) == rows.y[known]
+            self.oob_score_ = float(np.average(right, weights=weight))
+
+
+def temperature(logits: Tensor, unseen: Tensor, y: Tensor, weight: Tensor | None) -> float:
+    """What to divide logits by, so that the absentees' mean probability is likeliest.
+
+    Args:
+        logits: of all members, `(members, data, classes)`.
+        unseen: where a member did not see a datum, `(members, data)`.
+        y: class numbers `(data,)`.
+        weight: of each datum, or None.
+
+    Returns:
+        A number from 0.1 to 10; 1 if every member saw every datum.
+
+    Example:
+        >>> logits = torch.tensor([[[4.0, 0.0]]]).expand(5, 10, 2)  # sure, but right half the time
+        >>> temperature(logits, torch.ones(5, 10) > 0, torch.arange(10) % 2, None) > 5
+        True
+    """
+    known = unseen.any(dim=0)
+    if not known.any():
+        return 1.0
+    index = y[known].expand(len(logits), -1).unsqueeze(-1)
+    logits, absent = logits[:, known], unseen[:, known]
+    weight = torch.ones(int(known.sum())).to(logits) if weight is None else weight[known]
+
+    def loss(log_temperature: float) -> float:
+        log_probs = (logits / np.exp(log_temperature)).log_softmax(dim=-1)
+        each = log_probs.gather(-1, index).squeeze(-1)
+        # The mean over absentees, up to a constant that does not depend on the temperature.
+        total = torch.where(absent, each, -torch.inf).logsumexp(dim=0)
+        return float(-(weight * total).sum())
+
+    return float(np.exp(_least(loss, np.log(_COLDEST), np.log(_HOTTEST))))
+
+
+def _least(function: Any, low: float, high: float) -> float:
+    """Where a function of one number is least, by golden sections."""
+    ratio = (np.sqrt(5) - 1) / 2
+    a, b = high - ratio * (high - low), low + ratio * (high - low)
+    at_a, at_b = function(a), function(b)
+    for _ in range(20):
+        if at_a < at_b:
+            high, b, at_b = b, a, at_a
+            a = high - ratio * (high - low)
+            at_a = function(a)
+        else:
+            low, a, at_a = a, b, at_b
+            b = low + ratio * (high - low)
+            at_b = function(b)
+    return float((low + high) / 2)

@@ -1,0 +1,205 @@
+"""How the estimators' ensembles are built, trained and asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hunch.inference import OutOfBag, bootstrap_weights, fit, predict
+from hunch.inference.bootstrap import Bootstrap
+from hunch.inference.losses import Loss
+from hunch.nn import MLP, Ensemble, RandomizedPrior
+from hunch.seeding import derive, torch_generator
+
+_AT_ONCE = 2**18  # rows times members in one pass, which bounds memory
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides how members are trained.
+
+    Args:
+        num_members: K.
+        hidden_sizes: width of each hidden layer.
+        activation: between the layers.
+        prior_scale: of the priors, in units of the scaled targets; None for members without.
+        bootstrap: which member sees which datum.
+        ridge: as in `hunch.inference.fit`.
+        batch_size: rows in a step; None chooses.
+        lr: learning rate.
+        epochs: at most; None chooses.
+        patience: epochs; None trains all of them.
+        seed: decides everything.
+        progress: show a bar.
+    """
+
+    num_members: int
+    hidden_sizes: tuple[int, ...]
+    activation: str | Callable[[], nn.Module]
+    prior_scale: float | None
+    bootstrap: Bootstrap
+    ridge: float
+    batch_size: int | None
+    lr: float
+    epochs: int | None
+    patience: int | None
+    seed: int
+    progress: bool
+
+    def weights(self, num_data: int, first_id: int = 0) -> Tensor:
+        """Which member saw which datum, `(members, num_data)`."""
+        ids = range(first_id, first_id + num_data)
+        return bootstrap_weights(self.bootstrap, self.num_members, ids, seed=self.seed)
+
+
+def build(recipe: Recipe, in_features: int, out_features: int) -> Ensemble:
+    """Untrained members whose mean is the training mean everywhere, up to an odd member.
+
+    Each network ends in a layer of zeros, and priors come in pairs of opposite sign. A member is
+    what it would be without that; only their mean, the prediction, is rid of the priors' average,
+    which would be noise.
+
+    Example:
+        >>> recipe = Recipe(4, (9,), "relu", 1.0, "poisson", 0.0, None, 0.01, 5, None, 0, False)
+        >>> net = build(recipe, 2, 1)
+        >>> bool(net(torch.ones(3, 2)).mean(0).abs().max() < 1e-6)
+        True
+    """
+    generator = torch_generator(recipe.seed, "members")
+    sizes = list(recipe.hidden_sizes)
+
+    def network() -> MLP:
+        return MLP(
+            in_features, sizes, out_features, activation=recipe.activation, generator=generator
+        )
+
+    members: list[nn.Module] = []
+    prior = network()
+    for k in range(recipe.num_members):
+        model = network()
+        _multiply_last(model, 0.0)
+        if recipe.prior_scale is None:
+            members.append(model)
+            continue
+        if k % 2:
+            _multiply_last(prior, -1.0)
+        else:
+            prior = network()
+        members.append(RandomizedPrior(model, prior, recipe.prior_scale))
+    return Ensemble.from_modules(members)
+
+
+def _multiply_last(network: MLP, factor: float) -> None:
+    last = network[-1]
+    with torch.no_grad():
+        for parameter in last.parameters():
+            parameter.mul_(factor)
+
+
+def train(
+    ensemble: Ensemble,
+    recipe: Recipe,
+    x: Tensor,
+    y: Tensor,
+    weight: Tensor | None,
+    loss: Loss,
+    *,
+    first_id: int = 0,
+) -> list[float]:
+    """Train members in place, in float32, and leave them in float64 to be asked.
+
+    Args:
+        ensemble: the members.
+        recipe: how.
+        x: scaled features `(data, features)`.
+        y: what `loss` takes.
+        weight: of each datum, or None.
+        loss: what `hunch.inference.fit` takes.
+        first_id: number of the first datum, for the bootstrap.
+
+    Returns:
+        The training loss of each epoch, averaged over members.
+    """
+    n = len(x)
+    batch_size = recipe.batch_size or default_batch_size(n)
+    per_epoch = math.ceil(n / batch_size)
+    epochs = recipe.epochs or default_epochs(n)
+    # One member, or a handful of rows, may leave nothing out to stop on.
+    left_out = bool((recipe.weights(n, first_id) == 0).any())
+    history = fit(
+        ensemble.float(),
+        x.float(),
+        y.float() if y.is_floating_point() else y,
+        loss=loss,
+        bootstrap=recipe.bootstrap,
+        ridge=recipe.ridge,
+        steps=epochs * per_epoch,
+        batch_size=batch_size,
+        lr=recipe.lr,
+        patience=recipe.patience if left_out else None,
+        weight=None if weight is None else weight.float(),
+        ids=range(first_id, first_id + n),
+        seed=recipe.seed,
+        progress=recipe.progress,
+    )
+    ensemble.double()
+    by_step = history.loss.double().mean(dim=1)
+    return [float(part.mean()) for part in by_step.split(per_epoch)]
+
+
+def default_batch_size(num_data: int) -> int:
+    """Eight steps an epoch for small tables, 512 rows a step for large ones.
+
+    Example:
+        >>> default_batch_size(20), default_batch_size(400), default_batch_size(80_000)
+        (8, 50, 512)
+    """
+    return min(max(num_data // 8, 8), 512)
+
+
+def default_epochs(num_data: int) -> int:
+    """200, and fewer for large tables, where an epoch has many steps.
+
+    Example:
+        >>> default_epochs(400), default_epochs(80_000), default_epochs(1_000_000)
+        (200, 25, 20)
+    """
+    return min(max(2_000_000 // num_data, 20), 200)
+
+
+def members_at(ensemble: Ensemble, x: Tensor) -> Tensor:
+    """All members' outputs, `(members, batch, out)`."""
+    return predict(ensemble, x, batch_size=rows_at_once(ensemble)).members
+
+
+def absentees_at(
+    ensemble: Ensemble,
+    x: Tensor,
+    weights: Tensor,
+    say: Callable[[Tensor], Tensor] = lambda outputs: outputs,
+) -> Iterator[OutOfBag]:
+    """Part by part, what members say about the data they did not see.
+
+    Args:
+        ensemble: the members.
+        x: scaled features `(data, features)`.
+        weights: what the members were trained with, `(members, data)`.
+        say: what to make of outputs before they are averaged.
+    """
+    size = rows_at_once(ensemble)
+    for rows, part in zip(x.split(size), weights.split(size, dim=1), strict=True):
+        yield OutOfBag(say(members_at(ensemble, rows)), part == 0)
+
+
+def rows_at_once(ensemble: Ensemble) -> int:
+    """How many rows all members may be asked about in one pass."""
+    return max(1, _AT_ONCE // ensemble.num_members)
+
+
+def seed_for(recipe: Recipe, what: str) -> int:
+    """Another seed, for another ensemble of the same estimator."""
+    return derive(recipe.seed, what)

@@ -1,0 +1,355 @@
+"""Regression with error bars that hold, for scikit-learn."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils.validation import validate_data
+from torch import Tensor
+
+from hunch.adapters.sklearn_base import Kind, RandomizedPriorBase, as_seed
+from hunch.adapters.sklearn_members import Recipe, build, members_at, train
+from hunch.adapters.sklearn_residuals import (
+    Noise,
+    Residuals,
+    Shape,
+    learn_noise,
+    out_of_bag_residuals,
+    shape_of,
+)
+from hunch.adapters.sklearn_rows import Floats, Rows, Scale, as_rows, back_to_source
+from hunch.errors import ConfigurationError, DataError
+from hunch.inference import Predictive
+from hunch.nn import Ensemble
+from hunch.seeding import torch_generator
+
+_REMEMBERED = 10_000  # errors that partial_fit keeps
+
+
+class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
+    """An ensemble of small networks that knows how far off it may be.
+
+    Each of `n_estimators` networks is trained on a bootstrap of the data, with a fixed random
+    function of its own added to its output. Where there are data, networks learn to agree; where
+    there are none, their random functions show, and they do not. All are trained at once. What a
+    network did not see tests it: those errors stop the training, teach how the noise depends on X,
+    and set the width of intervals, so nothing is held out and nothing is tuned.
+
+    Features and targets are scaled inside. The order of rows does not matter, and a row of weight 2
+    is the same as two rows. Several targets `(n_samples, n_outputs)` are predicted together.
+
+    Args:
+        n_estimators: number of networks. Out-of-bag figures need about 10; more make error bars
+            smoother.
+        hidden_layer_sizes: width of each hidden layer.
+        activation: `"silu"`, `"relu"`, `"tanh"`, `"gelu"`, `"elu"`, `"selu"`, `"logistic"` or
+            `"identity"`.
+        prior_scale: size of the random functions, in standard deviations of y; 0 for none. Larger
+            means less sure far from the data.
+        bootstrap: `"poisson"`, `"multinomial"` or `"double_or_nothing"`: how networks' data differ.
+        alpha: strength of the L2 penalty, as in `MLPRegressor`.
+        batch_size: rows in a step. `"auto"`: an eighth of the table, at least 8, at most 512.
+        learning_rate_init: step size of Adam, which is constant.
+        max_iter: most epochs. `"auto"`: 200, and fewer beyond 10,000 rows, down to 20.
+        early_stopping: stop when the loss on data that networks did not see no longer falls, and go
+            back to where it was least. Needs no validation set.
+        n_iter_no_change: epochs without improvement after which to stop.
+        noise: `"learned"`: the noise depends on X; `"constant"`: it does not.
+        random_state: the same number gives the same result. Neither numpy's nor torch's global
+            state is used or changed.
+        verbose: show a progress bar on standard error.
+
+    Attributes:
+        ensemble_: the networks, a `hunch.nn.Ensemble` on scaled features and targets.
+        oob_prediction_: predictions for the training data by networks that did not see them, shaped
+            like y; NaN where all did.
+        oob_score_: their R².
+        n_iter_: epochs trained.
+        loss_curve_: training loss of each epoch, averaged over networks.
+        n_features_in_, feature_names_in_, n_outputs_: as everywhere in scikit-learn.
+
+    Example:
+        >>> from sklearn.datasets import load_diabetes
+        >>> from hunch import RandomizedPriorRegressor
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> model = RandomizedPriorRegressor(n_estimators=10, random_state=0).fit(X[:350], y[:350])
+        >>> mean, std = model.predict(X[350:], return_std=True)
+        >>> low, high = model.predict_interval(X[350:], coverage=0.9)
+        >>> bool(np.mean((low <= y[350:]) & (y[350:] <= high)) > 0.8)
+        True
+
+    Reference:
+        Osband, Aslanides & Cassirer (2018), "Randomized prior functions for deep reinforcement
+        learning"; Breiman (1996), "Out-of-bag estimation"; Lei et al. (2018), "Distribution-free
+        predictive inference for regression", section 5.2, for errors in units of their size.
+    """
+
+    def __init__(
+        self,
+        n_estimators: int = 50,
+        hidden_layer_sizes: int | tuple[int, ...] = (50, 50),
+        activation: str = "silu",
+        *,
+        prior_scale: float = 1.0,
+        bootstrap: Kind = "poisson",
+        alpha: float = 0.1,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate_init: float = 0.01,
+        max_iter: int | Literal["auto"] = "auto",
+        early_stopping: bool = True,
+        n_iter_no_change: int = 10,
+        noise: Literal["learned", "constant"] = "learned",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+    ) -> None:
+        super().__init__(
+            n_estimators,
+            hidden_layer_sizes,
+            activation,
+            prior_scale=prior_scale,
+            bootstrap=bootstrap,
+            alpha=alpha,
+            batch_size=batch_size,
+            learning_rate_init=learning_rate_init,
+            max_iter=max_iter,
+            early_stopping=early_stopping,
+            n_iter_no_change=n_iter_no_change,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.noise = noise
+
+    def fit(
+        self, X: Any, y: Any, sample_weight: npt.ArrayLike | None = None
+    ) -> RandomizedPriorRegressor:
+        """Train on a table.
+
+        Args:
+            X: features `(n_samples, n_features)`, numbers without NaN.
+            y: targets `(n_samples,)` or `(n_samples, n_outputs)`.
+            sample_weight: how much each row counts, at least 0. Whole numbers are repetitions.
+
+        Raises:
+            ValueError: if the data or a parameter cannot be used; the message says what is wrong.
+        """
+        if self.noise not in ("learned", "constant"):
+            raise ConfigurationError(f"`noise` got {self.noise!r}; expected learned or constant.")
+        recipe = self._recipe(ridge=float(self.alpha), seed=as_seed(self.random_state))
+        rows, num_data = self._table(X, y, sample_weight, reset=True)
+        self._start(recipe, rows)
+        self.loss_curve_, residuals = self._train(recipe, rows)
+        self.n_iter_ = len(self.loss_curve_)
+        self._keep_out_of_bag(rows, residuals, num_data)
+        return self
+
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: npt.ArrayLike | None = None
+    ) -> RandomizedPriorRegressor:
+        """Take more data into account: one epoch over them.
+
+        The first call decides the scales of features and targets, so its data should be typical.
+        Intervals follow the out-of-bag errors of the latest 10,000 rows.
+
+        Args:
+            X: features `(n_samples, n_features)`.
+            y: targets.
+            sample_weight: as in `fit`.
+        """
+        fresh = not hasattr(self, "ensemble_")
+        seed = as_seed(self.random_state) if fresh else self._seed
+        recipe = self._recipe(ridge=float(self.alpha), seed=seed)
+        recipe = dataclasses.replace(recipe, epochs=1, patience=None)
+        rows, _ = self._table(X, y, sample_weight, reset=fresh)
+        if fresh:
+            self._start(recipe, rows)
+            self.loss_curve_ = []
+        losses, _ = self._train(recipe, rows)
+        self.loss_curve_ = [*self.loss_curve_, *losses]
+        self.n_iter_ = len(self.loss_curve_)
+        return self
+
+    def predict(
+        self, X: Any, return_std: bool = False, return_cov: bool = False
+    ) -> Floats | tuple[Floats, Floats]:
+        """Predict the mean, and on demand how far an observation may be from it.
+
+        Args:
+            X: features `(n_samples, n_features)`.
+            return_std: also return the standard deviation of an observation, shaped like the mean.
+            return_cov: also return the covariance of observations,
+                `(n_samples, n_samples[, n_outputs])`.
+
+        Returns:
+            Means `(n_samples[, n_outputs])`, or a pair.
+        """
+        if return_std and return_cov:
+            raise ConfigurationError(
+                "`return_std` and `return_cov` got True; expected at most one of them."
+            )
+        p = self.predict_distribution(X)
+        if return_std:
+            return p.mean.numpy(), p.std.numpy()
+        if return_cov:
+            return p.mean.numpy(), p.covariance().numpy()
+        mean: Floats = p.mean.numpy()
+        return mean
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> tuple[Floats, Floats]:
+        """The interval that holds an observation with probability `coverage`.
+
+        Args:
+            X: features `(n_samples, n_features)`.
+            coverage: between 0 and 1, ends excluded.
+
+        Returns:
+            Lower and upper ends, each shaped like the mean.
+        """
+        if not 0 < coverage < 1:
+            raise ConfigurationError(f"`coverage` got {coverage}; expected between 0 and 1.")
+        tail = (1 - coverage) / 2
+        both = self.predict_quantiles(X, (tail, 1 - tail))
+        return both[..., 0], both[..., 1]
+
+    def predict_quantiles(self, X: Any, quantiles: npt.ArrayLike = (0.05, 0.5, 0.95)) -> Floats:
+        """Values that an observation stays below with given probabilities.
+
+        Args:
+            X: features `(n_samples, n_features)`.
+            quantiles: probabilities between 0 and 1, ends excluded; one or several.
+
+        Returns:
+            `(n_samples[, n_outputs], n_quantiles)`.
+
+        Note:
+            A quantile is the mean plus the predicted standard deviation times a quantile of the
+            out-of-bag errors in those units, which need be neither symmetric nor Gaussian. Levels
+            beyond the outermost error continue it as a Gaussian would.
+        """
+        levels = np.atleast_1d(np.asarray(quantiles, dtype=np.float64))
+        if levels.ndim != 1 or not ((levels > 0) & (levels < 1)).all():
+            raise ConfigurationError(
+                f"`quantiles` got {quantiles!r}; expected probabilities between 0 and 1."
+            )
+        p = self.predict_distribution(X)
+        shape = self._shape.quantiles(levels).T  # (outputs, levels)
+        mean, std = p.mean.numpy()[..., None], p.std.numpy()[..., None]
+        found: Floats = mean + std * (shape if mean.ndim == 3 else shape[0])
+        return found
+
+    def predict_members(self, X: Any) -> Floats:
+        """Every network's own prediction, `(n_estimators, n_samples[, n_outputs])`."""
+        members: Floats = self.predict_distribution(X).members.numpy()
+        return members
+
+    def predict_distribution(self, X: Any) -> Predictive:
+        """What is known at X as a `hunch.inference.Predictive`, in units of y.
+
+        Its `epistemic` is what more data would remove, its `aleatoric` what they would not.
+        """
+        x = self._inputs(X)
+        scale, noise = self._target_scale, self._noise.at(x)
+        mean, std = torch.from_numpy(scale.mean), torch.from_numpy(scale.std)
+        members, noise = mean + std * members_at(self.ensemble_, x), std * noise
+        if self._flat:
+            members, noise = members[..., 0], noise[..., 0]
+        return Predictive(members, noise)
+
+    def sample_y(
+        self, X: Any, n_samples: int = 1, random_state: int | np.random.RandomState | None = 0
+    ) -> Floats:
+        """Draw observations: each sample is one network over all of X, plus Gaussian noise.
+
+        Args:
+            X: features.
+            n_samples: number of draws.
+            random_state: the same number draws the same.
+
+        Returns:
+            `(n_samples_of_X[, n_outputs], n_samples)`, as `GaussianProcessRegressor` does.
+        """
+        p = self.predict_distribution(X)
+        generator = torch_generator(as_seed(random_state), "sample_y")
+        drawn: Floats = p.sample(n_samples, generator=generator).movedim(0, -1).numpy()
+        return drawn
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _table(
+        self, X: Any, y: Any, sample_weight: npt.ArrayLike | None, *, reset: bool
+    ) -> tuple[Rows, int]:
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            reset=reset,
+            dtype=np.float64,
+            multi_output=True,
+            y_numeric=True,
+            ensure_min_samples=2 if reset else 1,
+        )
+        targets = _as_numbers(y)
+        if reset:
+            self._flat = targets.ndim == 1
+            self.n_outputs_ = 1 if self._flat else targets.shape[1]
+        targets = targets.reshape(len(targets), -1)
+        if targets.shape[1] != self.n_outputs_:
+            raise DataError(
+                f"`y` has {targets.shape[1]} outputs; expected {self.n_outputs_}, as before."
+            )
+        return as_rows(X, targets, self._weights_of(sample_weight, X)), len(X)
+
+    def _start(self, recipe: Recipe, rows: Rows) -> None:
+        self._seed, self._seen = recipe.seed, 0
+        self._input_scale = Scale.of(rows.x, rows.weight)
+        self._target_scale = Scale.of(rows.y, rows.weight)
+        self.ensemble_: Ensemble = build(recipe, rows.x.shape[1], self.n_outputs_)
+
+    def _train(self, recipe: Recipe, rows: Rows) -> tuple[list[float], Residuals]:
+        """Train on rows, then learn from the absentees' errors there."""
+        x = torch.from_numpy(self._input_scale.apply(rows.x))
+        y = torch.from_numpy(self._target_scale.apply(rows.y))
+        weight: Tensor | None = None if rows.weight is None else torch.from_numpy(rows.weight)
+        first = self._seen
+        losses = train(self.ensemble_, recipe, x, y, weight, "mse", first_id=first)
+        residuals = out_of_bag_residuals(self.ensemble_, x, y, recipe.weights(len(rows), first))
+        errors = residuals
+        if not residuals.known.any():  # too few members or rows for anything better
+            errors = out_of_bag_residuals(
+                self.ensemble_, x, y, torch.zeros(recipe.num_members, len(rows))
+            )
+        before = self._noise if first else None
+        learned = self.noise == "learned"
+        self._noise: Noise = learn_noise(recipe, x, errors, weight, learned=learned, before=before)
+        shape = shape_of(self._noise, x, errors, rows.weight)
+        self._shape: Shape = shape.extended(self._shape, _REMEMBERED) if first else shape
+        self._seen = first + len(rows)
+        return losses, residuals
+
+    def _keep_out_of_bag(self, rows: Rows, residuals: Residuals, num_data: int) -> None:
+        scale, known = self._target_scale, residuals.known.numpy()
+        predicted = residuals.mean.numpy() * scale.std + scale.mean
+        by_row = back_to_source(predicted, rows, num_data)
+        self.oob_prediction_ = by_row[:, 0] if self._flat else by_row
+        self.oob_score_ = float("nan")
+        if known.sum() > 1:
+            weight = None if rows.weight is None else rows.weight[known]
+            self.oob_score_ = float(r2_score(rows.y[known], predicted[known], sample_weight=weight))
+
+
+def _as_numbers(y: Any) -> Floats:
+    try:
+        return np.asarray(y, dtype=np.float64)
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"`y` holds {np.asarray(y).ravel()[0]!r}; expected numbers. For classes use "
+            "RandomizedPriorClassifier."
+        ) from error

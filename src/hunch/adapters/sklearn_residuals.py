@@ -1,0 +1,210 @@
+"""How far predictions are off: a noise that depends on x, and the shape of what remains.
+
+Everything is learned from errors that members made on data they did not see, so neither
+over-fitting nor a held-out part enters.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hunch.adapters.sklearn_members import (
+    Recipe,
+    absentees_at,
+    build,
+    members_at,
+    seed_for,
+    train,
+)
+from hunch.adapters.sklearn_rows import Floats
+from hunch.nn import Ensemble
+
+_FEWEST = 30  # rows; of fewer no dependence of the noise on x can be learned
+_SYMMETRIC_BELOW = 100  # rows; fewer have no two tails to tell apart
+_LEAST_LOG_NOISE = -14.0  # in units of the scaled target
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Errors of members on data that they did not see, in units of the scaled targets.
+
+    Args:
+        mean: predictions `(data, outputs)`; NaN for a datum that every member saw.
+        error: target minus prediction.
+        epistemic: the absentees' standard deviation.
+    """
+
+    mean: Tensor
+    error: Tensor
+    epistemic: Tensor
+
+    @property
+    def known(self) -> Tensor:
+        """Which data some member did not see, `(data,)`."""
+        return ~self.mean.isnan().any(dim=1)
+
+
+def out_of_bag_residuals(ensemble: Ensemble, x: Tensor, y: Tensor, weights: Tensor) -> Residuals:
+    """Ask each datum's absentees about it.
+
+    Where only one is absent, the spread is that of all members.
+    """
+    means, stds = [], []
+    for bag in absentees_at(ensemble, x, weights):
+        every = bag.members.std(dim=0, correction=min(1, ensemble.num_members - 1))
+        means.append(bag.mean)
+        stds.append(torch.where(bag.std.isnan(), every, bag.std))
+    mean = torch.cat(means)
+    return Residuals(mean, y - mean, torch.cat(stds))
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The standard deviation of an observation about the members' mean, as a function of x.
+
+    Args:
+        log_level: logarithm of its overall size, `(outputs,)`, in units of the scaled targets.
+        ensemble: what x adds to the logarithm; None for a noise that is the same everywhere.
+    """
+
+    log_level: Tensor
+    ensemble: Ensemble | None
+
+    def at(self, x: Tensor) -> Tensor:
+        """The noise at scaled features `(batch, features)`: `(batch, outputs)`."""
+        if self.ensemble is None:
+            return self.log_level.exp().expand(len(x), -1)
+        return (self.log_level + members_at(self.ensemble, x).mean(dim=0)).exp()
+
+
+def learn_noise(
+    recipe: Recipe,
+    x: Tensor,
+    residuals: Residuals,
+    weight: Tensor | None,
+    *,
+    learned: bool,
+    before: Noise | None,
+) -> Noise:
+    """Find the noise that explains the errors together with the members' spread.
+
+    Its level makes the mean of error² / (epistemic² + noise²) one. What x adds starts at nothing
+    and is trained on the Gaussian likelihood of the errors, until it no longer helps for data that
+    its own members do not see; where the noise is the same everywhere that is soon.
+
+    Args:
+        recipe: of the members, from which the noise takes all but its size.
+        x: scaled features of the data the errors belong to.
+        residuals: the errors.
+        weight: of each datum, or None.
+        learned: whether the noise may depend on x.
+        before: a noise learned from earlier data, to go on from.
+    """
+    known = residuals.known
+    x, error, epistemic = x[known], residuals.error[known], residuals.epistemic[known]
+    weight = None if weight is None else weight[known]
+    log_level = _level(error.square(), epistemic.square(), weight)
+    ensemble = None
+    if before is not None:
+        log_level, ensemble = before.log_level, before.ensemble
+    if not learned or (ensemble is None and len(x) < _FEWEST):
+        return Noise(log_level, None)
+    noise_recipe = dataclasses.replace(
+        recipe,
+        num_members=10,
+        hidden_sizes=(32,),
+        prior_scale=None,
+        patience=None if recipe.patience is None else 10,
+        seed=seed_for(recipe, "noise"),
+    )
+    ensemble = ensemble or build(noise_recipe, x.shape[1], error.shape[1])
+    target = torch.stack([error.square(), epistemic.square()], dim=-1)
+    level = log_level.float()
+
+    def likelihood(prediction: Tensor, target: Tensor) -> Tensor:
+        squared, spread = target.unbind(-1)
+        variance = spread + (2 * (level + prediction)).exp()
+        return (0.5 * squared / variance + 0.5 * variance.log()).sum(dim=-1)
+
+    train(ensemble, noise_recipe, x, target, weight, likelihood)
+    return Noise(log_level, ensemble)
+
+
+def _level(squared: Tensor, spread: Tensor, weight: Tensor | None) -> Tensor:
+    """Logarithm of the constant noise, by bisection, `(outputs,)`."""
+    share = torch.ones(len(squared)).to(squared) if weight is None else weight
+    share = (share / share.sum()).unsqueeze(1)
+    high = squared.amax(dim=0).clamp_min(1e-12).log() / 2 + 1
+    low = torch.full_like(high, _LEAST_LOG_NOISE)
+    for _ in range(50):
+        middle = (low + high) / 2
+        unexplained = (share * squared / (spread + (2 * middle).exp())).sum(dim=0) > 1
+        low, high = torch.where(unexplained, middle, low), torch.where(unexplained, high, middle)
+    return (low + high) / 2
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The distribution of errors in units of their predicted size.
+
+    Args:
+        scores: errors divided by the standard deviation predicted for them, `(data, outputs)`.
+        weight: of each, `(data,)`.
+    """
+
+    scores: Floats
+    weight: Floats
+
+    def quantiles(self, levels: Floats) -> Floats:
+        """Quantiles `(levels, outputs)`.
+
+        The i-th smallest of n stands for the level i/(n + 1), which is what a new, exchangeable
+        score stays below; levels between are interpolated. Beyond the outermost score the tail is
+        taken to be Gaussian in shape. Fewer than 100 scores are made symmetric first.
+        """
+        scores, weight = self.scores, self.weight
+        if len(scores) < _SYMMETRIC_BELOW:
+            scores, weight = np.concatenate([scores, -scores]), np.tile(weight, 2)
+        columns = [_quantiles(column, weight, levels) for column in scores.T]
+        return np.stack(columns, axis=1)
+
+    def extended(self, other: Shape, most: int) -> Shape:
+        """With newer scores behind, the latest `most` kept."""
+        return Shape(
+            np.concatenate([self.scores, other.scores])[-most:],
+            np.concatenate([self.weight, other.weight])[-most:],
+        )
+
+
+def shape_of(
+    noise: Noise, x: Tensor, residuals: Residuals, weight: npt.NDArray[np.float64] | None
+) -> Shape:
+    """The errors' distribution, once noise and spread have said how large they should be."""
+    known = residuals.known
+    size = torch.hypot(noise.at(x[known]), residuals.epistemic[known])
+    scores: Floats = (residuals.error[known] / size).numpy()
+    return Shape(scores, np.ones(len(scores)) if weight is None else weight[known.numpy()])
+
+
+def _quantiles(scores: Floats, weight: Floats, levels: Floats) -> Floats:
+    order = np.argsort(scores, kind="stable")
+    scores, total = scores[order], np.cumsum(weight[order])
+    at = total / (total[-1] + weight.mean())
+    found: Floats = np.interp(levels, at, scores)
+    middle = np.interp(0.5, at, scores)
+    for edge, outside in ((0, levels < at[0]), (-1, levels > at[-1])):
+        stretch = _normal(levels[outside]) / _normal(at[[edge]])
+        found[outside] = middle + (scores[edge] - middle) * np.abs(stretch)
+    return found
+
+
+def _normal(levels: Floats) -> Floats:
+    """The standard normal quantile."""
+    quantile: Floats = torch.special.ndtri(torch.from_numpy(levels)).numpy()
+    return quantile
