@@ -287,3 +287,25 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:  # a source tree that nobody installed
             found[name] = "unknown"
     return found
+
+
+def write_text(place: Path, content: str) -> None:
+    """Write a text file whole or not at all; its folder is made if it is not there.
+
+    Raises:
+        FolderError: if it cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> place = Path(tempfile.mkdtemp()) / "below" / "note.md"
+        >>> write_text(place, "a note")
+        >>> place.read_text()
+        'a note'
+    """
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        aside = place.with_name(f".{place.name}.{os.getpid()}")
+        aside.write_text(content, encoding="utf-8")
+        aside.replace(place)
+    except OSError as error:
+        raise FolderError(f"cannot write {str(place)!r}: {error.strerror}.") from error

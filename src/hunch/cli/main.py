@@ -8,6 +8,7 @@ from typing import NoReturn
 import click
 
 from hunch import __version__
+from hunch.cli.bench import bench
 from hunch.cli.demo import demo
 from hunch.cli.play import play
 from hunch.cli.reproduce import reproduce
@@ -30,6 +31,7 @@ program.add_command(demo)
 program.add_command(reproduce)
 program.add_command(train)
 program.add_command(play)
+program.add_command(bench)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

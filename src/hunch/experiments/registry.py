@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from hunch.errors import FolderError
 from hunch.experiments.claims import Check
-from hunch.storage import dump_json
+from hunch.storage import dump_json, write_text
 
 # Name to module; a module has CLAIM, Settings, run, check and plot.
 EXPERIMENTS: Final = {
@@ -106,7 +106,7 @@ def reproduce_claim(
     text = _markdown(name, module, checks, result, seed, seconds, getattr(settings, "jobs", 1))
     marked = f"<!-- {_MARK} {name} -->\n{text}"
     for place, content in zip(places, (dump_json(results), marked), strict=False):
-        _write_aside(place, content)
+        write_text(place, content)
     return Report(text, results)
 
 
@@ -147,13 +147,3 @@ def _check_ours(place: Path) -> None:
         if isinstance(error, FolderError):
             raise
         raise FolderError(f"cannot read {str(place)!r}: {error.strerror}.") from error
-
-
-def _write_aside(place: Path, content: str) -> None:
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        aside = place.with_name(f".{place.name}.{os.getpid()}")
-        aside.write_text(content, encoding="utf-8")
-        aside.replace(place)
-    except OSError as error:
-        raise FolderError(f"cannot write {str(place)!r}: {error.strerror}.") from error
