@@ -17,9 +17,10 @@ from hunch.plots.panel import BLUE, CYCLE, GRAY, ORANGE, panel
 from hunch.rl import Run, record
 from hunch.rl.callbacks import Player
 from hunch.rl.logs import EPISODES, EVALUATIONS, PROGRESS
-from hunch.rl.runs import SUMMARY_FILE, write_text
+from hunch.rl.runs import SUMMARY_FILE
 from hunch.rl.training import SHOWN_EPISODES
 from hunch.seeding import derive
+from hunch.storage import write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,9 +10,9 @@ import numpy as np
 from hunch.rl.agent import Agent
 from hunch.rl.callbacks import Player, StopWhenSolved
 from hunch.rl.evaluation import evaluate
-from hunch.rl.runs import SUMMARY_FILE, Run, write_text
+from hunch.rl.runs import SUMMARY_FILE, Run
 from hunch.seeding import derive
-from hunch.storage import dump_json
+from hunch.storage import dump_json, write_text
 
 JUDGE_EPISODES: Final = 20
 

@@ -31,7 +31,7 @@ from hunch.rl.saved_agents import SETTINGS_FILE, from_json
 from hunch.rl.training import Callback
 from hunch.rl.weights import agent_class, read_weights
 from hunch.seeding import derive
-from hunch.storage import dump_json, read_json, versions
+from hunch.storage import dump_json, read_json, versions, write_text
 
 RUN_FILE: Final = "run.json"
 SUMMARY_FILE: Final = "summary.json"
@@ -358,26 +358,6 @@ def check_new(folder: Path) -> None:
         )
     if names:
         raise FolderError(f"{str(folder)!r} is not empty; choose another folder for the run.")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: aside first, then renamed.
-
-    Raises:
-        FolderError: if it cannot be written.
-
-    Example:
-        >>> path = Path(tempfile.mkdtemp(), "a.txt")
-        >>> write_text(path, "hello")
-        >>> path.read_text()
-        'hello'
-    """
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
-    except OSError as error:
-        raise FolderError(f"cannot write {str(path)!r}: {error.strerror}.") from error
 
 
 @contextmanager
