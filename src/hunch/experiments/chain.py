@@ -15,8 +15,7 @@ import numpy as np
 
 import hunch.envs  # noqa: F401 registers the environments
 from hunch.experiments.claims import Check
-from hunch.experiments.parallel import in_processes
-from hunch.progress import progress_bar
+from hunch.experiments.parallel import collect
 from hunch.rl import DQN, BootstrappedDQN, Linear
 from hunch.rl.agent import Agent
 
@@ -117,11 +116,7 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
     """
     settings = settings or Settings()
     tasks = [(a, size, seed, settings) for size in settings.sizes for a in (PRIOR, NOISY, GREEDY)]
-    trials: list[Trial] = []
-    with progress_bar(len(tasks), "chain", "run", enabled=progress) as bar:
-        for done in in_processes(_play, tasks, settings.jobs):
-            trials += done
-            bar.update()
+    trials = collect(_play, tasks, settings.jobs, label="chain", unit="run", progress=progress)
     trials.sort(key=lambda t: (t.agent, t.size, t.seed))
     return Result(settings, tuple(trials))
 

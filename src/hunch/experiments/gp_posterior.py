@@ -15,10 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from hunch.experiments.claims import Check
-from hunch.experiments.parallel import in_processes
+from hunch.experiments.parallel import collect
 from hunch.inference import fit
 from hunch.nn import MLP, Ensemble, RandomizedPrior
-from hunch.progress import progress_bar
 from hunch.seeding import default_generator_seeded, torch_generator
 
 if TYPE_CHECKING:
@@ -244,11 +243,14 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
         for std in settings.noise_stds
         for s in range(settings.num_seeds)
     ]
-    trials: list[Trial] = []
-    with progress_bar(len(problems), "posterior", "problem", enabled=progress) as bar:
-        for done in in_processes(_judge, [(p, settings) for p in problems], settings.jobs):
-            trials += done
-            bar.update()
+    trials = collect(
+        _judge,
+        [(p, settings) for p in problems],
+        settings.jobs,
+        label="posterior",
+        unit="problem",
+        progress=progress,
+    )
     order = {problem: i for i, problem in enumerate(problems)}
     trials.sort(key=lambda t: (AGENTS.index(t.agent), order[t.problem]))
     return Result(settings, tuple(trials))

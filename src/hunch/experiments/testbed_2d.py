@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from hunch.experiments.claims import Check
-from hunch.experiments.parallel import in_processes
+from hunch.experiments.parallel import collect
 from hunch.experiments.testbed_agents import (
     Problem,
     Trained,
@@ -23,7 +23,6 @@ from hunch.experiments.testbed_agents import (
     train_epinet,
     train_noisy,
 )
-from hunch.progress import progress_bar
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -182,11 +181,9 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
         for s in range(settings.num_seeds)
     ]
     tasks = [(problem, settings) for problem in problems]
-    trials: list[Trial] = []
-    with progress_bar(len(tasks), "testbed", "problem", enabled=progress) as bar:
-        for done in in_processes(_judge, tasks, settings.jobs):
-            trials += done
-            bar.update()
+    trials = collect(
+        _judge, tasks, settings.jobs, label="testbed", unit="problem", progress=progress
+    )
     order = {problem: i for i, problem in enumerate(reversed(problems))}
     trials.sort(key=lambda t: (AGENTS.index(t.agent), order[t.problem]))
     return Result(settings, tuple(trials))
