@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+from hunch.rl.actor_critic import A2C
 from hunch.rl.bootstrapped_dqn import BootstrappedDQN
 from hunch.rl.callbacks import Evaluate, Score, StopOnReturn, StopWhenSolved
 from hunch.rl.checkpoints import Checkpoint
@@ -27,6 +28,7 @@ from hunch.rl.transitions import Transitions
 from hunch.rl.video import Recording, record
 
 __all__ = [
+    "A2C",
     "DQN",
     "BootstrappedDQN",
     "Checkpoint",
