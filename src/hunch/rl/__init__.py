@@ -2,6 +2,8 @@
 
 - `DQN`: deep Q-learning, with the switches that make it Rainbow.
 - `BootstrappedDQN`: an ensemble with randomised priors that explores by Thompson sampling.
+- `Reinforce`: policy gradients from whole episodes, with a baseline.
+- `A2C`: the advantage actor-critic, also with noisy layers in place of an entropy bonus.
 - `evaluate`: episodes that an agent neither learns from nor was trained on.
 - `record`: one episode as a video.
 - `Evaluate`, `Checkpoint`, `StopOnReturn`, `StopWhenSolved`, `CsvLog`, `TensorBoardLog`: callbacks
@@ -20,6 +22,7 @@ from hunch.rl.checkpoints import Checkpoint
 from hunch.rl.dqn import DQN
 from hunch.rl.evaluation import Evaluation, evaluate
 from hunch.rl.logs import CsvLog, TensorBoardLog
+from hunch.rl.reinforce import Reinforce
 from hunch.rl.replay import Replay
 from hunch.rl.runs import Plan, Run
 from hunch.rl.schedules import Linear
@@ -39,6 +42,7 @@ __all__ = [
     "Linear",
     "Plan",
     "Recording",
+    "Reinforce",
     "Replay",
     "Run",
     "Score",

@@ -50,6 +50,18 @@ class Stretch:
         chosen = by_replica[self.counts.swapaxes(0, 1)]
         return chosen.reshape(len(by_replica), -1, *values.shape[3:])
 
+    def episodes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Of each row of one replica: its episode, from 0, and how many steps came before in it."""
+        number, before = np.zeros((2, *self.counts.shape), np.int64)
+        envs = self.counts.shape[-1]
+        episode, place = np.arange(envs), np.zeros(envs, np.int64)
+        for t, counts in enumerate(self.counts[:, 0]):
+            number[t], before[t] = episode, place
+            ended = (self.terminated | self.truncated)[t, 0]
+            place = np.where(ended, 0, place + counts)
+            episode = episode + envs * (ended & counts)
+        return self.rows(number)[0], self.rows(before)[0]
+
     def spread(self, rows: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """The opposite of `rows` for numbers: `(time, replicas, envs)`, 0 where nothing counts."""
         values = np.zeros(self.counts.swapaxes(0, 1).shape)
