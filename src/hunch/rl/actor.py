@@ -166,9 +166,7 @@ class Actor:
             [network.to(device) for network in networks], max_gradient_norm=max_gradient_norm
         )
         seeds = range(seed, seed + self.replicas)
-        self.noise = HeldNoise(
-            self.networks.together, [torch_generator(s, "noise") for s in seeds]
-        )
+        self.noise = HeldNoise(self.networks.together, [torch_generator(s, "noise") for s in seeds])
         self._streams = [numpy_generator(s, "actions") for s in seeds]
         # `predict` has streams of its own: looking at an agent must not change what it becomes.
         self._predict_streams = [numpy_generator(s, "predict") for s in seeds]
@@ -267,8 +265,7 @@ class _SampledPolicy(Policy):
         network.train(not deterministic)
         try:
             if self._has_noise:
-                mode = "off" if deterministic else "fresh"
-                with noise(network, mode, generator=self._generator):
+                with noise(network, "off" if deterministic else "fresh", generator=self._generator):
                     out = network(observation)
             else:
                 out = network(observation)

@@ -55,9 +55,9 @@ class A2C(Agent):
         max_gradient_norm: the gradient is scaled down to this Euclidean norm; infinite for never.
         reward_scale: what rewards are multiplied with before anything is learned from them.
         normalize: bring observations to a common scale by their mean and variance so far.
-        bounds: what is done with continuous actions outside the environment's box: `"squashed"`
-            into it by tanh, with the right log-probability, or `"clipped"`, with the log-probability
-            of the action before it was clipped.
+        bounds: how continuous actions come into the environment's box: `"squashed"` by tanh, with
+            the right log-probability, or `"clipped"`, with the log-probability of the action before
+            it was clipped.
         std: whether the standard deviations of continuous actions depend on the observation
             (`"state"`) or are free parameters (`"free"`).
         initial_std: what they begin with, where 1 is half the width of the environment's box.

@@ -122,8 +122,8 @@ def leave_one_out_by_time(
         ConfigurationError: if there are fewer than two episodes.
 
     Example:
-        >>> returns, episode, time = np.array([2.0, 1.0, 4.0]), np.array([0, 0, 1]), np.array([0, 1, 0])
-        >>> leave_one_out_by_time(returns, episode, time)
+        >>> returns, episode = np.array([2.0, 1.0, 4.0]), np.array([0, 0, 1])
+        >>> leave_one_out_by_time(returns, episode, time=np.array([0, 1, 0]))
         array([4., 0., 2.])
     """
     table = np.zeros((int(episode.max()) + 1, int(time.max()) + 1))

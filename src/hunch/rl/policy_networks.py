@@ -108,13 +108,13 @@ def _policy(
 ) -> nn.Module:
     free = outputs // 2 if log_std is not None and free_std else 0
     policy = MLP(inputs, hidden, outputs - free, activation=activation)
-    for parameter in policy[-1].parameters():
-        parameter.mul_(SMALL)
+    weight, bias = list(policy.parameters())[-2:]  # of the last layer
+    weight.mul_(SMALL)
+    bias.mul_(SMALL)
     if log_std is None:
         return policy
     if free:
         return Streams(policy, Constant(torch.full((free,), log_std)))
-    bias = policy[-1].bias
     bias[outputs // 2 :] += log_std
     return policy
 

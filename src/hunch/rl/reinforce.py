@@ -51,9 +51,9 @@ class Reinforce(Agent):
         max_gradient_norm: the gradient is scaled down to this Euclidean norm; infinite for never.
         reward_scale: what rewards are multiplied with before anything is learned from them.
         normalize: bring observations to a common scale by their mean and variance so far.
-        bounds: what is done with continuous actions outside the environment's box: `"squashed"`
-            into it by tanh, with the right log-probability, or `"clipped"`, with the log-probability
-            of the action before it was clipped.
+        bounds: how continuous actions come into the environment's box: `"squashed"` by tanh, with
+            the right log-probability, or `"clipped"`, with the log-probability of the action before
+            it was clipped.
         std: whether the standard deviations of continuous actions depend on the observation
             (`"state"`) or are free parameters (`"free"`).
         initial_std: what they begin with, where 1 is half the width of the environment's box.
@@ -209,7 +209,7 @@ class Reinforce(Agent):
         self._rollout.forget(int(self._start.min()))
         self._start -= self._start.min()
         # What is still being played was begun by a policy that is no more.
-        return due[:, None] & ~ended
+        return np.expand_dims(due, 1) & ~ended
 
     def _update(self, replica: int, stretch: Stretch) -> None:
         actor = self._actor
@@ -236,7 +236,8 @@ class Reinforce(Agent):
         if learned:
             cut_value = self._actor.cut_values(self._tensor(stretch.led_to), replica)
         else:
-            value, cut_value = torch.zeros_like(value), np.zeros(stretch.led_to.shape[:3])
+            value = torch.zeros_like(value)
+            cut_value = np.zeros(stretch.led_to.shape[:3], np.float32)
         returns = lambda_returns(
             stretch,
             value.cpu().numpy(),

@@ -155,6 +155,8 @@ class Rollout:
         if not state:
             return
         names = [name for name in state if name not in ("cuts", "led_to")]
-        self._steps = [{name: state[name][t].copy() for name in names} for t in range(len(state["raw"]))]
+        self._steps = [
+            {name: state[name][t].copy() for name in names} for t in range(len(state["raw"]))
+        ]
         for t, led_to in zip(state["cuts"].tolist(), state["led_to"], strict=True):
             self._steps[t]["led_to"] = led_to.copy()

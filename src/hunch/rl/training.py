@@ -30,7 +30,7 @@ class Learner(Protocol):
     """What the loop asks of an agent."""
 
     def act(self, observation: NDArray[Any], begins: Bools) -> NDArray[Any]:
-        """The actions to try next, `(replicas, envs, …)`; `begins` marks first steps of episodes."""
+        """The actions to try next, `(replicas, envs, …)`; `begins` marks episodes' first steps."""
 
     def observe(self, step: Step) -> Bools | None:
         """Take in one step and learn from it, or from others, if it is time to.
@@ -176,10 +176,12 @@ class TrainingLoop:
         self._ended = outcome.terminated | outcome.truncated
         self._observation = outcome.next_observation
         self._failed = False
-        if np.count_nonzero(self._ended):
+        recorded = bool(np.count_nonzero(self._ended))
+        if recorded:
             self._record(outcome)
-            return True
-        return False
+        if given_up is not None:
+            self._ended |= given_up.reshape(-1)
+        return recorded
 
     def _by_replica(self, values: NDArray[Any]) -> NDArray[Any]:
         return values.reshape(self._lead + values.shape[1:])
