@@ -115,7 +115,7 @@ def leave_one_out_by_time(
 
     Args:
         returns: reward to go of each step, `(steps,)`.
-        episode: which episode each step is of, from 0.
+        episode: the number of the episode that each step is of.
         time: how many steps of its episode came before it.
 
     Raises:
@@ -126,7 +126,8 @@ def leave_one_out_by_time(
         >>> leave_one_out_by_time(returns, episode, time=np.array([0, 1, 0]))
         array([4., 0., 2.])
     """
-    table = np.zeros((int(episode.max()) + 1, int(time.max()) + 1))
-    table[episode, time] = returns
-    baseline: NDArray[np.float64] = leave_one_out(torch.from_numpy(table)).numpy()[episode, time]
+    episodes, row = np.unique(episode, return_inverse=True)
+    table = np.zeros((len(episodes), int(time.max()) + 1))
+    table[row, time] = returns
+    baseline: NDArray[np.float64] = leave_one_out(torch.from_numpy(table)).numpy()[row, time]
     return baseline

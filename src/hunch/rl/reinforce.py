@@ -74,7 +74,7 @@ class Reinforce(Agent):
 
     Attributes:
         network: policy and value; with replicas an `hunch.nn.Ensemble` of theirs.
-        losses: for each replica the loss of each of its gradient updates.
+        losses: loss of each gradient update, of whichever replica made it.
 
     Example:
         >>> from hunch.rl import Reinforce
@@ -160,7 +160,7 @@ class Reinforce(Agent):
         # Where in the rollout each replica's steps since its last update begin.
         self._start = np.zeros(self.replicas, np.int64)
         self._played = np.zeros((self.replicas, self.num_envs), np.int64)
-        self.losses: list[list[float]] = [[] for _ in range(self.replicas)]
+        self.losses: list[float] = []
 
     def _checked(self, episodes: int | None) -> int:
         """Episodes per update."""
@@ -228,7 +228,7 @@ class Reinforce(Agent):
         rate = value_at(self.learning_rate, self.steps)
         actor.networks.step([replica], actor.networks.gradient(loss, replica), rate)
         actor.normalize(observation, [replica])
-        self.losses[replica].append(loss.item())
+        self.losses.append(loss.item())
 
     def _judged(self, replica: int, stretch: Stretch, value: Tensor) -> tuple[Tensor, Tensor]:
         """Rewards to go and their baselines, `(1, steps)` each."""
@@ -259,8 +259,7 @@ class Reinforce(Agent):
         rollout = self._rollout.state_dict()
         state |= {f"rollout.{name}": to_tensor(value) for name, value in rollout.items()}
         state |= {"start": to_tensor(self._start.copy()), "played": to_tensor(self._played.copy())}
-        for r, losses in enumerate(self.losses):
-            state[f"losses.{r}"] = torch.tensor(losses, dtype=torch.float64)
+        state["losses"] = torch.tensor(self.losses, dtype=torch.float64)
         return state
 
     def _load_own_state(self, state: Mapping[str, Tensor]) -> None:
@@ -268,4 +267,4 @@ class Reinforce(Agent):
         rollout = under("rollout.", state)
         self._rollout.load_state_dict({name: value.numpy() for name, value in rollout.items()})
         self._start, self._played = state["start"].numpy().copy(), state["played"].numpy().copy()
-        self.losses = [state[f"losses.{r}"].tolist() for r in range(self.replicas)]
+        self.losses = state["losses"].tolist()
