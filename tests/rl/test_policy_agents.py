@@ -185,7 +185,9 @@ def test_an_update_of_reinforce_is_plain_autograd(baseline):
     terms = []
     for i, (e, steps) in enumerate(episodes):
         out = twin(torch.from_numpy(np.stack([s.observation[0, e] for s in steps])))
-        log = torch.log_softmax(out[:, 1:], -1)[range(len(steps)), [int(s.action[0, e]) for s in steps]]
+        log = torch.log_softmax(out[:, 1:], -1)[
+            range(len(steps)), [int(s.action[0, e]) for s in steps]
+        ]
         for t in range(len(steps)):
             expected = 0.0
             if baseline == "loo":

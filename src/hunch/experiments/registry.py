@@ -27,6 +27,9 @@ EXPERIMENTS: Final = {
     "chain": "chain",
     "cartpole-seeds": "cartpole_seeds",
     "sb3-cartpole": "sb3_cartpole",
+    "relax-cartpole": "relax_cartpole",
+    "continuous-control": "continuous_control",
+    "noisy-a2c": "noisy_a2c",
     "neural-bandit": "neural_bandit",
 }
 _MARK: Final = "hunch reproduce"

@@ -23,7 +23,7 @@ class Normalizer(nn.Module):
         >>> net = Normalizer(1)
         >>> net.update(torch.tensor([[1.0], [3.0]]))
         >>> net(torch.tensor([[3.0]]))
-        tensor([[1.0000]])
+        tensor([[1.]])
     """
 
     mean: Tensor
