@@ -14,6 +14,7 @@ import hunch.envs  # noqa: F401 registers them
 from hunch.errors import ConfigurationError
 from hunch.nn import MLP, Ensemble, NoisyLinear, Normalizer, noise
 from hunch.rl import A2C, DQN, Linear, Reinforce, evaluate
+from hunch.rl.weights import set_weights, weights_of
 
 SMALL = {"hidden_sizes": (8,), "env_kwargs": {"max_episode_steps": 17}}
 PENDULUM = {**SMALL, "env": "Pendulum-v1"}
@@ -387,3 +388,18 @@ def test_wrong_uses_are_refused_in_one_line():
     envs = gymnasium.make_vec("CartPole-v1", num_envs=4)
     with pytest.raises(ConfigurationError, match="already made; expected neither"):
         A2C(envs, num_envs=3)
+
+
+@pytest.mark.parametrize("kind", ["a2c in a box", "noisy a2c", "reinforce in a box"])
+def test_weights_go_from_replica_to_replica(kind):
+    """With the scale of observations, and into the memory by which a replica learns."""
+    agents, other = make(kind, replicas=2), make(kind, seed=9)
+    other.learn(150, progress=False)
+    set_weights(agents, 1, weights_of(other, 0))
+    x = np.random.default_rng(0).normal(size=(20, *other.observation_shape))
+    assert np.allclose(agents.replica(1).predict(x), other.predict(x), atol=1e-5)
+    assert not np.allclose(agents.network(torch.ones(1, *other.observation_shape))[0].detach(),
+                           agents.network(torch.ones(1, *other.observation_shape))[1].detach())  # fmt: skip
+    assert torch.equal(
+        parameters(agents.network.member(1)), parameters(agents._actor.networks.alone[1])
+    )

@@ -22,7 +22,7 @@ from hunch.errors import MissingDependencyError
 from hunch.experiments.claims import Check
 from hunch.experiments.parallel import in_processes
 from hunch.progress import progress_bar
-from hunch.rl import A2C, Reinforce, evaluate
+from hunch.rl import A2C, Linear, Reinforce, evaluate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,13 +37,16 @@ SOLVED: Final = {SWING: -250.0, CART: 950.0}
 
 Array = npt.NDArray[np.float64]
 
+_CART: Final[dict[str, Any]] = dict(
+    discount=0.99, learning_rate=Linear(3e-3, 0.0, 150_000), reward_scale=0.1, initial_std=0.3
+)
 _SETTINGS: Final[dict[tuple[str, str], dict[str, Any]]] = {
     ("A2C", SWING): dict(
         discount=0.9, gae_lambda=0.9, learning_rate=1e-3, reward_scale=0.1, rollout_length=8
     ),
-    ("A2C", CART): dict(discount=0.99, gae_lambda=0.95, learning_rate=1e-3, rollout_length=16),
-    ("Reinforce", SWING): dict(discount=0.9, learning_rate=1e-3, reward_scale=0.1, num_envs=4),
-    ("Reinforce", CART): dict(discount=0.99, learning_rate=1e-3, num_envs=4),
+    ("A2C", CART): dict(gae_lambda=0.95, rollout_length=16, **_CART),
+    ("Reinforce", SWING): dict(discount=0.9, learning_rate=3e-3, reward_scale=0.1, num_envs=4),
+    ("Reinforce", CART): dict(num_envs=4, **_CART),
 }
 
 
@@ -60,7 +63,7 @@ class Settings:
     """
 
     num_seeds: int = 10
-    frames: dict[str, int] = field(default_factory=lambda: {SWING: 400_000, CART: 200_000})
+    frames: dict[str, int] = field(default_factory=lambda: {SWING: 400_000, CART: 150_000})
     judging_episodes: int = 100
     beside: bool = True
     jobs: int = 1
