@@ -55,23 +55,23 @@ class Settings:
     """How long and how often.
 
     Args:
-        num_seeds: replicas of each agent, trained at once.
+        num_seeds: replicas of `A2C`, trained at once.
+        beside_seeds: of `Reinforce`; 0 leaves it out.
         frames: environment steps of each seed, by task.
         judging_episodes: of each seed at the end.
-        beside: whether `Reinforce` is trained too.
         jobs: agents at a time, each in a process of its own.
     """
 
     num_seeds: int = 10
+    beside_seeds: int = 3
     frames: dict[str, int] = field(default_factory=lambda: {SWING: 400_000, CART: 150_000})
     judging_episodes: int = 100
-    beside: bool = True
     jobs: int = 1
 
     @classmethod
     def quick(cls) -> Settings:
         """Too short to solve, and without MuJoCo."""
-        return cls(num_seeds=2, frames={SWING: 2_000}, judging_episodes=2)
+        return cls(num_seeds=2, beside_seeds=1, frames={SWING: 2_000}, judging_episodes=2)
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
             f"{CART} needs the package mujoco; run: pip install 'torch-hunch[mujoco]'"
         )
     envs = list(settings.frames)
-    agents = ("A2C", "Reinforce") if settings.beside else ("A2C",)
+    agents = ("A2C", "Reinforce") if settings.beside_seeds else ("A2C",)
     tasks = [(agent, env, seed, settings) for agent in agents for env in envs]
     trials: list[Trial] = []
     with progress_bar(len(tasks), "continuous control", "run", enabled=progress) as bar:
@@ -173,11 +173,12 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
 def _train(task: tuple[str, str, int, Settings]) -> Trial:
     name, env, seed, settings = task
     started = time.process_time()
-    agent = make_agent(name, env, seed, settings.num_seeds)
+    seeds = settings.num_seeds if name == "A2C" else settings.beside_seeds
+    agent = make_agent(name, env, seed, seeds)
     agent.learn(settings.frames[env], progress=False)
     judged = [
         evaluate(agent.replica(r), settings.judging_episodes, seed=seed + r).mean_return
-        for r in range(settings.num_seeds)
+        for r in range(seeds)
     ]
     curve = [_curve(history.ends, history.returns, agent.steps) for history in agent.histories]
     seconds = time.process_time() - started
@@ -243,8 +244,8 @@ def plot(result: Result) -> dict[str, tuple[Figure, str]]:
         axes.legend(fontsize=8)
         name = "continuous-" + env.partition("-")[0].lower()
         caption = (
-            f"Median over {result.settings.num_seeds} seeds and quartiles, actions drawn; the line "
-            "is what greedy actions have to reach in the end."
+            "Median over seeds and quartiles, actions drawn; the line is what greedy actions have "
+            "to reach in the end."
         )
         figures[name] = (figure, caption)
     return figures
