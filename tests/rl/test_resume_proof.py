@@ -14,6 +14,10 @@ LIVES = {
     "boot-dqn in a stochastic deep sea": (
         ["boot-dqn", "hunch/DeepSea-v0", "--size=20", "--env=stochastic=true", "--set=num_members=5"]
     ),
+    "a2c in a box, normalised": ["a2c", "Pendulum-v1", "--replicas=2", "--set=normalize=true"],
+    "reinforce by leave-one-out": (
+        ["reinforce", "CartPole-v1", "--num-envs=2", "--replicas=2", "--set=baseline=loo"]
+    ),
 }  # fmt: skip
 
 

@@ -68,6 +68,12 @@ RECIPES: Final[dict[str, Recipe]] = {
             target_update_period=1_000,
         ),
     ),
+    "reinforce": Recipe("Reinforce", "policy gradient by whole episodes, with a learned value", {}),
+    "a2c": Recipe("A2C", "advantage actor-critic; boxes of actions too", {}),
+    "noisy-a2c": Recipe(
+        "A2C", "the same, explores by noise on its weights, held over each rollout",
+        dict(noisy=True),
+    ),
 }  # fmt: skip
 
 

@@ -28,6 +28,7 @@ Example: hunch train noisy-dqn CartPole-v1 --steps 50000 --replicas 8
          hunch train boot-dqn hunch/DeepSea-v0 --size 30
          hunch train rainbow ALE/Pong-v5 --set replay_capacity=500000
          hunch train dqn Acrobot-v1 --set epsilon=1:0.02:20000 --set hidden_sizes=64,64
+         hunch train a2c Pendulum-v1 --steps 300000 --set normalize=true
          hunch train --resume runs/noisy-dqn-CartPole-v1-0
 """
 
@@ -59,9 +60,7 @@ class _WithWords(click.Command):
 @click.option(
     "--num-envs",
     type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Environments that each replica plays side by side.",
+    help="Environments that each replica plays side by side.  [default: 1; 8 for a2c]",
 )
 @click.option("--size", type=click.IntRange(min=1), help="Short for --env size=N.")
 @click.option(
@@ -146,12 +145,13 @@ def _begin(context: click.Context, name: str, env: str, options: Mapping[str, An
     chosen = {**recipe.settings, **(recipe.atari if env.startswith("ALE/") else {})}
     settings = {key: from_json(value) for key, value in chosen.items()}
     settings |= agent_settings(make, options["set_words"])
+    if options["num_envs"] is not None:
+        settings["num_envs"] = options["num_envs"]
     # Made here so that all that is wrong shows before there is a folder.
     made = make(
         problem.env,
         env_kwargs=dict(problem.env_kwargs),
         replicas=options["replicas"],
-        num_envs=options["num_envs"],
         seed=options["seed"],
         **settings,
     )

@@ -7,16 +7,19 @@ from hunch.nn.mlp import MLP
 from hunch.nn.noise_modes import noise, reset_noise
 from hunch.nn.noisy import NoisyConv2d, NoisyLinear
 from hunch.nn.noisy_conversion import noisy
+from hunch.nn.normalizer import Constant, Normalizer
 from hunch.nn.priors import FunctionPrior, RandomFourierPrior, RandomizedPrior
 
 __all__ = [
     "MLP",
+    "Constant",
     "Ensemble",
     "Epinet",
     "FunctionPrior",
     "GaussianHead",
     "NoisyConv2d",
     "NoisyLinear",
+    "Normalizer",
     "QuantileHead",
     "RandomFourierPrior",
     "RandomizedPrior",

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from hunch.nn.heads import GaussianHead, QuantileHead, Streams
 from hunch.nn.mlp import ACTIVATIONS, MLP
 from hunch.nn.noisy import NoisyLinear
+from hunch.nn.normalizer import Constant, Normalizer
 from hunch.nn.priors import FunctionPrior, RandomFourierPrior, RandomizedPrior
 
 
@@ -95,6 +96,15 @@ def _flatten(layer: nn.Flatten, x: Tensor) -> Tensor:
     return x.flatten(start, end)
 
 
+def _normalizer(layer: Normalizer, x: Tensor) -> Tensor:
+    return layer.apply_to(x, layer.mean.unsqueeze(1), layer.variance.unsqueeze(1))
+
+
+def _constant(layer: Constant, x: Tensor) -> Tensor:
+    apart = (-1, *[1] * (x.ndim - 2), layer.value.shape[-1])
+    return layer.value.reshape(apart).expand(*x.shape[:-1], -1)
+
+
 def _mlp(net: MLP, x: Tensor) -> Tensor:
     net.check_input(x)
     return _sequential(net, x)
@@ -134,6 +144,8 @@ _RULES: Final[dict[type[nn.Module], Callable[[Any, Tensor], Tensor]]] = {
     QuantileHead: _head,
     nn.LayerNorm: _layer_norm,
     nn.Flatten: _flatten,
+    Normalizer: _normalizer,
+    Constant: _constant,
     RandomizedPrior: _randomized_prior,
     FunctionPrior: _function,
     RandomFourierPrior: _fourier,

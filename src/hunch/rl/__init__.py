@@ -2,6 +2,8 @@
 
 - `DQN`: deep Q-learning, with the switches that make it Rainbow.
 - `BootstrappedDQN`: an ensemble with randomised priors that explores by Thompson sampling.
+- `Reinforce`: policy gradients from whole episodes, with a baseline.
+- `A2C`: the advantage actor-critic, also with noisy layers in place of an entropy bonus.
 - `evaluate`: episodes that an agent neither learns from nor was trained on.
 - `record`: one episode as a video.
 - `Evaluate`, `Checkpoint`, `StopOnReturn`, `StopWhenSolved`, `CsvLog`, `TensorBoardLog`: callbacks
@@ -13,12 +15,14 @@
 
 from __future__ import annotations
 
+from hunch.rl.actor_critic import A2C
 from hunch.rl.bootstrapped_dqn import BootstrappedDQN
 from hunch.rl.callbacks import Evaluate, Score, StopOnReturn, StopWhenSolved
 from hunch.rl.checkpoints import Checkpoint
 from hunch.rl.dqn import DQN
 from hunch.rl.evaluation import Evaluation, evaluate
 from hunch.rl.logs import CsvLog, TensorBoardLog
+from hunch.rl.reinforce import Reinforce
 from hunch.rl.replay import Replay
 from hunch.rl.runs import Plan, Run
 from hunch.rl.schedules import Linear
@@ -27,6 +31,7 @@ from hunch.rl.transitions import Transitions
 from hunch.rl.video import Recording, record
 
 __all__ = [
+    "A2C",
     "DQN",
     "BootstrappedDQN",
     "Checkpoint",
@@ -37,6 +42,7 @@ __all__ = [
     "Linear",
     "Plan",
     "Recording",
+    "Reinforce",
     "Replay",
     "Run",
     "Score",

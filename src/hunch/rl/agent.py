@@ -6,11 +6,12 @@ import inspect
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import gymnasium
 import numpy as np
 import torch
+from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import VectorEnv
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
@@ -62,12 +63,16 @@ class Agent(ABC):
         self._env_kwargs = dict(env_kwargs or {})
         self._env_source = env
         envs, first = self._open(env, whole_number("num_envs", num_envs, at_least=1))
-        observations, actions = check_spaces(first)
+        observations, self.action_space = self._check_spaces(first)
         self._first_env = first
         self.num_envs = envs.num_envs // self.replicas
         self.observation_shape = observations.shape
         self._observation_dtype = stored_dtype(observations)
-        self._num_actions, self.first_action = int(actions.n), int(actions.start)
+        # Of a finite set; other actions have no names but themselves.
+        self._num_actions, self.first_action = 0, 0
+        if isinstance(self.action_space, Discrete):
+            self._num_actions = int(self.action_space.n)
+            self.first_action = int(self.action_space.start)
         # Pictures that lie in several stacks are stored once.
         self._frame_stack = frame_stack_of(first) if is_pixels(self._observation_dtype) else 1
         self._loop = TrainingLoop(
@@ -87,14 +92,19 @@ class Agent(ABC):
             return VectorEnvs(env, self.seed), _Spaces(env)
         count = num_envs * self.replicas
         first = make_env(env, self._env_kwargs)
-        check_spaces(first)  # before more of them are opened
+        self._check_spaces(first)  # before more of them are opened
         made = [first, *(another_env(env, self._env_kwargs) for _ in range(count - 1))]
         seeds = np.repeat(np.arange(self.seed, self.seed + self.replicas), num_envs)
         offsets = np.tile(np.arange(num_envs), self.replicas)
         envs = SingleEnvs(made, seeds.tolist(), offsets.tolist(), stride=num_envs)
         return envs, first
 
+    def _check_spaces(self, first: Any) -> tuple[Box, Discrete | Box]:
+        return check_spaces(first, continuous=self.handles_boxes)
+
     # What an agent fills in.
+
+    handles_boxes: ClassVar[bool] = False  # whether actions may be continuous
 
     @property
     @abstractmethod
@@ -102,12 +112,16 @@ class Agent(ABC):
         """Gradient updates made so far."""
 
     @abstractmethod
-    def act(self, observation: NDArray[Any], begins: Bools) -> NDArray[np.int64]:
-        """The actions to try next in training, `(replicas, envs)`."""
+    def act(self, observation: NDArray[Any], begins: Bools) -> NDArray[Any]:
+        """The actions to try next in training, `(replicas, envs, …)`."""
 
     @abstractmethod
-    def observe(self, step: Step) -> None:
-        """Take in one step of all environments; learn if it is time to."""
+    def observe(self, step: Step) -> Bools | None:
+        """Take in one step of all environments; learn if it is time to.
+
+        Returns:
+            Which episodes are to be given up, `(replicas, envs)`; None for none.
+        """
 
     @abstractmethod
     def _policy(self, replica: int) -> Policy:
@@ -222,7 +236,8 @@ class Agent(ABC):
                 as in training.
 
         Returns:
-            An int for one observation, an int64 array of shape `(batch,)` for a batch.
+            An int for one observation, an int64 array of shape `(batch,)` for a batch; where
+            actions are a `Box`, an array of the box's shape, or a batch of those.
 
         Raises:
             ShapeError: if `observation` is neither.

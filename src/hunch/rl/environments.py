@@ -152,11 +152,17 @@ def rendering_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> 
     return made
 
 
-def check_spaces(env: Env) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Discrete]:
-    """The spaces of an environment with array observations and a finite set of actions.
+def check_spaces(
+    env: Env, *, continuous: bool = False
+) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Discrete | gymnasium.spaces.Box]:
+    """The spaces of an environment with array observations and actions that an agent can handle.
+
+    Args:
+        env: the environment.
+        continuous: whether the agent handles actions of a `Box` as well as a finite set of them.
 
     Raises:
-        ConfigurationError: if observations are no `Box` or actions no `Discrete`.
+        ConfigurationError: if observations are no `Box`, or actions none that the agent handles.
 
     Example:
         >>> observations, actions = check_spaces(make_env("CartPole-v1"))
@@ -169,10 +175,16 @@ def check_spaces(env: Env) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Discr
             f"`env` has observations {observations}; expected a Box: wrap it in "
             "gymnasium.wrappers.FlattenObservation or an observation wrapper of your own."
         )
-    if not isinstance(actions, gymnasium.spaces.Discrete):
+    if isinstance(actions, gymnasium.spaces.Discrete):
+        return observations, actions
+    if not continuous:
         raise ConfigurationError(
             f"`env` has actions {actions}; expected Discrete, a finite set: this agent compares "
             "the values of all actions."
+        )
+    if not isinstance(actions, gymnasium.spaces.Box):
+        raise ConfigurationError(
+            f"`env` has actions {actions}; expected Discrete, a finite set, or a Box of one axis."
         )
     return observations, actions
 

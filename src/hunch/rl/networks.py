@@ -201,14 +201,38 @@ _made_noisy = noisy
 
 
 def check_network(network: nn.Module, observation_shape: tuple[int, ...], readout: Readout) -> None:
-    """Call the network once.
+    """Call a value network once.
 
     Raises:
-        ConfigurationError: if it cannot take a batch of one observation, has nothing to train or
-            returns another shape than `(1, readout.outputs)`.
+        ConfigurationError: as `check_outputs`.
 
     Example:
         >>> check_network(nn.Linear(4, 2), (4,), Readout(actions=2))
+    """
+    meaning = "one value per action"
+    if readout.outputs != readout.actions:
+        groups = f"{readout.actions} actions" + (" and the value first" * readout.dueling)
+        meaning = f"{readout.atoms} for each of {groups}"
+    check_outputs(network, observation_shape, readout.outputs, meaning)
+
+
+def check_outputs(
+    network: nn.Module, observation_shape: tuple[int, ...], outputs: int, meaning: str
+) -> None:
+    """Call a network once.
+
+    Args:
+        network: the network.
+        observation_shape: shape of one observation.
+        outputs: how many numbers it has to return for each.
+        meaning: what they are, for the message.
+
+    Raises:
+        ConfigurationError: if it cannot take a batch of one observation, has nothing to train or
+            returns another shape than `(1, outputs)`.
+
+    Example:
+        >>> check_outputs(nn.Linear(4, 2), (4,), 2, "one value per action")
     """
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     try:
@@ -223,14 +247,10 @@ def check_network(network: nn.Module, observation_shape: tuple[int, ...], readou
         raise ConfigurationError(
             "`network` has nothing to train: no parameter requires a gradient."
         )
-    if shape != (1, readout.outputs):
-        meaning = "one value per action"
-        if readout.outputs != readout.actions:
-            groups = f"{readout.actions} actions" + (" and the value first" * readout.dueling)
-            meaning = f"{readout.atoms} for each of {groups}"
+    if shape != (1, outputs):
         raise ConfigurationError(
-            f"`network` returned shape {shape} for one observation; expected "
-            f"{(1, readout.outputs)}, {meaning}."
+            f"`network` returned shape {shape} for one observation; expected {(1, outputs)}, "
+            f"{meaning}."
         )
 
 

@@ -46,7 +46,7 @@ class ParallelEnvs(Protocol):
     def begin(self, ended: Bools, observation: NDArray[Any]) -> None:
         """Begin an episode where `ended`, writing its first observation into `observation`."""
 
-    def step(self, actions: NDArray[np.int64]) -> Outcome:
+    def step(self, actions: NDArray[Any]) -> Outcome:
         """Take one action in every environment."""
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
@@ -89,11 +89,13 @@ class SingleEnvs:
         self._seeds = list(seeds)
         self._next_episode = np.array(offsets or [0] * self.num_envs)
         self._stride = stride
-        self._actions: list[list[int]] = [[] for _ in self.envs]
+        self._actions: list[list[Any]] = [[] for _ in self.envs]
         space = self.envs[0].observation_space
         self._shape = (self.num_envs, *(space.shape or ()))
         self._dtype = stored_dtype(space) if isinstance(space, gymnasium.spaces.Box) else np.float32
         self._happened = np.ones(self.num_envs, np.bool_)
+        acts = self.envs[0].action_space
+        self._taken = acts.dtype if isinstance(acts, gymnasium.spaces.Box) else np.int64
 
     def begin(self, ended: Bools, observation: NDArray[Any]) -> None:
         """Begin an episode where `ended`, writing its first observation into `observation`."""
@@ -106,7 +108,7 @@ class SingleEnvs:
         self._actions[i] = []
         return given
 
-    def step(self, actions: NDArray[np.int64]) -> Outcome:
+    def step(self, actions: NDArray[Any]) -> Outcome:
         """Take one action in every environment."""
         # A new array each time: an environment may overwrite the one that it returned.
         following = np.empty(self._shape, self._dtype)
@@ -114,7 +116,7 @@ class SingleEnvs:
         terminated = np.empty(self.num_envs, np.bool_)
         truncated = np.empty(self.num_envs, np.bool_)
         infos = []
-        for i, (env, action) in enumerate(zip(self.envs, actions.tolist(), strict=True)):
+        for i, (env, action) in enumerate(zip(self.envs, _each(actions), strict=True)):
             following[i], rewards[i], terminated[i], truncated[i], info = env.step(action)
             infos.append(info)
             self._actions[i].append(action)
@@ -126,7 +128,7 @@ class SingleEnvs:
         return {
             "next_episode": self._next_episode.copy(),
             "lengths": np.array(lengths, np.int64),
-            "actions": np.array([a for actions in self._actions for a in actions], np.int64),
+            "actions": np.array([a for actions in self._actions for a in actions], self._taken),
         }
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
@@ -146,12 +148,12 @@ class SingleEnvs:
                 continue
             given = self._reset(i, int(self._next_episode[i]) - self._stride)
             over = False
-            for action in actions.tolist():
+            for action in _each(actions):
                 if over:
                     raise _no_replay()
                 given, _, terminated, truncated, _ = self.envs[i].step(action)
                 over = bool(terminated or truncated)
-            self._actions[i] = actions.tolist()
+            self._actions[i] = _each(actions)
             observation[i] = given
         return observation
 
@@ -159,6 +161,11 @@ class SingleEnvs:
         """Close all environments."""
         for env in self.envs:
             env.close()
+
+
+def _each(actions: NDArray[Any]) -> list[Any]:
+    """Actions as environments take them: an int of a finite set, or an array of its own."""
+    return actions.tolist() if actions.ndim == 1 else list(actions.copy())
 
 
 def _no_replay() -> DataError:
@@ -226,7 +233,7 @@ class VectorEnvs:
         # In mode "NextStep" the next step begins them; until then the last observation stands.
         self._ended &= ~ended
 
-    def step(self, actions: NDArray[np.int64]) -> Outcome:
+    def step(self, actions: NDArray[Any]) -> Outcome:
         """Take one action in every environment."""
         given, reward, terminated, truncated, infos = self.envs.step(actions)
         following = np.array(given, self._dtype)

@@ -41,8 +41,8 @@ class Policy(ABC):
     """How a replica acts outside training."""
 
     @abstractmethod
-    def actions(self, observation: Tensor, deterministic: bool) -> NDArray[np.int64]:
-        """Indices of actions, `(batch,)`, for observations `(batch, …)`."""
+    def actions(self, observation: Tensor, deterministic: bool) -> NDArray[Any]:
+        """Actions for observations `(batch, …)`: indices `(batch,)`, or points of a box."""
 
 
 class Replica:
@@ -79,7 +79,10 @@ class Replica:
                 f"{expected} or a batch (batch, {', '.join(map(str, expected))})."
             )
         tensor = torch.from_numpy(np.ascontiguousarray(given)).to(agent.device)
-        actions = self.policy.actions(tensor, deterministic) + agent.first_action
+        actions = self.policy.actions(tensor, deterministic)
+        if actions.ndim > 1:
+            return actions[0] if single else actions
+        actions = actions + agent.first_action
         return int(actions[0]) if single else actions
 
 

@@ -29,11 +29,16 @@ SHOWN_EPISODES = 20  # the progress bar shows the mean return of this many
 class Learner(Protocol):
     """What the loop asks of an agent."""
 
-    def act(self, observation: NDArray[Any], begins: Bools) -> NDArray[np.int64]:
-        """The actions to try next, `(replicas, envs)`; `begins` marks first steps of episodes."""
+    def act(self, observation: NDArray[Any], begins: Bools) -> NDArray[Any]:
+        """The actions to try next, `(replicas, envs, …)`; `begins` marks episodes' first steps."""
 
-    def observe(self, step: Step) -> None:
-        """Take in one step and learn from it, or from others, if it is time to."""
+    def observe(self, step: Step) -> Bools | None:
+        """Take in one step and learn from it, or from others, if it is time to.
+
+        Returns:
+            Which episodes are to be given up, `(replicas, envs)`; None for none. They do not enter
+            the histories.
+        """
 
 
 class Callback(Protocol):
@@ -152,11 +157,11 @@ class TrainingLoop:
             self._length[begins] = 0
         observation = self._observation
         actions = learner.act(self._by_replica(observation), self._by_replica(begins))
-        outcome = self.envs.step(actions.reshape(-1))
+        outcome = self.envs.step(actions.reshape(-1, *actions.shape[2:]))
         self.steps += self.per_replica
         self._return += outcome.reward
         self._length += outcome.happened
-        learner.observe(
+        given_up = learner.observe(
             Step(
                 observation=self._by_replica(observation),
                 action=actions,
@@ -171,10 +176,12 @@ class TrainingLoop:
         self._ended = outcome.terminated | outcome.truncated
         self._observation = outcome.next_observation
         self._failed = False
-        if np.count_nonzero(self._ended):
+        recorded = bool(np.count_nonzero(self._ended))
+        if recorded:
             self._record(outcome)
-            return True
-        return False
+        if given_up is not None:
+            self._ended |= given_up.reshape(-1)
+        return recorded
 
     def _by_replica(self, values: NDArray[Any]) -> NDArray[Any]:
         return values.reshape(self._lead + values.shape[1:])

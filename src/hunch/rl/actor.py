@@ -1,0 +1,277 @@
+"""What agents that learn a policy share: networks that act, their chance, and the loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Discrete
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hunch.errors import ConfigurationError
+from hunch.gradients import surrogate
+from hunch.nn import Normalizer, noise
+from hunch.rl.action_distributions import ActionDistribution, Bounds, Categorical, Gaussian
+from hunch.rl.agent import Agent
+from hunch.rl.arguments import real_number
+from hunch.rl.held_noise import HeldNoise
+from hunch.rl.networks import NetworkLike, is_pixels, noisy_layers
+from hunch.rl.policy_networks import Kind, one_network_each, policy_network
+from hunch.rl.replica import Policy
+from hunch.rl.replica_networks import ReplicaNetworks
+from hunch.rl.states import numpy_state, set_numpy_state, under
+from hunch.seeding import numpy_generator, torch_generator
+
+
+def make_actor(
+    agent: Agent,
+    network: NetworkLike | None,
+    hidden_sizes: Sequence[int],
+    *,
+    activation: str,
+    normalize: bool,
+    bounds: Bounds,
+    std: Literal["state", "free"],
+    initial_std: float,
+    max_gradient_norm: float,
+    noise: Kind | None = None,
+) -> Actor:
+    """The actor of an agent, as the agent's arguments of the same names describe it.
+
+    Raises:
+        ConfigurationError: if an argument is out of range or the network does not fit.
+
+    Example:
+        >>> from hunch.rl import A2C
+        >>> A2C("CartPole-v1", replicas=3)._actor.replicas
+        3
+    """
+    actions = action_distribution(agent.action_space, bounds)
+    if std not in ("state", "free"):
+        raise ConfigurationError(
+            f'`std` got {std!r}; expected "state", standard deviations that depend on the '
+            'observation, or "free" parameters.'
+        )
+    log_std = math.log(real_number("initial_std", initial_std, above=0.0))
+    if max_gradient_norm != float("inf"):
+        real_number("max_gradient_norm", max_gradient_norm, above=0.0)
+
+    def make() -> nn.Module:
+        return policy_network(
+            network,
+            agent.observation_shape,
+            actions.outputs,
+            hidden_sizes,
+            activation=activation,
+            log_std=None if isinstance(actions, Categorical) else log_std,
+            free_std=std == "free",
+            normalize=normalize,
+            pixels=is_pixels(agent._observation_dtype),
+            noise=noise,
+        )
+
+    return Actor(
+        one_network_each(make, network, agent.replicas, agent.seed),
+        actions,
+        seed=agent.seed,
+        device=agent.device,
+        max_gradient_norm=max_gradient_norm,
+    )
+
+
+def action_distribution(space: Box | Discrete, bounds: Bounds) -> ActionDistribution:
+    """The family of distributions for a space of actions.
+
+    Raises:
+        ConfigurationError: as `Gaussian`.
+
+    Example:
+        >>> action_distribution(Discrete(3), "clipped").outputs
+        3
+    """
+    return Categorical(int(space.n)) if isinstance(space, Discrete) else Gaussian(space, bounds)
+
+
+def policy_loss(
+    actions: ActionDistribution,
+    out: Tensor,
+    raw: Tensor,
+    target: Tensor,
+    baseline: Tensor,
+    *,
+    value_weight: float,
+    entropy_weight: float,
+) -> Tensor:
+    """The loss of each replica: that of its policy and of its value, minus the entropy.
+
+    Args:
+        actions: what the policy's outputs mean.
+        out: values and policies, with a gradient, `(replicas, steps, 1 + outputs)`.
+        raw: what was done, `(replicas, steps, …)`.
+        target: what it led to, `(replicas, steps)`.
+        baseline: what was to be expected, `(replicas, steps)`; must not depend on what was done.
+        value_weight: of half the squared error of the value.
+        entropy_weight: of the entropy, in nats.
+
+    Returns:
+        Shape `(replicas,)`; with weights of 0, minus the mean of `target`.
+
+    Example:
+        >>> out = torch.zeros(1, 2, 3, requires_grad=True)
+        >>> raw, target = torch.tensor([[0, 1]]), torch.tensor([[1.0, 3.0]])
+        >>> weights = dict(value_weight=0.0, entropy_weight=0.0)
+        >>> policy_loss(Categorical(2), out, raw, target, target, **weights)
+        tensor([-2.], grad_fn=<MeanBackward1>)
+    """
+    value, policy = out[..., 0], out[..., 1:]
+    loss = surrogate(actions.log_prob(policy, raw), -target, baseline=-baseline, dim=1)
+    if value_weight:
+        loss = loss + value_weight * 0.5 * (value - target).square().mean(1)
+    if entropy_weight:
+        loss = loss - entropy_weight * actions.entropy(policy).mean(1)
+    return loss
+
+
+class Actor:
+    """The policies and values of all replicas.
+
+    Args:
+        networks: one for each replica, to `1 + actions.outputs` numbers, the value first.
+        actions: what the policy's outputs mean.
+        seed: of the first replica; replica r's chance is that of `seed + r` alone.
+        device: where the networks are to live.
+        max_gradient_norm: each replica's gradient is scaled down to this Euclidean norm.
+
+    Example:
+        >>> actor = Actor([nn.Linear(4, 3), nn.Linear(4, 3)], Categorical(2), seed=0)
+        >>> actor.act(torch.zeros(2, 5, 4)).shape  # 2 replicas of 5 environments
+        (2, 5)
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[nn.Module],
+        actions: ActionDistribution,
+        *,
+        seed: int,
+        device: torch.device | str = "cpu",
+        max_gradient_norm: float = float("inf"),
+    ) -> None:
+        self.actions, self.replicas = actions, len(networks)
+        self.networks = ReplicaNetworks(
+            [network.to(device) for network in networks], max_gradient_norm=max_gradient_norm
+        )
+        seeds = range(seed, seed + self.replicas)
+        self.noise = HeldNoise(self.networks.together, [torch_generator(s, "noise") for s in seeds])
+        self._streams = [numpy_generator(s, "actions") for s in seeds]
+        # `predict` has streams of its own: looking at an agent must not change what it becomes.
+        self._predict_streams = [numpy_generator(s, "predict") for s in seeds]
+        self._predict_noise = [torch_generator(s, "predict noise") for s in seeds]
+        self._normalizers = [
+            [part for part in network.modules() if isinstance(part, Normalizer)]
+            for network in self.networks.alone
+        ]
+
+    def outputs(self, x: Tensor, replica: int | None = None) -> Tensor:
+        """Values and policies `(replicas, batch, 1 + outputs)` under the noise held now.
+
+        Args:
+            x: observations `(replicas, batch, …)`.
+            replica: the only one that they are of; None for all of them.
+        """
+        if replica is not None:
+            x = self.networks.alone[replica](x[0])
+        elif self.replicas == 1:
+            x = self.noise(x[0])
+        else:
+            return self.noise(x, per_member=True)
+        return x.unsqueeze(0)
+
+    @torch.no_grad()
+    def act(self, observation: Tensor) -> NDArray[Any]:
+        """Raw actions `(replicas, envs, …)`, drawn from the policies."""
+        outputs = self.outputs(observation)[..., 1:].cpu().numpy()
+        return self.actions.sample(outputs, self._streams)
+
+    def cut_values(self, led_to: Tensor, replica: int | None = None) -> NDArray[np.float32]:
+        """Values `(cuts, replicas, envs)` of what the last steps of stretches led to.
+
+        Args:
+            led_to: observations, `(cuts, replicas, envs, …)`.
+            replica: the only one that they are of; None for all of them.
+        """
+        by_replica = led_to.transpose(0, 1)
+        with torch.no_grad():
+            values = self.outputs(by_replica.flatten(1, 2), replica)[..., 0]
+        found: NDArray[np.float32] = values.view(by_replica.shape[:3]).cpu().numpy()
+        return found.swapaxes(0, 1)
+
+    def normalize(self, observation: Tensor, replicas: Sequence[int]) -> None:
+        """Let networks that normalise observations take in more of them, `(replicas, batch, …)`."""
+        for r, rows in zip(replicas, observation, strict=True):
+            for normalizer in self._normalizers[r]:
+                normalizer.update(rows)
+
+    def policy(self, replica: int) -> Policy:
+        """How a replica acts outside training."""
+        return _SampledPolicy(
+            self.networks.alone[replica],
+            self.actions,
+            self._predict_streams[replica],
+            self._predict_noise[replica],
+        )
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Networks, optimisers, noise and streams."""
+        state = {f"nets.{name}": value for name, value in self.networks.state_dict().items()}
+        state |= {f"noise.{name}": value for name, value in self.noise.state_dict().items()}
+        state["stream.actions"] = numpy_state(self._streams)
+        state["stream.predict"] = numpy_state(self._predict_streams)
+        state["stream.predict noise"] = torch.stack([g.get_state() for g in self._predict_noise])
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on where the one that gave `state` stood."""
+        self.networks.load_state_dict(under("nets.", state))
+        self.noise.load_state_dict(under("noise.", state))
+        set_numpy_state(self._streams, state["stream.actions"])
+        set_numpy_state(self._predict_streams, state["stream.predict"])
+        saved = state["stream.predict noise"]
+        for generator, own in zip(self._predict_noise, saved, strict=True):
+            generator.set_state(own.clone())
+
+
+class _SampledPolicy(Policy):
+    """The best actions by the mean weights, or drawn as in training."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        actions: ActionDistribution,
+        rng: np.random.Generator,
+        generator: torch.Generator,
+    ) -> None:
+        self._network, self._actions = network, actions
+        self._rng, self._generator = rng, generator
+        self._has_noise = bool(noisy_layers(network))
+
+    def actions(self, observation: Tensor, deterministic: bool) -> NDArray[Any]:
+        network = self._network
+        training = network.training
+        network.train(not deterministic)
+        try:
+            if self._has_noise:
+                with noise(network, "off" if deterministic else "fresh", generator=self._generator):
+                    out = network(observation)
+            else:
+                out = network(observation)
+        finally:
+            network.train(training)
+        policy = out[..., 1:].cpu().numpy()
+        if deterministic:
+            return self._actions.to_env(self._actions.best(policy))
+        return self._actions.to_env(self._actions.sample(policy[None], [self._rng])[0])

@@ -1,0 +1,149 @@
+"""Networks of agents that learn a policy: the value of an observation, and what to do there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import nn
+
+from hunch.errors import ConfigurationError
+from hunch.nn import MLP, Constant, Normalizer, Streams, noisy
+from hunch.rl.arguments import whole_number
+from hunch.rl.networks import (
+    NetworkLike,
+    Pixels,
+    check_outputs,
+    nature_convolutions,
+    noisy_layers,
+)
+from hunch.seeding import default_generator_seeded
+
+Kind = Literal["independent", "factorized"]
+SMALL = 0.01  # of a policy's last layer at first, so that it begins without a preference
+
+
+def policy_network(
+    network: NetworkLike | None,
+    observation_shape: tuple[int, ...],
+    outputs: int,
+    hidden_sizes: Sequence[int],
+    *,
+    activation: str = "tanh",
+    log_std: float | None = None,
+    free_std: bool = True,
+    normalize: bool = False,
+    pixels: bool = False,
+    noise: Kind | None = None,
+) -> nn.Module:
+    """A network from a batch of observations to a value and a policy's outputs, in that order.
+
+    Args:
+        network: a module, a function that makes one, or None: two perceptrons side by side, for
+            pictures behind convolutions that they share.
+        observation_shape: shape of one observation.
+        outputs: of the policy.
+        hidden_sizes: width of each hidden layer of both perceptrons.
+        activation: between their layers.
+        log_std: where the second half of the policy's outputs begins, the logs of standard
+            deviations; None if there are none.
+        free_std: whether those are parameters that do not depend on the observation.
+        normalize: whether observations are brought to a common scale first.
+        pixels: whether observations are bytes, to be divided by 255.
+        noise: kind of noise on the weights of all linear and convolution layers; None for none.
+
+    Raises:
+        ConfigurationError: if the network does not fit.
+
+    Example:
+        >>> policy_network(None, (4,), 2, [8])(torch.zeros(5, 4)).shape
+        torch.Size([5, 3])
+    """
+    if network is None:
+        before, inputs = _features(observation_shape, normalize, pixels)
+        hidden = [whole_number("hidden_sizes", size, at_least=1) for size in hidden_sizes]
+        value = MLP(inputs, hidden, 1, activation=activation)
+        policy = _policy(inputs, hidden, outputs, activation, log_std, free_std)
+        made: nn.Module = nn.Sequential(*before, Streams(value, policy))
+    else:
+        made = network if isinstance(network, nn.Module) else network()
+        if not isinstance(made, nn.Module):
+            raise ConfigurationError(
+                f"`network` made {made!r}; expected a torch.nn.Module from observations to a value "
+                "and what the policy needs."
+            )
+    if noise is not None and not noisy_layers(made):
+        made = noisy(made, noise=noise)
+    meaning = f"the value and then {outputs} outputs of the policy"
+    check_outputs(made, observation_shape, 1 + outputs, meaning)
+    return made
+
+
+def _features(
+    observation_shape: tuple[int, ...], normalize: bool, pixels: bool
+) -> tuple[list[nn.Module], int]:
+    """What value and policy share, and how many features that gives."""
+    before: list[nn.Module] = [Pixels()] if pixels else []
+    if normalize:
+        before.append(Normalizer(*observation_shape))
+    if len(observation_shape) == 3 and min(observation_shape[1:]) >= 36:
+        before += nature_convolutions(observation_shape[0])
+        with torch.no_grad():
+            return before, nn.Sequential(*before)(torch.zeros(1, *observation_shape)).shape[1]
+    if len(observation_shape) != 1:
+        before.append(nn.Flatten())
+    return before, math.prod(observation_shape)
+
+
+@torch.no_grad()
+def _policy(
+    inputs: int,
+    hidden: Sequence[int],
+    outputs: int,
+    activation: str,
+    log_std: float | None,
+    free_std: bool,
+) -> nn.Module:
+    free = outputs // 2 if log_std is not None and free_std else 0
+    policy = MLP(inputs, hidden, outputs - free, activation=activation)
+    weight, bias = list(policy.parameters())[-2:]  # of the last layer
+    weight.mul_(SMALL)
+    bias.mul_(SMALL)
+    if log_std is None:
+        return policy
+    if free:
+        return Streams(policy, Constant(torch.full((free,), log_std)))
+    bias[outputs // 2 :] += log_std
+    return policy
+
+
+def one_network_each(
+    make: Callable[[], nn.Module], network: NetworkLike | None, replicas: int, seed: int
+) -> list[nn.Module]:
+    """A network for each replica, replica r's from the stream of seed `seed + r`.
+
+    Args:
+        make: makes one, drawing from torch's default generator.
+        network: what the user gave.
+        replicas: how many.
+        seed: of the first.
+
+    Raises:
+        ConfigurationError: if `network` is a single module for several replicas.
+
+    Example:
+        >>> len(one_network_each(lambda: nn.Linear(2, 1), None, replicas=3, seed=0))
+        3
+    """
+    if replicas > 1 and isinstance(network, nn.Module):
+        raise ConfigurationError(
+            f"`network` got a module for {replicas} replicas; expected a function without "
+            "arguments that makes one, to be called for each."
+        )
+    made = []
+    for r in range(replicas):
+        with default_generator_seeded(seed + r, "network"):
+            made.append(make())
+    return made

@@ -1,0 +1,140 @@
+"""The networks of all replicas, which act together and may learn one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim.adam import adam
+
+from hunch.nn import Ensemble
+from hunch.rl.network_pair import clip
+from hunch.rl.states import under
+
+
+class ReplicaNetworks:
+    """One network for each replica in a single block of memory, with an Adam for each.
+
+    Replicas whose episodes end at other times learn at other times; each row of `values` holds the
+    parameters of one, and the ensemble and the single networks are views of it.
+
+    Args:
+        networks: one for each replica, of one architecture.
+        max_gradient_norm: each replica's gradient is scaled down to this Euclidean norm.
+
+    Attributes:
+        together: the network; of several, an `hunch.nn.Ensemble`.
+        alone: the network of each replica.
+        updates: gradient updates of each.
+
+    Example:
+        >>> nets = ReplicaNetworks([nn.Linear(2, 1), nn.Linear(2, 1)])
+        >>> before = nets.values.clone()
+        >>> nets.step([1], torch.ones(1, 3), learning_rate=0.1)
+        >>> (nets.values - before).round(decimals=2)
+        tensor([[ 0.0000,  0.0000,  0.0000],
+                [-0.1000, -0.1000, -0.1000]])
+    """
+
+    def __init__(
+        self, networks: Sequence[nn.Module], *, max_gradient_norm: float = float("inf")
+    ) -> None:
+        self.alone = list(networks)
+        self._single = len(self.alone) == 1
+        self.together = self.alone[0] if self._single else Ensemble.from_modules(self.alone)
+        self._max_norm = max_gradient_norm
+        trained = [_trained(network) for network in self.alone]
+        self.values = torch.stack([nn.utils.parameters_to_vector(own).detach() for own in trained])
+        self._trained, self._trained_together = trained, _trained(self.together)
+        self._share_memory()
+        self._moments = [torch.zeros_like(self.values), torch.zeros_like(self.values)]
+        self._adam_steps = torch.zeros(len(self.alone), device=self.values.device)
+        self._fused = self.values.device.type in ("cpu", "cuda")
+        self.updates = [0] * len(self.alone)
+
+    def _share_memory(self) -> None:
+        """Make the ensemble's tensors and the single networks' the same."""
+        for row, own in zip(self.values, self._trained, strict=True):
+            nn.utils.vector_to_parameters(row, own)
+        if self._single:
+            return
+        sizes = [parameter.numel() for parameter in self._trained[0]]
+        columns = self.values.split(sizes, dim=1)
+        for parameter, column in zip(self._trained_together, columns, strict=True):
+            parameter.data = column.view(parameter.shape)
+        trained = {id(parameter) for own in self._trained for parameter in own}
+        stacked = self.together.state_dict(keep_vars=True)
+        for r, network in enumerate(self.alone):
+            for name, tensor in network.state_dict(keep_vars=True).items():
+                if id(tensor) not in trained:
+                    tensor.data = stacked[name].data[r]
+
+    def gradient(self, loss: Tensor, replica: int | None = None) -> Tensor:
+        """The gradient of a loss.
+
+        Args:
+            loss: a scalar; of all replicas their sum.
+            replica: whose network alone it was computed from; None for all of them together.
+
+        Returns:
+            Shape `(replicas, parameters)`, or `(1, parameters)` for one.
+        """
+        parameters = self._trained_together if replica is None else self._trained[replica]
+        grads = torch.autograd.grad(loss, parameters, materialize_grads=True)
+        rows = len(self.alone) if replica is None else 1
+        return torch.cat([grad.reshape(rows, -1) for grad in grads], dim=1)
+
+    @torch.no_grad()
+    def step(self, replicas: Sequence[int], gradient: Tensor, learning_rate: float) -> None:
+        """Move the networks of some replicas.
+
+        Args:
+            replicas: which.
+            gradient: of each, `(len(replicas), parameters)`; may be scaled down in place.
+            learning_rate: Adam's step size.
+        """
+        if self._max_norm < float("inf"):
+            clip([gradient], self._max_norm)
+        mean, square = self._moments
+        adam(
+            [self.values[r] for r in replicas],
+            list(gradient),
+            [mean[r] for r in replicas],
+            [square[r] for r in replicas],
+            [],
+            [self._adam_steps[r] for r in replicas],
+            fused=self._fused,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=learning_rate,
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )
+        for r in replicas:
+            self.updates[r] += 1
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The networks, the optimisers, and the number of updates."""
+        state = {f"network.{name}": value for name, value in self.together.state_dict().items()}
+        state |= {f"optimizer.{name}": value for name, value in self._optimizer_state().items()}
+        state["updates"] = torch.tensor(self.updates)
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on where those that gave `state` stood."""
+        # All of it copies in place, so the memory stays shared.
+        self.together.load_state_dict(under("network.", state))
+        for name, value in self._optimizer_state().items():
+            value.copy_(state[f"optimizer.{name}"])
+        self.updates = state["updates"].tolist()
+
+    def _optimizer_state(self) -> dict[str, Tensor]:
+        mean, square = self._moments
+        return {"exp_avg": mean, "exp_avg_sq": square, "step": self._adam_steps}
+
+
+def _trained(network: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
