@@ -55,6 +55,8 @@ def leave_one_out(cost: Tensor, dim: int = 0) -> Tensor:
             "needs at least 2, because a sample's baseline is the mean of the others; draw more "
             "samples per input, or use no baseline."
         )
+    if n == 2 and cost.is_floating_point():
+        return cost.flip(dim)  # the other one
     return (cost.sum(dim, keepdim=True) - cost) / (n - 1)
 
 

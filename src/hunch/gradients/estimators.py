@@ -19,7 +19,7 @@ from hunch.gradients.guards import Cost, checked, mean_cost, refuse_baseline
 from hunch.gradients.measure import measure
 from hunch.gradients.relax import Relax
 from hunch.gradients.relaxations import Gumbel, straight_through
-from hunch.gradients.samplers import draw, independent_groups
+from hunch.gradients.samplers import draw, independent_groups, own_log_prob
 from hunch.gradients.score_function import score_terms
 
 Estimator = Callable[[Cost, Distribution, int, Baseline, torch.Generator | None, str], Tensor]
@@ -184,11 +184,11 @@ def _score(
         baseline = greedy_cost(f, dist)
     constant = resolve_baseline(baseline, cost, groups)
     if len(samples) > 1:
-        return score_terms(dist.log_prob(samples), cost, constant).mean(0)
+        return score_terms(own_log_prob(dist, samples), cost, constant).mean(0)
     # One sample is its own mean: without its axis two steps of the backward pass fall away.
     if constant is not None and constant.dim() > 0:
         constant = constant.reshape(dist.batch_shape)
-    return score_terms(dist.log_prob(samples.squeeze(0)), cost.squeeze(0), constant)
+    return score_terms(own_log_prob(dist, samples.squeeze(0)), cost.squeeze(0), constant)
 
 
 def _refuse_moving_support(dist: Distribution) -> None:

@@ -19,6 +19,7 @@ from torch.distributions import (
     Distribution,
     Independent,
     MultivariateNormal,
+    Normal,
 )
 from torch.quasirandom import SobolEngine
 
@@ -119,11 +120,49 @@ def draw(
         # A sample axis of length 1 would make every operation of the draw broadcast, and its
         # backward pass sum over nothing: a view adds it for less.
         shape = torch.Size([n] if n > 1 else [])
-        with drawing_from(generator) if generator is not None else nullcontext():
-            samples = dist.rsample(shape) if differentiable else dist.sample(shape).detach()
+        if type(dist) is Normal:
+            samples = _normal(dist, shape, generator, differentiable)
+        else:
+            with drawing_from(generator) if generator is not None else nullcontext():
+                samples = dist.rsample(shape) if differentiable else dist.sample(shape)
+            samples = samples if differentiable else samples.detach()
         samples = samples if n > 1 else samples.unsqueeze(0)
     check_generator(generator, samples)
     return samples
+
+
+def _normal(
+    dist: Normal, shape: torch.Size, generator: torch.Generator | None, differentiable: bool
+) -> Tensor:
+    """Torch's own draw by fewer steps, and without the detour over the default generator."""
+    loc, scale = dist.loc, dist.scale
+    check_generator(generator, loc)
+    whole = shape + dist.batch_shape
+    noise = torch.randn(whole, dtype=loc.dtype, device=loc.device, generator=generator)
+    if differentiable:
+        return torch.addcmul(loc, noise, scale)
+    return torch.addcmul(loc.detach(), noise, scale.detach())
+
+
+def own_log_prob(dist: Distribution, samples: Tensor) -> Tensor:
+    """Log-probability of samples that `dist` drew itself, which need no look whether it could.
+
+    Example:
+        >>> dist = torch.distributions.Exponential(torch.tensor(1.0))
+        >>> own_log_prob(dist, torch.tensor(2.0))
+        tensor(-2.)
+    """
+    return _trusting(dist).log_prob(samples)
+
+
+def _trusting(dist: Distribution) -> Distribution:
+    """A twin that does not validate: that costs as much as the log-probability itself."""
+    state = dist.__dict__
+    twin = Distribution.__new__(type(dist))
+    twin.__dict__.update(state, _validate_args=False)
+    if "base_dist" in state:
+        twin.__dict__["base_dist"] = _trusting(state["base_dist"])
+    return twin
 
 
 def _uniforms(
