@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Distribution
 
 from hunch.errors import ConfigurationError
-from hunch.gradients.guards import all_finite, check_cost
+from hunch.gradients.guards import all_finite, checked
 
 
 def greedy_cost(f: Callable[[Tensor], Tensor], dist: Distribution) -> Tensor:
@@ -46,8 +46,7 @@ def greedy_cost(f: Callable[[Tensor], Tensor], dist: Distribution) -> Tensor:
                 "known point; expected a distribution with a mode; use baseline='loo'."
             )
         mode = mode.detach().unsqueeze(0)
-        dtype = mode.dtype if mode.is_floating_point() else torch.get_default_dtype()
-        return check_cost(f(mode), 1, dist.batch_shape, dtype).squeeze(0)
+        return checked(f(mode), mode, dist).squeeze(0)
 
 
 def _is_bernoulli(dist: Distribution) -> bool:

@@ -24,6 +24,7 @@ from torch.distributions import (
 from torch.quasirandom import SobolEngine
 
 from hunch.errors import ConfigurationError
+from hunch.gradients.baselines import FROM_OTHERS
 from hunch.gradients.guards import check_generator
 from hunch.seeding import drawing_from
 
@@ -64,12 +65,12 @@ def independent_groups(sampler: str, n: int, baseline: object) -> int:
     """
     if sampler == "iid":
         return n
-    others = isinstance(baseline, str) and baseline in ("auto", "loo")
+    others = isinstance(baseline, str) and baseline in FROM_OTHERS
     if sampler == "antithetic":
-        if n < 4 and others and baseline == "loo":
+        if n < 4 and others and baseline != "auto":
             raise ConfigurationError(
-                f"`baseline` got 'loo' with n={n} and sampler='antithetic'; expected n >= 4, "
-                "because a sample's pair must be left out with it; draw more, or give "
+                f"`baseline` got {baseline!r} with n={n} and sampler='antithetic'; expected "
+                "n >= 4, because a sample's pair must be left out with it; draw more, or give "
                 "baseline=None."
             )
         return n // 2
@@ -113,7 +114,7 @@ def draw(
         True
     """
     if sampler != "iid":
-        u = _uniforms(dist, n, generator, sampler, groups)
+        u = uniforms(dist, n, generator, sampler, groups)
         with nullcontext() if differentiable else torch.no_grad():
             samples = _inverse(dist, u, sampler)
     else:
@@ -165,16 +166,30 @@ def _trusting(dist: Distribution) -> Distribution:
     return twin
 
 
-def _uniforms(
-    dist: Distribution, n: int, generator: torch.Generator | None, sampler: str, groups: int
+def uniforms(
+    dist: Distribution,
+    n: int,
+    generator: torch.Generator | None,
+    sampler: str = "iid",
+    groups: int = 1,
 ) -> Tensor:
-    """Uniform numbers `(n, *batch, *event)`, in double precision and inside (0, 1)."""
+    """Uniform numbers `(n, *batch, *event)`, in double precision and inside (0, 1).
+
+    Each call of a sampler gives numbers that are independent of those of other calls.
+
+    Example:
+        >>> u = uniforms(torch.distributions.Normal(0.0, 1.0), 4, None, "antithetic")
+        >>> bool((u[:2] + u[2:] == 1).all())
+        True
+    """
     parameter = _parameter(dist)
     device = torch.device("cpu") if parameter is None else parameter.device
     if generator is not None and device.type != "cpu":
         check_generator(generator, torch.empty(0, device=device))
     how = {"dtype": torch.float64, "device": device, "generator": generator}
-    if sampler == "antithetic":
+    if sampler == "iid":
+        u = torch.rand((n, *dist.batch_shape, *dist.event_shape), **how)  # type: ignore[call-overload]
+    elif sampler == "antithetic":
         shape = (n // 2, *dist.batch_shape, *dist.event_shape)
         half = torch.rand(shape, **how)  # type: ignore[call-overload]
         u = torch.cat([half, 1 - half])
@@ -201,7 +216,8 @@ def _uniforms(
         u = (moved + (shift * 2**_BITS - whole)) * 2.0**-_BITS
         u = u.view(n, *dist.batch_shape, *dist.event_shape)
     smallest = torch.finfo(torch.float64).eps
-    return u.clamp(smallest, 1 - smallest)
+    inside: Tensor = u.clamp(smallest, 1 - smallest)
+    return inside
 
 
 def _inverse(dist: Distribution, u: Tensor, sampler: str) -> Tensor:
