@@ -18,6 +18,7 @@ from hunch.gradients.continuity import dependence
 from hunch.gradients.greedy import greedy_cost
 from hunch.gradients.guards import (
     Cost,
+    all_finite,
     check_finite,
     checked,
     mean_cost,
@@ -208,8 +209,9 @@ def auto(
     if way == "smooth":
         return mean_cost(cost)
     fixed = samples.detach()
-    # The pathwise part of a cost with jumps must not be added to the score: ask again without it.
-    if way == "jump":
+    # A path must not be added to the score, neither that of a cost with jumps nor one that vmap
+    # hides: ask again without it.
+    if way == "jump" or _hidden(cost):
         cost = checked(f(fixed), fixed, dist)
     return _score(f, cost, fixed, dist, baseline, groups)
 
@@ -246,6 +248,11 @@ def _score(
     if constant is not None and constant.dim() > 0:
         constant = constant.reshape(dist.batch_shape)
     return score_terms(own_log_prob(dist, samples.squeeze(0)), cost.squeeze(0), constant)
+
+
+def _hidden(cost: Tensor) -> bool:
+    """Whether a graph further out cannot be seen from here."""
+    return not torch.compiler.is_compiling() and all_finite(cost) is None
 
 
 def _refuse_moving_support(dist: Distribution) -> None:

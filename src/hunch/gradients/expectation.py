@@ -88,8 +88,8 @@ def expectation(
         for Gamma, Beta and Dirichlet. Those of `"score"` always exist. Inside `torch.func.vmap`
         name the estimator, build the distribution with `validate_args=False`, and let
         `randomness` be what torch's own draw supports: either for Normal, for others often
-        `"different"` with the score and `"same"` with the path. Sobol points, `EMA` and
-        `"measure"` do not work inside `torch.func` transforms.
+        `"different"` with the score and `"same"` with the path. Sobol points and `EMA` do
+        not work inside `torch.func` transforms.
 
     Example:
         >>> mu = torch.tensor(1.0, requires_grad=True)

@@ -26,7 +26,7 @@ from torch.distributions import (
 )
 
 from hunch.errors import ConfigurationError
-from hunch.gradients.guards import Cost, checked, mean_cost, refuse_baseline
+from hunch.gradients.guards import Cost, all_finite, checked, mean_cost, refuse_baseline
 from hunch.gradients.samplers import draw, uniforms
 
 
@@ -55,8 +55,8 @@ def measure(
     gradient are made. First derivatives only: higher ones are refused.
 
     Raises:
-        ConfigurationError: for another distribution or a baseline; in the backward pass, if a
-            graph of it is asked for (`create_graph=True`).
+        ConfigurationError: for another distribution or a baseline; when its gradient is
+            differentiated again.
 
     Note:
         The literature has no splitting of Gamma's derivative by its concentration into two simple
@@ -86,7 +86,10 @@ def measure(
         return value
     with torch.no_grad():
         uniform = partial(uniforms, dist, n, generator, sampler)
-        splits = [s for s in split(base, samples, uniform) if s.parameter.requires_grad]
+        splits = split(base, samples, uniform)
+        # Inside vmap a parameter does not say whether it carries a gradient further out.
+        if all_finite(cost) is not None:
+            splits = [s for s in splits if s.parameter.requires_grad]
         if not splits:
             return value
         gradients = _gradients(f, dist, samples, cost.detach(), splits)
@@ -131,23 +134,45 @@ def _replaced(f: Cost, dist: Distribution, samples: Tensor, values: Tensor) -> T
 class _FirstOrder(torch.autograd.Function):
     """A value with gradients that are already known."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, value: Tensor, *rest: Tensor) -> Tensor:
-        ctx.save_for_backward(*rest[len(rest) // 2 :])
-        return value.view_as(value)
+    def forward(value: Tensor, *rest: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[1:])
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():  # the sign of create_graph=True, also under torch.func.grad
-            raise ConfigurationError(
-                "`estimator` got 'measure' in a backward pass with create_graph=True; expected "
-                "first derivatives only, because the graph of this one would be wrong; use "
-                "estimator='score'."
-            )
         (g,) = outer
-        known = ctx.saved_tensors
-        scaled = [g[(..., *[None] * (k.dim() - g.dim()))] * k for k in known]
+        half = len(ctx.saved_tensors) // 2
+        parameters, known = ctx.saved_tensors[:half], ctx.saved_tensors[half:]
+        closed = [_Closed.apply(k, p) for k, p in zip(known, parameters, strict=True)]
+        scaled = [g[(..., *[None] * (k.dim() - g.dim()))] * k for k in closed]
         return (g, *scaled, *(None for _ in known))
+
+
+class _Closed(torch.autograd.Function):
+    """A gradient that depends on its parameter in a way that is not known."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(known: Tensor, parameter: Tensor) -> Tensor:
+        return known.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        return None
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
+        raise ConfigurationError(
+            "`estimator` got 'measure' and its gradient was differentiated again; expected first "
+            "derivatives only, because the second one is not known; use estimator='score'."
+        )
 
 
 # ------------------------------------------------------------------ the splittings

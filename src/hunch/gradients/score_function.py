@@ -62,7 +62,7 @@ def surrogate(
             from a sample's cost must not depend on that sample.
         dim: the sample axis, over which the mean is taken; None for the mean over everything.
         mask: booleans like `cost`, true where a sample was scored; the mean is over those, and what
-            stands in `cost`, `log_prob` and `baseline` elsewhere plays no part.
+            stands in `cost` and `baseline` elsewhere plays no part.
         samples: what `log_prob` was computed for, only to be looked at.
 
     Returns:
