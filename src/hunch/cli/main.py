@@ -9,6 +9,7 @@ import click
 
 from hunch import __version__
 from hunch.cli.demo import demo
+from hunch.cli.diagnose import diagnose
 from hunch.cli.play import play
 from hunch.cli.reproduce import reproduce
 from hunch.cli.train import train
@@ -30,6 +31,7 @@ program.add_command(demo)
 program.add_command(reproduce)
 program.add_command(train)
 program.add_command(play)
+program.add_command(diagnose)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
