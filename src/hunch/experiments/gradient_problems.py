@@ -51,7 +51,7 @@ class GradientProblem:
         """`hunch.gradients.diagnose` of it.
 
         Example:
-            >>> PROBLEMS["coins"].diagnose(2, repeats=50).rows[0].estimator
+            >>> PROBLEMS["coin"].diagnose(2, repeats=50).rows[0].estimator
             'enumerate'
         """
         return diagnose(
