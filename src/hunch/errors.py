@@ -1,4 +1,4 @@
-"""Every exception the library raises, on one screen.
+"""Every exception the library raises, and its one warning, on one screen.
 
 Each one inherits from `HunchError` and from the built-in a caller would expect, so both
 `except HunchError` and `except ValueError` work. Messages name the argument, what it was, what was
@@ -30,3 +30,7 @@ class FolderError(HunchError, OSError):
 
 class MissingDependencyError(HunchError, ImportError):
     """An optional package is not installed."""
+
+
+class HunchWarning(UserWarning):
+    """A use that works and is very likely a mistake; said once for each line that does it."""

@@ -41,7 +41,7 @@ def test_import_hunch_is_light():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["reproduce"], ["bench"]])
+@pytest.mark.parametrize("command", [[], ["demo"], ["reproduce"], ["bench"], ["diagnose"]])
 def test_every_command_has_help_with_an_example(command, capsys):
     assert run([*command, "--help"]) == 0
     assert "Example: hunch" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The learned baselines and the self-critical one: unbiased, and what they refuse."""
+"""The learned baselines and the self-critical one: what they do, and what they refuse."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from torch.distributions import (
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.gradients import EMA, Critic, expectation
 
-from .problems import DRAWS, LIMIT, PROBLEMS, estimates, tensor, truths, z_score
+from .problems import DRAWS, LIMIT, PROBLEMS, estimates, tensor, worst
 
 
 def seeded(seed=0):
@@ -28,31 +28,6 @@ def ema_estimates(problem, n=2):
     for seed in (11, 12, 13):
         found = estimates(problem, n, seed=seed, estimator="score", baseline=ema)
     return found
-
-
-def worst(problem, found):
-    return max(z_score(a, b) for a, b in zip(found, truths(problem), strict=True))
-
-
-@pytest.mark.parametrize("name", PROBLEMS)
-def test_moving_average_is_unbiased(name):
-    assert worst(PROBLEMS[name], ema_estimates(PROBLEMS[name])) <= LIMIT
-
-
-@pytest.mark.parametrize("n", [1, 2])
-@pytest.mark.parametrize("name", PROBLEMS)
-def test_critic_is_unbiased(name, n):
-    problem = PROBLEMS[name]
-    critic = Critic(2 * torch.randn(DRAWS, dtype=torch.float64, generator=seeded(14)))
-    found = estimates(problem, n, seed=15, estimator="score", baseline=critic)
-    assert worst(problem, found) <= LIMIT
-
-
-@pytest.mark.parametrize("name", PROBLEMS)
-def test_self_critical_is_unbiased(name):
-    problem = PROBLEMS[name]
-    found = estimates(problem, 1, seed=16, estimator="score", baseline="self-critical")
-    assert worst(problem, found) <= LIMIT
 
 
 def test_an_average_that_includes_the_present_cost_would_be_noticed(monkeypatch):
@@ -168,8 +143,8 @@ def test_what_learned_baselines_refuse():
     for decay in (1.0, -0.1, float("nan")):
         with pytest.raises(ConfigurationError, match="`decay` got"):
             EMA(decay)
-    with pytest.raises(ConfigurationError, match=r"make one with ema = EMA"):
-        expectation(torch.square, Normal(torch.zeros(2), 1.0), 2, baseline="ema")
+    with pytest.raises(ConfigurationError, match=r"'ema' with n=1.*make ema = EMA\(0.9\)"):
+        expectation(torch.square, Normal(torch.zeros(2), 1.0), 1, baseline="ema")
     with pytest.raises(ConfigurationError, match="`prediction` got Linear"):
         Critic(torch.nn.Linear(1, 1))
     critic = Critic(torch.zeros(2, 1))

@@ -1,4 +1,4 @@
-"""Measure-valued gradients: unbiased, with the closed-form variances, first order only."""
+"""Measure-valued gradients: closed-form variances, first order only, and what they refuse."""
 
 import pytest
 import torch
@@ -7,33 +7,10 @@ from torch.distributions import Bernoulli, Beta, Categorical, Gamma, Independent
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.gradients import expectation, measure
 
-from .problems import LIMIT, MORE, PROBLEMS, estimates, truths, z_score
+from .problems import LIMIT, MORE, PROBLEMS, estimates, worst, z_score
 
 ALL = PROBLEMS | MORE
-NAMES = [
-    "normal",
-    "bernoulli",
-    "bernoulli by probability",
-    "categorical",
-    "poisson",
-    "gamma",
-    "joint credit",
-    "joint bernoulli",
-    "joint categorical",
-    "normal with a jump",
-    "gamma with a jump",
-]
 MEASURE = {"estimator": "measure"}
-
-
-def worst(problem, found):
-    return max(z_score(a, b) for a, b in zip(found, truths(problem), strict=True))
-
-
-@pytest.mark.parametrize("n", [1, 3])
-@pytest.mark.parametrize("name", NAMES)
-def test_measure_valued_is_unbiased(name, n):
-    assert worst(ALL[name], estimates(ALL[name], n, seed=31, **MEASURE)) <= LIMIT
 
 
 @pytest.mark.parametrize("name", ["normal", "joint credit", "poisson", "gamma", "bernoulli"])
@@ -121,9 +98,11 @@ def test_higher_orders_are_refused():
     def value(mu):
         return expectation(torch.square, Normal(mu, 1.0), 4, **MEASURE).sum()
 
-    torch.autograd.grad(value(mu), mu)
+    (first,) = torch.autograd.grad(value(mu), mu, create_graph=True)
     with pytest.raises(ConfigurationError, match="first derivatives only"):
-        torch.autograd.grad(value(mu), mu, create_graph=True)
+        torch.autograd.grad(first.sum(), mu)
+    with pytest.raises(ConfigurationError, match="first derivatives only"):
+        torch.func.grad(lambda m: torch.func.grad(value)(m).sum())(mu.detach())
 
 
 def test_what_it_refuses():
@@ -132,7 +111,7 @@ def test_what_it_refuses():
         expectation(torch.square, Independent(Beta(a, a), 1), 4, **MEASURE)
     with pytest.raises(ConfigurationError, match="only the score function"):
         expectation(torch.square, Normal(a, 1.0), 4, baseline="loo", **MEASURE)
-    with pytest.raises(ConfigurationError, match="common random numbers"):
-        expectation(torch.square, Normal(a, 1.0), 4, sampler="sobol", **MEASURE)
+    with pytest.raises(ConfigurationError, match="Gamma, which torch cannot draw"):
+        expectation(torch.square, Gamma(a, 1.0), 4, sampler="sobol", **MEASURE)
     with pytest.raises(ShapeError, match="keep the sample axis"):
         expectation(lambda z: z.mean(0), Bernoulli(a / 2), 4, **MEASURE)

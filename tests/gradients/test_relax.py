@@ -1,4 +1,4 @@
-"""REBAR and RELAX: unbiased whatever the surrogate, quieter with a good one."""
+"""REBAR and RELAX: right in their parts, quieter with a good surrogate, and what they refuse."""
 
 import pytest
 import torch
@@ -7,33 +7,9 @@ from torch.distributions import Bernoulli, Categorical, OneHotCategorical
 from hunch.errors import ConfigurationError
 from hunch.gradients import Relax, expectation, relax
 
-from .problems import DRAWS, LIMIT, MORE, PROBLEMS, WEIGHTS, estimates, tensor, truths, z_score
+from .problems import DRAWS, LIMIT, MORE, PROBLEMS, estimates, tensor, worst, z_score
 
 ALL = PROBLEMS | MORE
-NAMES = ["bernoulli", "bernoulli by probability", "joint bernoulli", "one-hot"]
-TABLE = tensor(1.0, 0.5, -2.0, 3.0)
-SURROGATES = {
-    "bernoulli": lambda z: (2 * z).sin(),
-    "bernoulli by probability": lambda z: (2 * z).sin(),
-    "joint bernoulli": lambda z: (z * WEIGHTS).sum(-1).exp(),
-    "one-hot": lambda z: (z @ TABLE).sin() + 1,
-}
-
-
-def worst(problem, found):
-    return max(z_score(a, b) for a, b in zip(found, truths(problem), strict=True))
-
-
-@pytest.mark.parametrize("how", ["rebar", Relax(temperature=0.1), Relax(scale=0.5)], ids=str)
-@pytest.mark.parametrize("name", NAMES)
-def test_rebar_is_unbiased(name, how):
-    assert worst(ALL[name], estimates(ALL[name], 2, seed=51, estimator=how)) <= LIMIT
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_relax_is_unbiased_with_any_surrogate(name):
-    found = estimates(ALL[name], 1, seed=52, estimator=Relax(SURROGATES[name]))
-    assert worst(ALL[name], found) <= LIMIT
 
 
 def test_the_value_is_the_mean_cost_and_a_scale_of_zero_the_score():
@@ -78,7 +54,8 @@ def test_given_the_sample_the_second_draw_is_distributed_like_the_first(one_hot)
     logits = tensor(0.4, -0.7, 1.5).log_softmax(-1)
     dist = OneHotCategorical(logits=logits) if one_hot else Bernoulli(logits=logits)
     generator = torch.Generator().manual_seed(53)
-    sample, soft = relax._draws(dist, DRAWS, 1.0, generator)
+    u, v = torch.rand(2, DRAWS, 3, dtype=torch.float64, generator=generator)
+    sample, soft = relax._draws(dist, u, v, 1.0)
     first, second = soft.chunk(2)
     torch.testing.assert_close(sample.mean(0), dist.mean, atol=0.006, rtol=0)
     for draw in (first, second):  # both round to the sample
@@ -149,8 +126,6 @@ def test_what_it_refuses():
     dist = Bernoulli(logits=logits)
     with pytest.raises(ConfigurationError, match="only the score function"):
         expectation(torch.square, dist, 2, estimator="rebar", baseline="loo")
-    with pytest.raises(ConfigurationError, match="two samples that depend"):
-        expectation(torch.square, dist, 2, estimator="rebar", sampler="sobol")
     with pytest.raises(ConfigurationError, match=r"Relax\(surrogate"):
         expectation(lambda z: (z > 0.5).float(), dist, 2, estimator="rebar")
     with pytest.raises(ConfigurationError, match="`temperature` got"):

@@ -1,4 +1,4 @@
-"""Antithetic and Sobol samples: unbiased under every estimator, better spread, refused elsewhere."""
+"""Antithetic and Sobol samples: how they are spread, what that is good for, where they are refused."""
 
 import pytest
 import torch
@@ -7,7 +7,6 @@ from torch.distributions import (
     Beta,
     Categorical,
     Dirichlet,
-    Exponential,
     Gamma,
     Independent,
     Laplace,
@@ -21,58 +20,25 @@ from hunch.errors import ConfigurationError
 from hunch.gradients import baselines, expectation
 from hunch.gradients.samplers import draw
 
-from .problems import LIMIT, PROBLEMS, Problem, estimates, tensor, truths, z_score
-
-SAMPLED = {
-    name: PROBLEMS[name]
-    for name in ("normal", "bernoulli", "categorical", "multivariate normal", "joint credit")
-} | {
-    "exponential": Problem((tensor(1.3),), Exponential, lambda z: z**2, lambda rate: 2 / rate**2),
-}
-PATHS = ["normal", "exponential", "multivariate normal", "joint credit"]
-BASELINES = {
-    "none": None,
-    "leave-one-out": "loo",
-    "constant": torch.tensor(0.8),
-    "self-critical": "self-critical",
-}
+from .problems import LIMIT, PROBLEMS, SAMPLED, estimates, worst
 
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def worst(problem, found):
-    return max(z_score(a, b) for a, b in zip(found, truths(problem), strict=True))
-
-
 @pytest.mark.parametrize("sampler", ["antithetic", "sobol"])
-@pytest.mark.parametrize("baseline", BASELINES)
-@pytest.mark.parametrize("name", SAMPLED)
-def test_score_function_is_unbiased(name, baseline, sampler):
-    problem = SAMPLED[name]
-    found = estimates(
-        problem, 4, seed=21, estimator="score", baseline=BASELINES[baseline], sampler=sampler
-    )
-    assert worst(problem, found) <= LIMIT
-
-
-@pytest.mark.parametrize("sampler", ["antithetic", "sobol"])
-@pytest.mark.parametrize("estimator", ["pathwise", "auto"])
-@pytest.mark.parametrize("name", PATHS)
-def test_pathwise_is_unbiased(name, estimator, sampler):
-    problem = SAMPLED[name]
-    found = estimates(problem, 2, seed=22, estimator=estimator, sampler=sampler)
-    assert worst(problem, found) <= LIMIT
-
-
-@pytest.mark.parametrize("sampler", ["antithetic", "sobol"])
-def test_leaving_out_the_sample_but_not_what_depends_on_it_would_be_noticed(monkeypatch, sampler):
+@pytest.mark.parametrize("baseline", ["loo", "ema"])
+def test_leaving_out_the_sample_but_not_what_depends_on_it_would_be_noticed(
+    monkeypatch, sampler, baseline
+):
     monkeypatch.setattr(
         baselines, "leave_group_out", lambda cost, groups: baselines.leave_one_out(cost)
     )
+    right = baselines.earlier_average
+    monkeypatch.setattr(baselines, "earlier_average", lambda cost, _: right(cost, len(cost)))
     problem = SAMPLED["normal"]
-    found = estimates(problem, 4, estimator="score", baseline="loo", sampler=sampler)
+    found = estimates(problem, 4, estimator="score", baseline=baseline, sampler=sampler)
     assert worst(problem, found) > 2 * LIMIT
 
 

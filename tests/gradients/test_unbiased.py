@@ -1,4 +1,4 @@
-"""Every estimator against closed forms: value, gradient, Hessian, variance."""
+"""What is broken is seen; Hessians and variances against closed forms."""
 
 import pytest
 import torch
@@ -6,41 +6,14 @@ from torch.distributions import Normal
 
 from hunch.gradients import estimators, expectation, surrogate
 
-from .problems import DRAWS, LIMIT, MORE, PROBLEMS, estimates, tensor, truths, z_score
+from .problems import DRAWS, LIMIT, PROBLEMS, estimates, tensor, truths, z_score
 
 SCORES = {
     "score": {"estimator": "score", "baseline": None},
     "leave-one-out": {"estimator": "score", "baseline": "loo"},
     "constant": {"estimator": "score", "baseline": torch.tensor(0.8)},
 }
-ALL = PROBLEMS | MORE
 PATHWISE = {"estimator": "pathwise"}
-
-
-@pytest.mark.parametrize("how", SCORES)
-@pytest.mark.parametrize("name", ALL)
-def test_score_function_is_unbiased(name, how):
-    problem = ALL[name]
-    found = estimates(problem, 2, **SCORES[how])
-    scores = [z_score(a, b) for a, b in zip(found, truths(problem), strict=True)]
-    assert max(scores) <= LIMIT, scores
-
-
-@pytest.mark.parametrize("estimator", ["pathwise", "auto"])
-@pytest.mark.parametrize("name", ["normal", "gamma", "beta", "multivariate normal", "joint credit"])
-def test_pathwise_is_unbiased(name, estimator):
-    problem = PROBLEMS[name]
-    found = estimates(problem, 1, seed=1, estimator=estimator)
-    scores = [z_score(a, b) for a, b in zip(found, truths(problem), strict=True)]
-    assert max(scores) <= LIMIT, scores
-
-
-@pytest.mark.parametrize("name", ["bernoulli", "categorical"])
-def test_enumeration_is_exact(name):
-    problem = PROBLEMS[name]
-    found = estimates(problem, 1, draws=3, estimator="enumerate")
-    for a, b in zip(found, truths(problem), strict=True):
-        torch.testing.assert_close(a, b.expand_as(a))
 
 
 def test_the_tests_notice_an_estimator_that_is_a_few_percent_off(monkeypatch):

@@ -10,6 +10,7 @@ import click
 from hunch import __version__
 from hunch.cli.bench import bench
 from hunch.cli.demo import demo
+from hunch.cli.diagnose import diagnose
 from hunch.cli.play import play
 from hunch.cli.reproduce import reproduce
 from hunch.cli.train import train
@@ -32,6 +33,7 @@ program.add_command(reproduce)
 program.add_command(train)
 program.add_command(play)
 program.add_command(bench)
+program.add_command(diagnose)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hunch.experiments.four_curves import (
+from hunch.experiments.four_curves import Result
+from hunch.experiments.four_curves_network import (
     ARMS,
-    CLOSED_FORMS,
     CURVES,
     FAST,
+    FORM_OF,
     FORUM,
     LEAVE_ONE_OUT,
     PATHWISE,
-    Result,
 )
+from hunch.experiments.gradient_forms import FORMS
 from hunch.plots import BLACK, BLUE, GREEN, PURPLE, RED, panel
 
 if TYPE_CHECKING:
@@ -67,13 +68,12 @@ def _total_error(result: Result) -> tuple[Figure, str]:
     rates = f"{result.settings.fast_learning_rate:g}"
     for arm in ARMS:
         total = result.arms[arm.name].total
+        steps = result.iterations[: len(total)]
         color = COLORS[arm.name]
         label = f"leave-one-out, lr {rates}" if arm.fast else arm.name
-        axes.fill_between(
-            result.iterations, total.min(1), total.max(1), color=color, alpha=0.2, linewidth=0
-        )
+        axes.fill_between(steps, total.min(1), total.max(1), color=color, alpha=0.2, linewidth=0)
         style = "--" if arm.fast else "-"
-        axes.plot(result.iterations, total.mean(1), style, color=color, linewidth=1.8, label=label)
+        axes.plot(steps, total.mean(1), style, color=color, linewidth=1.8, label=label)
     axes.set_yscale("log")
     axes.legend()
     caption = (
@@ -110,9 +110,10 @@ def _gradient_variance(result: Result) -> tuple[Figure, str]:
     )
     rows = result.variance[result.variance[:, 0] == 1.0]
     fine = np.geomspace(rows[:, 1].min(), rows[:, 1].max(), 100)
-    for column, (name, formula) in enumerate(CLOSED_FORMS.items(), start=2):
+    for column, (name, of) in enumerate(FORM_OF.items(), start=2):
         color = COLORS[name]
-        axes.plot(fine, formula(1.0, fine), color=color, linewidth=1.4)
+        formula = FORMS[of].by_mean(1.0, fine) * FORMS[of].evaluations
+        axes.plot(fine, formula, color=color, linewidth=1.4)
         axes.plot(rows[:, 1], rows[:, column], MARKS[name], color=color, markersize=6, label=name)
     axes.set_xscale("log")
     axes.set_yscale("log")

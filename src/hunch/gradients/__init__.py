@@ -4,6 +4,7 @@
 - `diagnose`: bias, variance, cost and time of every estimator on your problem.
 - `surrogate`: the same from log-probabilities and costs that you already have.
 - `leave_one_out`: the baseline that costs nothing and helps most.
+- `rloo_advantages`, `grpo_advantages`: of rewards that you have; the second is biased.
 - `EMA`, `Critic`: baselines that are learned, from earlier costs or by a network.
 - `Relax`: REBAR and RELAX, unbiased for discrete samples, with a surrogate of yours.
 - `Gumbel`: the Gumbel-softmax estimator with a temperature; biased.
@@ -11,6 +12,7 @@
 
 from __future__ import annotations
 
+from hunch.gradients.advantages import grpo_advantages, rloo_advantages
 from hunch.gradients.baselines import leave_one_out
 from hunch.gradients.diagnose import diagnose
 from hunch.gradients.diagnosis import Diagnosis
@@ -28,6 +30,8 @@ __all__ = [
     "Relax",
     "diagnose",
     "expectation",
+    "grpo_advantages",
     "leave_one_out",
+    "rloo_advantages",
     "surrogate",
 ]

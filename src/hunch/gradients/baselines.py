@@ -14,11 +14,15 @@ from torch import Tensor
 
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.gradients.learned import EMA, Critic
+from hunch.gradients.masks import check_mask, scored_cost
 
-Baseline = Literal["auto", "loo", "self-critical"] | EMA | Critic | Tensor | float | None
+Baseline = Literal["auto", "loo", "ema", "self-critical"] | EMA | Critic | Tensor | float | None
+
+FROM_OTHERS = ("auto", "loo", "ema")  # made from the other samples of the same call
+_DECAY = 0.9  # of "ema", as of EMA()
 
 
-def leave_one_out(cost: Tensor, dim: int = 0) -> Tensor:
+def leave_one_out(cost: Tensor, dim: int = 0, mask: Tensor | None = None) -> Tensor:
     """Baseline of each sample: the mean cost of the other samples.
 
     With `n` samples along `dim`, `b_i = (sum_j cost_j - cost_i) / (n - 1)`. It does not depend on
@@ -28,13 +32,16 @@ def leave_one_out(cost: Tensor, dim: int = 0) -> Tensor:
     Args:
         cost: costs, with independent samples of the same distribution along `dim`; at least two.
         dim: the sample axis.
+        mask: booleans like `cost`, true where a sample was scored. The others play no part, and
+            their costs may be NaN; a sample that was scored alone gets its own cost, so that it
+            weighs nothing.
 
     Returns:
         The baselines, in the units and the shape of `cost`.
 
     Raises:
         ConfigurationError: if there are fewer than two samples.
-        ShapeError: if `cost` has no dimension `dim`.
+        ShapeError: if `cost` has no dimension `dim`, or `mask` another shape.
 
     Example:
         >>> leave_one_out(torch.tensor([1.0, 3.0, 8.0]))
@@ -55,7 +62,18 @@ def leave_one_out(cost: Tensor, dim: int = 0) -> Tensor:
             "needs at least 2, because a sample's baseline is the mean of the others; draw more "
             "samples per input, or use no baseline."
         )
+    if mask is not None:
+        return _leave_one_out_of_scored(cost, dim, check_mask(mask, cost.shape))
+    if n == 2 and cost.is_floating_point():
+        return cost.flip(dim)  # the other one
     return (cost.sum(dim, keepdim=True) - cost) / (n - 1)
+
+
+def _leave_one_out_of_scored(cost: Tensor, dim: int, scored: Tensor) -> Tensor:
+    kept = scored_cost(cost, scored)
+    others = scored.sum(dim, keepdim=True) - scored.long()
+    mean = (kept.sum(dim, keepdim=True) - kept) / others.clamp_min(1)
+    return torch.where(others > 0, mean, kept)
 
 
 def check_baseline(baseline: object, n: int) -> None:
@@ -72,17 +90,18 @@ def check_baseline(baseline: object, n: int) -> None:
             f"`baseline` got 'loo' with n={n}; leave-one-out needs n >= 2, because a sample's "
             "baseline is the mean of the others; draw more samples or give baseline=None."
         )
-    if isinstance(baseline, str) and baseline == "ema":
+    if baseline == "ema" and isinstance(baseline, str) and n < 2:
         raise ConfigurationError(
-            "`baseline` got 'ema'; expected the average itself, because it has to live from one "
-            "call to the next; make one with ema = EMA(0.9) and give baseline=ema each time."
+            f"`baseline` got 'ema' with n={n}; the name stands for an average over the samples of "
+            "one call, so it needs n >= 2; for one that lives from call to call make "
+            "ema = EMA(0.9) and give baseline=ema each time."
         )
     known = baseline is None or isinstance(baseline, EMA | Critic | Tensor | int | float)
-    names = ("auto", "loo", "self-critical")
+    names = (*FROM_OTHERS, "self-critical")
     if not known and not (isinstance(baseline, str) and baseline in names):
         raise ConfigurationError(
-            f"`baseline` got {baseline!r}; expected 'auto', 'loo', 'self-critical', an EMA, a "
-            "Critic, None, a number or a tensor."
+            f"`baseline` got {baseline!r}; expected 'auto', 'loo', 'ema', 'self-critical', an "
+            "EMA, a Critic, None, a number or a tensor."
         )
 
 
@@ -104,6 +123,32 @@ def leave_group_out(cost: Tensor, groups: int) -> Tensor:
         return leave_one_out(cost)
     grouped = cost.unflatten(0, (-1, groups))
     return leave_one_out(grouped.mean(0)).expand_as(grouped).flatten(0, 1)
+
+
+def earlier_average(cost: Tensor, groups: int) -> Tensor:
+    """Baseline of each sample: the moving average of the samples before it in the same call.
+
+    The first has none before it and gets the mean of the others. Weights fall by a tenth from a
+    sample to the one before. It keeps no state, so it says less than `leave_group_out`, which may
+    look at all others; `EMA` is the average that lives from call to call.
+
+    Args:
+        cost: shape `(n, *batch)`.
+        groups: as in `leave_group_out`.
+
+    Example:
+        >>> earlier_average(torch.tensor([1.0, 3.0, 8.0]), groups=3)
+        tensor([5.5000, 1.0000, 2.0526])
+    """
+    grouped = cost.unflatten(0, (-1, groups))
+    mean = grouped.mean(0)
+    place = torch.arange(groups, device=cost.device)
+    age = place.unsqueeze(1) - place  # (reader, read), positive for what came before
+    weight = torch.where(age > 0, _DECAY ** (age - 1).clamp_min(0).to(cost.dtype), 0.0)
+    weight[0, 1:] = 1
+    weight = weight / weight.sum(1, keepdim=True)
+    earlier: Tensor = torch.tensordot(weight, mean, 1)
+    return earlier.expand_as(grouped).flatten(0, 1)
 
 
 def resolve_baseline(baseline: Baseline, cost: Tensor, groups: int | None = None) -> Tensor | None:
@@ -132,7 +177,7 @@ def resolve_baseline(baseline: Baseline, cost: Tensor, groups: int | None = None
         groups = cost.shape[0] if groups is None else groups
         if baseline == "auto" and groups < 2:
             return None
-        return leave_group_out(cost, groups)
+        return earlier_average(cost, groups) if baseline == "ema" else leave_group_out(cost, groups)
     if isinstance(baseline, EMA | Critic):
         return baseline(cost)
     return given_baseline(baseline, cost, 0)

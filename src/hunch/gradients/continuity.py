@@ -7,6 +7,7 @@ seen to be cut off from `z`, but `z + (z > 0).float()` looks smooth and cannot b
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Literal
 
@@ -71,8 +72,13 @@ def _users(start: Node, end: Node) -> dict[Node, list[Node]]:
 
 
 def _jumps(node: Node) -> bool:
+    name = node.name()
     # A division has no node of its own when it rounds; it only remembers that it did.
-    return (
-        _JUMP.match(node.name()) is not None
-        or getattr(node, "_saved_rounding_mode", None) is not None
+    return _named_jump(name) or (
+        name.startswith("Div") and getattr(node, "_saved_rounding_mode", None) is not None
     )
+
+
+@functools.cache
+def _named_jump(name: str) -> bool:
+    return _JUMP.match(name) is not None

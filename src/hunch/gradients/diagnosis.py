@@ -98,7 +98,7 @@ class Diagnosis:
     recommendation: str
 
     def to_json(self) -> dict[str, object]:
-        """Plain values, the same for the same seed: no times."""
+        """Plain values, the same for the same seed: no times; what is infinite is None."""
         return {
             "n": self.n,
             "repeats": self.repeats,
@@ -114,13 +114,13 @@ class Diagnosis:
                     "baseline": row.baseline,
                     "sampler": row.sampler,
                     "bias_z": row.bias_z,
-                    "relative_bias": row.relative_bias,
+                    "relative_bias": _finite(row.relative_bias),
                     "biased": row.biased,
                     "unbiased_by_design": row.unbiased_by_design,
                     "variance": row.variance,
                     "evaluations": row.evaluations,
                     "variance_cost": row.variance_cost,
-                    "signal_to_noise": row.signal_to_noise,
+                    "signal_to_noise": _finite(row.signal_to_noise),
                 }
                 for row in self.rows
             ],
@@ -144,6 +144,10 @@ class Diagnosis:
             self.recommendation,
         ]
         return "\n".join([*table, "", *notes])
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -12,14 +12,25 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from hunch.errors import ConfigurationError
-from hunch.gradients.baselines import Baseline, resolve_baseline
+from hunch.gradients.baselines import Baseline, leave_one_out, resolve_baseline
+from hunch.gradients.cautions import caution_collapse
 from hunch.gradients.continuity import dependence
 from hunch.gradients.greedy import greedy_cost
-from hunch.gradients.guards import Cost, checked, mean_cost, refuse_baseline
+from hunch.gradients.guards import (
+    Cost,
+    all_finite,
+    check_finite,
+    checked,
+    mean_cost,
+    refuse_baseline,
+    shaped,
+)
+from hunch.gradients.learned import EMA, Critic
+from hunch.gradients.masks import Mask, check_mask, scored_cost, scored_mean
 from hunch.gradients.measure import measure
 from hunch.gradients.relax import Relax
 from hunch.gradients.relaxations import Gumbel, straight_through
-from hunch.gradients.samplers import draw, independent_groups
+from hunch.gradients.samplers import draw, independent_groups, own_log_prob
 from hunch.gradients.score_function import score_terms
 
 Estimator = Callable[[Cost, Distribution, int, Baseline, torch.Generator | None, str], Tensor]
@@ -46,6 +57,51 @@ def score(
     groups = independent_groups(sampler, n, baseline)
     samples = draw(dist, n, generator, differentiable=False, sampler=sampler, groups=groups)
     return _score(f, checked(f(samples), samples, dist), samples, dist, baseline, groups)
+
+
+def masked_score(
+    f: Cost,
+    dist: Distribution,
+    n: int,
+    baseline: Baseline,
+    generator: torch.Generator | None,
+    mask: Mask,
+) -> Tensor:
+    """The score function where some samples cannot be scored: `E[f(z)]` over those that can.
+
+    With leave-one-out the gradient is that of the conditional expectation, also where it depends on
+    the sample whether it can be scored: what `log P(scored)` would add to each score is the same
+    for all of them, and a baseline made of the others cancels it. With any other baseline it does
+    not cancel.
+
+    Raises:
+        ConfigurationError: if the mask is none, or the baseline would learn from what is masked.
+
+    Example:
+        >>> dist = torch.distributions.Poisson(torch.tensor(3.0))
+        >>> g = torch.Generator().manual_seed(0)
+        >>> masked_score(lambda z: 1 / z, dist, 9, "loo", g, torch.isfinite) < 1
+        tensor(True)
+    """
+    if isinstance(baseline, EMA | Critic) or (isinstance(baseline, str) and baseline == "ema"):
+        raise ConfigurationError(
+            "`baseline` got an average or a critic together with a mask; expected 'loo', "
+            "'self-critical', None, a number or a tensor, because it would learn from costs that "
+            "do not count."
+        )
+    samples = draw(dist, n, generator, differentiable=False)
+    cost = shaped(f(samples), samples, dist)
+    scored = check_mask(mask if isinstance(mask, Tensor) else mask(cost), cost.shape)
+    cost = scored_cost(cost, scored)
+    check_finite(cost, "the scored cost returned by `f`")
+    _refuse_moving_support(dist)
+    if isinstance(baseline, str) and baseline == "self-critical":
+        baseline = greedy_cost(f, dist)
+    if isinstance(baseline, str):
+        constant = leave_one_out(cost, mask=scored) if n > 1 else None
+    else:
+        constant = resolve_baseline(baseline, cost)
+    return scored_mean(score_terms(own_log_prob(dist, samples), cost, constant), scored, 0)
 
 
 def pathwise(
@@ -153,8 +209,9 @@ def auto(
     if way == "smooth":
         return mean_cost(cost)
     fixed = samples.detach()
-    # The pathwise part of a cost with jumps must not be added to the score: ask again without it.
-    if way == "jump":
+    # A path must not be added to the score, neither that of a cost with jumps nor one that vmap
+    # hides: ask again without it.
+    if way == "jump" or _hidden(cost):
         cost = checked(f(fixed), fixed, dist)
     return _score(f, cost, fixed, dist, baseline, groups)
 
@@ -182,13 +239,20 @@ def _score(
     _refuse_moving_support(dist)
     if isinstance(baseline, str) and baseline == "self-critical":
         baseline = greedy_cost(f, dist)
+    if baseline is None or (isinstance(baseline, str) and groups < 2):
+        caution_collapse(dist, samples, cost)
     constant = resolve_baseline(baseline, cost, groups)
     if len(samples) > 1:
-        return score_terms(dist.log_prob(samples), cost, constant).mean(0)
+        return score_terms(own_log_prob(dist, samples), cost, constant).mean(0)
     # One sample is its own mean: without its axis two steps of the backward pass fall away.
     if constant is not None and constant.dim() > 0:
         constant = constant.reshape(dist.batch_shape)
-    return score_terms(dist.log_prob(samples.squeeze(0)), cost.squeeze(0), constant)
+    return score_terms(own_log_prob(dist, samples.squeeze(0)), cost.squeeze(0), constant)
+
+
+def _hidden(cost: Tensor) -> bool:
+    """Whether a graph further out cannot be seen from here."""
+    return not torch.compiler.is_compiling() and all_finite(cost) is None
 
 
 def _refuse_moving_support(dist: Distribution) -> None:

@@ -8,8 +8,9 @@ from torch.distributions import Distribution
 
 from hunch.errors import ConfigurationError
 from hunch.gradients.baselines import Baseline, check_baseline
-from hunch.gradients.estimators import ESTIMATORS, Estimator
+from hunch.gradients.estimators import ESTIMATORS, Estimator, masked_score
 from hunch.gradients.guards import Cost
+from hunch.gradients.masks import Mask
 from hunch.gradients.relax import Relax
 from hunch.gradients.relaxations import Gumbel
 from hunch.gradients.samplers import check_sampler
@@ -23,6 +24,7 @@ def expectation(
     estimator: str | Gumbel | Relax = "auto",
     baseline: Baseline = "auto",
     sampler: str = "iid",
+    mask: Mask | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Estimate `E[f(z)]`, `z ~ dist`: an unbiased value with an unbiased gradient of any order.
@@ -51,6 +53,7 @@ def expectation(
         baseline: for the score function. `"loo"` is the mean of the other samples
             (`leave_one_out`), an `EMA` is the average of earlier calls, a `Critic` is what a
             network expects, `"self-critical"` is the cost of the distribution's mode, None is none.
+            `"ema"` is the moving average of the samples before it in this call, without a state.
             A number or a tensor is subtracted as it is: shape `(*batch,)`, shared by all samples,
             or `(n, *batch)`; nothing else is broadcast, it gets no gradient, and sample `i`'s must
             not depend on sample `i`. `"auto"` is `"loo"` for `n >= 2`, else None.
@@ -60,6 +63,11 @@ def expectation(
             MultivariateNormal, or any of them in `Independent`. All are unbiased; leave-one-out
             then leaves out all that depends on the sample: its pair, or its half of the Sobol
             points.
+        mask: for the score function, where some samples cannot be scored: booleans `(n, *batch)`,
+            true where the cost counts, or what makes them from the costs, such as `torch.isfinite`.
+            Value and gradient are then those of the mean over scorable samples; with leave-one-out
+            also where it depends on the sample whether it is scored. A factor with no scored
+            sample has the value 0, one with a single one no gradient. First derivatives only.
         generator: a CPU generator that decides every draw; None for torch's default one.
 
     Returns:
@@ -69,15 +77,19 @@ def expectation(
         ConfigurationError: if an argument has a value that cannot work, such as a pathwise gradient
             of a distribution without `rsample`, or leave-one-out with one sample.
         ShapeError: if the costs are not shaped `(n, *batch)`, or a baseline does not fit them.
-        DataError: if a cost is NaN or infinite.
+        DataError: if a cost is NaN or infinite and not masked.
+
+    Warns:
+        HunchWarning: once for each line that calls, if a trained spread collapses under the score
+            function without a baseline; `baseline=0.0` says that it is on purpose.
 
     Note:
         Second derivatives of `"pathwise"` exist where torch can differentiate `rsample` twice: not
         for Gamma, Beta and Dirichlet. Those of `"score"` always exist. Inside `torch.func.vmap`
         name the estimator, build the distribution with `validate_args=False`, and let
-        `randomness` be what torch's own draw supports: for Normal `"different"` with the score,
-        `"same"` with the path. Sobol points, `EMA` and `"measure"` do not work inside
-        `torch.func` transforms.
+        `randomness` be what torch's own draw supports: either for Normal, for others often
+        `"different"` with the score and `"same"` with the path. Sobol points and `EMA` do
+        not work inside `torch.func` transforms.
 
     Example:
         >>> mu = torch.tensor(1.0, requires_grad=True)
@@ -101,7 +113,14 @@ def expectation(
     check_baseline(baseline, n)
     check_sampler(sampler, n)
     estimate = estimator if isinstance(estimator, Gumbel | Relax) else _named(estimator)
-    return estimate(f, dist, n, baseline, generator, sampler)
+    if mask is None:
+        return estimate(f, dist, n, baseline, generator, sampler)
+    if estimator not in ("auto", "score") or sampler != "iid":
+        raise ConfigurationError(
+            f"`mask` was given with estimator={estimator!r} and sampler={sampler!r}; expected "
+            "'score' and 'iid', because the others need the cost of every sample they draw."
+        )
+    return masked_score(f, dist, n, baseline, generator, mask)
 
 
 def _named(estimator: object) -> Estimator:

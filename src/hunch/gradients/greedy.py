@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, Distribution
+from torch.distributions import Bernoulli, Distribution, Independent
 
 from hunch.errors import ConfigurationError
-from hunch.gradients.guards import all_finite, check_cost
+from hunch.gradients.guards import all_finite, checked
 
 
 def greedy_cost(f: Callable[[Tensor], Tensor], dist: Distribution) -> Tensor:
@@ -35,22 +35,23 @@ def greedy_cost(f: Callable[[Tensor], Tensor], dist: Distribution) -> Tensor:
     """
     with torch.no_grad():
         try:
-            mode = dist.mode
+            mode = _mode(dist)
         except NotImplementedError:
             mode = None
-        if mode is not None and _is_bernoulli(dist):
-            mode = mode.nan_to_num(0.0)  # of two equal modes either will do
         if mode is None or all_finite(mode) is False:
             raise ConfigurationError(
                 f"`baseline` got 'self-critical' for {type(dist).__name__}, whose mode is not one "
                 "known point; expected a distribution with a mode; use baseline='loo'."
             )
         mode = mode.detach().unsqueeze(0)
-        dtype = mode.dtype if mode.is_floating_point() else torch.get_default_dtype()
-        return check_cost(f(mode), 1, dist.batch_shape, dtype).squeeze(0)
+        return checked(f(mode), mode, dist).squeeze(0)
 
 
-def _is_bernoulli(dist: Distribution) -> bool:
-    while hasattr(dist, "base_dist"):
-        dist = dist.base_dist
-    return isinstance(dist, Bernoulli)
+def _mode(dist: Distribution) -> Tensor:
+    base = dist
+    while isinstance(base, Independent):
+        base = base.base_dist
+    if isinstance(base, Bernoulli):
+        # Torch's own is NaN where both are equally probable; either will do.
+        return (base.probs > 0.5).to(base.probs.dtype)
+    return dist.mode

@@ -59,7 +59,6 @@ def check_cost(cost: object, n: int, batch_shape: torch.Size, dtype: torch.dtype
 
     Raises:
         ShapeError: if the shape is another one; the message says which change would help.
-        DataError: if a cost is NaN or infinite.
 
     Example:
         >>> check_cost(torch.tensor([1, 2]), 2, torch.Size([]), torch.float32)
@@ -77,7 +76,6 @@ def check_cost(cost: object, n: int, batch_shape: torch.Size, dtype: torch.dtype
         )
     if not cost.is_floating_point():
         cost = cost.to(dtype)
-    check_finite(cost, "the cost returned by `f`")
     return cost
 
 
@@ -111,15 +109,30 @@ def check_generator(generator: torch.Generator | None, samples: Tensor) -> None:
         )
 
 
-def checked(cost: object, samples: Tensor, dist: Distribution) -> Tensor:
+def shaped(cost: object, samples: Tensor, dist: Distribution) -> Tensor:
     """`check_cost` for samples of a distribution, in their precision.
+
+    Example:
+        >>> shaped(torch.tensor([1, 2]), torch.ones(2), torch.distributions.Normal(0.0, 1.0))
+        tensor([1., 2.])
+    """
+    dtype = samples.dtype if samples.is_floating_point() else torch.get_default_dtype()
+    return check_cost(cost, samples.shape[0], dist.batch_shape, dtype)
+
+
+def checked(cost: object, samples: Tensor, dist: Distribution) -> Tensor:
+    """`shaped`, and finite.
+
+    Raises:
+        DataError: if a cost is NaN or infinite.
 
     Example:
         >>> checked(torch.tensor([1, 2]), torch.ones(2), torch.distributions.Normal(0.0, 1.0))
         tensor([1., 2.])
     """
-    dtype = samples.dtype if samples.is_floating_point() else torch.get_default_dtype()
-    return check_cost(cost, samples.shape[0], dist.batch_shape, dtype)
+    values = shaped(cost, samples, dist)
+    check_finite(values, "the cost returned by `f`")
+    return values
 
 
 def mean_cost(cost: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -25,8 +26,8 @@ from torch.distributions import (
 )
 
 from hunch.errors import ConfigurationError
-from hunch.gradients.guards import Cost, checked, mean_cost, refuse_baseline
-from hunch.gradients.samplers import draw
+from hunch.gradients.guards import Cost, all_finite, checked, mean_cost, refuse_baseline
+from hunch.gradients.samplers import draw, uniforms
 
 
 class Split(NamedTuple):
@@ -54,8 +55,8 @@ def measure(
     gradient are made. First derivatives only: higher ones are refused.
 
     Raises:
-        ConfigurationError: for another distribution, a baseline, or a sampler; in the backward
-            pass, if a graph of it is asked for (`create_graph=True`).
+        ConfigurationError: for another distribution or a baseline; when its gradient is
+            differentiated again.
 
     Note:
         The literature has no splitting of Gamma's derivative by its concentration into two simple
@@ -77,19 +78,18 @@ def measure(
         Heidergott et al. (2008), "Measure-Valued Differentiation for Stationary Markov Chains".
     """
     refuse_baseline(baseline, "measure")
-    if sampler != "iid":
-        raise ConfigurationError(
-            f"`sampler` got {sampler!r} with estimator='measure'; expected 'iid', because it draws "
-            "its own pairs from common random numbers."
-        )
     base, split = _splitting(dist)
-    samples = draw(dist, n, generator, differentiable=False)
+    samples = draw(dist, n, generator, differentiable=False, sampler=sampler)
     cost = checked(f(samples), samples, dist)
     value = mean_cost(cost)
     if not torch.is_grad_enabled():
         return value
     with torch.no_grad():
-        splits = [s for s in split(base, samples, generator) if s.parameter.requires_grad]
+        uniform = partial(uniforms, dist, n, generator, sampler)
+        splits = split(base, samples, uniform)
+        # Inside vmap a parameter does not say whether it carries a gradient further out.
+        if all_finite(cost) is not None:
+            splits = [s for s in splits if s.parameter.requires_grad]
         if not splits:
             return value
         gradients = _gradients(f, dist, samples, cost.detach(), splits)
@@ -134,69 +134,93 @@ def _replaced(f: Cost, dist: Distribution, samples: Tensor, values: Tensor) -> T
 class _FirstOrder(torch.autograd.Function):
     """A value with gradients that are already known."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, value: Tensor, *rest: Tensor) -> Tensor:
-        ctx.save_for_backward(*rest[len(rest) // 2 :])
-        return value.view_as(value)
+    def forward(value: Tensor, *rest: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[1:])
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():  # the sign of create_graph=True, also under torch.func.grad
-            raise ConfigurationError(
-                "`estimator` got 'measure' in a backward pass with create_graph=True; expected "
-                "first derivatives only, because the graph of this one would be wrong; use "
-                "estimator='score'."
-            )
         (g,) = outer
-        known = ctx.saved_tensors
-        scaled = [g[(..., *[None] * (k.dim() - g.dim()))] * k for k in known]
+        half = len(ctx.saved_tensors) // 2
+        parameters, known = ctx.saved_tensors[:half], ctx.saved_tensors[half:]
+        closed = [_Closed.apply(k, p) for k, p in zip(known, parameters, strict=True)]
+        scaled = [g[(..., *[None] * (k.dim() - g.dim()))] * k for k in closed]
         return (g, *scaled, *(None for _ in known))
 
 
+class _Closed(torch.autograd.Function):
+    """A gradient that depends on its parameter in a way that is not known."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(known: Tensor, parameter: Tensor) -> Tensor:
+        return known.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        return None
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
+        raise ConfigurationError(
+            "`estimator` got 'measure' and its gradient was differentiated again; expected first "
+            "derivatives only, because the second one is not known; use estimator='score'."
+        )
+
+
 # ------------------------------------------------------------------ the splittings
-# Each gets the distribution without its `Independent`, samples, and the generator. They run without
-# gradients, but `.probs` made from logits is kept with its graph, by which the gradient travels.
+# Each gets the distribution without its `Independent`, samples, and a source of uniform numbers of
+# their shape. They run without gradients, but `.probs` made from logits is kept with its graph, by
+# which the gradient travels.
 
-Splitting = Callable[[Any, Tensor, torch.Generator | None], list[Split]]
-
-
-def _exponential(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    return torch.empty_like(like).exponential_(generator=generator)
+Source = Callable[[], Tensor]
+Splitting = Callable[[Any, Tensor, Source], list[Split]]
 
 
-def _normal(dist: Normal, z: Tensor, generator: torch.Generator | None) -> list[Split]:
+def _exponential(like: Tensor, uniform: Source) -> Tensor:
+    return -uniform().log().to(like.dtype)
+
+
+def _normal(dist: Normal, z: Tensor, uniform: Source) -> list[Split]:
     loc, scale = dist.loc, dist.scale
     # Mean: Rayleigh distances to either side. Scale: a Maxwell distance against the normal sample,
     # which is one coordinate of the three-dimensional vector that is so long.
-    side = scale * (2 * _exponential(z, generator)).sqrt()
+    side = scale * (2 * _exponential(z, uniform)).sqrt()
     noise = (z - loc) / scale
-    length = (noise**2 + 2 * _exponential(z, generator)).sqrt()
+    length = (noise**2 + 2 * _exponential(z, uniform)).sqrt()
     return [
         Split(loc, 1 / (scale * math.sqrt(2 * math.pi)), loc + side, loc - side),
         Split(scale, 1 / scale, loc + scale * length.copysign(noise), None),
     ]
 
 
-def _bernoulli(dist: Bernoulli, z: Tensor, generator: torch.Generator | None) -> list[Split]:
+def _bernoulli(dist: Bernoulli, z: Tensor, uniform: Source) -> list[Split]:
     return [Split(dist.probs, 1.0, torch.ones_like(z), torch.zeros_like(z))]
 
 
-def _categorical(dist: Categorical, z: Tensor, generator: torch.Generator | None) -> list[Split]:
+def _categorical(dist: Categorical, z: Tensor, uniform: Source) -> list[Split]:
     # What all probabilities share cancels, because they sum to one: each may be set against z.
     with torch.enable_grad():
         probs = dist.probs.unbind(-1)
     return [Split(p, 1.0, torch.full_like(z, k), None) for k, p in enumerate(probs)]
 
 
-def _poisson(dist: Poisson, z: Tensor, generator: torch.Generator | None) -> list[Split]:
+def _poisson(dist: Poisson, z: Tensor, uniform: Source) -> list[Split]:
     return [Split(dist.rate, 1.0, z + 1, None)]
 
 
-def _gamma(dist: Gamma, z: Tensor, generator: torch.Generator | None) -> list[Split]:
+def _gamma(dist: Gamma, z: Tensor, uniform: Source) -> list[Split]:
     shape, rate = dist.concentration, dist.rate
-    longer = z + _exponential(z, generator) / rate  # a Gamma of one shape more
-    noise = torch.empty_like(z).normal_(generator=generator).abs()
-    noise = noise.clamp_min(torch.finfo(z.dtype).eps)
+    longer = z + _exponential(z, uniform) / rate  # a Gamma of one shape more
+    noise = torch.special.ndtri(uniform()).to(z.dtype)
+    noise = noise.abs().clamp_min(torch.finfo(z.dtype).eps)
     jump = noise**2 / 2
     return [
         Split(rate, -shape / rate, longer, None),

@@ -18,6 +18,7 @@ from torch.distributions import Bernoulli, Distribution, OneHotCategorical
 from hunch.errors import ConfigurationError
 from hunch.gradients.guards import Cost, checked, mean_cost, refuse_baseline
 from hunch.gradients.relaxations import softened_family
+from hunch.gradients.samplers import uniforms
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,10 @@ class Relax:
     ) -> Tensor:
         """The estimate; arguments as in `hunch.gradients.expectation`."""
         refuse_baseline(baseline, "rebar")
-        if sampler != "iid":
-            raise ConfigurationError(
-                f"`sampler` got {sampler!r} with estimator='rebar'; expected 'iid', because it "
-                "draws two samples that depend on each other."
-            )
         family = softened_family(dist, "rebar")
-        sample, soft = _draws(family, n, self.temperature, generator)
+        # Two numbers for each coordinate, each evenly spread over the samples if so wished.
+        u, v = (uniforms(dist, n, generator, sampler) for _ in range(2))
+        sample, soft = _draws(family, u, v, self.temperature)
         cost = checked(f(sample), sample, dist)
         control = checked((self.surrogate or f)(soft), soft, dist)
         if soft.requires_grad and not control.requires_grad:
@@ -107,17 +105,12 @@ class Relax:
 
 
 def _draws(
-    dist: Bernoulli | OneHotCategorical,
-    n: int,
-    temperature: float,
-    generator: torch.Generator | None,
+    dist: Bernoulli | OneHotCategorical, u: Tensor, v: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor]:
     """Exact samples, and two softened ones of each: before it was known, and given it."""
     logits = dist.logits
-    how = {"dtype": logits.dtype, "device": logits.device, "generator": generator}
-    u, v = torch.rand((2, n, *logits.shape), **how).clamp(  # type: ignore[call-overload]
-        torch.finfo(logits.dtype).tiny, 1 - torch.finfo(logits.dtype).eps
-    )
+    kind = torch.finfo(logits.dtype)
+    u, v = (x.to(logits.dtype).clamp(kind.tiny, 1 - kind.eps) for x in (u, v))
     if isinstance(dist, Bernoulli):
         sample, before, after = _logistic(logits, u, v)
         soft = (torch.cat([before, after]) / temperature).sigmoid()

@@ -87,7 +87,7 @@ class Repeated:
             raise ConfigurationError("`params` got nothing; expected at least one number.")
         # Called as the user would call it, so that what is wrong with `f` is said plainly.
         dist = self.dist(self.leaves())
-        expectation(f, dist, n, baseline=None, generator=self.generator("first"))
+        expectation(f, dist, n, baseline=0.0, generator=self.generator("first"))
         self.stacks = _stacks(self, dist)
 
     def generator(self, stream: str) -> torch.Generator | None:
@@ -134,7 +134,7 @@ class Repeated:
         leaves = self.leaves(rows)
         baselines: dict[str, Baseline] = {
             "": "auto",
-            "none": None,
+            "none": 0.0,  # as None, but on purpose
             "loo": "loo",
             "self-critical": "self-critical",
             "ema": ema,

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.gradients.baselines import given_baseline
+from hunch.gradients.cautions import caution_baseline, caution_standardized
 from hunch.gradients.guards import check_finite
+from hunch.gradients.masks import check_mask, scored_cost, scored_mean
 
 
 def score_terms(log_prob: Tensor, cost: Tensor, baseline: Tensor | None) -> Tensor:
@@ -41,13 +43,16 @@ def surrogate(
     cost: Tensor,
     baseline: Tensor | float | None = None,
     dim: int | None = 0,
+    *,
+    mask: Tensor | None = None,
+    samples: Tensor | None = None,
 ) -> Tensor:
     """A loss whose value is the mean cost and whose gradient is the score-function gradient.
 
     For samples and costs that exist already, such as those of a rollout; `expectation` draws its
     own. The samples must come from `dist.sample()`. Those of `rsample()`, or the mean taken for a
-    sample, give a wrong gradient that no look at `log_prob` can tell from a right one, so they
-    are not refused; `detach()` the samples if in doubt.
+    sample, give a wrong gradient that no look at `log_prob` can tell from a right one; give the
+    `samples` too, and those that carry a gradient are refused.
 
     Args:
         log_prob: log-probability of each sample in nats, a differentiable function of parameters.
@@ -56,14 +61,21 @@ def surrogate(
             shaped like `cost` without its sample axis. It gets no gradient, and what is subtracted
             from a sample's cost must not depend on that sample.
         dim: the sample axis, over which the mean is taken; None for the mean over everything.
+        mask: booleans like `cost`, true where a sample was scored; the mean is over those, and what
+            stands in `cost` and `baseline` elsewhere plays no part.
+        samples: what `log_prob` was computed for, only to be looked at.
 
     Returns:
         The mean cost over `dim`, to be minimized.
 
     Raises:
         ShapeError: if the shapes differ; nothing is broadcast silently.
-        ConfigurationError: if `log_prob` carries no gradient.
+        ConfigurationError: if `log_prob` carries no gradient, or `samples` do.
         DataError: if `cost` or `log_prob` holds NaN or infinity.
+
+    Warns:
+        HunchWarning: if `baseline` is the mean of the costs, each sample's own included, or `cost`
+            holds standardized advantages.
 
     Example:
         >>> from hunch.gradients import leave_one_out
@@ -90,8 +102,17 @@ def surrogate(
             "`log_prob`, because broadcasting would pair each cost with other samples; squeeze it, "
             "or sum `log_prob` over the dimensions that share a cost (Independent does)."
         )
+    if samples is not None and samples.requires_grad:
+        raise ConfigurationError(
+            "`samples` got a tensor that carries a gradient, as rsample() gives it; expected "
+            "constants, because the score function would count their path as well; draw them with "
+            "sample(), or detach() them before `log_prob` and `cost` are computed."
+        )
     if not cost.is_floating_point():
         cost = cost.to(log_prob.dtype)
+    if mask is not None:
+        check_mask(mask, cost.shape)
+        cost, log_prob = scored_cost(cost, mask), scored_cost(log_prob, mask)
     readable = check_finite(cost, "`cost`") and check_finite(log_prob, "`log_prob`")
     # Inside vmap a tensor does not say whether it carries a gradient further out.
     if readable and torch.is_grad_enabled() and not log_prob.requires_grad:
@@ -100,5 +121,12 @@ def surrogate(
             "compute it with gradients on, from parameters that are not detached."
         )
     constant = None if baseline is None else given_baseline(baseline, cost, dim)
-    terms = score_terms(log_prob, cost, constant)
-    return terms.mean() if dim is None else terms.mean(dim)
+    if mask is None:
+        caution_standardized(cost, dim)
+        if constant is not None and isinstance(baseline, Tensor):
+            caution_baseline(constant, cost, dim)
+        terms = score_terms(log_prob, cost, constant)
+        return terms.mean() if dim is None else terms.mean(dim)
+    if constant is not None:
+        constant = scored_cost(constant.expand_as(cost), mask)
+    return scored_mean(score_terms(log_prob, cost, constant), mask, dim)

@@ -1,0 +1,101 @@
+"""`hunch diagnose`: how noisy is the gradient of a sample's cost, by every estimator there is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hunch.cli.options import json_option, one_thread, seed_option
+from hunch.errors import FolderError
+
+if TYPE_CHECKING:
+    from hunch.gradients import Diagnosis
+
+_SUFFIXES = (".svg", ".png", ".pdf")
+_EPILOG = """\b
+Example: hunch diagnose forum -n 4 --out forum.svg
+         hunch diagnose my_model.py:problem --json
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("problem", required=False)
+@click.option(
+    "-n",
+    "samples",
+    type=click.IntRange(min=1),
+    default=16,
+    show_default=True,
+    help="Samples per call of an estimator.",
+)
+@click.option(
+    "--repeats",
+    type=click.IntRange(min=10),
+    default=1000,
+    show_default=True,
+    help="Calls of each estimator; variances are known to about sqrt(2 / repeats).",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False),
+    help=f"File for a figure of it ({', '.join(_SUFFIXES)}); one of that name is replaced.",
+)
+@seed_option
+@json_option
+@click.pass_context
+def diagnose(
+    context: click.Context,
+    problem: str | None,
+    samples: int,
+    repeats: int,
+    out: str | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Bias, variance, cost and time of every gradient estimator on PROBLEM, and what to use.
+
+    PROBLEM is one of the built-in ones, which are listed if it is left out, or a function of yours,
+    as module:function or file.py:function. It takes no arguments and returns (f, dist_fn, params):
+    a cost of samples, parameters to a torch distribution, and the parameters.
+    """
+    if out is not None and Path(out).suffix not in _SUFFIXES:
+        raise click.UsageError(f"--out got {out!r}; expected {' or '.join(_SUFFIXES)}", context)
+    click.echo("hunch: loading torch", err=True)
+    from hunch.experiments.gradient_problems import PROBLEMS, find_problem
+
+    if problem is None:
+        for name, built_in in PROBLEMS.items():
+            click.echo(f"{name:12} {built_in.about}")
+        return
+    one_thread()
+    chosen = find_problem(problem)
+    found = chosen.diagnose(samples, repeats=repeats, seed=seed)
+    if chosen.about:
+        click.echo(f"{problem}: {chosen.about}.\n", err=as_json)
+    click.echo(f"{found}", err=as_json)
+    if as_json:
+        from hunch.storage import dump_json
+
+        click.echo(dump_json(found.to_json()), nl=False)
+    if out is not None:
+        _write_figure(found, Path(out))
+        click.echo(f"Figure: {out}", err=as_json)
+
+
+def _write_figure(found: Diagnosis, place: Path) -> None:
+    from hunch.plots import diagnosis_figure, to_svg
+
+    figure, _ = diagnosis_figure(found)
+    aside = place.with_name(f".{os.getpid()}.{place.name}")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.suffix == ".svg":
+            aside.write_text(to_svg(figure), encoding="utf-8")
+        else:
+            figure.savefig(aside, dpi=150)
+        aside.replace(place)
+    except OSError as error:
+        raise FolderError(f"cannot write {str(place)!r}: {error.strerror}.") from error
