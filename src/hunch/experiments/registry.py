@@ -28,6 +28,7 @@ EXPERIMENTS: Final = {
     "cartpole-seeds": "cartpole_seeds",
     "sb3-cartpole": "sb3_cartpole",
     "neural-bandit": "neural_bandit",
+    "uci-style": "uci_style",
 }
 _MARK: Final = "hunch reproduce"
 
