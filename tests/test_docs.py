@@ -12,7 +12,10 @@ ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/*.md"))]
 
 # What the examples of a page need beyond the development environment.
-NEEDS = {"docs/stable-baselines3.md": "stable_baselines3"}
+NEEDS = {
+    "docs/scikit-learn.md": "sklearn",
+    "docs/stable-baselines3.md": "stable_baselines3",
+}
 
 
 @pytest.mark.parametrize("page", PAGES)

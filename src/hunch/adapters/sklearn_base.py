@@ -48,7 +48,7 @@ class RandomizedPriorBase(BaseEstimator):
         learning_rate_init: float = 0.01,
         max_iter: int | Literal["auto"] = "auto",
         early_stopping: bool = True,
-        n_iter_no_change: int = 10,
+        n_iter_no_change: int = 20,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
     ) -> None:

@@ -48,7 +48,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         alpha: strength of the L2 penalty, as in `MLPClassifier`.
         batch_size: rows in a step. `"auto"`: an eighth of the table, at least 8, at most 512.
         learning_rate_init: step size of Adam, which is constant.
-        max_iter: most epochs. `"auto"`: 200, and fewer beyond 10,000 rows, down to 20.
+        max_iter: most epochs. `"auto"`: 200, and fewer beyond 7,500 rows, down to 15.
         early_stopping: stop when the loss on data that networks did not see no longer falls, and go
             back to where it was least. Needs no validation set.
         n_iter_no_change: epochs without improvement after which to stop.

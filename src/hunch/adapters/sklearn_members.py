@@ -166,9 +166,9 @@ def default_epochs(num_data: int) -> int:
 
     Example:
         >>> default_epochs(400), default_epochs(80_000), default_epochs(1_000_000)
-        (200, 25, 20)
+        (200, 18, 15)
     """
-    return min(max(2_000_000 // num_data, 20), 200)
+    return min(max(1_500_000 // num_data, 15), 200)
 
 
 def members_at(ensemble: Ensemble, x: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         alpha: strength of the L2 penalty, as in `MLPRegressor`.
         batch_size: rows in a step. `"auto"`: an eighth of the table, at least 8, at most 512.
         learning_rate_init: step size of Adam, which is constant.
-        max_iter: most epochs. `"auto"`: 200, and fewer beyond 10,000 rows, down to 20.
+        max_iter: most epochs. `"auto"`: 200, and fewer beyond 7,500 rows, down to 15.
         early_stopping: stop when the loss on data that networks did not see no longer falls, and go
             back to where it was least. Needs no validation set.
         n_iter_no_change: epochs without improvement after which to stop.
@@ -103,7 +103,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         learning_rate_init: float = 0.01,
         max_iter: int | Literal["auto"] = "auto",
         early_stopping: bool = True,
-        n_iter_no_change: int = 10,
+        n_iter_no_change: int = 20,
         noise: Literal["learned", "constant"] = "learned",
         random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,

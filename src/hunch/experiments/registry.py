@@ -33,6 +33,7 @@ EXPERIMENTS: Final = {
     "neural-bandit": "neural_bandit",
     "testbed-2d": "testbed_2d",
     "gp-posterior": "gp_posterior",
+    "uci-style": "uci_style",
 }
 _MARK: Final = "hunch reproduce"
 

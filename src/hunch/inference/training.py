@@ -19,6 +19,8 @@ from hunch.seeding import numpy_generator
 PerMember = float | Sequence[float] | Tensor
 Rows = Tensor | None
 
+_PRIOR_ROWS = 2**18  # rows times members that a prior is asked about at once
+
 
 def forward_on(ensemble: Ensemble, x: Tensor) -> Callable[[Rows], Tensor]:
     """The members' predictions on rows of fixed training data; None stands for all rows.
@@ -39,7 +41,10 @@ def forward_on(ensemble: Ensemble, x: Tensor) -> Callable[[Rows], Tensor]:
     if type(skeleton) is RandomizedPrior:
         model = forward_on(ensemble.part("model"), x)
         with torch.no_grad():
-            outputs = ensemble.part("prior")(x)
+            prior_of = ensemble.part("prior")
+            # In parts: hidden layers of all members on a whole table would take gigabytes.
+            parts = x.split(max(1, _PRIOR_ROWS // ensemble.num_members))
+            outputs = torch.cat([prior_of(rows) for rows in parts], dim=1)
             prior = outputs * skeleton.scale.reshape(-1, *[1] * (outputs.ndim - 1))
         return lambda rows: model(rows) + (prior if rows is None else prior[:, rows])
     return lambda rows: ensemble(x if rows is None else x[rows])
