@@ -19,7 +19,7 @@ from hunch.experiments.claims import Check
 from hunch.experiments.deep_sea import Watched
 from hunch.experiments.parallel import in_processes
 from hunch.progress import progress_bar
-from hunch.rl import A2C, evaluate
+from hunch.rl import A2C, Linear, evaluate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -196,7 +196,7 @@ def _train(task: tuple[str, str, int, Settings]) -> Poles | list[Dive]:
 
 
 def _balance(name: str, seed: int, settings: Settings) -> Poles:
-    agent = make_agent(name, "CartPole-v1", seed, settings.num_seeds)
+    agent = make_agent(name, "CartPole-v1", seed, settings.num_seeds, settings.frames)
     frames = np.linspace(0, settings.frames, settings.looks + 1)[1:].round()
     returns = np.zeros((settings.num_seeds, settings.looks))
     for look, until in enumerate(frames.tolist()):
@@ -211,7 +211,8 @@ def _dive(name: str, seed: int, settings: Settings) -> list[Dive]:
     size = settings.size
     mapping = hunch.envs.deep_sea.SWEEP_MAPPING_SEED
     sea = dict(size=size, mapping_seed=mapping)
-    agent = make_agent(name, "hunch/DeepSea-v0", seed, settings.num_seeds, env_kwargs=sea)
+    frames = settings.dives * size
+    agent = make_agent(name, "hunch/DeepSea-v0", seed, settings.num_seeds, frames, env_kwargs=sea)
     watched = [Watched() for _ in agent.histories]
     while watched[0].episodes < settings.dives:
         agent.learn(agent.steps + size * agent.num_envs, progress=False)
@@ -223,8 +224,10 @@ def _dive(name: str, seed: int, settings: Settings) -> list[Dive]:
     return [Dive(name, seed + r, one.first, one.solved) for r, one in enumerate(watched)]
 
 
-def make_agent(name: str, env: str, seed: int, replicas: int = 1, **more: Any) -> A2C:
-    """An untrained agent.
+def make_agent(
+    name: str, env: str, seed: int, replicas: int = 1, frames: int = 100_000, **more: Any
+) -> A2C:
+    """An untrained agent, to be trained for that many frames.
 
     Example:
         >>> make_agent(NOISY, "CartPole-v1", seed=0).entropy_weight
@@ -234,7 +237,9 @@ def make_agent(name: str, env: str, seed: int, replicas: int = 1, **more: Any) -
         env,
         num_envs=8,
         rollout_length=8,
-        learning_rate=2e-3,
+        learning_rate=Linear(3e-3, 0.0, frames),
+        # Returns of some hundreds would leave the policy little of the clipped gradient.
+        reward_scale=0.1 if env == "CartPole-v1" else 1.0,
         replicas=replicas,
         seed=seed,
         **AGENTS[name],
