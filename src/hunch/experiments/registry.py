@@ -28,6 +28,9 @@ EXPERIMENTS: Final = {
     "cartpole-seeds": "cartpole_seeds",
     "sb3-cartpole": "sb3_cartpole",
     "neural-bandit": "neural_bandit",
+    "gradient-variance": "gradient_variance",
+    "bayes-logistic": "bayes_logistic",
+    "discrete-vae": "discrete_vae",
 }
 _MARK: Final = "hunch reproduce"
 
