@@ -4,10 +4,11 @@ from pathlib import Path
 
 import torch
 
+from hunch.experiments.gradient_problems import PROBLEMS
 from hunch.experiments.toy_regression import toy_data
 from hunch.inference import fit, predict
 from hunch.nn import MLP, Ensemble, RandomFourierPrior, RandomizedPrior
-from hunch.plots import BLUE, RED, band, panel, to_svg
+from hunch.plots import BLUE, RED, band, diagnosis_figure, panel, to_svg
 
 HERE = Path(__file__).parent / "figures"
 
@@ -32,7 +33,15 @@ def cover() -> None:
     (HERE / "randomized-priors.svg").write_text(to_svg(figure), encoding="utf-8")
 
 
+def diagnoses() -> None:
+    """What `hunch diagnose NAME -n 4 --out FILE` draws, for the guide on REINFORCE."""
+    for name in ("forum-start", "forum", "jump"):
+        figure, _ = diagnosis_figure(PROBLEMS[name].diagnose(4))
+        (HERE / f"diagnose-{name}.svg").write_text(to_svg(figure), encoding="utf-8")
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     HERE.mkdir(exist_ok=True)
     cover()
+    diagnoses()

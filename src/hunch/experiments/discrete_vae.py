@@ -73,8 +73,8 @@ class Settings:
     """
 
     replicas: int = 5
-    updates: int = 4_000
-    record_every: int = 200
+    updates: int = 3_000
+    record_every: int = 150
     batch_size: int = 64
     learning_rate: float = 3e-3
     surrogate_learning_rate: float = 1e-3

@@ -184,10 +184,10 @@ class Result:
                     "final_total_mse": _plain(arm.total[-1]),
                     "mse": _plain(arm.mse.mean(1)),
                     "sigma": _plain(arm.sigma.mean(1)),
-                    "printed": _plain(arm.printed),
                 }
                 for name, arm in self.arms.items()
             },
+            "printed_by_the_forum": _plain(self.arms[FORUM.name].printed),
             "gradient_variance": {
                 "columns": ["d", "sigma", *FORM_OF],
                 "measured": _plain(self.variance),

@@ -62,7 +62,7 @@ class Settings:
         inputs: on which the true gradient is computed.
     """
 
-    samples: int = 8_000_000
+    samples: int = 4_000_000
     networks: int = 5
     updates: int = 1_000
     evaluations: int = 64

@@ -34,6 +34,9 @@ EXPERIMENTS: Final = {
     "testbed-2d": "testbed_2d",
     "gp-posterior": "gp_posterior",
     "uci-style": "uci_style",
+    "gradient-variance": "gradient_variance",
+    "bayes-logistic": "bayes_logistic",
+    "discrete-vae": "discrete_vae",
 }
 _MARK: Final = "hunch reproduce"
 
