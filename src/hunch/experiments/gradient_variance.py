@@ -246,7 +246,9 @@ def _forms_figure(result: Result) -> tuple[Figure, str]:
     fine = np.geomspace(0.01, 1, 60)
     for color, name in zip(CYCLE, shown, strict=False):
         form, i = FORMS[name], list(FORMS).index(name)
-        ax.plot(fine, form.by_mean(1.0, fine) * form.evaluations, color=color, label=name)
+        # Where the variance does not depend on σ the form is one number.
+        line = np.broadcast_to(form.by_mean(1.0, fine) * form.evaluations, fine.shape)
+        ax.plot(fine, line, color=color, label=name)
         for j, (d, s) in enumerate(POINTS):
             if d == 1.0:
                 ax.plot(s, result.variance[i, j, 0] * form.evaluations, "o", color=color)
