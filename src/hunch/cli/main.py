@@ -9,7 +9,9 @@ import click
 
 from hunch import __version__
 from hunch.cli.demo import demo
+from hunch.cli.fit import fit
 from hunch.cli.play import play
+from hunch.cli.predict import predict
 from hunch.cli.reproduce import reproduce
 from hunch.cli.train import train
 from hunch.errors import HunchError
@@ -30,6 +32,8 @@ program.add_command(demo)
 program.add_command(reproduce)
 program.add_command(train)
 program.add_command(play)
+program.add_command(fit)
+program.add_command(predict)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -215,9 +215,7 @@ class Columns:
             found[column.name], start = slice(start, stop), stop
         return found
 
-    def encode(
-        self, table: pa.Table, first_row: int = 0
-    ) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    def encode(self, table: pa.Table, first_row: int = 0) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """Features `(rows, features)`, and which rows are far outside the training data.
 
         A row is far outside if a number or date lies beyond the training range by more than a

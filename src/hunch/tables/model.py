@@ -53,9 +53,7 @@ class TableModel:
     target: Target
     estimator: Estimator
 
-    def predict(
-        self, table: pa.Table, *, coverage: float = 0.9, first_row: int = 0
-    ) -> pa.Table:
+    def predict(self, table: pa.Table, *, coverage: float = 0.9, first_row: int = 0) -> pa.Table:
         """What the model says about each row.
 
         Args:
