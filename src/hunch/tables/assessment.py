@@ -23,7 +23,7 @@ from hunch.tables.baselines import Forecast, class_baselines, regression_baselin
 from hunch.tables.cells import Floats
 from hunch.tables.model import TableModel
 
-LEVELS: Final = tuple(round(0.1 * i, 1) for i in range(1, 10)) + (0.95,)
+LEVELS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 SHIFTS: Final = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0)
 _PROBED: Final = 1_000  # test rows for what takes many passes
 _BINS: Final = 10

@@ -151,7 +151,8 @@ def dates(column: pa.Array) -> Floats:
     except ValueError:
         raise _first(column, _is_date) from None
     place = coded.indices.fill_null(len(days)).to_numpy(zero_copy_only=False)
-    return np.array([*days, np.nan])[place]
+    found: Floats = np.array([*days, np.nan])[place]
+    return found
 
 
 def _is_text(kind: pa.DataType) -> bool:

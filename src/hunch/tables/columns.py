@@ -100,7 +100,7 @@ class Column:
             DataError: if a cell is of another kind than in training.
         """
         if self.kind == "category":
-            return self._encode_category(column)
+            return self._encode_category(column, first_row)
         try:
             values = _READERS[self.kind](column)
         except NotThatKindError as error:
@@ -120,7 +120,14 @@ class Column:
             parts.append(unknown.astype(np.float64))
         return np.stack(parts, axis=1), outside
 
-    def _encode_category(self, column: pa.Array) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    def _encode_category(
+        self, column: pa.Array, first_row: int
+    ) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        if not any(map(_is_number, self.values)) and _all_numbers(column):
+            raise DataError(
+                f"column {self.name!r} holds numbers from row {first_row + 1} on; expected text "
+                f"such as {self.values[0]!r}, as in training."
+            )
         place = pc.index_in(words(column), value_set=pa.array(self.values, pa.string()))
         absent = column.is_null().to_numpy(zero_copy_only=False)
         index = place.fill_null(-1).to_numpy(zero_copy_only=False)
@@ -251,7 +258,7 @@ class Columns:
                 f"{_listed('column', missing)} missing; the model was trained with "
                 f"{'it' if len(missing) == 1 else 'them'}, and columns are matched by name."
             )
-        known = {column.name for column in (*self.used, *self.dropped)}
+        known = {c.name for c in self.used} | {d.name for d in self.dropped}
         return [name for name in names if name not in known]
 
     def to_json(self) -> dict[str, Any]:
@@ -315,9 +322,7 @@ def _learn_numbers(name: str, kind: Any, values: Floats) -> Column | Dropped:
 
 def _learn_category(name: str, cells: pa.Array) -> Column | Dropped:
     text = words(cells).drop_null()
-    counted = sorted(
-        ((-entry["counts"], entry["values"]) for entry in text.value_counts().to_pylist())
-    )
+    counted = sorted((-e["counts"], e["values"]) for e in text.value_counts().to_pylist())
     missing = len(text) < len(cells)
     if len(counted) == 1 and not missing:
         return Dropped(name, "constant")
@@ -327,6 +332,20 @@ def _learn_category(name: str, cells: pa.Array) -> Column | Dropped:
     kept = counted[:_FREQUENT] if many else counted
     values = tuple(value for _, value in kept)
     return Column(name, "category", missing=missing, values=values, other=many)
+
+
+def _is_number(text: str) -> bool:
+    return _all_numbers(pa.array([text]))
+
+
+def _all_numbers(column: pa.Array) -> bool:
+    if column.null_count == len(column):
+        return False
+    try:
+        numbers(column)
+    except NotThatKindError:
+        return False
+    return True
 
 
 def _listed(noun: str, names: Sequence[str]) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -17,7 +18,7 @@ from hunch.seeding import numpy_generator
 from hunch.storage import check_replaceable, new_folder, write_json
 from hunch.tables.assessment import Split, assess
 from hunch.tables.columns import Columns
-from hunch.tables.model import KIND, TableModel, train
+from hunch.tables.model import KIND, train
 from hunch.tables.reading import Source, open_table
 from hunch.tables.report import table_report
 from hunch.tables.target import Target, Task, learn_target
@@ -42,10 +43,10 @@ def fit_table(
     progress: bool = True,
     say: Callable[[str], object] = lambda line: None,
 ) -> dict[str, Any]:
-    """Learn to predict a column of a table; write the model and a report into a folder.
+    r"""Learn to predict a column of a table; write the model and a report into a folder.
 
-    A fifth of the rows, at most 10,000, are held out; the model is trained on the rest and judged on
-    them.
+    A fifth of the rows, at most 10,000, are held out; the model is trained on the rest and judged
+    on them.
 
     Args:
         path: CSV or Parquet.
@@ -68,8 +69,8 @@ def fit_table(
     Example:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
-        >>> rows = "".join(f"{i},{i % 7},{2 * i + 0.5}\\n" for i in range(60))
-        >>> _ = (folder / "a.csv").write_text("size,day,price\\n" + rows)
+        >>> rows = "".join(f"{i},{i % 7},{2 * i + 0.5}\n" for i in range(60))
+        >>> _ = (folder / "a.csv").write_text("size,day,price\n" + rows)
         >>> found = fit_table(
         ...     folder / "a.csv", "price", folder / "model", members=4, progress=False
         ... )
@@ -92,7 +93,7 @@ def fit_table(
     columns = Columns.learn(part.drop_columns([target]))
     for dropped in columns.dropped:
         say(f"not using column {dropped.name!r}: {dropped.why}")
-    with new_folder(out, KIND) as folder:
+    with _saying_what_fails(out), new_folder(out, KIND) as folder:
         say(f"training on {len(train_rows):,} rows, {len(columns.features)} features")
         model = train(columns, goal, part, members=members, seed=seed, progress=progress)
         say("judging against the baselines")
@@ -118,18 +119,21 @@ def fit_table(
             "columns": columns.to_json(),
             "test": assess(model, split, seed),
         }
-        _fill(folder, model, summary)
+        model.put(folder)
+        write_json(folder / SUMMARY_FILE, summary)
+        (folder / REPORT).write_text(table_report(summary), encoding="utf-8")
     return summary
 
 
-def _fill(folder: Path, model: TableModel, summary: dict[str, Any]) -> None:
-    page = table_report(summary)
+@contextmanager
+def _saying_what_fails(out: str | os.PathLike[str]) -> Iterator[None]:
+    """One sentence where the disk is full, whichever file it stops."""
     try:
-        model.put(folder)
-        write_json(folder / SUMMARY_FILE, summary)
-        (folder / REPORT).write_text(page, encoding="utf-8")
+        yield
+    except FolderError:
+        raise
     except OSError as error:
-        raise FolderError(f"cannot write the model: {error.strerror or error}.") from error
+        raise FolderError(f"cannot write to {str(out)!r}: {error.strerror or error}.") from error
 
 
 def _check_target(source: Source, target: str) -> None:

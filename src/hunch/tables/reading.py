@@ -109,7 +109,7 @@ class Source:
 
 
 def open_table(path: str | os.PathLike[str]) -> Source:
-    """Look at a file: is it a table, and which columns has it?
+    r"""Look at a file: is it a table, and which columns has it?
 
     Parquet files are known by their first bytes. Anything else must be UTF-8 text, maybe packed by
     gzip, with a header; the delimiter is the one of comma, semicolon, tab and bar that occurs most
@@ -124,7 +124,7 @@ def open_table(path: str | os.PathLike[str]) -> Source:
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "a.csv"
-        >>> _ = path.write_text("size;price\\n1;2\\n")
+        >>> _ = path.write_text("size;price\n1;2\n")
         >>> source = open_table(path)
         >>> source.names, source.delimiter, [chunk.num_rows for chunk in source.chunks()]
         (('size', 'price'), ';', [1])
@@ -246,6 +246,8 @@ def _in_words(said: str) -> str:
         row = re.search(r"Row #(\d+)", said)
         where = f" in line {row[1]}" if row else ""
         return f"is not UTF-8 text{where}; save it as UTF-8."
+    if "Empty CSV" in said:
+        return "has a header and no rows."
     if "straddling" in said:
         return f"has a row of more than {_BLOCK >> 20} MB: is a quotation mark never closed?"
     return f"cannot be read: {said.splitlines()[0].rstrip('.')}."

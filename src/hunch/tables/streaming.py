@@ -41,7 +41,7 @@ def predict_table(
     progress: bool = True,
     say: Callable[[str], object] = lambda line: None,
 ) -> Predicted:
-    """Predict every row of a file into a CSV file, in the same order.
+    r"""Predict every row of a file into a CSV file, in the same order.
 
     The file at `out` appears when it is complete. One that is there already is replaced only if its
     header is that of this model's predictions.
@@ -66,7 +66,7 @@ def predict_table(
         >>> table = pa.table({"x": [i / 40 for i in range(40)], "y": [i / 20 for i in range(40)]})
         >>> rules, target = Columns.learn(table.select(["x"])), Target("y", "regression")
         >>> model = train(rules, target, table, members=4, progress=False)
-        >>> _ = (folder / "new.csv").write_text("x\\n0.5\\n7\\n")
+        >>> _ = (folder / "new.csv").write_text("x\n0.5\n7\n")
         >>> predict_table(model, folder / "new.csv", folder / "out.csv", progress=False)
         Predicted(rows=2, outside=1)
     """
