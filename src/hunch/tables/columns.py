@@ -264,8 +264,8 @@ class Columns:
     def to_json(self) -> dict[str, Any]:
         """The rules as plain values."""
         return {
-            "used": [dataclasses.asdict(column) for column in self.used],
-            "dropped": [dataclasses.asdict(column) for column in self.dropped],
+            "used": [{**dataclasses.asdict(c), "values": list(c.values)} for c in self.used],
+            "dropped": [dataclasses.asdict(d) for d in self.dropped],
         }
 
     @classmethod
