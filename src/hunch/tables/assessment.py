@@ -183,8 +183,7 @@ def _along(
         column, place = columns[name], model.columns.groups()[name]
         values = split.test_x[:, place]
         if column.kind in ("number", "date"):
-            order = np.argsort(values[:, 0], kind="stable")
-            parts = np.array_split(order, min(_BINS, len(order)))
+            parts = _bins(values[:, 0])
             at: list[Any] = [float(np.median(values[part, 0])) for part in parts]
         elif column.kind == "boolean":
             parts = [np.flatnonzero(values[:, 0] == v) for v in (0, 1)]
@@ -199,6 +198,14 @@ def _along(
             "epistemic": [float(epistemic[parts[i]].mean()) for i in kept],
         }
     return found
+
+
+def _bins(values: Floats) -> list[npt.NDArray[np.intp]]:
+    """Rows by their value; where there are many, in ten parts of equal size."""
+    different = np.unique(values)
+    if len(different) <= _BINS:
+        return [np.flatnonzero(values == value) for value in different]
+    return np.array_split(np.argsort(values, kind="stable"), _BINS)
 
 
 def _far(model: TableModel, split: Split, rows: npt.NDArray[np.intp], seed: int) -> dict[str, Any]:

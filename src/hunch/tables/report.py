@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -175,7 +176,8 @@ def _drivers(drivers: Mapping[str, float]) -> tuple[Figure, str]:
     ax.invert_yaxis()
     return figure, (
         f"The {len(shown)} foremost of {len(drivers)} columns: how much of the variation of the "
-        "epistemic part goes when a column is shuffled. Shares overlap."
+        "epistemic part goes when a column is shuffled. Shares overlap, and exceed 1 where "
+        "shuffling makes rows that cannot be."
     )
 
 
@@ -219,8 +221,14 @@ def _what(column: Mapping[str, Any]) -> str:
     elif column["kind"] == "boolean":
         said = "true or false"
     else:
-        said = f"{column['kind']}, {number(column['low'])} to {number(column['high'])}"
+        show = _day if column["kind"] == "date" else number
+        said = f"{column['kind']}, {show(column['low'])} to {show(column['high'])}"
     return said + (", and whether it is missing" if column["missing"] else "")
+
+
+def _day(days: float) -> str:
+    # Counted from the epoch: a time stamp before it is refused on some systems.
+    return str(datetime.date(1970, 1, 1) + datetime.timedelta(days=days))
 
 
 def _short(text: str, most: int = _MOST_LETTERS) -> str:
