@@ -237,10 +237,14 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         >>> read_tensors(path)
         {'a': tensor([1., 1.])}
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     taken: set[int] = set()
-    save_file({name: _alone(tensor, taken) for name, tensor in tensors.items()}, path)
+    try:
+        save_file({name: _alone(tensor, taken) for name, tensor in tensors.items()}, path)
+    except SafetensorError as error:  # what it makes of a full disk
+        raise FolderError(f"cannot write {path.name!r}: {error}.") from error
 
 
 def _alone(tensor: Tensor, taken: set[int]) -> Tensor:

@@ -11,7 +11,9 @@ from hunch import __version__
 from hunch.cli.bench import bench
 from hunch.cli.demo import demo
 from hunch.cli.diagnose import diagnose
+from hunch.cli.fit import fit
 from hunch.cli.play import play
+from hunch.cli.predict import predict
 from hunch.cli.reproduce import reproduce
 from hunch.cli.train import train
 from hunch.errors import HunchError
@@ -34,6 +36,8 @@ program.add_command(train)
 program.add_command(play)
 program.add_command(bench)
 program.add_command(diagnose)
+program.add_command(fit)
+program.add_command(predict)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

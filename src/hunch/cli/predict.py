@@ -1,0 +1,48 @@
+"""`hunch predict`: a model of a table on new rows."""
+
+from __future__ import annotations
+
+import click
+
+from hunch.cli.options import json_option, one_thread
+
+_EPILOG = """\b
+Example: hunch predict model/ new.csv --out predictions.csv --coverage 0.9
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("model", type=click.Path())
+@click.argument("data", type=click.Path())
+@click.option("--out", type=click.Path(), required=True, help="CSV file to write.")
+@click.option(
+    "--coverage",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.9,
+    show_default=True,
+    help="Of the intervals.",
+)
+@json_option
+def predict(model: str, data: str, out: str, coverage: float, as_json: bool) -> None:
+    """Predict each row of DATA, a CSV or Parquet file of any length, with MODEL's folder.
+
+    Rows of OUT are those of DATA, in order. For a number: mean, std and its parts epistemic and
+    aleatoric, and the interval lower to upper. For classes: predicted, the probability of each, and
+    entropy with its parts. Rows far outside the training data are marked in the column outside.
+    """
+    click.echo("hunch: loading torch", err=True)
+    from hunch.storage import dump_json
+    from hunch.tables import TableModel, predict_table
+
+    one_thread()
+    found = predict_table(TableModel.load(model), data, out, coverage=coverage, say=_say)
+    if found.outside:
+        _say(f"{found.outside:,} of {found.rows:,} rows are far outside the training data")
+    if as_json:
+        click.echo(dump_json({"rows": found.rows, "outside": found.outside, "out": out}), nl=False)
+    else:
+        click.echo(f"{found.rows:,} rows predicted into {out}")
+
+
+def _say(line: str) -> None:
+    click.echo(f"hunch: {line}", err=True)

@@ -1,0 +1,241 @@
+"""How good a model is on rows it has not seen, and whether its error bars hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from hunch.inference.metrics import (
+    accuracy,
+    brier,
+    calibration_error,
+    expected_calibration_error,
+    gaussian_crps,
+    interval_coverage,
+)
+from hunch.seeding import numpy_generator
+from hunch.tables.baselines import Forecast, class_baselines, regression_baselines
+from hunch.tables.cells import Floats
+from hunch.tables.model import TableModel
+
+LEVELS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+SHIFTS: Final = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0)
+_PROBED: Final = 1_000  # test rows for what takes many passes
+_BINS: Final = 10
+
+
+@dataclass(frozen=True)
+class Split:
+    """Features and targets of the two parts of a table.
+
+    Args:
+        x: training features `(rows, features)`.
+        y: training numbers or class numbers.
+        test_x: test features.
+        test_y: test targets.
+    """
+
+    x: Floats
+    y: Floats
+    test_x: Floats
+    test_y: Floats
+
+
+def assess(model: TableModel, split: Split, seed: int) -> dict[str, Any]:
+    """All figures of the report, as plain values.
+
+    Args:
+        model: trained on the split's training part.
+        split: the features.
+        seed: decides every draw.
+
+    Returns:
+        `scores` of all models on the test part; `curve`, promise against truth; `unsure`: which
+        columns drive the model's epistemic part and where it is largest; `far`: how it grows away
+        from the data.
+    """
+    said = model.predict_features(split.test_x)
+    rows = numpy_generator(seed, "probed").permutation(len(split.test_x))[:_PROBED]
+    drivers = _drivers(model, split.test_x[rows], seed)
+    common = {
+        "unsure": {"drivers": drivers, "along": _along(model, split, said["epistemic"], drivers)},
+        "far": _far(model, split, rows, seed),
+    }
+    if model.target.task == "regression":
+        return _regression(split, said, model, seed) | common
+    return _classes(split, said, model, seed) | common
+
+
+def _regression(
+    split: Split, said: Mapping[str, Floats], model: TableModel, seed: int
+) -> dict[str, Any]:
+    own = Forecast("hunch", "", said["mean"], said["std"])
+    forecasts = [own, *regression_baselines(split.x, split.y, split.test_x, seed)]
+    y = split.test_y
+    curve = {f.name: [_gaussian_coverage(f, y, level) for level in LEVELS] for f in forecasts}
+    scores = {f.name: _regression_scores(f, y) for f in forecasts}
+    ends = [model.predict_features(split.test_x, coverage=level) for level in LEVELS]
+    curve["hunch"] = [_inside(e["lower"], e["upper"], y) for e in ends]
+    # Its intervals are not Gaussian, so they are scored as they are given.
+    scores["hunch"]["coverage_90"] = curve["hunch"][LEVELS.index(0.9)]
+    nine = ends[LEVELS.index(0.9)]
+    scores["hunch"]["width_90"] = float(np.mean(nine["upper"] - nine["lower"]))
+    return {
+        "scores": scores,
+        "notes": {f.name: f.note for f in forecasts if f.note},
+        "curve": {"levels": list(LEVELS), "observed": curve},
+        "error_by_std": _error_by_std(said["std"], np.abs(y - said["mean"])),
+    }
+
+
+def _regression_scores(forecast: Forecast, y: Floats) -> dict[str, float]:
+    mean, std, truth = _tensor(forecast.mean), _tensor(forecast.std), _tensor(y)
+    error = mean - truth
+    z = (truth - mean) / std
+    return {
+        "rmse": float(error.square().mean().sqrt()),
+        "mae": float(error.abs().mean()),
+        "r2": 1 - float(error.square().sum() / (truth - truth.mean()).square().sum()),
+        "crps": float(gaussian_crps(mean, std, truth).mean()),
+        "coverage_90": _gaussian_coverage(forecast, y, 0.9),
+        "width_90": float(2 * _normal(0.95) * std.mean()),
+        "calibration_error": float(calibration_error(torch.special.ndtr(z))),
+    }
+
+
+def _classes(split: Split, said: Mapping[str, Any], model: TableModel, seed: int) -> dict[str, Any]:
+    classes = model.target.classes
+    probs = np.stack([said[f"probability_{name}"] for name in classes], axis=1)
+    y, test_y = split.y.astype(np.int64), split.test_y.astype(np.int64)
+    forecasts = [
+        Forecast("hunch", probs=probs),
+        *class_baselines(split.x, y, split.test_x, len(classes), seed),
+    ]
+    return {
+        "scores": {f.name: _class_scores(f, test_y) for f in forecasts},
+        "notes": {f.name: f.note for f in forecasts if f.note},
+        "curve": {f.name: _reliability(f, test_y) for f in forecasts},
+        "error_by_std": _error_by_std(said["entropy"], probs.argmax(axis=1) != test_y),
+    }
+
+
+def _class_scores(forecast: Forecast, y: npt.NDArray[np.int64]) -> dict[str, float]:
+    probs, truth = _tensor(forecast.probs), torch.from_numpy(y)
+    of_truth = probs.gather(1, truth[:, None]).clamp_min(1e-12)
+    return {
+        "accuracy": float(accuracy(probs, truth)),
+        "log_loss": -float(of_truth.log().mean()),
+        "brier": float(brier(probs, truth).mean()),
+        "calibration_error": float(expected_calibration_error(probs, truth)),
+    }
+
+
+def _reliability(forecast: Forecast, y: npt.NDArray[np.int64]) -> dict[str, list[float]]:
+    """How often the likeliest class is right, in bins of equal size by its probability."""
+    probs = np.asarray(forecast.probs)
+    confidence, right = probs.max(axis=1), probs.argmax(axis=1) == y
+    parts = np.array_split(np.argsort(confidence, kind="stable"), min(_BINS, len(y)))
+    return {
+        "confidence": [float(confidence[part].mean()) for part in parts],
+        "accuracy": [float(right[part].mean()) for part in parts],
+    }
+
+
+def _error_by_std(unsure: Floats, error: npt.NDArray[Any]) -> dict[str, list[float]]:
+    """The mean error in bins of equal size by how unsure the model is."""
+    parts = np.array_split(np.argsort(unsure, kind="stable"), min(_BINS, len(unsure)))
+    return {
+        "unsure": [float(unsure[part].mean()) for part in parts],
+        "error": [float(error[part].mean()) for part in parts],
+    }
+
+
+def _drivers(model: TableModel, x: Floats, seed: int) -> dict[str, float]:
+    """Each column's share in how the epistemic part varies, largest first.
+
+    Shuffling a column among rows leaves everything but its tie to the row; half the mean squared
+    change over the variance is the column's total share after Sobol', from 0 to about 1.
+    """
+    before = model.predict_features(x)["epistemic"]
+    variance = max(float(before.var()), np.finfo(np.float64).tiny)
+    found = {}
+    for name, place in model.columns.groups().items():
+        shuffled = x.copy()
+        order = numpy_generator(seed, "shuffled", name).permutation(len(x))
+        shuffled[:, place] = x[order, place]
+        change = model.predict_features(shuffled)["epistemic"] - before
+        found[name] = float(np.mean(change**2)) / (2 * variance)
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def _along(
+    model: TableModel, split: Split, epistemic: Floats, drivers: Mapping[str, float]
+) -> dict[str, Any]:
+    """For the three columns that drive it most, the epistemic part along their values."""
+    found: dict[str, Any] = {}
+    columns = {column.name: column for column in model.columns.used}
+    for name in list(drivers)[:3]:
+        column, place = columns[name], model.columns.groups()[name]
+        values = split.test_x[:, place]
+        if column.kind in ("number", "date"):
+            parts = _bins(values[:, 0])
+            at: list[Any] = [float(np.median(values[part, 0])) for part in parts]
+        elif column.kind == "boolean":
+            parts = [np.flatnonzero(values[:, 0] == v) for v in (0, 1)]
+            at = ["false", "true"]
+        else:
+            parts = [np.flatnonzero(feature) for feature in values.T]
+            at = [feature.removeprefix(f"{name} = ") for feature in column.features]
+        kept = [i for i, part in enumerate(parts) if len(part)]
+        found[name] = {
+            "kind": column.kind,
+            "at": [at[i] for i in kept],
+            "epistemic": [float(epistemic[parts[i]].mean()) for i in kept],
+        }
+    return found
+
+
+def _bins(values: Floats) -> list[npt.NDArray[np.intp]]:
+    """Rows by their value; where there are many, in ten parts of equal size."""
+    different = np.unique(values)
+    if len(different) <= _BINS:
+        return [np.flatnonzero(values == value) for value in different]
+    return np.array_split(np.argsort(values, kind="stable"), _BINS)
+
+
+def _far(model: TableModel, split: Split, rows: npt.NDArray[np.intp], seed: int) -> dict[str, Any]:
+    """The epistemic part of test rows that are moved away from the data in random directions."""
+    std = split.x.std(axis=0)
+    start = split.test_x[rows]
+    way = numpy_generator(seed, "directions").normal(size=start.shape)
+    way *= np.sqrt(start.shape[1]) / np.linalg.norm(way, axis=1, keepdims=True)
+    parts = [model.predict_features(start + shift * std * way)["epistemic"] for shift in SHIFTS]
+    return {
+        "shift": list(SHIFTS),
+        "epistemic": [float(np.median(part)) for part in parts],
+        "low": [float(np.quantile(part, 0.1)) for part in parts],
+        "high": [float(np.quantile(part, 0.9)) for part in parts],
+    }
+
+
+def _gaussian_coverage(forecast: Forecast, y: Floats, level: float) -> float:
+    mean, std = np.asarray(forecast.mean), np.asarray(forecast.std)
+    half = _normal((1 + level) / 2) * std
+    return _inside(mean - half, mean + half, y)
+
+
+def _inside(low: Floats, high: Floats, y: Floats) -> float:
+    return float(interval_coverage(_tensor(low), _tensor(high), _tensor(y)))
+
+
+def _normal(level: float) -> float:
+    return float(torch.special.ndtri(torch.tensor(level, dtype=torch.float64)))
+
+
+def _tensor(values: Any) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(values, dtype=np.float64))

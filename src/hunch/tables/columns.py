@@ -1,0 +1,355 @@
+"""What becomes of each column of a table: rules learned on training rows, kept as plain values.
+
+- Numbers stay; missing or infinite ones become the median, and a second feature says which.
+- Booleans (true/false, yes/no) are 1 and 0.
+- Dates after ISO 8601 become days, the phase of the year and week, and of the day if there are
+  times.
+- Text of few values becomes one feature a value; of many values the 20 most frequent ones have a
+  feature each and the rest share one. Text where most rows differ is dropped.
+- Columns that are empty, constant or the same as an earlier one are dropped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hunch.errors import DataError
+from hunch.tables.cells import (
+    Floats,
+    NotThatKindError,
+    booleans,
+    clean,
+    dates,
+    is_flat,
+    numbers,
+    words,
+)
+
+Kind = Literal["number", "boolean", "date", "category"]
+
+MOST_VALUES: Final = 32  # of a text column of which each value gets a feature
+_FREQUENT: Final = 20  # values that get one where there are more
+_MARGIN: Final = 0.25  # how far beyond the training range, in its width, is far outside
+_READERS: Final[dict[str, Callable[[pa.Array], Floats]]] = {
+    "number": numbers,
+    "boolean": booleans,
+    "date": dates,
+}
+# A phase as a point on a circle, so that the end of a year is close to its beginning.
+_PHASE: Final[dict[str, Callable[[Floats], Floats]]] = {"sine": np.sin, "cosine": np.cos}
+_IN_WORDS: Final = {
+    "number": "a number",
+    "boolean": "true or false, yes or no",
+    "date": "a date such as 2024-12-31",
+    "category": "text",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one column becomes features.
+
+    Args:
+        name: in the header.
+        kind: what its cells are.
+        fill: what a missing number or date becomes, the training median.
+        low: least training value of a number or date.
+        high: largest.
+        missing: whether a feature says that the cell is missing.
+        values: of a category, those with a feature each, most frequent first.
+        other: whether all other values share one more feature.
+        clock: whether dates have times of day.
+    """
+
+    name: str
+    kind: Kind
+    fill: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    missing: bool = False
+    values: tuple[str, ...] = ()
+    other: bool = False
+    clock: bool = False
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the features it becomes."""
+        if self.kind == "category":
+            names = [f"{self.name} = {value}" for value in self.values]
+            names += [f"{self.name} = other"] if self.other else []
+        elif self.kind == "date":
+            phases = [f"{f} of {period}" for period in _periods(self.clock) for f in _PHASE]
+            names = [f"{self.name} {part}" for part in ("in days", *phases)]
+        else:
+            names = [self.name]
+        return names + ([f"{self.name} missing"] if self.missing else [])
+
+    def encode(self, column: pa.Array, first_row: int = 0) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """Features `(rows, features)` of clean cells, and which rows are far outside training.
+
+        Raises:
+            DataError: if a cell is of another kind than in training.
+        """
+        if self.kind == "category":
+            return self._encode_category(column, first_row)
+        try:
+            values = _READERS[self.kind](column)
+        except NotThatKindError as error:
+            raise DataError(
+                f"column {self.name!r} holds {error.value!r} in row {first_row + error.row + 1}; "
+                f"expected {_IN_WORDS[self.kind]}, as in training."
+            ) from error
+        unknown = ~np.isfinite(values)
+        values = np.where(unknown, self.fill, values)
+        margin = _MARGIN * (self.high - self.low)
+        outside = (values < self.low - margin) | (values > self.high + margin)
+        parts = [values]
+        if self.kind == "date":
+            for period in _periods(self.clock).values():
+                parts += [phase(2 * math.pi * values / period) for phase in _PHASE.values()]
+        if self.missing:
+            parts.append(unknown.astype(np.float64))
+        return np.stack(parts, axis=1), outside
+
+    def _encode_category(
+        self, column: pa.Array, first_row: int
+    ) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        if not any(map(_is_number, self.values)) and _all_numbers(column):
+            raise DataError(
+                f"column {self.name!r} holds numbers from row {first_row + 1} on; expected text "
+                f"such as {self.values[0]!r}, as in training."
+            )
+        place = pc.index_in(words(column), value_set=pa.array(self.values, pa.string()))
+        absent = column.is_null().to_numpy(zero_copy_only=False)
+        index = place.fill_null(-1).to_numpy(zero_copy_only=False)
+        other = (index < 0) & ~absent
+        features = np.zeros((len(column), len(self.features)))
+        features[np.arange(len(column)), index] = 1.0
+        features[index < 0] = 0.0
+        if self.other:
+            features[other, len(self.values)] = 1.0
+        if self.missing:
+            features[absent, -1] = 1.0
+        return features, np.zeros(len(column), bool) if self.other else other
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A column that the model does not use, and why.
+
+    Args:
+        name: in the header.
+        why: in a few words.
+    """
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The rules of a whole table.
+
+    Args:
+        used: the columns that become features, in the order of the features.
+        dropped: those that do not.
+    """
+
+    used: tuple[Column, ...]
+    dropped: tuple[Dropped, ...]
+
+    @classmethod
+    def learn(cls, table: pa.Table) -> Columns:
+        """Look at the training rows and decide what becomes of each column.
+
+        Args:
+            table: the training rows, without the target.
+
+        Raises:
+            DataError: if no column can be used.
+
+        Example:
+            >>> table = pa.table({"a": ["1", "2"], "b": ["x", "y"], "c": ["5", "5"]})
+            >>> rules = Columns.learn(table)
+            >>> [(c.name, c.kind) for c in rules.used], rules.dropped
+            ([('a', 'number'), ('b', 'category')], (Dropped(name='c', why='constant'),))
+            >>> rules.encode(table)[0]
+            array([[1., 1., 0.],
+                   [2., 0., 1.]])
+        """
+        used: list[Column] = []
+        dropped: list[Dropped] = []
+        seen: dict[bytes, str] = {}
+        for name in table.column_names:
+            found = _learn_column(name, table[name])
+            if isinstance(found, Column):
+                content = found.encode(clean(table[name]))[0].tobytes()
+                if content in seen:
+                    found = Dropped(name, f"the same as {seen[content]!r}")
+                else:
+                    seen[content] = name
+            if isinstance(found, Column):
+                used.append(found)
+            else:
+                dropped.append(found)
+        if not used:
+            raise DataError(
+                "no column can be used: "
+                + ("; ".join(f"{d.name!r} is {d.why}" for d in dropped) or "there is none")
+                + ". Expected at least one that varies."
+            )
+        return cls(tuple(used), tuple(dropped))
+
+    @property
+    def features(self) -> list[str]:
+        """Names of all features."""
+        return [feature for column in self.used for feature in column.features]
+
+    def groups(self) -> dict[str, slice]:
+        """Which features each column became."""
+        found, start = {}, 0
+        for column in self.used:
+            stop = start + len(column.features)
+            found[column.name], start = slice(start, stop), stop
+        return found
+
+    def encode(self, table: pa.Table, first_row: int = 0) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """Features `(rows, features)`, and which rows are far outside the training data.
+
+        A row is far outside if a number or date lies beyond the training range by more than a
+        quarter of its width, or a category is one that training has not seen.
+
+        Args:
+            table: with all columns in use.
+            first_row: how many rows came before, for messages.
+
+        Raises:
+            DataError: if a cell is of another kind than in training.
+        """
+        features = np.empty((table.num_rows, len(self.features)))
+        outside = np.zeros(table.num_rows, bool)
+        for column, place in zip(self.used, self.groups().values(), strict=True):
+            features[:, place], far = column.encode(clean(table[column.name]), first_row)
+            outside |= far
+        return features, outside
+
+    def check_names(self, names: Sequence[str]) -> list[str]:
+        """Refuse a table that lacks a column in use; return those it need not have.
+
+        Raises:
+            DataError: naming the missing columns.
+
+        Example:
+            >>> Columns((Column("a", "number"),), ()).check_names(["b", "a"])
+            ['b']
+        """
+        missing = [column.name for column in self.used if column.name not in names]
+        if missing:
+            raise DataError(
+                f"{_listed('column', missing)} missing; the model was trained with "
+                f"{'it' if len(missing) == 1 else 'them'}, and columns are matched by name."
+            )
+        known = {c.name for c in self.used} | {d.name for d in self.dropped}
+        return [name for name in names if name not in known]
+
+    def to_json(self) -> dict[str, Any]:
+        """The rules as plain values."""
+        return {
+            "used": [{**dataclasses.asdict(c), "values": list(c.values)} for c in self.used],
+            "dropped": [dataclasses.asdict(d) for d in self.dropped],
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Columns:
+        """What `to_json` was called on.
+
+        Example:
+            >>> rules = Columns((Column("a", "category", values=("x",)),), (Dropped("b", "empty"),))
+            >>> Columns.from_json(rules.to_json()) == rules
+            True
+        """
+        used = tuple(Column(**{**c, "values": tuple(c["values"])}) for c in values["used"])
+        return cls(used, tuple(Dropped(**d) for d in values["dropped"]))
+
+
+def _periods(clock: bool) -> dict[str, float]:
+    """The cycles that a date has a phase in, and their length in days."""
+    return {"year": 365.2425, "week": 7.0} | ({"day": 1.0} if clock else {})
+
+
+def _learn_column(name: str, column: pa.ChunkedArray) -> Column | Dropped:
+    if not is_flat(column.type):
+        return Dropped(name, f"of type {column.type}")
+    cells = clean(column)
+    if cells.null_count == len(cells):
+        return Dropped(name, "empty")
+    for kind, read in _READERS.items():
+        try:
+            values = read(cells)
+        except NotThatKindError:
+            continue
+        return _learn_numbers(name, kind, values)
+    return _learn_category(name, cells)
+
+
+def _learn_numbers(name: str, kind: Any, values: Floats) -> Column | Dropped:
+    known = values[np.isfinite(values)]
+    missing = len(known) < len(values)
+    if not len(known):
+        return Dropped(name, "empty")
+    low, high = float(known.min()), float(known.max())
+    if low == high and not missing:
+        return Dropped(name, "constant")
+    return Column(
+        name,
+        kind,
+        fill=float(np.median(known)),
+        low=low,
+        high=high,
+        missing=missing,
+        clock=kind == "date" and bool((known % 1 != 0).any()),
+    )
+
+
+def _learn_category(name: str, cells: pa.Array) -> Column | Dropped:
+    text = words(cells).drop_null()
+    counted = sorted((-e["counts"], e["values"]) for e in text.value_counts().to_pylist())
+    missing = len(text) < len(cells)
+    if len(counted) == 1 and not missing:
+        return Dropped(name, "constant")
+    many = len(counted) > MOST_VALUES
+    if many and len(counted) > len(text) / 2:
+        return Dropped(name, f"text with {len(counted):,} different values in {len(text):,} rows")
+    kept = counted[:_FREQUENT] if many else counted
+    values = tuple(value for _, value in kept)
+    return Column(name, "category", missing=missing, values=values, other=many)
+
+
+def _is_number(text: str) -> bool:
+    return _all_numbers(pa.array([text]))
+
+
+def _all_numbers(column: pa.Array) -> bool:
+    if column.null_count == len(column):
+        return False
+    try:
+        numbers(column)
+    except NotThatKindError:
+        return False
+    return True
+
+
+def _listed(noun: str, names: Sequence[str]) -> str:
+    """`column 'a' is`, `columns 'a', 'b' are`, of many the first few."""
+    shown = ", ".join(repr(name) for name in names[:5])
+    shown += f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"{noun} {shown} is" if len(names) == 1 else f"{noun}s {shown} are"

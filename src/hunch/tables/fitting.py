@@ -1,0 +1,196 @@
+"""From a table file to a folder with a model and a report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from hunch.errors import DataError, FolderError
+from hunch.progress import progress_bar
+from hunch.seeding import numpy_generator
+from hunch.storage import check_replaceable, new_folder, write_json
+from hunch.tables.assessment import Split, assess
+from hunch.tables.columns import Columns
+from hunch.tables.model import KIND, train
+from hunch.tables.reading import Source, open_table
+from hunch.tables.report import table_report
+from hunch.tables.target import Target, Task, learn_target
+
+REPORT: Final = "report.html"
+SUMMARY_FILE: Final = "summary.json"
+MOST_ROWS: Final = 200_000
+_FEWEST_ROWS: Final = 20
+_TEST_SHARE: Final = 0.2
+_MOST_TEST_ROWS: Final = 10_000
+
+
+def fit_table(
+    path: str | os.PathLike[str],
+    target: str,
+    out: str | os.PathLike[str],
+    *,
+    task: Literal["auto"] | Task = "auto",
+    members: int | None = None,
+    max_rows: int = MOST_ROWS,
+    seed: int = 0,
+    progress: bool = True,
+    say: Callable[[str], object] = lambda line: None,
+) -> dict[str, Any]:
+    r"""Learn to predict a column of a table; write the model and a report into a folder.
+
+    A fifth of the rows, at most 10,000, are held out; the model is trained on the rest and judged
+    on them.
+
+    Args:
+        path: CSV or Parquet.
+        target: name of the column to predict.
+        out: the folder, new, empty, or of an older such model.
+        task: `"auto"` decides by the target's values.
+        members: networks; None: 50, and 20 beyond 20,000 rows.
+        max_rows: of a longer file a random sample of so many rows is taken.
+        seed: decides every draw.
+        progress: show bars on standard error.
+        say: takes notes for the user, one line each.
+
+    Returns:
+        All figures of the report, as plain values.
+
+    Raises:
+        DataError: if the table cannot be used; the message says why.
+        FolderError: if `out` cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> rows = "".join(f"{i},{i % 7},{2 * i + 0.5}\n" for i in range(60))
+        >>> _ = (folder / "a.csv").write_text("size,day,price\n" + rows)
+        >>> found = fit_table(
+        ...     folder / "a.csv", "price", folder / "model", members=4, progress=False
+        ... )
+        >>> found["rows"], sorted(p.name for p in (folder / "model").iterdir())[2:4]
+        ({'file': 60, 'used': 60, 'train': 48, 'test': 12}, ['model.safetensors', 'report.html'])
+    """
+    check_replaceable(out, KIND)
+    source = open_table(path)
+    _check_target(source, target)
+    table, num_rows = _read(source, max_rows, seed, progress)
+    if table.num_rows < _FEWEST_ROWS:
+        raise DataError(
+            f"{str(path)!r} has {table.num_rows} {'row' if table.num_rows == 1 else 'rows'}; "
+            f"expected at least {_FEWEST_ROWS}."
+        )
+    goal, y = learn_target(target, table[target], task)
+    say(f"{goal.task}, since {goal.why}")
+    train_rows, test_rows = _split(y, goal, seed)
+    part = table.take(train_rows)
+    columns = Columns.learn(part.drop_columns([target]))
+    for dropped in columns.dropped:
+        say(f"not using column {dropped.name!r}: {dropped.why}")
+    with _saying_what_fails(out), new_folder(out, KIND) as folder:
+        say(f"training on {len(train_rows):,} rows, {len(columns.features)} features")
+        model = train(columns, goal, part, members=members, seed=seed, progress=progress)
+        say("judging against the baselines")
+        split = Split(
+            columns.encode(part)[0],
+            y[train_rows],
+            columns.encode(table.take(test_rows))[0],
+            y[test_rows],
+        )
+        summary = {
+            "data": Path(path).name,
+            "target": goal.to_json(),
+            "rows": {
+                "file": num_rows,
+                "used": table.num_rows,
+                "train": len(train_rows),
+                "test": len(test_rows),
+            },
+            "seed": seed,
+            "members": model.estimator.n_estimators,
+            "epochs": model.estimator.n_iter_,
+            "features": len(columns.features),
+            "columns": columns.to_json(),
+            "test": assess(model, split, seed),
+        }
+        model.put(folder)
+        write_json(folder / SUMMARY_FILE, summary)
+        (folder / REPORT).write_text(table_report(summary), encoding="utf-8")
+    return summary
+
+
+@contextmanager
+def _saying_what_fails(out: str | os.PathLike[str]) -> Iterator[None]:
+    """One sentence where the disk is full, whichever file it stops."""
+    try:
+        yield
+    except FolderError:
+        raise
+    except OSError as error:
+        raise FolderError(f"cannot write to {str(out)!r}: {error.strerror or error}.") from error
+
+
+def _check_target(source: Source, target: str) -> None:
+    if target in source.names:
+        return
+    named = ", ".join(repr(name) for name in source.names[:8])
+    more = f" and {len(source.names) - 8} more" if len(source.names) > 8 else ""
+    hint = ""
+    if len(source.names) == 1:
+        hint = " One column only: cells must be separated by a comma, semicolon, tab or bar."
+    raise DataError(
+        f"{str(source.path)!r} has no column {target!r}; its columns are {named}{more}.{hint}"
+    )
+
+
+def _read(source: Source, max_rows: int, seed: int, progress: bool) -> tuple[pa.Table, int]:
+    """All rows, or a random sample in the file's order, and how many there were."""
+    kept: pa.Table | None = None
+    keys = np.zeros(0)
+    rows, done = 0, 0.0
+    with progress_bar(100, f"reading {source.path.name}", "%", enabled=progress) as bar:
+        for i, chunk in enumerate(source.chunks()):
+            kept = chunk if kept is None else pa.concat_tables([kept, chunk])
+            drawn = numpy_generator(seed, "sample", i).random(chunk.num_rows)
+            keys, rows = np.concatenate([keys, drawn]), rows + chunk.num_rows
+            if len(keys) > 2 * max_rows:
+                kept, keys = _smallest(kept, keys, max_rows)
+            bar.update(round(100 * source.share_read - done, 1))
+            done = 100 * source.share_read
+    if kept is None:
+        raise DataError(f"{str(source.path)!r} has a header and no rows.")
+    if len(keys) > max_rows:
+        kept, _ = _smallest(kept, keys, max_rows)
+    return kept, rows
+
+
+def _smallest(
+    table: pa.Table, keys: npt.NDArray[np.float64], count: int
+) -> tuple[pa.Table, npt.NDArray[np.float64]]:
+    chosen = np.sort(np.argpartition(keys, count)[:count])
+    return table.take(chosen), keys[chosen]
+
+
+def _split(
+    y: npt.NDArray[np.float64], target: Target, seed: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Rows to train on and rows to test on; of each class there is one to train on."""
+    order = numpy_generator(seed, "split").permutation(len(y))
+    size = min(round(_TEST_SHARE * len(y)), _MOST_TEST_ROWS)
+    if target.task == "classification":
+        _, first = np.unique(y[order], return_index=True)
+        order = np.concatenate([np.delete(order, first), order[first]])
+        size = min(size, len(order) - len(first))
+    if not 2 <= size:
+        raise DataError(
+            f"target {target.name!r} has {len(target.classes)} classes in {len(y)} rows; expected "
+            "several rows a class. For a number use --task regression."
+        )
+    test, rest = np.split(order, [size])
+    return np.sort(rest), np.sort(test)

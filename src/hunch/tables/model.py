@@ -1,0 +1,193 @@
+"""A model of a table: the rules of its columns and an estimator, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from hunch.adapters.sklearn import RandomizedPriorClassifier, RandomizedPriorRegressor
+from hunch.adapters.sklearn_state import error_quantiles, export_state, import_state
+from hunch.errors import ConfigurationError, FolderError
+from hunch.storage import open_folder, read_json, read_tensors, versions, write_json, write_tensors
+from hunch.tables.cells import Floats
+from hunch.tables.columns import Columns
+from hunch.tables.target import Target
+
+KIND: Final = "table-model"
+FORMAT: Final = 1
+MODEL_FILE: Final = "model.json"
+TENSORS_FILE: Final = "model.safetensors"
+
+Estimator = RandomizedPriorRegressor | RandomizedPriorClassifier
+
+
+@dataclass(frozen=True)
+class TableModel:
+    """What `hunch fit` learns and `hunch predict` asks.
+
+    Args:
+        columns: how a table becomes features.
+        target: what is predicted.
+        estimator: fitted on the features.
+
+    Example:
+        >>> import tempfile
+        >>> table = pa.table({"x": [i / 40 for i in range(40)], "y": [i / 20 for i in range(40)]})
+        >>> columns = Columns.learn(table.select(["x"]))
+        >>> model = train(columns, Target("y", "regression"), table, members=4, progress=False)
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> model.put(folder)
+        >>> again = TableModel.get(folder)
+        >>> again.predict(table).equals(model.predict(table))
+        True
+        >>> model.predict(table).column_names
+        ['mean', 'std', 'epistemic', 'aleatoric', 'lower', 'upper', 'outside']
+    """
+
+    columns: Columns
+    target: Target
+    estimator: Estimator
+
+    def predict(self, table: pa.Table, *, coverage: float = 0.9, first_row: int = 0) -> pa.Table:
+        """What the model says about each row.
+
+        Args:
+            table: with the columns in use; others are ignored.
+            coverage: of the intervals, between 0 and 1, ends excluded.
+            first_row: how many rows of the file came before, for messages.
+
+        Returns:
+            For a number: `mean`, `std` (of an observation), its parts `epistemic` and `aleatoric`,
+            `lower`, `upper`. For classes: `predicted`, `probability_…` of each class, `entropy` in
+            nats, its parts `epistemic` and `aleatoric`. Either way `outside`: whether the row is
+            far outside the training data.
+
+        Raises:
+            DataError: if a cell is of another kind than in training.
+        """
+        features, outside = self.columns.encode(table, first_row)
+        found = self.predict_features(features, coverage=coverage)
+        return pa.table({**found, "outside": outside})
+
+    def predict_features(self, features: Floats, *, coverage: float = 0.9) -> dict[str, Any]:
+        """As `predict`, for rows that are encoded already and without `outside`."""
+        if not 0 < coverage < 1:
+            raise ConfigurationError(f"`coverage` got {coverage}; expected between 0 and 1.")
+        if isinstance(self.estimator, RandomizedPriorClassifier):
+            return self._predict_classes(self.estimator, features)
+        p = self.estimator.predict_distribution(features)
+        mean, std = p.mean.numpy(), p.std.numpy()
+        tail = (1 - coverage) / 2
+        low, high = error_quantiles(self.estimator, [tail, 1 - tail])[:, 0]
+        return {
+            "mean": mean,
+            "std": std,
+            "epistemic": p.epistemic.numpy(),
+            "aleatoric": p.aleatoric.numpy(),
+            "lower": mean + low * std,
+            "upper": mean + high * std,
+        }
+
+    def _predict_classes(
+        self, estimator: RandomizedPriorClassifier, features: Floats
+    ) -> dict[str, Any]:
+        p = estimator.predict_distribution(features)
+        probabilities = p.probs.numpy()
+        names = pa.array(self.target.classes)
+        return {
+            "predicted": names.take(pa.array(probabilities.argmax(axis=1))),
+            **{
+                f"probability_{name}": column
+                for name, column in zip(self.target.classes, probabilities.T, strict=True)
+            },
+            "entropy": p.entropy.numpy(),
+            "epistemic": p.epistemic.numpy(),
+            "aleatoric": p.aleatoric.numpy(),
+        }
+
+    @property
+    def output_names(self) -> list[str]:
+        """The columns that `predict` gives."""
+        probe = self.predict_features(np.zeros((1, len(self.columns.features))))
+        return [*probe, "outside"]
+
+    def put(self, folder: Path) -> None:
+        """Write the model's files into a folder that is being filled."""
+        values, tensors = export_state(self.estimator)
+        write_json(
+            folder / MODEL_FILE,
+            {
+                "format": FORMAT,
+                "target": self.target.to_json(),
+                "columns": self.columns.to_json(),
+                "estimator": values,
+                "versions": versions(),
+            },
+        )
+        write_tensors(folder / TENSORS_FILE, tensors)
+
+    @classmethod
+    def get(cls, folder: Path) -> TableModel:
+        """Read what `put` wrote.
+
+        Raises:
+            FolderError: if a newer hunch wrote it, or files are not as they should be.
+        """
+        values = read_json(folder / MODEL_FILE)
+        try:
+            if values["format"] > FORMAT:
+                raise FolderError(
+                    f"{str(folder)!r} is of format {values['format']}, and this hunch reads up to "
+                    f"{FORMAT}; bring it up to date with: pip install --upgrade torch-hunch"
+                )
+            return cls(
+                Columns.from_json(values["columns"]),
+                Target.from_json(values["target"]),
+                import_state(values["estimator"], read_tensors(folder / TENSORS_FILE)),
+            )
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            raise FolderError(
+                f"{str(folder / MODEL_FILE)!r} is not as hunch writes it; fit the model anew."
+            ) from error
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> TableModel:
+        """Open a model's folder, once every file in it is seen to be as it was written.
+
+        Raises:
+            FolderError: if it is none, is damaged, or was written by a newer hunch.
+        """
+        return cls.get(open_folder(path, KIND))
+
+
+def train(
+    columns: Columns,
+    target: Target,
+    table: pa.Table,
+    *,
+    members: int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> TableModel:
+    """Train on all rows of a table; see `TableModel` for an example.
+
+    Args:
+        columns: the rules, learned on the same rows.
+        target: learned on the same rows or more.
+        table: training rows.
+        members: networks; None: 50, and 20 beyond 20,000 rows.
+        seed: decides every draw.
+        progress: show bars on standard error.
+    """
+    y = target.read(table[target.name])
+    features, _ = columns.encode(table)
+    kind = RandomizedPriorRegressor if target.task == "regression" else RandomizedPriorClassifier
+    estimator = kind(
+        members or (50 if len(y) <= 20_000 else 20), random_state=seed, verbose=progress
+    )
+    return TableModel(columns, target, estimator.fit(features, y))

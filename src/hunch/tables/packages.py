@@ -1,0 +1,29 @@
+"""What the room of tables stands on beside torch (extra `tabular`)."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final
+
+from hunch.errors import MissingDependencyError
+
+_NEEDED: Final = {"pyarrow": "pyarrow", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}
+
+
+def check_packages() -> None:
+    """Refuse to begin without a package that is needed later.
+
+    Raises:
+        MissingDependencyError: with the line that installs all of them.
+
+    Example:
+        >>> check_packages()
+    """
+    for module, package in _NEEDED.items():
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"tables need {package}, which is not installed; "
+                'install it with: pip install "torch-hunch[tabular]"'
+            ) from error

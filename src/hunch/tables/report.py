@@ -1,0 +1,237 @@
+"""The page that `hunch fit` leaves: drawn from the same figures that `--json` prints."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from hunch.plots.page import Block, Figures, Section, Table, Text, render_page
+from hunch.plots.panel import BLUE, CYCLE, GRAY, ORANGE, panel
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Figures_ = dict[str, tuple["Figure", str]]
+
+_SCORES: Final = {
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "r2": "R²",
+    "crps": "CRPS",
+    "coverage_90": "covered by 90 %",
+    "width_90": "width of 90 %",
+    "accuracy": "accuracy",
+    "log_loss": "log loss",
+    "brier": "Brier",
+    "calibration_error": "calibration error",
+}
+_IN_PERCENT: Final = ("coverage_90", "accuracy")
+_MOST_DRIVERS: Final = 12
+_MOST_LETTERS: Final = 18  # of a name on an axis
+
+
+def table_report(summary: Mapping[str, Any]) -> str:
+    """The report as one self-contained HTML text.
+
+    Args:
+        summary: what `hunch.tables.fit_table` returns.
+    """
+    target, figures = summary["target"], summary["test"]
+    sections = [
+        Section("scores", "How good it is", _same_rows(summary), _scores(summary)),
+        Section("calibration", "Whether it knows how far off it is", *_calibration(summary)),
+        Section(
+            "unsure",
+            "Where it is least sure, and why",
+            "Epistemic: the part that more data would remove.",
+            _unsure(figures["unsure"], target),
+        ),
+        Section(
+            "far",
+            "Away from the data",
+            "Test rows, moved away in random directions.",
+            [Figures({"far": _far(figures["far"], target)})],
+        ),
+        Section("columns", "What became of the columns", _origin(summary), _columns(summary)),
+    ]
+    return render_page(f"hunch: {target['name']}", [Text(_introduction(summary))], sections)
+
+
+def number(value: float) -> str:
+    """A figure as the page shows it: four digits that count.
+
+    Example:
+        >>> number(0.123456), number(123456.7), number(0.0)
+        ('0.1235', '123,457', '0')
+    """
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+
+
+def _introduction(summary: Mapping[str, Any]) -> str:
+    target, rows = summary["target"], summary["rows"]
+    what = "numbers" if target["task"] == "regression" else f"{len(target['classes'])} classes"
+    return (
+        f"A model of `{target['name']}`, {what} ({target['why']}), from `{summary['data']}`: "
+        f"trained on {rows['train']:,} rows, tested on {rows['test']:,} that had no part in it.\n\n"
+        "`hunch predict MODEL NEW.csv --out predictions.csv`, with MODEL the folder of this page, "
+        "predicts new rows."
+    )
+
+
+def _same_rows(summary: Mapping[str, Any]) -> str:
+    return f"All models see the same features and the same {summary['rows']['train']:,} rows."
+
+
+def _scores(summary: Mapping[str, Any]) -> list[Block]:
+    scores, notes = summary["test"]["scores"], summary["test"]["notes"]
+    keys = list(scores["hunch"])
+    rows = [[name, *[_score(key, own[key]) for key in keys]] for name, own in scores.items()]
+    said = "; ".join(f"{name}: {note}" for name, note in notes.items())
+    better = "Smaller is better, but for accuracy and R²; coverage should be 90 %."
+    if summary["target"]["task"] == "classification":
+        better = "Smaller is better, but for accuracy."
+    return [Table(["model", *[_SCORES[key] for key in keys]], rows, f"{better} {said}")]
+
+
+def _score(key: str, value: float) -> str:
+    return f"{100 * value:.1f} %" if key in _IN_PERCENT else number(value)
+
+
+def _calibration(summary: Mapping[str, Any]) -> tuple[str, list[Block]]:
+    figures, name = summary["test"], summary["target"]["name"]
+    if summary["target"]["task"] == "regression":
+        return "Intervals and error bars on the test rows.", [
+            Figures(
+                {
+                    "coverage": _coverage(figures["curve"]),
+                    "error-by-std": _errors(
+                        figures["error_by_std"], f"predicted std of {name}", "mean absolute error"
+                    ),
+                }
+            )
+        ]
+    return "Probabilities on the test rows.", [
+        Figures(
+            {
+                "reliability": _reliability(figures["curve"]),
+                "error-by-entropy": _errors(
+                    figures["error_by_std"], "entropy / nats", "share of errors"
+                ),
+            }
+        )
+    ]
+
+
+def _coverage(curve: Mapping[str, Any]) -> tuple[Figure, str]:
+    figure, ax = panel("Coverage of intervals", "promised", "observed")
+    ax.plot([0, 1], [0, 1], color=GRAY, linewidth=1, linestyle=":")
+    for (name, observed), color in zip(curve["observed"].items(), CYCLE, strict=False):
+        ax.plot(curve["levels"], observed, color=color, marker="o", markersize=3, label=name)
+    ax.legend()
+    return (
+        figure,
+        "On the dotted line intervals hold what they promise; above it they are too wide.",
+    )
+
+
+def _reliability(curve: Mapping[str, Any]) -> tuple[Figure, str]:
+    figure, ax = panel("Reliability", "probability of the likeliest class", "share of right ones")
+    ax.plot([0, 1], [0, 1], color=GRAY, linewidth=1, linestyle=":")
+    for (name, own), color in zip(curve.items(), CYCLE, strict=False):
+        ax.plot(
+            own["confidence"], own["accuracy"], color=color, marker="o", markersize=3, label=name
+        )
+    low = min(min(own["confidence"] + own["accuracy"]) for own in curve.values())
+    ax.set(xlim=(max(0, low - 0.05), 1.01), ylim=(max(0, low - 0.05), 1.03))
+    ax.legend()
+    return figure, "Ten bins of as many rows each. Below the dotted line a model is too sure."
+
+
+def _errors(bins: Mapping[str, Any], x: str, y: str) -> tuple[Figure, str]:
+    figure, ax = panel("Errors where it says so", _short(x, 40), y)
+    ax.plot(bins["unsure"], bins["error"], color=BLUE, marker="o", markersize=4)
+    ax.set_ylim(bottom=0)
+    return figure, "Ten bins of as many test rows each, by how unsure the model says it is."
+
+
+def _unsure(unsure: Mapping[str, Any], target: Mapping[str, Any]) -> list[Block]:
+    drawn: Figures_ = {"drivers": _drivers(unsure["drivers"])}
+    unit = _unit(target)
+    for i, (name, along) in enumerate(unsure["along"].items()):
+        drawn[f"along-{i + 1}"] = _along(name, along, unit)
+    return [Figures(drawn)]
+
+
+def _unit(target: Mapping[str, Any]) -> str:
+    if target["task"] == "classification":
+        return "epistemic part / nats"
+    return f"epistemic std of {_short(target['name'])}"
+
+
+def _drivers(drivers: Mapping[str, float]) -> tuple[Figure, str]:
+    shown = list(drivers.items())[:_MOST_DRIVERS]
+    figure, ax = panel("Which columns drive it", "share of what makes it vary", "")
+    ax.barh([_short(name) for name, _ in shown], [share for _, share in shown], color=BLUE)
+    ax.invert_yaxis()
+    return figure, (
+        f"The {len(shown)} foremost of {len(drivers)} columns: how much of the variation of the "
+        "epistemic part goes when a column is shuffled. Shares overlap, and exceed 1 where "
+        "shuffling makes rows that cannot be."
+    )
+
+
+def _along(name: str, along: Mapping[str, Any], unit: str) -> tuple[Figure, str]:
+    figure, ax = panel(f"Along {_short(name, 30)}", _short(name, 40), unit)
+    if along["kind"] in ("number", "date"):
+        ax.plot(along["at"], along["epistemic"], color=ORANGE, marker="o", markersize=4)
+    else:
+        ax.bar([_short(at, 8) for at in along["at"]], along["epistemic"], color=ORANGE)
+        ax.tick_params(axis="x", labelrotation=60)
+    ax.set_ylim(bottom=0)
+    says = "days since 1970" if along["kind"] == "date" else "its values"
+    return figure, f"Mean over test rows, along {says}."
+
+
+def _far(far: Mapping[str, Any], target: Mapping[str, Any]) -> tuple[Figure, str]:
+    figure, ax = panel(
+        "Further away, less sure", "moved by / standard deviations a feature", _unit(target)
+    )
+    ax.fill_between(far["shift"], far["low"], far["high"], color=BLUE, alpha=0.2, linewidth=0)
+    ax.plot(far["shift"], far["epistemic"], color=BLUE, marker="o", markersize=4)
+    ax.set_ylim(bottom=0)
+    return figure, "Median over test rows, and where eight tenths of them lie."
+
+
+def _origin(summary: Mapping[str, Any]) -> str:
+    rows = summary["rows"]
+    taken = "" if rows["used"] == rows["file"] else f", of which {rows['used']:,} were taken"
+    return f"{rows['file']:,} rows{taken}; {summary['features']} features. Seed {summary['seed']}."
+
+
+def _columns(summary: Mapping[str, Any]) -> list[Block]:
+    used = [[f"`{c['name']}`", _what(c)] for c in summary["columns"]["used"]]
+    dropped = [[f"`{c['name']}`", f"dropped: {c['why']}"] for c in summary["columns"]["dropped"]]
+    return [Table(["column", "became"], used + dropped)]
+
+
+def _what(column: Mapping[str, Any]) -> str:
+    if column["kind"] == "category":
+        said = f"{len(column['values'])} values" + (" and a rest" if column["other"] else "")
+    elif column["kind"] == "boolean":
+        said = "true or false"
+    else:
+        show = _day if column["kind"] == "date" else number
+        said = f"{column['kind']}, {show(column['low'])} to {show(column['high'])}"
+    return said + (", and whether it is missing" if column["missing"] else "")
+
+
+def _day(days: float) -> str:
+    # Counted from the epoch: a time stamp before it is refused on some systems.
+    return str(datetime.date(1970, 1, 1) + datetime.timedelta(days=days))
+
+
+def _short(text: str, most: int = _MOST_LETTERS) -> str:
+    # A dollar sign would begin a formula for matplotlib.
+    cut = text if len(text) <= most else text[: most - 1] + "…"
+    return cut.replace("$", r"\$")
