@@ -174,6 +174,21 @@ def test_the_table_is_aligned():
     assert lines[-1] == found.recommendation
 
 
+def test_a_coin_that_hardly_ever_falls_the_other_way_is_no_bias():
+    logits = torch.tensor([0.3, 9.5])  # the second is tails once in 13,000 tosses
+    found = diagnose(
+        lambda z: (z.sum(-1) - 0.5) ** 2,
+        lambda logits: Independent(Bernoulli(logits=logits), 1),
+        logits,
+        4,
+        estimators=["score", "measure", "straight_through"],
+        repeats=300,
+    )
+    rows = by_label(found)
+    assert all(row.trusted for label, row in rows.items() if label != "straight_through")
+    assert rows["straight_through"].biased
+
+
 def test_names_temperatures_and_dicts():
     found = diagnose(
         lambda z: (z.sum(-1) - 1) ** 2,

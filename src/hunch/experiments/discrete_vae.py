@@ -31,7 +31,13 @@ from hunch.seeding import torch_generator
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CLAIM = "to be measured"
+CLAIM = (
+    "A variational autoencoder with a code of 32 coins on scikit-learn's digits, three evaluations "
+    "of the decoder per image and update, 3,000 updates, mean of 5 seeds: leave-one-out's held-out "
+    "bound is at least 0.8 nats above that without a baseline and 0.3 above the biased "
+    "straight-through's; neither REBAR nor RELAX is more than 0.2 above it, and REBAR's gradient "
+    "has more variance per evaluation."
+)
 
 CODE, HIDDEN = 32, 64  # coins; units of the surrogate
 TEMPERATURE = 0.5
@@ -299,7 +305,17 @@ def _diagnosis(weights: Weights, images: Tensor, settings: Settings, seed: int) 
 
 def check(result: Result) -> list[Check]:
     """The claim's figures."""
-    return []
+    final = {name: float(bound[-1].mean()) for name, bound in result.bound.items()}
+    loo = final["leave-one-out"]
+    rebar = result.variance(f"{Relax(temperature=TEMPERATURE)}")
+    ratio = rebar / result.variance("score + loo")
+    return [
+        Check("nats, leave-one-out above no baseline", loo - final["no baseline"], ">=", 0.8),
+        Check("nats, above straight-through", loo - final["straight-through"], ">=", 0.3),
+        Check("nats, REBAR above leave-one-out", final["REBAR"] - loo, "<=", 0.2),
+        Check("nats, RELAX above leave-one-out", final["RELAX"] - loo, "<=", 0.2),
+        Check("variance per evaluation, REBAR over leave-one-out", ratio, ">=", 1),
+    ]
 
 
 def plot(result: Result) -> dict[str, tuple[Figure, str]]:

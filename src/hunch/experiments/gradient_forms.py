@@ -99,12 +99,12 @@ FORMS: dict[str, Form] = {
     "leave-one-out 4": _leave_one_out(4),
     "leave-one-out 16": _leave_one_out(16),
     "antithetic pair": Form(
-        lambda d, s: 8 * d**2,
+        lambda d, s: 8 * d**2 + 0 * s,
         lambda d, s: 2 * (d**2 + s**2) ** 2 + 16 * (d**2 + s**2) * s**2 + 56 * s**4,
         2, 2, {"estimator": "score", "sampler": "antithetic"}, no_baseline,
     ),
     "measure-valued": Form(
-        lambda d, s: (16 - 4 * pi) / pi * d**2,
+        lambda d, s: (16 - 4 * pi) / pi * d**2 + 0 * s,
         lambda d, s: 4 * s**2 * (d**2 + s**2),
         1, 4, {"estimator": "measure"},
     ),

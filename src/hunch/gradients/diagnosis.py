@@ -31,7 +31,8 @@ class Row:
         bias_z: largest distance of a coordinate's mean estimate from the reference, in standard
             errors.
         relative_bias: length of the mean error over length of the gradient; noise included.
-        biased: whether `bias_z` is beyond what chance explains.
+        biased: whether `bias_z` is beyond what chance explains; an error of less than 1 % of the
+            gradient's length in one coordinate is not, because rare events leave one.
         unbiased_by_design: false for the relaxations.
         variance: of one call's gradient, summed over its coordinates.
         evaluations: of the cost in one call, per factor.
