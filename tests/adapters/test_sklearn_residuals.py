@@ -9,6 +9,7 @@ from hunch.adapters.sklearn_classifier import temperature
 from hunch.adapters.sklearn_members import Recipe, build
 from hunch.adapters.sklearn_residuals import Residuals, Shape, learn_noise, shape_of
 from hunch.adapters.sklearn_rows import Scale, as_rows, back_to_source
+from hunch.errors import DataError
 
 RECIPE = Recipe(20, (20,), "silu", 1.0, "poisson", 0.1, None, 0.01, 100, 20, 0, False)
 
@@ -124,6 +125,8 @@ def test_rows_sort_repeat_and_come_back():
     weighed = as_rows(x, y, weight)
     assert weighed.weight.mean() == pytest.approx(1)
     np.testing.assert_allclose(weighed.weight, weight[weighed.source] / weight.mean())
+    with pytest.raises(DataError, match="in every row"):
+        as_rows(x, y, np.zeros(30))
 
 
 def test_scales_of_weighed_and_constant_columns():
