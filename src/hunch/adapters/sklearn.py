@@ -25,5 +25,6 @@ if not hasattr(_validation, "validate_data"):
 
 from hunch.adapters.sklearn_classifier import RandomizedPriorClassifier
 from hunch.adapters.sklearn_regressor import RandomizedPriorRegressor
+from hunch.adapters.sklearn_state import export_state, restore_state
 
-__all__ = ["RandomizedPriorClassifier", "RandomizedPriorRegressor"]
+__all__ = ["RandomizedPriorClassifier", "RandomizedPriorRegressor", "export_state", "restore_state"]

@@ -115,15 +115,8 @@ def learn_noise(
         log_level, ensemble = before.log_level, before.ensemble
     if not learned or (ensemble is None and len(x) < _FEWEST):
         return Noise(log_level, None)
-    noise_recipe = dataclasses.replace(
-        recipe,
-        num_members=10,
-        hidden_sizes=(32,),
-        prior_scale=None,
-        patience=None if recipe.patience is None else 10,
-        seed=seed_for(recipe, "noise"),
-    )
-    ensemble = ensemble or build(noise_recipe, x.shape[1], error.shape[1])
+    own = noise_recipe(recipe)
+    ensemble = ensemble or build(own, x.shape[1], error.shape[1])
     target = torch.stack([error.square(), epistemic.square()], dim=-1)
     level = log_level.float()
 
@@ -132,8 +125,20 @@ def learn_noise(
         variance = spread + (2 * (level + prediction)).exp()
         return (0.5 * squared / variance + 0.5 * variance.log()).sum(dim=-1)
 
-    train(ensemble, noise_recipe, x, target, weight, likelihood)
+    train(ensemble, own, x, target, weight, likelihood)
     return Noise(log_level, ensemble)
+
+
+def noise_recipe(recipe: Recipe) -> Recipe:
+    """How the networks of the noise are trained, given how the members are."""
+    return dataclasses.replace(
+        recipe,
+        num_members=10,
+        hidden_sizes=(32,),
+        prior_scale=None,
+        patience=None if recipe.patience is None else 10,
+        seed=seed_for(recipe, "noise"),
+    )
 
 
 def _level(squared: Tensor, spread: Tensor, weight: Tensor | None) -> Tensor:

@@ -1,8 +1,8 @@
-"""Fitted estimators as plain values and tensors, so that they can be kept without pickle."""
+"""A trained estimator as plain tensors and plain values, so that nothing needs to be pickled."""
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,91 +11,108 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hunch.adapters.sklearn_base import _ACTIVATIONS
 from hunch.adapters.sklearn_classifier import RandomizedPriorClassifier
+from hunch.adapters.sklearn_members import Recipe, build
 from hunch.adapters.sklearn_regressor import RandomizedPriorRegressor
-from hunch.adapters.sklearn_residuals import Noise, Shape
+from hunch.adapters.sklearn_residuals import Noise, Shape, noise_recipe
 from hunch.adapters.sklearn_rows import Floats, Scale
-from hunch.errors import ConfigurationError
-from hunch.nn import MLP, Ensemble, RandomizedPrior
+from hunch.nn import Ensemble
 
 Estimator = RandomizedPriorRegressor | RandomizedPriorClassifier
 
+_PLAIN = ("n_features_in_", "n_iter_", "loss_curve_", "oob_score_", "_seed", "_seen")
 
-def export_state(model: Estimator) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What a fitted estimator needs to predict: plain values for JSON, and tensors by name.
 
-    Out-of-bag predictions of the training rows are left out, as is what `partial_fit` needs.
+def export_state(estimator: Estimator) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What a trained estimator is, for safetensors and JSON.
+
+    All that predictions and `partial_fit` depend on is in it. Out-of-bag predictions are not; they
+    are as long as the training data.
 
     Args:
-        model: fitted; its `random_state` is a number or None.
+        estimator: a fitted one.
 
     Returns:
-        Values and tensors for `import_state`.
+        Tensors by name, and values that JSON can hold.
 
     Example:
-        >>> from hunch import RandomizedPriorRegressor
-        >>> x = np.linspace(0, 1, 40)[:, None]
-        >>> model = RandomizedPriorRegressor(4, max_iter=2, random_state=0).fit(x, x[:, 0])
-        >>> again = import_state(*export_state(model))
-        >>> bool((again.predict(x) == model.predict(x)).all())
+        >>> X = np.random.default_rng(0).normal(size=(20, 2))
+        >>> model = RandomizedPriorRegressor(5, max_iter=2, random_state=0).fit(X, X[:, 0])
+        >>> again = restore_state(*export_state(model))
+        >>> bool((again.predict(X) == model.predict(X)).all())
         True
     """
+    from sklearn.utils.validation import check_is_fitted
+
+    check_is_fitted(estimator)
+    parameters = estimator.get_params()
+    if not isinstance(parameters["random_state"], int):
+        parameters["random_state"] = None  # what a generator has drawn is in the networks by now
     values: dict[str, Any] = {
-        "estimator": type(model).__name__,
-        "parameters": model.get_params(),
-        "n_features_in": model.n_features_in_,
-        "n_iter": model.n_iter_,
-        "oob_score": _finite(model.oob_score_),
+        name: getattr(estimator, name) for name in _PLAIN if hasattr(estimator, name)
     }
-    tensors = _scale_tensors("inputs", model._input_scale) | _stacked("members", model.ensemble_)
-    if isinstance(model, RandomizedPriorClassifier):
-        values |= {"classes": model.classes_.tolist(), "temperature": model.temperature_}
-    else:
-        values |= {"n_outputs": model.n_outputs_, "flat": model._flat}
-        tensors |= _scale_tensors("targets", model._target_scale)
-        tensors |= {"noise.log_level": model._noise.log_level}
-        tensors |= _stacked("noise.members", model._noise.ensemble)
-        tensors |= {"errors.scores": torch.from_numpy(model._shape.scores)}
-        tensors |= {"errors.weight": torch.from_numpy(model._shape.weight)}
-    return json.loads(json.dumps(values)), tensors
+    if np.isnan(values.get("oob_score_", 0.0)):
+        del values["oob_score_"]  # JSON has no NaN
+    values["parameters"] = parameters
+    if hasattr(estimator, "feature_names_in_"):
+        values["feature_names_in_"] = estimator.feature_names_in_.tolist()
+    tensors = _named("ensemble", estimator.ensemble_) | _of_scale("input", estimator._input_scale)
+    if isinstance(estimator, RandomizedPriorClassifier):
+        values["classes_"] = estimator.classes_.tolist()
+        values["classes_dtype"] = estimator.classes_.dtype.str
+        values["temperature_"] = estimator.temperature_
+        return tensors, values
+    values["n_outputs_"], values["flat"] = estimator.n_outputs_, estimator._flat
+    tensors |= _of_scale("target", estimator._target_scale)
+    tensors["shape.scores"] = torch.from_numpy(estimator._shape.scores)
+    tensors["shape.weight"] = torch.from_numpy(estimator._shape.weight)
+    tensors["noise.log_level"] = estimator._noise.log_level
+    if estimator._noise.ensemble is not None:
+        tensors |= _named("noise.ensemble", estimator._noise.ensemble)
+    return tensors, values
 
 
-def import_state(values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Estimator:
-    """The estimator that `export_state` was given; its predictions are the same to the last bit.
+def restore_state(tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Estimator:
+    """The estimator that `export_state` was given.
+
+    Args:
+        tensors: its tensors.
+        values: its values; lists in place of tuples do no harm.
 
     Raises:
-        ConfigurationError: if the values name no estimator of hunch.
+        KeyError: if a tensor or value is missing.
+        ConfigurationError: if tensors do not fit the parameters.
     """
     parameters = dict(values["parameters"])
-    if isinstance(parameters["hidden_layer_sizes"], list):
+    if not isinstance(parameters["hidden_layer_sizes"], int):
         parameters["hidden_layer_sizes"] = tuple(parameters["hidden_layer_sizes"])
-    model: Estimator
-    if values["estimator"] == "RandomizedPriorClassifier":
-        model = RandomizedPriorClassifier(**parameters)
-        model.classes_ = np.asarray(values["classes"])
-        model.temperature_ = float(values["temperature"])
-    elif values["estimator"] == "RandomizedPriorRegressor":
-        model = RandomizedPriorRegressor(**parameters)
-        model.n_outputs_, model._flat = int(values["n_outputs"]), bool(values["flat"])
-        model._target_scale = _scale("targets", tensors)
-        noise = _unstacked("noise.members", tensors, model)
-        model._noise = Noise(tensors["noise.log_level"], noise)
-        scores, weight = tensors["errors.scores"].numpy(), tensors["errors.weight"].numpy()
-        model._shape = Shape(scores, weight)
+    classes = "classes_" in values
+    estimator: Estimator = (RandomizedPriorClassifier if classes else RandomizedPriorRegressor)(
+        **parameters
+    )
+    for name in _PLAIN:
+        if name in values:
+            setattr(estimator, name, values[name])
+    if "feature_names_in_" in values:
+        estimator.feature_names_in_ = np.array(values["feature_names_in_"], dtype=object)
+    estimator._input_scale = _to_scale("input", tensors)
+    recipe, features = estimator._recipe(ridge=0.0, seed=0), values["n_features_in_"]
+    if isinstance(estimator, RandomizedPriorClassifier):
+        estimator.classes_ = np.array(values["classes_"], dtype=values["classes_dtype"])
+        estimator.temperature_ = values["temperature_"]
+        sizes = (features, len(estimator.classes_))
     else:
-        raise ConfigurationError(
-            f"`estimator` got {values['estimator']!r}; expected one of hunch's two."
+        estimator.n_outputs_, estimator._flat = values["n_outputs_"], values["flat"]
+        sizes = (features, estimator.n_outputs_)
+        estimator._target_scale = _to_scale("target", tensors)
+        estimator._shape = Shape(tensors["shape.scores"].numpy(), tensors["shape.weight"].numpy())
+        learned = any(name.startswith("noise.ensemble.") for name in tensors)
+        noise = (
+            _rebuilt("noise.ensemble", tensors, noise_recipe(recipe), *sizes) if learned else None
         )
-    model.n_features_in_, model.n_iter_ = int(values["n_features_in"]), int(values["n_iter"])
-    score = values["oob_score"]
-    model.oob_score_ = float("nan") if score is None else float(score)
-    model._input_scale = _scale("inputs", tensors)
-    members = _unstacked("members", tensors, model)
-    if members is None:
-        raise ConfigurationError("`tensors` hold no members; expected what export_state gave.")
-    model.ensemble_ = members
-    return model
+        estimator._noise = Noise(tensors["noise.log_level"], noise)
+    estimator.ensemble_ = _rebuilt("ensemble", tensors, recipe, *sizes)
+    return estimator
 
 
 def error_quantiles(model: RandomizedPriorRegressor, levels: npt.ArrayLike) -> Floats:
@@ -115,52 +132,28 @@ def error_quantiles(model: RandomizedPriorRegressor, levels: npt.ArrayLike) -> F
     return model._shape.quantiles(np.asarray(levels, dtype=np.float64))
 
 
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def _named(prefix: str, ensemble: Ensemble) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in ensemble.state_dict().items()}
 
 
-def _scale_tensors(name: str, scale: Scale) -> dict[str, Tensor]:
+def _of_scale(prefix: str, scale: Scale) -> dict[str, Tensor]:
     return {
-        f"{name}.mean": torch.from_numpy(np.asarray(scale.mean)),
-        f"{name}.std": torch.from_numpy(np.asarray(scale.std)),
+        f"{prefix}.mean": torch.from_numpy(scale.mean),
+        f"{prefix}.std": torch.from_numpy(scale.std),
     }
 
 
-def _scale(name: str, tensors: Mapping[str, Tensor]) -> Scale:
-    return Scale(tensors[f"{name}.mean"].numpy(), tensors[f"{name}.std"].numpy())
+def _to_scale(prefix: str, tensors: Mapping[str, Tensor]) -> Scale:
+    return Scale(tensors[f"{prefix}.mean"].numpy(), tensors[f"{prefix}.std"].numpy())
 
 
-def _stacked(name: str, ensemble: Ensemble | None) -> dict[str, Tensor]:
-    state = {} if ensemble is None else ensemble.state_dict()
-    return {f"{name}.{key}": tensor for key, tensor in state.items()}
-
-
-def _unstacked(name: str, tensors: Mapping[str, Tensor], model: Estimator) -> Ensemble | None:
-    """The ensemble whose stacked tensors stand under a name, its architecture read from them."""
-    prefix = f"{name}."
-    state = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
-    if not state:
-        return None
-    if "scale" not in state:
-        return Ensemble.from_state_dict(_network("", state, model), state)
-    member = RandomizedPrior(_network("model.", state, model), _network("prior.", state, model))
-    return Ensemble.from_state_dict(member.double(), state)
-
-
-def _network(prefix: str, state: Mapping[str, Tensor], model: Estimator) -> MLP:
-    weights = [key for key in state if key.startswith(prefix) and key.endswith(".weight")]
-    shapes = [state[key].shape for key in sorted(weights, key=_layer_number)]
-    sizes = [shape[1] for shape in shapes]
-    generator = torch.Generator().manual_seed(0)  # of values that are replaced
-    return MLP(
-        shapes[0][2],
-        sizes[:-1],
-        sizes[-1],
-        activation=_ACTIVATIONS[model.activation],
-        generator=generator,
-        dtype=torch.float64,
-    )
-
-
-def _layer_number(key: str) -> int:
-    return int(key.split(".")[-2])
+def _rebuilt(
+    prefix: str, tensors: Mapping[str, Tensor], recipe: Recipe, in_features: int, out_features: int
+) -> Ensemble:
+    own = {
+        name.removeprefix(f"{prefix}."): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(f"{prefix}.")
+    }
+    one = build(dataclasses.replace(recipe, num_members=1), in_features, out_features)
+    return Ensemble.from_state_dict(one.member(0).double(), own)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from hunch.adapters.sklearn import RandomizedPriorClassifier, RandomizedPriorRegressor
-from hunch.adapters.sklearn_state import error_quantiles, export_state, import_state
+from hunch.adapters.sklearn_state import error_quantiles, export_state, restore_state
 from hunch.errors import ConfigurationError, FolderError
 from hunch.storage import open_folder, read_json, read_tensors, versions, write_json, write_tensors
 from hunch.tables.cells import Floats
@@ -118,7 +118,7 @@ class TableModel:
 
     def put(self, folder: Path) -> None:
         """Write the model's files into a folder that is being filled."""
-        values, tensors = export_state(self.estimator)
+        tensors, values = export_state(self.estimator)
         write_json(
             folder / MODEL_FILE,
             {
@@ -148,7 +148,7 @@ class TableModel:
             return cls(
                 Columns.from_json(values["columns"]),
                 Target.from_json(values["target"]),
-                import_state(values["estimator"], read_tensors(folder / TENSORS_FILE)),
+                restore_state(read_tensors(folder / TENSORS_FILE), values["estimator"]),
             )
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise FolderError(

@@ -1,0 +1,137 @@
+"""What the estimators learn from out-of-bag errors, against closed forms and drawn truths."""
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("sklearn")
+from hunch.adapters.sklearn_classifier import temperature
+from hunch.adapters.sklearn_members import Recipe, build
+from hunch.adapters.sklearn_residuals import Residuals, Shape, learn_noise, shape_of
+from hunch.adapters.sklearn_rows import Scale, as_rows, back_to_source
+from hunch.errors import DataError
+
+RECIPE = Recipe(20, (20,), "silu", 1.0, "poisson", 0.1, None, 0.01, 100, 20, 0, False)
+
+
+def test_quantiles_are_the_conformal_ones():
+    scores = np.random.default_rng(0).normal(size=(199, 2))
+    found = Shape(scores, np.ones(199)).quantiles(np.array([0.05, 0.5, 0.95]))
+    # The i-th smallest of 199 stands for i/200.
+    np.testing.assert_allclose(found, np.sort(scores, axis=0)[[9, 99, 189]])
+
+
+def test_a_weight_of_two_is_nearly_two_scores():
+    scores = np.random.default_rng(0).exponential(size=(500, 1))
+    weight = np.random.default_rng(1).integers(1, 4, 500)
+    levels = np.array([0.1, 0.5, 0.9])
+    weighed = Shape(scores, weight / weight.mean()).quantiles(levels)
+    repeated = Shape(np.repeat(scores, weight, axis=0), np.ones(weight.sum())).quantiles(levels)
+    np.testing.assert_allclose(weighed, repeated, rtol=0.02)
+
+
+def test_few_scores_are_symmetric_and_tails_go_on():
+    few = Shape(np.array([[1.0], [2.0], [4.0]]), np.ones(3))
+    found = few.quantiles(np.array([0.001, 0.05, 0.5, 0.95, 0.999]))[:, 0]
+    np.testing.assert_allclose(found, -found[::-1], atol=1e-12)
+    assert 4 < found[3] < found[4] < 20
+    # Beyond the outermost of many Gaussian scores: as a Gaussian.
+    many = Shape(np.random.default_rng(0).normal(size=(2000, 1)), np.ones(2000))
+    assert many.quantiles(np.array([1 - 1e-6]))[0, 0] == pytest.approx(4.75, abs=1.0)
+
+
+def test_coverage_of_a_new_score_is_what_it_should_be():
+    # 4,000 draws of 15 scores and a new one: a false alarm is beyond 4 standard errors, 1 in 15,000.
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(4000):
+        drawn = rng.standard_t(3, size=16)
+        low, high = Shape(drawn[:15, None], np.ones(15)).quantiles(np.array([0.05, 0.95]))[:, 0]
+        hits += low <= drawn[15] <= high
+    assert abs(hits / 4000 - 0.9) < 0.019
+
+
+def residuals_of(error, epistemic):
+    return Residuals(torch.zeros_like(error), error, epistemic)
+
+
+def test_the_level_of_the_noise_explains_the_errors_beside_the_spread():
+    g = torch.Generator().manual_seed(0)
+    error = 0.5 * torch.randn(20_000, 1, generator=g, dtype=torch.float64)
+    epistemic = torch.full_like(error, 0.3)
+    x = torch.zeros(20_000, 2, dtype=torch.float64)
+    noise = learn_noise(RECIPE, x, residuals_of(error, epistemic), None, learned=False, before=None)
+    assert float(noise.at(x)[0, 0]) == pytest.approx(0.4, abs=0.01)
+    # Where the spread alone is larger than the errors, hardly any noise is left.
+    wide = residuals_of(error, 2 * torch.ones_like(error))
+    assert float(learn_noise(RECIPE, x, wide, None, learned=False, before=None).at(x)[0, 0]) < 1e-4
+
+
+@pytest.mark.parametrize("varies", [True, False])
+def test_the_noise_is_learned_where_it_varies_and_left_alone_where_not(varies):
+    g = torch.Generator().manual_seed(0)
+    x = 2 * torch.rand(600, 2, generator=g, dtype=torch.float64) - 1
+    truth = 0.5 * torch.exp(varies * x[:, :1])
+    error = truth * torch.randn(600, 1, generator=g, dtype=torch.float64)
+    residuals = residuals_of(error, torch.zeros_like(error))
+    noise = learn_noise(RECIPE, x, residuals, None, learned=True, before=None)
+    assert float((noise.at(x) / truth).log().abs().mean()) < 0.12
+    scores = shape_of(noise, x, residuals, None).scores
+    assert np.sqrt(np.mean(scores**2)) == pytest.approx(1, abs=0.05)
+
+
+def test_data_that_every_member_saw_are_left_out():
+    error = torch.tensor([[1.0], [np.nan]], dtype=torch.float64)
+    residuals = Residuals(error - 1, error, torch.ones(2, 1).double())
+    noise = learn_noise(
+        RECIPE, torch.zeros(2, 1).double(), residuals, None, learned=True, before=None
+    )
+    assert shape_of(noise, torch.zeros(2, 1).double(), residuals, None).scores.shape == (1, 1)
+
+
+def test_members_begin_with_no_mean_and_priors_that_differ():
+    net = build(RECIPE, 3, 2)
+    x = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+    members = net(x)
+    assert members.mean(0).abs().max() < 1e-6
+    assert members.std(0).mean() > 0.1
+    assert (members[0] != members[2]).any()
+
+
+def test_the_temperature_is_the_likeliest():
+    g = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(4000, 3, generator=g)
+    gumbel = -torch.log(-torch.log(torch.rand(4000, 3, generator=g)))
+    y = (logits + gumbel).argmax(dim=1)
+    unseen = torch.ones(5, 4000, dtype=torch.bool)
+    members = (2.5 * logits).expand(5, -1, -1)  # too sure by that factor
+    assert temperature(members, unseen, y, None) == pytest.approx(2.5, rel=0.1)
+    # Members that saw a datum have no say in it.
+    unseen[1:] = False
+    members = torch.cat([members[:1], 50 * logits.expand(4, -1, -1)])
+    assert temperature(members, unseen, y, None) == pytest.approx(2.5, rel=0.1)
+    assert temperature(members, torch.zeros_like(unseen), y, None) == 1.0
+
+
+def test_rows_sort_repeat_and_come_back():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, 3)), rng.normal(size=(30, 2))
+    order = rng.permutation(30)
+    a, b = as_rows(x, y, None), as_rows(x[order], y[order], None)
+    np.testing.assert_array_equal(a.x, b.x)
+    np.testing.assert_array_equal(a.y, b.y)
+    np.testing.assert_array_equal(back_to_source(a.y, a, 30), y)
+    weight = rng.uniform(0.1, 1, 30)
+    weighed = as_rows(x, y, weight)
+    assert weighed.weight.mean() == pytest.approx(1)
+    np.testing.assert_allclose(weighed.weight, weight[weighed.source] / weight.mean())
+    with pytest.raises(DataError, match="in every row"):
+        as_rows(x, y, np.zeros(30))
+
+
+def test_scales_of_weighed_and_constant_columns():
+    x = np.array([[0.0, 0.1], [3.0, 0.1]])
+    scale = Scale.of(x, np.array([0.5, 1.5]))
+    np.testing.assert_allclose(scale.mean, [2.25, 0.1])
+    np.testing.assert_allclose(scale.std, [np.sqrt(0.25 * 2.25**2 + 0.75 * 0.75**2), 1.0])
+    np.testing.assert_allclose(scale.apply(x)[:, 1], 0, atol=1e-12)
