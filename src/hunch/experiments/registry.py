@@ -30,6 +30,7 @@ EXPERIMENTS: Final = {
     "neural-bandit": "neural_bandit",
     "testbed-2d": "testbed_2d",
     "gp-posterior": "gp_posterior",
+    "bayesian-optimization": "bayesian_optimization",
 }
 _MARK: Final = "hunch reproduce"
 
