@@ -3,4 +3,5 @@
 - `hunch.adapters.sb3`: a policy that makes the DQN of Stable-Baselines3 a NoisyNet-DQN.
 - `hunch.adapters.sklearn`: the estimators `hunch.RandomizedPriorRegressor` and
   `hunch.RandomizedPriorClassifier`, and their state without pickle.
+- `hunch.adapters.botorch`: a model for BoTorch that trains itself and draws Thompson paths.
 """

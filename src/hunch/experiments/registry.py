@@ -37,6 +37,7 @@ EXPERIMENTS: Final = {
     "gradient-variance": "gradient_variance",
     "bayes-logistic": "bayes_logistic",
     "discrete-vae": "discrete_vae",
+    "bayesian-optimization": "bayesian_optimization",
 }
 _MARK: Final = "hunch reproduce"
 

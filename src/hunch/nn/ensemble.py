@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
-import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.nn.batched import has_rules, run_batched
-from hunch.nn.noisy_base import Draw, NoisyLayer
+from hunch.nn.engines import Engine, Pass, wants_loop
+from hunch.nn.noisy_base import NoisyLayer
 from hunch.nn.stacking import has_ties, like, stack
 from hunch.seeding import check_seed, default_generator_seeded
-
-Engine = Literal["auto", "bmm", "vmap", "loop"]
-
-# What vmap has no rule for; such members are run one after another.
-_LOOP_ONLY = (nn.RNNBase,)
-# On a CPU a grouped convolution over members is slower than one convolution a member.
-_LOOP_ON_CPU = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class Ensemble(nn.Module):
@@ -43,6 +35,8 @@ class Ensemble(nn.Module):
             members made of linear layers, activations and the priors here. `"vmap"`: all at once,
             for nearly everything else. `"loop"`: one after another. `"auto"` takes the first that
             works, but the loop for convolutions on a CPU, where it is faster.
+        chunk_size: how many members are run at once; all if None. Fewer need less memory where no
+            gradient is asked for; the loop runs one at a time in any case.
 
     Shape:
         `x (batch, …)` shared by all members, or `(members, batch, …)` with `per_member=True`; the
@@ -65,6 +59,7 @@ class Ensemble(nn.Module):
     skeleton: nn.Module
     num_members: int
     engine: Engine
+    chunk_size: int | None
 
     def __init__(
         self,
@@ -73,6 +68,7 @@ class Ensemble(nn.Module):
         *,
         seed: int | None = None,
         engine: Engine = "auto",
+        chunk_size: int | None = None,
     ) -> None:
         super().__init__()
         if isinstance(factory, nn.Module):
@@ -91,15 +87,22 @@ class Ensemble(nn.Module):
         for k in range(num_members):
             with default_generator_seeded(seed, "member", k):
                 members.append(factory())
-        self._adopt(stack(members), num_members, engine)
+        self._adopt(stack(members), num_members, engine, chunk_size)
 
     @classmethod
-    def from_modules(cls, modules: Sequence[nn.Module], *, engine: Engine = "auto") -> Ensemble:
+    def from_modules(
+        cls,
+        modules: Sequence[nn.Module],
+        *,
+        engine: Engine = "auto",
+        chunk_size: int | None = None,
+    ) -> Ensemble:
         """Build an ensemble from modules that exist already; their tensors are copied.
 
         Args:
             modules: at least one module; all of the same architecture.
             engine: as in the constructor.
+            chunk_size: as in the constructor.
 
         Example:
             >>> net = Ensemble.from_modules([nn.Linear(2, 1), nn.Linear(2, 1)])
@@ -108,11 +111,16 @@ class Ensemble(nn.Module):
         """
         if not modules:
             raise ConfigurationError("`modules` got an empty list; expected at least one module.")
-        return cls._around(stack(list(modules)), len(modules), engine)
+        return cls._around(stack(list(modules)), len(modules), engine, chunk_size)
 
     @classmethod
     def from_state_dict(
-        cls, module: nn.Module, state_dict: Mapping[str, Tensor], *, engine: Engine = "auto"
+        cls,
+        module: nn.Module,
+        state_dict: Mapping[str, Tensor],
+        *,
+        engine: Engine = "auto",
+        chunk_size: int | None = None,
     ) -> Ensemble:
         """Build an ensemble from stacked tensors, as `state_dict()` of another ensemble gives them.
 
@@ -123,6 +131,7 @@ class Ensemble(nn.Module):
             state_dict: for each name in the module's `state_dict()` a tensor `(members, *shape)`,
                 all of one number of members; it is copied.
             engine: as in the constructor.
+            chunk_size: as in the constructor.
 
         Raises:
             ConfigurationError: if names or shapes do not fit the module.
@@ -148,16 +157,20 @@ class Ensemble(nn.Module):
         memo: dict[int, Any] = {
             id(t): like(t, state_dict[name].detach().to(t).clone()) for name, t in own.items()
         }
-        return cls._around(copy.deepcopy(module, memo), sizes.pop(), engine)
+        return cls._around(copy.deepcopy(module, memo), sizes.pop(), engine, chunk_size)
 
     @classmethod
-    def _around(cls, skeleton: nn.Module, num_members: int, engine: Engine) -> Ensemble:
+    def _around(
+        cls, skeleton: nn.Module, num_members: int, engine: Engine, chunk_size: int | None
+    ) -> Ensemble:
         ensemble = cls.__new__(cls)
         nn.Module.__init__(ensemble)
-        ensemble._adopt(skeleton, num_members, engine)
+        ensemble._adopt(skeleton, num_members, engine, chunk_size)
         return ensemble
 
-    def _adopt(self, skeleton: nn.Module, num_members: int, engine: Engine) -> None:
+    def _adopt(
+        self, skeleton: nn.Module, num_members: int, engine: Engine, chunk_size: int | None
+    ) -> None:
         """Become the owner of the skeleton's tensors, under the skeleton's own names.
 
         The skeleton is one member whose tensors carry the member axis. Sharing its dictionaries
@@ -168,6 +181,10 @@ class Ensemble(nn.Module):
             raise ConfigurationError(
                 f"`engine` got {engine!r}; expected one of {', '.join(get_args(Engine))}."
             )
+        if chunk_size is not None and chunk_size < 1:
+            raise ConfigurationError(
+                f"`chunk_size` got {chunk_size}; expected at least 1, or None."
+            )
         own = self.__dict__
         own["skeleton"] = skeleton
         own["_parameters"] = skeleton._parameters
@@ -177,6 +194,7 @@ class Ensemble(nn.Module):
         self.training = skeleton.training
         self.num_members = num_members
         self.engine = engine
+        self.chunk_size = chunk_size
         self._tied = has_ties(skeleton)
         self._noisy = [m for m in skeleton.modules() if isinstance(m, NoisyLayer)]
         for layer in self._noisy:
@@ -196,7 +214,7 @@ class Ensemble(nn.Module):
         if per_member:
             self._check_member_axis((inputs, kwargs))
         engine = self._choose_engine(inputs, kwargs)
-        if engine == "bmm":
+        if engine == "bmm" and self.chunk_size is None:  # nothing to take apart: the fast path
             (x,) = inputs
             return run_batched(
                 self.skeleton, x if per_member else x.expand(self.num_members, *x.shape)
@@ -206,14 +224,11 @@ class Ensemble(nn.Module):
             once = self.skeleton(*inputs, **kwargs)
             return tree_map(lambda t: t.expand(self.num_members, *t.shape), once)
         # Noise that a member's whole batch shares is drawn here, once for all members.
-        draws = {i: draw for i, n in enumerate(self._noisy) if (draw := n.draw_for_members())}
-        if engine == "loop":
-            return self._run_in_turn(tensors, draws, inputs, kwargs, per_member)
-        axis = tree_map(lambda t: 0 if isinstance(t, Tensor) else None, (inputs, kwargs))
-        inputs_axis, kwargs_axis = axis if per_member else (None, None)
-        in_dims = (0 if tensors else None, 0 if draws else None, inputs_axis, kwargs_axis)
-        every = torch.vmap(self._call, in_dims=in_dims, randomness="different")
-        return every(tensors, draws, inputs, kwargs)
+        drawn = enumerate([layer.draw_for_members() for layer in self._noisy])
+        draws = {i: draw for i, draw in drawn if draw is not None}
+        given = (inputs, kwargs)
+        this = Pass(self.skeleton, self._tied, self._noisy, tensors, draws, given, per_member)
+        return this.run(engine, self.num_members, self.chunk_size)
 
     def member(self, k: int) -> nn.Module:
         """A stand-alone module equal to member `k`, with tensors of its own.
@@ -266,7 +281,7 @@ class Ensemble(nn.Module):
             raise ConfigurationError(
                 f"`name` got {name!r}; a member's submodules are: {children}."
             ) from None
-        return Ensemble._around(part, self.num_members, self.engine)
+        return Ensemble._around(part, self.num_members, self.engine, self.chunk_size)
 
     # Mode, moves and checkpoints go to the skeleton, which may have its own way of doing them.
 
@@ -291,7 +306,11 @@ class Ensemble(nn.Module):
     ) -> Iterator[tuple[str, nn.Module]]:
         """As `torch.nn.Module.named_modules`; a member's own root counts too, under this name."""
         yield from super().named_modules(memo, prefix, remove_duplicate)
-        yield prefix, self.skeleton
+        inner = self.skeleton
+        yield prefix, inner
+        while isinstance(inner, Ensemble):
+            inner = inner.skeleton
+            yield prefix, inner
 
     def __repr__(self) -> str:
         body = "\n  ".join(repr(self.skeleton).splitlines())
@@ -300,36 +319,7 @@ class Ensemble(nn.Module):
     def _tensors(self) -> dict[str, Tensor]:
         return {**dict(self.skeleton.named_parameters()), **dict(self.skeleton.named_buffers())}
 
-    def _call(
-        self, tensors: dict[str, Tensor], draws: dict[int, Draw], inputs: Any, kwargs: Any
-    ) -> Any:
-        """One member, given its own tensors and noise."""
-        with ExitStack() as stack:
-            for i, draw in draws.items():
-                stack.enter_context(self._noisy[i].using(draw))
-            return torch.func.functional_call(
-                self.skeleton, tensors, inputs, kwargs, tie_weights=self._tied
-            )
-
-    def _run_in_turn(
-        self,
-        tensors: dict[str, Tensor],
-        draws: dict[int, Draw],
-        inputs: Any,
-        kwargs: Any,
-        per_member: bool,
-    ) -> Any:
-        outputs = []
-        for k in range(self.num_members):
-
-            def slice_k(t: Any, k: int = k) -> Any:
-                return t[k] if isinstance(t, Tensor) else t
-
-            given = tree_map(slice_k, (inputs, kwargs)) if per_member else (inputs, kwargs)
-            outputs.append(self._call(*tree_map(slice_k, (tensors, draws)), *given))
-        return tree_map(lambda *leaves: torch.stack(leaves), *outputs)
-
-    def _choose_engine(self, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    def _choose_engine(self, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Engine:
         one_tensor = len(inputs) == 1 and isinstance(inputs[0], Tensor) and not kwargs
         if self.engine in ("auto", "bmm") and one_tensor and has_rules(self.skeleton):
             return "bmm"
@@ -340,12 +330,7 @@ class Ensemble(nn.Module):
             )
         if self.engine != "auto":
             return self.engine
-        for module in self.skeleton.modules():
-            if isinstance(module, _LOOP_ONLY) or nn.utils.parametrize.is_parametrized(module):
-                return "loop"
-            if isinstance(module, _LOOP_ON_CPU) and module.weight.device.type == "cpu":
-                return "loop"
-        return "vmap"
+        return "loop" if wants_loop(self.skeleton) else "vmap"
 
     def _check_member_axis(self, inputs: Any) -> None:
         for leaf in tree_leaves(inputs):

@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from hunch.errors import ConfigurationError
+from hunch.nn.noisy_base import NoisyLayer
 
 
 def stack(members: list[nn.Module]) -> nn.Module:
@@ -22,6 +24,7 @@ def stack(members: list[nn.Module]) -> nn.Module:
             raise ConfigurationError(
                 f"`factory` returned {type(member).__name__}; expected a torch.nn.Module."
             )
+        _check_stackable(member)
     first = members[0]
     _check_alike(members)
     stacked: dict[int, Any] = {}
@@ -33,6 +36,27 @@ def stack(members: list[nn.Module]) -> nn.Module:
     # deepcopy takes the stacked tensors for the originals, wherever and however often those stand,
     # so tied weights stay tied.
     return copy.deepcopy(first, stacked)
+
+
+def _check_stackable(member: nn.Module) -> None:
+    """Refuse what would fail later without a clear word, or go wrong without any."""
+    for name, part in member.named_modules():
+        if any(is_lazy(t) for t in part.parameters(recurse=False)):
+            raise ConfigurationError(
+                f"`{name or type(part).__name__}` has lazy parameters; expected a member that was "
+                "called once already, such as `lambda: (net := make(), net(x))[0]`."
+            )
+        if any(isinstance(t, Tensor) and t.grad_fn is not None for t in vars(part).values()):
+            raise ConfigurationError(
+                f"`{name or type(part).__name__}` holds a tensor computed from its parameters, as "
+                "the older `nn.utils.weight_norm` makes; expected a parametrization: "
+                "`nn.utils.parametrizations.weight_norm`."
+            )
+        if isinstance(part, NoisyLayer) and part._members is not None:
+            raise ConfigurationError(
+                "members are ensembles of noisy layers, whose noise has one member axis alone; "
+                "expected one ensemble of all of them."
+            )
 
 
 def like(tensor: Tensor, values: Tensor) -> Tensor:
