@@ -14,19 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributions import Normal
 
 from hunch.experiments.claims import Check
 from hunch.experiments.four_curves_network import (
+    CURVES,
     FORUM,
+    HIDDEN,
     PATHWISE,
     Arm,
     Parameters,
     batch_cost,
     forward,
-    initial_parameters,
+    squared_error,
     targets,
-    update,
 )
 from hunch.experiments.gradient_forms import FORMS, measured
 from hunch.progress import progress_bar
@@ -38,8 +40,9 @@ if TYPE_CHECKING:
 CLAIM = (
     "Measured variances of the gradient by mean and by log σ are within 3 % of their closed forms "
     "for nine estimators. On the forum's network, at 64 evaluations per curve, leave-one-out with "
-    "four samples has at most 1/40 of the forum's squared error of the gradient at the start, and "
-    "at most 1/1000 after 1,000 updates with the forum's estimator (medians of 5 networks)."
+    "four samples has at most 1/40 of the squared error of the forum's gradient where the script "
+    "starts, and 1/1000 after its first 1,000 updates (run with torch's seed 0; in each of the "
+    "runs with seeds 0 to 4 at most 1/10 and 1/50)."
 )
 
 LEAVE_ONE_OUT_4 = Arm("leave-one-out 4", "score", "loo", samples=4)
@@ -54,7 +57,7 @@ class Settings:
 
     Args:
         samples: for each estimator and point.
-        networks: starts of the forum's network, each trained on.
+        networks: runs of the forum's script, with torch's seeds from 0 on.
         updates: gradient updates with the forum's estimator before the second look.
         evaluations: of each curve's cost, per gradient.
         learning_rate: Adam's.
@@ -62,7 +65,7 @@ class Settings:
         inputs: on which the true gradient is computed.
     """
 
-    samples: int = 4_000_000
+    samples: int = 8_000_000
     networks: int = 5
     updates: int = 1_000
     evaluations: int = 64
@@ -133,12 +136,16 @@ class Result:
                 for j in range(len(POINTS))
             ]
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
-        lines += ["", "Squared error of the network's gradient over its squared length, and its "
-                  "cosine with the true one (medians of the networks):", ""]  # fmt: skip
+        about = (
+            "Squared error of the network's gradient over its squared length, and its cosine with "
+            "the true one, for torch's seed 0 (and the median of all):"
+        )
+        lines += ["", about, ""]
         lines += ["| | start | after the forum's updates |", "|---|---|---|"]
         for a, arm in enumerate(NETWORK_ARMS):
             cells = [
-                f"{np.median(self.error[k, :, a]):.3g}, {np.median(self.cosine[k, :, a]):.2g}"
+                f"{self.error[k, 0, a]:.3g} ({np.median(self.error[k, :, a]):.3g}), "
+                f"{self.cosine[k, 0, a]:.2g} ({np.median(self.cosine[k, :, a]):.2g})"
                 for k in (0, 1)
             ]
             lines.append(f"| {arm.name} | " + " | ".join(cells) + " |")
@@ -163,31 +170,56 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
             closed.append([(form.by_mean(*at), form.by_log_scale(*at)) for at in POINTS])
             bar.update()
         generator = torch_generator(seed, "gradient-variance", "network")
-        parameters = initial_parameters(settings.networks, seed)
-        looks = []
-        for look in (0, 1):
-            if look:
-                _train(parameters, settings, generator)
-            found = []
-            for k in range(settings.networks):
-                found.append(_errors(parameters, k, settings, generator))
+        found = []
+        for k in range(settings.networks):
+            for parameters in script_parameters(k, settings.updates, settings.learning_rate):
+                found.append(_errors(parameters, settings, generator))
                 bar.update()
-            looks.append(found)
-    both = np.array(looks)  # (looks, networks, estimators, 2)
+    both = np.array(found).reshape(settings.networks, 2, len(NETWORK_ARMS), 2)
+    both = both.swapaxes(0, 1)  # (looks, networks, estimators, 2)
     return Result(settings, np.array(variance), np.array(closed), both[..., 0], both[..., 1])
 
 
-def _train(parameters: Parameters, settings: Settings, generator: torch.Generator) -> None:
-    optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, fused=True)
-    for _ in range(settings.updates):
-        update(parameters, optimizer, FORUM, settings.evaluations, generator)
+def script_parameters(torch_seed: int, updates: int, learning_rate: float) -> list[Parameters]:
+    """The forum's script, run with torch's own seed: its parameters at the start and later.
+
+    Args:
+        torch_seed: what `torch.manual_seed` would get.
+        updates: gradient updates.
+        learning_rate: Adam's.
+
+    Example:
+        >>> start, later = script_parameters(0, 2, 5e-4)
+        >>> start[0].shape, bool((start[3] == later[3]).any())
+        (torch.Size([1, 1, 128]), False)
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(torch_seed)
+        net = nn.Sequential(nn.Linear(1, HIDDEN), nn.Sigmoid(), nn.Linear(HIDDEN, 2 * len(CURVES)))
+        optimizer = torch.optim.Adam(net.parameters(), lr=learning_rate)
+        start = _stacked(net)
+        for _ in range(updates):
+            x = torch.randn(64, 1)
+            means, log_sigmas = net(x).chunk(2, dim=1)
+            dist = Normal(means, log_sigmas.exp())
+            z = dist.sample()
+            loss = (dist.log_prob(z) * squared_error(targets(x), z)).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return [start, _stacked(net)]
+
+
+def _stacked(net: nn.Sequential) -> Parameters:
+    """As one replica of the stacked networks."""
+    w1, b1, w2, b2 = (p.detach().clone() for p in net.parameters())
+    return w1.T[None], b1[None, None], w2.T[None], b2[None, None]
 
 
 def _errors(
-    parameters: Parameters, network: int, settings: Settings, generator: torch.Generator
+    one: Parameters, settings: Settings, generator: torch.Generator
 ) -> list[tuple[float, float]]:
     """For each arm: relative squared error of one gradient, mean cosine with the true one."""
-    one = [p[network : network + 1].detach() for p in parameters]
     true = _true_gradient(one, settings, generator)
     found = []
     for arm in NETWORK_ARMS:
@@ -206,7 +238,7 @@ def _errors(
     return found
 
 
-def _true_gradient(one: list[Tensor], settings: Settings, generator: torch.Generator) -> Tensor:
+def _true_gradient(one: Parameters, settings: Settings, generator: torch.Generator) -> Tensor:
     """That of the expected cost, which has a closed form, over many inputs."""
     w1, b1, w2, b2 = (p.clone().requires_grad_() for p in one)
     x = torch.randn(settings.inputs, 1, generator=generator)
@@ -224,13 +256,12 @@ def check(result: Result) -> list[Check]:
         Check(f"largest deviation from the closed form, {name}", float(value), "<=", 0.03)
         for name, value in zip(FORMS, off, strict=True)
     ]
-    start, later = np.median(result.ratio, axis=1)
-    what = "leave-one-out's squared error of the network's gradient over the forum's"
-    return [
-        *checks,
-        Check(f"{what}, at the start", float(start), "<=", 1 / 40),
-        Check(f"{what}, after its updates", float(later), "<=", 1 / 1000),
-    ]
+    what = "squared error of the network's gradient, leave-one-out over forum"
+    for look, name, bound, others in ((0, "start", 1 / 40, 1 / 10), (1, "later", 1 / 1000, 1 / 50)):
+        ratio = result.ratio[look]
+        checks.append(Check(f"{what}, {name}, torch's seed 0", float(ratio[0]), "<=", bound))
+        checks.append(Check(f"{what}, {name}, largest of all", float(ratio.max()), "<=", others))
+    return checks
 
 
 def plot(result: Result) -> dict[str, tuple[Figure, str]]:
