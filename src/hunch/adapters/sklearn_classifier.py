@@ -179,7 +179,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
             self.classes_ = np.unique(labels if classes is None else np.asarray(classes))
         unknown = np.setdiff1d(labels, self.classes_)
         if len(unknown):
-            raise DataError(f"`y` holds the class {unknown[0]!r}; expected one of `classes`.")
+            raise DataError(f"`y` holds the class {unknown[0]}; expected one of `classes`.")
         rows = as_rows(
             X, np.searchsorted(self.classes_, labels), self._weights_of(sample_weight, X)
         )
