@@ -171,7 +171,7 @@ def resolve_baseline(baseline: Baseline, cost: Tensor, groups: int | None = None
         tensor([[3.],
                 [1.]])
     """
-    if baseline is None:
+    if baseline is None or (isinstance(baseline, float | int) and baseline == 0):
         return None
     if isinstance(baseline, str):
         groups = cost.shape[0] if groups is None else groups

@@ -40,35 +40,25 @@ def dependence(cost: Tensor, sample: Tensor) -> Literal["none", "smooth", "jump"
     end = sample.grad_fn
     if cost.grad_fn is None or end is None:
         return "none"
-    users = _users(cost.grad_fn, end)
-    if end not in users:
+    nodes = _down_to(cost.grad_fn, end)
+    if end not in nodes:
         return "none"
-    # Everything found lies below the cost, so what is above the sample lies between the two.
-    between, stack = {end}, [end]
-    while stack:
-        for user in users[stack.pop()]:
-            if user not in between:
-                between.add(user)
-                stack.append(user)
-    return "jump" if any(_jumps(node) for node in between - {end}) else "smooth"
+    jumps = [node for node in nodes if node is not end and _jumps(node)]
+    return "jump" if any(end in _down_to(node, end) for node in jumps) else "smooth"
 
 
-def _users(start: Node, end: Node) -> dict[Node, list[Node]]:
-    """For each node at or below `start`, and not below `end`, the nodes that use it."""
-    users: dict[Node, list[Node]] = {start: []}
-    stack = [start]
+def _down_to(start: Node, end: Node) -> set[Node]:
+    """The nodes at or below `start`, and not below `end`."""
+    found, stack = {start}, [start]
     while stack:
         node = stack.pop()
         if node is end:
             continue
         for child, _ in node.next_functions:
-            if child is None:
-                continue
-            if child not in users:
-                users[child] = []
+            if child is not None and child not in found:
+                found.add(child)
                 stack.append(child)
-            users[child].append(node)
-    return users
+    return found
 
 
 def _jumps(node: Node) -> bool:
