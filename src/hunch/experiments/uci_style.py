@@ -4,8 +4,8 @@ Every table is split 20 times into four parts for training and one for the test;
 drawn anew each time. All methods run at the defaults of their library, features scaled where a
 method needs it; the Gaussian process has a length scale for each feature and learns its noise.
 Methods without error bars get those of their errors in cross-validation. The Gaussian process is
-left out for the digits, whose 1,400 rows and ten classes are too many for it here, and laplace-torch
-where it is not installed.
+left out for the digits, whose 1,400 rows and ten classes are too many for it here, and
+laplace-torch where it is not installed.
 """
 
 from __future__ import annotations
