@@ -1,4 +1,4 @@
-"""Methods for tables, ours and scikit-learn's own, all asked for a distribution."""
+"""Methods for tables, ours and others', all asked for a distribution."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hunch.experiments.table_laplace import (
+    LaplaceClassifier,
+    LaplaceRegressor,
+    laplace_installed,
+)
 from hunch.inference import (
     accuracy,
     ensemble_crps,
@@ -23,6 +28,7 @@ from hunch.inference import (
 Array = npt.NDArray[Any]
 OURS: Final = "randomised priors"
 GP: Final = "Gaussian process"
+LAPLACE: Final = "Laplace"
 _COVERAGE: Final = 0.9
 _NORMAL: Final = 1.6448536269514722  # half the width of the central 90 % of a standard normal
 _LEVELS: Final = (np.arange(200) + 0.5) / 200
@@ -77,7 +83,7 @@ def vote(method: str, train: tuple[Array, Array], test: tuple[Array, Array], see
     """Train a classifier and score it.
 
     Args:
-        method: a name in `CLASSIFIERS`.
+        method: a key of `REGRESSORS`; classifiers have the same names.
         train: features and class numbers.
         test: features and class numbers.
         seed: decides everything.
@@ -195,6 +201,10 @@ def _mlp(num_features: int, seed: int) -> Any:
     return TransformedTargetRegressor(net, transformer=StandardScaler())
 
 
+def _laplace(num_features: int, seed: int) -> Any:
+    return LaplaceRegressor(seed)
+
+
 def _classifier(method: str, seed: int) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.gaussian_process import GaussianProcessClassifier
@@ -212,6 +222,7 @@ def _classifier(method: str, seed: int) -> Any:
         "linear": lambda: _scaled(LogisticRegression()),
         "gradient boosting": lambda: HistGradientBoostingClassifier(random_state=seed),
         "one network": lambda: _scaled(MLPClassifier(random_state=seed)),
+        LAPLACE: lambda: LaplaceClassifier(seed),
     }
     return makers[method]()
 
@@ -222,5 +233,10 @@ REGRESSORS: Final[dict[str, Callable[..., Forecast]]] = {
     "linear": _with_std(_linear),
     "gradient boosting": _with_residuals(_boosting),
     "one network": _with_residuals(_mlp),
+    LAPLACE: _with_std(_laplace),
 }
-CLASSIFIERS: Final = tuple(REGRESSORS)
+
+
+def methods_here() -> list[str]:
+    """Keys of `REGRESSORS`, which also name the classifiers, without peers not installed."""
+    return [m for m in REGRESSORS if m != LAPLACE or laplace_installed()]
