@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hunch.errors import FolderError
+from hunch.tables.cells import is_flat
 
+_OURS: Final = "hunch_"
 _NEEDS_QUOTES: Final = '[",\r\n]'
 
 
@@ -50,19 +52,53 @@ def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             aside.unlink(missing_ok=True)
 
 
-def csv_lines(columns: Sequence[pa.Array]) -> bytes:
-    r"""Rows as CSV in UTF-8, in quotation marks only where a cell needs them.
-
-    pyarrow's own writer sets every text between quotation marks, and a number that was read as text
-    would no longer look like the cell it was.
-
-    Args:
-        columns: at least one, all of one length; a null becomes an empty cell.
+def fits_in_a_cell(kind: pa.DataType) -> bool:
+    """Whether cells of this type have a text that stands for them.
 
     Example:
-        >>> csv_lines([pa.array(["007", 'a "b", c', None]), pa.array([0.5, 1.0, 2.0])])
+        >>> fits_in_a_cell(pa.date32()), fits_in_a_cell(pa.binary())
+        (True, False)
+    """
+    return is_flat(kind)
+
+
+def unused_names(names: Sequence[str], taken: Collection[str]) -> list[str]:
+    """The names, or if one of them is taken, all of them with `hunch_` before them.
+
+    Example:
+        >>> unused_names(["mean", "std"], ["size"]), unused_names(["mean", "std"], ["mean"])
+        (['mean', 'std'], ['hunch_mean', 'hunch_std'])
+    """
+    found = list(names)
+    while set(found) & set(taken):
+        found = [_OURS + name for name in found]
+    return found
+
+
+def csv_header(names: Sequence[str]) -> bytes:
+    r"""The first line.
+
+    Example:
+        >>> csv_header(["size", "a, b"])
+        b'size,"a, b"\n'
+    """
+    return _lines([pa.array([name]) for name in names])
+
+
+def csv_rows(table: pa.Table) -> bytes:
+    r"""Rows in UTF-8, in quotation marks only where a cell needs them; a null is an empty cell.
+
+    pyarrow's own writer sets every text between quotation marks, so that cells which were read as
+    text would not come out as they went in.
+
+    Example:
+        >>> csv_rows(pa.table({"a": ["007", 'a "b", c', None], "b": [0.5, 1.0, 2.0]}))
         b'007,0.5\n"a ""b"", c",1\n,2\n'
     """
+    return _lines([column.combine_chunks() for column in table.columns])
+
+
+def _lines(columns: Sequence[pa.Array]) -> bytes:
     rows = pc.binary_join_element_wise(*map(_cells, columns), ",")
     return "".join(f"{row}\n" for row in rows.to_pylist()).encode()
 
