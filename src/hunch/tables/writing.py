@@ -1,10 +1,10 @@
-"""CSV files, written a part at a time and whole or not at all."""
+"""CSV files with the rows of a table and what is said about them, written part by part."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -13,10 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hunch.errors import FolderError
-from hunch.tables.cells import is_flat
 
-_OURS: Final = "hunch_"
-_NEEDS_QUOTES: Final = '[",\r\n]'
+_PREFIX: Final = "hunch_"
+_SPECIAL: Final = '[",\r\n]|^\\s|\\s$'  # what a cell cannot hold without quotation marks
 
 
 @contextmanager
@@ -52,60 +51,68 @@ def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             aside.unlink(missing_ok=True)
 
 
-def fits_in_a_cell(kind: pa.DataType) -> bool:
-    """Whether cells of this type have a text that stands for them.
+def unused_names(wanted: Sequence[str], taken: Sequence[str]) -> list[str]:
+    """The names wanted; if any of them is taken, all with as many `hunch_` in front as it takes.
+
+    All or none, because a `mean` of somebody else's next to our `std` would be read as a pair.
 
     Example:
-        >>> fits_in_a_cell(pa.date32()), fits_in_a_cell(pa.binary())
+        >>> unused_names(["mean", "std"], ["size"])
+        ['mean', 'std']
+        >>> unused_names(["mean", "std"], ["size", "std"])
+        ['hunch_mean', 'hunch_std']
+    """
+    names = list(wanted)
+    while not set(names).isdisjoint(taken):
+        names = [_PREFIX + name for name in names]
+    return names
+
+
+def fits_in_a_cell(kind: pa.DataType) -> bool:
+    """Whether values of this type can be written as text.
+
+    Example:
+        >>> fits_in_a_cell(pa.date32()), fits_in_a_cell(pa.list_(pa.int8()))
         (True, False)
     """
-    return is_flat(kind)
-
-
-def unused_names(names: Sequence[str], taken: Collection[str]) -> list[str]:
-    """The names, or if one of them is taken, all of them with `hunch_` before them.
-
-    Example:
-        >>> unused_names(["mean", "std"], ["size"]), unused_names(["mean", "std"], ["mean"])
-        (['mean', 'std'], ['hunch_mean', 'hunch_std'])
-    """
-    found = list(names)
-    while set(found) & set(taken):
-        found = [_OURS + name for name in found]
-    return found
+    # Bytes can be cast, and fail as soon as they are not UTF-8.
+    bytes_of = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
+    if any(test(kind) for test in bytes_of):
+        return False
+    try:
+        pa.nulls(0, kind).cast(pa.string())
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        return False
+    return True
 
 
 def csv_header(names: Sequence[str]) -> bytes:
     r"""The first line.
 
     Example:
-        >>> csv_header(["size", "a, b"])
-        b'size,"a, b"\n'
+        >>> csv_header(["size", "price, net"])
+        b'size,"price, net"\n'
     """
-    return _lines([pa.array([name]) for name in names])
+    return csv_rows(pa.table([[name] for name in names], names=list(map(str, range(len(names))))))
 
 
 def csv_rows(table: pa.Table) -> bytes:
-    r"""Rows in UTF-8, in quotation marks only where a cell needs them; a null is an empty cell.
+    r"""Rows as lines: comma, full stop, and quotation marks only around cells that need them.
 
-    pyarrow's own writer sets every text between quotation marks, so that cells which were read as
-    text would not come out as they went in.
+    pyarrow's own writer puts every text in quotation marks, and the cells of a CSV file are all
+    text to us, so a number would not come out as it came in.
 
     Example:
-        >>> csv_rows(pa.table({"a": ["007", 'a "b", c', None], "b": [0.5, 1.0, 2.0]}))
-        b'007,0.5\n"a ""b"", c",1\n,2\n'
+        >>> csv_rows(pa.table({"x": ["1.50", "a, b"], "y": [0.25, None]}))
+        b'1.50,0.25\n"a, b",\n'
     """
-    return _lines([column.combine_chunks() for column in table.columns])
+    lines = pc.binary_join_element_wise(*[_cells(column) for column in table.columns], ",")
+    return "".join(f"{line}\n" for line in lines.to_pylist()).encode()
 
 
-def _lines(columns: Sequence[pa.Array]) -> bytes:
-    rows = pc.binary_join_element_wise(*map(_cells, columns), ",")
-    return "".join(f"{row}\n" for row in rows.to_pylist()).encode()
-
-
-def _cells(column: pa.Array) -> pa.Array:
-    text = column.cast(pa.string()).fill_null("")
-    special = pc.match_substring_regex(text, _NEEDS_QUOTES)
+def _cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    text = pc.fill_null(column.cast(pa.string()), "")
+    special = pc.match_substring_regex(text, _SPECIAL)
     if not pc.any(special, min_count=0).as_py():
         return text
     doubled = pc.replace_substring(text, '"', '""')
