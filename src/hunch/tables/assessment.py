@@ -191,6 +191,8 @@ def _along(
         else:
             parts = [np.flatnonzero(feature) for feature in values.T]
             at = [feature.removeprefix(f"{name} = ") for feature in column.features]
+            if column.missing:
+                at[-1] = "missing"
         kept = [i for i, part in enumerate(parts) if len(part)]
         found[name] = {
             "kind": column.kind,

@@ -93,7 +93,15 @@ class TableModel:
         }
 
     def interval(self, mean: Floats, std: Floats, coverage: float) -> tuple[Floats, Floats]:
-        """Lower and upper ends about predictions of a number, without asking for them anew."""
+        """Lower and upper ends about predictions of a number, without asking for them anew.
+
+        Raises:
+            ConfigurationError: if the model predicts classes.
+        """
+        if isinstance(self.estimator, RandomizedPriorClassifier):
+            raise ConfigurationError(
+                "a model of classes has no intervals; expected one of a number."
+            )
         tail = (1 - coverage) / 2
         low, high = error_quantiles(self.estimator, [tail, 1 - tail])[:, 0]
         return mean + low * std, mean + high * std
