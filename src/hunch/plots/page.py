@@ -103,8 +103,9 @@ class Table:
             for row in self.rows
         )
         note = f'<p class="note">{_inline(self.caption)}</p>' if self.caption else ""
+        kind = "table words" if self.words else "table"
         return (
-            f'<div class="table{" words" if self.words else ""}"><table><thead><tr>{head}</tr></thead>'
+            f'<div class="{kind}"><table><thead><tr>{head}</tr></thead>'
             f"<tbody>{rows}</tbody></table></div>{note}"
         )
 

@@ -19,6 +19,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from hunch.errors import DataError
+from hunch.progress import progress_bar
 
 CHUNK_ROWS: Final = 20_000
 _BLOCK: Final = 2**23  # bytes of CSV parsed at once; a row must fit
@@ -69,6 +70,22 @@ class Source:
         with _refusing(self.path):
             yield from self._parquet() if self.delimiter is None else self._csv()
         self.share_read = 1.0
+
+    def chunks_with_bar(self, doing: str, *, progress: bool) -> Iterator[pa.Table]:
+        """As `chunks`, with a bar on standard error that says what is done to the file.
+
+        Args:
+            doing: a word such as "reading".
+            progress: whether to show it.
+        """
+        done = 0  # whole percents: sums of tenths show as 49.89999999999999
+        with progress_bar(100, f"{doing} {self.path.name}", "%", enabled=progress) as bar:
+            for table in self.chunks():
+                yield table
+                now = int(100 * self.share_read)
+                bar.update(now - done)
+                done = now
+            bar.update(100 - done)
 
     def _parquet(self) -> Iterator[pa.Table]:
         with pyarrow.parquet.ParquetFile(self.path, pre_buffer=False) as file:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hunch.errors import DataError, FolderError
-from hunch.progress import progress_bar
 from hunch.tables.model import TableModel
 from hunch.tables.reading import Source, open_table
 from hunch.tables.writing import csv_header, csv_rows, fits_in_a_cell, new_file, unused_names
@@ -80,7 +79,7 @@ def predict_table(
     rows = outside = 0
     with new_file(out) as place, place.open("wb") as file:
         file.write(csv_header(header))
-        for table in _with_bar(source, progress):
+        for table in source.chunks_with_bar("predicting", progress=progress):
             found = model.predict(table, coverage=coverage, first_row=rows)
             both = [*table.select(copied).columns, *found.columns]
             file.write(csv_rows(pa.table(both, names=header)))
@@ -108,15 +107,6 @@ def _plan(
         twice = [name for name in plain if name in source.names]
         say(f"predictions are called {_few(answers)}, since the file has {_few(twice)} already")
     return copied, answers
-
-
-def _with_bar(source: Source, progress: bool) -> Iterator[pa.Table]:
-    done = 0.0
-    with progress_bar(100, f"predicting {source.path.name}", "%", enabled=progress) as bar:
-        for table in source.chunks():
-            yield table
-            bar.update(round(100 * source.share_read - done, 1))
-            done = 100 * source.share_read
 
 
 def _check_replaceable(out: Path, header: Sequence[str], source: Path) -> None:
