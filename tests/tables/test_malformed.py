@@ -105,7 +105,11 @@ FIT = {
     "a spreadsheet": (b"PK\x03\x04" + GOOD.encode(), "spreadsheet"),
     "another delimiter": (GOOD.replace(",", ":"), "separated by"),
     "target not there": (GOOD.replace("price", "cost"), "no column 'price'", "'cost'"),
-    "target in other case": (GOOD.replace("price", "Price"), "no column 'price'", "'Price'"),
+    "target in other case": (
+        GOOD.replace("price", "Price"),
+        "no column 'price'",
+        "Did you mean 'Price'?",
+    ),
     "header twice": (GOOD.replace("kind", "size"), "2 columns named 'size'"),
     "target missing in a row": (changed(3, "3,a,"), "1 of 40 rows without a value", "row 4"),
     "target NaN": (changed(3, "3,a,NaN"), "without a value", "row 4"),

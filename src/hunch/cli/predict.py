@@ -26,9 +26,11 @@ Example: hunch predict model/ new.csv --out predictions.csv --coverage 0.9
 def predict(model: str, data: str, out: str, coverage: float, as_json: bool) -> None:
     """Predict each row of DATA, a CSV or Parquet file of any length, with MODEL's folder.
 
-    Rows of OUT are those of DATA, in order. For a number: mean, std and its parts epistemic and
-    aleatoric, and the interval lower to upper. For classes: predicted, the probability of each, and
-    entropy with its parts. Rows far outside the training data are marked in the column outside.
+    OUT holds the rows and columns of DATA as they stand, and behind them, for a number: mean, std
+    and its parts epistemic and aleatoric, and the interval lower to upper; for classes: predicted,
+    the probability of each, and entropy with its parts. Rows far outside the training data are
+    marked in the column outside. If DATA has one of these names already, all of them begin with
+    hunch_ instead.
     """
     click.echo("hunch: loading torch", err=True)
     from hunch.storage import dump_json

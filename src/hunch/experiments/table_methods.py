@@ -238,10 +238,5 @@ REGRESSORS: Final[dict[str, Callable[..., Forecast]]] = {
 
 
 def methods_here() -> list[str]:
-    """Keys of `REGRESSORS`, which also name the classifiers, without peers not installed.
-
-    Example:
-        >>> methods_here()[0]
-        'randomised priors'
-    """
+    """Keys of `REGRESSORS`, which also name the classifiers, without peers not installed."""
     return [m for m in REGRESSORS if m != LAPLACE or laplace_installed()]

@@ -85,11 +85,15 @@ class Figures:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a head; cells are text already formatted."""
+    """A table with a head; cells are text already formatted.
+
+    Numbers stand to the right, on one line; cells of `words` stand to the left and wrap.
+    """
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str = ""
+    words: bool = False
 
     def to_html(self) -> str:
         """The table, scrolling sideways where it is too wide."""
@@ -99,8 +103,9 @@ class Table:
             for row in self.rows
         )
         note = f'<p class="note">{_inline(self.caption)}</p>' if self.caption else ""
+        kind = "table words" if self.words else "table"
         return (
-            f'<div class="table"><table><thead><tr>{head}</tr></thead>'
+            f'<div class="{kind}"><table><thead><tr>{head}</tr></thead>'
             f"<tbody>{rows}</tbody></table></div>{note}"
         )
 

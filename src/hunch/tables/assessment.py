@@ -79,12 +79,12 @@ def _regression(
     y = split.test_y
     curve = {f.name: [_gaussian_coverage(f, y, level) for level in LEVELS] for f in forecasts}
     scores = {f.name: _regression_scores(f, y) for f in forecasts}
-    ends = [model.predict_features(split.test_x, coverage=level) for level in LEVELS]
-    curve["hunch"] = [_inside(e["lower"], e["upper"], y) for e in ends]
+    ends = [model.interval(said["mean"], said["std"], level) for level in LEVELS]
+    curve["hunch"] = [_inside(lower, upper, y) for lower, upper in ends]
     # Its intervals are not Gaussian, so they are scored as they are given.
     scores["hunch"]["coverage_90"] = curve["hunch"][LEVELS.index(0.9)]
-    nine = ends[LEVELS.index(0.9)]
-    scores["hunch"]["width_90"] = float(np.mean(nine["upper"] - nine["lower"]))
+    lower, upper = ends[LEVELS.index(0.9)]
+    scores["hunch"]["width_90"] = float(np.mean(upper - lower))
     return {
         "scores": scores,
         "notes": {f.name: f.note for f in forecasts if f.note},
@@ -191,6 +191,8 @@ def _along(
         else:
             parts = [np.flatnonzero(feature) for feature in values.T]
             at = [feature.removeprefix(f"{name} = ") for feature in column.features]
+            if column.missing:
+                at[-1] = "missing"
         kept = [i for i, part in enumerate(parts) if len(part)]
         found[name] = {
             "kind": column.kind,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from hunch.errors import DataError, FolderError
-from hunch.progress import progress_bar
 from hunch.seeding import numpy_generator
 from hunch.storage import check_replaceable, new_folder, write_json
 from hunch.tables.assessment import Split, assess
@@ -141,7 +141,9 @@ def _check_target(source: Source, target: str) -> None:
         return
     named = ", ".join(repr(name) for name in source.names[:8])
     more = f" and {len(source.names) - 8} more" if len(source.names) > 8 else ""
-    hint = ""
+    close = difflib.get_close_matches(target.lower(), map(str.lower, source.names), n=1)
+    meant = [name for name in source.names if name.lower() in close]
+    hint = f" Did you mean {meant[0]!r}?" if meant else ""
     if len(source.names) == 1:
         hint = " One column only: cells must be separated by a comma, semicolon, tab or bar."
     raise DataError(
@@ -153,16 +155,13 @@ def _read(source: Source, max_rows: int, seed: int, progress: bool) -> tuple[pa.
     """All rows, or a random sample in the file's order, and how many there were."""
     kept: pa.Table | None = None
     keys = np.zeros(0)
-    rows, done = 0, 0.0
-    with progress_bar(100, f"reading {source.path.name}", "%", enabled=progress) as bar:
-        for i, chunk in enumerate(source.chunks()):
-            kept = chunk if kept is None else pa.concat_tables([kept, chunk])
-            drawn = numpy_generator(seed, "sample", i).random(chunk.num_rows)
-            keys, rows = np.concatenate([keys, drawn]), rows + chunk.num_rows
-            if len(keys) > 2 * max_rows:
-                kept, keys = _smallest(kept, keys, max_rows)
-            bar.update(round(100 * source.share_read - done, 1))
-            done = 100 * source.share_read
+    rows = 0
+    for i, chunk in enumerate(source.chunks_with_bar("reading", progress=progress)):
+        kept = chunk if kept is None else pa.concat_tables([kept, chunk])
+        drawn = numpy_generator(seed, "sample", i).random(chunk.num_rows)
+        keys, rows = np.concatenate([keys, drawn]), rows + chunk.num_rows
+        if len(keys) > 2 * max_rows:
+            kept, keys = _smallest(kept, keys, max_rows)
     if kept is None:
         raise DataError(f"{str(source.path)!r} has a header and no rows.")
     if len(keys) > max_rows:

@@ -82,16 +82,29 @@ class TableModel:
             return self._predict_classes(self.estimator, features)
         p = self.estimator.predict_distribution(features)
         mean, std = p.mean.numpy(), p.std.numpy()
-        tail = (1 - coverage) / 2
-        low, high = error_quantiles(self.estimator, [tail, 1 - tail])[:, 0]
+        lower, upper = self.interval(mean, std, coverage)
         return {
             "mean": mean,
             "std": std,
             "epistemic": p.epistemic.numpy(),
             "aleatoric": p.aleatoric.numpy(),
-            "lower": mean + low * std,
-            "upper": mean + high * std,
+            "lower": lower,
+            "upper": upper,
         }
+
+    def interval(self, mean: Floats, std: Floats, coverage: float) -> tuple[Floats, Floats]:
+        """Lower and upper ends about predictions of a number, without asking for them anew.
+
+        Raises:
+            ConfigurationError: if the model predicts classes.
+        """
+        if isinstance(self.estimator, RandomizedPriorClassifier):
+            raise ConfigurationError(
+                "a model of classes has no intervals; expected one of a number."
+            )
+        tail = (1 - coverage) / 2
+        low, high = error_quantiles(self.estimator, [tail, 1 - tail])[:, 0]
+        return mean + low * std, mean + high * std
 
     def _predict_classes(
         self, estimator: RandomizedPriorClassifier, features: Floats

@@ -19,6 +19,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from hunch.errors import DataError
+from hunch.progress import progress_bar
 
 CHUNK_ROWS: Final = 20_000
 _BLOCK: Final = 2**23  # bytes of CSV parsed at once; a row must fit
@@ -44,43 +45,57 @@ class Source:
 
     Args:
         path: the file.
-        names: its columns.
+        schema: its columns; those of a CSV file are text.
         delimiter: between the cells of a row; None for a Parquet file.
         share_read: how much of the file `chunks` has gone through, from 0 to 1.
     """
 
     path: Path
-    names: tuple[str, ...]
+    schema: pa.Schema
     delimiter: str | None
     share_read: float = field(default=0.0, init=False)
 
-    def chunks(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """The rows, at most `CHUNK_ROWS` at a time; cells of a CSV file are text.
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the columns."""
+        return tuple(self.schema.names)
 
-        Args:
-            columns: which to read; all if None.
+    def chunks(self) -> Iterator[pa.Table]:
+        """The rows, at most `CHUNK_ROWS` at a time.
 
         Raises:
             DataError: as soon as a row cannot be read; it says which.
         """
         self.share_read = 0.0
-        wanted = list(self.names if columns is None else columns)
         with _refusing(self.path):
-            if self.delimiter is None:
-                yield from self._parquet(wanted)
-            else:
-                yield from self._csv(wanted)
+            yield from self._parquet() if self.delimiter is None else self._csv()
         self.share_read = 1.0
 
-    def _parquet(self, wanted: list[str]) -> Iterator[pa.Table]:
+    def chunks_with_bar(self, doing: str, *, progress: bool) -> Iterator[pa.Table]:
+        """As `chunks`, with a bar on standard error that says what is done to the file.
+
+        Args:
+            doing: a word such as "reading".
+            progress: whether to show it.
+        """
+        done = 0  # whole percents: sums of tenths show as 49.89999999999999
+        with progress_bar(100, f"{doing} {self.path.name}", "%", enabled=progress) as bar:
+            for table in self.chunks():
+                yield table
+                now = int(100 * self.share_read)
+                bar.update(now - done)
+                done = now
+            bar.update(100 - done)
+
+    def _parquet(self) -> Iterator[pa.Table]:
         with pyarrow.parquet.ParquetFile(self.path, pre_buffer=False) as file:
             seen = 0
-            for batch in file.iter_batches(CHUNK_ROWS, columns=wanted, use_threads=False):
-                yield pa.Table.from_batches([batch]).select(wanted)
+            for batch in file.iter_batches(CHUNK_ROWS, use_threads=False):
+                yield pa.Table.from_batches([batch])
                 seen += batch.num_rows
                 self.share_read = seen / max(1, file.metadata.num_rows)
 
-    def _csv(self, wanted: list[str]) -> Iterator[pa.Table]:
+    def _csv(self) -> Iterator[pa.Table]:
         with _Watched(self.path) as stream:
             reader = pyarrow.csv.open_csv(
                 stream,
@@ -91,7 +106,6 @@ class Source:
                 ),
                 convert_options=pyarrow.csv.ConvertOptions(
                     column_types=dict.fromkeys(self.names, pa.string()),
-                    include_columns=wanted,
                     strings_can_be_null=False,
                 ),
             )
@@ -137,7 +151,7 @@ def open_table(path: str | os.PathLike[str]) -> Source:
             begin = file.read(len(_PARQUET))
         if begin == _PARQUET:
             with pyarrow.parquet.ParquetFile(place) as table:
-                names, delimiter = tuple(table.schema_arrow.names), None
+                schema, delimiter = table.schema_arrow, None
         elif place.suffix.lower() in (".parquet", ".pq"):
             raise DataError(
                 f"{str(path)!r} is not a Parquet file, though it is called one; expected a file "
@@ -145,8 +159,9 @@ def open_table(path: str | os.PathLike[str]) -> Source:
             )
         else:
             names, delimiter = _header(place)
-    _check_names(place, names)
-    return Source(place, names, delimiter)
+            schema = pa.schema([(name, pa.string()) for name in names])
+    _check_names(place, schema.names)
+    return Source(place, schema, delimiter)
 
 
 def _header(path: Path) -> tuple[tuple[str, ...], str]:

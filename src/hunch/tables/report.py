@@ -10,6 +10,7 @@ from hunch.plots.page import Block, Figures, Section, Table, Text, render_page
 from hunch.plots.panel import BLUE, CYCLE, GRAY, ORANGE, panel
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Figures_ = dict[str, tuple["Figure", str]]
@@ -84,14 +85,25 @@ def _same_rows(summary: Mapping[str, Any]) -> str:
 
 
 def _scores(summary: Mapping[str, Any]) -> list[Block]:
-    scores, notes = summary["test"]["scores"], summary["test"]["notes"]
-    keys = list(scores["hunch"])
-    rows = [[name, *[_score(key, own[key]) for key in keys]] for name, own in scores.items()]
-    said = "; ".join(f"{name}: {note}" for name, note in notes.items())
-    better = "Smaller is better, but for accuracy and R²; coverage should be 90 %."
+    scores = summary["test"]["scores"]
+    # A score a row: four models fit beside each other on a phone, seven scores do not.
+    rows = [
+        [_SCORES[key], *[_score(key, own[key]) for own in scores.values()]]
+        for key in scores["hunch"]
+    ]
+    better = "Smaller is better, but for R²; coverage should be 90 %."
     if summary["target"]["task"] == "classification":
         better = "Smaller is better, but for accuracy."
-    return [Table(["model", *[_SCORES[key] for key in keys]], rows, f"{better} {said}")]
+    return [Table(["", *scores], rows, f"{better} {_notes(summary['test']['notes'])}".strip())]
+
+
+def _notes(notes: Mapping[str, str]) -> str:
+    """One sentence for each note, and who shares it."""
+    shared: dict[str, list[str]] = {}
+    for name, note in notes.items():
+        shared.setdefault(note, []).append(name)
+    said = [f"{' and '.join(names)}: {note}." for note, names in shared.items()]
+    return " ".join(sentence[0].upper() + sentence[1:] for sentence in said)
 
 
 def _score(key: str, value: float) -> str:
@@ -150,6 +162,7 @@ def _reliability(curve: Mapping[str, Any]) -> tuple[Figure, str]:
 
 def _errors(bins: Mapping[str, Any], x: str, y: str) -> tuple[Figure, str]:
     figure, ax = panel("Errors where it says so", _short(x, 40), y)
+    _plain_ticks(ax)
     ax.plot(bins["unsure"], bins["error"], color=BLUE, marker="o", markersize=4)
     ax.set_ylim(bottom=0)
     return figure, "Ten bins of as many test rows each, by how unsure the model says it is."
@@ -182,21 +195,36 @@ def _drivers(drivers: Mapping[str, float]) -> tuple[Figure, str]:
 
 
 def _along(name: str, along: Mapping[str, Any], unit: str) -> tuple[Figure, str]:
+    if along["kind"] in ("category", "boolean"):
+        return _along_words(name, along, unit)
     figure, ax = panel(f"Along {_short(name, 30)}", _short(name, 40), unit)
-    if along["kind"] in ("number", "date"):
-        ax.plot(along["at"], along["epistemic"], color=ORANGE, marker="o", markersize=4)
-    else:
-        ax.bar([_short(at, 8) for at in along["at"]], along["epistemic"], color=ORANGE)
-        ax.tick_params(axis="x", labelrotation=60)
+    _plain_ticks(ax)
+    if along["kind"] == "date":
+        ax.locator_params(axis="x", nbins=4)
+        ax.xaxis.set_major_formatter(lambda days, _: _day(days))
+    ax.plot(along["at"], along["epistemic"], color=ORANGE, marker="o", markersize=4)
     ax.set_ylim(bottom=0)
-    says = "days since 1970" if along["kind"] == "date" else "its values"
-    return figure, f"Mean over test rows, along {says}."
+    return figure, "Mean over test rows of about the same value."
+
+
+def _along_words(name: str, along: Mapping[str, Any], unit: str) -> tuple[Figure, str]:
+    # Bars lie down and the figure grows with their number, so that each value can be read.
+    figure, ax = panel(
+        f"Along {_short(name, 30)}", unit, "", height=max(3.4, 1 + 0.17 * len(along["at"]))
+    )
+    _plain_ticks(ax)
+    places = range(len(along["at"]))  # two values may look the same once they are cut
+    ax.barh(places, along["epistemic"], color=ORANGE)
+    ax.set_yticks(places, [_short(at) for at in along["at"]])
+    ax.invert_yaxis()
+    return figure, "Mean over the test rows of each value."
 
 
 def _far(far: Mapping[str, Any], target: Mapping[str, Any]) -> tuple[Figure, str]:
     figure, ax = panel(
         "Further away, less sure", "moved by / standard deviations a feature", _unit(target)
     )
+    _plain_ticks(ax)
     ax.fill_between(far["shift"], far["low"], far["high"], color=BLUE, alpha=0.2, linewidth=0)
     ax.plot(far["shift"], far["epistemic"], color=BLUE, marker="o", markersize=4)
     ax.set_ylim(bottom=0)
@@ -212,7 +240,7 @@ def _origin(summary: Mapping[str, Any]) -> str:
 def _columns(summary: Mapping[str, Any]) -> list[Block]:
     used = [[f"`{c['name']}`", _what(c)] for c in summary["columns"]["used"]]
     dropped = [[f"`{c['name']}`", f"dropped: {c['why']}"] for c in summary["columns"]["dropped"]]
-    return [Table(["column", "became"], used + dropped)]
+    return [Table(["column", "became"], used + dropped, words=True)]
 
 
 def _what(column: Mapping[str, Any]) -> str:
@@ -224,6 +252,12 @@ def _what(column: Mapping[str, Any]) -> str:
         show = _day if column["kind"] == "date" else number
         said = f"{column['kind']}, {show(column['low'])} to {show(column['high'])}"
     return said + (", and whether it is missing" if column["missing"] else "")
+
+
+def _plain_ticks(ax: Axes) -> None:
+    """Figures on the axes as in the tables, rather than as multiples of 1e6 in a corner."""
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(lambda value, _: number(value))
 
 
 def _day(days: float) -> str:

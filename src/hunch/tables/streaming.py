@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv
+import pyarrow.compute as pc
 
 from hunch.errors import DataError, FolderError
-from hunch.progress import progress_bar
 from hunch.tables.model import TableModel
 from hunch.tables.reading import Source, open_table
+from hunch.tables.writing import csv_header, csv_rows, fits_in_a_cell, new_file, unused_names
 
 
 @dataclass(frozen=True)
@@ -41,10 +38,12 @@ def predict_table(
     progress: bool = True,
     say: Callable[[str], object] = lambda line: None,
 ) -> Predicted:
-    r"""Predict every row of a file into a CSV file, in the same order.
+    r"""Copy a file to a CSV file with what the model says of each row in further columns.
 
-    The file at `out` appears when it is complete. One that is there already is replaced only if its
-    header is that of this model's predictions.
+    Rows and columns keep their order, and cells of a CSV file their text. Predictions stand behind
+    them, under the names that `TableModel.predict` gives; if the file has one of these already, all
+    of ours begin with `hunch_`. The file at `out` appears when it is complete. One that is there
+    already is replaced only if its header is the one that would be written.
 
     Args:
         model: what predicts.
@@ -62,93 +61,56 @@ def predict_table(
         >>> from hunch.tables.columns import Columns
         >>> from hunch.tables.model import train
         >>> from hunch.tables.target import Target
+        >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
         >>> table = pa.table({"x": [i / 40 for i in range(40)], "y": [i / 20 for i in range(40)]})
         >>> rules, target = Columns.learn(table.select(["x"])), Target("y", "regression")
         >>> model = train(rules, target, table, members=4, progress=False)
-        >>> _ = (folder / "new.csv").write_text("x\n0.5\n7\n")
+        >>> _ = (folder / "new.csv").write_text("name,x\nnear,0.5\nfar,7\n")
         >>> predict_table(model, folder / "new.csv", folder / "out.csv", progress=False)
         Predicted(rows=2, outside=1)
+        >>> [line.split(",")[:3] for line in (folder / "out.csv").read_text().splitlines()][0]
+        ['name', 'x', 'mean']
     """
     source = open_table(path)
-    extra = [n for n in model.columns.check_names(source.names) if n != model.target.name]
-    if extra:
-        say(f"ignoring {len(extra)} columns that training did not have: {_few(extra)}")
-    names = model.output_names
-    _check_replaceable(Path(out), names, source.path)
+    copied, answers = _plan(model, source, say)
+    header = [*copied, *answers]
+    _check_replaceable(Path(out), header, source.path)
     rows = outside = 0
-    with new_file(out) as file, _writer(file) as write:
-        for table in _with_bar(source, [c.name for c in model.columns.used], progress):
+    with new_file(out) as place, place.open("wb") as file:
+        file.write(csv_header(header))
+        for table in source.chunks_with_bar("predicting", progress=progress):
             found = model.predict(table, coverage=coverage, first_row=rows)
-            write(found)
+            both = [*table.select(copied).columns, *found.columns]
+            file.write(csv_rows(pa.table(both, names=header)))
             rows += found.num_rows
-            outside += sum(found["outside"].to_pylist())
+            outside += pc.sum(found["outside"]).as_py() or 0
         if not rows:
             raise DataError(f"{str(path)!r} has a header and no rows; expected some to predict.")
     return Predicted(rows, outside)
 
 
-@contextmanager
-def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A file to fill, which takes the name `path` when the block ends without an error.
-
-    Raises:
-        FolderError: if it cannot be written, or the disk is full.
-
-    Example:
-        >>> place = Path(tempfile.mkdtemp()) / "a.txt"
-        >>> with new_file(place) as file:
-        ...     _ = file.write_text("hello")
-        >>> place.read_text(), len(list(place.parent.iterdir()))
-        ('hello', 1)
-    """
-    target = Path(path).expanduser()
-    aside = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        os.close(handle)
-        aside = Path(name)
-        aside.chmod(0o644)  # mkstemp's own mode shuts everybody else out
-        yield aside
-        aside.replace(target)
-    except OSError as error:
-        if isinstance(error, FolderError):
-            raise
-        raise FolderError(f"cannot write {str(path)!r}: {error.strerror or error}.") from error
-    finally:
-        if aside is not None:
-            aside.unlink(missing_ok=True)
+def _plan(
+    model: TableModel, source: Source, say: Callable[[str], object]
+) -> tuple[list[str], list[str]]:
+    """Which columns to copy and under which names to predict; says what is out of the ordinary."""
+    extra = [n for n in model.columns.check_names(source.names) if n != model.target.name]
+    if extra:
+        say(f"not used, since training did not have them: {_few(extra)}")
+    copied = [field.name for field in source.schema if fits_in_a_cell(field.type)]
+    left_out = [name for name in source.names if name not in copied]
+    if left_out:
+        say(f"not copied, since no cell of a CSV file can hold them: {_few(left_out)}")
+    plain = model.output_names
+    answers = unused_names(plain, source.names)
+    if answers != plain:
+        twice = [name for name in plain if name in source.names]
+        say(f"predictions are called {_few(answers)}, since the file has {_few(twice)} already")
+    return copied, answers
 
 
-@contextmanager
-def _writer(file: Path) -> Iterator[Callable[[pa.Table], object]]:
-    """Writes tables one behind the other; the first one decides the columns."""
-    writers: list[Any] = []
-
-    def write(table: pa.Table) -> None:
-        if not writers:
-            writers.append(pyarrow.csv.CSVWriter(file, table.schema))
-        writers[0].write_table(table)
-
-    try:
-        yield write
-    finally:
-        for writer in writers:
-            writer.close()
-
-
-def _with_bar(source: Source, columns: Sequence[str], progress: bool) -> Iterator[pa.Table]:
-    done = 0.0
-    with progress_bar(100, f"predicting {source.path.name}", "%", enabled=progress) as bar:
-        for table in source.chunks(columns):
-            yield table
-            bar.update(round(100 * source.share_read - done, 1))
-            done = 100 * source.share_read
-
-
-def _check_replaceable(out: Path, names: Sequence[str], source: Path) -> None:
-    """Refuse an output in whose place there is anything but older predictions."""
+def _check_replaceable(out: Path, header: Sequence[str], source: Path) -> None:
+    """Refuse an output in whose place there is anything but older predictions of such a file."""
     if out.is_dir():
         raise FolderError(f"{str(out)!r} is a folder; expected the name of a file to write.")
     if not out.exists():
@@ -159,10 +121,10 @@ def _check_replaceable(out: Path, names: Sequence[str], source: Path) -> None:
         written = open_table(out).names
     except DataError:
         written = ()
-    if list(written) != list(names):
+    if list(written) != list(header):
         raise FolderError(
-            f"{str(out)!r} exists and does not hold predictions of such a model; choose another "
-            "name, or move it away."
+            f"{str(out)!r} exists and does not hold predictions of such a file by such a model; "
+            "choose another name, or move it away."
         )
 
 
