@@ -228,6 +228,8 @@ PREDICT_OPTIONS = {
     "out is foreign": (["model", "good.csv", "--out=notes.txt"], "does not hold predictions"),
     "out is the input": (["model", "good.csv", "--out=good.csv"], "is the file to predict"),
     "out below a file": (["model", "good.csv", "--out=good.csv/p.csv"], "cannot write"),
+    "out is called Parquet": (["model", "good.csv", "--out=p.parquet"], "would hold CSV"),
+    "out is called packed": (["model", "good.csv", "--out=p.csv.gz"], "would hold CSV"),
 }
 
 

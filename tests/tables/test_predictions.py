@@ -128,3 +128,16 @@ def test_only_older_predictions_of_such_a_file_are_replaced(written, tmp_path):
 
 def test_infinite_numbers_have_a_name():
     assert csv_rows(pa.table({"a": [np.inf, -np.inf, np.nan]})) == b"inf\n-inf\nnan\n"
+
+
+def test_the_share_that_is_read_does_not_run_ahead(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading_module, "_BLOCK", 1_000)
+    (tmp_path / "a.csv").write_text("x\n" + "123456789\n" * 1_000)
+    source = reading_module.open_table(tmp_path / "a.csv")
+    seen, percents = 0, []
+    for chunk in source.chunks():
+        seen += chunk.num_rows
+        percents.append(source.percent_read - 100 * seen // 1_000)
+    assert len(percents) > 9
+    assert max(map(abs, percents)) <= 1
+    assert source.percent_read == 100

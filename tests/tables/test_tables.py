@@ -13,7 +13,7 @@ from hunch.cli.main import run
 from hunch.errors import DataError
 from hunch.tables import Columns, TableModel, fit_table, predict_table
 from hunch.tables import reading as reading_module
-from hunch.tables.report import number
+from hunch.tables.report import rounded
 from hunch.tables.target import learn_target
 
 CITIES = ["Ulm", "Bonn", "Kiel"]
@@ -284,7 +284,7 @@ def test_the_page_shows_the_figures_of_the_summary(name, place, summary, classes
     for own in figures["test"]["scores"].values():
         for key, value in own.items():
             percent = key in ("accuracy", "coverage_90")
-            shown = f"{100 * value:.1f} %" if percent else number(value)
+            shown = f"{100 * value:.1f} %" if percent else rounded(value)
             assert f"<td>{shown}</td>" in page
     assert re.findall(r'(?:src|href)="(https?:[^"]*)"', page) == []
 

@@ -122,6 +122,13 @@ def perceptron(hidden: tuple[int, ...] = HIDDEN, activation: type[nn.Module] = n
     return net
 
 
+def shifted_perceptron() -> MLP:
+    """As the truth, with biases in the first layer, so that nothing is special about the origin."""
+    net = perceptron()
+    nn.init.trunc_normal_(net.get_parameter("0.bias"), std=INPUTS**-0.5, a=-2, b=2)
+    return net
+
+
 def train_ensemble(
     problem: Problem,
     *,
@@ -145,10 +152,8 @@ def train_ensemble(
     def member() -> nn.Module:
         if prior_scale == 0:
             return perceptron()
-        trained, prior = perceptron(), perceptron()
-        for net in (trained, prior):
-            nn.init.trunc_normal_(net.get_parameter("0.bias"), std=INPUTS**-0.5, a=-2, b=2)
-        return RandomizedPrior(trained, prior, prior_scale / math.sqrt(problem.temperature))
+        scale = prior_scale / math.sqrt(problem.temperature)
+        return RandomizedPrior(shifted_perceptron(), shifted_perceptron(), scale)
 
     x, y, _ = problem.draw("training data", problem.num_train)
     net = Ensemble(member, members, seed=seed)
@@ -186,14 +191,14 @@ def train_epinet(
     Note:
         The testbed's epinet has 8 index dimensions, prior networks of 5 and 5 units at scale
         0.3 / T, a learned part of 15 and 15 units and the weight decay 0.2 (d / n)^0.7. Here there
-        are 16, of 50 and 50 units at scale 0.7 / √T, the learned part has 50 and 50 too, the
-        learning rate falls to 0 along a cosine, and the decay is that of the other agents; chosen
-        on problems of seeds 1 to 3.
+        are 16, of 50 and 50 units with biases at scale 0.7 / √T, the learned part has 50 and 50
+        too, the learning rate falls to 0 along a cosine, and the decay is √T / n^0.7; chosen on
+        problems of seeds 1 to 7.
     """
     with default_generator_seeded(seed, "testbed epinet"):
         net = Epinet(
             perceptron(),
-            prior=Ensemble(perceptron, INDEX_DIM),
+            prior=Ensemble(shifted_perceptron, INDEX_DIM),
             index_dim=INDEX_DIM,
             hidden_sizes=HIDDEN,
             prior_scale=EPINET_PRIOR * problem.temperature**-0.5,
@@ -206,6 +211,7 @@ def train_epinet(
         steps,
         seed,
         lr,
+        decay=math.sqrt(problem.temperature) / problem.num_train**0.7,
         anneal=True,
     )
     indices = net.draw_indices(draws, torch_generator(seed, "testbed guesses"))
@@ -267,13 +273,19 @@ def _train(
     steps: int,
     seed: int,
     lr: float = 1e-3,
+    *,
+    decay: float | None = None,
     anneal: bool = False,
 ) -> float:
-    """Minimise the guesses' mean cross-entropy plus √T d/n |θ|²; return the CPU time."""
+    """Minimise the guesses' mean cross-entropy plus λ|θ|²; return the CPU time.
+
+    λ is √T d/n if `decay` is None. With `anneal` the learning rate falls to 0 along a cosine.
+    """
     x, y, _ = problem.draw("training data", problem.num_train)
     rows_of = _batches(len(x), torch_generator(seed, "testbed batches"))
     trained = [p for p in net.parameters() if p.requires_grad]
-    decay = math.sqrt(problem.temperature) * INPUTS / problem.num_train
+    if decay is None:
+        decay = math.sqrt(problem.temperature) * INPUTS / problem.num_train
     # Adam's `weight_decay` adds the gradient of half of its multiple of |θ|².
     optimizer = torch.optim.Adam(trained, lr=lr, weight_decay=2 * decay, fused=True)
     started = time.process_time()

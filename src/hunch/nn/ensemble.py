@@ -48,6 +48,7 @@ class Ensemble(nn.Module):
             members are equal or differ in anything but their tensors.
 
     Example:
+        >>> import torch
         >>> from hunch.nn import MLP
         >>> net = Ensemble(lambda: MLP(1, [20, 20], 1), num_members=50, seed=0)
         >>> net(torch.zeros(7, 1)).shape, net(torch.zeros(50, 7, 1), per_member=True).shape
@@ -137,6 +138,7 @@ class Ensemble(nn.Module):
             ConfigurationError: if names or shapes do not fit the module.
 
         Example:
+            >>> import torch
             >>> module = nn.Linear(2, 1, bias=False)
             >>> net = Ensemble.from_state_dict(module, {"weight": torch.randn(500, 1, 2)})
             >>> net(torch.ones(3, 2)).shape
@@ -240,6 +242,7 @@ class Ensemble(nn.Module):
             ConfigurationError: if there is no such member.
 
         Example:
+            >>> import torch
             >>> net = Ensemble(lambda: nn.Linear(2, 1), num_members=3, seed=0)
             >>> x = torch.ones(4, 2)
             >>> torch.allclose(net.member(1)(x), net(x)[1])
@@ -269,6 +272,7 @@ class Ensemble(nn.Module):
             ConfigurationError: if members have no such submodule.
 
         Example:
+            >>> import torch
             >>> from hunch.nn import MLP, RandomizedPrior
             >>> net = Ensemble(lambda: RandomizedPrior(MLP(1, [], 1), MLP(1, [9], 1)), 5, seed=0)
             >>> net.part("prior")(torch.zeros(7, 1)).shape

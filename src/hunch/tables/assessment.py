@@ -13,7 +13,6 @@ import torch
 from hunch.inference.metrics import (
     accuracy,
     brier,
-    calibration_error,
     expected_calibration_error,
     gaussian_crps,
     interval_coverage,
@@ -27,6 +26,7 @@ LEVELS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 SHIFTS: Final = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0)
 _PROBED: Final = 1_000  # test rows for what takes many passes
 _BINS: Final = 10
+_LEAST_IN_BIN: Final = 20  # test rows; a mean of fewer errors says little
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,9 @@ def _regression(
     scores["hunch"]["coverage_90"] = curve["hunch"][LEVELS.index(0.9)]
     lower, upper = ends[LEVELS.index(0.9)]
     scores["hunch"]["width_90"] = float(np.mean(upper - lower))
+    for name, observed in curve.items():
+        gap = np.abs(np.subtract(observed, LEVELS))
+        scores[name]["calibration_error"] = float(gap.mean())
     return {
         "scores": scores,
         "notes": {f.name: f.note for f in forecasts if f.note},
@@ -96,7 +99,6 @@ def _regression(
 def _regression_scores(forecast: Forecast, y: Floats) -> dict[str, float]:
     mean, std, truth = _tensor(forecast.mean), _tensor(forecast.std), _tensor(y)
     error = mean - truth
-    z = (truth - mean) / std
     return {
         "rmse": float(error.square().mean().sqrt()),
         "mae": float(error.abs().mean()),
@@ -104,7 +106,6 @@ def _regression_scores(forecast: Forecast, y: Floats) -> dict[str, float]:
         "crps": float(gaussian_crps(mean, std, truth).mean()),
         "coverage_90": _gaussian_coverage(forecast, y, 0.9),
         "width_90": float(2 * _normal(0.95) * std.mean()),
-        "calibration_error": float(calibration_error(torch.special.ndtr(z))),
     }
 
 
@@ -136,10 +137,10 @@ def _class_scores(forecast: Forecast, y: npt.NDArray[np.int64]) -> dict[str, flo
 
 
 def _reliability(forecast: Forecast, y: npt.NDArray[np.int64]) -> dict[str, list[float]]:
-    """How often the likeliest class is right, in bins of equal size by its probability."""
+    """How often the likeliest class is right, in groups of equal size by its probability."""
     probs = np.asarray(forecast.probs)
     confidence, right = probs.max(axis=1), probs.argmax(axis=1) == y
-    parts = np.array_split(np.argsort(confidence, kind="stable"), min(_BINS, len(y)))
+    parts = _groups(confidence)
     return {
         "confidence": [float(confidence[part].mean()) for part in parts],
         "accuracy": [float(right[part].mean()) for part in parts],
@@ -147,12 +148,18 @@ def _reliability(forecast: Forecast, y: npt.NDArray[np.int64]) -> dict[str, list
 
 
 def _error_by_std(unsure: Floats, error: npt.NDArray[Any]) -> dict[str, list[float]]:
-    """The mean error in bins of equal size by how unsure the model is."""
-    parts = np.array_split(np.argsort(unsure, kind="stable"), min(_BINS, len(unsure)))
+    """The mean error in groups of equal size by how unsure the model is."""
+    parts = _groups(unsure)
     return {
         "unsure": [float(unsure[part].mean()) for part in parts],
         "error": [float(error[part].mean()) for part in parts],
     }
+
+
+def _groups(values: Floats) -> list[npt.NDArray[np.intp]]:
+    """Rows by their value in groups of equal size, of which there are fewer where rows are few."""
+    count = min(max(len(values) // _LEAST_IN_BIN, 2), _BINS)
+    return np.array_split(np.argsort(values, kind="stable"), count)
 
 
 def _drivers(model: TableModel, x: Floats, seed: int) -> dict[str, float]:

@@ -47,13 +47,13 @@ class Source:
         path: the file.
         schema: its columns; those of a CSV file are text.
         delimiter: between the cells of a row; None for a Parquet file.
-        share_read: how much of the file `chunks` has gone through, from 0 to 1.
+        percent_read: how much of the file `chunks` has gone through, from 0 to 100.
     """
 
     path: Path
     schema: pa.Schema
     delimiter: str | None
-    share_read: float = field(default=0.0, init=False)
+    percent_read: int = field(default=0, init=False)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -66,10 +66,10 @@ class Source:
         Raises:
             DataError: as soon as a row cannot be read; it says which.
         """
-        self.share_read = 0.0
+        self.percent_read = 0
         with _refusing(self.path):
             yield from self._parquet() if self.delimiter is None else self._csv()
-        self.share_read = 1.0
+        self.percent_read = 100
 
     def chunks_with_bar(self, doing: str, *, progress: bool) -> Iterator[pa.Table]:
         """As `chunks`, with a bar on standard error that says what is done to the file.
@@ -78,13 +78,12 @@ class Source:
             doing: a word such as "reading".
             progress: whether to show it.
         """
-        done = 0  # whole percents: sums of tenths show as 49.89999999999999
+        done = 0
         with progress_bar(100, f"{doing} {self.path.name}", "%", enabled=progress) as bar:
             for table in self.chunks():
                 yield table
-                now = int(100 * self.share_read)
-                bar.update(now - done)
-                done = now
+                bar.update(self.percent_read - done)
+                done = self.percent_read
             bar.update(100 - done)
 
     def _parquet(self) -> Iterator[pa.Table]:
@@ -93,7 +92,7 @@ class Source:
             for batch in file.iter_batches(CHUNK_ROWS, use_threads=False):
                 yield pa.Table.from_batches([batch])
                 seen += batch.num_rows
-                self.share_read = seen / max(1, file.metadata.num_rows)
+                self.percent_read = 100 * seen // max(1, file.metadata.num_rows)
 
     def _csv(self) -> Iterator[pa.Table]:
         with _Watched(self.path) as stream:
@@ -110,10 +109,10 @@ class Source:
                 ),
             )
             last = None
-            for batch in reader:
+            for block, batch in enumerate(reader, start=1):
                 for start in range(0, batch.num_rows, CHUNK_ROWS):
                     last = batch.slice(start, CHUNK_ROWS)
-                    self.share_read = stream.share_read
+                    self.percent_read = stream.percent(block * _BLOCK)
                     yield pa.Table.from_batches([last])
             if stream.quotes % 2 and last is not None and _ends_in_newline(last):
                 raise DataError(
@@ -204,11 +203,12 @@ class _Watched(io.RawIOBase):
         packed = self._file.read(2) == b"\x1f\x8b"
         self._file.seek(0)
         self._content: Any = gzip.GzipFile(fileobj=self._file) if packed else self._file
-        self.quotes = 0
+        self.quotes = self._count = 0
 
     def read(self, size: int | None = -1) -> bytes:
         part: bytes = self._content.read(size)
         self.quotes += part.count(b'"')
+        self._count += len(part)
         return part
 
     def readable(self) -> bool:
@@ -218,9 +218,9 @@ class _Watched(io.RawIOBase):
         self._file.close()
         super().close()
 
-    @property
-    def share_read(self) -> float:
-        return self._file.tell() / self._size
+    def percent(self, used: int) -> int:
+        """Of the file, up to the byte `used` of its content: the reader is some blocks ahead."""
+        return int(100 * self._file.tell() / self._size * min(1, used / self._count))
 
 
 def _ends_in_newline(batch: pa.RecordBatch) -> bool:

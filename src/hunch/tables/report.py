@@ -28,6 +28,17 @@ _SCORES: Final = {
     "calibration_error": "calibration error",
 }
 _IN_PERCENT: Final = ("coverage_90", "accuracy")
+_MEANING: Final = {
+    "regression": "RMSE and MAE: how far off it is, as the root of the mean square and as the mean "
+    "size, in units of the target. R²: the share of the target's variance that is explained. "
+    "CRPS: the same as MAE for a forecast that says how sure it is, here a normal distribution. "
+    "Covered by 90 %: the share of rows within their 90 % interval; width: how wide that is in the "
+    "mean. Calibration error: the mean distance of the curve below from the dotted line.",
+    "classification": "Accuracy: how often the likeliest class is right. Log loss: minus the "
+    "logarithm of the probability that the right class was given; Brier: the squared distance of "
+    "the probabilities from the right class. Calibration error: how far the likeliest class's "
+    "probability is from how often it is right.",
+}
 _MOST_DRIVERS: Final = 12
 _MOST_LETTERS: Final = 18  # of a name on an axis
 
@@ -45,7 +56,7 @@ def table_report(summary: Mapping[str, Any]) -> str:
         Section(
             "unsure",
             "Where it is least sure, and why",
-            "Epistemic: the part that more data would remove.",
+            "Epistemic: the part of the uncertainty that more data would remove.",
             _unsure(figures["unsure"], target),
         ),
         Section(
@@ -59,8 +70,18 @@ def table_report(summary: Mapping[str, Any]) -> str:
     return render_page(f"hunch: {target['name']}", [Text(_introduction(summary))], sections)
 
 
+def rounded(value: float) -> str:
+    """A measured figure as the page shows it: three digits that count.
+
+    Example:
+        >>> rounded(0.123456), rounded(54.96), rounded(123456.7)
+        ('0.123', '55.0', '123,457')
+    """
+    return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:#.3g}"
+
+
 def number(value: float) -> str:
-    """A figure as the page shows it: four digits that count.
+    """A number of the data, or on an axis: at most four digits that count.
 
     Example:
         >>> number(0.123456), number(123456.7), number(0.0)
@@ -71,7 +92,7 @@ def number(value: float) -> str:
 
 def _introduction(summary: Mapping[str, Any]) -> str:
     target, rows = summary["target"], summary["rows"]
-    what = "numbers" if target["task"] == "regression" else f"{len(target['classes'])} classes"
+    what = "a number" if target["task"] == "regression" else f"{len(target['classes'])} classes"
     return (
         f"A model of `{target['name']}`, {what} ({target['why']}), from `{summary['data']}`: "
         f"trained on {rows['train']:,} rows, tested on {rows['test']:,} that had no part in it.\n\n"
@@ -91,10 +112,12 @@ def _scores(summary: Mapping[str, Any]) -> list[Block]:
         [_SCORES[key], *[_score(key, own[key]) for own in scores.values()]]
         for key in scores["hunch"]
     ]
+    task = summary["target"]["task"]
     better = "Smaller is better, but for R²; coverage should be 90 %."
-    if summary["target"]["task"] == "classification":
+    if task == "classification":
         better = "Smaller is better, but for accuracy."
-    return [Table(["", *scores], rows, f"{better} {_notes(summary['test']['notes'])}".strip())]
+    note = f"{better} {_notes(summary['test']['notes'])}".strip()
+    return [Table(["", *scores], rows, note), Text(_MEANING[task])]
 
 
 def _notes(notes: Mapping[str, str]) -> str:
@@ -107,7 +130,7 @@ def _notes(notes: Mapping[str, str]) -> str:
 
 
 def _score(key: str, value: float) -> str:
-    return f"{100 * value:.1f} %" if key in _IN_PERCENT else number(value)
+    return f"{100 * value:.1f} %" if key in _IN_PERCENT else rounded(value)
 
 
 def _calibration(summary: Mapping[str, Any]) -> tuple[str, list[Block]]:
@@ -143,7 +166,8 @@ def _coverage(curve: Mapping[str, Any]) -> tuple[Figure, str]:
     ax.legend()
     return (
         figure,
-        "On the dotted line intervals hold what they promise; above it they are too wide.",
+        "Share of test rows within intervals of each coverage. On the dotted line they hold what "
+        "they promise; above it they are too wide.",
     )
 
 
@@ -157,15 +181,22 @@ def _reliability(curve: Mapping[str, Any]) -> tuple[Figure, str]:
     low = min(min(own["confidence"] + own["accuracy"]) for own in curve.values())
     ax.set(xlim=(max(0, low - 0.05), 1.01), ylim=(max(0, low - 0.05), 1.03))
     ax.legend()
-    return figure, "Ten bins of as many rows each. Below the dotted line a model is too sure."
+    groups = len(next(iter(curve.values()))["accuracy"])
+    return figure, (
+        f"Test rows in {groups} groups of equal size, by the probability. Below the dotted line a "
+        "model is too sure."
+    )
 
 
 def _errors(bins: Mapping[str, Any], x: str, y: str) -> tuple[Figure, str]:
-    figure, ax = panel("Errors where it says so", _short(x, 40), y)
+    figure, ax = panel("Errors by how unsure it is", _short(x, 40), y)
     _plain_ticks(ax)
     ax.plot(bins["unsure"], bins["error"], color=BLUE, marker="o", markersize=4)
     ax.set_ylim(bottom=0)
-    return figure, "Ten bins of as many test rows each, by how unsure the model says it is."
+    return figure, (
+        f"Test rows in {len(bins['error'])} groups of equal size, by how unsure the model says it "
+        "is. A line that rises says that it knows."
+    )
 
 
 def _unsure(unsure: Mapping[str, Any], target: Mapping[str, Any]) -> list[Block]:
@@ -184,7 +215,7 @@ def _unit(target: Mapping[str, Any]) -> str:
 
 def _drivers(drivers: Mapping[str, float]) -> tuple[Figure, str]:
     shown = list(drivers.items())[:_MOST_DRIVERS]
-    figure, ax = panel("Which columns drive it", "share of what makes it vary", "")
+    figure, ax = panel("Which columns drive it", "share of its variation", "")
     ax.barh([_short(name) for name, _ in shown], [share for _, share in shown], color=BLUE)
     ax.invert_yaxis()
     return figure, (
@@ -222,13 +253,13 @@ def _along_words(name: str, along: Mapping[str, Any], unit: str) -> tuple[Figure
 
 def _far(far: Mapping[str, Any], target: Mapping[str, Any]) -> tuple[Figure, str]:
     figure, ax = panel(
-        "Further away, less sure", "moved by / standard deviations a feature", _unit(target)
+        "Further away, less sure", "distance / standard deviations of each feature", _unit(target)
     )
     _plain_ticks(ax)
     ax.fill_between(far["shift"], far["low"], far["high"], color=BLUE, alpha=0.2, linewidth=0)
     ax.plot(far["shift"], far["epistemic"], color=BLUE, marker="o", markersize=4)
     ax.set_ylim(bottom=0)
-    return figure, "Median over test rows, and where eight tenths of them lie."
+    return figure, "Median over test rows; the band holds eight tenths of them."
 
 
 def _origin(summary: Mapping[str, Any]) -> str:

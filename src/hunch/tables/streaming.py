@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +15,8 @@ from hunch.errors import DataError, FolderError
 from hunch.tables.model import TableModel
 from hunch.tables.reading import Source, open_table
 from hunch.tables.writing import csv_header, csv_rows, fits_in_a_cell, new_file, unused_names
+
+_NOT_CSV: Final = (".parquet", ".pq", ".gz", ".xlsx")
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,8 @@ def _plan(
 
 def _check_replaceable(out: Path, header: Sequence[str], source: Path) -> None:
     """Refuse an output in whose place there is anything but older predictions of such a file."""
+    if out.suffix.lower() in _NOT_CSV:
+        raise FolderError(f"{str(out)!r} would hold CSV; expected a name that says so, as 'p.csv'.")
     if out.is_dir():
         raise FolderError(f"{str(out)!r} is a folder; expected the name of a file to write.")
     if not out.exists():

@@ -1,0 +1,99 @@
+"""The page of `hunch fit`, and the figures that it explains in words."""
+
+import re
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from hunch.tables import Columns
+from hunch.tables.assessment import LEVELS, Split, assess
+from hunch.tables.model import train
+from hunch.tables.report import rounded, table_report
+from hunch.tables.target import learn_target
+
+
+def summary_of(goal_name, n=150):
+    rng = np.random.default_rng(0)
+    x, kind = rng.normal(size=n), rng.choice(["a", "b"], n).astype(object)
+    kind[::9] = None
+    day = (np.datetime64("2019-01-01") + rng.integers(0, 900, n)).astype(str)
+    table = pa.table(
+        {
+            "a_name_that_is_long_and_has_no_space_to_break_it": x,
+            "kind": pa.array(kind, pa.string()),
+            "day": day.tolist(),
+            "y": x + 0.3 * rng.normal(size=n),
+            "class": ["up" if v > 0 else "down" for v in x],
+        }
+    )
+    goal, y = learn_target(goal_name, table[goal_name], "auto")
+    columns = Columns.learn(table.select(table.column_names[:3]))
+    model = train(columns, goal, table, members=4, progress=False)
+    features, y, cut = columns.encode(table)[0], y.copy(), 100
+    return {
+        "data": "a.csv",
+        "target": goal.to_json(),
+        "rows": {"file": n, "used": n, "train": cut, "test": n - cut},
+        "seed": 0,
+        "features": len(columns.features),
+        "columns": columns.to_json(),
+        "test": assess(model, Split(features[:cut], y[:cut], features[cut:], y[cut:]), 0),
+    }
+
+
+@pytest.fixture(scope="module")
+def regression():
+    return summary_of("y")
+
+
+@pytest.fixture(scope="module")
+def classification():
+    return summary_of("class")
+
+
+def rows_of_first_table(page):
+    table = page[page.index("<table>") : page.index("</table>")]
+    rows = [re.findall("<t[hd]>(.*?)</t[hd]>", row) for row in table.split("<tr>")]
+    return rows[1:]
+
+
+@pytest.mark.parametrize("task", ["regression", "classification"])
+def test_a_score_is_a_row_and_a_model_a_column(task, request):
+    summary = request.getfixturevalue(task)
+    scores = summary["test"]["scores"]
+    head, *rows = rows_of_first_table(table_report(summary))
+    assert head == ["", *scores]
+    assert len(rows) == len(scores["hunch"])
+    last = [own["calibration_error"] for own in scores.values()]
+    assert rows[-1] == ["calibration error", *map(rounded, last)]
+
+
+@pytest.mark.parametrize("task", ["regression", "classification"])
+def test_no_score_goes_without_an_explanation(task, request):
+    page = table_report(request.getfixturevalue(task))
+    _, *rows = rows_of_first_table(page)
+    explained = page[page.index("</table>") :].lower()
+    for name, *_ in rows:
+        assert name.lower().replace("width of 90 %", "width:") in explained
+
+
+def test_the_calibration_error_is_the_gap_of_the_curve_beside_it(regression):
+    figures = regression["test"]
+    for name, observed in figures["curve"]["observed"].items():
+        gaps = [abs(a - b) for a, b in zip(observed, LEVELS, strict=True)]
+        assert figures["scores"][name]["calibration_error"] == pytest.approx(np.mean(gaps))
+
+
+def test_few_rows_make_few_groups(regression, classification):
+    assert len(regression["test"]["error_by_std"]["error"]) == 2  # of 50 rows
+    assert len(classification["test"]["curve"]["hunch"]["accuracy"]) == 2
+    assert "Test rows in 2 groups of equal size" in table_report(regression)
+
+
+def test_values_of_a_category_are_named_as_they_are(regression):
+    along = regression["test"]["unsure"]["along"]
+    assert set(along) == {c["name"] for c in regression["columns"]["used"]}
+    assert sorted(along["kind"]["at"]) == ["a", "b", "missing"]
+    page = table_report(regression)
+    assert "<!-- 2020-" in page  # dates on the axis, not numbers of days
