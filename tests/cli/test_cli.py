@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -110,3 +111,25 @@ def test_a_claim_that_does_not_hold_is_exit_code_1(monkeypatch, capsys):
     monkeypatch.setattr(linear_posterior, "check", lambda result: [Check("x", 2.0, "<=", 1.0)])
     assert run(["reproduce", "linear-posterior"]) == 1
     assert "| NO |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ctrl_c", [signal.SIG_DFL, signal.SIG_IGN])
+def test_sigterm_leaves_nothing_behind(ctrl_c, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hunch", "demo", "--out", tmp_path / "page"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Ignored is what a shell makes of it for a program in the background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, ctrl_c),
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [path.name[:6] for path in tmp_path.iterdir()] == [".page."]
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert errors.splitlines()[-1] == "hunch: interrupted"
+    # Python itself makes it an end by SIGINT if the interrupt met a line of `exec`.
+    assert process.returncode in (1, -signal.SIGINT)
+    assert list(tmp_path.iterdir()) == []

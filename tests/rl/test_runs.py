@@ -246,7 +246,7 @@ def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(tmp_path):
     _, errors = kill_at(process, tmp_path / "run", 1, 0, by=signal.SIGINT)
     assert process.returncode == 130
     assert errors.splitlines()[-1].startswith(
-        "hunch: stopped by Ctrl-C; go on with: hunch train --resume"
+        "hunch: interrupted; go on with: hunch train --resume"
     )
     run = Run.open(tmp_path / "run")
     assert run.last_agent().steps > 0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from types import FrameType
 from typing import NoReturn
 
 import click
@@ -46,6 +49,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     Args:
         arguments: the words after `hunch`; those of the process if None.
     """
+    _end_as_by_ctrl_c()
     sys.exit(run(arguments))
 
 
@@ -71,6 +75,22 @@ def run(arguments: list[str] | None = None) -> int:
         sys.stderr.close()
         return FAILED
     return code if isinstance(code, int) else DONE
+
+
+def _end_as_by_ctrl_c() -> None:
+    """Let SIGTERM, as `timeout`, schedulers and containers send it, stop as cleanly as Ctrl-C."""
+    program_id = os.getpid()
+
+    def end(signum: int, frame: FrameType | None) -> None:
+        if os.getpid() != program_id:
+            # A process of ours that inherited this handler, such as a parallel environment.
+            signal.signal(signum, signal.SIG_DFL)
+            signal.raise_signal(signum)
+        on_ctrl_c = signal.getsignal(signal.SIGINT)
+        # What a shell starts in the background ignores Ctrl-C, and has to end all the same.
+        (on_ctrl_c if callable(on_ctrl_c) else signal.default_int_handler)(signum, frame)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def _fail(message: str, code: int) -> int:

@@ -267,7 +267,7 @@ def _train(run: Run, *, as_json: bool) -> int:
     try:
         agent = run.train(tell=lambda refusal: click.echo(f"hunch: {refusal}", err=True))
     except KeyboardInterrupt:
-        click.echo(f"hunch: stopped by Ctrl-C; go on with: hunch train --resume {place}", err=True)
+        click.echo(f"hunch: interrupted; go on with: hunch train --resume {place}", err=True)
         return INTERRUPTED
     click.echo("hunch: judging and writing the report", err=True)
     from hunch.plots.run_report import write_report
