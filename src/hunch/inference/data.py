@@ -6,27 +6,28 @@ from typing import Any
 
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError, DataError, ShapeError
-from hunch.nn import Ensemble
+from hunch.nn import Ensemble, Epinet
 
 Data = Tensor | npt.NDArray[Any]
 
 
 def check_ensemble(ensemble: object) -> None:
-    """Refuse anything but an `Ensemble`.
+    """Refuse anything but an `Ensemble` or an `Epinet`.
 
     Raises:
         ConfigurationError: naming what it is.
     """
-    if not isinstance(ensemble, Ensemble):
+    if not isinstance(ensemble, Ensemble | Epinet):
         raise ConfigurationError(
-            f"`ensemble` got {type(ensemble).__name__}; expected a hunch.nn.Ensemble."
+            f"`ensemble` got {type(ensemble).__name__}; expected a hunch.nn.Ensemble, or a "
+            "hunch.nn.Epinet."
         )
 
 
-def as_data(name: str, values: Data, ensemble: Ensemble) -> Tensor:
+def as_data(name: str, values: Data, network: nn.Module) -> Tensor:
     """A tensor in the network's type and on its device.
 
     Raises:
@@ -37,7 +38,7 @@ def as_data(name: str, values: Data, ensemble: Ensemble) -> Tensor:
         raise DataError(
             f"`{name}` got shape {tuple(tensor.shape)}; expected at least one row: (data, …)."
         )
-    reference = next((p for p in ensemble.parameters() if p.is_floating_point()), None)
+    reference = next((p for p in network.parameters() if p.is_floating_point()), None)
     if tensor.is_floating_point():
         bad = ~torch.isfinite(tensor.detach()).reshape(len(tensor), -1).all(dim=1)
         if bad.any():
@@ -50,24 +51,24 @@ def as_data(name: str, values: Data, ensemble: Ensemble) -> Tensor:
     return tensor if reference is None else tensor.to(reference.device)
 
 
-def output_shape(ensemble: Ensemble, x: Tensor) -> tuple[int, ...]:
+def output_shape(members: nn.Module, x: Tensor) -> tuple[int, ...]:
     """The network's output shape for one datum, `(*out,)`.
 
     Raises:
         ShapeError: if the network cannot take `x`, or returns anything but one tensor.
     """
-    mode = ensemble.training
-    ensemble.eval()
+    mode = members.training
+    members.eval()
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            outputs = ensemble(x[:1])
+            outputs = members(x[:1])
     except RuntimeError as error:
         raise ShapeError(
             f"`x` got shape {tuple(x.shape)}, which the network cannot take: "
             f"{str(error).splitlines()[0]}"
         ) from error
     finally:
-        ensemble.train(mode)
+        members.train(mode)
     if not isinstance(outputs, Tensor):
         raise ShapeError(
             f"the network returns {type(outputs).__name__}; expected one tensor (batch, *out)."

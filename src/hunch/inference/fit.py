@@ -1,4 +1,4 @@
-"""Train all members of an ensemble at once."""
+"""Train all members of an ensemble, or an epinet, at once."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ from torch import Tensor
 from hunch.errors import ConfigurationError, DataError, ShapeError
 from hunch.inference.bootstrap import Bootstrap, Ids, check_bootstrap
 from hunch.inference.data import Data, as_data, check_ensemble, check_targets, output_shape
+from hunch.inference.indices import (
+    INDICES_OF_A_STEP,
+    IndexedData,
+    IndexedMembers,
+    number_of_indices,
+)
 from hunch.inference.losses import Loss, loss_function
 from hunch.inference.training import (
     EarlyStopping,
@@ -25,7 +31,7 @@ from hunch.inference.training import (
     per_member,
     squared_norm,
 )
-from hunch.nn import Ensemble
+from hunch.nn import Ensemble, Epinet
 from hunch.nn.heads import head_of
 from hunch.progress import progress_bar
 from hunch.seeding import check_seed
@@ -36,7 +42,8 @@ class History:
     """How a training went.
 
     Args:
-        loss: each member's loss before each step, `(steps, members)`, ridge included.
+        loss: each member's loss before each step, `(steps, members)`, ridge included; of an epinet
+            that of each index drawn for the step.
         out_of_bag: with `patience`, the loss on data that members do not train on, averaged over
             members, `(epochs,)`; else empty.
     """
@@ -46,12 +53,12 @@ class History:
 
 
 def fit(
-    ensemble: Ensemble,
+    ensemble: Ensemble | Epinet,
     x: Data,
     y: Data,
     *,
     loss: Loss = "mse",
-    bootstrap: Bootstrap = "multinomial",
+    bootstrap: Bootstrap | None = None,
     redraw: bool = False,
     target_noise: float = 0.0,
     ridge: PerMember = 0.0,
@@ -62,6 +69,7 @@ def fit(
     patience: int | None = None,
     weight: Data | None = None,
     ids: Ids | None = None,
+    num_indices: int | None = None,
     seed: int = 0,
     progress: bool = True,
     callback: Callable[[int], object] | None = None,
@@ -81,6 +89,10 @@ def fit(
     weights are drawn from N(0, λ), `bootstrap="none"`, `target_noise=σ` and `ridge=σ²/λ` make each
     member an exact draw from the posterior. Any row bootstrap is another distribution, often wider.
 
+    An `Epinet` has one θ for all members. Each step draws members anew, as indices z, and takes the
+    mean of their losses; the noise of a datum is a fixed function of z, so that z learns from the
+    same targets whenever it comes.
+
     Args:
         ensemble: what is trained, in place.
         x: inputs `(data, …)`; floating-point data take the network's type and device.
@@ -90,7 +102,8 @@ def fit(
             ends with a `GaussianHead` `"gaussian_nll"` or `"beta_nll"`, with a `QuantileHead`
             `"quantile"`; or a function of predictions and targets, both `(members, batch, …)`, that
             returns `(members, batch)`.
-        bootstrap: how members' data differ; see `bootstrap_weights`.
+        bootstrap: how members' data differ; see `bootstrap_weights`. None is `"multinomial"` for an
+            ensemble and `"none"` for an epinet, which knows no other.
         redraw: draw the bootstrap anew each epoch, rather than once.
         target_noise: standard deviation σ of the noise on the targets, in units of y.
         ridge: weight of the pull towards zero, in units of the loss summed over data; one number
@@ -104,7 +117,8 @@ def fit(
         weight: how much each datum counts, `(data,)`, at least 0; a weight of 2 is a datum twice.
         ids: one integer for each datum, to which its weights and noise are tied; its position if
             None.
-        seed: decides batches, weights and noise.
+        num_indices: members drawn for each step of an epinet; 16 if None.
+        seed: decides batches, weights, noise and indices.
         progress: show a bar on standard error once training has lasted two seconds.
         callback: called with the number of steps done, after each.
 
@@ -130,14 +144,21 @@ def fit(
 
     Reference:
         Osband, Aslanides & Cassirer (2018), "Randomized prior functions for deep reinforcement
-        learning", algorithm 1 and its linear lemma; Seitzer, Tavakoli, Antic & Martius (2022), "On
+        learning", algorithm 1 and its linear lemma; Osband et al. (2023), "Epistemic neural
+        networks", section 4; Seitzer, Tavakoli, Antic & Martius (2022), "On
         the pitfalls of heteroscedastic uncertainty estimation with probabilistic neural networks",
         eq. 5 with β = 0.5, for `"beta_nll"`.
     """
     check_ensemble(ensemble)
-    check_bootstrap(bootstrap)
     check_seed(seed)
     _check_numbers(target_noise, steps, batch_size, max_gradient_norm, patience)
+    shared = isinstance(ensemble, Epinet)
+    if bootstrap is None:
+        bootstrap = "none" if shared else "multinomial"
+    check_bootstrap(bootstrap)
+    members = _members(ensemble, num_indices, seed)
+    if shared:
+        _check_shared(bootstrap, redraw, patience, lr, ridge)
     trainable = [p for p in ensemble.parameters() if p.requires_grad]
     if not trainable:
         raise ConfigurationError("`ensemble` has no trainable parameter; expected at least one.")
@@ -151,21 +172,29 @@ def fit(
         )
     keys = _keys(ids, n)
     importance = None if weight is None else _importance(as_data("weight", weight, ensemble), n)
-    loss_of = loss_function(loss, head_of(ensemble.skeleton))
-    check_targets(loss, y, output_shape(ensemble, x))
+    loss_of = loss_function(loss, head_of(members.skeleton))
+    check_targets(loss, y, output_shape(members, x))
+    if target_noise and not y.is_floating_point():
+        raise ConfigurationError(
+            f"`target_noise` got {target_noise} with class numbers as targets; expected 0."
+        )
 
-    data = MemberData(ensemble, x, y, keys, bootstrap, redraw, target_noise, seed)
-    forward = forward_on(ensemble, x)
-    optimizer = MemberAdam(trainable, rates, max_gradient_norm)
+    data: MemberData | IndexedData
+    if isinstance(members, IndexedMembers):
+        data = IndexedData(members, y, keys, target_noise, seed)
+    else:
+        data = MemberData(members, x, y, keys, bootstrap, redraw, target_noise, seed)
+    forward = forward_on(members, x)
+    optimizer = MemberAdam(trainable, rates, max_gradient_norm, shared=shared)
     stopping = None
-    if patience is not None:
+    if patience is not None and isinstance(data, MemberData):
         _check_out_of_bag(data, redraw)
         per_epoch = 1 if batch_size is None else math.ceil(n / batch_size)
         stopping = EarlyStopping(trainable, patience, per_epoch)
     pulled = isinstance(pulls, Tensor) or pulls > 0
-    losses = torch.empty(steps, ensemble.num_members)
+    losses = torch.empty(steps, members.num_members)
     done = 0
-    ensemble.train()
+    members.train()
     refresh = max(1, steps // 200)
     with progress_bar(steps, "fitting", "step", enabled=progress) as bar:
         for step, (epoch, rows) in zip(range(steps), batches(n, batch_size, seed), strict=False):
@@ -182,8 +211,8 @@ def fit(
                 break
             member_loss = (each * weights).mean(dim=1)
             if pulled:
-                member_loss = member_loss + (pulls / n) * squared_norm(trainable)
-            optimizer.step(member_loss.sum())
+                member_loss = member_loss + (pulls / n) * squared_norm(trainable, shared=shared)
+            optimizer.step(member_loss.mean() if shared else member_loss.sum())
             losses[step] = member_loss.detach()
             done = step + 1
             if done % refresh == 0 or done == steps:
@@ -194,6 +223,43 @@ def fit(
         return History(losses)
     stopping.restore()
     return History(losses[:done], torch.tensor(stopping.losses))
+
+
+def _members(
+    ensemble: Ensemble | Epinet, num_indices: int | None, seed: int
+) -> Ensemble | IndexedMembers:
+    if isinstance(ensemble, Epinet):
+        size = number_of_indices("num_indices", num_indices, INDICES_OF_A_STEP)
+        return IndexedMembers(ensemble, size, seed=seed, purpose="training")
+    if num_indices is not None:
+        raise ConfigurationError(
+            f"`num_indices` got {num_indices} for an ensemble; expected None: all its members are "
+            "trained in each step."
+        )
+    return ensemble
+
+
+def _check_shared(
+    bootstrap: Bootstrap, redraw: bool, patience: int | None, lr: PerMember, ridge: PerMember
+) -> None:
+    """Refuse for an epinet what only members with parameters of their own can do."""
+    asked = {
+        "bootstrap": None if bootstrap == "none" else bootstrap,
+        "redraw": redraw or None,
+        "patience": patience,
+    }
+    for name, value in asked.items():
+        if value is not None:
+            raise ConfigurationError(
+                f"`{name}` got {value!r} for an epinet; expected none: its members share one set "
+                "of parameters and all data. Let them differ by `target_noise`."
+            )
+    for name, number in (("lr", lr), ("ridge", ridge)):
+        if not isinstance(number, int | float):
+            raise ConfigurationError(
+                f"`{name}` got {type(number).__name__} for an epinet; expected one number: its "
+                "members share one set of parameters."
+            )
 
 
 def _check_numbers(

@@ -1,4 +1,4 @@
-"""Ask all members of an ensemble at once."""
+"""Ask all members of an ensemble, or many of an epinet, at once."""
 
 from __future__ import annotations
 
@@ -10,57 +10,66 @@ from torch import Tensor
 from hunch.errors import ConfigurationError
 from hunch.inference.class_predictive import ClassPredictive
 from hunch.inference.data import Data, as_data, check_ensemble, output_shape
+from hunch.inference.indices import INDICES_OF_A_PREDICTION, IndexedMembers, number_of_indices
 from hunch.inference.predictive import Predictive
-from hunch.nn import Ensemble, GaussianHead
+from hunch.nn import Ensemble, Epinet, GaussianHead
 from hunch.nn.heads import head_of
 
 
 @overload
 def predict(
-    ensemble: Ensemble,
+    ensemble: Ensemble | Epinet,
     x: Data,
     *,
     noise_std: float | Tensor = 0.0,
     classes: Literal[False] = False,
     batch_size: int | None = None,
+    num_members: int | None = None,
+    seed: int = 0,
 ) -> Predictive: ...
 
 
 @overload
 def predict(
-    ensemble: Ensemble,
+    ensemble: Ensemble | Epinet,
     x: Data,
     *,
     classes: Literal[True],
     batch_size: int | None = None,
+    num_members: int | None = None,
+    seed: int = 0,
 ) -> ClassPredictive: ...
 
 
 def predict(
-    ensemble: Ensemble,
+    ensemble: Ensemble | Epinet,
     x: Data,
     *,
     noise_std: float | Tensor = 0.0,
     classes: bool = False,
     batch_size: int | None = None,
+    num_members: int | None = None,
+    seed: int = 0,
 ) -> Predictive | ClassPredictive:
     """Ask all members, in eval mode.
 
     Args:
-        ensemble: the members.
+        ensemble: the members, or an epinet to draw them from.
         x: inputs `(batch, …)`. If they require a gradient, so does the answer.
         noise_std: standard deviation of the observation noise, in units of y: a number, or a tensor
             that broadcasts to `(members, batch, *out)`. With a `GaussianHead` each member's own
             answer is taken.
         classes: whether outputs are logits of classes, as after `fit(loss="cross_entropy")`.
         batch_size: rows in one pass, to bound memory; all of them if None.
+        num_members: functions drawn from an epinet; 100 if None.
+        seed: decides which, so that two calls ask the same functions. An ensemble has no choice.
 
     Returns:
         The predictive distribution at `x`; a `ClassPredictive` for classes.
 
     Raises:
         ConfigurationError: if `noise_std` is given where the network says it: classes, or a
-            `GaussianHead`.
+            `GaussianHead`; or a number of members to an ensemble, which has its own.
         DataError: if `x` is empty or holds NaN or infinities.
         ShapeError: if `x` does not fit the network.
 
@@ -72,28 +81,46 @@ def predict(
         >>> p = predict(Ensemble(lambda: MLP(1, [9], 4), 5), torch.zeros(3, 1), classes=True)
         >>> p.probs.shape, p.epistemic.shape
         (torch.Size([3, 4]), torch.Size([3]))
+        >>> from hunch.nn import Epinet
+        >>> predict(Epinet(MLP(1, [9], 1)), torch.zeros(3, 1), num_members=50).members.shape
+        torch.Size([50, 3, 1])
     """
     check_ensemble(ensemble)
     if batch_size is not None and batch_size < 1:
         raise ConfigurationError(f"`batch_size` got {batch_size}; expected at least 1.")
-    learned_noise = isinstance(head_of(ensemble.skeleton), GaussianHead)
+    members = _members(ensemble, num_members, seed)
+    learned_noise = isinstance(head_of(members.skeleton), GaussianHead)
     if (classes or learned_noise) and (isinstance(noise_std, Tensor) or noise_std):
         owner = "the classes' probabilities" if classes else "the GaussianHead"
         raise ConfigurationError(
             f"`noise_std` got a value, but the noise is in {owner} already; expected none."
         )
     x = as_data("x", x, ensemble)
-    output_shape(ensemble, x)
-    was_training = ensemble.training
-    ensemble.eval()
+    output_shape(members, x)
+    was_training = members.training
+    members.eval()
     try:
         with torch.set_grad_enabled(x.requires_grad):
-            parts = [ensemble(rows) for rows in x.split(batch_size or len(x))]
+            parts = [members(rows) for rows in x.split(batch_size or len(x))]
     finally:
-        ensemble.train(was_training)
+        members.train(was_training)
     outputs = torch.cat(parts, dim=1)
     if classes:
         return ClassPredictive(outputs)
     if learned_noise:
         return Predictive(*outputs.unbind(-1))
     return Predictive(outputs, noise_std=noise_std)
+
+
+def _members(
+    ensemble: Ensemble | Epinet, num_members: int | None, seed: int
+) -> Ensemble | IndexedMembers:
+    if isinstance(ensemble, Epinet):
+        size = number_of_indices("num_members", num_members, INDICES_OF_A_PREDICTION)
+        return IndexedMembers(ensemble, size, seed=seed, purpose="prediction")
+    if num_members is not None:
+        raise ConfigurationError(
+            f"`num_members` got {num_members} for an ensemble of {ensemble.num_members}; expected "
+            "None: only an epinet draws its members."
+        )
+    return ensemble

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hunch.errors import ConfigurationError
 from hunch.inference.bootstrap import Bootstrap, standard_normals, weights_of_epochs
+from hunch.inference.indices import IndexedMembers
 from hunch.nn import Ensemble, GaussianHead, QuantileHead, RandomizedPrior
 from hunch.seeding import numpy_generator
 
@@ -22,7 +23,7 @@ Rows = Tensor | None
 _PRIOR_ROWS = 2**18  # rows times members that a prior is asked about at once
 
 
-def forward_on(ensemble: Ensemble, x: Tensor) -> Callable[[Rows], Tensor]:
+def forward_on(members: Ensemble | IndexedMembers, x: Tensor) -> Callable[[Rows], Tensor]:
     """The members' predictions on rows of fixed training data; None stands for all rows.
 
     A prior never changes, so its outputs on the training data are computed once.
@@ -33,7 +34,9 @@ def forward_on(ensemble: Ensemble, x: Tensor) -> Callable[[Rows], Tensor]:
         >>> forward_on(net, torch.zeros(5, 1))(torch.tensor([0, 2])).shape
         torch.Size([3, 2, 1])
     """
-    skeleton = ensemble.skeleton
+    if isinstance(members, IndexedMembers):
+        return _epinet_on(members, x)
+    ensemble, skeleton = members, members.skeleton
     if type(skeleton) is GaussianHead or type(skeleton) is QuantileHead:
         location = forward_on(ensemble.part("location"), x)
         spread = forward_on(ensemble.part("spread"), x)
@@ -48,6 +51,20 @@ def forward_on(ensemble: Ensemble, x: Tensor) -> Callable[[Rows], Tensor]:
             prior = outputs * skeleton.scale.reshape(-1, *[1] * (outputs.ndim - 1))
         return lambda rows: model(rows) + (prior if rows is None else prior[:, rows])
     return lambda rows: ensemble(x if rows is None else x[rows])
+
+
+def _epinet_on(members: IndexedMembers, x: Tensor) -> Callable[[Rows], Tensor]:
+    epinet = members.skeleton
+    with torch.no_grad():
+        parts = x.split(max(1, _PRIOR_ROWS // epinet.index_dim))
+        prior = torch.cat([epinet.prior(rows) for rows in parts], dim=1)
+
+    def forward(rows: Rows) -> Tensor:
+        known = (x, prior) if rows is None else (x[rows], prior[:, rows])
+        out: Tensor = epinet(known[0], members.indices, known[1])
+        return out
+
+    return forward
 
 
 class MemberData:
@@ -82,10 +99,6 @@ class MemberData:
         self._draw(range(self.block))
         self.targets = y.unsqueeze(0)
         if noise:
-            if not y.is_floating_point():
-                raise ConfigurationError(
-                    f"`target_noise` got {noise} with class numbers as targets; expected 0."
-                )
             normals = standard_normals(self.members, keys, tuple(y.shape[1:]), seed=seed)
             self.targets = self.targets + noise * normals.to(y)
         self.targets = self.targets.expand(self.members, *y.shape)
@@ -129,6 +142,7 @@ class MemberAdam:
         parameters: what is trained, each `(members, …)`.
         lr: one learning rate, or one a member `(members,)`.
         max_gradient_norm: the largest norm of a member's gradient; longer ones are shortened.
+        shared: whether the parameters are of all members together, without a leading axis.
 
     Example:
         >>> weight = torch.nn.Parameter(torch.zeros(2, 3))
@@ -142,8 +156,11 @@ class MemberAdam:
         parameters: list[torch.nn.Parameter],
         lr: float | Tensor,
         max_gradient_norm: float | None = None,
+        *,
+        shared: bool = False,
     ) -> None:
         self.parameters, self.max_gradient_norm = parameters, max_gradient_norm
+        self.shared = shared
         self.share = None if isinstance(lr, float) else lr / lr.max()
         top = lr if isinstance(lr, float) else float(lr.max())
         self.adam = torch.optim.Adam(parameters, lr=top, fused=_fusible(parameters))
@@ -166,7 +183,7 @@ class MemberAdam:
 
     def _shorten(self, longest: float) -> None:
         gradients = [p.grad for p in self.parameters if p.grad is not None]
-        factor = (longest / squared_norm(gradients).sqrt()).clamp(max=1.0)
+        factor = (longest / squared_norm(gradients, shared=self.shared).sqrt()).clamp(max=1.0)
         for gradient in gradients:
             gradient.mul_(_align(factor, gradient))
 
@@ -242,14 +259,15 @@ def per_member(name: str, value: PerMember, like: Tensor) -> float | Tensor:
     return float(value) if numbers.ndim == 0 else numbers  # type: ignore[arg-type]
 
 
-def squared_norm(tensors: Sequence[Tensor]) -> Tensor:
-    """Each member's sum of squares over all tensors, `(members,)`.
+def squared_norm(tensors: Sequence[Tensor], *, shared: bool = False) -> Tensor:
+    """Each member's sum of squares over all tensors, `(members,)`; `(1,)` if they share them.
 
     Example:
         >>> squared_norm([torch.ones(2, 3), torch.ones(2)])
         tensor([4., 4.])
     """
-    return torch.stack([t.square().reshape(len(t), -1).sum(dim=1) for t in tensors]).sum(dim=0)
+    rows = [t.reshape(1 if shared else len(t), -1) for t in tensors]
+    return torch.stack([row.square().sum(dim=1) for row in rows]).sum(dim=0)
 
 
 def _align(numbers: Tensor, tensor: Tensor) -> Tensor:

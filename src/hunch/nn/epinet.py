@@ -185,8 +185,15 @@ class Epinet(nn.Module):
         z = torch.randn(n, self.index_dim, generator=generator, dtype=weight.dtype, device=device)
         return z.to(weight.device)
 
-    def forward(self, x: Tensor, z: Tensor) -> Tensor:
-        """Evaluate `x (batch, …)` under one index `(D,)` or several `(members, D)`."""
+    def forward(self, x: Tensor, z: Tensor, prior_values: Tensor | None = None) -> Tensor:
+        """Evaluate `x (batch, …)` under one index `(D,)` or several `(members, D)`.
+
+        Args:
+            x: inputs.
+            z: indices.
+            prior_values: `prior(x)`, `(D, batch, out)`, where it is known already: priors never
+                change.
+        """
         if z.ndim not in (1, 2) or z.shape[-1] != self.index_dim:
             raise ShapeError(
                 f"`z` got shape {tuple(z.shape)}; expected ({self.index_dim},) or "
@@ -196,9 +203,9 @@ class Epinet(nn.Module):
         indices = z.unsqueeze(0) if z.ndim == 1 else z
         features = self.trunk(x)
         learned = self.learned(features.detach(), x.flatten(1), indices)
-        out: Tensor = (
-            self.head(features) + learned + self.prior_scale * self._mixed_prior(x, indices)
-        )
+        values = self.prior(x) if prior_values is None else prior_values
+        mixed = self._mixed_prior(values, indices)
+        out: Tensor = self.head(features) + learned + self.prior_scale * mixed
         return out.squeeze(0) if z.ndim == 1 else out
 
     def mean(self, x: Tensor) -> Tensor:
@@ -206,9 +213,8 @@ class Epinet(nn.Module):
         out: Tensor = self.head(self.trunk(x))
         return out
 
-    def _mixed_prior(self, x: Tensor, z: Tensor) -> Tensor:
+    def _mixed_prior(self, values: Tensor, z: Tensor) -> Tensor:
         """Σ_d z_d p_d(x), `(members, batch, out)`."""
-        values: Tensor = self.prior(x)
         if values.ndim != 3 or values.shape[0] != self.index_dim:
             raise ShapeError(
                 f"`prior` returned shape {tuple(values.shape)}; expected (index_dim, batch, out), "
