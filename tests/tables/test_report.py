@@ -12,6 +12,8 @@ from hunch.tables.model import train
 from hunch.tables.report import rounded, table_report
 from hunch.tables.target import learn_target
 
+LONG = "a_name_that_is_long_and_has_no_space_to_break_it"
+
 
 def summary_of(goal_name, n=150):
     rng = np.random.default_rng(0)
@@ -20,7 +22,7 @@ def summary_of(goal_name, n=150):
     day = (np.datetime64("2019-01-01") + rng.integers(0, 900, n)).astype(str)
     table = pa.table(
         {
-            "a_name_that_is_long_and_has_no_space_to_break_it": x,
+            LONG: pa.array(x, mask=np.arange(n) % 7 == 0),
             "kind": pa.array(kind, pa.string()),
             "day": day.tolist(),
             "y": x + 0.3 * rng.normal(size=n),
@@ -95,5 +97,19 @@ def test_values_of_a_category_are_named_as_they_are(regression):
     along = regression["test"]["unsure"]["along"]
     assert set(along) == {c["name"] for c in regression["columns"]["used"]}
     assert sorted(along["kind"]["at"]) == ["a", "b", "missing"]
+    assert along["kind"]["missing"] == along["kind"]["epistemic"][-1]
     page = table_report(regression)
     assert "<!-- 2020-" in page  # dates on the axis, not numbers of days
+
+
+def test_rows_without_a_value_are_no_rows_of_the_median(regression):
+    drawn = regression["test"]["unsure"]["along"][LONG]
+    assert drawn["missing"] > 1.5 * np.median(drawn["epistemic"])
+    said = "The broken line: rows without a value."
+    assert said in table_report(regression)
+    assert said not in table_report(regression | {"test": whole(regression["test"])})
+
+
+def whole(test):
+    along = {name: own | {"missing": None} for name, own in test["unsure"]["along"].items()}
+    return test | {"unsure": test["unsure"] | {"along": along}}

@@ -189,12 +189,15 @@ def _along(
     for name in list(drivers)[:3]:
         column, place = columns[name], model.columns.groups()[name]
         values = split.test_x[:, place]
+        # Rows without a value hold the median, and are a group of their own.
+        absent = values[:, -1] == 1 if column.missing else np.zeros(len(values), bool)
+        present = np.flatnonzero(~absent)
         if column.kind in ("number", "date"):
-            parts = _bins(values[:, 0])
+            parts = [present[part] for part in _bins(values[present, 0])]
             at: list[Any] = [float(np.median(values[part, 0])) for part in parts]
         elif column.kind == "boolean":
-            parts = [np.flatnonzero(values[:, 0] == v) for v in (0, 1)]
-            at = ["false", "true"]
+            parts = [present[values[present, 0] == v] for v in (0, 1)] + [np.flatnonzero(absent)]
+            at = ["false", "true", "missing"]
         else:
             parts = [np.flatnonzero(feature) for feature in values.T]
             at = [feature.removeprefix(f"{name} = ") for feature in column.features]
@@ -205,6 +208,7 @@ def _along(
             "kind": column.kind,
             "at": [at[i] for i in kept],
             "epistemic": [float(epistemic[parts[i]].mean()) for i in kept],
+            "missing": float(epistemic[absent].mean()) if absent.any() else None,
         }
     return found
 

@@ -234,8 +234,12 @@ def _along(name: str, along: Mapping[str, Any], unit: str) -> tuple[Figure, str]
         ax.locator_params(axis="x", nbins=4)
         ax.xaxis.set_major_formatter(lambda days, _: _day(days))
     ax.plot(along["at"], along["epistemic"], color=ORANGE, marker="o", markersize=4)
+    caption = "Mean over test rows of about the same value."
+    if along["missing"] is not None:
+        ax.axhline(along["missing"], color=GRAY, linestyle="--", linewidth=1)
+        caption += " The broken line: rows without a value."
     ax.set_ylim(bottom=0)
-    return figure, "Mean over test rows of about the same value."
+    return figure, caption
 
 
 def _along_words(name: str, along: Mapping[str, Any], unit: str) -> tuple[Figure, str]:
