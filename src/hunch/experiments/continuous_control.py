@@ -42,7 +42,11 @@ _CART: Final[dict[str, Any]] = dict(
 )
 _SETTINGS: Final[dict[tuple[str, str], dict[str, Any]]] = {
     ("A2C", SWING): dict(
-        discount=0.9, gae_lambda=0.9, learning_rate=1e-3, reward_scale=0.1, rollout_length=8
+        discount=0.9,
+        gae_lambda=0.9,
+        learning_rate=Linear(1e-3, 0.0, 1_000_000),
+        reward_scale=0.1,
+        rollout_length=8,
     ),
     ("A2C", CART): dict(gae_lambda=0.95, rollout_length=16, **_CART),
     ("Reinforce", SWING): dict(discount=0.9, learning_rate=3e-3, reward_scale=0.1, num_envs=4),
@@ -64,7 +68,7 @@ class Settings:
 
     num_seeds: int = 10
     beside_seeds: int = 3
-    frames: dict[str, int] = field(default_factory=lambda: {SWING: 400_000, CART: 150_000})
+    frames: dict[str, int] = field(default_factory=lambda: {SWING: 1_000_000, CART: 150_000})
     judging_episodes: int = 100
     jobs: int = 1
 
