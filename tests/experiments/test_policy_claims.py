@@ -82,7 +82,7 @@ def test_eight_seeds_of_ten_are_asked_for():
     assert [check.holds for check in continuous_control.check(more)] == [True, False]
 
 
-@pytest.mark.skipif(importlib.util.find_spec("mujoco") is not None, reason="MuJoCo is installed")
-def test_without_mujoco_the_extra_is_named():
+def test_without_mujoco_the_extra_is_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'torch-hunch\[mujoco\]'"):
         continuous_control.run(progress=False)

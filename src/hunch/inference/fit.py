@@ -14,12 +14,7 @@ from torch import Tensor
 from hunch.errors import ConfigurationError, DataError, ShapeError
 from hunch.inference.bootstrap import Bootstrap, Ids, check_bootstrap
 from hunch.inference.data import Data, as_data, check_ensemble, check_targets, output_shape
-from hunch.inference.indices import (
-    INDICES_OF_A_STEP,
-    IndexedData,
-    IndexedMembers,
-    number_of_indices,
-)
+from hunch.inference.indices import IndexedData, IndexedMembers, as_members
 from hunch.inference.losses import Loss, loss_function
 from hunch.inference.training import (
     EarlyStopping,
@@ -145,9 +140,9 @@ def fit(
     Reference:
         Osband, Aslanides & Cassirer (2018), "Randomized prior functions for deep reinforcement
         learning", algorithm 1 and its linear lemma; Osband et al. (2023), "Epistemic neural
-        networks", section 4; Seitzer, Tavakoli, Antic & Martius (2022), "On
-        the pitfalls of heteroscedastic uncertainty estimation with probabilistic neural networks",
-        eq. 5 with β = 0.5, for `"beta_nll"`.
+        networks", section 4; Seitzer, Tavakoli, Antic & Martius (2022), "On the pitfalls of
+        heteroscedastic uncertainty estimation with probabilistic neural networks", eq. 5 with
+        β = 0.5, for `"beta_nll"`.
     """
     check_ensemble(ensemble)
     check_seed(seed)
@@ -156,7 +151,7 @@ def fit(
     if bootstrap is None:
         bootstrap = "none" if shared else "multinomial"
     check_bootstrap(bootstrap)
-    members = _members(ensemble, num_indices, seed)
+    members = as_members(ensemble, "num_indices", num_indices, seed=seed, purpose="training")
     if shared:
         _check_shared(bootstrap, redraw, patience, lr, ridge)
     trainable = [p for p in ensemble.parameters() if p.requires_grad]
@@ -223,20 +218,6 @@ def fit(
         return History(losses)
     stopping.restore()
     return History(losses[:done], torch.tensor(stopping.losses))
-
-
-def _members(
-    ensemble: Ensemble | Epinet, num_indices: int | None, seed: int
-) -> Ensemble | IndexedMembers:
-    if isinstance(ensemble, Epinet):
-        size = number_of_indices("num_indices", num_indices, INDICES_OF_A_STEP)
-        return IndexedMembers(ensemble, size, seed=seed, purpose="training")
-    if num_indices is not None:
-        raise ConfigurationError(
-            f"`num_indices` got {num_indices} for an ensemble; expected None: all its members are "
-            "trained in each step."
-        )
-    return ensemble
 
 
 def _check_shared(

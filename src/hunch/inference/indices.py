@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, Literal
 
 import numpy.typing as npt
 import torch
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError
 from hunch.inference.bootstrap import standard_normals
-from hunch.nn import Epinet
+from hunch.nn import Ensemble, Epinet
 from hunch.seeding import check_seed, torch_generator
 
-INDICES_OF_A_STEP = 16
-INDICES_OF_A_PREDICTION = 100
+Purpose = Literal["training", "prediction"]
+_USUAL: Final[dict[Purpose, int]] = {"training": 16, "prediction": 100}  # indices at a time
 
 
 class IndexedMembers(nn.Module):
@@ -36,7 +36,7 @@ class IndexedMembers(nn.Module):
         torch.Size([5, 3, 2])
     """
 
-    def __init__(self, epinet: Epinet, num_members: int, *, seed: int, purpose: str) -> None:
+    def __init__(self, epinet: Epinet, num_members: int, *, seed: int, purpose: Purpose) -> None:
         super().__init__()
         check_seed(seed)
         self.skeleton, self.num_members = epinet, num_members
@@ -100,18 +100,35 @@ class IndexedData:
         return torch.ones(targets.shape[:2], device=targets.device), targets
 
 
-def number_of_indices(name: str, value: int | None, default: int) -> int:
-    """The number asked for, or the default.
+def as_members(
+    ensemble: Ensemble | Epinet, name: str, value: int | None, *, seed: int, purpose: Purpose
+) -> Ensemble | IndexedMembers:
+    """An ensemble as it is; an epinet under as many indices as asked for.
+
+    Args:
+        ensemble: either.
+        name: of the argument that asks for a number.
+        value: that number; None for the purpose's own.
+        seed: decides the indices.
+        purpose: what they are for.
 
     Raises:
-        ConfigurationError: if it is below 1.
+        ConfigurationError: if the number is below 1, or given for an ensemble.
 
     Example:
-        >>> number_of_indices("num_indices", None, 16)
+        >>> from hunch.nn import MLP
+        >>> net = Epinet(MLP(1, [9], 2))
+        >>> as_members(net, "num_indices", None, seed=0, purpose="training").num_members
         16
     """
-    if value is None:
-        return default
-    if value < 1:
-        raise ConfigurationError(f"`{name}` got {value}; expected at least 1.")
-    return value
+    if isinstance(ensemble, Epinet):
+        size = _USUAL[purpose] if value is None else value
+        if size < 1:
+            raise ConfigurationError(f"`{name}` got {size}; expected at least 1.")
+        return IndexedMembers(ensemble, size, seed=seed, purpose=purpose)
+    if value is not None:
+        raise ConfigurationError(
+            f"`{name}` got {value} for an ensemble of {ensemble.num_members}; expected None: only "
+            "an epinet draws its members."
+        )
+    return ensemble

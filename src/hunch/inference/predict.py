@@ -10,7 +10,7 @@ from torch import Tensor
 from hunch.errors import ConfigurationError
 from hunch.inference.class_predictive import ClassPredictive
 from hunch.inference.data import Data, as_data, check_ensemble, output_shape
-from hunch.inference.indices import INDICES_OF_A_PREDICTION, IndexedMembers, number_of_indices
+from hunch.inference.indices import as_members
 from hunch.inference.predictive import Predictive
 from hunch.nn import Ensemble, Epinet, GaussianHead
 from hunch.nn.heads import head_of
@@ -88,7 +88,7 @@ def predict(
     check_ensemble(ensemble)
     if batch_size is not None and batch_size < 1:
         raise ConfigurationError(f"`batch_size` got {batch_size}; expected at least 1.")
-    members = _members(ensemble, num_members, seed)
+    members = as_members(ensemble, "num_members", num_members, seed=seed, purpose="prediction")
     learned_noise = isinstance(head_of(members.skeleton), GaussianHead)
     if (classes or learned_noise) and (isinstance(noise_std, Tensor) or noise_std):
         owner = "the classes' probabilities" if classes else "the GaussianHead"
@@ -110,17 +110,3 @@ def predict(
     if learned_noise:
         return Predictive(*outputs.unbind(-1))
     return Predictive(outputs, noise_std=noise_std)
-
-
-def _members(
-    ensemble: Ensemble | Epinet, num_members: int | None, seed: int
-) -> Ensemble | IndexedMembers:
-    if isinstance(ensemble, Epinet):
-        size = number_of_indices("num_members", num_members, INDICES_OF_A_PREDICTION)
-        return IndexedMembers(ensemble, size, seed=seed, purpose="prediction")
-    if num_members is not None:
-        raise ConfigurationError(
-            f"`num_members` got {num_members} for an ensemble of {ensemble.num_members}; expected "
-            "None: only an epinet draws its members."
-        )
-    return ensemble

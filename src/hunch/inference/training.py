@@ -161,7 +161,7 @@ class MemberAdam:
     ) -> None:
         self.parameters, self.max_gradient_norm = parameters, max_gradient_norm
         self.shared = shared
-        self.share = None if isinstance(lr, float) else lr / lr.max()
+        self.fractions = None if isinstance(lr, float) else lr / lr.max()
         top = lr if isinstance(lr, float) else float(lr.max())
         self.adam = torch.optim.Adam(parameters, lr=top, fused=_fusible(parameters))
 
@@ -171,15 +171,15 @@ class MemberAdam:
         loss.backward()
         if self.max_gradient_norm is not None:
             self._shorten(self.max_gradient_norm)
-        if self.share is None:
+        if self.fractions is None:
             self.adam.step()
             return
-        # A step is proportional to its learning rate: take the longest, then go back by a share.
+        # A step is proportional to its learning rate: take the longest, then go back by a fraction.
         before = [p.detach().clone() for p in self.parameters]
         self.adam.step()
         with torch.no_grad():
             for p, old in zip(self.parameters, before, strict=True):
-                p.copy_(torch.lerp(old, p, _align(self.share, p)))
+                p.copy_(torch.lerp(old, p, _align(self.fractions, p)))
 
     def _shorten(self, longest: float) -> None:
         gradients = [p.grad for p in self.parameters if p.grad is not None]
