@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python -m
 
-.PHONY: help demo test check format proofs bench figures clean
+.PHONY: help demo test check format proofs bench compare figures clean
 
 help:
 	@echo "make demo    run the five sources and write hunch-demo/index.html (about 2 minutes)"
@@ -14,6 +14,7 @@ help:
 	@echo "make check   format, lint, types, import layers, docs examples"
 	@echo "make proofs  the slow statistical and learning proofs, into results/"
 	@echo "make bench   the speed tables, into results/"
+	@echo "make compare BEFORE=path   every row of them beside another checkout's, in turns"
 
 # The stamps make a second run install nothing; a changed pyproject.toml or constraint does.
 $(VENV)/.demo: pyproject.toml constraints.txt
@@ -52,6 +53,9 @@ bench: $(VENV)/.dev
 	  echo "$$script > $$table"; \
 	  $(BIN)/python "$$script" > "$$table.part" && mv "$$table.part" "$$table" || exit 1; \
 	done
+
+compare: $(VENV)/.dev
+	$(BIN)/python benchmarks/versions/compare.py "$(BEFORE)" .
 
 figures: $(VENV)/.dev
 	$(BIN)/python docs/make_figures.py
