@@ -296,6 +296,7 @@ class VectorEnvs:
     def step(self, actions: NDArray[Any]) -> Outcome:
         """Take one action in every environment."""
         count, intake = self.num_envs, self._intake
+        before = self._own_arrays()
         # A copy, because the agent keeps what it did and an environment may write into what it got.
         given, reward, terminated, truncated, infos = intake.of_step_all(
             self.envs.step(actions.copy()), count
@@ -311,6 +312,8 @@ class VectorEnvs:
         if at and self._mode is AutoresetMode.SAME_STEP:
             first, following = following, following.copy()
             for i in at:
+                if np.may_share_memory(before[i], self._own_arrays()[i]):
+                    raise self._overwritten(i)
                 following[i] = self._final_observation(infos, i)
                 each[i] = final_info_of(infos, i)
             intake.check_finite(following)
@@ -324,6 +327,19 @@ class VectorEnvs:
         self._ended = ended
         self._steps += 1
         return Outcome(following, reward, terminated, truncated, happened, each)
+
+    def _own_arrays(self) -> Sequence[Any]:
+        """The arrays that single environments returned last, where Gymnasium hands them on."""
+        arrays = getattr(self.envs.unwrapped, "_env_obs", None)
+        return list(arrays) if isinstance(arrays, list | tuple) else [()] * self.num_envs
+
+    def _overwritten(self, i: int) -> DataError:
+        return DataError(
+            "`env` resets in the same step and hands on the arrays of its environments, but one of "
+            "them returned the same array before and after a reset, so that the last observation "
+            f"of its episode is lost in {self._where(i)}; expected another autoreset mode, or an "
+            "environment that returns copies."
+        )
 
     def _final_observation(self, infos: Infos, i: int) -> NDArray[Any]:
         final = final_observation_of(infos, i)
