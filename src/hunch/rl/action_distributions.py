@@ -101,6 +101,9 @@ class Gaussian:
     - `"clipped"`: the environment gets u clipped; the log-probability is that of u, so the clipping
       counts as part of the environment. Sides without a bound are left as they are.
 
+    Where the box has no width the action is what it has to be: that side counts neither in the
+    log-probability nor in the entropy, so nothing is learned there.
+
     Args:
         box: the environment's actions.
         bounds: which of the two.
@@ -142,6 +145,7 @@ class Gaussian:
         with np.errstate(invalid="ignore"):  # ∞ − ∞ on a side without bounds, not taken
             self._middle = np.where(bounded, (low + high) / 2, 0.0)
             self._half = np.where(bounded, (high - low) / 2, 1.0)
+        self._wide = self._half > 0
 
     def sample(self, outputs: Floats, rngs: Sequence[np.random.Generator]) -> Floats:
         """Raw actions `(replicas, envs, actions)`."""
@@ -171,10 +175,18 @@ class Gaussian:
         if self.bounds == "squashed":
             # log(1 − tanh² u) without the cancellation.
             log = log - 2 * (math.log(2) - raw - F.softplus(-2 * raw))
-        half = torch.as_tensor(self._half, dtype=log.dtype, device=log.device)
-        return (log - half.log()).sum(-1)
+        # Where there is no width 1 instead, and then nothing.
+        half = np.where(self._wide, self._half, 1.0)
+        width = torch.as_tensor(half, dtype=log.dtype, device=log.device)
+        return self._sum(log - width.log())
 
     def entropy(self, outputs: Tensor) -> Tensor:
         """Of the Gaussian of u; that of the squashed action has no closed form."""
         log_std = outputs.chunk(2, -1)[1].clamp(*LOG_STD)
-        return (log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
+        return self._sum(log_std + 0.5 * math.log(2 * math.pi * math.e))
+
+    def _sum(self, by_side: Tensor) -> Tensor:
+        """Over the sides of the box that have a width."""
+        if self._wide.all():
+            return by_side.sum(-1)
+        return by_side[..., torch.from_numpy(self._wide).to(by_side.device)].sum(-1)

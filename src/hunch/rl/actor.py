@@ -18,6 +18,7 @@ from hunch.nn import Normalizer, noise
 from hunch.rl.action_distributions import ActionDistribution, Bounds, Categorical, Gaussian
 from hunch.rl.agent import Agent
 from hunch.rl.arguments import real_number
+from hunch.rl.divergence import check_outputs_known
 from hunch.rl.held_noise import HeldNoise
 from hunch.rl.networks import NetworkLike, is_pixels, noisy_layers
 from hunch.rl.policy_networks import Kind, one_network_each, policy_network
@@ -195,6 +196,7 @@ class Actor:
     def act(self, observation: Tensor) -> NDArray[Any]:
         """Raw actions `(replicas, envs, …)`, drawn from the policies."""
         outputs = self.outputs(observation)[..., 1:].cpu().numpy()
+        check_outputs_known(outputs)
         return self.actions.sample(outputs, self._streams)
 
     def cut_values(self, led_to: Tensor, replica: int | None = None) -> NDArray[np.float32]:
@@ -272,6 +274,7 @@ class _SampledPolicy(Policy):
         finally:
             network.train(training)
         policy = out[..., 1:].cpu().numpy()
+        check_outputs_known(policy)
         if deterministic:
             return self._actions.to_env(self._actions.best(policy))
         return self._actions.to_env(self._actions.sample(policy[None], [self._rng])[0])

@@ -23,6 +23,7 @@ from hunch.rl.actor import make_actor, policy_loss
 from hunch.rl.advantages import lambda_returns
 from hunch.rl.agent import Agent
 from hunch.rl.arguments import real_number, whole_number
+from hunch.rl.divergence import check_loss
 from hunch.rl.environments import EnvLike
 from hunch.rl.networks import NetworkLike
 from hunch.rl.parallel_envs import Bools
@@ -189,8 +190,10 @@ class A2C(Agent):
         """Keep a step of all environments; learn from the rollout when it is as long as asked."""
         self._rollout.add(step, self._raw, counts=step.happened)
         if len(self._rollout) == self.rollout_length:
-            self._update()
-            self._rollout.forget(self.rollout_length)
+            try:
+                self._update()
+            finally:
+                self._rollout.forget(self.rollout_length)
             self._actor.noise.renew()
 
     def _update(self) -> None:
@@ -217,10 +220,12 @@ class A2C(Agent):
             value_weight=self.value_weight,
             entropy_weight=self.entropy_weight,
         ).sum()  # gives each replica the gradient that it would have alone
+        gradient = actor.networks.gradient(loss)
+        mean_loss = check_loss(loss.item() / self.replicas, self.updates)
         rate = value_at(self.learning_rate, self.steps)
-        actor.networks.step(range(self.replicas), actor.networks.gradient(loss), rate)
+        actor.networks.step(range(self.replicas), gradient, rate)
         actor.normalize(observation, range(self.replicas))
-        self.losses.append(loss.item() / self.replicas)
+        self.losses.append(mean_loss)
 
     def _policy(self, replica: int) -> Policy:
         return self._actor.policy(replica)

@@ -241,6 +241,7 @@ class Agent(ABC):
 
         Raises:
             ShapeError: if `observation` is neither.
+            DataError: if it holds NaN or infinite numbers, or the network answers NaN.
             ConfigurationError: if there are several replicas; ask `replica(r)`.
         """
         if self.replicas > 1:
@@ -280,9 +281,24 @@ class Agent(ABC):
         """Go on as the agent that gave `state`, which must have had the same settings.
 
         Raises:
+            ConfigurationError: if observations, number of environments or networks are others.
             DataError: if an environment does not repeat the episode that it is in.
         """
-        self._load_own_state(under("agent.", state))
+        saved, own = state["loop.observation"].numpy(), self._loop.state_dict()["observation"]
+        if saved.shape != own.shape or saved.dtype != own.dtype:
+            raise ConfigurationError(
+                f"the state is of an agent with observations {saved.shape[1:]} of {saved.dtype} "
+                f"from {len(saved)} environments; this agent's are {own.shape[1:]} of {own.dtype} "
+                f"from {len(own)}. Give it the `env` that the state was saved with."
+            )
+        try:
+            self._load_own_state(under("agent.", state))
+        except (RuntimeError, KeyError) as error:  # torch's, about shapes and names
+            detail = " ".join(str(error).split("\n\t")[:2])
+            raise ConfigurationError(
+                f"the state does not fit this agent, which has actions {self.action_space}: "
+                f"{detail} Give it the `env`, `network` and settings that the state was saved with."
+            ) from error
         self._loop.load_state_dict({k: v.numpy() for k, v in under("loop.", state).items()})
 
     @property
@@ -326,7 +342,8 @@ class Agent(ABC):
 
         Raises:
             FolderError: if there is no such folder, or a file in it is not as it was written.
-            ConfigurationError: if an argument is missing or differs from what was saved.
+            ConfigurationError: if an argument is missing or differs from what was saved, or
+                environment and networks do not fit it.
             DataError: if the environment does not repeat the episode that it was in.
 
         Example:

@@ -24,6 +24,7 @@ from hunch.errors import ConfigurationError
 from hunch.nn import Ensemble
 from hunch.rl.agent import Agent
 from hunch.rl.arguments import check_sizes, real_number, whole_number
+from hunch.rl.divergence import check_loss, check_outputs_known
 from hunch.rl.environments import EnvLike
 from hunch.rl.epinet_members import EpinetMembers
 from hunch.rl.guesses import Frame, Guesses, ensembles
@@ -322,13 +323,14 @@ class BootstrappedDQN(Agent):
         error = q.gather(-1, index).squeeze(-1) - target
         if batch.mask is not None:
             error = error * torch.from_numpy(batch.mask).to(self.device).transpose(1, 2)
+        loss = check_loss(0.5 * error.square().mean().item(), self.updates)
         # The gradient of half the mean square, for each member by itself or for what they share.
         slope = (error / (error.shape[-1] * self._guesses.shared)).unsqueeze(-1)
         learn(
             torch.zeros_like(q).scatter_(-1, index, slope),
             value_at(self.learning_rate, self.steps),
         )
-        self.losses.append(0.5 * error.square().mean().item())
+        self.losses.append(loss)
 
     def _bootstrapped(self, batch: Transitions) -> Tensor:
         """What each member is trained towards, `(replicas, members, batch)`."""
@@ -375,5 +377,6 @@ class _GuessPolicy(Policy):
 
     def actions(self, observation: Tensor, deterministic: bool) -> NDArray[np.int64]:
         q = self._guesses.predicted(observation, self._replica, deterministic)
+        check_outputs_known(q.cpu().numpy())
         best: NDArray[np.int64] = q.argmax(-1).cpu().numpy()
         return best

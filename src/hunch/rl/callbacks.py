@@ -10,6 +10,7 @@ Not here: `Checkpoint` is in `checkpoints`, `CsvLog` and `TensorBoardLog` are in
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ class Evaluate:
             score = Score(agent.steps, r, tuple(returns))
             self.scores.append(score)
             # Of equals the later one, which has learned from more.
-            if r not in self._best or score.mean >= self._best[r][0].mean:
+            if r not in self._best or _worth(score) >= _worth(self._best[r][0]):
                 self._best[r] = (score, weights_of(agent, r))
 
     def latest(self, replica: int) -> Score | None:
@@ -131,6 +132,11 @@ class Evaluate:
             score = next(s for s in self.scores if s.replica == r and s.step == step)
             own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
             self._best[r] = (score, own)
+
+
+def _worth(score: Score) -> float:
+    """A score's mean; NaN is worse than any."""
+    return -math.inf if math.isnan(score.mean) else score.mean
 
 
 class Player:

@@ -28,6 +28,7 @@ from hunch.nn import Ensemble, noise
 from hunch.rl.agent import Agent
 from hunch.rl.arguments import check_sizes, real_number, whole_number
 from hunch.rl.backprop import FEW_ROWS, Runner
+from hunch.rl.divergence import check_loss, check_outputs_known
 from hunch.rl.environments import EnvLike
 from hunch.rl.fresh_noise import FreshNoise
 from hunch.rl.network_pair import NetworkPair
@@ -288,10 +289,7 @@ class DQN(Agent):
             raw = torch.from_numpy(self._solo(flat, draws=self._online_noise.draws())[None])
         else:
             raw = self._online(self._tensor(observation))
-        best: NDArray[np.int64] = (
-            self.readout.values(self.readout.split(raw)).argmax(-1).cpu().numpy()
-        )
-        return best
+        return _best(self.readout.values(self.readout.split(raw)))
 
     def observe(self, step: Step) -> None:
         """Store a step of all environments; update the network as often as it is time to."""
@@ -312,8 +310,9 @@ class DQN(Agent):
         # A sum over replicas gives each the gradient that it would have alone.
         loss, gradient, error = self.readout.loss(raw, action, target, weight)
         backward(gradient)
+        mean_loss = check_loss(loss.item() / self.replicas, self.updates)
         self._pair.step(value_at(self.learning_rate, self.steps))
-        self.losses.append(loss.item() / self.replicas)
+        self.losses.append(mean_loss)
         if weight is not None:
             self._replay.update_priorities(batch.position, error.cpu().numpy())
 
@@ -370,6 +369,12 @@ class DQN(Agent):
         }
 
 
+def _best(q: Tensor) -> NDArray[np.int64]:
+    check_outputs_known(q.cpu().numpy())
+    best: NDArray[np.int64] = q.argmax(-1).cpu().numpy()
+    return best
+
+
 class _ValuePolicy(Policy):
     """Best actions under the mean weights, or explored as in training."""
 
@@ -393,7 +398,7 @@ class _ValuePolicy(Policy):
         finally:
             network.train(training)
         q = agent.readout.values(agent.readout.split(raw))
-        best: NDArray[np.int64] = q.argmax(-1).cpu().numpy()
+        best = _best(q)
         if deterministic or agent.noisy:
             return best
         random = self._rng.random(len(best)) < value_at(agent.epsilon, agent.steps)

@@ -162,7 +162,8 @@ def check_spaces(
         continuous: whether the agent handles actions of a `Box` as well as a finite set of them.
 
     Raises:
-        ConfigurationError: if observations are no `Box`, or actions none that the agent handles.
+        ConfigurationError: if observations are no `Box` or hold no number, or actions are none that
+            the agent handles.
 
     Example:
         >>> observations, actions = check_spaces(make_env("CartPole-v1"))
@@ -175,6 +176,12 @@ def check_spaces(
             f"`env` has observations {observations}; expected a Box: wrap it in "
             "gymnasium.wrappers.FlattenObservation or an observation wrapper of your own."
         )
+    if not observations.shape or 0 in observations.shape:
+        raise ConfigurationError(
+            f"`env` has observations {observations} of shape {observations.shape}; expected at "
+            "least one axis and one number: wrap it in gymnasium.wrappers.ReshapeObservation, or "
+            "let it observe a constant."
+        )
     if isinstance(actions, gymnasium.spaces.Discrete):
         return observations, actions
     if not continuous:
@@ -182,7 +189,7 @@ def check_spaces(
             f"`env` has actions {actions}; expected Discrete, a finite set: this agent compares "
             "the values of all actions."
         )
-    if not isinstance(actions, gymnasium.spaces.Box):
+    if not isinstance(actions, gymnasium.spaces.Box) or 0 in actions.shape:
         raise ConfigurationError(
             f"`env` has actions {actions}; expected Discrete, a finite set, or a Box of one axis."
         )

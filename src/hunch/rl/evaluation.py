@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from hunch.progress import progress_bar
 from hunch.rl.arguments import whole_number
 from hunch.rl.environments import Env, evaluation_reset_seed
+from hunch.rl.intake import Intake
+from hunch.rl.parallel_envs import as_taken, name_of
 from hunch.seeding import check_seed
 
 
@@ -77,6 +79,8 @@ def evaluate(
 
     Raises:
         ConfigurationError: if `episodes` or `num_envs` is below 1, or `seed` below 0.
+        DataError: if an environment gives what is not finite or not of its spaces.
+        ShapeError: if an observation has another shape than its space.
 
     Example:
         >>> from hunch.rl import DQN, evaluate
@@ -124,20 +128,30 @@ class _Seat:
     def __init__(self, env: Env, episode: int, seed: int) -> None:
         self.env = env
         self.seed = seed
+        self._intake = Intake(env.observation_space, self._where)
         self.begin(episode)
 
     def begin(self, episode: int) -> None:
         self.episode = episode
-        given, _ = self.env.reset(seed=evaluation_reset_seed(self.seed, episode))
-        self.observation: NDArray[Any] = np.array(given)
+        self._steps = -1  # until the reset has answered
+        answer = self.env.reset(seed=evaluation_reset_seed(self.seed, episode))
+        self.observation: NDArray[Any] = np.array(self._intake.of_reset(answer, 0))
+        self._steps = 0
 
     def step(self, action: Any) -> tuple[float, bool]:
-        given, reward, terminated, truncated, _ = self.env.step(action)
-        self.observation = np.array(given)
-        return float(reward), bool(terminated or truncated)
+        answer = self._intake.of_step(self.env.step(action), 0)
+        self._intake.check_finite(answer.observation, 0)
+        self.observation = np.array(answer.observation)
+        self._steps += 1
+        return float(answer.reward), bool(answer.terminated or answer.truncated)
+
+    def _where(self, _: int | None) -> str:
+        reset = f"reset(seed={evaluation_reset_seed(self.seed, self.episode)})"
+        place = reset if self._steps < 0 else f"step {self._steps + 1} after {reset}"
+        return f"evaluation episode {self.episode} ({name_of(self.env)}), {place}"
 
 
 def _actions(agent: Policy, observations: list[NDArray[Any]], deterministic: bool) -> list[Any]:
     if deterministic:
-        return list(agent.predict(np.stack(observations), deterministic=True))
+        return as_taken(np.asarray(agent.predict(np.stack(observations), deterministic=True)))
     return [agent.predict(observation, deterministic=False) for observation in observations]

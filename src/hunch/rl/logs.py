@@ -31,9 +31,11 @@ class CsvLog:
     """Three tables that grow while an agent learns.
 
     `episodes.csv` has a row for each training episode: replica, number, environment step at its
-    end, return, length, and the numbers in the environment's last `info`. `progress.csv` has a row
-    every so often: steps, updates, mean return of the last 20 episodes of all replicas, mean loss
-    since the row before. `evaluations.csv` has a row for each evaluation of a replica.
+    end, return, length, and the numbers in the environment's last `info`, a column for each name
+    that any episode had; one that is called like a column before it has `info.` in front.
+    `progress.csv` has a row every so often: steps, updates, mean return of the last 20 episodes of
+    all replicas, mean loss since the row before. `evaluations.csv` has a row for each evaluation of
+    a replica.
 
     Args:
         folder: where the files go; it is made.
@@ -64,6 +66,7 @@ class CsvLog:
         self.evaluation = evaluation
         self._bytes: dict[str, int] = {}  # written so far, by name of the file
         self._episodes: list[int] = []  # written so far, by replica
+        self._infos: list[str] = []  # names of the columns of infos written so far
         self._scores = self._updates = 0
 
     def __call__(self, agent: Agent) -> None:
@@ -103,6 +106,14 @@ class CsvLog:
     def _write_episodes(self, agent: Agent) -> None:
         if len(self._episodes) != agent.replicas:
             self._episodes = [0] * agent.replicas
+        names = set(self._infos)
+        for done, history in zip(self._episodes, agent.histories, strict=True):
+            names.update(name for info in history.infos[done:] for name in info)
+        if names != set(self._infos):
+            # One table has one head, so it is written anew.
+            self._infos = sorted(names)
+            self._episodes = [0] * agent.replicas
+            self._bytes.pop(EPISODES, None)
         rows: list[tuple[int, int, int]] = []  # (step, replica, episode): the order of the file
         for r, history in enumerate(agent.histories):
             rows += [(history.ends[i], r, i) for i in range(self._episodes[r], len(history.ends))]
@@ -110,23 +121,18 @@ class CsvLog:
         if not rows:
             return
         rows.sort()
-        # One table has one head: the names in the first episode's info.
-        first = min((h.ends[0], r) for r, h in enumerate(agent.histories) if h.ends)[1]
-        names = sorted(agent.histories[first].infos[0])
         table = []
         for step, r, i in rows:
             history = agent.histories[r]
-            info = [history.infos[i].get(name, "") for name in names]
+            info = [history.infos[i].get(name, "") for name in self._infos]
             table.append([r, i + 1, step, history.returns[i], history.lengths[i], *info])
-        self._append(EPISODES, ["replica", "episode", "step", "return", "length", *names], table)
+        self._append(EPISODES, _episodes_head(self._infos), table)
 
     def _append(self, name: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         if not rows:
             return
         begun = self._bytes.get(name, 0) > 0
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows if begun else [head, *rows])
-        content = text.getvalue().encode()
+        content = _csv(rows if begun else [head, *rows])
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with (self.folder / name).open("ab" if begun else "wb") as file:
@@ -142,6 +148,7 @@ class CsvLog:
         return {
             "bytes": dict(self._bytes),
             "episodes": list(self._episodes),
+            "infos": list(self._infos),
             "scores": self._scores,
             "updates": self._updates,
         }
@@ -149,10 +156,12 @@ class CsvLog:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Cut the files back to where they were."""
         self._bytes, self._episodes = dict(state["bytes"]), list(state["episodes"])
+        self._infos = list(state.get("infos", []))  # older checkpoints do not have it
         self._scores, self._updates = int(state["scores"]), int(state["updates"])
         for name, size in list(self._bytes.items()):
             file = self.folder / name
-            if not file.is_file() or file.stat().st_size < size:
+            other = name == EPISODES and not self._has_head(file)
+            if other or not file.is_file() or file.stat().st_size < size:
                 del self._bytes[name]
                 if name == EPISODES:
                     self._episodes = []
@@ -160,6 +169,26 @@ class CsvLog:
                     self._scores = 0
             else:
                 os.truncate(file, size)
+
+    def _has_head(self, file: Path) -> bool:
+        """Whether a table of episodes has no columns that came after the checkpoint."""
+        head = _csv([_episodes_head(self._infos)])
+        try:
+            with file.open("rb") as content:
+                return content.read(len(head)) == head
+        except OSError:
+            return False
+
+
+def _episodes_head(infos: Sequence[str]) -> list[str]:
+    own = ["replica", "episode", "step", "return", "length"]
+    return own + [f"info.{name}" if name in own else name for name in infos]
+
+
+def _csv(rows: Sequence[Sequence[Any]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
 
 
 class TensorBoardLog:

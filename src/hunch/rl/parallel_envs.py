@@ -8,7 +8,7 @@ Both return the true last observation of an episode, never the first one of the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import gymnasium
 import numpy as np
@@ -16,7 +16,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from hunch.errors import ConfigurationError, DataError
-from hunch.rl.environments import Env, stored_dtype, training_reset_seed
+from hunch.rl.environments import Env, training_reset_seed
+from hunch.rl.intake import Intake
+from hunch.rl.vector_infos import Infos, final_info_of, final_observation_of, info_of
 
 Bools = NDArray[np.bool_]
 
@@ -24,12 +26,13 @@ Bools = NDArray[np.bool_]
 class Outcome(NamedTuple):
     """What a step of all environments led to; every array has the environments on axis 0.
 
-    `happened` is False where there was no step: a Gymnasium vector environment in mode "NextStep"
-    answers the action after an end with the first observation of the next episode.
+    All of it is finite, and of the shapes and types that the spaces promise. `happened` is False
+    where there was no step: a Gymnasium vector environment in mode "NextStep" answers the action
+    after an end with the first observation of the next episode.
     """
 
     next_observation: NDArray[Any]
-    reward: NDArray[np.float32]
+    reward: NDArray[np.float64]
     terminated: Bools
     truncated: Bools
     happened: Bools
@@ -68,13 +71,17 @@ class SingleEnvs:
         offsets: number of each environment's first episode under its seed.
         stride: distance from an environment's episode number to its next.
 
+    Raises:
+        DataError: by `begin` and `step`, if an environment's answer is not as `Intake` has it.
+        ShapeError: by the same, if an observation has another shape than its space.
+
     Example:
         >>> from hunch.rl.environments import make_env
         >>> envs = SingleEnvs([make_env("CartPole-v1")], seeds=[0])
         >>> observation = np.zeros((1, 4), np.float32)
         >>> envs.begin(np.array([True]), observation)
         >>> envs.step(np.array([1])).reward
-        array([1.], dtype=float32)
+        array([1.])
     """
 
     def __init__(
@@ -90,12 +97,13 @@ class SingleEnvs:
         self._next_episode = np.array(offsets or [0] * self.num_envs)
         self._stride = stride
         self._actions: list[list[Any]] = [[] for _ in self.envs]
-        space = self.envs[0].observation_space
-        self._shape = (self.num_envs, *(space.shape or ()))
-        self._dtype = stored_dtype(space) if isinstance(space, gymnasium.spaces.Box) else np.float32
+        self._intake = Intake(self.envs[0].observation_space, self._where)
+        self._shape = (self.num_envs, *self._intake.shape)
         self._happened = np.ones(self.num_envs, np.bool_)
         acts = self.envs[0].action_space
         self._taken = acts.dtype if isinstance(acts, gymnasium.spaces.Box) else np.int64
+        self._reset_seeds = [0] * self.num_envs
+        self._resetting = True
 
     def begin(self, ended: Bools, observation: NDArray[Any]) -> None:
         """Begin an episode where `ended`, writing its first observation into `observation`."""
@@ -103,23 +111,40 @@ class SingleEnvs:
             observation[i] = self._reset(i, int(self._next_episode[i]))
             self._next_episode[i] += self._stride
 
-    def _reset(self, i: int, episode: int) -> Any:
-        given, _ = self.envs[i].reset(seed=training_reset_seed(self._seeds[i], episode))
+    def _reset(self, i: int, episode: int) -> NDArray[Any]:
+        self._reset_seeds[i] = seed = training_reset_seed(self._seeds[i], episode)
         self._actions[i] = []
+        self._resetting = True
+        given = self._intake.of_reset(self.envs[i].reset(seed=seed), i)
+        self._resetting = False
         return given
+
+    def _where(self, i: int | None) -> str:
+        i = i or 0
+        place = f"environment {i} of {self.num_envs} ({name_of(self.envs[i])}), "
+        after = f"reset(seed={self._reset_seeds[i]})"
+        return place + (
+            after if self._resetting else f"step {len(self._actions[i]) + 1} after {after}"
+        )
 
     def step(self, actions: NDArray[Any]) -> Outcome:
         """Take one action in every environment."""
         # A new array each time: an environment may overwrite the one that it returned.
-        following = np.empty(self._shape, self._dtype)
-        rewards = np.empty(self.num_envs, np.float32)
+        following = np.empty(self._shape, self._intake.dtype)
+        rewards = np.empty(self.num_envs, np.float64)
         terminated = np.empty(self.num_envs, np.bool_)
         truncated = np.empty(self.num_envs, np.bool_)
         infos = []
-        for i, (env, action) in enumerate(zip(self.envs, _each(actions), strict=True)):
-            following[i], rewards[i], terminated[i], truncated[i], info = env.step(action)
+        taken = as_taken(actions)
+        judge = self._intake.of_step
+        for i, env in enumerate(self.envs):
+            answer = judge(env.step(taken[i]), i)
+            following[i], rewards[i], terminated[i], truncated[i], info = answer
             infos.append(info)
-            self._actions[i].append(action)
+        self._intake.check_finite(following)
+        # Not those taken, which an environment may have written into.
+        for own, action in zip(self._actions, _as_kept(actions), strict=True):
+            own.append(action)
         return Outcome(following, rewards, terminated, truncated, self._happened, infos)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
@@ -141,19 +166,19 @@ class SingleEnvs:
             DataError: if an environment ends its episode earlier than it did before.
         """
         self._next_episode = np.array(state["next_episode"])
-        observation = np.zeros(self._shape, self._dtype)
+        observation = np.zeros(self._shape, self._intake.dtype)
         parts = np.split(state["actions"], np.cumsum(state["lengths"])[:-1])
         for i, actions in enumerate(parts):
             if self._next_episode[i] < self._stride:  # no episode has begun yet
                 continue
             given = self._reset(i, int(self._next_episode[i]) - self._stride)
             over = False
-            for action in _each(actions):
+            for action in as_taken(actions):
                 if over:
                     raise _no_replay()
-                given, _, terminated, truncated, _ = self.envs[i].step(action)
-                over = bool(terminated or truncated)
-            self._actions[i] = _each(actions)
+                answer = self._intake.of_step(self.envs[i].step(action), i)
+                given, over = answer.observation, bool(answer.terminated or answer.truncated)
+            self._actions[i] = _as_kept(actions)
             observation[i] = given
         return observation
 
@@ -163,9 +188,35 @@ class SingleEnvs:
             env.close()
 
 
-def _each(actions: NDArray[Any]) -> list[Any]:
-    """Actions as environments take them: an int of a finite set, or an array of its own."""
+def as_taken(actions: NDArray[Any]) -> list[Any]:
+    """Actions as single environments take them, in training as in evaluation.
+
+    Args:
+        actions: of several environments, on axis 0.
+
+    Returns:
+        For each an int of a finite set, or an array of its own.
+
+    Example:
+        >>> as_taken(np.array([1, 0]))
+        [1, 0]
+    """
     return actions.tolist() if actions.ndim == 1 else list(actions.copy())
+
+
+def _as_kept(actions: NDArray[Any]) -> list[Any]:
+    return actions.tolist() if actions.ndim == 1 else list(actions)
+
+
+def name_of(env: Env | VectorEnv[Any, Any, Any]) -> str:
+    """An environment's id, or the name of its class.
+
+    Example:
+        >>> from hunch.rl.environments import make_env
+        >>> name_of(make_env("CartPole-v1"))
+        'CartPole-v1'
+    """
+    return env.spec.id if env.spec is not None else type(env.unwrapped).__name__
 
 
 def _no_replay() -> DataError:
@@ -185,7 +236,10 @@ class VectorEnvs:
             is loaded begins anew, with another seed that follows from this one.
 
     Raises:
-        ConfigurationError: if its way of resetting is not known.
+        ConfigurationError: if it does not say how it resets, or in a way that is not known.
+        DataError: by `begin` and `step`, if its answer is not as `Intake` has it, or shows that it
+            resets in another way than it says.
+        ShapeError: by the same, if observations have another shape than its space.
 
     Example:
         >>> import gymnasium
@@ -199,57 +253,112 @@ class VectorEnvs:
     def __init__(self, envs: VectorEnv[Any, Any, Any], seed: int) -> None:
         self.envs = envs
         self.num_envs = int(envs.num_envs)
-        self._seed, self._lives = seed, 0
-        mode = envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
-        try:
-            self._mode = AutoresetMode(mode)
-        except ValueError as error:
-            raise ConfigurationError(
-                f"`env` has autoreset_mode={mode!r}; expected one of Gymnasium's AutoresetMode."
-            ) from error
-        space = envs.single_observation_space
-        self._dtype = stored_dtype(space) if isinstance(space, gymnasium.spaces.Box) else np.float32
+        self._seed, self._lives, self._steps = seed, 0, 0
+        self._mode = _mode_of(envs)
+        self._intake = Intake(envs.single_observation_space, self._where)
         self._restarting = np.zeros(self.num_envs, np.bool_)
         self._ended = np.zeros(self.num_envs, np.bool_)  # and not begun since
         self._first: NDArray[Any] | None = None  # observations of episodes begun by `step`
         self._started = False
 
+    def _where(self, i: int | None) -> str:
+        which = "all environments" if i is None else f"environment {i}"
+        return (
+            f"{which} of {self.num_envs} ({name_of(self.envs)}), after {self._steps} steps of all"
+        )
+
     def begin(self, ended: Bools, observation: NDArray[Any]) -> None:
         """Begin an episode where `ended`, writing its first observation into `observation`."""
         if not self._started:
-            given, _ = self.envs.reset(seed=training_reset_seed(self._seed, self._lives))
-            observation[:] = given
+            self._reset(observation, seed=training_reset_seed(self._seed, self._lives))
             self._started = True
         elif self._mode is AutoresetMode.DISABLED:
-            given, _ = self.envs.reset(options={"reset_mask": ended})
-            observation[ended] = np.asarray(given)[ended]
+            self._reset(observation, ended, options={"reset_mask": ended.copy()})
         elif (ended & ~self._ended).any():
             # Given up after a fault, which all of them are at once; these modes know no other way.
-            given, _ = self.envs.reset()
-            observation[:] = given
+            self._reset(observation)
             self._restarting[:] = False
         elif self._mode is AutoresetMode.SAME_STEP and self._first is not None:
             observation[ended] = self._first[ended]
         # In mode "NextStep" the next step begins them; until then the last observation stands.
         self._ended &= ~ended
 
+    def _reset(
+        self, observation: NDArray[Any], which: Bools | None = None, **arguments: Any
+    ) -> None:
+        given = self._intake.of_reset_all(self.envs.reset(**arguments), self.num_envs)
+        chosen = np.ones(self.num_envs, np.bool_) if which is None else which
+        kept = observation.copy()
+        kept[chosen] = given[chosen]
+        self._intake.check_finite(kept)
+        observation[:] = kept
+
     def step(self, actions: NDArray[Any]) -> Outcome:
         """Take one action in every environment."""
-        given, reward, terminated, truncated, infos = self.envs.step(actions)
-        following = np.array(given, self._dtype)
-        terminated, truncated = np.array(terminated, np.bool_), np.array(truncated, np.bool_)
-        self._ended = ended = terminated | truncated
+        count, intake = self.num_envs, self._intake
+        before = self._own_arrays()
+        # A copy, because the agent keeps what it did and an environment may write into what it got.
+        given, reward, terminated, truncated, infos = intake.of_step_all(
+            self.envs.step(actions.copy()), count
+        )
+        following = given.astype(intake.dtype)
+        intake.check_finite(following)
         happened = ~self._restarting
+        reward[self._restarting] = 0.0  # there was no step that could have given one
+        intake.check_rewards(reward)
+        ended = terminated | truncated
+        at = np.flatnonzero(ended).tolist()
+        each: list[Mapping[str, Any]] = [{}] * count
+        if at and self._mode is AutoresetMode.SAME_STEP:
+            first, following = following, following.copy()
+            for i in at:
+                if np.may_share_memory(before[i], self._own_arrays()[i]):
+                    raise self._overwritten(i)
+                following[i] = self._final_observation(infos, i)
+                each[i] = final_info_of(infos, i)
+            intake.check_finite(following)
+            self._first = first
+        else:
+            for i in at:
+                self._refuse_final_observation(infos, i)
+                each[i] = info_of(infos, i)
         if self._mode is AutoresetMode.NEXT_STEP:
             self._restarting = ended.copy()
-        elif self._mode is AutoresetMode.SAME_STEP and ended.any():
-            self._first = following.copy()
-            for i in np.flatnonzero(ended).tolist():
-                following[i] = infos["final_obs"][i]
-            infos = infos.get("final_info", infos)
-        each = [_info_of(infos, i) if ended[i] else {} for i in range(self.num_envs)]
-        reward = np.array(reward, np.float32)
+        self._ended = ended
+        self._steps += 1
         return Outcome(following, reward, terminated, truncated, happened, each)
+
+    def _own_arrays(self) -> Sequence[Any]:
+        """The arrays that single environments returned last, where Gymnasium hands them on."""
+        arrays = getattr(self.envs.unwrapped, "_env_obs", None)
+        return list(arrays) if isinstance(arrays, list | tuple) else [()] * self.num_envs
+
+    def _overwritten(self, i: int) -> DataError:
+        return DataError(
+            "`env` resets in the same step and hands on the arrays of its environments, but one of "
+            "them returned the same array before and after a reset, so that the last observation "
+            f"of its episode is lost in {self._where(i)}; expected another autoreset mode, or an "
+            "environment that returns copies."
+        )
+
+    def _final_observation(self, infos: Infos, i: int) -> NDArray[Any]:
+        final = final_observation_of(infos, i)
+        if final is None:
+            raise DataError(
+                f"`env` says that it resets in the same step, but its infos have no `final_obs` at "
+                f"the end of an episode in {self._where(i)}; expected the episode's last "
+                "observation there."
+            )
+        return self._intake.observation(final, i)
+
+    def _refuse_final_observation(self, infos: Infos, i: int) -> None:
+        if final_observation_of(infos, i) is not None:
+            raise DataError(
+                f"`env` says that it resets in mode {self._mode.value!r}, but its infos have a "
+                f"`final_obs` at the end of an episode in {self._where(i)}, as only those that "
+                "reset in the same step give it; expected "
+                'env.metadata["autoreset_mode"] = AutoresetMode.SAME_STEP.'
+            )
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """How often it was loaded: a foreign environment cannot be put back into an episode."""
@@ -266,9 +375,27 @@ class VectorEnvs:
         self.envs.close()
 
 
-def _info_of(infos: Mapping[str, Any], i: int) -> dict[str, Any]:
-    return {
-        key: values[i]
-        for key, values in infos.items()
-        if isinstance(values, np.ndarray) and not key.startswith("_") and len(values) > i
-    }
+_MODES: Final = (
+    "AutoresetMode.NEXT_STEP (the step after an end is the reset), SAME_STEP (the step that ends "
+    "an episode returns the next one's first observation, and the last one in "
+    '`infos["final_obs"]`) or DISABLED (it is reset by options={"reset_mask": …})'
+)
+
+
+def _mode_of(envs: VectorEnv[Any, Any, Any]) -> AutoresetMode:
+    metadata = envs.metadata or {}
+    if "autoreset_mode" not in metadata:
+        raise ConfigurationError(
+            f"`env` {name_of(envs)} does not say how it begins a new episode after an end; "
+            'expected env.metadata = {**env.metadata, "autoreset_mode": mode} with one of '
+            f"gymnasium.vector's {_MODES}."
+        )
+    mode = metadata["autoreset_mode"]
+    try:
+        return AutoresetMode(mode)
+    except ValueError as error:
+        listed = ", ".join(repr(known.value) for known in AutoresetMode)
+        raise ConfigurationError(
+            f"`env` has autoreset_mode={mode!r}; expected one of Gymnasium's AutoresetMode, "
+            f"{listed}."
+        ) from error

@@ -24,6 +24,7 @@ from hunch.rl.actor import make_actor, policy_loss
 from hunch.rl.advantages import lambda_returns, leave_one_out_by_time
 from hunch.rl.agent import Agent
 from hunch.rl.arguments import real_number, whole_number
+from hunch.rl.divergence import check_loss
 from hunch.rl.environments import EnvLike
 from hunch.rl.networks import NetworkLike, noisy_layers
 from hunch.rl.parallel_envs import Bools
@@ -225,10 +226,12 @@ class Reinforce(Agent):
             value_weight=self.value_weight if self.baseline == "value" else 0.0,
             entropy_weight=self.entropy_weight,
         ).sum()
+        gradient = actor.networks.gradient(loss, replica)
+        checked = check_loss(loss.item(), self.updates)
         rate = value_at(self.learning_rate, self.steps)
-        actor.networks.step([replica], actor.networks.gradient(loss, replica), rate)
+        actor.networks.step([replica], gradient, rate)
         actor.normalize(observation, [replica])
-        self.losses.append(loss.item())
+        self.losses.append(checked)
 
     def _judged(self, replica: int, stretch: Stretch, value: Tensor) -> tuple[Tensor, Tensor]:
         """Rewards to go and their baselines, `(1, steps)` each."""

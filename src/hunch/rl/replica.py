@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from hunch.errors import ShapeError
+from hunch.errors import DataError, ShapeError
 from hunch.nn import Ensemble
 from hunch.rl.environments import Env
 
@@ -77,6 +77,11 @@ class Replica:
             raise ShapeError(
                 f"`observation` got shape {np.shape(observation)}; expected "
                 f"{expected} or a batch (batch, {', '.join(map(str, expected))})."
+            )
+        if np.count_nonzero(np.isfinite(given)) < given.size:
+            raise DataError(
+                "`observation` holds NaN or infinite numbers; expected finite ones, for which "
+                "alone the networks have values."
             )
         tensor = torch.from_numpy(np.ascontiguousarray(given)).to(agent.device)
         actions = self.policy.actions(tensor, deterministic)

@@ -6,6 +6,7 @@ own, remembers how the episodes went, shows progress and stops where it may be t
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -55,10 +56,10 @@ class History:
     """How the training episodes went, one entry for each one finished.
 
     Args:
-        returns: sum of rewards.
+        returns: sum of rewards, in double precision and as the environment gave them.
         lengths: environment steps in the episode.
         ends: environment steps since the first episode began, when this one ended.
-        infos: the numbers in the environment's last `info`.
+        infos: the numbers in the environment's last `info`, but for NaN.
     """
 
     returns: list[float] = field(default_factory=list)
@@ -165,7 +166,7 @@ class TrainingLoop:
             Step(
                 observation=self._by_replica(observation),
                 action=actions,
-                reward=self._by_replica(outcome.reward),
+                reward=self._by_replica(outcome.reward.astype(np.float32)),
                 next_observation=self._by_replica(outcome.next_observation),
                 terminated=self._by_replica(outcome.terminated),
                 truncated=self._by_replica(outcome.truncated),
@@ -260,8 +261,10 @@ def _history(state: Mapping[str, NDArray[Any]], prefix: str) -> History:
 
 
 def _numbers(info: Mapping[str, Any]) -> dict[str, float]:
-    numbers = (bool, int, float, np.number, np.bool_)
-    return {key: float(value) for key, value in info.items() if isinstance(value, numbers)}
+    numbers = (bool, int, float, np.integer, np.floating, np.bool_)
+    found = {key: float(value) for key, value in info.items() if isinstance(value, numbers)}
+    # NaN stands for "not said" in a saved history.
+    return {key: value for key, value in found.items() if not math.isnan(value)}
 
 
 def _stopped_by(callbacks: Sequence[Callback], agent: Any, steps: int, stride: int) -> bool:
