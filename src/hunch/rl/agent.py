@@ -157,6 +157,14 @@ class Agent(ABC):
         return self._loop.steps
 
     @property
+    def cut_short(self) -> bool:
+        """Whether an interrupt came between the callbacks of the present step.
+
+        The next `learn` calls those that are left before it makes a step.
+        """
+        return self._loop.cut_short is not None
+
+    @property
     def history(self) -> History:
         """Returns, lengths and ends of the training episodes finished so far.
 
@@ -181,7 +189,7 @@ class Agent(ABC):
         Raises:
             ConfigurationError: if none can be made; see `hunch.rl.evaluate` for what to do.
         """
-        return self.origin(0).another()
+        return self.origin.another()
 
     def rendering_env(self) -> Env:
         """A new environment equal to the one that the agent is trained on, which draws pictures.
@@ -189,9 +197,14 @@ class Agent(ABC):
         Raises:
             ConfigurationError: as `another_env`, and if it cannot draw.
         """
-        return self.origin(0).rendering()
+        return self.origin.rendering()
 
-    def origin(self, r: int) -> Origin:
+    @property
+    def origin(self) -> Origin:
+        """Where the environments come from, those of the first replica if there are several."""
+        return self.origin_of(0)
+
+    def origin_of(self, r: int) -> Origin:
         """Where the environments of replica `r` come from."""
         envs = self._loop.envs
         if not isinstance(envs, SingleEnvs):

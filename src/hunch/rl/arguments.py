@@ -118,3 +118,14 @@ def sentence(error: Exception) -> str:
     """
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return text if text.endswith((".", "?", "!")) else text + "."
+
+
+def kind_and_sentence(error: Exception) -> str:
+    """The same with the error's kind in front, as Python shows it.
+
+    Example:
+        >>> kind_and_sentence(OSError("no display")), kind_and_sentence(NotImplementedError())
+        ('OSError: no display.', 'NotImplementedError.')
+    """
+    text, kind = sentence(error), type(error).__name__
+    return text if text == f"{kind}." else f"{kind}: {text}"

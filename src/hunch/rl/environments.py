@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
@@ -68,7 +69,9 @@ def make_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> Env:
         ) from error
     except gymnasium.error.DependencyNotInstalled as error:
         raise MissingDependencyError(f"`env` {env!r} needs a package: {error}") from error
-    except (gymnasium.error.Error, TypeError, ModuleNotFoundError) as error:
+    except HunchError:
+        raise
+    except Exception as error:  # whatever foreign code says of its arguments, or lacks here
         raise ConfigurationError(
             f"`env` {env!r} cannot be made with env_kwargs={kwargs!r}: {sentence(error)}"
         ) from error
@@ -137,14 +140,9 @@ def rendering_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> 
     if isinstance(env, gymnasium.Env):
         made = drawing_copy_of(make_env(env, env_kwargs))
     else:
-        try:
+        with warnings.catch_warnings():  # that it does not know the mode is said below
+            warnings.simplefilter("ignore", UserWarning)
             made = make_env(env, {**(env_kwargs or {}), "render_mode": _PICTURES})
-        except HunchError:
-            raise
-        except Exception as error:  # whatever a foreign environment says of the mode
-            raise ConfigurationError(
-                f"`env` {env!r} cannot be made with render_mode={_PICTURES!r}: {sentence(error)}"
-            ) from error
     if made.render_mode != _PICTURES:
         raise ConfigurationError(
             f"`env` {made} has render_mode={made.render_mode!r}; expected {_PICTURES!r}: "

@@ -31,7 +31,7 @@ class Home(Protocol):
     def device(self) -> torch.device:
         """Where the networks live."""
 
-    def origin(self, r: int) -> Origin:
+    def origin_of(self, r: int) -> Origin:
         """Where the environments of replica `r` come from."""
 
 
@@ -59,7 +59,7 @@ class Replica:
     @property
     def origin(self) -> Origin:
         """Where its environments come from."""
-        return self._agent.origin(self._number)
+        return self._agent.origin_of(self._number)
 
     def another_env(self) -> Env:
         """As `Agent.another_env`."""
