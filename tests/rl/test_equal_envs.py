@@ -98,6 +98,14 @@ def test_running_means_that_a_new_environment_would_not_have(count):
     assert evaluate(agent, 2, env=given).returns.shape == (2,)
 
 
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_running_means_inside_a_batch(how):
+    envs = batch(how, wrappers=[wrappers.NormalizeObservation])
+    with pytest.raises(ConfigurationError, match="has NormalizeObservation, with running means"):
+        evaluate(DQN(envs, **SMALL))
+    envs.close()
+
+
 # Settings that were changed after the environment was made.
 
 
@@ -216,9 +224,9 @@ def test_a_function_that_makes_another_kind_the_second_time():
 def test_keyword_arguments_for_an_environment_that_is_made_are_not_dropped():
     agent = DQN(gymnasium.make("CartPole-v1"), **SMALL)
     check = Evaluate(every=1, env_kwargs=dict(max_episode_steps=5))
-    with pytest.raises(ConfigurationError, match="`env_kwargs` got .*already made"):
+    with pytest.raises(ConfigurationError, match=r"`env_kwargs` got .*already made"):
         check(agent)
-    with pytest.raises(ConfigurationError, match="`env_kwargs` got .*already made"):
+    with pytest.raises(ConfigurationError, match=r"`env_kwargs` got .*already made"):
         Evaluate(every=1, env=gymnasium.make("CartPole-v1"), env_kwargs=dict(max_episode_steps=5))
 
 
@@ -272,8 +280,12 @@ def test_the_environment_that_is_trained_in_is_left_alone(monkeypatch):
         with pytest.raises(ConfigurationError, match="returned the environment that the agent is"):
             play(agent)
     for env in (one, wrappers.RecordEpisodeStatistics(one)):
-        with pytest.raises(ConfigurationError, match="is the environment that the agent is trained"):
+        with pytest.raises(
+            ConfigurationError, match="is the environment that the agent is trained"
+        ):
             evaluate(agent, env=env)
+    with pytest.raises(ConfigurationError, match="is the environment that the agent is trained"):
+        evaluate(agent, env=lambda: one)
     batch_of_it = SyncVectorEnv([lambda: one])
     with pytest.raises(ConfigurationError, match="is the environment that the agent is trained"):
         evaluate(agent, env=batch_of_it)

@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-import gymnasium
 import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete

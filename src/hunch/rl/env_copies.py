@@ -1,8 +1,9 @@
 """Copies of environments that hold all that was changed in the original.
 
-`copy.deepcopy` builds what inherits Gymnasium's `EzPickle` anew from the arguments of its constructor,
-so a gravity that was set afterwards is lost. Here its attributes are copied, as those of all others.
-What cannot be copied so, such as a simulator's handle, is built anew and compared with the original.
+`copy.deepcopy` builds what inherits Gymnasium's `EzPickle` anew from the arguments of its
+constructor, so a gravity that was set afterwards is lost. Here its attributes are copied, as those
+of all others. What cannot be copied so, such as a simulator's handle, is built anew and compared
+with the original.
 """
 
 from __future__ import annotations

@@ -140,8 +140,7 @@ def evaluate(
     ):
         if isinstance(env, VectorEnv):
             check_for(agent, env)
-            rounds = _in_batches(agent, env, played, seed, deterministic, bar)
-            for _ in rounds:
+            for _ in _in_batches(agent, env, played, seed, deterministic, bar):
                 if interrupted():
                     raise KeyboardInterrupt
         else:
@@ -173,9 +172,10 @@ def _opened(agent: Policy, env: EnvLike | None, width: int) -> Iterator[list[Env
     envs: list[Env] = []
     try:
         for _ in range(width):
-            envs.append(agent.another_env() if env is None else make_env(env))
+            made = agent.another_env() if env is None else make_env(env)
             if env is not None:
-                check_for(agent, envs[-1])
+                check_for(agent, made)  # and leave it as it is if it is not to be played in
+            envs.append(made)
         check_distinct(envs)
         yield envs
     finally:
@@ -196,8 +196,9 @@ class _Played:
         """Count a step; say whether the episode is over."""
         self.returns[episode] += reward
         self.lengths[episode] += 1
-        self.cut[episode] = not done and self.lengths[episode] >= self.max_steps
-        return done or bool(self.cut[episode])
+        if not done and self.lengths[episode] >= self.max_steps:
+            self.cut[episode] = done = True
+        return done
 
     def result(self) -> Evaluation:
         if count := int(self.cut.sum()):
@@ -262,7 +263,7 @@ def _in_batches(
             yield
 
 
-def _begin(envs: VectorEnv[Any, Any, Any], seeds: list[int]) -> NDArray[Any]:
+def _begin(envs: Any, seeds: list[int]) -> NDArray[Any]:
     """Begin an episode in each environment, from a seed of its own if it takes such."""
     try:
         given, _ = envs.reset(seed=seeds)

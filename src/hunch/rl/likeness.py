@@ -186,7 +186,7 @@ def _probe(env: Any) -> None:
 def _assigned_to(layer: Any) -> Iterator[set[str]]:
     """The names of the attributes that are assigned to within the block."""
     names: set[str] = set()
-    kind = type(layer)
+    kind: Any = type(layer)
 
     def note(self: Any, name: str, value: Any) -> None:
         names.add(name)

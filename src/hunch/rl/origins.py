@@ -80,11 +80,12 @@ class Origin:
         open_it, source = rendering_env if draws else another_env, self._source
         if isinstance(source, gymnasium.Env):
             source = self._trained[0]  # its copy, of another replica
-        self._check_statistics()
+        self._check_statistics(self._trained[0])
         if isinstance(source, VectorEnv):
             made = open_it(_one_of(source), {**self._kwargs, **different})
         else:
             made = open_it(source, {**self._kwargs, **different})
+        self._check_statistics(made)  # which other processes have and do not show
         hold_statistics(made)
         if any_shared([made, *self._all_trained]):
             raise ConfigurationError(
@@ -102,9 +103,9 @@ class Origin:
             )
         return made
 
-    def _check_statistics(self) -> None:
+    def _check_statistics(self, env: Any) -> None:
         """Running means are in an environment and nowhere else: only a copy has them."""
-        kept = statistics_in(self._trained[0])
+        kept = statistics_in(env)
         alone = isinstance(self._source, gymnasium.Env) and len(self._trained) == 1
         if kept and not alone:
             raise ConfigurationError(
@@ -193,7 +194,8 @@ def _one_of(batch: VectorEnv[Any, Any, Any]) -> EnvLike:
             f"`env` is a vector environment in the wrapper {_kinds(kinds)}, which a single "
             f"environment cannot be given; {GIVE_ONE}"
         )
-    if (spec := batch.spec) is None:
+    spec = batch.spec
+    if spec is None:
         raise ConfigurationError(
             "`env` is a vector environment of unknown origin; give the agent a Gymnasium id and "
             f"`num_envs` instead, or {GIVE_ONE}"
@@ -213,7 +215,7 @@ def _one_of(batch: VectorEnv[Any, Any, Any]) -> EnvLike:
 
 def _other_batch(batch: VectorEnv[Any, Any, Any], made: Env) -> list[str]:
     """The settings in which the environments of a batch differ from one that was made like them."""
-    base = batch.unwrapped
+    base: Any = batch.unwrapped
     if isinstance(base, SyncVectorEnv):
         return differences(base.envs, made)
     if isinstance(base, AsyncVectorEnv):

@@ -191,15 +191,17 @@ def _ffmpeg() -> Any:
 @contextmanager
 def _opened(agent: Player, env: EnvLike | None) -> Iterator[Env]:
     """The environment to be filmed in, closed afterwards if it was opened here."""
-    given = isinstance(env, gymnasium.Env)
-    stage = agent.rendering_env() if env is None else env if given else rendering_env(env)
+    if isinstance(env, gymnasium.Env):
+        check_for(agent, env)
+        yield env
+        return
+    stage = agent.rendering_env() if env is None else rendering_env(env)
     try:
         if env is not None:
             check_for(agent, stage)
         yield stage
     finally:
-        if not given:
-            stage.close()
+        stage.close()
 
 
 def _play(
@@ -225,7 +227,7 @@ def _play(
 def _picture(env: Env) -> Frame:
     try:
         with _quiet():
-            picture = env.render()
+            picture: Any = env.render()
     except gymnasium.error.DependencyNotInstalled as error:
         raise MissingDependencyError(
             f'Drawing {env} needs a package: pip install "torch-hunch[video]" ({error}).'
@@ -240,7 +242,8 @@ def _picture(env: Env) -> Frame:
             f"`env` {env} drew {type(picture).__name__}{'' if shape is None else f' {shape}'}; "
             "expected an array (height, width, 3), no side below 2."
         )
-    return picture
+    frame: Frame = picture
+    return frame
 
 
 @contextmanager
