@@ -5,11 +5,13 @@ import os
 import shutil
 import sys
 
+import gymnasium
+import numpy as np
 import pytest
 
 from hunch.cli.main import run
 from hunch.cli.recipes import RECIPES
-from hunch.rl import Run
+from hunch.rl import Evaluate, Run, evaluate
 
 SMALL = ["--steps=300", "--set=hidden_sizes=8", "--set=batch_size=8", "--eval-every=100"]
 
@@ -244,3 +246,135 @@ def test_an_atari_game_gets_its_usual_preprocessing(here, capsys):
     agent = Run.open("a").last_agent()
     assert agent.observation_shape == (4, 84, 84)
     assert agent._replay._frame_stack == 4
+
+
+class Undrawn(gymnasium.Env):
+    """Three steps; a kind of drawing that does not work."""
+
+    def __init__(self, render_mode=None):
+        self.observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+        self.action_space = gymnasium.spaces.Discrete(2)
+        self.render_mode = render_mode
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.t += 1
+        return np.zeros(2, np.float32), 1.0, self.t == 3, False, {}
+
+
+class NoMode(Undrawn):
+    def __init__(self):
+        super().__init__()
+
+
+class HumanOnly(Undrawn):
+    metadata = {"render_modes": ["human"]}  # noqa: RUF012
+
+    def __init__(self, render_mode=None):
+        assert render_mode in (None, "human")
+        super().__init__(render_mode)
+
+
+class NoScreen(Undrawn):
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+
+    def render(self):
+        raise OSError("no display")
+
+
+class DrawsInStep(NoScreen):
+    def step(self, action):
+        if self.render_mode is not None:
+            raise RuntimeError("no context")
+        return super().step(action)
+
+    def render(self):
+        return np.zeros((8, 8, 3), np.uint8)
+
+
+UNDRAWN = {
+    Undrawn: "(NotImplementedError.)",
+    NoMode: "unexpected keyword argument 'render_mode'",
+    HumanOnly: "cannot be made with env_kwargs={'render_mode': 'rgb_array'}",
+    NoScreen: "(OSError: no display.)",
+    DrawsInStep: "There is no film (RuntimeError: no context.)",
+}
+
+
+@pytest.fixture
+def registered():
+    names = []
+
+    def register(kind, **kwargs):
+        names.append(f"test/{kind.__name__}-v0")
+        gymnasium.register(names[-1], entry_point=kind, disable_env_checker=True, **kwargs)
+        return names[-1]
+
+    yield register
+    for name in names:
+        del gymnasium.registry[name]
+
+
+@pytest.mark.parametrize("kind", UNDRAWN)
+def test_a_film_is_optional_and_the_report_is_not(kind, here, capsys, registered):
+    pytest.importorskip("imageio_ffmpeg")
+    assert run(["train", "dqn", registered(kind), *SMALL, "--out=a"]) == 0
+    captured = capsys.readouterr()
+    assert (here / "a" / "report.html").exists()
+    said = [line for line in captured.err.splitlines() if "film" in line]
+    assert len(said) == 1
+    assert said[0].startswith("hunch: There is no film")
+    assert UNDRAWN[kind] in said[0]
+    assert "There is no film" in (here / "a" / "report.html").read_text("utf-8")
+
+
+class Endless(Undrawn):
+    """The only end is action 1; standing still is paid."""
+
+    def step(self, action):
+        return np.zeros(2, np.float32), 1.0 - 2.0 * action, bool(action), False, {}
+
+
+def test_an_evaluation_without_an_end_is_cut_and_the_summary_says_so(
+    here, capsys, registered, monkeypatch
+):
+    monkeypatch.setattr("hunch.rl.run_summary.MAX_STEPS", 200)
+    for place in (evaluate, Evaluate.__init__):
+        monkeypatch.setitem(place.__kwdefaults__, "max_steps", 200)
+    words = ["--set=epsilon=0.5", "--set=learning_rate=0.01", "--set=min_replay_size=8"]
+    assert run(["train", "dqn", registered(Endless), *SMALL, *words, "--out=a"]) == 0
+    captured = capsys.readouterr()
+    assert "hunch: 10 of 10 evaluation episodes had no end after 200 steps" in captured.err
+    assert "episodes had no end and were cut after 200 steps" in captured.out
+    summary = json.loads((here / "a" / "summary.json").read_text())
+    assert summary["replicas"][0]["cut_episodes"] == 40
+    assert summary["replicas"][0]["last"]["mean_return"] == 200.0
+    assert "40 of them had no end" in (here / "a" / "report.html").read_text("utf-8")
+
+
+def test_ctrl_c_while_judging_says_how_to_go_on(here, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hunch.rl.run_summary.summarize", interrupted)
+        assert run(["train", "dqn", "CartPole-v1", *SMALL, "--out=a"]) == 130
+    assert "go on with: hunch train --resume a" in capsys.readouterr().err
+    assert run(["train", "--resume", "a"]) == 0
+    assert (here / "a" / "report.html").exists()
+
+
+def test_an_environment_that_cannot_be_evaluated_in_is_refused_before_training(
+    here, capsys, registered
+):
+    name = registered(
+        Undrawn,
+        additional_wrappers=(gymnasium.wrappers.NormalizeObservation.wrapper_spec(epsilon=1e-8),),
+    )
+    assert run(["train", "dqn", name, *SMALL, "--out=a"]) == 2
+    assert "NormalizeObservation, with running means" in last_line(capsys)
+    assert list(here.iterdir()) == []

@@ -1,8 +1,10 @@
+import gymnasium
 import numpy as np
 import pytest
 
-from hunch.errors import ConfigurationError
+from hunch.errors import ConfigurationError, HunchWarning
 from hunch.rl import DQN, evaluate
+from hunch.rl.evaluation import MAX_STEPS
 
 SMALL = {"hidden_sizes": (8, 8), "batch_size": 16, "min_replay_size": 16}
 
@@ -77,6 +79,32 @@ def test_environments_are_closed(agent_of, steady):
     assert len(closed) == 2
 
 
+def test_an_episode_without_an_end_is_cut_and_said_to_be(agent_of, steady):
+    with pytest.warns(HunchWarning, match="3 of 3 evaluation episodes had no end after 50 steps"):
+        result = evaluate(agent_of(steady, length=10**9), episodes=3, max_steps=50)
+    assert result.lengths.tolist() == [50] * 3
+    assert result.returns.tolist() == [50] * 3
+    assert result.cut.tolist() == [True] * 3
+    envs = gymnasium.vector.SyncVectorEnv([lambda: steady(length=10**9)] * 2)
+    with pytest.warns(HunchWarning, match="3 of 3"):
+        batch = evaluate(agent_of(steady), episodes=3, max_steps=50, env=envs)
+    assert batch.lengths.tolist() == [50] * 3
+
+
+def test_an_end_at_the_last_step_that_is_allowed_is_no_cut(agent_of, steady):
+    result = evaluate(agent_of(steady, length=50), episodes=2, max_steps=50)
+    assert result.lengths.tolist() == [50, 50]
+    assert not result.cut.any()
+
+
+def test_the_default_is_longer_than_every_registered_episode():
+    limits = [spec.max_episode_steps or 0 for spec in gymnasium.registry.values()]
+    games = [
+        spec.kwargs.get("max_num_frames_per_episode", 0) for spec in gymnasium.registry.values()
+    ]
+    assert max(limits + games) <= MAX_STEPS
+
+
 def closing(env, closed):
     env.close = lambda: closed.append(1)
     return env
@@ -88,6 +116,7 @@ def closing(env, closed):
         ({"episodes": 0}, "`episodes` got 0"),
         ({"num_envs": 0}, "`num_envs` got 0"),
         ({"seed": -3}, "`seed` got -3"),
+        ({"max_steps": 0}, "`max_steps` got 0"),
     ],
 )
 def test_misuse_is_named(agent, kwargs, message):

@@ -85,3 +85,46 @@ def test_misuse_is_named(agent, steady, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     with pytest.raises(MissingDependencyError, match=r'pip install "torch-hunch\[video\]"'):
         record(agent)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (NotImplementedError(), r"NotImplementedError\.\)"),
+        (OSError("no display"), r"OSError: no display\.\)"),
+        (RuntimeError("EGL failed\nin many lines"), r"RuntimeError: EGL failed\.\)"),
+    ],
+)
+def test_whatever_drawing_raises_is_one_line(steady, fault, said):
+    env = steady()
+    env.render_mode = "rgb_array"
+
+    def render():
+        raise fault
+
+    env.render = render
+    with pytest.raises(ConfigurationError, match="cannot draw here .*" + said) as caught:
+        record(DQN(env))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("picture", ["text", np.zeros((4, 4)), np.zeros((1, 1, 3), np.uint8)])
+def test_what_is_no_picture_is_named(steady, picture):
+    env = steady()
+    env.render_mode, env.render = "rgb_array", lambda: picture
+    with pytest.raises(ConfigurationError, match="expected an array"):
+        record(DQN(env))
+
+
+def test_a_video_that_ffmpeg_cannot_write(agent, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    with pytest.raises(FolderError, match="ffmpeg wrote no video"):
+        encode_mp4([np.zeros((16, 16, 3), np.uint8)])
+    import imageio_ffmpeg
+
+    def missing():
+        raise RuntimeError("No ffmpeg exe could be found.")
+
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", missing)
+    with pytest.raises(MissingDependencyError, match="pip install"):
+        record(agent)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
+from collections.abc import Callable
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
-from hunch import __version__
+from hunch import __version__, interrupts
 from hunch.cli.bench import bench
 from hunch.cli.demo import demo
 from hunch.cli.diagnose import diagnose
@@ -19,7 +21,7 @@ from hunch.cli.play import play
 from hunch.cli.predict import predict
 from hunch.cli.reproduce import reproduce
 from hunch.cli.train import train
-from hunch.errors import HunchError
+from hunch.errors import HunchError, HunchWarning
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
 
@@ -55,6 +57,25 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the program; return its exit code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", HunchWarning)
+        warnings.showwarning = _in_one_line(warnings.showwarning)
+        return _run(arguments)
+
+
+def _in_one_line(usual: Callable[..., None]) -> Callable[..., None]:
+    """How warnings are shown: ours as our errors are, others as ever."""
+
+    def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, HunchWarning):
+            print(f"hunch: {message}", file=sys.stderr)
+        else:
+            usual(message, category, *where, **more)
+
+    return show
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         code = program.main(arguments, prog_name="hunch", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -86,9 +107,7 @@ def _end_as_by_ctrl_c() -> None:
             # A process of ours that inherited this handler, such as a parallel environment.
             signal.signal(signum, signal.SIG_DFL)
             signal.raise_signal(signum)
-        on_ctrl_c = signal.getsignal(signal.SIGINT)
-        # What a shell starts in the background ignores Ctrl-C, and has to end all the same.
-        (on_ctrl_c if callable(on_ctrl_c) else signal.default_int_handler)(signum, frame)
+        interrupts.end(signum, frame)
 
     signal.signal(signal.SIGTERM, end)
 

@@ -134,6 +134,7 @@ def _env_kwargs(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _begin(context: click.Context, name: str, env: str, options: Mapping[str, Any]) -> Run:
+    from hunch.rl.callbacks import Player
     from hunch.rl.runs import Plan, Run, check_new
     from hunch.rl.saved_agents import from_json
     from hunch.rl.weights import agent_class
@@ -155,6 +156,7 @@ def _begin(context: click.Context, name: str, env: str, options: Mapping[str, An
         seed=options["seed"],
         **settings,
     )
+    Player(made, 0, problem.evaluation_env_kwargs).another_env().close()
     steps = options["steps"] or problem.steps
     plan = Plan(
         agent=recipe.agent,
@@ -265,23 +267,31 @@ def _train(run: Run, *, as_json: bool) -> int:
     else:
         click.echo(f"hunch: {_what(run)} into {place}", err=True)
     try:
-        agent = run.train(tell=lambda refusal: click.echo(f"hunch: {refusal}", err=True))
+        return _to_the_report(run, as_json=as_json)
     except KeyboardInterrupt:
         click.echo(f"hunch: interrupted; go on with: hunch train --resume {place}", err=True)
         return INTERRUPTED
+
+
+def _to_the_report(run: Run, *, as_json: bool) -> int:
+    agent = run.train(tell=_tell)
     click.echo("hunch: judging and writing the report", err=True)
     from hunch.plots.run_report import write_report
     from hunch.rl.run_summary import summarize
     from hunch.storage import dump_json
 
     summary = summarize(run, agent)
-    report = write_report(run)
+    report = write_report(run, tell=_tell)
     for line in summary.lines():
         click.echo(line, err=as_json)
     if as_json:
         click.echo(dump_json({**summary.to_json(), "folder": str(run.folder)}), nl=False)
     click.echo(f"Report: {_shown(report)}", err=as_json)
     return 0
+
+
+def _tell(sentence: str) -> None:
+    click.echo(f"hunch: {sentence}", err=True)
 
 
 def _what(run: Run) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +15,9 @@ from hunch.errors import HunchError, MissingDependencyError
 from hunch.plots.page import Block, Code, Figures, Section, Table, Text, Video, render_page
 from hunch.plots.panel import BLUE, CYCLE, GRAY, ORANGE, panel
 from hunch.rl import Run, record
+from hunch.rl.arguments import kind_and_sentence, sentence
 from hunch.rl.callbacks import Player
+from hunch.rl.evaluation import MAX_STEPS
 from hunch.rl.logs import EPISODES, EVALUATIONS, PROGRESS
 from hunch.rl.runs import SUMMARY_FILE
 from hunch.rl.training import SHOWN_EPISODES
@@ -35,13 +37,15 @@ _POINTS: Final = 200  # of a curve
 _STUDENT: Final = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16)
 
 
-def write_report(run: Run) -> Path:
+def write_report(run: Run, *, tell: Callable[[str], None] | None = None) -> Path:
     """Write `report.html` into a run's folder, from what lies there.
 
-    The film needs the extra `video` and an environment that draws; without, the page has none.
+    The film needs the extra `video` and an environment that draws; without, the page says why it
+    has none.
 
     Args:
         run: the run; it has been trained.
+        tell: called with a sentence if there is no film.
 
     Returns:
         Where the page is.
@@ -59,7 +63,7 @@ def write_report(run: Run) -> Path:
         'report.html'
     """
     place = run.folder / REPORT
-    write_text(place, _page(run))
+    write_text(place, _page(run, tell))
     return place
 
 
@@ -101,12 +105,12 @@ def mean_and_interval(curves: Array) -> tuple[Array, Array]:
     return np.where(count > 0, mean, np.nan), factor * np.sqrt(square / np.maximum(count, 1))
 
 
-def _page(run: Run) -> str:
+def _page(run: Run, tell: Callable[[str], None] | None) -> str:
     summary = _summary(run)
     sections = [
         Section("curves", "How it learned", _sizes(run.plan.settings), _curve_blocks(run)),
         Section("judgement", "How well it plays", *_judgement(run, summary)),
-        Section("film", "One episode", "The first of the episodes above.", [_film(run)]),
+        Section("film", "One episode", "The first of the episodes above.", [_film(run, tell)]),
         Section("settings", "What was run", "All of it is in run.json.", _settings(run)),
     ]
     return render_page(f"hunch: {run.name}", [Text(_introduction(run, summary))], sections)
@@ -163,6 +167,8 @@ def _judgement(run: Run, summary: Mapping[str, Any]) -> tuple[str, list[Block]]:
     ]
     head += ["episodes to solve"] if solved else []
     note = "Mean return ± standard deviation over episodes. "
+    if cut := sum(r.get("cut_episodes", 0) for r in replicas):
+        note += f"{cut} of them had no end and were cut after {MAX_STEPS:,} steps. "
     if run.evaluation is not None:
         note += (
             f"The best weights are those of the best of the evaluations every "
@@ -171,16 +177,24 @@ def _judgement(run: Run, summary: Mapping[str, Any]) -> tuple[str, list[Block]]:
     return source, [Table(head, rows, note)]
 
 
-def _film(run: Run) -> Block:
-    r = run.best_replica()
-    starts = derive(run.seed, "judgement")
+def _film(run: Run, tell: Callable[[str], None] | None) -> Block:
     try:
-        player = Player(run.best_agent(), r, run.plan.evaluation_env_kwargs)
-        film = record(player, seed=starts)
-    except MissingDependencyError:
-        return Text("A film needs two more packages: `pip install 'torch-hunch[video]'`.")
-    except HunchError:
-        return Text("This environment draws no pictures.")
+        return _filmed(run)
+    except MissingDependencyError as error:
+        why = f"A film needs a package that is missing: {sentence(error)}"
+    except HunchError as error:
+        why = f"There is no film: {sentence(error)}"
+    except Exception as error:  # it is optional, whatever keeps it from being made
+        why = f"There is no film ({kind_and_sentence(error)})"
+    if tell is not None:
+        tell(why)
+    return Text(why)
+
+
+def _filmed(run: Run) -> Video:
+    r = run.best_replica()
+    player = Player(run.best_agent(), r, run.plan.evaluation_env_kwargs)
+    film = record(player, seed=derive(run.seed, "judgement"))
     caption = (
         f"Seed {run.seed + r}, best weights: return {film.total_reward:g}, {film.length:,} steps."
     )

@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-import gymnasium
 import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete
@@ -25,10 +24,10 @@ from hunch.rl.environments import (
     check_spaces,
     frame_stack_of,
     make_env,
-    rendering_env,
     stored_dtype,
 )
 from hunch.rl.networks import is_pixels
+from hunch.rl.origins import Origin, check_distinct
 from hunch.rl.parallel_envs import Bools, ParallelEnvs, SingleEnvs, VectorEnvs
 from hunch.rl.replica import Policy, Replica
 from hunch.rl.saved_agents import GIVEN, from_json, read_agent, to_json, write_agent
@@ -36,9 +35,6 @@ from hunch.rl.states import to_tensor, under
 from hunch.rl.training import Callback, History, TrainingLoop
 from hunch.rl.transitions import Step
 from hunch.seeding import check_seed, numpy_generator, torch_generator
-
-# What `gymnasium.make_vec` is told about the batch, not about one environment.
-_OF_THE_BATCH = ("num_envs", "vectorization_mode", "vector_kwargs", "wrappers", "autoreset_mode")
 
 
 class Agent(ABC):
@@ -89,11 +85,13 @@ class Agent(ABC):
                     "`replicas`, `num_envs` nor `env_kwargs` beside it. Give its id to have "
                     "several environments made."
                 )
+            check_distinct(getattr(env.unwrapped, "envs", ()))
             return VectorEnvs(env, self.seed), _Spaces(env)
         count = num_envs * self.replicas
         first = make_env(env, self._env_kwargs)
         self._check_spaces(first)  # before more of them are opened
         made = [first, *(another_env(env, self._env_kwargs) for _ in range(count - 1))]
+        check_distinct(made)
         seeds = np.repeat(np.arange(self.seed, self.seed + self.replicas), num_envs)
         offsets = np.tile(np.arange(num_envs), self.replicas)
         envs = SingleEnvs(made, seeds.tolist(), offsets.tolist(), stride=num_envs)
@@ -158,6 +156,14 @@ class Agent(ABC):
         return self._loop.steps
 
     @property
+    def cut_short(self) -> bool:
+        """Whether an interrupt came between the callbacks of the present step.
+
+        The next `learn` calls those that are left before it makes a step.
+        """
+        return self._loop.cut_short is not None
+
+    @property
     def history(self) -> History:
         """Returns, lengths and ends of the training episodes finished so far.
 
@@ -177,31 +183,33 @@ class Agent(ABC):
         return self._loop.histories
 
     def another_env(self) -> Env:
-        """A new environment like the one that the agent is trained on."""
-        return another_env(self._single_source(), self._env_kwargs)
+        """A new environment equal to the one that the agent is trained on.
+
+        Raises:
+            ConfigurationError: if none can be made; see `hunch.rl.evaluate` for what to do.
+        """
+        return self.origin.another()
 
     def rendering_env(self) -> Env:
-        """A new environment like the one that the agent is trained on, which draws pictures."""
-        return rendering_env(self._single_source(), self._env_kwargs)
+        """A new environment equal to the one that the agent is trained on, which draws pictures.
 
-    def _single_source(self) -> EnvLike:
-        source = self._env_source
-        if not isinstance(source, VectorEnv):
-            return source
-        if (spec := source.spec) is None:
-            raise ConfigurationError(
-                "`env` is a vector environment of unknown origin; to play single episodes give "
-                "the agent a Gymnasium id and `num_envs` instead."
-            )
-        own = {name: value for name, value in spec.kwargs.items() if name not in _OF_THE_BATCH}
+        Raises:
+            ConfigurationError: as `another_env`, and if it cannot draw.
+        """
+        return self.origin.rendering()
 
-        def one(**kwargs: Any) -> Env:
-            made = gymnasium.make(spec.id, **{**own, **kwargs})
-            for wrapper in spec.kwargs.get("wrappers", ()):
-                made = wrapper(made)
-            return made
+    @property
+    def origin(self) -> Origin:
+        """Where the environments come from, those of the first replica if there are several."""
+        return self.origin_of(0)
 
-        return one
+    def origin_of(self, r: int) -> Origin:
+        """Where the environments of replica `r` come from."""
+        envs = self._loop.envs
+        if not isinstance(envs, SingleEnvs):
+            return Origin(self._env_source, {}, [self._env_source], [self._env_source])
+        own = envs.envs[r * self.num_envs : (r + 1) * self.num_envs]
+        return Origin(self._env_source, self._env_kwargs, own, envs.envs)
 
     def learn(
         self, steps: int, *, callbacks: Sequence[Callback] = (), progress: bool = True
@@ -268,7 +276,7 @@ class Agent(ABC):
         """
         if not 0 <= r < self.replicas:
             raise ConfigurationError(f"`r` got {r!r}; expected 0 to {self.replicas - 1}.")
-        return Replica(self, self._policy(r))
+        return Replica(self, self._policy(r), r)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Every tensor that decides how training goes on, random states and replay included."""

@@ -16,12 +16,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium
 import numpy as np
+from gymnasium.vector import VectorEnv
 
+from hunch.errors import ConfigurationError
 from hunch.rl.agent import Agent
 from hunch.rl.arguments import real_number, whole_number
-from hunch.rl.environments import Env, another_env, rendering_env
-from hunch.rl.evaluation import evaluate
+from hunch.rl.environments import Env, EnvLike, make_env
+from hunch.rl.evaluation import MAX_STEPS, evaluate
 from hunch.rl.weights import Weights, set_weights, weights_of, write_weights
 from hunch.seeding import check_seed
 
@@ -55,6 +58,13 @@ class Evaluate:
         seed: seed of the starts. To judge the weights that were best here, take another one.
         env_kwargs: keyword arguments in which the environment differs from the one trained on,
             such as `dict(clip_rewards=False)`.
+        env: where to play, if not in environments equal to the one trained in; as in
+            `hunch.rl.evaluate`.
+        max_steps: environment steps after which an episode is given up, as there.
+
+    Raises:
+        ConfigurationError: if a number is out of range, or `env_kwargs` are given for an
+            environment that is already made.
 
     Attributes:
         scores: all evaluations so far, in order.
@@ -74,24 +84,33 @@ class Evaluate:
         episodes: int = 10,
         seed: int = 0,
         env_kwargs: Mapping[str, Any] | None = None,
+        *,
+        env: EnvLike | VectorEnv[Any, Any, Any] | None = None,
+        max_steps: int = MAX_STEPS,
     ) -> None:
         self.every = whole_number("every", every, at_least=1)
         self.episodes = whole_number("episodes", episodes, at_least=1)
         self.seed = check_seed(seed)
+        self.max_steps = whole_number("max_steps", max_steps, at_least=1)
         self._env_kwargs = dict(env_kwargs or {})
+        self._env = _with_kwargs(env, self._env_kwargs)
         self.scores: list[Score] = []
         self._best: dict[int, tuple[Score, Weights]] = {}
 
     def __call__(self, agent: Agent) -> None:
         """Evaluate every replica."""
-        for r in range(agent.replicas):
-            player = Player(agent, r, self._env_kwargs)
-            returns = evaluate(player, self.episodes, seed=self.seed).returns.tolist()
-            score = Score(agent.steps, r, tuple(returns))
-            self.scores.append(score)
+        # All of them before any is remembered: an interrupt leaves no half of an evaluation.
+        scores = [Score(agent.steps, r, self._returns(agent, r)) for r in range(agent.replicas)]
+        self.scores += scores
+        for r, score in enumerate(scores):
             # Of equals the later one, which has learned from more.
             if r not in self._best or _worth(score) >= _worth(self._best[r][0]):
                 self._best[r] = (score, weights_of(agent, r))
+
+    def _returns(self, agent: Agent, r: int) -> tuple[float, ...]:
+        player = Player(agent, r, self._env_kwargs)
+        options: dict[str, Any] = {"env": self._env, "max_steps": self.max_steps}
+        return tuple(evaluate(player, self.episodes, seed=self.seed, **options).returns.tolist())
 
     def latest(self, replica: int) -> Score | None:
         """A replica's last evaluation."""
@@ -151,7 +170,8 @@ class Player:
     def __init__(
         self, agent: Agent, replica: int, env_kwargs: Mapping[str, Any] | None = None
     ) -> None:
-        self._agent, self._replica = agent, agent.replica(replica)
+        self._replica = agent.replica(replica)
+        self.origin = self._replica.origin
         self._different = dict(env_kwargs or {})
 
     def predict(self, observation: Any, deterministic: bool = True) -> Any:
@@ -160,18 +180,23 @@ class Player:
 
     def another_env(self) -> Env:
         """A new environment to be evaluated in."""
-        if not self._different:
-            return self._agent.another_env()
-        return another_env(self._agent._single_source(), self._kwargs())
+        return self.origin.another(self._different)
 
     def rendering_env(self) -> Env:
         """A new environment to be filmed in."""
-        if not self._different:
-            return self._agent.rendering_env()
-        return rendering_env(self._agent._single_source(), self._kwargs())
+        return self.origin.rendering(self._different)
 
-    def _kwargs(self) -> dict[str, Any]:
-        return {**self._agent._env_kwargs, **self._different}
+
+def _with_kwargs(env: Any, env_kwargs: Mapping[str, Any]) -> Any:
+    """What makes environments with keyword arguments, if there are any to be given."""
+    if env is None or not env_kwargs:
+        return env
+    if isinstance(env, gymnasium.Env | VectorEnv):
+        raise ConfigurationError(
+            f"`env_kwargs` got {dict(env_kwargs)!r} for an environment that is already made; "
+            "give them where you make it, or pass its id as `env`."
+        )
+    return lambda: make_env(env, env_kwargs)
 
 
 class StopOnReturn:

@@ -6,20 +6,24 @@ ever evaluated on a start that it was trained on, whatever the seeds of the two.
 
 from __future__ import annotations
 
-import copy
 import difflib
 import importlib
+import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import gymnasium
 import numpy as np
 
-from hunch.errors import ConfigurationError, MissingDependencyError
+from hunch.errors import ConfigurationError, HunchError, MissingDependencyError
+from hunch.rl.arguments import sentence
+from hunch.rl.env_copies import copy_of, drawing_copy_of
 from hunch.seeding import derive
 
 Env: TypeAlias = gymnasium.Env[Any, Any]
 EnvLike: TypeAlias = str | Env | Callable[..., Env]
+
+_PICTURES: Final = "rgb_array"
 
 
 def make_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> Env:
@@ -65,9 +69,11 @@ def make_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> Env:
         ) from error
     except gymnasium.error.DependencyNotInstalled as error:
         raise MissingDependencyError(f"`env` {env!r} needs a package: {error}") from error
-    except (gymnasium.error.Error, TypeError, ModuleNotFoundError) as error:
+    except HunchError:
+        raise
+    except Exception as error:  # whatever foreign code says of its arguments, or lacks here
         raise ConfigurationError(
-            f"`env` {env!r} cannot be made with env_kwargs={kwargs!r}: {_sentence(error)}"
+            f"`env` {env!r} cannot be made with env_kwargs={kwargs!r}: {sentence(error)}"
         ) from error
     if not isinstance(made, gymnasium.Env):
         raise ConfigurationError(f"`env` made {made!r}; expected a gymnasium.Env.")
@@ -102,33 +108,26 @@ def another_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> En
     """Open a second environment like the first, so that the first one's episode is not disturbed.
 
     Args:
-        env: as in `make_env`; an environment is copied.
+        env: as in `make_env`; an environment is copied, with all that was changed in it.
         env_kwargs: as in `make_env`.
 
     Raises:
-        ConfigurationError: as in `make_env`, and if an environment cannot be copied.
+        ConfigurationError: as in `make_env`, and if an environment cannot be copied as it is.
 
     Example:
         >>> first = make_env("CartPole-v1")
         >>> another_env(first) is first
         False
     """
-    if not isinstance(env, gymnasium.Env):
-        return make_env(env, env_kwargs)
-    try:
-        return copy.deepcopy(env)
-    except Exception as error:  # whatever a foreign environment holds
-        raise ConfigurationError(
-            f"`env` {env} cannot be copied ({_sentence(error)}); give the agent its id or a "
-            "function that makes it."
-        ) from error
+    made = make_env(env, env_kwargs)
+    return copy_of(made) if made is env else made
 
 
 def rendering_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> Env:
     """Open an environment like `env` whose `render()` returns pictures.
 
     Args:
-        env: as in `make_env`.
+        env: as in `make_env`; an environment is copied.
         env_kwargs: as in `make_env`.
 
     Raises:
@@ -138,15 +137,15 @@ def rendering_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> 
         >>> rendering_env("CartPole-v1").render_mode
         'rgb_array'
     """
-    if not isinstance(env, gymnasium.Env):
-        made = make_env(env, {**(env_kwargs or {}), "render_mode": "rgb_array"})
-    elif env.render_mode != "rgb_array" and env.spec is not None:
-        made = gymnasium.make(env.spec, render_mode="rgb_array")
+    if isinstance(env, gymnasium.Env):
+        made = drawing_copy_of(make_env(env, env_kwargs))
     else:
-        made = another_env(env)
-    if made.render_mode != "rgb_array":
+        with warnings.catch_warnings():  # that it does not know the mode is said below
+            warnings.simplefilter("ignore", UserWarning)
+            made = make_env(env, {**(env_kwargs or {}), "render_mode": _PICTURES})
+    if made.render_mode != _PICTURES:
         raise ConfigurationError(
-            f"`env` {made} has render_mode={made.render_mode!r}; expected 'rgb_array': "
+            f"`env` {made} has render_mode={made.render_mode!r}; expected {_PICTURES!r}: "
             "make it so, or give its id."
         )
     return made
@@ -250,8 +249,3 @@ def frame_stack_of(env: object) -> int:
             return 1
         env = env.env
     return 1
-
-
-def _sentence(error: Exception) -> str:
-    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return text if text.endswith((".", "?", "!")) else text + "."

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hunch.errors import DataError, ShapeError
 from hunch.nn import Ensemble
 from hunch.rl.environments import Env
+from hunch.rl.origins import Origin
 
 
 class Home(Protocol):
@@ -30,11 +31,8 @@ class Home(Protocol):
     def device(self) -> torch.device:
         """Where the networks live."""
 
-    def another_env(self) -> Env:
-        """A new environment like the one that the agent is trained on."""
-
-    def rendering_env(self) -> Env:
-        """A new environment like the one that the agent is trained on, which draws pictures."""
+    def origin_of(self, r: int) -> Origin:
+        """Where the environments of replica `r` come from."""
 
 
 class Policy(ABC):
@@ -49,21 +47,27 @@ class Replica:
     """One replica of an agent as it was when `Agent.replica` was called.
 
     Args:
-        agent: where its environments come from.
+        agent: what it belongs to.
         policy: how it acts.
+        r: its number.
     """
 
-    def __init__(self, agent: Home, policy: Policy) -> None:
-        self._agent = agent
+    def __init__(self, agent: Home, policy: Policy, r: int = 0) -> None:
+        self._agent, self._number = agent, r
         self.policy = policy
 
+    @property
+    def origin(self) -> Origin:
+        """Where its environments come from."""
+        return self._agent.origin_of(self._number)
+
     def another_env(self) -> Env:
-        """A new environment like the one that the agent is trained on."""
-        return self._agent.another_env()
+        """As `Agent.another_env`."""
+        return self.origin.another()
 
     def rendering_env(self) -> Env:
-        """A new environment like the one that the agent is trained on, which draws pictures."""
-        return self._agent.rendering_env()
+        """As `Agent.rendering_env`."""
+        return self.origin.rendering()
 
     @torch.no_grad()
     def predict(self, observation: ArrayLike, deterministic: bool = True) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from hunch.rl.agent import Agent
 from hunch.rl.callbacks import Player, StopWhenSolved
-from hunch.rl.evaluation import evaluate
+from hunch.rl.evaluation import MAX_STEPS, Evaluation, evaluate
 from hunch.rl.runs import SUMMARY_FILE, Run
 from hunch.seeding import derive
 from hunch.storage import dump_json, write_text
@@ -27,6 +27,7 @@ class ReplicaSummary:
         best: returns with those that did best in evaluations during training; None if none were.
         best_step: environment steps after which it had those.
         solved: number of the episode that solved a deep sea, if it is one.
+        cut: how many of those episodes had no end and were cut; see `hunch.rl.evaluate`.
     """
 
     seed: int
@@ -34,6 +35,7 @@ class ReplicaSummary:
     best: tuple[float, ...] | None
     best_step: int | None
     solved: int | None
+    cut: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Summary:
                     "best": None if r.best is None else _figures(r.best),
                     "best_step": r.best_step,
                     "solved_in_episodes": r.solved,
+                    **({"cut_episodes": r.cut} if r.cut else {}),
                 }
                 for r in self.replicas
             ],
@@ -82,6 +85,8 @@ class Summary:
                 text += f", {_said(r.best)} with the best (of step {r.best_step:,})"
             if r.solved is not None:
                 text += f"; solved in {r.solved:,} episodes"
+            if r.cut:
+                text += f"; {r.cut:,} episodes had no end and were cut after {MAX_STEPS:,} steps"
             lines.append(text)
         return lines
 
@@ -108,18 +113,19 @@ def summarize(run: Run, agent: Agent, episodes: int | None = None) -> Summary:
         (2, 2)
     """
     count = episodes or int(run.about.get("judge_episodes", JUDGE_EPISODES))
-    last = judge(run, agent, count)
-    best = judge(run, run.best_agent(), count) if run.evaluation is not None else None
+    last = _judged(run, agent, count)
+    best = _judged(run, run.best_agent(), count) if run.evaluation is not None else None
     rows = []
     for r in range(agent.replicas):
         score = run.evaluation.best(r) if run.evaluation is not None else None
         rows.append(
             ReplicaSummary(
                 seed=run.seed + r,
-                last=tuple(last[r]),
-                best=None if best is None else tuple(best[r]),
+                last=tuple(last[r].returns.tolist()),
+                best=None if best is None else tuple(best[r].returns.tolist()),
                 best_step=None if score is None else score.step,
                 solved=run.stop.solved[r] if isinstance(run.stop, StopWhenSolved) else None,
+                cut=sum(int(judged[r].cut.sum()) for judged in (last, best) if judged),
             )
         )
     summary = Summary(
@@ -150,12 +156,13 @@ def judge(run: Run, agent: Agent, episodes: int, seed: int | None = None) -> lis
         >>> len(judge(run, agent, episodes=3)[0])
         3
     """
+    return [played.returns.tolist() for played in _judged(run, agent, episodes, seed)]
+
+
+def _judged(run: Run, agent: Agent, episodes: int, seed: int | None = None) -> list[Evaluation]:
     starts = derive(run.seed if seed is None else seed, "judgement")
-    returns = []
-    for r in range(agent.replicas):
-        player = Player(agent, r, run.plan.evaluation_env_kwargs)
-        returns.append(evaluate(player, episodes, seed=starts).returns.tolist())
-    return returns
+    players = [Player(agent, r, run.plan.evaluation_env_kwargs) for r in range(agent.replicas)]
+    return [evaluate(player, episodes, seed=starts) for player in players]
 
 
 def _figures(returns: tuple[float, ...]) -> dict[str, Any]:

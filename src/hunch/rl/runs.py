@@ -248,22 +248,26 @@ class Run:
             agent: Agent | None = self.checkpoint.resume(settings=self.plan.settings, tell=tell)
             if agent is None:
                 agent = self.new_agent()
-            # Its last checkpoint knows whether a run was ended before its last step.
-            if not (self.stop is not None and agent.steps and self.stop(agent)):
-                try:
-                    agent.learn(self.plan.steps, callbacks=self.callbacks, progress=progress)
-                except KeyboardInterrupt:
-                    self._keep(agent)
-                    raise
-                # What ended the training may be the best there was, and between two evaluations.
-                if self.stop is not None and self.stop.reached and self.evaluation is not None:
-                    latest = self.evaluation.latest(0)
-                    if latest is None or latest.step < agent.steps:
-                        self.evaluation(agent)
+            try:
+                self._learn(agent, progress)
+            except KeyboardInterrupt:
+                self._keep(agent)
+                raise
             self._keep(agent)
             self.about["finished"] = self._reason()
             self._rewrite()
         return agent
+
+    def _learn(self, agent: Agent, progress: bool) -> None:
+        # Its last checkpoint knows whether a run was ended before its last step.
+        begun = agent.steps > 0 and not agent.cut_short
+        if not (self.stop is not None and begun and self.stop(agent)):
+            agent.learn(self.plan.steps, callbacks=self.callbacks, progress=progress)
+        # What ended the training may be the best there was, and between two evaluations.
+        if self.stop is not None and self.stop.reached and self.evaluation is not None:
+            latest = self.evaluation.latest(0)
+            if latest is None or latest.step < agent.steps:
+                self.evaluation(agent)
 
     def _keep(self, agent: Agent) -> None:
         for log in self.logs:

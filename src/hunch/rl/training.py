@@ -7,18 +7,15 @@ own, remembers how the episodes went, shows progress and stops where it may be t
 from __future__ import annotations
 
 import math
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hunch.errors import DataError
+from hunch.interrupts import between_steps
 from hunch.progress import Bar, progress_bar
 from hunch.rl.parallel_envs import Bools, Outcome, ParallelEnvs
 from hunch.rl.states import under
@@ -110,6 +107,9 @@ class TrainingLoop:
         # Episodes to be begun before the next step: at first all.
         self._ended = np.ones(envs.num_envs, np.bool_)
         self._failed = False
+        # Where an interrupt cut short the callbacks of the present step: which of them is to be
+        # called again, and whether one before it ends the training.
+        self.cut_short: tuple[int, bool] | None = None
 
     def run(
         self,
@@ -129,18 +129,21 @@ class TrainingLoop:
             progress: whether to show a bar with the mean return of the last episodes.
 
         Raises:
-            KeyboardInterrupt: if interrupted, after the step in progress; `run` may go on.
+            KeyboardInterrupt: if interrupted, after the step in progress; `run` may go on, and
+                first calls the callback that was cut short, if one was.
         """
         left = max(0, until - self.steps)
         with (
-            _interrupt_between_steps() as interrupted,
+            between_steps() as interrupted,
             progress_bar(left, "learning", "step", enabled=progress) as bar,
         ):
+            if self.cut_short is not None and self._stopped_by(callbacks, learner):
+                return
             while self.steps < until:
                 if self._step(learner):
                     self._show(bar)
                 bar.update(self.per_replica)
-                if _stopped_by(callbacks, learner, self.steps, self.per_replica):
+                if self._stopped_by(callbacks, learner):
                     return
                 if interrupted():
                     raise KeyboardInterrupt
@@ -184,6 +187,19 @@ class TrainingLoop:
             self._ended |= given_up.reshape(-1)
         return recorded
 
+    def _stopped_by(self, callbacks: Sequence[Callback], agent: Any) -> bool:
+        """Call those whose time has come; say whether one of them ends the training."""
+        first, stops = self.cut_short or (0, False)
+        self.cut_short = None
+        for i, callback in enumerate(callbacks):
+            if i >= first and self.steps % callback.every < self.per_replica:
+                try:
+                    stops |= bool(callback(agent))  # all of them, also after one that stops
+                except KeyboardInterrupt:
+                    self.cut_short = (i, stops)
+                    raise
+        return stops
+
     def _by_replica(self, values: NDArray[Any]) -> NDArray[Any]:
         return values.reshape(self._lead + values.shape[1:])
 
@@ -212,6 +228,8 @@ class TrainingLoop:
             "length": self._length.copy(),
             "ended": self._ended | self._failed,
         }
+        if self.cut_short is not None:
+            state["cut_short"] = np.array(self.cut_short, np.int64)
         for r, history in enumerate(self.histories):
             state |= {
                 f"history.{r}.returns": np.array(history.returns, np.float64),
@@ -233,7 +251,10 @@ class TrainingLoop:
         self._return = np.array(state["return"])
         self._length = np.array(state["length"])
         self._ended = np.array(state["ended"])
-        self._failed = False
+        self._failed, self.cut_short = False, None
+        if "cut_short" in state:
+            first, stops = state["cut_short"].tolist()
+            self.cut_short = (first, bool(stops))
         for r in range(len(self.histories)):
             self.histories[r] = _history(state, f"history.{r}.")
         current = self.envs.load_state_dict(under("envs.", state))
@@ -265,38 +286,3 @@ def _numbers(info: Mapping[str, Any]) -> dict[str, float]:
     found = {key: float(value) for key, value in info.items() if isinstance(value, numbers)}
     # NaN stands for "not said" in a saved history.
     return {key: value for key, value in found.items() if not math.isnan(value)}
-
-
-def _stopped_by(callbacks: Sequence[Callback], agent: Any, steps: int, stride: int) -> bool:
-    """Call those whose time has come; say whether one of them ends the training."""
-    due = [callback for callback in callbacks if steps % callback.every < stride]
-    stops = [callback(agent) for callback in due]  # all of them, also after one that stops
-    return any(stops)
-
-
-@contextmanager
-def _interrupt_between_steps() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C within the block into a flag; a second one interrupts at once.
-
-    Left alone: threads other than the main one, where signals do not arrive, and programs that
-    handle Ctrl-C in their own way.
-    """
-    pressed = False
-
-    def press(signum: int, frame: FrameType | None) -> None:
-        nonlocal pressed
-        if pressed:
-            signal.default_int_handler(signum, frame)
-        pressed = True
-
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-    ):
-        yield lambda: False
-        return
-    signal.signal(signal.SIGINT, press)
-    try:
-        yield lambda: pressed
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
 from hunch.errors import ConfigurationError, FolderError, MissingDependencyError
-from hunch.rl.arguments import real_number, whole_number
-from hunch.rl.environments import Env, evaluation_reset_seed
+from hunch.interrupts import between_steps
+from hunch.rl.arguments import kind_and_sentence, real_number, sentence, whole_number
+from hunch.rl.environments import Env, EnvLike, evaluation_reset_seed, rendering_env
+from hunch.rl.evaluation import check_for
 from hunch.seeding import check_seed
 
 Frame = NDArray[np.uint8]
@@ -38,7 +41,7 @@ class Player(Protocol):
         """An action for one observation."""
 
     def rendering_env(self) -> Env:
-        """A new environment like the one that the agent is trained on, which draws pictures."""
+        """A new environment equal to the one that the agent is trained on, which draws pictures."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ def record(
     agent: Player,
     path: str | os.PathLike[str] | None = None,
     *,
+    env: EnvLike | None = None,
     seed: int = 0,
     episode: int = 0,
     fps: float | None = None,
@@ -71,6 +75,9 @@ def record(
     Args:
         agent: anything with `predict` and `rendering_env`, such as `hunch.rl.DQN`.
         path: where to write the video; its folder must exist. None writes nothing.
+        env: where to play, if not in an environment equal to the one trained in: a Gymnasium id, a
+            function that makes one and takes `render_mode`, or an environment that draws, which is
+            left open. As in `hunch.rl.evaluate`.
         seed: seed of the start, as in `hunch.rl.evaluate`.
         episode: number of the evaluation episode whose start is used.
         fps: pictures per second; None is the environment's own rate.
@@ -83,8 +90,10 @@ def record(
     Raises:
         MissingDependencyError: if imageio with ffmpeg, or what the environment draws with, is not
             installed.
-        ConfigurationError: if the environment draws no pictures, or a number is out of range.
+        ConfigurationError: if the environment draws no pictures, cannot be made, or is not equal to
+            the one trained in; or a number is out of range.
         FolderError: if `path` cannot be written.
+        KeyboardInterrupt: if interrupted, between two steps.
 
     Example:
         >>> from hunch.rl import DQN, record
@@ -95,7 +104,9 @@ def record(
     whole_number("episode", episode, at_least=0)
     whole_number("max_steps", max_steps, at_least=1)
     _ffmpeg()  # before the episode is played in vain
-    frames, total_reward, own_fps = _play(agent, evaluation_reset_seed(seed, episode), max_steps)
+    start = evaluation_reset_seed(seed, episode)
+    with _opened(agent, env) as stage:
+        frames, total_reward, own_fps = _play(agent, stage, start, max_steps)
     video = encode_mp4(
         [shrink(frame, max_width) for frame in frames], fps=own_fps if fps is None else fps
     )
@@ -141,45 +152,66 @@ def encode_mp4(frames: Sequence[Frame], *, fps: float = 50) -> bytes:
         raise ConfigurationError("`frames` got no picture; expected at least one.")
     imageio_ffmpeg = _ffmpeg()
     height, width = frames[0].shape[:2]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "video.mp4")
-        writer = imageio_ffmpeg.write_frames(
-            str(path),
-            (width, height),
-            fps=fps,
-            codec="libx264",
-            pix_fmt_out="yuv420p",
-            macro_block_size=2,
-            quality=None,
-            ffmpeg_log_level="error",
-            # Constant quality; the index in front, so that playing starts before all is loaded;
-            # one thread, because the number of threads changes the file.
-            output_params=["-crf", "28", "-movflags", "+faststart", "-threads", "1"],
-        )
-        writer.send(None)
-        for frame in frames:
-            writer.send(np.ascontiguousarray(frame))
-        writer.close()
-        return path.read_bytes()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "video.mp4")
+            writer = imageio_ffmpeg.write_frames(
+                str(path),
+                (width, height),
+                fps=fps,
+                codec="libx264",
+                pix_fmt_out="yuv420p",
+                macro_block_size=2,
+                quality=None,
+                ffmpeg_log_level="error",
+                # Constant quality; the index in front, so that playing starts before all is
+                # loaded; one thread, because the number of threads changes the file.
+                output_params=["-crf", "28", "-movflags", "+faststart", "-threads", "1"],
+            )
+            writer.send(None)
+            for frame in frames:
+                writer.send(np.ascontiguousarray(frame))
+            writer.close()
+            return path.read_bytes()
+    except OSError as error:
+        raise FolderError(f"ffmpeg wrote no video: {sentence(error)}") from error
 
 
 def _ffmpeg() -> Any:
     try:
-        return importlib.import_module("imageio_ffmpeg")
-    except ImportError as error:
+        found = importlib.import_module("imageio_ffmpeg")
+        found.get_ffmpeg_exe()
+    except (ImportError, RuntimeError) as error:
         raise MissingDependencyError(
             'A video needs imageio with ffmpeg: pip install "torch-hunch[video]".'
         ) from error
+    return found
 
 
-def _play(agent: Player, reset_seed: int, max_steps: int) -> tuple[list[Frame], float, float]:
-    env = agent.rendering_env()
-    fps = float(env.metadata.get("render_fps") or USUAL_FPS)
-    frames: list[Frame] = []
-    total_reward = 0.0
+@contextmanager
+def _opened(agent: Player, env: EnvLike | None) -> Iterator[Env]:
+    """The environment to be filmed in, closed afterwards if it was opened here."""
+    if isinstance(env, gymnasium.Env):
+        check_for(agent, env)
+        yield env
+        return
+    stage = agent.rendering_env() if env is None else rendering_env(env)
     try:
+        if env is not None:
+            check_for(agent, stage)
+        yield stage
+    finally:
+        stage.close()
+
+
+def _play(
+    agent: Player, env: Env, reset_seed: int, max_steps: int
+) -> tuple[list[Frame], float, float]:
+    fps = float(env.metadata.get("render_fps") or USUAL_FPS)
+    total_reward = 0.0
+    with between_steps() as interrupted:
         observation, _ = env.reset(seed=reset_seed)
-        frames.append(_picture(env))
+        frames = [_picture(env)]
         for _ in range(max_steps):
             action = agent.predict(np.asarray(observation), deterministic=True)
             observation, reward, terminated, truncated, _ = env.step(action)
@@ -187,26 +219,31 @@ def _play(agent: Player, reset_seed: int, max_steps: int) -> tuple[list[Frame], 
             frames.append(_picture(env))
             if terminated or truncated:
                 break
-    finally:
-        env.close()
+            if interrupted():
+                raise KeyboardInterrupt
     return frames, total_reward, fps
 
 
 def _picture(env: Env) -> Frame:
-    import gymnasium
-
     try:
         with _quiet():
-            picture = env.render()
+            picture: Any = env.render()
     except gymnasium.error.DependencyNotInstalled as error:
         raise MissingDependencyError(
             f'Drawing {env} needs a package: pip install "torch-hunch[video]" ({error}).'
         ) from error
-    if not isinstance(picture, np.ndarray) or picture.ndim != 3 or picture.shape[2] != 3:
+    except Exception as error:  # whatever a foreign environment needs and has not, as a screen
         raise ConfigurationError(
-            f"`env` {env} drew {type(picture).__name__}; expected an array (height, width, 3)."
+            f"`env` {env} cannot draw here ({kind_and_sentence(error)})"
+        ) from error
+    shape = np.shape(picture) if isinstance(picture, np.ndarray) else None
+    if shape is None or len(shape) != 3 or shape[2] != 3 or min(shape) < 2:
+        raise ConfigurationError(
+            f"`env` {env} drew {type(picture).__name__}{'' if shape is None else f' {shape}'}; "
+            "expected an array (height, width, 3), no side below 2."
         )
-    return picture
+    frame: Frame = picture
+    return frame
 
 
 @contextmanager
