@@ -88,15 +88,15 @@ def _player(place: str, best: bool, replica: int | None) -> tuple[Agent, int, di
 
     from hunch.rl import Run
     from hunch.rl.runs import RUN_FILE
-    from hunch.rl.saved_agents import agent_name
-    from hunch.rl.weights import agent_class
+    from hunch.rl.saved_agents import agent_origin
+    from hunch.rl.weights import class_of
 
     folder = Path(place).expanduser()
     if (folder / RUN_FILE).exists() or not (folder / "agent.json").exists():
         run = Run.open(place)
         agent = run.best_agent() if best else run.last_agent()
         return agent, _replica(run, replica), dict(run.plan.evaluation_env_kwargs)
-    loaded: Agent = agent_class(agent_name(folder)).load(folder)
+    loaded: Agent = class_of(agent_origin(folder)).load(folder)
     return loaded, replica or 0, {}
 
 
