@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hunch.cli.options import json_option, one_thread
+from hunch.cli.options import import_option, json_option, one_thread
 
 if TYPE_CHECKING:
     from hunch.rl import Run
@@ -46,6 +46,7 @@ Example: hunch play runs/noisy-dqn-CartPole-v1-0 --episodes 100
     show_default=True,
     help="Decides the starts; none of them was trained on.",
 )
+@import_option
 @json_option
 def play(
     run: str,

@@ -353,6 +353,7 @@ class Runner:
             for hooks in (part._forward_hooks, part._forward_pre_hooks)
         ]
         self._flattens = _flattens_first(own)
+        self._last: Tape = []
         self._layers: Sequence[Layer] | None = None
         if layers is not None:
             self._layers = layers(views)
@@ -374,7 +375,11 @@ class Runner:
         """
         if self._by_hand(x):
             tape: Tape = []
-            return self._run(x, tape), partial(self._backward, tape)
+            out = self._run(x, tape)
+            # Held until there is another: given back to the system, this memory costs a tenth of
+            # an update to get again.
+            self._last = tape
+            return out, partial(self._backward, tape)
         with torch.enable_grad():
             out = self._call(x)
 

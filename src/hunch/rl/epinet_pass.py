@@ -55,7 +55,8 @@ class EpinetPass:
             self._from_input = by_hand(learned.from_input, views, True)
         self._sees_input = learned.from_input is not None
         self._hidden = by_hand(learned.hidden, views, True)
-        self._last = _MixedLast(learned.last, learned.index_dim, views)
+        self._mixed = _MixedLast(learned.last, learned.index_dim, views)
+        self._last: Tape = []
 
     def __call__(self, base: Tensor, beside: Tensor, z: Tensor) -> Tensor:
         """Values without a gradient.
@@ -85,7 +86,9 @@ class EpinetPass:
             return (trunk_backward(into) if self._trunk_learns else into), by_row
 
         with torch.no_grad():
-            return self._run(features, beside, z, tape), backward
+            values = self._run(features, beside, z, tape)
+        self._last = tape  # held until there is another, as in `Runner`
+        return values, backward
 
     def _run(self, features: Tensor, beside: Tensor, z: Tensor, tape: Tape | None) -> Tensor:
         replicas, batch = features.shape[:2]
@@ -96,7 +99,7 @@ class EpinetPass:
         by_index = self._from_index.forward(z, {}, tape)
         first = by_row.unsqueeze(1) + by_index.unsqueeze(2)
         hidden = self._hidden.forward(first.flatten(1, 2), {}, tape)
-        learned = self._last.forward(hidden.view(-1, batch, hidden.shape[-1]), z, tape)
+        learned = self._mixed.forward(hidden.view(-1, batch, hidden.shape[-1]), z, tape)
         mean = self._head.forward(features, {}, tape).unsqueeze(1)
         return mean + learned.view(replicas, -1, batch, learned.shape[-1])
 
@@ -105,7 +108,7 @@ class EpinetPass:
         """The gradients of the features, and of what the epinet saw of x; last layers first."""
         replicas, indices, batch, actions = gradient.shape
         of_features = self._head.backward(gradient.sum(1), True, tape)
-        into = self._last.backward(gradient.reshape(-1, batch, actions), tape)
+        into = self._mixed.backward(gradient.reshape(-1, batch, actions), tape)
         first = self._hidden.backward(into.view(replicas, indices * batch, -1), True, tape)
         first = first.view(replicas, indices, batch, -1)
         self._from_index.backward(first.sum(2), False, tape)

@@ -78,9 +78,8 @@ class Layout:
         self._places = []
         for key in trained:
             owner, _, own = key.rpartition(".")
-            known = self._before[key]
             parameters = network.get_submodule(owner)._parameters
-            self._places.append((parameters, own, known.tensor, known.at))
+            self._places.append((parameters, own, self._before[key].at))
 
     @property
     def first_moved(self) -> bool:
@@ -88,17 +87,16 @@ class Layout:
 
         What moves a whole network moves it.
         """
-        parameters, name, before, at = self._places[0]
-        there: Any = parameters.get(name, before)
-        return bool(there.data_ptr() != at)
+        parameters, name, at = self._places[0]
+        there = parameters.get(name)
+        return there is None or there.data_ptr() != at
 
     @property
     def moved(self) -> bool:
         """Whether a trained parameter lies elsewhere: a quick look, for every update."""
-        there: Any
-        for parameters, name, before, at in self._places:
-            there = parameters.get(name, before)
-            if there.data_ptr() != at:
+        for parameters, name, at in self._places:
+            there = parameters.get(name)
+            if there is None or there.data_ptr() != at:
                 return True
         return False
 
@@ -117,11 +115,9 @@ class Layout:
         moved = False
         for key, known in self._before.items():
             there = now.get(key)
-            if there is None and any(t is known.tensor for t in now.values()):
-                there = known.tensor  # under another name, as pruning leaves it
             if key in self._trained:
                 self._check(key, known, there)
-            moved |= there is not known.tensor or there.data_ptr() != known.at
+            moved |= there is None or there is not known.tensor or there.data_ptr() != known.at
         return moved
 
     def _check(self, key: str, known: _Known, there: Tensor | None) -> None:

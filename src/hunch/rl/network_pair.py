@@ -115,7 +115,7 @@ class NetworkPair(Linked):
         """
         online, target = tensors_of(self.online), tensors_of(self.target)
         differ = []
-        for name in online.keys() & target.keys():
+        for name in online:
             own = online[name]
             frozen = isinstance(own, nn.Parameter) and not own.requires_grad
             if frozen or (fixed and name.startswith(fixed)):

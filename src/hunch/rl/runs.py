@@ -197,6 +197,11 @@ class Run:
         return int(self.plan.settings.get("seed", 0))  # a class of the user's may hide it
 
     @property
+    def replicas(self) -> int:
+        """The agent's replicas."""
+        return int(self.plan.settings.get("replicas", 1))
+
+    @property
     def name(self) -> str:
         """Agent and environment, as they were asked for."""
         agent, env = self.about.get("recipe", self.plan.agent), self.plan.settings.get("env")
