@@ -121,6 +121,7 @@ def runner(network, count):
 
 
 ALONE = ["tied layers", "tied weights", "per sample"]  # no agent stacks them
+BY_HAND = [name for name, (*_, by_hand) in NETWORKS.items() if by_hand]
 CASES = [(name, None) for name in NETWORKS] + [(name, 3) for name in NETWORKS if name not in ALONE]
 
 
@@ -156,6 +157,40 @@ def test_outputs_and_gradients_equal_autograds(name, members):
         assert torch.allclose(few, call(x[:, :5]), atol=1e-6)
     assert not out.requires_grad
     assert run._by_hand(x) == by_hand
+
+
+@pytest.mark.parametrize(("name", "members"), CASES)
+def test_forwards_do_not_mix(name, members):
+    """Two forwards, then their backwards in either order, and one again: each its own gradient."""
+    make, shape, _ = NETWORKS[name]
+    torch_state = torch.get_rng_state()
+    torch.manual_seed(0)
+    network = make() if members is None else Ensemble(make, members, seed=0)
+    first, second = torch.randn(2, members or 1, 16, *shape)
+    outward = torch.randn(members or 1, 16, 3)
+    torch.set_rng_state(torch_state)
+
+    def gradients(order):
+        run, gradient = runner(network, members or 1)
+        backwards = []
+        for x in (first, second):
+            backwards.append(run.differentiable(x)[1])
+            if order == "in turns":
+                backwards[-1](outward)
+                backwards[-1] = gradient.clone()
+        if order == "in turns":
+            return backwards
+        found = {}
+        for i in order:
+            backwards[i](outward)
+            found[i] = gradient.clone()
+        return [found[0], found[1]]
+
+    expected = gradients("in turns")
+    again = (0, 1, 0) if name in BY_HAND else (0, 1)  # autograd forgets after one backward
+    for order in ((1, 0), again):
+        for found, right in zip(gradients(order), expected, strict=True):
+            assert torch.equal(found, right)
 
 
 @pytest.mark.parametrize("hook", ["register_forward_hook", "register_forward_pre_hook"])

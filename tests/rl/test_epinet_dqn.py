@@ -236,3 +236,16 @@ def test_it_learns_a_deep_sea():
     made.learn(6 * 150, progress=False)
     returns = evaluate(made, episodes=1).returns
     assert returns[0] > 0.98
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"epinet": False}, {"env": SEA}])
+def test_values_from_before_an_update_are_not_learned_from(kwargs):
+    made = agent(**kwargs).learn(30, progress=False)
+    batch = made._replay.sample(8, made._sampling)
+    made._guesses.begin_update()
+    both = [made._guesses.differentiable(batch.observation, batch.note) for _ in range(2)]
+    assert torch.equal(both[0][0], both[1][0])
+    gradient = torch.ones_like(both[0][0])
+    both[0][1](gradient, 0.01)
+    with pytest.raises(ConfigurationError, match="one update after each computation of values"):
+        both[1][1](gradient, 0.01)

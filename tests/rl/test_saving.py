@@ -12,7 +12,7 @@ import hunch.envs  # noqa: F401 registers them
 from hunch.errors import ConfigurationError, DataError, FolderError
 from hunch.nn import NoisyLinear
 from hunch.rl import DQN, BootstrappedDQN, Linear
-from hunch.rl.saved_agents import GIVEN, agent_name, from_json, to_json
+from hunch.rl.saved_agents import GIVEN, agent_origin, from_json, to_json
 
 SMALL = {
     "hidden_sizes": (8,),
@@ -212,7 +212,7 @@ def test_folders_that_are_no_agents_are_refused_in_one_line(tmp_path, folder):
         check_one_line(error)
     with pytest.raises(FolderError, match=r"holds a DQN; expected a BootstrappedDQN: .*DQN\.load"):
         BootstrappedDQN.load(folder)
-    assert agent_name(folder) == "DQN"
+    assert agent_origin(folder) == {"agent": "DQN"}
     with pytest.raises(FolderError, match="is not empty"):
         DQN("CartPole-v1", **SMALL).save(tmp_path / "mine")
     assert (tmp_path / "mine" / "notes.txt").read_text() == "x"

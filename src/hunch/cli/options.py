@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -26,6 +29,31 @@ def json_option(command: F) -> F:
     return click.option(
         "--json", "as_json", is_flag=True, help="Print the results as JSON on standard output."
     )(command)
+
+
+def import_option(command: F) -> F:
+    """`--import MODULE`: agents and environments of the user's own."""
+    return click.option(
+        "--import",
+        multiple=True,
+        metavar="MODULE",
+        callback=_imported,
+        expose_value=False,
+        help="Import this module of yours first, which defines an agent or registers an "
+        "environment; may be repeated.",
+    )(command)
+
+
+def _imported(context: click.Context, parameter: click.Parameter, modules: Sequence[str]) -> None:
+    if modules and "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # whatever a foreign module raises
+            raise click.BadParameter(
+                f"cannot import {module!r}: {type(error).__name__}: {error}", context, parameter
+            ) from error
 
 
 def one_thread() -> None:

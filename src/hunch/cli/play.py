@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hunch.cli.options import json_option, one_thread
+from hunch.cli.options import import_option, json_option, one_thread
 
 if TYPE_CHECKING:
     from hunch.rl import Run
@@ -46,6 +46,7 @@ Example: hunch play runs/noisy-dqn-CartPole-v1-0 --episodes 100
     show_default=True,
     help="Decides the starts; none of them was trained on.",
 )
+@import_option
 @json_option
 def play(
     run: str,
@@ -88,15 +89,15 @@ def _player(place: str, best: bool, replica: int | None) -> tuple[Agent, int, di
 
     from hunch.rl import Run
     from hunch.rl.runs import RUN_FILE
-    from hunch.rl.saved_agents import agent_name
-    from hunch.rl.weights import agent_class
+    from hunch.rl.saved_agents import agent_origin
+    from hunch.rl.weights import class_of
 
     folder = Path(place).expanduser()
     if (folder / RUN_FILE).exists() or not (folder / "agent.json").exists():
         run = Run.open(place)
         agent = run.best_agent() if best else run.last_agent()
         return agent, _replica(run, replica), dict(run.plan.evaluation_env_kwargs)
-    loaded: Agent = agent_class(agent_name(folder)).load(folder)
+    loaded: Agent = class_of(agent_origin(folder)).load(folder)
     return loaded, replica or 0, {}
 
 

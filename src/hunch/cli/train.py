@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from hunch.cli.options import json_option, one_thread, seed_option
+from hunch.cli.options import import_option, json_option, one_thread, seed_option
 from hunch.cli.recipes import RECIPES, problem_of
 from hunch.cli.values import agent_settings, literal, pairs
 
@@ -99,6 +99,7 @@ class _WithWords(click.Command):
     "--stop-at", type=float, help="Stop when every replica's evaluation reaches this mean return."
 )
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard's logs too.")
+@import_option
 @json_option
 @click.pass_context
 def train(
@@ -247,16 +248,16 @@ def _has(run: Run) -> dict[str, Any]:
     plan, settings = run.plan, run.plan.settings
     found = {
         "AGENT": run.about.get("recipe", plan.agent),
-        "ENV": run.about.get("env", settings["env"]),
-        "--seed": settings["seed"],
-        "--replicas": settings["replicas"],
-        "--num-envs": settings["num_envs"],
+        "ENV": run.about.get("env", settings.get("env")),
+        "--seed": run.seed,
+        "--replicas": run.replicas,
+        "--num-envs": settings.get("num_envs"),
         "--eval-every": plan.evaluate_every,
         "--checkpoint-every": plan.checkpoint_every,
         "--stop-at": plan.stop_at,
         "--tensorboard": plan.tensorboard,
     }
-    found |= {f"--env {key}": value for key, value in (settings["env_kwargs"] or {}).items()}
+    found |= {f"--env {key}": v for key, v in (settings.get("env_kwargs") or {}).items()}
     return found | {f"--set {key}": value for key, value in settings.items()}
 
 
@@ -295,8 +296,7 @@ def _tell(sentence: str) -> None:
 
 
 def _what(run: Run) -> str:
-    settings = run.plan.settings
-    replicas = f", {settings['replicas']} replicas" if settings["replicas"] > 1 else ""
+    replicas = f", {run.replicas} replicas" if run.replicas > 1 else ""
     return f"{run.name}, {run.plan.steps:,} steps{replicas},"
 
 

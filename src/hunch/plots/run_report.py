@@ -108,7 +108,7 @@ def mean_and_interval(curves: Array) -> tuple[Array, Array]:
 def _page(run: Run, tell: Callable[[str], None] | None) -> str:
     summary = _summary(run)
     sections = [
-        Section("curves", "How it learned", _sizes(run.plan.settings), _curve_blocks(run)),
+        Section("curves", "How it learned", _sizes(run), _curve_blocks(run)),
         Section("judgement", "How well it plays", *_judgement(run, summary)),
         Section("film", "One episode", "The first of the episodes above.", [_film(run, tell)]),
         Section("settings", "What was run", "All of it is in run.json.", _settings(run)),
@@ -127,11 +127,11 @@ def _introduction(run: Run, summary: Mapping[str, Any]) -> str:
     )
 
 
-def _sizes(settings: Mapping[str, Any]) -> str:
-    replicas = int(settings["replicas"])
+def _sizes(run: Run) -> str:
+    replicas = run.replicas
     if replicas == 1:
-        return f"One agent, seed {settings['seed']}."
-    first = int(settings["seed"])
+        return f"One agent, seed {run.seed}."
+    first = run.seed
     return (
         f"{replicas} replicas, seeds {first} to {first + replicas - 1}; bands are 95 % confidence "
         "intervals of their mean."

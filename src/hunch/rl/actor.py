@@ -20,6 +20,7 @@ from hunch.rl.agent import Agent
 from hunch.rl.arguments import real_number
 from hunch.rl.divergence import check_outputs_known
 from hunch.rl.held_noise import HeldNoise
+from hunch.rl.linked import Linked
 from hunch.rl.networks import NetworkLike, is_pixels, noisy_layers
 from hunch.rl.policy_networks import Kind, one_network_each, policy_network
 from hunch.rl.replica import Policy
@@ -137,7 +138,7 @@ def policy_loss(
     return loss
 
 
-class Actor:
+class Actor(Linked):
     """The policies and values of all replicas.
 
     Args:
@@ -172,10 +173,25 @@ class Actor:
         # `predict` has streams of its own: looking at an agent must not change what it becomes.
         self._predict_streams = [numpy_generator(s, "predict") for s in seeds]
         self._predict_noise = [torch_generator(s, "predict noise") for s in seeds]
+        self._link()
+
+    _linked = frozenset({"_normalizers"})
+
+    def _link(self) -> None:
+        """Find the normalisers of the single networks."""
         self._normalizers = [
             [part for part in network.modules() if isinstance(part, Normalizer)]
             for network in self.networks.alone
         ]
+
+    def settle(self) -> None:
+        """Make good what somebody did to the networks' memory since the last time.
+
+        Raises:
+            ConfigurationError: if what they are now cannot be trained on.
+        """
+        if self.networks.settle():
+            self._link()
 
     def outputs(self, x: Tensor, replica: int | None = None) -> Tensor:
         """Values and policies `(replicas, batch, 1 + outputs)` under the noise held now.

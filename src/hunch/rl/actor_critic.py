@@ -131,7 +131,6 @@ class A2C(Agent):
         device: torch.device | str = "cpu",
         seed: int = 0,
     ) -> None:
-        self._remember(locals())
         kind = "independent" if noisy is True else noisy or None
         if kind not in (None, "independent", "factorized"):
             raise ConfigurationError(
@@ -181,8 +180,13 @@ class A2C(Agent):
         """Gradient updates made so far."""
         return self._actor.networks.updates[0]
 
+    def _settle(self) -> None:
+        self._actor.settle()
+
     def act(self, observation: NDArray[Any], begins: Bools) -> NDArray[Any]:
         """The actions to try next in training, `(replicas, envs, …)`."""
+        if self._actor.networks.layout.first_moved:
+            self._settle()
         self._raw = self._actor.act(self._tensor(observation))
         return self._actor.actions.to_env(self._raw) + self.first_action
 
@@ -200,6 +204,8 @@ class A2C(Agent):
         actor, stretch = self._actor, self._rollout.since(0)
         if not stretch.counts.any():  # nothing but first steps of episodes
             return
+        if actor.networks.layout.moved:
+            self._settle()
         observation = self._tensor(stretch.rows(stretch.observation))
         out = actor.outputs(observation)
         value = out[..., 0].detach()

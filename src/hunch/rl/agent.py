@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import copy
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -26,22 +26,38 @@ from hunch.rl.environments import (
     make_env,
     stored_dtype,
 )
+from hunch.rl.linked import Linked
 from hunch.rl.networks import is_pixels
 from hunch.rl.origins import Origin, check_distinct
 from hunch.rl.parallel_envs import Bools, ParallelEnvs, SingleEnvs, VectorEnvs
 from hunch.rl.replica import Policy, Replica
-from hunch.rl.saved_agents import GIVEN, from_json, read_agent, to_json, write_agent
+from hunch.rl.saved_agents import (
+    GIVEN,
+    arguments_of,
+    check_state,
+    from_json,
+    origin_of,
+    read_agent,
+    to_json,
+    write_agent,
+)
 from hunch.rl.states import to_tensor, under
 from hunch.rl.training import Callback, History, TrainingLoop
 from hunch.rl.transitions import Step
 from hunch.seeding import check_seed, numpy_generator, torch_generator
 
 
-class Agent(ABC):
+class Agent(Linked, ABC):
     """One agent, or several replicas of it with other seeds, in its environments.
 
     Not made by users: `hunch.rl.DQN` and the other agents are.
     """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Keep the constructor's arguments, a subclass's own among them, for `save`."""
+        agent = super().__new__(cls)
+        agent._settings = {n: to_json(v) for n, v in arguments_of(cls, args, kwargs).items()}
+        return agent
 
     def __init__(
         self,
@@ -108,6 +124,10 @@ class Agent(ABC):
     @abstractmethod
     def updates(self) -> int:
         """Gradient updates made so far."""
+
+    @abstractmethod
+    def _settle(self) -> None:
+        """Make good what somebody did to the networks' memory, or refuse it."""
 
     @abstractmethod
     def act(self, observation: NDArray[Any], begins: Bools) -> NDArray[Any]:
@@ -228,10 +248,12 @@ class Agent(ABC):
             The agent itself.
 
         Raises:
-            ConfigurationError: if `steps` is no integer of at least 0.
+            ConfigurationError: if `steps` is no integer of at least 0, or the network is no longer
+                what can be trained, such as of another type or device.
             KeyboardInterrupt: if interrupted, between two steps; the agent may learn on.
         """
         until = whole_number("steps", steps, at_least=0)
+        self._settle()
         self._loop.run(self, until, callbacks=callbacks, progress=progress)
         return self
 
@@ -278,8 +300,36 @@ class Agent(ABC):
             raise ConfigurationError(f"`r` got {r!r}; expected 0 to {self.replicas - 1}.")
         return Replica(self, self._policy(r), r)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """An agent that goes on as this one would, apart from it; its environments are copies.
+
+        Raises:
+            ConfigurationError: if an environment cannot be copied.
+            DataError: if one that has to be made anew does not repeat the episode it is in.
+        """
+        made = memo[id(self)] = object.__new__(type(self))
+        self._loop.envs.copy_into(memo)
+        made.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return made
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """A pickle, where it holds all that decides how the agent goes on.
+
+        Raises:
+            ConfigurationError: if an environment would lose what was changed in it.
+        """
+        self._loop.envs.check_pickles()
+        return super().__reduce_ex__(protocol)
+
     def state_dict(self) -> dict[str, Tensor]:
-        """Every tensor that decides how training goes on, random states and replay included."""
+        """Every tensor that decides how training goes on, random states and replay included.
+
+        They are copies: what is learned later does not change them.
+        """
+        return {name: value.clone() for name, value in self._state().items()}
+
+    def _state(self) -> dict[str, Tensor]:
+        """As `state_dict`, but in part the tensors themselves: for who writes them at once."""
         loop = self._loop.state_dict()
         state = {f"loop.{name}": to_tensor(value) for name, value in loop.items()}
         state |= {f"agent.{name}": value for name, value in self._own_state().items()}
@@ -289,24 +339,13 @@ class Agent(ABC):
         """Go on as the agent that gave `state`, which must have had the same settings.
 
         Raises:
-            ConfigurationError: if observations, number of environments or networks are others.
+            ConfigurationError: if observations, number of environments, networks or memory are
+                others.
             DataError: if an environment does not repeat the episode that it is in.
         """
-        saved, own = state["loop.observation"].numpy(), self._loop.state_dict()["observation"]
-        if saved.shape != own.shape or saved.dtype != own.dtype:
-            raise ConfigurationError(
-                f"the state is of an agent with observations {saved.shape[1:]} of {saved.dtype} "
-                f"from {len(saved)} environments; this agent's are {own.shape[1:]} of {own.dtype} "
-                f"from {len(own)}. Give it the `env` that the state was saved with."
-            )
-        try:
-            self._load_own_state(under("agent.", state))
-        except (RuntimeError, KeyError) as error:  # torch's, about shapes and names
-            detail = " ".join(str(error).split("\n\t")[:2])
-            raise ConfigurationError(
-                f"the state does not fit this agent, which has actions {self.action_space}: "
-                f"{detail} Give it the `env`, `network` and settings that the state was saved with."
-            ) from error
+        self._settle()
+        check_state(self._state(), state)
+        self._load_own_state(under("agent.", state))
         self._loop.load_state_dict({k: v.numpy() for k, v in under("loop.", state).items()})
 
     @property
@@ -315,11 +354,6 @@ class Agent(ABC):
         return dict(self._settings)
 
     _settings: dict[str, Any]
-
-    def _remember(self, arguments: Mapping[str, Any]) -> None:
-        """Keep the constructor's arguments for `save`."""
-        names = inspect.signature(type(self).__init__).parameters
-        self._settings = {name: to_json(arguments[name]) for name in names if name != "self"}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the agent to a folder, from which `load` goes on to the same bits.
@@ -334,7 +368,7 @@ class Agent(ABC):
         Raises:
             FolderError: if it cannot be written or holds files of somebody else's.
         """
-        write_agent(path, type(self).__name__, self._settings, self.state_dict())
+        write_agent(path, origin_of(type(self)), self._settings, self._state())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], **given: Any) -> Self:
@@ -362,7 +396,7 @@ class Agent(ABC):
             >>> DQN.load(folder).learn(20, progress=False).steps
             20
         """
-        settings, state = read_agent(path, cls.__name__)
+        settings, state = read_agent(path, origin_of(cls))
         for name, value in given.items():
             if name not in settings:
                 raise ConfigurationError(f"`{cls.__name__}` has no argument {name!r}.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
 import torch
@@ -23,16 +24,20 @@ FEW_ROWS = 8  # up to here noise is cheaper to apply to rows than to weights
 FEW_INPUTS = 8
 
 Views = Mapping[int, Tensor]
+Tape = list[Any]
 
 
 class Layer(Protocol):
-    """A layer on `(members, batch, in)`."""
+    """A layer on `(members, batch, in)`; what a forward leaves to its backward is on a tape."""
 
-    def forward(self, x: Tensor, draws: Mapping[int, Draw], keep: bool) -> Tensor:
-        """The outputs; `keep` what `backward` needs."""
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
+        """The outputs; what `backward` needs goes onto the end of the tape, if there is one."""
 
-    def backward(self, gradient: Tensor, needed: bool) -> Tensor:
-        """Write the parameters' gradients; return the inputs', if they are needed."""
+    def backward(self, gradient: Tensor, needed: bool, tape: Tape) -> Tensor:
+        """Write the parameters' gradients; return the inputs', if they are needed.
+
+        What `forward` put onto the tape is taken off its end.
+        """
 
 
 class _Linear:
@@ -44,14 +49,15 @@ class _Linear:
         # Views are made once: they share the parameters' memory and cost as much as small products.
         self.transposed, self.bias = self.weight.mT, _as_row(bias)
 
-    def forward(self, x: Tensor, draws: Mapping[int, Draw], keep: bool) -> Tensor:
-        if keep:
-            self.x = x
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
+        if tape is not None:
+            tape.append(x)
         return _affine(x, self.transposed, self.bias)
 
-    def backward(self, gradient: Tensor, needed: bool) -> Tensor:
+    def backward(self, gradient: Tensor, needed: bool, tape: Tape) -> Tensor:
+        x = tape.pop()
         if self.gw is not None:
-            _weight_gradient(gradient, self.x, self.gw)
+            _weight_gradient(gradient, x, self.gw)
         if self.gb is not None:
             torch.sum(gradient, 1, out=self.gb)
         return torch.bmm(gradient, self.weight) if needed else gradient
@@ -70,21 +76,21 @@ class _NoisyLinear:
         self.bias, self.bias_sigma = _as_row(bias), _as_row(bias_sigma)
         self.row, self.column = (self.weight.shape[0], 1, -1), (self.weight.shape[0], -1, 1)
 
-    def forward(self, x: Tensor, draws: Mapping[int, Draw], keep: bool) -> Tensor:
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
         draw = draws[self.key]
-        if self.factorized and x.shape[1] <= FEW_ROWS and not keep:
+        if self.factorized and x.shape[1] <= FEW_ROWS and tape is None:
             rows, columns = (part.view(self.row) for part in draw)
             spread = _affine(x * rows, self.sigma.mT, self.bias_sigma)
             return _affine(x, self.weight.mT, self.bias).addcmul_(spread, columns)
         noise, bias_noise = self._noise(draw)
         # Without a gradient the product of the factors is needed no longer, and is in the cache.
-        spent = noise if self.factorized and not keep else None
+        spent = noise if self.factorized and tape is None else None
         weight = torch.addcmul(self.weight, self.sigma, noise, out=spent)
         bias = self.bias
         if bias is not None:
             bias = torch.addcmul(bias, self.bias_sigma, bias_noise)
-        if keep:
-            self.x, self.perturbed, self.noise, self.bias_noise = x, weight, noise, bias_noise
+        if tape is not None:
+            tape.append((x, weight, noise, bias_noise))
         return _affine(x, weight.mT, bias)
 
     def _noise(self, draw: Draw) -> tuple[Tensor, Tensor]:
@@ -94,13 +100,14 @@ class _NoisyLinear:
             return columns.view(self.column) * rows.view(self.row), columns.view(self.row)
         return draw[0].view_as(self.weight), draw[-1].view(self.row)
 
-    def backward(self, gradient: Tensor, needed: bool) -> Tensor:
-        gw = _weight_gradient(gradient, self.x, self.gw)
-        torch.mul(gw, self.noise, out=self.gws)
+    def backward(self, gradient: Tensor, needed: bool, tape: Tape) -> Tensor:
+        x, perturbed, noise, bias_noise = tape.pop()
+        gw = _weight_gradient(gradient, x, self.gw)
+        torch.mul(gw, noise, out=self.gws)
         if self.bias is not None:
             gb = torch.sum(gradient, 1, out=self.gb)
-            torch.mul(gb, self.bias_noise.squeeze(1), out=self.gbs)
-        return torch.bmm(gradient, self.perturbed) if needed else gradient
+            torch.mul(gb, bias_noise.squeeze(1), out=self.gbs)
+        return torch.bmm(gradient, perturbed) if needed else gradient
 
 
 class _ReLU:
@@ -109,14 +116,14 @@ class _ReLU:
     def __init__(self, module: nn.ReLU, gradients: Views, members: bool) -> None:
         self.owned = False  # whether nobody else looks at what comes in
 
-    def forward(self, x: Tensor, draws: Mapping[int, Draw], keep: bool) -> Tensor:
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
         y = torch.relu_(x) if self.owned else torch.relu(x)
-        if keep:
-            self.y = y
+        if tape is not None:
+            tape.append(y)
         return y
 
-    def backward(self, gradient: Tensor, needed: bool) -> Tensor:
-        dx: Tensor = torch.ops.aten.threshold_backward(gradient, self.y, 0.0)
+    def backward(self, gradient: Tensor, needed: bool, tape: Tape) -> Tensor:
+        dx: Tensor = torch.ops.aten.threshold_backward(gradient, tape.pop(), 0.0)
         return dx
 
 
@@ -126,16 +133,17 @@ class _LayerNorm:
     def __init__(self, module: nn.LayerNorm, gradients: Views, members: bool) -> None:
         self.shape, self.eps = list(module.normalized_shape), module.eps
 
-    def forward(self, x: Tensor, draws: Mapping[int, Draw], keep: bool) -> Tensor:
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
         y, mean, rstd = torch.native_layer_norm(x, self.shape, None, None, self.eps)
-        if keep:
-            self.x, self.mean, self.rstd = x, mean, rstd
+        if tape is not None:
+            tape.append((x, mean, rstd))
         return y
 
-    def backward(self, gradient: Tensor, needed: bool) -> Tensor:
+    def backward(self, gradient: Tensor, needed: bool, tape: Tape) -> Tensor:
         back = torch.ops.aten.native_layer_norm_backward
         wanted = [True, False, False]
-        dx: Tensor = back(gradient, self.x, self.shape, self.mean, self.rstd, None, None, wanted)[0]
+        x, mean, rstd = tape.pop()
+        dx: Tensor = back(gradient, x, self.shape, mean, rstd, None, None, wanted)[0]
         return dx
 
 
@@ -145,10 +153,10 @@ class _Flatten:
     def __init__(self, module: nn.Flatten, gradients: Views, members: bool) -> None:
         pass
 
-    def forward(self, x: Tensor, draws: Mapping[int, Draw], keep: bool) -> Tensor:
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
         return x.flatten(2)
 
-    def backward(self, gradient: Tensor, needed: bool) -> Tensor:
+    def backward(self, gradient: Tensor, needed: bool, tape: Tape) -> Tensor:
         return gradient
 
 
@@ -162,14 +170,14 @@ class _Chain:
             if isinstance(layer, _ReLU):
                 layer.owned = isinstance(before, _Linear | _NoisyLinear | _LayerNorm)
 
-    def forward(self, x: Tensor, draws: Mapping[int, Draw], keep: bool) -> Tensor:
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
         for layer in self.layers:
-            x = layer.forward(x, draws, keep)
+            x = layer.forward(x, draws, tape)
         return x
 
-    def backward(self, gradient: Tensor, needed: bool) -> Tensor:
+    def backward(self, gradient: Tensor, needed: bool, tape: Tape) -> Tensor:
         for i in reversed(range(len(self.layers))):
-            gradient = self.layers[i].backward(gradient, needed or i > 0)
+            gradient = self.layers[i].backward(gradient, needed or i > 0, tape)
         return gradient
 
 
@@ -180,14 +188,18 @@ class _Streams:
         self.value = by_hand(module.value, gradients, members)
         self.advantage = by_hand(module.advantage, gradients, members)
 
-    def forward(self, x: Tensor, draws: Mapping[int, Draw], keep: bool) -> Tensor:
-        value = self.value.forward(x, draws, keep)
-        self.split = value.shape[-1]
-        return torch.cat([value, self.advantage.forward(x, draws, keep)], -1)
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
+        value = self.value.forward(x, draws, tape)
+        advantage = self.advantage.forward(x, draws, tape)
+        if tape is not None:
+            tape.append(value.shape[-1])
+        return torch.cat([value, advantage], -1)
 
-    def backward(self, gradient: Tensor, needed: bool) -> Tensor:
-        value = self.value.backward(gradient[..., : self.split].contiguous(), needed)
-        other = self.advantage.backward(gradient[..., self.split :].contiguous(), needed)
+    def backward(self, gradient: Tensor, needed: bool, tape: Tape) -> Tensor:
+        split = tape.pop()
+        # What went forwards last goes backwards first.
+        other = self.advantage.backward(gradient[..., split:].contiguous(), needed, tape)
+        value = self.value.backward(gradient[..., :split].contiguous(), needed, tape)
         return value + other if needed else gradient
 
 
@@ -202,11 +214,11 @@ class AddedBias:
     def __init__(self, bias: Tensor, gradients: Views) -> None:
         self.bias, self.gradient = bias.detach().unsqueeze(1), gradients.get(id(bias))
 
-    def forward(self, x: Tensor, draws: Mapping[int, Draw], keep: bool) -> Tensor:
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
         """Return `x + b`."""
         return x + self.bias
 
-    def backward(self, gradient: Tensor, needed: bool) -> Tensor:
+    def backward(self, gradient: Tensor, needed: bool, tape: Tape) -> Tensor:
         """Write the bias's gradient; return the inputs'."""
         if self.gradient is not None:
             torch.sum(gradient, 1, out=self.gradient)
@@ -341,6 +353,7 @@ class Runner:
             for hooks in (part._forward_hooks, part._forward_pre_hooks)
         ]
         self._flattens = _flattens_first(own)
+        self._last: Tape = []
         self._layers: Sequence[Layer] | None = None
         if layers is not None:
             self._layers = layers(views)
@@ -350,17 +363,23 @@ class Runner:
     def __call__(self, x: Tensor) -> Tensor:
         """Outputs `(members, batch, …)` for `x (members, batch, …)`, without a gradient."""
         if self._by_hand(x):  # of detached tensors: autograd has nothing to record
-            return self._run(x, keep=False)
+            return self._run(x, None)
         with torch.no_grad():
             return self._call(x)
 
     def differentiable(self, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Outputs, and a function that takes their gradient and writes the parameters'.
 
-        The function returns the gradient of `x` if the runner was given `layers`.
+        The function returns the gradient of `x` if the runner was given `layers`. It belongs to
+        this call alone, whatever else is called before it, but to the parameters as they are now.
         """
         if self._by_hand(x):
-            return self._run(x, keep=True), self._backward
+            tape: Tape = []
+            out = self._run(x, tape)
+            # Held until there is another: given back to the system, this memory costs a tenth of
+            # an update to get again.
+            self._last = tape
+            return out, partial(self._backward, tape)
         with torch.enable_grad():
             out = self._call(x)
 
@@ -376,16 +395,17 @@ class Runner:
             return False
         return not any(self._hooks)
 
-    def _run(self, x: Tensor, keep: bool) -> Tensor:
+    def _run(self, x: Tensor, tape: Tape | None) -> Tensor:
         draws = self._noise.draws()
         for layer in self._layers or ():
-            x = layer.forward(x, draws, keep)
+            x = layer.forward(x, draws, tape)
         return x
 
-    def _backward(self, gradient: Tensor) -> Tensor:
+    def _backward(self, tape: Tape, gradient: Tensor) -> Tensor:
+        tape = tape.copy()  # so that it may be called again
         layers = self._layers or ()
         for i in reversed(range(len(layers))):
-            gradient = layers[i].backward(gradient, i > 0)
+            gradient = layers[i].backward(gradient, i > 0, tape)
         return gradient
 
     def _call(self, x: Tensor) -> Tensor:

@@ -152,7 +152,6 @@ class BootstrappedDQN(Agent):
         device: torch.device | str = "cpu",
         seed: int = 0,
     ) -> None:
-        self._remember(locals())
         self.num_members = whole_number("num_members", num_members, at_least=1)
         self.prior_scale = real_number("prior_scale", prior_scale, at_least=0.0)
         self.mask_probability = real_number(
@@ -283,9 +282,15 @@ class BootstrappedDQN(Agent):
         """The member that plays each environment's episode, or its index."""
         return self._guesses.active
 
+    def _settle(self) -> None:
+        if self._guesses.settle():
+            self._replay.unnote()
+
     @torch.no_grad()
     def act(self, observation: NDArray[Any], begins: Bools) -> NDArray[np.int64]:
         """The action that each environment's member likes best, `(replicas, envs)`."""
+        if self._pair.layout.first_moved:
+            self._settle()
         if np.count_nonzero(begins):
             self._guesses.choose(begins)
         return self._guesses.best(self._guesses.stored(observation)) + self.first_action
@@ -315,6 +320,8 @@ class BootstrappedDQN(Agent):
     @torch.no_grad()
     def _update(self, batch: Transitions) -> None:
         """Make one gradient update of all members, and one of their targets if it is time to."""
+        if self._pair.layout.moved:
+            self._settle()
         self._guesses.begin_update()
         target = self._bootstrapped(batch)
         q, learn = self._guesses.differentiable(batch.observation, batch.note)

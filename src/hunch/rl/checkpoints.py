@@ -15,9 +15,9 @@ from torch import Tensor
 from hunch.errors import FolderError
 from hunch.rl.agent import Agent
 from hunch.rl.arguments import whole_number
-from hunch.rl.saved_agents import KIND, SETTINGS_FILE, put_agent
+from hunch.rl.saved_agents import KIND, SETTINGS_FILE, origin_of, put_agent
 from hunch.rl.training import Callback
-from hunch.rl.weights import agent_class
+from hunch.rl.weights import class_of
 from hunch.storage import (
     new_folder,
     open_folder,
@@ -83,7 +83,7 @@ class Checkpoint:
             FolderError: if it cannot be written.
         """
         with new_folder(self.folder / f"step-{agent.steps:012d}", KIND) as folder:
-            put_agent(folder, type(agent).__name__, agent.settings, agent.state_dict())
+            put_agent(folder, origin_of(type(agent)), agent.settings, agent._state())
             states = {name: c.state_dict() for name, c in self._remembering().items()}
             values, tensors = _apart(states)
             write_json(folder / CALLBACKS_JSON, values)
@@ -131,7 +131,7 @@ class Checkpoint:
                 continue
             for name, callback in self._remembering().items():
                 callback.load_state_dict(memory[name])
-            return agent_class(found["agent"]).load(place, **given)
+            return class_of(found).load(place, **given)
         return None
 
     def _sweep(self) -> None:

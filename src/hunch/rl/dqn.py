@@ -164,7 +164,6 @@ class DQN(Agent):
         device: torch.device | str = "cpu",
         seed: int = 0,
     ) -> None:
-        self._remember(locals())
         self.noisy = bool(noisy)
         self.double = bool(double)
         self.discount = real_number("discount", discount, at_least=0.0, at_most=1.0)
@@ -220,12 +219,23 @@ class DQN(Agent):
         )
         self._online_noise = FreshNoise(self.network, self._torch_generators("noise"))
         self._target_noise = FreshNoise(self.target_network, self._torch_generators("target noise"))
+        self.losses: list[float] = []
+        self._link()
+
+    _linked = frozenset({"_online", "_target", "_solo"})
+
+    def _link(self) -> None:
+        """Make what runs the layers on the networks' memory."""
         self._online = Runner(
             self.network, self._online_noise, self._pair.parameters, self._pair.gradient
         )
         self._target = Runner(self.target_network, self._target_noise, [])
         self._solo = SoloNetwork.of(self.network) if self.replicas == 1 else None
-        self.losses: list[float] = []
+
+    def _settle(self) -> None:
+        if self._pair.settle():
+            self._link()
+        self._pair.settle_frozen()
 
     def _stacked(
         self, network: NetworkLike | None, hidden_sizes: Sequence[int], layer_norm: bool
@@ -270,6 +280,8 @@ class DQN(Agent):
     @torch.no_grad()
     def act(self, observation: NDArray[Any], begins: Bools) -> NDArray[np.int64]:
         """The actions to try next in training, `(replicas, envs)`."""
+        if self._pair.layout.first_moved:
+            self._settle()
         epsilon = 0.0 if self.noisy else value_at(self.epsilon, self.steps)
         if epsilon == 0.0:
             return self._best(observation) + self.first_action
@@ -303,6 +315,8 @@ class DQN(Agent):
     @torch.no_grad()
     def _update(self, batch: Transitions) -> None:
         """Make one gradient update, and one of the target network if it is time to."""
+        if self._pair.layout.moved:
+            self._settle()
         target = self._bootstrapped(batch)
         action = torch.from_numpy(batch.action).to(self.device)
         weight = None if batch.weight is None else torch.from_numpy(batch.weight).to(self.device)

@@ -3,7 +3,8 @@
 `copy.deepcopy` builds what inherits Gymnasium's `EzPickle` anew from the arguments of its
 constructor, so a gravity that was set afterwards is lost. Here its attributes are copied, as those
 of all others. What cannot be copied so, such as a simulator's handle, is built anew and compared
-with the original.
+with the original. Such a copy stands nowhere: within a copied or pickled agent it has to be brought
+to where the original was.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import Any, Final
 import gymnasium
 from gymnasium import wrappers
 from gymnasium.utils import EzPickle
+from gymnasium.vector import VectorEnv
 
 from hunch.errors import ConfigurationError
 from hunch.rl.arguments import sentence
-from hunch.rl.likeness import differences, layers
+from hunch.rl.likeness import differences, parts
 
 Env = gymnasium.Env[Any, Any]
 
@@ -38,7 +40,7 @@ def copy_of(env: Env) -> Env:
         20.0
     """
     try:
-        return _attribute_by_attribute(env)
+        return _attribute_by_attribute(env, {})
     except Exception:  # whatever a foreign environment holds
         pass
     try:
@@ -79,9 +81,75 @@ def drawing_copy_of(env: Env, mode: str = "rgb_array") -> Env:
     return made
 
 
-def _attribute_by_attribute(env: Env) -> Env:
-    memo: dict[int, Any] = {}
-    for layer in reversed(layers(env)):
+def copy_into(memo: dict[int, Any], env: Env | VectorEnv[Any, Any, Any]) -> None:
+    """Copy an environment as a part of a larger copy.
+
+    Args:
+        memo: as `copy.deepcopy` hands it on; it has the copy afterwards.
+        env: the environment, or a vector of them.
+
+    Raises:
+        ConfigurationError: if it cannot be copied, or not with all that was changed in it.
+
+    Example:
+        >>> env, memo = gymnasium.make("CartPole-v1"), {}
+        >>> copy_into(memo, env)
+        >>> memo[id(env)] is env
+        False
+    """
+    scratch = dict(memo)
+    try:
+        copied = _attribute_by_attribute(env, scratch)
+    except Exception:  # whatever a foreign environment holds
+        check_made_anew(env)
+        scratch = dict(memo)
+        try:
+            copied = copy.deepcopy(env, scratch)
+        except Exception as error:
+            raise ConfigurationError(
+                f"`env` {env} cannot be copied with its agent ({sentence(error)}); save the agent "
+                "and load it from the folder instead, or give it an environment that can be copied."
+            ) from error
+    if copied is env:
+        raise ConfigurationError(
+            f"`env` {env} is its own copy, so that two agents would step it in turns; save the "
+            "agent and load it from the folder instead."
+        )
+    memo.update(scratch)
+    memo.setdefault(id(memo), []).append(scratch)  # kept alive, so that nothing else gets its id
+
+
+def check_made_anew(env: Env | VectorEnv[Any, Any, Any]) -> None:
+    """Refuse an environment that a pickle would make anew without all that was changed in it.
+
+    Raises:
+        ConfigurationError: naming what was changed.
+
+    Example:
+        >>> check_made_anew(gymnasium.make("CartPole-v1"))
+    """
+    inside = getattr(env.unwrapped, "envs", None) or [env]
+    for one in inside:
+        if is_made_anew(one):
+            try:
+                made = copy.deepcopy(one)
+            except Exception:  # what cannot be copied at all is refused by who copies it
+                continue
+            _unchanged(one, made).close()
+
+
+def is_made_anew(env: object) -> bool:
+    """Whether a pickle of the environment, or of one inside it, is a new one that stands nowhere.
+
+    Example:
+        >>> is_made_anew(gymnasium.make("CartPole-v1"))
+        False
+    """
+    return any(isinstance(part, EzPickle) for part in parts(env))
+
+
+def _attribute_by_attribute(env: Any, memo: dict[int, Any]) -> Any:
+    for layer in reversed(parts(env)):
         if isinstance(layer, EzPickle):
             memo[id(layer)] = empty = object.__new__(type(layer))
             vars(empty).update(copy.deepcopy(vars(layer), memo))

@@ -27,6 +27,7 @@ from hunch.rl.guesses import (
     ensembles,
     first_linear,
 )
+from hunch.rl.linked import tensors_of
 from hunch.rl.network_pair import NetworkPair
 from hunch.rl.one_hot import OneHotLayer
 from hunch.rl.states import under
@@ -97,10 +98,6 @@ class EpinetMembers(Guesses):
         if frame.one_hot:
             pairs = zip(_first_layers(online), _first_layers(target), strict=True)
             self._first = [OneHotLayer(*pair, frame.replicas) for pair in pairs]
-        self._passes = [
-            EpinetPass(online, self.pair.parameters, self.pair.gradient, frame.one_hot),
-            EpinetPass(target, [], self.pair.gradient, frame.one_hot),
-        ]
         self.shared = frame.members
         self._drawing = frame.generators("index")
         self._trained = torch.zeros(frame.replicas, frame.members, index_dim, device=frame.device)
@@ -112,6 +109,24 @@ class EpinetMembers(Guesses):
         self._predicting = torch.from_numpy(both).to(frame.device)
         self.active = np.zeros((frame.replicas, frame.envs, index_dim), np.float32)
         super().__init__(frame, PriorValues(self._functions, prior_scale, frame))
+        self._link()
+
+    _linked = frozenset({"_passes"})
+
+    def _link(self) -> None:
+        """Make what runs the layers on the networks' memory."""
+        online, target = ensembles(self.pair)
+        priors = tensors_of(online.part("prior"))
+        for name, tensor in tensors_of(self._functions).items():
+            tensor.data = priors[name].data.flatten(0, 1)
+        for layer in self._first:
+            layer.share()
+        self.pair.mark()
+        one_hot = bool(self._first)
+        self._passes = [
+            EpinetPass(online, self.pair.parameters, self.pair.gradient, one_hot),
+            EpinetPass(target, [], self.pair.gradient, one_hot),
+        ]
 
     def _draw(self, rng: np.random.Generator, n: int) -> Floats:
         dim = self._trained.shape[-1]
@@ -142,8 +157,10 @@ class EpinetMembers(Guesses):
         """The online network's values, and what learns from their gradient."""
         z = self._trained
         learned, backward = self._passes[0].differentiable(*self._inputs(0, stored), z)
+        updates = self.pair.updates
 
         def learn(gradient: Tensor, rate: float) -> None:
+            self._check_unmoved(updates)
             gradients = backward(gradient)
             self.pair.step(rate)
             for layer, its in zip(self._first, gradients, strict=False):
@@ -189,8 +206,6 @@ class EpinetMembers(Guesses):
         super().load_state_dict(state)
         for i, layer in enumerate(self._first):
             layer.load_state_dict(under(f"first.{i}.", state))
-        online = under("prior.", self.pair.online.state_dict())
-        self._functions.load_state_dict({name: t.flatten(0, 1) for name, t in online.items()})
         self.prior.refresh()
 
     def streams(self) -> dict[str, list[np.random.Generator]]:

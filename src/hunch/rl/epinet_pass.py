@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hunch.nn import Ensemble, Epinet
-from hunch.rl.backprop import by_hand
+from hunch.rl.backprop import Tape, by_hand
 from hunch.rl.members import runner_of
 
 Backward = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -55,7 +55,8 @@ class EpinetPass:
             self._from_input = by_hand(learned.from_input, views, True)
         self._sees_input = learned.from_input is not None
         self._hidden = by_hand(learned.hidden, views, True)
-        self._last = _MixedLast(learned.last, learned.index_dim, views)
+        self._mixed = _MixedLast(learned.last, learned.index_dim, views)
+        self._last: Tape = []
 
     def __call__(self, base: Tensor, beside: Tensor, z: Tensor) -> Tensor:
         """Values without a gradient.
@@ -69,7 +70,7 @@ class EpinetPass:
             `(replicas, K, batch, actions)`.
         """
         with torch.no_grad():
-            return self._run(self._trunk(base), beside, z, keep=False)
+            return self._run(self._trunk(base), beside, z, None)
 
     def differentiable(self, base: Tensor, beside: Tensor, z: Tensor) -> tuple[Tensor, Backward]:
         """Values, and a function that takes their gradient and writes the parameters'.
@@ -77,41 +78,45 @@ class EpinetPass:
         The function returns the gradients of both first layers' products.
         """
         features, trunk_backward = self._trunk.differentiable(base)
+        tape: Tape = []
 
         def backward(gradient: Tensor) -> tuple[Tensor, Tensor]:
-            by_row = self._learned_backward(gradient)
             # The features' gradient comes from the base network's last layer alone.
-            into = self._head.backward(gradient.sum(1), True)
+            into, by_row = self._backward(gradient, tape.copy())
             return (trunk_backward(into) if self._trunk_learns else into), by_row
 
         with torch.no_grad():
-            return self._run(features, beside, z, keep=True), backward
+            values = self._run(features, beside, z, tape)
+        self._last = tape  # held until there is another, as in `Runner`
+        return values, backward
 
-    def _run(self, features: Tensor, beside: Tensor, z: Tensor, keep: bool) -> Tensor:
+    def _run(self, features: Tensor, beside: Tensor, z: Tensor, tape: Tape | None) -> Tensor:
         replicas, batch = features.shape[:2]
-        by_row = self._from_features.forward(features, {}, keep)
+        by_row = self._from_features.forward(features, {}, tape)
         if self._sees_input:
             seen = self._from_input
-            by_row = by_row + (beside if seen is None else seen.forward(beside, {}, keep))
-        by_index = self._from_index.forward(z, {}, keep)
+            by_row = by_row + (beside if seen is None else seen.forward(beside, {}, tape))
+        by_index = self._from_index.forward(z, {}, tape)
         first = by_row.unsqueeze(1) + by_index.unsqueeze(2)
-        hidden = self._hidden.forward(first.flatten(1, 2), {}, keep)
-        learned = self._last.forward(hidden.view(-1, batch, hidden.shape[-1]), z, keep)
-        mean = self._head.forward(features, {}, keep).unsqueeze(1)
+        hidden = self._hidden.forward(first.flatten(1, 2), {}, tape)
+        learned = self._mixed.forward(hidden.view(-1, batch, hidden.shape[-1]), z, tape)
+        mean = self._head.forward(features, {}, tape).unsqueeze(1)
         return mean + learned.view(replicas, -1, batch, learned.shape[-1])
 
     @torch.no_grad()
-    def _learned_backward(self, gradient: Tensor) -> Tensor:
+    def _backward(self, gradient: Tensor, tape: Tape) -> tuple[Tensor, Tensor]:
+        """The gradients of the features, and of what the epinet saw of x; last layers first."""
         replicas, indices, batch, actions = gradient.shape
-        into = self._last.backward(gradient.reshape(-1, batch, actions))
-        first = self._hidden.backward(into.view(replicas, indices * batch, -1), True)
+        of_features = self._head.backward(gradient.sum(1), True, tape)
+        into = self._mixed.backward(gradient.reshape(-1, batch, actions), tape)
+        first = self._hidden.backward(into.view(replicas, indices * batch, -1), True, tape)
         first = first.view(replicas, indices, batch, -1)
-        self._from_index.backward(first.sum(2), False)
+        self._from_index.backward(first.sum(2), False, tape)
         by_row = first.sum(1)
-        self._from_features.backward(by_row, False)
         if self._from_input is not None:
-            self._from_input.backward(by_row, False)
-        return by_row
+            self._from_input.backward(by_row, False, tape)
+        self._from_features.backward(by_row, False, tape)
+        return of_features, by_row
 
 
 class _MixedLast:
@@ -126,17 +131,19 @@ class _MixedLast:
             self.gw = views[id(layer.weight)].view(self.weight.shape)
             self.gb = views[id(layer.bias)].view(self.bias.shape)
 
-    def forward(self, x: Tensor, z: Tensor, keep: bool) -> Tensor:
+    def forward(self, x: Tensor, z: Tensor, tape: Tape | None) -> Tensor:
         """`(replicas · K, batch, width)` to `(replicas · K, batch, actions)`."""
         weight = torch.bmm(z, self.weight).view(-1, self.actions, self.width)
         bias = torch.bmm(z, self.bias).view(-1, 1, self.actions)
-        if keep:
-            self.x, self.z, self.mixed = x, z, weight
+        if tape is not None:
+            tape.append((x, z, weight))
         return torch.baddbmm(bias, x, weight.mT)
 
-    def backward(self, gradient: Tensor) -> Tensor:
-        of_mixed = torch.bmm(gradient.mT, self.x)
-        shape = (*self.z.shape[:2], -1)
-        torch.bmm(self.z.mT, of_mixed.view(shape), out=self.gw)
-        torch.bmm(self.z.mT, gradient.sum(1).view(shape), out=self.gb)
-        return torch.bmm(gradient, self.mixed)
+    def backward(self, gradient: Tensor, tape: Tape) -> Tensor:
+        """Write the parameters' gradients; return that of `x`."""
+        x, z, mixed = tape.pop()
+        of_mixed = torch.bmm(gradient.mT, x)
+        shape = (*z.shape[:2], -1)
+        torch.bmm(z.mT, of_mixed.view(shape), out=self.gw)
+        torch.bmm(z.mT, gradient.sum(1).view(shape), out=self.gb)
+        return torch.bmm(gradient, mixed)

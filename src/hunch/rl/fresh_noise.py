@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from hunch.errors import ConfigurationError
 from hunch.nn import noise
 from hunch.nn.noisy_base import Draw
+from hunch.rl.linked import Linked
 from hunch.rl.networks import noisy_layers
 
 DRAWN_AHEAD = 2**20  # noise values, 4 MiB, that a member may hold for calls to come
 
 
-class FreshNoise:
+class FreshNoise(Linked):
     """Calls a network with new noise each time; a network without noise it calls as it is.
 
     The same as mode "fresh" of `hunch.nn.noise`, whatever the network's own mode, but the noise of
@@ -48,7 +49,6 @@ class FreshNoise:
         # Noise per sample depends on the batch, so it cannot be drawn before there is one.
         self._layers = [layer for layer in layers if not layer.per_sample]
         self._per_sample = [layer for layer in layers if layer.per_sample]
-        self._ids = [id(layer) for layer in self._layers]
         if self._per_sample and len(self._generators) > 1:
             raise ConfigurationError(
                 f"`network` has noisy layers with per_sample=True in {len(self._generators)} "
@@ -58,8 +58,22 @@ class FreshNoise:
         # Not a matter of how many members there are: the order of the draws hangs on it.
         self._ahead = max(1, min(256, DRAWN_AHEAD // max(1, values)))
         self._used = self._ahead
-        self._draws: list[tuple[Draw, ...]] = []
         self._before = [generator.get_state() for generator in self._generators]
+        self._link()
+
+    _linked = frozenset({"_ids", "_draws"})
+
+    def _link(self) -> None:
+        """Name the layers, and draw the present block again if it is not used up."""
+        self._ids = [id(layer) for layer in self._layers]
+        self._draws: list[tuple[Draw, ...]] = []
+        if self._layers and self._used < self._ahead:
+            now = [generator.get_state() for generator in self._generators]
+            for generator, before in zip(self._generators, self._before, strict=True):
+                generator.set_state(before)
+            self._draw_block()
+            for generator, later in zip(self._generators, now, strict=True):
+                generator.set_state(later)
 
     def __call__(self, x: Tensor, **kwargs: Any) -> Tensor:
         """The network's output for `x` under noise that no other call has."""
@@ -117,10 +131,7 @@ class FreshNoise:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Go on with the same noise as the one that gave `state`."""
         self._used = int(state["used"])
-        for generator, before in zip(self._generators, state["generators"], strict=True):
-            generator.set_state(before.clone())
-        self._before = [generator.get_state() for generator in self._generators]
-        if self._layers and self._used < self._ahead:
-            self._draw_block()
+        self._before = [before.clone() for before in state["generators"]]
         for generator, now in zip(self._generators, state["now"], strict=True):
             generator.set_state(now.clone())
+        self._link()

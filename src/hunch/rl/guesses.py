@@ -16,7 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hunch.errors import ConfigurationError
 from hunch.nn import Ensemble
+from hunch.rl.linked import Linked
 from hunch.rl.network_pair import NetworkPair
 from hunch.rl.one_hot import to_cells
 from hunch.rl.parallel_envs import Bools
@@ -61,7 +63,7 @@ class Frame:
         return [numpy_generator(self.seed + r, purpose) for r in range(self.replicas)]
 
 
-class Guesses(ABC):
+class Guesses(Linked, ABC):
     """An online and a target network that hold guesses, and the guess each environment plays.
 
     Attributes:
@@ -79,6 +81,22 @@ class Guesses(ABC):
         self.prior = prior
         self._choosing = frame.generators("member")
         self._predict_choosing = frame.generators("predict")
+
+    def settle(self) -> bool:
+        """Make good what somebody did to the networks since the last time.
+
+        Returns:
+            Whether priors are others than they were, so that what was noted of them is void.
+
+        Raises:
+            ConfigurationError: if what the networks are now cannot be trained on.
+        """
+        if self.pair.settle():
+            self._link()
+        others = self.pair.settle_frozen("prior.")
+        if others:
+            self.prior.refresh()
+        return others
 
     def stored(self, observation: NDArray[Any]) -> NDArray[Any]:
         """Observations as they are stored: themselves, or the place of their 1."""
@@ -116,6 +134,14 @@ class Guesses(ABC):
 
         The function moves the online network, and the target network if it is time to.
         """
+
+    def _check_unmoved(self, updates: int) -> None:
+        """Refuse to learn from values that were computed before the last update."""
+        if self.pair.updates != updates:
+            raise ConfigurationError(
+                f"the gradient is that of values after {updates} updates, but there were "
+                f"{self.pair.updates} by now; expected one update after each computation of values."
+            )
 
     @abstractmethod
     def predicted(self, observation: Tensor, replica: int, deterministic: bool) -> Tensor:

@@ -63,6 +63,11 @@ class HeldNoise:
             values: Tensor = self.network(x, **kwargs)
         return values
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A draw is a piece of a large block, all of which a pickle would take along.
+        draws = [tuple(part.clone() for part in draw) for draw in self._draws]
+        return {**vars(self), "_draws": draws}
+
     def state_dict(self) -> dict[str, Tensor]:
         """The noise held now, and what follows it."""
         state = {f"fresh.{name}": value for name, value in self._fresh.state_dict().items()}

@@ -71,13 +71,24 @@ class Members(Guesses):
             if frame.one_hot
             else None
         )
-        self._runners = [
-            runner_of(network.part("model"), parameters, self.pair.gradient, frame.one_hot)
-            for network, parameters in ((online, self.pair.parameters), (target, []))
-        ]
-        self._solo = SoloValues.of(online, frame.replicas, one_hot=frame.one_hot)
         self.active = np.zeros((frame.replicas, frame.envs), np.int64)
         super().__init__(frame, PriorValues(online.part("prior"), prior_scale, frame))
+        self._link()
+
+    _linked = frozenset({"_runners", "_solo"})
+
+    def _link(self) -> None:
+        """Make what runs the layers on the networks' memory."""
+        online, target = ensembles(self.pair)
+        one_hot = self._first is not None
+        if self._first is not None:
+            self._first.share()
+            self.pair.mark()
+        self._runners = [
+            runner_of(network.part("model"), parameters, self.pair.gradient, one_hot)
+            for network, parameters in ((online, self.pair.parameters), (target, []))
+        ]
+        self._solo = SoloValues.of(online, self.frame.replicas, one_hot=one_hot)
 
     def _draw(self, rng: np.random.Generator, n: int) -> NDArray[Any]:
         return rng.integers(self.frame.members, size=n)
@@ -108,8 +119,10 @@ class Members(Guesses):
     def differentiable(self, stored: NDArray[Any], note: Floats | None) -> tuple[Tensor, Learn]:
         """The online network's values, and what learns from their gradient."""
         raw, backward = self._runners[0].differentiable(self._inputs(0, stored))
+        updates = self.pair.updates
 
         def learn(gradient: Tensor, rate: float) -> None:
+            self._check_unmoved(updates)
             hidden_gradient = backward(gradient.view(raw.shape))
             self.pair.step(rate)
             if self._first is not None:

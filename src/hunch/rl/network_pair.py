@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from hunch.rl.linked import Layout, Linked, lie_in, tensors_of
 from hunch.rl.states import under
 
 
-class NetworkPair:
+class NetworkPair(Linked):
     """An online network, its copy from a while ago, and the optimiser that moves the first.
 
     Frozen parameters, such as those of a prior function, stay as they are and are the same in both.
@@ -54,19 +55,74 @@ class NetworkPair:
         self.target = copy.deepcopy(network).requires_grad_(False)
         self._max_norm = max_gradient_norm
         self._period, self._rate = target_update_period, target_update_rate
-        pairs = zip(self.online.parameters(), self.target.parameters(), strict=True)
+        self._members = members or 1
         others = {id(parameter) for parameter in apart}
-        trained = [pair for pair in pairs if pair[0].requires_grad and id(pair[0]) not in others]
-        self.parameters = [online for online, _ in trained]
-        self.vector = as_vector(self.parameters)
-        self.target_vector = as_vector([target for _, target in trained])
-        # Whoever differentiates writes here, in the order of `parameters`.
-        self.gradient = torch.zeros_like(self.vector)
-        sizes = [parameter.numel() for parameter in self.parameters]
-        self._rows = [part.view(members or 1, -1) for part in self.gradient.split(sizes)]
+        learning = {n: p for n, p in network.named_parameters() if p.requires_grad}
+        self._learning = list(learning)
+        self._trained = [name for name, own in learning.items() if id(own) not in others]
+        self._link()
         self._moments = [torch.zeros_like(self.vector), torch.zeros_like(self.vector)]
         self._adam_steps = torch.zeros((), device=self.vector.device)
         self.updates = 0
+
+    _linked = frozenset(
+        {"parameters", "vector", "target_vector", "gradient", "_rows", "layout", "_target_layout"}
+    )
+
+    def _link(self) -> None:
+        """Make parameters, as they are now, views of one vector; and the target's of another."""
+        online, target = (dict(net.named_parameters()) for net in (self.online, self.target))
+        self.parameters = [online[name] for name in self._trained]
+        self.vector = as_vector(self.parameters)
+        self.target_vector = as_vector([target[name] for name in self._trained])
+        # Whoever differentiates writes here, in the order of `parameters`.
+        self.gradient = torch.zeros_like(self.vector)
+        sizes = [parameter.numel() for parameter in self.parameters]
+        self._rows = [part.view(self._members, -1) for part in self.gradient.split(sizes)]
+        self.mark()
+
+    def mark(self) -> None:
+        """Take where the networks lie now for where they belong."""
+        self.layout = Layout(self.online, self._learning, "network")
+        self._target_layout = Layout(self.target, self._learning, "target_network")
+
+    def settle(self) -> bool:
+        """Make good what somebody did to the networks' memory; say whether there was anything.
+
+        Raises:
+            ConfigurationError: if what they are now cannot be trained on.
+        """
+        if not self.layout.changed() | self._target_layout.changed():
+            return False
+        online, target = (dict(net.named_parameters()) for net in (self.online, self.target))
+        if lie_in(self.vector, [online[name] for name in self._trained]) and lie_in(
+            self.target_vector, [target[name] for name in self._trained]
+        ):
+            self.mark()  # the whole memory was moved, to be shared with other processes
+        else:
+            self._link()
+        return True
+
+    @torch.no_grad()
+    def settle_frozen(self, fixed: str = "") -> bool:
+        """Let what is frozen be in the target as it is in the online network.
+
+        Args:
+            fixed: beginning of the names of what is frozen with its buffers, if anything is.
+
+        Returns:
+            Whether somebody had changed it.
+        """
+        online, target = tensors_of(self.online), tensors_of(self.target)
+        differ = []
+        for name in online:
+            own = online[name]
+            frozen = isinstance(own, nn.Parameter) and not own.requires_grad
+            if frozen or (fixed and name.startswith(fixed)):
+                differ += [name] * (not torch.equal(own, target[name]))
+        for name in differ:
+            target[name].copy_(online[name])
+        return bool(differ)
 
     def step(self, learning_rate: float) -> None:
         """Move the online network along `gradient`, and the target network if it is time to.
@@ -160,7 +216,7 @@ def as_vector(parameters: Sequence[nn.Parameter]) -> Tensor:
 
     What changes the vector in place changes the network, so an optimiser, a copy or an average
     needs one operation instead of one for each parameter. Moving the network to another device or
-    type afterwards would undo that.
+    type afterwards, or copying it, undoes that.
 
     Args:
         parameters: at least one, all on one device and of one type.
@@ -172,6 +228,7 @@ def as_vector(parameters: Sequence[nn.Parameter]) -> Tensor:
         >>> net.bias.item()
         0.0
     """
-    vector = nn.utils.parameters_to_vector(parameters).detach().clone()
+    # As `nn.utils.parameters_to_vector`, but of parameters in any layout.
+    vector = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
     nn.utils.vector_to_parameters(vector, parameters)
     return vector

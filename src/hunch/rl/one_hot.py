@@ -71,14 +71,19 @@ class OneHotLayer:
 
     def __init__(self, online: nn.Linear, target: nn.Linear, replicas: int) -> None:
         self.replicas = replicas
+        self._layers = (online, target)
         self._stacked, self._width, self._inputs = online.weight.shape
-        # The arrays share the tensors' memory.
-        self._table = _as_table(online, replicas).numpy()
-        self._target_table = _as_table(target, replicas).numpy()
+        self.share()
         self._mean, self._square = np.zeros_like(self._table), np.zeros_like(self._table)
         self._steps = 0
         self._behind: list[NDArray[np.int64]] = []  # rows that the target has yet to copy
         self._replica = np.arange(replicas)[:, None]
+
+    def share(self) -> None:
+        """Make tables of the layers' weights, as they are now, with arrays of the same memory."""
+        self._table, self._target_table = (
+            _as_table(layer, self.replicas).numpy() for layer in self._layers
+        )
 
     def hidden(self, cells: Cells, *, target: bool = False) -> Tensor:
         """The layer's outputs without a bias `(replicas · members, batch, width)`.
@@ -116,6 +121,7 @@ class OneHotLayer:
         mean /= square
         mean *= np.float32(rate)
         self._table[rows] -= mean
+        self._table[-self.replicas :] = 0.0  # without an input no weight acts
         self._behind.append(rows)
 
     def follow(self) -> None:

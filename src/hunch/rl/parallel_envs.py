@@ -16,6 +16,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from hunch.errors import ConfigurationError, DataError
+from hunch.rl.env_copies import check_made_anew, copy_into, is_made_anew
 from hunch.rl.environments import Env, training_reset_seed
 from hunch.rl.intake import Intake
 from hunch.rl.vector_infos import Infos, final_info_of, final_observation_of, info_of
@@ -57,6 +58,20 @@ class ParallelEnvs(Protocol):
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> NDArray[Any] | None:
         """Take them up; return the current observations, None if all episodes begin anew."""
+
+    def copy_into(self, memo: dict[int, Any]) -> None:
+        """Copy the environments before all else of a larger copy, to say which one cannot be."""
+
+    def check_pickles(self) -> None:
+        """Refuse what a pickle would change."""
+
+    def take_up(self, observation: NDArray[Any], running: Bools) -> None:
+        """Bring a copy's environments to where the original's are.
+
+        Args:
+            observation: the current ones.
+            running: which environments are within an episode.
+        """
 
     def close(self) -> None:
         """Close all environments."""
@@ -169,18 +184,44 @@ class SingleEnvs:
         observation = np.zeros(self._shape, self._intake.dtype)
         parts = np.split(state["actions"], np.cumsum(state["lengths"])[:-1])
         for i, actions in enumerate(parts):
-            if self._next_episode[i] < self._stride:  # no episode has begun yet
-                continue
-            given = self._reset(i, int(self._next_episode[i]) - self._stride)
-            over = False
-            for action in as_taken(actions):
-                if over:
-                    raise _no_replay()
-                answer = self._intake.of_step(self.envs[i].step(action), i)
-                given, over = answer.observation, bool(answer.terminated or answer.truncated)
-            self._actions[i] = _as_kept(actions)
-            observation[i] = given
+            if self._next_episode[i] >= self._stride:  # an episode has begun
+                self._replay(i, actions, observation)
         return observation
+
+    def _replay(self, i: int, actions: NDArray[Any], observation: NDArray[Any]) -> None:
+        """Play environment i's present episode again, writing where that ends."""
+        given = self._reset(i, int(self._next_episode[i]) - self._stride)
+        over = False
+        for action in as_taken(actions):
+            if over:
+                raise _no_replay()
+            answer = self._intake.of_step(self.envs[i].step(action), i)
+            given, over = answer.observation, bool(answer.terminated or answer.truncated)
+        self._actions[i] = _as_kept(actions)
+        observation[i] = given
+
+    def copy_into(self, memo: dict[int, Any]) -> None:
+        """Copy the environments before all else of a larger copy, to say which one cannot be."""
+        for env in self.envs:
+            copy_into(memo, env)
+
+    def check_pickles(self) -> None:
+        """Refuse what a pickle would change."""
+        for env in self.envs:
+            check_made_anew(env)
+
+    def take_up(self, observation: NDArray[Any], running: Bools) -> None:
+        """Play the present episodes again where a copy's environment may be one made anew.
+
+        Raises:
+            DataError: if an environment does not repeat its episode.
+        """
+        found = np.zeros(self._shape, self._intake.dtype)
+        for i in np.flatnonzero(running).tolist():
+            if is_made_anew(self.envs[i]):
+                self._replay(i, np.array(self._actions[i], self._taken), found)
+                if not np.array_equal(found[i], observation[i], equal_nan=True):
+                    raise _no_replay()
 
     def close(self) -> None:
         """Close all environments."""
@@ -369,6 +410,27 @@ class VectorEnvs:
         self._lives = int(state["lives"]) + 1
         self._started = False
         self._restarting[:] = False
+
+    def copy_into(self, memo: dict[int, Any]) -> None:
+        """Copy the vector environment before all else of a larger copy, to say if it cannot be."""
+        copy_into(memo, self.envs)
+
+    def check_pickles(self) -> None:
+        """Refuse what a pickle would change."""
+        check_made_anew(self.envs)
+
+    def take_up(self, observation: NDArray[Any], running: Bools) -> None:
+        """Nothing is to be done: a copy stands where the original stands, or is refused.
+
+        Raises:
+            ConfigurationError: if a copy's environments are new ones, which stand nowhere.
+        """
+        if self._started and is_made_anew(self.envs):
+            raise ConfigurationError(
+                f"`env` {self.envs} makes its environments anew in a copy, and they cannot be "
+                "brought to where the original's are; copy the agent before it learns, or give "
+                "it an id and `num_envs`."
+            )
 
     def close(self) -> None:
         """Close the vector environment."""

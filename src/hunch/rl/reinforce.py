@@ -121,7 +121,6 @@ class Reinforce(Agent):
         device: torch.device | str = "cpu",
         seed: int = 0,
     ) -> None:
-        self._remember(locals())
         if baseline not in ("value", "loo", None):
             raise ConfigurationError(
                 f'`baseline` got {baseline!r}; expected "value", "loo" or None.'
@@ -189,8 +188,13 @@ class Reinforce(Agent):
         """Gradient updates made so far, by the replica that made the most."""
         return max(self._actor.networks.updates)
 
+    def _settle(self) -> None:
+        self._actor.settle()
+
     def act(self, observation: NDArray[Any], begins: Bools) -> NDArray[Any]:
         """The actions to try next in training, `(replicas, envs, …)`."""
+        if self._actor.networks.layout.first_moved:
+            self._settle()
         self._raw = self._actor.act(self._tensor(observation))
         return self._actor.actions.to_env(self._raw) + self.first_action
 
@@ -214,6 +218,8 @@ class Reinforce(Agent):
 
     def _update(self, replica: int, stretch: Stretch) -> None:
         actor = self._actor
+        if actor.networks.layout.moved:
+            self._settle()
         observation = self._tensor(stretch.rows(stretch.observation))
         out = actor.outputs(observation, replica)
         target, baseline = self._judged(replica, stretch, out[..., 0].detach())

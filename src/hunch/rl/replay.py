@@ -205,6 +205,10 @@ class Replay:
         # What the newest step led to will be written over if an episode begins.
         self._unnoted = self._added
 
+    def unnote(self) -> None:
+        """Let the notes of all observations be written anew, for they are others now."""
+        self._unnoted = 0
+
     def _final_note(
         self, of: Callable[[NDArray[Any]], NDArray[np.float32]], row: int, final: NDArray[Any]
     ) -> NDArray[np.float32]:
@@ -371,8 +375,10 @@ class Replay:
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take over the transitions of a buffer of the same settings."""
+        used = min(self._added + 1, self._slots)
         for name, values in self._arrays().items():
             values[: len(state[name])] = state[name]
+            values[len(state[name]) : used] = 0  # what the buffer held itself
         self._added, self._unnoted = int(state["added"]), int(state["unnoted"])
         steps = len(self) // self.envs - (self.n_step - 1)
         window = (self._added - self.n_step - np.arange(max(0, steps))) % self._slots

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from torch.optim.adam import adam
 
 from hunch.nn import Ensemble
+from hunch.rl.linked import Layout, Linked, lie_in, tensors_of
 from hunch.rl.network_pair import clip
 from hunch.rl.states import under
 
 
-class ReplicaNetworks:
+class ReplicaNetworks(Linked):
     """One network for each replica in a single block of memory, with an Adam for each.
 
     Replicas whose episodes end at other times learn at other times; each row of `values` holds the
@@ -40,35 +41,71 @@ class ReplicaNetworks:
     def __init__(
         self, networks: Sequence[nn.Module], *, max_gradient_norm: float = float("inf")
     ) -> None:
-        self.alone = list(networks)
-        self._single = len(self.alone) == 1
-        self.together = self.alone[0] if self._single else Ensemble.from_modules(self.alone)
+        self._count = len(networks)
+        self.together = networks[0] if self._count == 1 else Ensemble.from_modules(networks)
         self._max_norm = max_gradient_norm
-        trained = [_trained(network) for network in self.alone]
-        self.values = torch.stack([nn.utils.parameters_to_vector(own).detach() for own in trained])
-        self._trained, self._trained_together = trained, _trained(self.together)
-        self._share_memory()
+        self._learning = [n for n, p in self.together.named_parameters() if p.requires_grad]
+        self._link()
         self._moments = [torch.zeros_like(self.values), torch.zeros_like(self.values)]
-        self._adam_steps = torch.zeros(len(self.alone), device=self.values.device)
+        self._adam_steps = torch.zeros(self._count, device=self.values.device)
         self._fused = self.values.device.type in ("cpu", "cuda")
-        self.updates = [0] * len(self.alone)
+        self.updates = [0] * self._count
+
+    _linked = frozenset({"alone", "values", "layout", "_trained", "_trained_together"})
+
+    def _link(self) -> None:
+        """Make the ensemble's tensors, as they are now, and the single networks' the same."""
+        if isinstance(self.together, Ensemble) and self._count > 1:
+            self.alone = [self.together.member(r) for r in range(self._count)]
+        else:
+            self.alone = [self.together]
+        self._trained = [_chosen(network, self._learning) for network in self.alone]
+        self._trained_together = _chosen(self.together, self._learning)
+        self.values = torch.stack(
+            [torch.cat([part.detach().reshape(-1) for part in own]) for own in self._trained]
+        )
+        self._share_memory()
+        self.mark()
+
+    def mark(self) -> None:
+        """Take where the networks lie now for where they belong."""
+        self.layout = Layout(self.together, self._learning, "network")
 
     def _share_memory(self) -> None:
-        """Make the ensemble's tensors and the single networks' the same."""
         for row, own in zip(self.values, self._trained, strict=True):
             nn.utils.vector_to_parameters(row, own)
-        if self._single:
+        if self._count == 1:
             return
         sizes = [parameter.numel() for parameter in self._trained[0]]
         columns = self.values.split(sizes, dim=1)
         for parameter, column in zip(self._trained_together, columns, strict=True):
             parameter.data = column.view(parameter.shape)
-        trained = {id(parameter) for own in self._trained for parameter in own}
-        stacked = self.together.state_dict(keep_vars=True)
+        self._share_rest()
+
+    def _share_rest(self) -> None:
+        """Let the single networks' buffers and frozen parameters be the ensemble's."""
+        if self._count == 1:
+            return
+        stacked = tensors_of(self.together)
         for r, network in enumerate(self.alone):
-            for name, tensor in network.state_dict(keep_vars=True).items():
-                if id(tensor) not in trained:
+            for name, tensor in tensors_of(network).items():
+                if name not in self._learning:
                     tensor.data = stacked[name].data[r]
+
+    def settle(self) -> bool:
+        """Make good what somebody did to the network's memory; say whether there was anything.
+
+        Raises:
+            ConfigurationError: if what it is now cannot be trained on.
+        """
+        if not self.layout.changed():
+            return False
+        if lie_in(self.values, _chosen(self.together, self._learning)):
+            self._share_rest()
+            self.mark()  # the whole memory was moved, to be shared with other processes
+        else:
+            self._link()
+        return True
 
     def gradient(self, loss: Tensor, replica: int | None = None) -> Tensor:
         """The gradient of a loss.
@@ -82,7 +119,7 @@ class ReplicaNetworks:
         """
         parameters = self._trained_together if replica is None else self._trained[replica]
         grads = torch.autograd.grad(loss, parameters, materialize_grads=True)
-        rows = len(self.alone) if replica is None else 1
+        rows = self._count if replica is None else 1
         return torch.cat([grad.reshape(rows, -1) for grad in grads], dim=1)
 
     @torch.no_grad()
@@ -136,5 +173,6 @@ class ReplicaNetworks:
         return {"exp_avg": mean, "exp_avg_sq": square, "step": self._adam_steps}
 
 
-def _trained(network: nn.Module) -> list[nn.Parameter]:
-    return [parameter for parameter in network.parameters() if parameter.requires_grad]
+def _chosen(network: nn.Module, names: Sequence[str]) -> list[nn.Parameter]:
+    own = dict(network.named_parameters())
+    return [own[name] for name in names]

@@ -29,7 +29,7 @@ from hunch.rl.checkpoints import Checkpoint, check_checkpoint
 from hunch.rl.logs import CsvLog, TensorBoardLog
 from hunch.rl.saved_agents import SETTINGS_FILE, from_json
 from hunch.rl.training import Callback
-from hunch.rl.weights import agent_class, read_weights
+from hunch.rl.weights import agent_class, class_of, read_weights
 from hunch.seeding import derive
 from hunch.storage import dump_json, read_json, versions, write_text
 
@@ -43,7 +43,7 @@ class Plan:
     """What a run does; all of it decides the result, and stays as it is when the run is taken up.
 
     Args:
-        agent: class of the agent in `hunch.rl`.
+        agent: class of the agent in `hunch.rl`, or of one of your own that is imported by then.
         settings: arguments of the agent, as `Agent.settings` gives them.
         steps: environment steps of each replica; the only thing that may grow later.
         evaluate_every: environment steps from one evaluation to the next; 0 for none.
@@ -194,12 +194,17 @@ class Run:
     @property
     def seed(self) -> int:
         """The agent's seed."""
-        return int(self.plan.settings["seed"])
+        return int(self.plan.settings.get("seed", 0))  # a class of the user's may hide it
+
+    @property
+    def replicas(self) -> int:
+        """The agent's replicas."""
+        return int(self.plan.settings.get("replicas", 1))
 
     @property
     def name(self) -> str:
         """Agent and environment, as they were asked for."""
-        agent, env = self.about.get("recipe", self.plan.agent), self.plan.settings["env"]
+        agent, env = self.about.get("recipe", self.plan.agent), self.plan.settings.get("env")
         return f"{agent} on {self.about.get('env', env)}"
 
     @property
@@ -293,8 +298,8 @@ class Run:
         Raises:
             FolderError: if there is none.
         """
-        place, name = self._newest()
-        agent: Agent = agent_class(name).load(place)
+        place, found = self._newest()
+        agent: Agent = class_of(found).load(place)
         return agent
 
     def best_agent(self) -> Agent:
@@ -307,8 +312,8 @@ class Run:
         """
         if self.finished and (self.folder / "best").exists():
             return read_weights(self.folder / "best")
-        place, name = self._newest()
-        agent: Agent = agent_class(name).load(place)
+        place, found = self._newest()
+        agent: Agent = class_of(found).load(place)
         if self.evaluation is not None:
             memory = self.checkpoint.memory(place)
             self.evaluation.load_state_dict(memory[f"0-{Evaluate.__name__}"])
@@ -323,11 +328,11 @@ class Run:
         means = [note["mean_return"] for note in read_json(summary)["notes"]]
         return means.index(max(means))
 
-    def _newest(self) -> tuple[Path, str]:
+    def _newest(self) -> tuple[Path, dict[str, Any]]:
         refusals = []
         for place in reversed(self.checkpoint.all()):
             try:
-                return place, str(check_checkpoint(place, self.plan.settings)["agent"])
+                return place, check_checkpoint(place, self.plan.settings)
             except FolderError as error:
                 refusals.append(str(error))
         raise FolderError(

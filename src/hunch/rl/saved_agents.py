@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hunch.errors import FolderError
+from hunch.errors import ConfigurationError, FolderError
 from hunch.rl.schedules import Linear
 from hunch.storage import (
     new_folder,
@@ -30,40 +31,46 @@ STATE_FILE: Final = "state.safetensors"
 
 
 def write_agent(
-    path: str | os.PathLike[str], name: str, settings: Mapping[str, Any], state: dict[str, Tensor]
+    path: str | os.PathLike[str],
+    origin: Mapping[str, str],
+    settings: Mapping[str, Any],
+    state: dict[str, Tensor],
 ) -> None:
     """Write an agent's folder, whole or not at all.
 
     Example:
         >>> import tempfile
         >>> folder = tempfile.mkdtemp() + "/agent"
-        >>> write_agent(folder, "DQN", {"seed": 0}, {"w": torch.ones(2)})
-        >>> read_agent(folder, "DQN")
+        >>> write_agent(folder, {"agent": "DQN"}, {"seed": 0}, {"w": torch.ones(2)})
+        >>> read_agent(folder, {"agent": "DQN"})
         ({'seed': 0}, {'w': tensor([1., 1.])})
     """
     with new_folder(path, KIND) as folder:
-        put_agent(folder, name, settings, state)
+        put_agent(folder, origin, settings, state)
 
 
 def put_agent(
-    folder: Path, name: str, settings: Mapping[str, Any], state: Mapping[str, Tensor]
+    folder: Path,
+    origin: Mapping[str, str],
+    settings: Mapping[str, Any],
+    state: Mapping[str, Tensor],
 ) -> None:
     """Write an agent's files into a folder that is being filled; see `write_agent`."""
     write_json(
         folder / SETTINGS_FILE,
-        {"agent": name, "settings": dict(settings), "versions": versions()},
+        {**origin, "settings": dict(settings), "versions": versions()},
     )
     write_tensors(folder / STATE_FILE, state)
 
 
 def read_agent(
-    path: str | os.PathLike[str], name: str | None = None
+    path: str | os.PathLike[str], origin: Mapping[str, str]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Settings and tensors of a folder that `write_agent` wrote; see there for an example.
 
     Args:
         path: the folder.
-        name: the agent's class; None takes any.
+        origin: that of the agent's class.
 
     Raises:
         FolderError: if there is no such folder, a file in it is not as it was written, or it is
@@ -71,23 +78,132 @@ def read_agent(
     """
     folder = open_folder(path, KIND)
     found = read_json(folder / SETTINGS_FILE)
-    if name is not None and found["agent"] != name:
+    name, module = found["agent"], found.get("module")
+    if name != origin["agent"] or (module is not None and "module" not in origin):
+        whose = name if module is None else f"{name} of the module {module!r}"
         raise FolderError(
-            f"{str(path)!r} holds a {found['agent']}; expected a {name}: "
-            f"load it with {found['agent']}.load."
+            f"{str(path)!r} holds a {whose}; expected a {origin['agent']}: "
+            f"load it with {name}.load."
         )
     settings = {key: from_json(value) for key, value in found["settings"].items()}
     return settings, read_tensors(folder / STATE_FILE)
 
 
-def agent_name(path: str | os.PathLike[str]) -> str:
-    """The class of the agent in a folder.
+def origin_of(agent: type) -> dict[str, str]:
+    """What a folder says of an agent's class; of one that is not hunch's, the module too.
+
+    Example:
+        >>> from hunch.rl import DQN
+        >>> class MyDQN(DQN):
+        ...     pass
+        >>> origin_of(DQN), origin_of(MyDQN)["agent"]
+        ({'agent': 'DQN'}, 'MyDQN')
+    """
+    name = agent.__name__
+    ours = agent.__module__.partition(".")[0] == __name__.partition(".")[0]
+    return {"agent": name} if ours else {"agent": name, "module": agent.__module__}
+
+
+def arguments_of(agent: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments by name that a constructor gets in a call, with its own defaults.
+
+    Those that a subclass hands on (`*args`, `**kwargs`) have the names that the class behind it
+    gives them. There are none if nothing can be constructed so.
+
+    Example:
+        >>> class Parent:
+        ...     def __init__(self, env, *, seed=0): ...
+        >>> class Child(Parent):
+        ...     def __init__(self, *args, bonus=1.0, **kwargs): ...
+        >>> arguments_of(Child, ["CartPole-v1"], {"seed": 3})
+        {'env': 'CartPole-v1', 'bonus': 1.0, 'seed': 3}
+    """
+    constructors = [cls.__init__ for cls in agent.__mro__ if "__init__" in vars(cls)]  # type: ignore[misc]
+    signature = inspect.signature(constructors[0])
+    try:
+        bound = signature.bind(None, *args, **kwargs)
+    except TypeError:
+        return {}
+    bound.apply_defaults()
+    found: dict[str, Any] = {}
+    for name, value in list(bound.arguments.items())[1:]:
+        kind = signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_KEYWORD:
+            found |= value
+        elif kind is not inspect.Parameter.VAR_POSITIONAL:
+            found[name] = value
+        elif value:
+            found |= zip(_named_places(constructors[1:]), value, strict=False)
+    return found
+
+
+def _named_places(constructors: Sequence[Callable[..., None]]) -> list[str]:
+    """The names of the first constructor's arguments by position that are not handed on further."""
+    for constructor in constructors:
+        parameters = list(inspect.signature(constructor).parameters.values())[1:]
+        if not any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters):
+            return [p.name for p in parameters]
+    return []
+
+
+def check_state(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    """Refuse the state of an agent of other settings, where that can be seen.
+
+    Args:
+        own: the agent's own state.
+        given: another state.
+
+    Raises:
+        ConfigurationError: if observations or number of environments are others, or naming a
+            tensor that differs in more than its length.
+
+    Example:
+        >>> seen = {"loop.observation": torch.zeros(1, 4)}
+        >>> check_state(
+        ...     {"agent.w": torch.ones(2, 3), **seen}, {"agent.w": torch.ones(5, 3), **seen}
+        ... )
+    """
+    saved, seen = given["loop.observation"], own["loop.observation"]
+    if saved.shape != seen.shape or saved.dtype != seen.dtype:
+        described = [
+            f"observations {tuple(x.shape[1:])} of {str(x.dtype).removeprefix('torch.')} from {len(x)} environments"
+            for x in (saved, seen)
+        ]
+        raise ConfigurationError(
+            f"the state is that of an agent with other settings: it has {described[0]}; expected "
+            f"{described[1]}. Give the agent the `env` that the state was saved with."
+        )
+    for name in sorted(own.keys() | given.keys()):
+        if not name.startswith("agent.") or any(part in name for part in _COME_AND_GO):
+            continue
+        kinds = [
+            None if name not in state else (state[name].dtype, tuple(state[name].shape[1:]))
+            for state in (own, given)
+        ]
+        whole = ".online." in name or ".target." in name or ".network." in name
+        same = kinds[0] == kinds[1] and not (whole and own[name].shape != given[name].shape)
+        if not same:
+            raise ConfigurationError(
+                f"the state is that of an agent with other settings: {name!r} is "
+                f"{_described(given.get(name))}; expected {_described(own.get(name))}."
+            )
+
+
+_COME_AND_GO: Final = (".finals.", ".rollout.")  # there is nothing of them at times
+
+
+def _described(tensor: Tensor | None) -> str:
+    return "missing" if tensor is None else f"{tensor.dtype} of shape {tuple(tensor.shape)}"
+
+
+def agent_origin(path: str | os.PathLike[str]) -> dict[str, str]:
+    """What a folder says of the class of its agent, as `origin_of` does.
 
     Raises:
         FolderError: as `read_agent`.
     """
-    name: str = read_json(open_folder(path, KIND) / SETTINGS_FILE)["agent"]
-    return name
+    found = read_json(open_folder(path, KIND) / SETTINGS_FILE)
+    return {key: str(found[key]) for key in ("agent", "module") if key in found}
 
 
 def to_json(value: Any) -> Any:

@@ -218,6 +218,12 @@ class TrainingLoop:
         mean = sum(returns) / len(returns)
         bar.set_postfix_str(f"mean return of last {count}: {mean:.1f}", refresh=False)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Become a copy, in environments that stand where the original's stand."""
+        vars(self).update(state)
+        if not self._failed:
+            self.envs.take_up(self._observation, ~self._ended)
+
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """All that decides how the loop goes on."""
         state = {f"envs.{name}": value for name, value in self.envs.state_dict().items()}

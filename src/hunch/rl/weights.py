@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hunch.errors import ConfigurationError
 from hunch.rl.agent import Agent
-from hunch.rl.saved_agents import SETTINGS_FILE, from_json
+from hunch.rl.saved_agents import SETTINGS_FILE, from_json, origin_of
 from hunch.storage import (
     new_folder,
     open_folder,
@@ -94,7 +94,7 @@ def write_weights(
         write_json(
             folder / SETTINGS_FILE,
             {
-                "agent": type(agent).__name__,
+                **origin_of(type(agent)),
                 "settings": agent.settings,
                 "versions": versions(),
                 "notes": notes,
@@ -114,7 +114,7 @@ def read_weights(path: str | os.PathLike[str]) -> Agent:
     folder = open_folder(path, KIND)
     found = read_json(folder / SETTINGS_FILE)
     settings = {name: from_json(value) for name, value in found["settings"].items()}
-    agent: Agent = agent_class(found["agent"])(**settings)
+    agent: Agent = class_of(found)(**settings)
     tensors = read_tensors(folder / WEIGHTS_FILE)
     for r in range(agent.replicas):
         own = {k.removeprefix(f"{r}."): v for k, v in tensors.items() if k.startswith(f"{r}.")}
@@ -122,8 +122,15 @@ def read_weights(path: str | os.PathLike[str]) -> Agent:
     return agent
 
 
-def agent_class(name: str) -> Any:
-    """The class of an agent by its name in `hunch.rl`.
+def agent_class(name: str, module: str | None = None) -> Any:
+    """The class of an agent by its name: one of hunch's, or one that was defined in this process.
+
+    Nothing is imported: what a folder names is no reason to run code.
+
+    Args:
+        name: the class's name.
+        module: the module that defined it, if it is not hunch's; of several classes of one name
+            the one of this module is taken, and of those the one defined last.
 
     Raises:
         ConfigurationError: if there is none.
@@ -135,9 +142,35 @@ def agent_class(name: str) -> Any:
     import hunch.rl
 
     found = getattr(hunch.rl, name, None)
-    if not (isinstance(found, type) and issubclass(found, Agent)):
-        raise ConfigurationError(f"hunch.rl has no agent called {name!r}.")
-    return found
+    if module is None and isinstance(found, type) and issubclass(found, Agent):
+        return found
+    defined = [cls for cls in _subclasses(Agent) if origin_of(cls).get("module") is not None]
+    named = [cls for cls in defined if cls.__name__ == name]
+    if not named:
+        where = "your own class" if module is None else f"the class in your module {module!r}"
+        raise ConfigurationError(
+            f"hunch.rl has no agent called {name!r}, and nothing imported so far defines one; "
+            f"import {where} first (`hunch … --import MODULE`), or call {name}.load(path)."
+        )
+    return [*named, *(cls for cls in named if cls.__module__ == module)][-1]
+
+
+def class_of(found: Mapping[str, Any]) -> Any:
+    """The class that a folder's JSON says its agent is of.
+
+    Raises:
+        ConfigurationError: as `agent_class`.
+
+    Example:
+        >>> class_of({"agent": "DQN", "settings": {}}).__name__
+        'DQN'
+    """
+    return agent_class(found["agent"], found.get("module"))
+
+
+def _subclasses(cls: type) -> list[type]:
+    below: list[type] = cls.__subclasses__()
+    return [each for own in below for each in (own, *_subclasses(own))]
 
 
 def _network_of(agent: Agent) -> Any:
