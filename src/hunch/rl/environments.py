@@ -65,7 +65,13 @@ def make_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> Env:
         ) from error
     except gymnasium.error.DependencyNotInstalled as error:
         raise MissingDependencyError(f"`env` {env!r} needs a package: {error}") from error
-    except (gymnasium.error.Error, TypeError, ModuleNotFoundError) as error:
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"`env` {env!r} cannot be made: {_sentence(error)} A module is found if it is "
+            "installed, or beside the script that runs; by the `hunch` program also in the folder "
+            "that it is started in."
+        ) from error
+    except (gymnasium.error.Error, TypeError) as error:
         raise ConfigurationError(
             f"`env` {env!r} cannot be made with env_kwargs={kwargs!r}: {_sentence(error)}"
         ) from error
