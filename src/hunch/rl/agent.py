@@ -28,8 +28,8 @@ from hunch.rl.environments import (
     rendering_env,
     stored_dtype,
 )
-from hunch.rl.networks import is_pixels
 from hunch.rl.parallel_envs import Bools, ParallelEnvs, SingleEnvs, VectorEnvs
+from hunch.rl.pictures import is_pixels
 from hunch.rl.replica import Policy, Replica
 from hunch.rl.saved_agents import GIVEN, from_json, read_agent, to_json, write_agent
 from hunch.rl.states import to_tensor, under

@@ -31,8 +31,9 @@ from hunch.rl.backprop import FEW_ROWS, Runner
 from hunch.rl.environments import EnvLike
 from hunch.rl.fresh_noise import FreshNoise
 from hunch.rl.network_pair import NetworkPair
-from hunch.rl.networks import NetworkLike, is_pixels, noisy_layers, value_network
+from hunch.rl.networks import NetworkLike, noisy_layers, value_network
 from hunch.rl.parallel_envs import Bools
+from hunch.rl.pictures import is_pixels
 from hunch.rl.readout import make_readout
 from hunch.rl.replay import Replay
 from hunch.rl.replica import Policy, members_of
@@ -90,7 +91,9 @@ class DQN(Agent):
             agent's seed in force. If `noisy` and no layer is noisy yet, a copy is used in which
             all linear and convolution layers are. With `dueling` or `distributional` it has
             `(actions + dueling) * atoms` outputs, those of the value first. None makes a
-            multilayer perceptron, or for pictures the convolutions of Mnih et al. before it.
+            multilayer perceptron, or for pictures of at least 36 × 36 pixels the convolutions of
+            Mnih et al. before it, wherever the channels are. A network of your own gets
+            observations as the environment gives them.
         env_kwargs: keyword arguments for `gymnasium.make`, such as `dict(max_episode_steps=200)`.
         num_envs: environments that each replica plays side by side.
         replicas: agents trained side by side, with the seeds `seed`, `seed + 1`, …; their networks
