@@ -7,6 +7,9 @@ expected and what to do.
 
 from __future__ import annotations
 
+import sys
+import warnings
+
 
 class HunchError(Exception):
     """Base of everything hunch raises on purpose."""
@@ -34,3 +37,24 @@ class MissingDependencyError(HunchError, ImportError):
 
 class HunchWarning(UserWarning):
     """A use that works and is very likely a mistake; said once for each line that does it."""
+
+
+def warn_user(message: str) -> None:
+    """Say a `HunchWarning` of the first line outside of the library, which is the user's.
+
+    Example:
+        >>> with warnings.catch_warnings(record=True) as said:
+        ...     warnings.simplefilter("always")
+        ...     warn_user("this is very likely a mistake")
+        >>> said[0].category.__name__, str(said[0].message)
+        ('HunchWarning', 'this is very likely a mistake')
+    """
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and _ours(str(frame.f_globals.get("__name__"))):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, HunchWarning, stacklevel=level)
+
+
+def _ours(module: str) -> bool:
+    # torch stands between two lines of ours where a function runs without gradients.
+    return module.partition(".")[0] in ("hunch", "torch")

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from hunch.cli.main import run
+from hunch.cli.main import program, run
 from hunch.cli.recipes import RECIPES
 from hunch.rl import Evaluate, Run, evaluate
 
@@ -378,3 +378,48 @@ def test_an_environment_that_cannot_be_evaluated_in_is_refused_before_training(
     assert run(["train", "dqn", name, *SMALL, "--out=a"]) == 2
     assert "NormalizeObservation, with running means" in last_line(capsys)
     assert list(here.iterdir()) == []
+
+
+MODULE = """
+import gymnasium
+
+
+class Env(gymnasium.Wrapper):
+    def __init__(self, render_mode=None):
+        super().__init__(gymnasium.make("CartPole-v1", render_mode=render_mode))
+
+
+gymnasium.register("{name}/Own-v0", "{name}:Env")
+"""
+
+
+def test_an_environment_in_a_module_of_the_working_folder(here, capsys, monkeypatch):
+    (here / "mypoles.py").write_text(MODULE.format(name="mypoles"))
+    # As for the installed program, on whose path the working folder is not.
+    before = [place for place in sys.path if place not in ("", str(here))]
+    monkeypatch.setattr(sys, "path", list(before))
+
+    def hunch(*words):
+        sys.modules.pop("mypoles", None)  # each command is a process of its own
+        gymnasium.registry.pop("mypoles/Own-v0", None)
+        code = run(list(words))
+        assert sys.path == before
+        return code, capsys.readouterr()
+
+    train = ["train", "dqn", "mypoles:mypoles/Own-v0"]
+    assert hunch(*train, *SMALL, "--out=a")[0] == 0
+    code, said = hunch("train", "--resume=a", "--steps=400")
+    assert (code, "400 steps" in said.out) == (0, True)
+    assert hunch("play", "a", "--episodes=2")[0] == 0
+    code, said = hunch("train", "dqn", "nopoles:Own-v0")
+    assert code == 2
+    assert "No module named 'nopoles'" in said.err
+    assert "the folder that it is started in" in said.err
+
+
+def test_no_file_of_the_working_folder_stands_in_for_an_installed_module(here, monkeypatch):
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
+    seen = []
+    monkeypatch.setattr(program, "main", lambda *args, **kwargs: seen.extend(sys.path))
+    assert run(["train"]) == 0
+    assert seen == [*sys.path, ""]

@@ -26,6 +26,7 @@ KINDS = {
     "noisy": {"noisy": True},
     "clipped": {"max_gradient_norm": 0.05, "epsilon": 0.3, "target_update_rate": 0.1},
     "rainbow": RAINBOW,
+    "chosen range": {**RAINBOW, "value_range": "auto"},
     "quantile": {**RAINBOW, "distributional": "quantile", "noisy": False, "epsilon": 0.2},
     "several environments": {**RAINBOW, "num_envs": 2},
     "without noise in several": {"num_envs": 3, "epsilon": 0.5, "layer_norm": True},

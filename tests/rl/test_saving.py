@@ -27,6 +27,7 @@ KINDS = {
     "dueling by priority": {"dueling": True, "prioritized": True, "epsilon": 0.3},
     "three steps": {"n_step": 3, "update_period": 3, "updates_per_round": 2},
     "categorical": {"distributional": True, "atoms": 5, "value_range": (0, 9), "epsilon": 0.1},
+    "chosen range": {"distributional": True, "atoms": 5, "epsilon": 0.1, "replicas": 2},
     "quantile": {"distributional": "quantile", "atoms": 4, "n_step": 2, "noisy": True},
     "rainbow of replicas": {
         "noisy": True,

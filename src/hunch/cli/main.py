@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -77,7 +78,8 @@ def _in_one_line(usual: Callable[..., None]) -> Callable[..., None]:
 
 def _run(arguments: list[str] | None) -> int:
     try:
-        code = program.main(arguments, prog_name="hunch", standalone_mode=False)
+        with _modules_from_here():
+            code = program.main(arguments, prog_name="hunch", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         print(error.format_message(), file=sys.stderr)
         return WRONG_USE
@@ -96,6 +98,23 @@ def _run(arguments: list[str] | None) -> int:
         sys.stderr.close()
         return FAILED
     return code if isinstance(code, int) else DONE
+
+
+@contextmanager
+def _modules_from_here() -> Iterator[None]:
+    """Let `mymodule:Env-v0` name a module in the working folder, as `python -m hunch` does.
+
+    It comes last, so that no file of the user's stands in for an installed module.
+    """
+    here = ""  # for the import system: the working folder of the moment
+    if sys.flags.safe_path or here in sys.path:
+        yield
+        return
+    sys.path.append(here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
 
 
 def _end_as_by_ctrl_c() -> None:

@@ -21,7 +21,8 @@ from hunch.rl.arguments import real_number
 from hunch.rl.divergence import check_outputs_known
 from hunch.rl.held_noise import HeldNoise
 from hunch.rl.linked import Linked
-from hunch.rl.networks import NetworkLike, is_pixels, noisy_layers
+from hunch.rl.networks import NetworkLike, noisy_layers
+from hunch.rl.pictures import is_pixels
 from hunch.rl.policy_networks import Kind, one_network_each, policy_network
 from hunch.rl.replica import Policy
 from hunch.rl.replica_networks import ReplicaNetworks

@@ -27,9 +27,9 @@ from hunch.rl.environments import (
     stored_dtype,
 )
 from hunch.rl.linked import Linked
-from hunch.rl.networks import is_pixels
 from hunch.rl.origins import Origin, check_distinct
 from hunch.rl.parallel_envs import Bools, ParallelEnvs, SingleEnvs, VectorEnvs
+from hunch.rl.pictures import is_pixels
 from hunch.rl.replica import Policy, Replica
 from hunch.rl.saved_agents import (
     GIVEN,

@@ -30,9 +30,10 @@ from hunch.rl.epinet_members import EpinetMembers
 from hunch.rl.guesses import Frame, Guesses, ensembles
 from hunch.rl.members import Members
 from hunch.rl.network_pair import NetworkPair
-from hunch.rl.networks import is_pixels, value_network
+from hunch.rl.networks import value_network
 from hunch.rl.one_hot import is_one_hot
 from hunch.rl.parallel_envs import Bools
+from hunch.rl.pictures import is_pixels
 from hunch.rl.readout import Readout
 from hunch.rl.replay import Replay
 from hunch.rl.replica import Policy

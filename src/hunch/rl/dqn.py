@@ -32,15 +32,17 @@ from hunch.rl.divergence import check_loss, check_outputs_known
 from hunch.rl.environments import EnvLike
 from hunch.rl.fresh_noise import FreshNoise
 from hunch.rl.network_pair import NetworkPair
-from hunch.rl.networks import NetworkLike, is_pixels, noisy_layers, value_network
+from hunch.rl.networks import NetworkLike, noisy_layers, value_network
 from hunch.rl.parallel_envs import Bools
-from hunch.rl.readout import make_readout
+from hunch.rl.pictures import is_pixels
+from hunch.rl.readout import Readout, make_readout
 from hunch.rl.replay import Replay
 from hunch.rl.replica import Policy, members_of
 from hunch.rl.schedules import Linear, schedule, value_at
 from hunch.rl.solo import SoloNetwork
 from hunch.rl.states import numpy_state, set_numpy_state, to_tensor, under
 from hunch.rl.transitions import Step, Transitions
+from hunch.rl.value_range import ValueRange
 from hunch.seeding import default_generator_seeded
 
 DEFAULT_EPSILON = Linear(1.0, 0.05, steps=10_000)
@@ -82,7 +84,10 @@ class DQN(Agent):
         priority_exponent: α, how strongly large errors are preferred if `prioritized`.
         priority_correction: β, how far importance weights undo that; a number or a schedule.
         atoms: outputs an action if `distributional`.
-        value_range: smallest and largest return of the categorical distribution.
+        value_range: smallest and largest return of the categorical distribution; `"auto"` chooses
+            them from the rewards seen before the first gradient update, and widens them when
+            returns beyond come, for each replica by itself. Of a range that is given, and cuts off
+            much, a warning tells.
         hidden_sizes: width of each hidden layer of the network that is made if none is given.
         layer_norm: normalise hidden layers of that network before their ReLU. It keeps values
             beyond what was seen in bounds, and noisy agents from unlearning.
@@ -91,7 +96,9 @@ class DQN(Agent):
             agent's seed in force. If `noisy` and no layer is noisy yet, a copy is used in which
             all linear and convolution layers are. With `dueling` or `distributional` it has
             `(actions + dueling) * atoms` outputs, those of the value first. None makes a
-            multilayer perceptron, or for pictures the convolutions of Mnih et al. before it.
+            multilayer perceptron, or for pictures of at least 36 × 36 pixels the convolutions of
+            Mnih et al. before it, wherever the channels are. A network of your own gets
+            observations as the environment gives them.
         env_kwargs: keyword arguments for `gymnasium.make`, such as `dict(max_episode_steps=200)`.
         num_envs: environments that each replica plays side by side.
         replicas: agents trained side by side, with the seeds `seed`, `seed + 1`, …; their networks
@@ -154,7 +161,7 @@ class DQN(Agent):
         priority_exponent: float = 0.5,
         priority_correction: float | Linear = DEFAULT_BETA,
         atoms: int = DEFAULT_ATOMS,
-        value_range: tuple[float, float] = (-10.0, 10.0),
+        value_range: tuple[float, float] | Literal["auto"] = "auto",
         hidden_sizes: Sequence[int] = (128, 128),
         layer_norm: bool = False,
         network: NetworkLike | None = None,
@@ -187,8 +194,13 @@ class DQN(Agent):
             device=device,
             seed=seed,
         )
-        self.readout = make_readout(
-            self._num_actions, dueling, distributional, atoms=atoms, value_range=value_range
+        self._range = ValueRange(
+            make_readout(
+                self._num_actions, dueling, distributional, atoms=atoms, value_range=value_range
+            ),
+            chosen=value_range == "auto",
+            discount=self.discount,
+            replicas=self.replicas,
         )
         self._replay = Replay(
             replay_capacity,
@@ -273,6 +285,11 @@ class DQN(Agent):
         return self._pair.target
 
     @property
+    def readout(self) -> Readout:
+        """What the networks' outputs mean at present."""
+        return self._range.readout
+
+    @property
     def updates(self) -> int:
         """Gradient updates made so far."""
         return self._pair.updates
@@ -308,6 +325,7 @@ class DQN(Agent):
         self._replay.add(step._replace(action=step.action - self.first_action))
         if len(self._replay) < self.min_replay_size or not self._replay.num_drawable:
             return
+        self._range.look(self._replay)
         for _ in range(self._rounds_due() * self.updates_per_round):
             beta = value_at(self.priority_correction, self.steps)
             self._update(self._replay.sample(self.batch_size, self._sampling, beta))
@@ -337,12 +355,15 @@ class DQN(Agent):
         judge = following
         if self.double:
             judge = self.readout.split(self._online(next_observation))
-        return self.readout.target(
+        outcome = (
             torch.from_numpy(batch.reward).to(self.device),
             torch.from_numpy(batch.discount).to(self.device),
             following,
             self.readout.values(judge),
         )
+        if self._range.watches(self.updates):
+            self._range.judge(self.readout.beyond(*outcome))
+        return self.readout.target(*outcome)
 
     def _policy(self, replica: int) -> Policy:
         return _ValuePolicy(self, replica)
@@ -356,6 +377,7 @@ class DQN(Agent):
         for name, generators in self._numpy_streams().items():
             state[f"stream.{name}"] = numpy_state(generators)
         state["stream.predict noise"] = torch.stack([g.get_state() for g in self._predict_noise])
+        state |= {f"range.{name}": value for name, value in self._range.state_dict().items()}
         state["losses"] = torch.tensor(self.losses, dtype=torch.float64)
         return state
 
@@ -370,6 +392,7 @@ class DQN(Agent):
             self._predict_noise, state["stream.predict noise"], strict=True
         ):
             generator.set_state(saved.clone())
+        self._range.load_state_dict(under("range.", state))
         self.losses = state["losses"].tolist()
 
     def _noises(self) -> list[tuple[str, FreshNoise]]:
@@ -393,7 +416,7 @@ class _ValuePolicy(Policy):
     """Best actions under the mean weights, or explored as in training."""
 
     def __init__(self, agent: DQN, replica: int) -> None:
-        self._agent = agent
+        self._agent, self._replica = agent, replica
         self._network = members_of(agent.network, agent.replicas, replica)
         self._noise = agent._predict_noise[replica]
         self._rng = agent._predict_exploration[replica]
@@ -411,8 +434,8 @@ class _ValuePolicy(Policy):
                 raw = network(observation)
         finally:
             network.train(training)
-        q = agent.readout.values(agent.readout.split(raw))
-        best = _best(q)
+        readout = agent.readout.of(self._replica)
+        best = _best(readout.values(readout.split(raw)))
         if deterministic or agent.noisy:
             return best
         random = self._rng.random(len(best)) < value_at(agent.epsilon, agent.steps)

@@ -40,7 +40,8 @@ def copy_of(env: Env) -> Env:
         20.0
     """
     try:
-        return _attribute_by_attribute(env, {})
+        made: Env = _attribute_by_attribute(env, {})
+        return made
     except Exception:  # whatever a foreign environment holds
         pass
     try:

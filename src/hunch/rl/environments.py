@@ -71,6 +71,12 @@ def make_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> Env:
         raise MissingDependencyError(f"`env` {env!r} needs a package: {error}") from error
     except HunchError:
         raise
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"`env` {env!r} cannot be made: {sentence(error)} A module is found if it is "
+            "installed, or beside the script that runs; by the `hunch` program also in the folder "
+            "that it is started in."
+        ) from error
     except Exception as error:  # whatever foreign code says of its arguments, or lacks here
         raise ConfigurationError(
             f"`env` {env!r} cannot be made with env_kwargs={kwargs!r}: {sentence(error)}"

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hunch.errors import ConfigurationError
 from hunch.nn import MLP, NoisyConv2d, NoisyLinear, Streams, noisy
 from hunch.rl.arguments import whole_number
+from hunch.rl.pictures import feature_layers
 from hunch.rl.readout import Readout
 
 NetworkLike: TypeAlias = nn.Module | Callable[[], nn.Module]
@@ -79,55 +78,17 @@ def _ready_made(
     pixels: bool,
 ) -> nn.Module:
     hidden = [whole_number("hidden_sizes", size, at_least=1) for size in hidden_sizes]
-    before: list[nn.Module] = [Pixels()] if pixels else []
-    if len(observation_shape) == 3 and min(observation_shape[1:]) >= 36:
-        before += nature_convolutions(observation_shape[0])
-        with torch.no_grad():
-            inputs = nn.Sequential(*before)(torch.zeros(1, *observation_shape)).shape[1]
-        return nn.Sequential(
-            *before, *perceptron(inputs, hidden, readout, noisy=noisy, layer_norm=layer_norm)
-        )
-    if len(observation_shape) != 1:
-        before.append(nn.Flatten())
-    inputs = math.prod(observation_shape)
+    before, inputs = feature_layers(observation_shape, pixels)
+    convolved = any(isinstance(layer, nn.Conv2d) for layer in before)
     layers = perceptron(
-        inputs, hidden, readout, noisy=noisy, layer_norm=layer_norm, plain_first=bool(hidden)
+        inputs,
+        hidden,
+        readout,
+        noisy=noisy,
+        layer_norm=layer_norm,
+        plain_first=bool(hidden) and not convolved,
     )
     return nn.Sequential(*before, *layers)
-
-
-class Pixels(nn.Module):
-    """Bytes 0 … 255 to numbers 0 … 1.
-
-    Example:
-        >>> Pixels()(torch.tensor([51.0]))
-        tensor([0.2000])
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return `x / 255`."""
-        return x / 255
-
-
-def nature_convolutions(channels: int) -> list[nn.Module]:
-    """The three convolutions that Mnih et al. (2015) put before their linear layers.
-
-    Args:
-        channels: pictures in one observation; each at least 36 × 36 pixels.
-
-    Example:
-        >>> nn.Sequential(*nature_convolutions(4))(torch.zeros(1, 4, 84, 84)).shape
-        torch.Size([1, 3136])
-    """
-    return [
-        nn.Conv2d(channels, 32, 8, stride=4),
-        nn.ReLU(),
-        nn.Conv2d(32, 64, 4, stride=2),
-        nn.ReLU(),
-        nn.Conv2d(64, 64, 3),
-        nn.ReLU(),
-        nn.Flatten(),
-    ]
 
 
 def perceptron(
@@ -252,13 +213,3 @@ def check_outputs(
             f"`network` returned shape {shape} for one observation; expected {(1, outputs)}, "
             f"{meaning}."
         )
-
-
-def is_pixels(dtype: type[np.generic]) -> bool:
-    """Whether observations of this type are bytes, as pictures are.
-
-    Example:
-        >>> is_pixels(np.uint8), is_pixels(np.float32)
-        (True, False)
-    """
-    return np.dtype(dtype) == np.uint8

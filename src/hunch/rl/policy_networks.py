@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -14,11 +13,10 @@ from hunch.nn import MLP, Constant, Normalizer, Streams, noisy
 from hunch.rl.arguments import whole_number
 from hunch.rl.networks import (
     NetworkLike,
-    Pixels,
     check_outputs,
-    nature_convolutions,
     noisy_layers,
 )
+from hunch.rl.pictures import feature_layers
 from hunch.seeding import default_generator_seeded
 
 Kind = Literal["independent", "factorized"]
@@ -62,7 +60,8 @@ def policy_network(
         torch.Size([5, 3])
     """
     if network is None:
-        before, inputs = _features(observation_shape, normalize, pixels)
+        scaling = [Normalizer(*observation_shape)] if normalize else []
+        before, inputs = feature_layers(observation_shape, pixels, scaling)
         hidden = [whole_number("hidden_sizes", size, at_least=1) for size in hidden_sizes]
         value = MLP(inputs, hidden, 1, activation=activation)
         policy = _policy(inputs, hidden, outputs, activation, log_std, free_std)
@@ -79,22 +78,6 @@ def policy_network(
     meaning = f"the value and then {outputs} outputs of the policy"
     check_outputs(made, observation_shape, 1 + outputs, meaning)
     return made
-
-
-def _features(
-    observation_shape: tuple[int, ...], normalize: bool, pixels: bool
-) -> tuple[list[nn.Module], int]:
-    """What value and policy share, and how many features that gives."""
-    before: list[nn.Module] = [Pixels()] if pixels else []
-    if normalize:
-        before.append(Normalizer(*observation_shape))
-    if len(observation_shape) == 3 and min(observation_shape[1:]) >= 36:
-        before += nature_convolutions(observation_shape[0])
-        with torch.no_grad():
-            return before, nn.Sequential(*before)(torch.zeros(1, *observation_shape)).shape[1]
-    if len(observation_shape) != 1:
-        before.append(nn.Flatten())
-    return before, math.prod(observation_shape)
 
 
 @torch.no_grad()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -17,6 +16,7 @@ from hunch.rl.returns import (
     categorical_loss,
     chosen,
     chosen_distribution,
+    clipped_mass,
     max_value,
     project,
     quantile_loss,
@@ -36,7 +36,7 @@ class Readout:
         distribution: None for one output a group; `"categorical"` for the logits of `atoms` fixed
             returns, `"quantile"` for `atoms` quantiles of the return.
         atoms: outputs a group, if there is a distribution.
-        low: smallest of the fixed returns.
+        low: smallest of the fixed returns, for all replicas or one for each.
         high: largest of them.
 
     Example:
@@ -52,13 +52,19 @@ class Readout:
     dueling: bool = False
     distribution: Distribution | None = None
     atoms: int = 1
-    low: float = -10.0
-    high: float = 10.0
+    low: float | tuple[float, ...] = -10.0
+    high: float | tuple[float, ...] = 10.0
 
     @property
     def outputs(self) -> int:
         """Number of outputs that a network must have."""
         return (self.actions + self.dueling) * self.atoms
+
+    def of(self, replica: int) -> Readout:
+        """The readout of one replica."""
+        if not isinstance(self.low, tuple) or not isinstance(self.high, tuple):
+            return self
+        return replace(self, low=self.low[replica], high=self.high[replica])
 
     def split(self, raw: Tensor) -> Tensor:
         """What each action is predicted to bring: `(…, actions)`, or `(…, actions, atoms)`."""
@@ -82,7 +88,10 @@ class Readout:
             mean: Tensor = predicted.mean(-1)
             return mean
         probabilities = F.softmax(predicted, -1)
-        expected: Tensor = probabilities @ self._support(predicted)
+        support = self._support(predicted)
+        expected: Tensor = (
+            probabilities @ support if support.dim() == 1 else (probabilities * support).sum(-1)
+        )
         return expected
 
     def target(
@@ -105,6 +114,18 @@ class Readout:
         if self.distribution == "quantile":
             return bootstrapped_target(reward.unsqueeze(-1), discount.unsqueeze(-1), following)
         return project(reward, discount, F.softmax(following, -1), self._support(following))
+
+    def beyond(
+        self, reward: Tensor, discount: Tensor, predicted: Tensor, selecting: Tensor
+    ) -> Tensor:
+        """How much of the mass of `target`, of the same arguments, fell beyond the fixed returns.
+
+        Returns:
+            Mean shares below and above them, `(replicas, 2)`.
+        """
+        following = chosen_distribution(predicted, selecting.argmax(-1))
+        probs = F.softmax(following, -1)
+        return clipped_mass(reward, discount, probs, self._support(following)).mean(1)
 
     def loss(
         self, raw: Tensor, action: Tensor, target: Tensor, weight: Tensor | None = None
@@ -153,7 +174,15 @@ class Readout:
         return loss, gradient, error.abs_()
 
     def _support(self, like: Tensor) -> Tensor:
-        return torch.linspace(self.low, self.high, self.atoms, device=like.device, dtype=like.dtype)
+        """The fixed returns `(atoms,)`; `(replicas, 1, …, atoms)` if each replica has its own."""
+
+        def spread(low: float, high: float) -> Tensor:
+            return torch.linspace(low, high, self.atoms, device=like.device, dtype=like.dtype)
+
+        if not isinstance(self.low, tuple) or not isinstance(self.high, tuple):
+            return spread(self.low, self.high)  # type: ignore[arg-type]
+        each = torch.stack(list(map(spread, self.low, self.high)))
+        return each.view(len(self.low), *[1] * (like.dim() - 2), self.atoms)
 
 
 def make_readout(
@@ -162,7 +191,7 @@ def make_readout(
     distributional: bool | str,
     *,
     atoms: int,
-    value_range: tuple[float, float],
+    value_range: tuple[float, float] | str,
 ) -> Readout:
     """The readout that an agent's arguments ask for.
 
@@ -171,7 +200,8 @@ def make_readout(
         dueling: as in `Readout`.
         distributional: False, True or "categorical", or "quantile".
         atoms: outputs an action if there is a distribution, at least 2.
-        value_range: smallest and largest return of the categorical distribution.
+        value_range: smallest and largest return of the categorical distribution; "auto" leaves
+            those of `Readout` for the time being.
 
     Raises:
         ConfigurationError: if an argument cannot work.
@@ -188,11 +218,14 @@ def make_readout(
             f"`distributional` got {distributional!r}; expected False, True, 'categorical' or "
             "'quantile'."
         )
-    ends = tuple(value_range) if isinstance(value_range, Sequence) else ()
+    atoms = whole_number("atoms", atoms, at_least=2)
+    readout = Readout(actions, bool(dueling), kind, atoms)
+    if value_range == "auto":
+        return readout
+    ends = tuple(value_range) if isinstance(value_range, list | tuple) else ()
     low, high = (real_number("value_range", end) for end in (ends if len(ends) == 2 else (0, 0)))
     if not low < high:
         raise ConfigurationError(
-            f"`value_range` got {value_range!r}; expected (low, high) with low < high."
+            f"`value_range` got {value_range!r}; expected (low, high) with low < high, or 'auto'."
         )
-    atoms = whole_number("atoms", atoms, at_least=2)
-    return Readout(actions, bool(dueling), kind, atoms, low, high)
+    return replace(readout, low=low, high=high)

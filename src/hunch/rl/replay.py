@@ -121,6 +121,27 @@ class Replay:
         """
         return int(self._drawable.min())
 
+    @property
+    def steps(self) -> int:
+        """Steps of each environment added so far."""
+        return self._added
+
+    def recent(self, steps: int) -> tuple[NDArray[np.float64], NDArray[Any], NDArray[Any]]:
+        """Rewards, true ends and ends of any kind in the last steps, oldest first.
+
+        Args:
+            steps: how many, if so many are stored.
+
+        Returns:
+            Three arrays `(steps, replicas, envs)`; what did not happen is a step without reward
+            that ended.
+        """
+        count = min(steps, len(self) // self.envs)
+        at = (self._added - count + np.arange(count)) % self._slots
+        happened, terminated = self._happened[at], self._terminated[at]
+        reward = np.where(happened, self._reward[at], 0.0).astype(np.float64)
+        return reward, terminated & happened, terminated | self._truncated[at] | ~happened
+
     def add(self, step: Step, mask: NDArray[np.bool_] | None = None) -> None:
         """Store a copy of one step of all environments, over the oldest one if the buffer is full.
 

@@ -92,7 +92,8 @@ def project(reward: Tensor, discount: Tensor, next_probs: Tensor, support: Tenso
         reward: shape `(…, batch)`.
         discount: 0 at the end of an episode, shape `(…, batch)`.
         next_probs: probabilities of the atoms of Z, shape `(…, batch, atoms)`.
-        support: the atoms, evenly spaced and ascending, shape `(atoms,)`.
+        support: the atoms, evenly spaced and ascending, shape `(atoms,)`, or any that broadcasts
+            with `next_probs`.
 
     Returns:
         Probabilities of the atoms, shape `(…, batch, atoms)`.
@@ -106,17 +107,45 @@ def project(reward: Tensor, discount: Tensor, next_probs: Tensor, support: Tenso
         Bellemare, Dabney & Munos (2017), "A distributional perspective on reinforcement
         learning", eq. 7.
     """
-    low, high = support[0], support[-1]
-    gap = (high - low) / (len(support) - 1)
+    low, high = support[..., :1], support[..., -1:]
+    last = support.shape[-1] - 1
+    gap = (high - low) / last
     moved = reward.unsqueeze(-1) + discount.unsqueeze(-1) * support
     place = (moved.clamp(low, high) - low) / gap
-    below = place.floor().clamp(0, len(support) - 1)
+    below = place.floor().clamp(0, last)
     share = place - below
     # An atom that falls on the last one has no neighbour above; its share there is 0.
-    above = (below + 1).clamp(max=len(support) - 1)
+    above = (below + 1).clamp(max=last)
     projected = torch.zeros_like(next_probs)
     projected.scatter_add_(-1, below.long(), next_probs * (1 - share))
     return projected.scatter_add_(-1, above.long(), next_probs * share)
+
+
+def clipped_mass(reward: Tensor, discount: Tensor, next_probs: Tensor, support: Tensor) -> Tensor:
+    """The mass of r + d Z that `project` puts at the ends of the support from beyond them.
+
+    What is less than half an atom beyond an end belongs to the end.
+
+    Args:
+        reward: as in `project`.
+        discount: as in `project`.
+        next_probs: as in `project`.
+        support: as in `project`.
+
+    Returns:
+        The mass below and above the support, shape `(…, batch, 2)`.
+
+    Example:
+        >>> support = torch.tensor([0.0, 1.0, 2.0])
+        >>> probs = torch.full((1, 3), 0.25) * torch.tensor([1.0, 1.0, 2.0])
+        >>> clipped_mass(torch.tensor([1.0]), torch.tensor([1.0]), probs, support)
+        tensor([[0.0000, 0.5000]])
+    """
+    low, high = support[..., :1], support[..., -1:]
+    half = 0.5 * (high - low) / (support.shape[-1] - 1)
+    moved = reward.unsqueeze(-1) + discount.unsqueeze(-1) * support
+    below = (next_probs * (moved < low - half)).sum(-1)
+    return torch.stack([below, (next_probs * (moved > high + half)).sum(-1)], -1)
 
 
 def categorical_loss(logits: Tensor, target: Tensor) -> Tensor:

@@ -165,9 +165,10 @@ def check_state(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
     """
     saved, seen = given["loop.observation"], own["loop.observation"]
     if saved.shape != seen.shape or saved.dtype != seen.dtype:
+        types = [str(x.dtype).removeprefix("torch.") for x in (saved, seen)]
         described = [
-            f"observations {tuple(x.shape[1:])} of {str(x.dtype).removeprefix('torch.')} from {len(x)} environments"
-            for x in (saved, seen)
+            f"observations {tuple(x.shape[1:])} of {dtype} from {len(x)} environments"
+            for x, dtype in zip((saved, seen), types, strict=True)
         ]
         raise ConfigurationError(
             f"the state is that of an agent with other settings: it has {described[0]}; expected "
