@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -13,10 +14,12 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from hunch.errors import ConfigurationError
-from hunch.nn.batched import run_batched
+from hunch.nn.batched import is_hooked, run_batched
+from hunch.nn.borrowing import Attributes, Places, call_with
 from hunch.nn.noisy_base import Draw, NoisyLayer
 
 Engine = Literal["auto", "bmm", "vmap", "loop"]
+Outcome = tuple[Any, dict[str, Tensor]]
 
 # What vmap has no rule for, or none that is both fast and right in every mode.
 _LOOP_ONLY = (
@@ -36,6 +39,7 @@ def wants_loop(skeleton: nn.Module) -> bool:
     """Whether members are better run one after another."""
     return any(
         isinstance(module, _LOOP_ONLY)
+        or is_hooked(module)
         or nn.utils.parametrize.is_parametrized(module)
         or (isinstance(module, _LOOP_ON_CPU) and module.weight.device.type == "cpu")
         for module in skeleton.modules()
@@ -48,8 +52,9 @@ class Pass:
 
     Args:
         skeleton: one member, whose own tensors are not used.
-        tied: whether one tensor stands in two places of the skeleton.
+        places: where its tensors stand.
         noisy: its noisy layers.
+        foreign: its parts whose forward may set attributes.
         tensors: parameters and buffers by name, each `(members, …)`.
         draws: noise by the position of its layer in `noisy`, each `(members, …)`.
         given: the inputs and keyword inputs.
@@ -57,14 +62,15 @@ class Pass:
     """
 
     skeleton: nn.Module
-    tied: bool
+    places: Places
     noisy: list[NoisyLayer]
+    foreign: list[nn.Module]
     tensors: dict[str, Tensor]
     draws: dict[int, Draw]
     given: tuple[tuple[Any, ...], dict[str, Any]]
     per_member: bool
 
-    def run(self, engine: Engine, num_members: int, chunk_size: int | None) -> Any:
+    def run(self, engine: Engine, num_members: int, chunk_size: int | None) -> Outcome:
         """Run the members.
 
         Args:
@@ -73,16 +79,18 @@ class Pass:
             chunk_size: how many are run at once; all if None.
 
         Returns:
-            `(members, batch, *out)`, or the members' structure of such tensors.
+            `(members, batch, *out)`, or the members' structure of such tensors; and the buffers to
+            which members gave another tensor, `(members, …)`.
         """
         if engine == "loop":
-            return _join(torch.stack, [self._of(k)._alone() for k in range(num_members)])
+            return self._one_by_one(num_members)
         if chunk_size is None or chunk_size >= num_members:
             return self._together(engine, num_members)
         parts = []
         for start in range(0, num_members, chunk_size):
             stop = min(start + chunk_size, num_members)
-            parts.append(self._of(slice(start, stop))._together(engine, stop - start))
+            some = self._of(slice(start, stop))
+            parts.append((some, some._together(engine, stop - start)))
         return _join(torch.cat, parts)
 
     def _of(self, chosen: int | slice) -> Pass:
@@ -93,31 +101,53 @@ class Pass:
 
         return dataclasses.replace(
             self,
-            tensors=tree_map(choose, self.tensors),
+            tensors={name: t[chosen] for name, t in self.tensors.items()},
             draws=tree_map(choose, self.draws),
             given=tree_map(choose, self.given) if self.per_member else self.given,
         )
 
-    def _alone(self) -> Any:
-        """The output of a single member, from tensors without a member axis."""
-        return self._call(self.skeleton, self.tensors, self.draws, self.given)
+    def _one_by_one(self, num_members: int) -> Outcome:
+        # Under compilation there is no Python state to keep: what is traced is run once.
+        watched = [] if torch.compiler.is_compiling() else self.foreign
+        attributes = Attributes(watched) if watched else None
+        parts = []
+        for k in range(num_members):
+            one = self._of(k)
+            try:
+                parts.append((one, one._call(self.skeleton, one.tensors, one.draws, one.given)))
+            finally:
+                if attributes is not None:
+                    attributes.take_back()
+        if attributes is not None:
+            attributes.settle()
+        return _join(torch.stack, parts)
 
-    def _together(self, engine: Engine, num_members: int) -> Any:
+    def _together(self, engine: Engine, num_members: int) -> Outcome:
         if engine == "vmap":
             return self._mapped()
         (x,), _ = self.given
         each = x if self.per_member else x.expand(num_members, *x.shape)
-        tensors = {f"skeleton.{name}": t for name, t in self.tensors.items()}
-        return self._call(_Batched(self.skeleton), tensors, self.draws, ((each,), {}))
+        batched = partial(run_batched, self.skeleton)
+        return self._call(batched, self.tensors, self.draws, ((each,), {}))
 
-    def _mapped(self) -> Any:
+    def _mapped(self) -> Outcome:
         axis = tree_map(lambda t: 0 if isinstance(t, Tensor) else None, self.given)
         in_dims = (0 if self.tensors else None, 0 if self.draws else None)
+        watched = [] if torch.compiler.is_compiling() else self.foreign
         rest: list[Any] = []
 
-        def one(tensors: dict[str, Tensor], draws: dict[int, Draw], given: Any) -> list[Tensor]:
+        def one(
+            tensors: dict[str, Tensor], draws: dict[int, Draw], given: Any
+        ) -> list[Tensor]:
+            attributes = Attributes(watched)
+            try:
+                output, changed = self._call(self.skeleton, tensors, draws, given)
+            except BaseException:
+                attributes.take_back()
+                raise
+            attributes.settle_mapped()
             # vmap takes tensors alone; what else a member returns is the same for all.
-            leaves, structure = tree_flatten(self._call(self.skeleton, tensors, draws, given))
+            leaves, structure = tree_flatten((output, changed))
             rest[:] = [structure, [None if isinstance(t, Tensor) else (t,) for t in leaves]]
             return [t for t in leaves if isinstance(t, Tensor)]
 
@@ -134,32 +164,37 @@ class Pass:
                 "expected engine='loop'."
             ) from error
         structure, fixed = rest
-        return tree_unflatten([next(outputs) if f is None else f[0] for f in fixed], structure)
+        output, changed = tree_unflatten(
+            [next(outputs) if f is None else f[0] for f in fixed], structure
+        )
+        # What is the same for all members comes back as one value seen many times over.
+        return output, {name: tensor.contiguous() for name, tensor in changed.items()}
 
     def _call(
-        self, module: nn.Module, tensors: dict[str, Tensor], draws: dict[int, Draw], given: Any
-    ) -> Any:
+        self,
+        run: Callable[..., Any],
+        tensors: dict[str, Tensor],
+        draws: dict[int, Draw],
+        given: Any,
+    ) -> Outcome:
+        args, kwargs = given
         with ExitStack() as stack:
             for i, draw in draws.items():
                 stack.enter_context(self.noisy[i].using(draw))
-            return torch.func.functional_call(module, tensors, *given, tie_weights=self.tied)
+            return call_with(self.places, tensors, lambda: run(*args, **kwargs))
 
 
-class _Batched(nn.Module):
-    """A skeleton whose forward is that of all members at once."""
-
-    def __init__(self, skeleton: nn.Module) -> None:
-        super().__init__()
-        self.skeleton = skeleton
-
-    def forward(self, x: Tensor) -> Tensor:
-        return run_batched(self.skeleton, x)
-
-
-def _join(how: Callable[[list[Tensor]], Tensor], outputs: list[Any]) -> Any:
-    """Outputs of several members as one; what is no tensor is taken from the first."""
+def _join(how: Callable[[list[Tensor]], Tensor], parts: list[tuple[Pass, Outcome]]) -> Outcome:
+    """Outcomes of several members as one; an output that is no tensor is taken from the first."""
 
     def join(*leaves: Any) -> Any:
         return how(list(leaves)) if isinstance(leaves[0], Tensor) else leaves[0]
 
-    return tree_map(join, *outputs)
+    outputs = tree_map(join, *(output for _, (output, _) in parts))
+    names = dict.fromkeys(name for _, (_, changed) in parts for name in changed)
+    # A member that kept its buffer while others did not goes on with what it had.
+    buffers = {
+        name: how([changed.get(name, one.tensors[name]) for one, (_, changed) in parts])
+        for name in names
+    }
+    return outputs, buffers

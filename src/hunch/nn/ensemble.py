@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
+import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.nn.batched import has_rules, run_batched
-from hunch.nn.engines import Engine, Pass, wants_loop
+from hunch.nn.borrowing import check_kept, places_of, tensors_of, written_by_users
+from hunch.nn.engines import Engine, Outcome, Pass, wants_loop
 from hunch.nn.noisy_base import NoisyLayer
-from hunch.nn.stacking import has_ties, like, stack
+from hunch.nn.stacking import check_stackable, stack, stand_in
 from hunch.seeding import check_seed, default_generator_seeded
 
 
@@ -144,6 +145,7 @@ class Ensemble(nn.Module):
             >>> net(torch.ones(3, 2)).shape
             torch.Size([500, 3, 1])
         """
+        check_stackable(module)
         own = module.state_dict(keep_vars=True)
         if own.keys() != state_dict.keys():
             raise ConfigurationError(
@@ -156,10 +158,14 @@ class Ensemble(nn.Module):
                     f"`state_dict[{name!r}]` has shape {tuple(tensor.shape)}; expected (members, "
                     f"{', '.join(map(str, own[name].shape))}), with as many members in every entry."
                 )
-        memo: dict[int, Any] = {
-            id(t): like(t, state_dict[name].detach().to(t).clone()) for name, t in own.items()
+        num_members = sizes.pop()
+        given = {id(t): state_dict[name].detach().to(t).clone() for name, t in own.items()}
+        # What no checkpoint holds, buffers that are not persistent, all members have alike.
+        tensors = {
+            name: given.get(id(t), t.detach().repeat(num_members, *[1] * t.ndim))
+            for name, t in tensors_of(module).items()
         }
-        return cls._around(copy.deepcopy(module, memo), sizes.pop(), engine, chunk_size)
+        return cls._around(stand_in(module, tensors), num_members, engine, chunk_size)
 
     @classmethod
     def _around(
@@ -197,7 +203,9 @@ class Ensemble(nn.Module):
         self.num_members = num_members
         self.engine = engine
         self.chunk_size = chunk_size
-        self._tied = has_ties(skeleton)
+        self._loops = False  # whether "auto" has found that nothing else works
+        self._mapped: set[bool] = set()  # the modes in which it has found that vmap does
+        self._foreign = written_by_users(skeleton)
         self._noisy = [m for m in skeleton.modules() if isinstance(m, NoisyLayer)]
         for layer in self._noisy:
             layer.stand_for_members(num_members)
@@ -221,16 +229,58 @@ class Ensemble(nn.Module):
             return run_batched(
                 self.skeleton, x if per_member else x.expand(self.num_members, *x.shape)
             )
-        tensors = self._tensors()
+        places = places_of(self.skeleton)
+        tensors = {name: store[key] for name, (store, key) in places.items()}
         if not tensors and not per_member:  # a fixed function: one call serves all members
             once = self.skeleton(*inputs, **kwargs)
             return tree_map(lambda t: t.expand(self.num_members, *t.shape), once)
+        self._check_stacked(tensors)
         # Noise that a member's whole batch shares is drawn here, once for all members.
         drawn = enumerate([layer.draw_for_members() for layer in self._noisy])
         draws = {i: draw for i, draw in drawn if draw is not None}
         given = (inputs, kwargs)
-        this = Pass(self.skeleton, self._tied, self._noisy, tensors, draws, given, per_member)
-        return this.run(engine, self.num_members, self.chunk_size)
+        outputs, changed = self._run(
+            Pass(
+                self.skeleton,
+                places,
+                self._noisy,
+                self._foreign,
+                tensors,
+                draws,
+                given,
+                per_member,
+            ),
+            engine,
+        )
+        if changed:
+            check_kept(changed)
+            for name, tensor in changed.items():
+                store, key = places[name]
+                store[key] = tensor
+        return outputs
+
+    def _run(self, this: Pass, engine: Engine) -> Outcome:
+        """Run the members; under `"auto"` by the loop, if their first forward finds no other way."""
+        known = self.engine != "auto" or engine != "vmap" or self.training in self._mapped
+        if known or torch.compiler.is_compiling():
+            return this.run(engine, self.num_members, self.chunk_size)
+        before = {n: t.clone() for n, t in this.tensors.items() if not isinstance(t, nn.Parameter)}
+        try:
+            outcome = this.run("vmap", self.num_members, self.chunk_size)
+        except Exception:
+            # Whatever it was, the loop knows: either it works there, or it fails in torch's words.
+            self._loops = True
+        else:
+            self._mapped.add(self.training)
+            return outcome
+        with torch.no_grad():
+            for name, tensor in before.items():
+                this.tensors[name].copy_(tensor)
+        try:
+            return this.run("loop", self.num_members, None)
+        except Exception:
+            self._loops = False  # a mistake of the caller's, which says nothing about engines
+            raise
 
     def member(self, k: int) -> nn.Module:
         """A stand-alone module equal to member `k`, with tensors of its own.
@@ -251,10 +301,8 @@ class Ensemble(nn.Module):
         if not -self.num_members <= k < self.num_members:
             raise ConfigurationError(f"`k` got {k}; the ensemble has {self.num_members} members.")
         # The copy is made of slices: copying the skeleton would copy all members first.
-        memo: dict[int, Any] = {
-            id(t): like(t, t.detach()[k].clone()) for t in self._tensors().values()
-        }
-        member = copy.deepcopy(self.skeleton, memo)
+        slices = {name: t.detach()[k].clone() for name, t in tensors_of(self.skeleton).items()}
+        member = stand_in(self.skeleton, slices)
         for part in member.modules():
             if isinstance(part, NoisyLayer):
                 held = part._held and tuple(t[k].clone() for t in part._held)
@@ -320,9 +368,6 @@ class Ensemble(nn.Module):
         body = "\n  ".join(repr(self.skeleton).splitlines())
         return f"Ensemble(\n  num_members={self.num_members}, engine={self.engine!r}\n  {body}\n)"
 
-    def _tensors(self) -> dict[str, Tensor]:
-        return {**dict(self.skeleton.named_parameters()), **dict(self.skeleton.named_buffers())}
-
     def _choose_engine(self, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Engine:
         one_tensor = len(inputs) == 1 and isinstance(inputs[0], Tensor) and not kwargs
         if self.engine in ("auto", "bmm") and one_tensor and has_rules(self.skeleton):
@@ -334,7 +379,16 @@ class Ensemble(nn.Module):
             )
         if self.engine != "auto":
             return self.engine
-        return "loop" if wants_loop(self.skeleton) else "vmap"
+        return "loop" if self._loops or wants_loop(self.skeleton) else "vmap"
+
+    def _check_stacked(self, tensors: dict[str, Tensor]) -> None:
+        for name, tensor in tensors.items():
+            if tensor.ndim == 0 or tensor.shape[0] != self.num_members:
+                raise ConfigurationError(
+                    f"`{name}` has shape {tuple(tensor.shape)} in an ensemble of "
+                    f"{self.num_members}; expected (members, …): change the members before the "
+                    "ensemble is built from them."
+                )
 
     def _check_member_axis(self, inputs: Any) -> None:
         for leaf in tree_leaves(inputs):
