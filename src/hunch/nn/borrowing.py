@@ -58,10 +58,7 @@ def call_with(
         call: the function, such as the module's forward.
 
     Returns:
-        What it returns, and the buffers to which it gave another tensor.
-
-    Raises:
-        ConfigurationError: if it replaced a parameter, or a buffer by one of another kind.
+        What it returns, and what it put in the place of some of them.
     """
     own = [store[key] for store, key in places.values()]
     try:
@@ -72,35 +69,43 @@ def call_with(
     finally:
         for (store, key), tensor in zip(places.values(), own, strict=True):
             store[key] = tensor
-    changed = {name: new for name, new in after.items() if new is not tensors[name]}
-    for name, new in changed.items():
-        _check_replaced(name, tensors[name], new)
-    return returned, changed
+    return returned, {name: new for name, new in after.items() if new is not tensors[name]}
 
 
-def _check_replaced(name: str, old: Tensor, new: Any) -> None:
-    # In the dictionary of parameters torch takes parameters alone.
-    if isinstance(new, nn.Parameter):
-        raise ConfigurationError(
-            f"`{name}` is a parameter that a member's forward replaces; expected it to be changed "
-            "in place, under `torch.no_grad()`."
-        )
+def check_replaced(name: str, old: Tensor, new: Any) -> None:
+    """Refuse what cannot stand in a member's place for a tensor, since all members have one.
+
+    Args:
+        name: of the tensor.
+        old: what stood there.
+        new: what a member put there.
+
+    Raises:
+        ConfigurationError: if shape, type or device are others, or it is no tensor.
+    """
     kind = (tuple(old.shape), old.dtype, old.device)
     got = (tuple(new.shape), new.dtype, new.device) if isinstance(new, Tensor) else new
     if got != kind:
         raise ConfigurationError(
-            f"`{name}` is a buffer to which a member's forward assigns {got}; expected a tensor as "
-            f"before, {kind}: the buffers of all members are one tensor."
+            f"`{name}` got {got} in a member; expected a tensor as before, {kind}: those of all "
+            "members are one tensor."
         )
 
 
-def check_kept(changed: dict[str, Tensor]) -> None:
-    """Refuse new values of buffers that would keep the graph of their forward alive.
+def check_kept(places: Places, changed: dict[str, Tensor]) -> None:
+    """Refuse new tensors that a forward gave to its module and no member can keep.
 
     Raises:
-        ConfigurationError: naming the buffer.
+        ConfigurationError: for a parameter, or for a buffer that would keep the graph of its
+            forward alive.
     """
     for name, tensor in changed.items():
+        store, key = places[name]
+        if isinstance(store[key], nn.Parameter):
+            raise ConfigurationError(
+                f"`{name}` is a parameter that a member's forward replaces; expected it to be "
+                "changed in place, under `torch.no_grad()`."
+            )
         if tensor.requires_grad:
             raise ConfigurationError(
                 f"`{name}` is a buffer to which a member's forward assigns a tensor with a "
@@ -140,7 +145,7 @@ class Attributes:
         """Note what the last forward set, and put back what stood there before."""
         left: dict[tuple[int, str], Any] = {}
         for i, (space, before) in enumerate(self._spaces):
-            if len(space) == len(before) and all(space.get(n, left) is v for n, v in before.items()):
+            if space.keys() == before.keys() and all(space[n] is v for n, v in before.items()):
                 continue
             left |= {(i, n): v for n, v in space.items() if n not in before or v is not before[n]}
             space.clear()
@@ -164,16 +169,9 @@ class Attributes:
                 if tensor._version != version:
                     raise _shared(name)
         for (i, name), value in first.items():
-            self._spaces[i][0][name] = value
-
-    def settle_mapped(self) -> None:
-        """The same after a single forward of all members under vmap."""
-        self.take_back()
-        for (_, name), value in self._left[0].items():
-            if any(_is_mapped(leaf) for leaf in tree_leaves(value)):
+            if any(map(_is_mapped, tree_leaves(value))):
                 raise _shared(name)
-        self.settle()
-
+            self._spaces[i][0][name] = value
 
 def _is_mapped(value: Any) -> bool:
     return isinstance(value, Tensor) and torch._C._functorch.is_batchedtensor(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -11,11 +11,13 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrize import is_parametrized
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from hunch.errors import ConfigurationError
 from hunch.nn.batched import is_hooked, run_batched
-from hunch.nn.borrowing import Attributes, Places, call_with
+from hunch.nn.borrowing import Attributes, Places, call_with, check_replaced
 from hunch.nn.noisy_base import Draw, NoisyLayer
 
 Engine = Literal["auto", "bmm", "vmap", "loop"]
@@ -40,7 +42,7 @@ def wants_loop(skeleton: nn.Module) -> bool:
     return any(
         isinstance(module, _LOOP_ONLY)
         or is_hooked(module)
-        or nn.utils.parametrize.is_parametrized(module)
+        or is_parametrized(module)
         or (isinstance(module, _LOOP_ON_CPU) and module.weight.device.type == "cpu")
         for module in skeleton.modules()
     )
@@ -82,16 +84,33 @@ class Pass:
             `(members, batch, *out)`, or the members' structure of such tensors; and the buffers to
             which members gave another tensor, `(members, …)`.
         """
-        if engine == "loop":
-            return self._one_by_one(num_members)
-        if chunk_size is None or chunk_size >= num_members:
-            return self._together(engine, num_members)
+        if parametrize._cache_enabled and any(map(is_parametrized, self.skeleton.modules())):
+            raise ConfigurationError(
+                "`torch.nn.utils.parametrize.cached` keeps one weight for all members; expected the "
+                "ensemble to be called outside of it."
+            )
+        # Under compilation there is no Python state to keep: what is traced is run once.
+        attributes = Attributes([] if torch.compiler.is_compiling() else self.foreign)
         parts = []
-        for start in range(0, num_members, chunk_size):
-            stop = min(start + chunk_size, num_members)
-            some = self._of(slice(start, stop))
-            parts.append((some, some._together(engine, stop - start)))
-        return _join(torch.cat, parts)
+        for turn in self._turns(engine, num_members, chunk_size):
+            try:
+                parts.append((turn, turn._at_once(engine)))
+            finally:
+                attributes.take_back()
+        attributes.settle()
+        if engine == "loop":
+            return _join(torch.stack, parts)
+        return parts[0][1] if len(parts) == 1 else _join(torch.cat, parts)
+
+    def _turns(self, engine: Engine, num_members: int, chunk_size: int | None) -> Iterator[Pass]:
+        """The passes of those that are run at once, one after another."""
+        if engine == "loop":
+            yield from map(self._of, range(num_members))
+        elif chunk_size is None or chunk_size >= num_members:
+            yield self
+        else:
+            for start in range(0, num_members, chunk_size):
+                yield self._of(slice(start, min(start + chunk_size, num_members)))
 
     def _of(self, chosen: int | slice) -> Pass:
         """The pass of one member, without its axis, or of several."""
@@ -106,48 +125,26 @@ class Pass:
             given=tree_map(choose, self.given) if self.per_member else self.given,
         )
 
-    def _one_by_one(self, num_members: int) -> Outcome:
-        # Under compilation there is no Python state to keep: what is traced is run once.
-        watched = [] if torch.compiler.is_compiling() else self.foreign
-        attributes = Attributes(watched) if watched else None
-        parts = []
-        for k in range(num_members):
-            one = self._of(k)
-            try:
-                parts.append((one, one._call(self.skeleton, one.tensors, one.draws, one.given)))
-            finally:
-                if attributes is not None:
-                    attributes.take_back()
-        if attributes is not None:
-            attributes.settle()
-        return _join(torch.stack, parts)
-
-    def _together(self, engine: Engine, num_members: int) -> Outcome:
+    def _at_once(self, engine: Engine) -> Outcome:
+        if engine == "loop":
+            return self._call(self.skeleton, self.tensors, self.draws, self.given)
         if engine == "vmap":
             return self._mapped()
         (x,), _ = self.given
-        each = x if self.per_member else x.expand(num_members, *x.shape)
+        members = next(iter(self.tensors.values())).shape[0]
+        each = x if self.per_member else x.expand(members, *x.shape)
         batched = partial(run_batched, self.skeleton)
         return self._call(batched, self.tensors, self.draws, ((each,), {}))
 
     def _mapped(self) -> Outcome:
         axis = tree_map(lambda t: 0 if isinstance(t, Tensor) else None, self.given)
         in_dims = (0 if self.tensors else None, 0 if self.draws else None)
-        watched = [] if torch.compiler.is_compiling() else self.foreign
         rest: list[Any] = []
 
-        def one(
-            tensors: dict[str, Tensor], draws: dict[int, Draw], given: Any
-        ) -> list[Tensor]:
-            attributes = Attributes(watched)
-            try:
-                output, changed = self._call(self.skeleton, tensors, draws, given)
-            except BaseException:
-                attributes.take_back()
-                raise
-            attributes.settle_mapped()
+        def one(tensors: dict[str, Tensor], draws: dict[int, Draw], given: Any) -> list[Tensor]:
             # vmap takes tensors alone; what else a member returns is the same for all.
-            leaves, structure = tree_flatten((output, changed))
+            outcome = self._call(self.skeleton, tensors, draws, given)
+            leaves, structure = tree_flatten(outcome)
             rest[:] = [structure, [None if isinstance(t, Tensor) else (t,) for t in leaves]]
             return [t for t in leaves if isinstance(t, Tensor)]
 
@@ -181,7 +178,10 @@ class Pass:
         with ExitStack() as stack:
             for i, draw in draws.items():
                 stack.enter_context(self.noisy[i].using(draw))
-            return call_with(self.places, tensors, lambda: run(*args, **kwargs))
+            output, changed = call_with(self.places, tensors, lambda: run(*args, **kwargs))
+        for name, tensor in changed.items():
+            check_replaced(name, tensors[name], tensor)
+        return output, changed
 
 
 def _join(how: Callable[[list[Tensor]], Tensor], parts: list[tuple[Pass, Outcome]]) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, get_args
 
 import torch
@@ -11,10 +12,17 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.nn.batched import has_rules, run_batched
-from hunch.nn.borrowing import check_kept, places_of, tensors_of, written_by_users
+from hunch.nn.borrowing import (
+    call_with,
+    check_kept,
+    check_replaced,
+    places_of,
+    tensors_of,
+    written_by_users,
+)
 from hunch.nn.engines import Engine, Outcome, Pass, wants_loop
 from hunch.nn.noisy_base import NoisyLayer
-from hunch.nn.stacking import check_stackable, stack, stand_in
+from hunch.nn.stacking import check_stackable, like, stack, stand_in
 from hunch.seeding import check_seed, default_generator_seeded
 
 
@@ -253,7 +261,7 @@ class Ensemble(nn.Module):
             engine,
         )
         if changed:
-            check_kept(changed)
+            check_kept(places, changed)
             for name, tensor in changed.items():
                 store, key = places[name]
                 store[key] = tensor
@@ -341,6 +349,39 @@ class Ensemble(nn.Module):
         """Set the mode of all members."""
         self.training = mode
         self.skeleton.train(mode)
+        return self
+
+    def apply(self, fn: Callable[[nn.Module], None]) -> Ensemble:
+        """As `torch.nn.Module.apply`, for each member: `fn` sees its parts with its own tensors.
+
+        So a rule that reads shapes, such as `torch.nn.init.xavier_uniform_`, gives each member what
+        it would have alone. Whatever else `fn` changes it changes for all members.
+
+        Args:
+            fn: takes a module; it is called for every part of a member, the member last.
+
+        Example:
+            >>> net = Ensemble(lambda: nn.Linear(2, 1), num_members=3)
+            >>> _ = net.apply(lambda part: nn.init.zeros_(part.bias))
+            >>> net.get_parameter("bias").flatten().tolist()
+            [0.0, 0.0, 0.0]
+        """
+        places, tensors = places_of(self.skeleton), tensors_of(self.skeleton)
+        for k in range(self.num_members):
+            own = {name: like(t, t.detach()[k]) for name, t in tensors.items()}
+            after = own | call_with(places, own, partial(self.skeleton.apply, fn))[1]
+            for name, tensor in tensors.items():
+                check_replaced(name, own[name], after[name])
+                tensor.detach()[k].copy_(after[name].detach())
+            wanted = {name: t.requires_grad for name, t in after.items()}
+            if k > 0 and wanted != trained:
+                raise ConfigurationError(
+                    "`fn` makes other parameters trainable in member "
+                    f"{k} than in member 0; expected the same in all members."
+                )
+            trained = wanted
+        for name, tensor in tensors.items():
+            tensor.requires_grad_(trained[name])
         return self
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Ensemble:
