@@ -43,9 +43,6 @@ _OWN: Final = (
 _TIED: Final = "build all of them of the same parts, shared in the same places"
 _UNKNOWN: Final = "it cannot be compared, so give all members one and the same object"
 
-# What torch itself writes into every module and that says nothing about what the module computes:
-# tensors and submodules are walked by name, a compiled call is made anew by a copy.
-_BOOKKEEPING: Final = {"_parameters", "_buffers", "_modules", "_compiled_call_impl"}
 _HOOKS: Final = (
     "_forward_hooks",
     "_forward_pre_hooks",
@@ -62,17 +59,27 @@ _HOOK_KINDS: Final = (
     "_forward_hooks_always_called",
     "_forward_pre_hooks_with_kwargs",
 )
+# What torch itself writes into every module and that is looked at in another way, or says nothing
+# about what the module computes: a compiled call is made anew by a copy.
+_BOOKKEEPING: Final = frozenset(
+    {"_parameters", "_buffers", "_modules", "_compiled_call_impl", *_HOOKS, *_HOOK_KINDS}
+)
+_NOISY: Final = _BOOKKEEPING | {"_held"}  # held noise is stacked, as a member's tensors are
 # What Python writes into every class.
-_CLASS_BOOKKEEPING: Final = {
-    "__module__",
-    "__dict__",
-    "__weakref__",
-    "__doc__",
-    "__annotations__",
-    "__firstlineno__",
-    "__static_attributes__",
-    "_abc_impl",
-}
+_CLASS_BOOKKEEPING: Final = frozenset(
+    {
+        "__module__",
+        "__dict__",
+        "__weakref__",
+        "__doc__",
+        "__annotations__",
+        "__firstlineno__",
+        "__static_attributes__",
+        "_abc_impl",
+    }
+)
+_NOTHING: Final[frozenset[str]] = frozenset()
+_MISSING: Final = object()
 _SOURCES: Final = (
     torch.Generator,
     np.random.Generator,
@@ -140,12 +147,12 @@ class _Comparison:
 
     def run(self) -> None:
         """Raise a `Difference` if there is one."""
-        for named in (_modules, _tensors):
-            pairs = itertools.zip_longest(named(self.first), named(self.other), fillvalue=("", None))
-            for (where, a), (name, b) in pairs:
-                known = self.partner.setdefault(id(a), b), self.taken.setdefault(id(b), a)
-                if where != name or known[0] is not b or known[1] is not a:
-                    raise Difference(where or name, _TIED)
+        for (where, a), (name, b) in itertools.zip_longest(
+            _parts(self.first), _parts(self.other), fillvalue=("", None)
+        ):
+            known = self.partner.setdefault(id(a), b), self.taken.setdefault(id(b), a)
+            if where != name or known[0] is not b or known[1] is not a:
+                raise Difference(where or name, _TIED)
         self.module(self.first, self.other, "")
 
     def same(self, a: Any, b: Any, where: str) -> None:
@@ -188,16 +195,13 @@ class _Comparison:
         self.classes(type(a), type(b), where or "the module")
         if id(a) not in self.partner and a is not b and (_holds(a) or _holds(b)):
             raise Difference(where, _SUBMODULE)
-        own, others = dict(vars(a)), dict(vars(b))
+        own, others = vars(a), vars(b)
         for name in _HOOKS:
-            if own.pop(name, None) or others.pop(name, None):
+            if own[name] or others[name]:
                 self.every(_hooks(a, name), _hooks(b, name), _join(where, name))
-        ignored = {*_BOOKKEEPING, *_HOOKS, *_HOOK_KINDS}
-        if isinstance(a, NoisyLayer):
-            ignored.add("_held")  # stacked like a tensor of the member's own
-        self.attributes(own, others, ignored, where)
+        self.attributes(own, others, _NOISY if isinstance(a, NoisyLayer) else _BOOKKEEPING, where)
         for store in ("_parameters", "_buffers"):
-            filled = [{n: t is not None for n, t in vars(m)[store].items()} for m in (a, b)]
+            filled = [[(n, t is None) for n, t in space[store].items()] for space in (own, others)]
             if filled[0] != filled[1]:
                 raise Difference(_join(where, store))
         if list(a._modules) != list(b._modules):
@@ -212,14 +216,20 @@ class _Comparison:
         elif (id(a), id(b)) not in self.seen:
             self.module(a, b, where)
 
-    def attributes(self, a: Any, b: Any, ignored: set[str], where: str) -> None:
+    def attributes(self, a: Any, b: Any, ignored: frozenset[str], where: str) -> None:
         """Compare two namespaces."""
-        for name in [*a, *(n for n in b if n not in a)]:
-            if name in ignored:
+        alone = self.first is self.other
+        for name, x in a.items():
+            y = b.get(name, _MISSING)
+            # Most are numbers and names: no more than this is done for those.
+            if name in ignored or (x is y and not alone) or (type(x) in _PLAIN and x is y):
                 continue
-            if name not in a or name not in b:
+            if y is _MISSING:
                 raise Difference(_join(where, name))
-            self.same(a[name], b[name], _join(where, name))
+            self.same(x, y, _join(where, name))
+        for name in b:
+            if name not in a and name not in ignored:
+                raise Difference(_join(where, name))
 
     def tensor(self, a: Tensor, b: Tensor, where: str) -> None:
         """Compare two tensors that are no parameters and no buffers."""
@@ -253,7 +263,7 @@ class _Comparison:
 
     def rest(self, a: Any, b: Any, where: str) -> None:
         """What an instance of a container's subclass holds beside its elements."""
-        self.attributes(getattr(a, "__dict__", {}), getattr(b, "__dict__", {}), set(), where)
+        self.attributes(getattr(a, "__dict__", {}), getattr(b, "__dict__", {}), _NOTHING, where)
 
     def members(self, a: Any, b: Any, where: str) -> None:
         if a is not b and not all(isinstance(x, (*_PLAIN, float)) for x in (*a, *b)):
@@ -269,7 +279,7 @@ class _Comparison:
             if id(x) in self.partner or id(y) in self.taken:
                 raise Difference(where, _OWN)
             self.same(x, y, where)
-        self.attributes(vars(a), vars(b), set(), where)
+        self.attributes(vars(a), vars(b), _NOTHING, where)
 
     def method(self, a: Any, b: Any, where: str) -> None:
         self.same(a.__func__, b.__func__, where)
@@ -324,7 +334,7 @@ class _Comparison:
             raise Difference(where)
         for x, y in zip(*rows, strict=True):
             if isinstance(x, dict) and isinstance(y, dict):
-                self.attributes(x, y, set(), where)
+                self.attributes(x, y, _NOTHING, where)
             else:
                 self.same(x, y, where)
 
@@ -347,15 +357,14 @@ class _Comparison:
     }
 
 
-def _modules(module: nn.Module) -> list[tuple[str, nn.Module]]:
-    return list(module.named_modules(remove_duplicate=False))
-
-
-def _tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
-    return [
-        *module.named_parameters(remove_duplicate=False),
-        *module.named_buffers(remove_duplicate=False),
-    ]
+def _parts(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """All modules and tensors by name, those that stand in several places under each name."""
+    for path, part in module.named_modules(remove_duplicate=False):
+        yield path, part
+        for store in (part._parameters, part._buffers):
+            for name, tensor in store.items():
+                if tensor is not None:
+                    yield _join(path, name), tensor
 
 
 def _holds(module: nn.Module) -> bool:
@@ -406,4 +415,4 @@ def bits(tensor: Tensor) -> bytes:
 
 
 def _join(where: str, name: Any) -> str:
-    return f"{where}.{name}".lstrip(".")
+    return f"{where}.{name}" if where else str(name)

@@ -7,8 +7,9 @@ were lent; the rest has to be collected, and put where it belongs or refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,9 @@ from torch.utils._pytree import tree_leaves
 
 from hunch.errors import ConfigurationError
 from hunch.nn.alike import is_same_state
+
+# The lists in which a recurrent layer keeps its present weights for its kernel.
+_TORCHS_OWN: Final = ("_flat_weights", "_flat_weight_refs")
 
 Places = dict[str, tuple[dict[str, Any], str]]
 """Where each tensor of a module stands: a dictionary of one of its parts, and the key there."""
@@ -124,6 +128,41 @@ def _is_known(kind: type) -> bool:
     return all(home in ("torch", "hunch", "builtins") for home in homes)
 
 
+@contextmanager
+def undisturbed(module: nn.Module) -> Iterator[None]:
+    """Within this block forwards leave nothing behind: buffers and attributes are put back.
+
+    Example:
+        >>> class Counting(nn.Module):
+        ...     calls = 0
+        ...     def forward(self, x):
+        ...         self.calls += 1
+        ...         return x
+        >>> module = Counting()
+        >>> with undisturbed(module):
+        ...     _ = module(torch.zeros(1))
+        >>> module.calls
+        0
+    """
+    # Layers of torch's change their buffers in training only, where nobody needs this.
+    parts = written_by_users(module)
+    attributes = Attributes(parts)
+    buffers = [
+        (part._buffers, name, tensor, tensor.clone())
+        for part in parts
+        for name, tensor in part._buffers.items()
+        if tensor is not None
+    ]
+    try:
+        yield
+    finally:
+        attributes.take_back()
+        for store, name, tensor, before in buffers:
+            store[name] = tensor
+            with torch.no_grad():
+                tensor.copy_(before)
+
+
 class Attributes:
     """What forwards set on modules, one forward after another.
 
@@ -147,7 +186,11 @@ class Attributes:
         for i, (space, before) in enumerate(self._spaces):
             if space.keys() == before.keys() and all(space[n] is v for n, v in before.items()):
                 continue
-            left |= {(i, n): v for n, v in space.items() if n not in before or v is not before[n]}
+            left |= {
+                (i, n): v
+                for n, v in space.items()
+                if (n not in before or v is not before[n]) and n not in _TORCHS_OWN
+            }
             space.clear()
             space.update(before)
         self._left.append(left)
@@ -172,6 +215,7 @@ class Attributes:
             if any(map(_is_mapped, tree_leaves(value))):
                 raise _shared(name)
             self._spaces[i][0][name] = value
+
 
 def _is_mapped(value: Any) -> bool:
     return isinstance(value, Tensor) and torch._C._functorch.is_batchedtensor(value)

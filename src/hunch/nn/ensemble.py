@@ -22,7 +22,7 @@ from hunch.nn.borrowing import (
 )
 from hunch.nn.engines import Engine, Outcome, Pass, wants_loop
 from hunch.nn.noisy_base import NoisyLayer
-from hunch.nn.stacking import check_stackable, like, stack, stand_in
+from hunch.nn.stacking import check_copyable, check_stackable, like, stack, stand_in
 from hunch.seeding import check_seed, default_generator_seeded
 
 
@@ -153,7 +153,8 @@ class Ensemble(nn.Module):
             >>> net(torch.ones(3, 2)).shape
             torch.Size([500, 3, 1])
         """
-        check_stackable(module)
+        check_stackable(module, tensors_of(module))
+        check_copyable(module)
         own = module.state_dict(keep_vars=True)
         if own.keys() != state_dict.keys():
             raise ConfigurationError(

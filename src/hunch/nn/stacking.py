@@ -26,13 +26,13 @@ def stack(members: list[nn.Module]) -> nn.Module:
             raise ConfigurationError(
                 f"`factory` returned {type(member).__name__}; expected a torch.nn.Module."
             )
-        check_stackable(member)
-    _check_alike(members)
-    _check_distinct(members)
     columns = [tensors_of(member) for member in members]
-    rows = {
-        name: torch.stack([column[name].detach() for column in columns]) for name in columns[0]
-    }
+    for member, column in zip(members, columns, strict=True):
+        check_stackable(member, column)
+    check_copyable(members[0])
+    _check_alike(members, columns)
+    _check_distinct(columns)
+    rows = {name: torch.stack([column[name].detach() for column in columns]) for name in columns[0]}
     skeleton = stand_in(members[0], rows)
     layers = [[m for m in member.modules() if isinstance(m, NoisyLayer)] for member in members]
     own = [m for m in skeleton.modules() if isinstance(m, NoisyLayer)]
@@ -70,8 +70,12 @@ def stand_in(module: nn.Module, tensors: dict[str, Tensor]) -> nn.Module:
     return made
 
 
-def check_stackable(member: nn.Module) -> None:
+def check_stackable(member: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Refuse what would fail later without a clear word, or go wrong without any.
+
+    Args:
+        member: the member.
+        tensors: its own.
 
     Raises:
         ConfigurationError: naming the part.
@@ -93,7 +97,7 @@ def check_stackable(member: nn.Module) -> None:
                 "members are ensembles of noisy layers, whose noise has one member axis alone; "
                 "expected one ensemble of all of them."
             )
-    for name, tensor in tensors_of(member).items():
+    for name, tensor in tensors.items():
         if tensor.layout != torch.strided:
             raise ConfigurationError(
                 f"`{name}` is a tensor of layout {tensor.layout}, which cannot be stacked; expected "
@@ -104,6 +108,14 @@ def check_stackable(member: nn.Module) -> None:
                 f"`{name}` has a gradient hook, which a copy of the tensor would not have; expected "
                 f"a member without, and the hook on the ensemble's own {name!r}."
             )
+
+
+def check_copyable(member: nn.Module) -> None:
+    """Refuse a member that holds functions which hold the member: they are not copied with it.
+
+    Raises:
+        ConfigurationError: naming where the function stands.
+    """
     try:
         check_alike(member, member)
     except Difference as held:
@@ -119,16 +131,18 @@ def like(tensor: Tensor, values: Tensor) -> Tensor:
     return values
 
 
-def _check_alike(members: list[nn.Module]) -> None:
-    layout = _layout(members[0])
-    first = tensors_of(members[0])
-    for k, member in enumerate(members[1:], 1):
-        if _layout(member) != layout:
+def _check_alike(members: list[nn.Module], columns: list[dict[str, Tensor]]) -> None:
+    first = columns[0]
+    layout = _layout(first)
+    for k, (member, column) in enumerate(zip(members, columns, strict=True)):
+        if k == 0:
+            continue
+        if _layout(column) != layout:
             raise ConfigurationError(
                 f"member {k} has other parameters than member 0; expected one architecture, of one "
                 "type, on one device."
             )
-        for name, tensor in tensors_of(member).items():
+        for name, tensor in column.items():
             if tensor.requires_grad != first[name].requires_grad:
                 raise ConfigurationError(
                     f"`{name}` has requires_grad={tensor.requires_grad} in member {k} and "
@@ -143,21 +157,20 @@ def _check_alike(members: list[nn.Module]) -> None:
             ) from None
 
 
-def _layout(member: nn.Module) -> list[tuple[Any, ...]]:
+def _layout(tensors: dict[str, Tensor]) -> list[tuple[Any, ...]]:
     return [
         (name, tensor.shape, tensor.dtype, tensor.device, isinstance(tensor, nn.Parameter))
-        for name, tensor in tensors_of(member).items()
+        for name, tensor in tensors.items()
     ]
 
 
-def _check_distinct(members: list[nn.Module]) -> None:
+def _check_distinct(columns: list[dict[str, Tensor]]) -> None:
     """Refuse members whose tensors are all equal: a factory that draws nothing."""
     seen: dict[bytes, int] = {}
-    for k, member in enumerate(members if len(members) > 1 else []):
-        tensors = tensors_of(member).values()
-        if any(t.is_meta for t in tensors):  # without values
+    for k, column in enumerate(columns if len(columns) > 1 else []):
+        if any(t.is_meta for t in column.values()):  # without values
             return
-        key = b"".join(map(bits, tensors))
+        key = b"".join(map(bits, column.values()))
         if key in seen:
             raise ConfigurationError(
                 f"members {seen[key]} and {k} are equal; expected each call of `factory` to draw "
