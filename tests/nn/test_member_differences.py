@@ -2,7 +2,6 @@
 
 import copy
 import functools
-import random
 import types
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -10,13 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 import torch
-from test_module_zoo import B, K, ZOO
+from test_module_zoo import ZOO, K
 from torch import nn
-from torch.nn.utils import parametrizations, parametrize
 from torch.utils._pytree import tree_leaves, tree_map
 
 from hunch.errors import ConfigurationError
-from hunch.nn import MLP, Ensemble, NoisyLinear, noise, reset_noise
+from hunch.nn import Ensemble
 
 # vmap asked for by name runs some layers by a slow way of its own, and says so.
 pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop")
@@ -213,13 +211,11 @@ def verdict(members, alone, inputs, keywords, engine):
     try:
         outputs = Ensemble.from_modules(members, engine=engine).eval()(*inputs, **keywords)
     except ConfigurationError as refusal:
-        assert len(str(refusal)) > 40
-        return "refused"
+        return "refused" if "expected" in str(refusal) or "so " in str(refusal) else str(refusal)
     for k, expected in enumerate(alone):
         for a, b in zip(tree_leaves(outputs), tree_leaves(expected), strict=True):
-            if isinstance(b, torch.Tensor):
-                if not torch.allclose(a[k], b, atol=1e-5, rtol=1e-5):
-                    return f"silent: {(a[k] - b).abs().max():.3g}"
+            if isinstance(b, torch.Tensor) and not torch.allclose(a[k], b, atol=1e-5, rtol=1e-5):
+                return f"silent: {(a[k] - b).abs().max():.3g}"
     return "right"
 
 

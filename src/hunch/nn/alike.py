@@ -40,6 +40,9 @@ _OWN: Final = (
     "a copy of the member would still call the old one, so make it a method, or take the module "
     "that a hook is given"
 )
+_ALIAS: Final = (
+    "the tensors of all members would stand there, so let `forward` read the parameter or buffer"
+)
 _TIED: Final = "build all of them of the same parts, shared in the same places"
 _UNKNOWN: Final = "it cannot be compared, so give all members one and the same object"
 
@@ -64,7 +67,8 @@ _HOOK_KINDS: Final = (
 _BOOKKEEPING: Final = frozenset(
     {"_parameters", "_buffers", "_modules", "_compiled_call_impl", *_HOOKS, *_HOOK_KINDS}
 )
-_NOISY: Final = _BOOKKEEPING | {"_held"}  # held noise is stacked, as a member's tensors are
+# Held noise is stacked, as a member's tensors are; a recurrent layer keeps its lists up to date.
+_OF_KIND: Final = {NoisyLayer: {"_held"}, nn.RNNBase: {"_flat_weights", "_flat_weight_refs"}}
 # What Python writes into every class.
 _CLASS_BOOKKEEPING: Final = frozenset(
     {
@@ -169,6 +173,8 @@ class _Comparison:
         if id(a) in self.partner or id(b) in self.taken:
             if self.partner.get(id(a)) is not b:
                 raise Difference(where)
+            if isinstance(a, Tensor):
+                raise Difference(where, _ALIAS)
             return  # walked by name
         self.classes(type(a), type(b), where)
         if isinstance(a, type):
@@ -199,7 +205,11 @@ class _Comparison:
         for name in _HOOKS:
             if own[name] or others[name]:
                 self.every(_hooks(a, name), _hooks(b, name), _join(where, name))
-        self.attributes(own, others, _NOISY if isinstance(a, NoisyLayer) else _BOOKKEEPING, where)
+        ignored = _BOOKKEEPING
+        for kind, names in _OF_KIND.items():
+            if isinstance(a, kind):
+                ignored = ignored | names
+        self.attributes(own, others, ignored, where)
         for store in ("_parameters", "_buffers"):
             filled = [[(n, t is None) for n, t in space[store].items()] for space in (own, others)]
             if filled[0] != filled[1]:
@@ -403,11 +413,11 @@ def _equal(a: Tensor, b: Tensor) -> bool:
 
 
 def bits(tensor: Tensor) -> bytes:
-    """The bits of a tensor's values, in which a NaN is itself.
+    r"""The bits of a tensor's values, in which a NaN is itself.
 
     Example:
         >>> bits(torch.tensor([1], dtype=torch.uint8))
-        b'\\x01'
+        b'\x01'
     """
     whole = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous()
     raw: bytes = whole.flatten().view(torch.uint8).numpy().tobytes()

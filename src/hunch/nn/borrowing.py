@@ -53,7 +53,7 @@ def tensors_of(module: nn.Module) -> dict[str, Tensor]:
 
 def call_with(
     places: Places, tensors: dict[str, Tensor], call: Callable[[], Any]
-) -> tuple[Any, dict[str, Tensor]]:
+) -> tuple[Any, dict[str, Any]]:
     """Call a function while other tensors stand in a module.
 
     Args:
@@ -74,6 +74,20 @@ def call_with(
         for (store, key), tensor in zip(places.values(), own, strict=True):
             store[key] = tensor
     return returned, {name: new for name, new in after.items() if new is not tensors[name]}
+
+
+def check_stacked(tensors: dict[str, Tensor], num_members: int) -> None:
+    """Refuse tensors without a member axis, such as those of a part put in afterwards.
+
+    Raises:
+        ConfigurationError: naming the tensor.
+    """
+    for name, tensor in tensors.items():
+        if tensor.ndim == 0 or tensor.shape[0] != num_members:
+            raise ConfigurationError(
+                f"`{name}` has shape {tuple(tensor.shape)} in an ensemble of {num_members}; "
+                "expected (members, …): change the members before the ensemble is built from them."
+            )
 
 
 def check_replaced(name: str, old: Tensor, new: Any) -> None:
@@ -130,20 +144,7 @@ def _is_known(kind: type) -> bool:
 
 @contextmanager
 def undisturbed(module: nn.Module) -> Iterator[None]:
-    """Within this block forwards leave nothing behind: buffers and attributes are put back.
-
-    Example:
-        >>> class Counting(nn.Module):
-        ...     calls = 0
-        ...     def forward(self, x):
-        ...         self.calls += 1
-        ...         return x
-        >>> module = Counting()
-        >>> with undisturbed(module):
-        ...     _ = module(torch.zeros(1))
-        >>> module.calls
-        0
-    """
+    """Within this block forwards leave nothing behind: buffers and attributes are put back."""
     # Layers of torch's change their buffers in training only, where nobody needs this.
     parts = written_by_users(module)
     attributes = Attributes(parts)

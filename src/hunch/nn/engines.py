@@ -86,8 +86,8 @@ class Pass:
         """
         if parametrize._cache_enabled and any(map(is_parametrized, self.skeleton.modules())):
             raise ConfigurationError(
-                "`torch.nn.utils.parametrize.cached` keeps one weight for all members; expected the "
-                "ensemble to be called outside of it."
+                "`torch.nn.utils.parametrize.cached` keeps one weight for all members; expected a "
+                "call outside of it."
             )
         # Under compilation there is no Python state to keep: what is traced is run once.
         attributes = Attributes([] if torch.compiler.is_compiling() else self.foreign)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, get_args
 
 import torch
@@ -13,16 +12,15 @@ from torch.utils._pytree import tree_leaves, tree_map
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.nn.batched import has_rules, run_batched
 from hunch.nn.borrowing import (
-    call_with,
     check_kept,
-    check_replaced,
+    check_stacked,
     places_of,
     tensors_of,
     written_by_users,
 )
 from hunch.nn.engines import Engine, Outcome, Pass, wants_loop
 from hunch.nn.noisy_base import NoisyLayer
-from hunch.nn.stacking import check_copyable, check_stackable, like, stack, stand_in
+from hunch.nn.stacking import apply_to_members, check_copyable, check_stackable, stack, stand_in
 from hunch.seeding import check_seed, default_generator_seeded
 
 
@@ -243,7 +241,7 @@ class Ensemble(nn.Module):
         if not tensors and not per_member:  # a fixed function: one call serves all members
             once = self.skeleton(*inputs, **kwargs)
             return tree_map(lambda t: t.expand(self.num_members, *t.shape), once)
-        self._check_stacked(tensors)
+        check_stacked(tensors, self.num_members)
         # Noise that a member's whole batch shares is drawn here, once for all members.
         drawn = enumerate([layer.draw_for_members() for layer in self._noisy])
         draws = {i: draw for i, draw in drawn if draw is not None}
@@ -269,7 +267,7 @@ class Ensemble(nn.Module):
         return outputs
 
     def _run(self, this: Pass, engine: Engine) -> Outcome:
-        """Run the members; under `"auto"` by the loop, if their first forward finds no other way."""
+        """Run the members; `"auto"` takes the loop if a first forward finds no other way."""
         known = self.engine != "auto" or engine != "vmap" or self.training in self._mapped
         if known or torch.compiler.is_compiling():
             return this.run(engine, self.num_members, self.chunk_size)
@@ -367,22 +365,7 @@ class Ensemble(nn.Module):
             >>> net.get_parameter("bias").flatten().tolist()
             [0.0, 0.0, 0.0]
         """
-        places, tensors = places_of(self.skeleton), tensors_of(self.skeleton)
-        for k in range(self.num_members):
-            own = {name: like(t, t.detach()[k]) for name, t in tensors.items()}
-            after = own | call_with(places, own, partial(self.skeleton.apply, fn))[1]
-            for name, tensor in tensors.items():
-                check_replaced(name, own[name], after[name])
-                tensor.detach()[k].copy_(after[name].detach())
-            wanted = {name: t.requires_grad for name, t in after.items()}
-            if k > 0 and wanted != trained:
-                raise ConfigurationError(
-                    "`fn` makes other parameters trainable in member "
-                    f"{k} than in member 0; expected the same in all members."
-                )
-            trained = wanted
-        for name, tensor in tensors.items():
-            tensor.requires_grad_(trained[name])
+        apply_to_members(self.skeleton, self.num_members, fn)
         return self
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Ensemble:
@@ -422,15 +405,6 @@ class Ensemble(nn.Module):
         if self.engine != "auto":
             return self.engine
         return "loop" if self._loops or wants_loop(self.skeleton) else "vmap"
-
-    def _check_stacked(self, tensors: dict[str, Tensor]) -> None:
-        for name, tensor in tensors.items():
-            if tensor.ndim == 0 or tensor.shape[0] != self.num_members:
-                raise ConfigurationError(
-                    f"`{name}` has shape {tuple(tensor.shape)} in an ensemble of "
-                    f"{self.num_members}; expected (members, …): change the members before the "
-                    "ensemble is built from them."
-                )
 
     def _check_member_axis(self, inputs: Any) -> None:
         for leaf in tree_leaves(inputs):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from hunch.errors import ConfigurationError
 from hunch.nn.alike import Difference, bits, check_alike
-from hunch.nn.borrowing import tensors_of
+from hunch.nn.borrowing import call_with, check_replaced, places_of, tensors_of
 from hunch.nn.noisy_base import NoisyLayer
 
 
@@ -100,28 +102,61 @@ def check_stackable(member: nn.Module, tensors: dict[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if tensor.layout != torch.strided:
             raise ConfigurationError(
-                f"`{name}` is a tensor of layout {tensor.layout}, which cannot be stacked; expected "
-                "a dense one: `.to_dense()`."
+                f"`{name}` has the layout {tensor.layout}, which cannot be stacked; expected a "
+                "dense tensor: `.to_dense()`."
             )
         if tensor._backward_hooks or getattr(tensor, "_post_accumulate_grad_hooks", None):
             raise ConfigurationError(
-                f"`{name}` has a gradient hook, which a copy of the tensor would not have; expected "
-                f"a member without, and the hook on the ensemble's own {name!r}."
+                f"`{name}` has a gradient hook, which a copy would not have; expected a member "
+                f"without, and the hook on the ensemble's own {name!r}."
             )
 
 
 def check_copyable(member: nn.Module) -> None:
-    """Refuse a member that holds functions which hold the member: they are not copied with it.
+    """Refuse a member that reaches its tensors by a way on which a copy would find other ones.
 
     Raises:
-        ConfigurationError: naming where the function stands.
+        ConfigurationError: naming what holds them.
     """
     try:
         check_alike(member, member)
     except Difference as held:
         raise ConfigurationError(
-            f"`{held.where}` is a function that holds the member itself; {held.advice}."
+            f"`{held.where}` holds what is the member's own; {held.advice}."
         ) from None
+
+
+def apply_to_members(
+    skeleton: nn.Module, num_members: int, fn: Callable[[nn.Module], None]
+) -> None:
+    """Call `skeleton.apply(fn)` once for each member, with that member's tensors in place.
+
+    Args:
+        skeleton: one member, whose tensors are `(members, …)`.
+        num_members: how many there are.
+        fn: takes a module.
+
+    Raises:
+        ConfigurationError: if `fn` puts another kind of tensor in the place of one, or freezes a
+            parameter of some members alone.
+    """
+    places, tensors = places_of(skeleton), tensors_of(skeleton)
+    trained: dict[str, bool] = {}
+    for k in range(num_members):
+        own = {name: like(t, t.detach()[k]) for name, t in tensors.items()}
+        after = own | call_with(places, own, partial(skeleton.apply, fn))[1]
+        for name, tensor in tensors.items():
+            check_replaced(name, own[name], after[name])
+            tensor.detach()[k].copy_(after[name].detach())
+        wanted = {name: t.requires_grad for name, t in after.items()}
+        if k > 0 and wanted != trained:
+            raise ConfigurationError(
+                f"`fn` makes other parameters trainable in member {k} than in member 0; expected "
+                "the same in all members: they are one tensor, which is trained or not."
+            )
+        trained = wanted
+    for name, tensor in tensors.items():
+        tensor.requires_grad_(trained[name])
 
 
 def like(tensor: Tensor, values: Tensor) -> Tensor:
