@@ -228,6 +228,29 @@ def test_plain_tensors_changed_in_place_are_refused():
             Ensemble(Adding, K, seed=0, engine=engine)(torch.ones(B, 3))
 
 
+@pytest.mark.parametrize("chunk_size", [None, 2])
+def test_an_input_changed_in_place_reaches_no_other_member(chunk_size):
+    class Stepping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+
+        def forward(self, x):
+            x += 1
+            return self.layer(x)
+
+    for engine in ("auto", "vmap", "loop"):
+        net = Ensemble(Stepping, K, seed=0, engine=engine, chunk_size=chunk_size)
+        expected = torch.stack([net.member(k)(torch.ones(B, 3)) for k in range(K)])
+        each = torch.ones(K, B, 3)
+        torch.testing.assert_close(net(each, per_member=True), expected)
+        if engine == "loop" or chunk_size:
+            with pytest.raises(ConfigurationError, match="changes its input in place"):
+                Ensemble(Stepping, K, engine=engine, chunk_size=2)(torch.ones(B, 3))
+        else:
+            torch.testing.assert_close(net(torch.ones(B, 3)), expected)
+
+
 @pytest.mark.parametrize("mode", ["train", "eval"])
 def test_auto_takes_the_loop_for_what_vmap_cannot_do(mode):
     class Branching(nn.Module):

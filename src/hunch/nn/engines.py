@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrize import is_parametrized
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from hunch.errors import ConfigurationError
 from hunch.nn.batched import is_hooked, run_batched
@@ -90,9 +90,16 @@ class Pass:
                 "call outside of it."
             )
         # Under compilation there is no Python state to keep: what is traced is run once.
-        attributes = Attributes([] if torch.compiler.is_compiling() else self.foreign)
+        compiling = torch.compiler.is_compiling()
+        attributes = Attributes([] if compiling else self.foreign)
+        shared = [] if compiling or self.per_member else versions(self.given)
         parts = []
         for turn in self._turns(engine, num_members, chunk_size):
+            if parts and any(tensor._version != version for tensor, version in shared):
+                raise ConfigurationError(
+                    "a member's forward changes its input in place, which the next member would "
+                    "see; expected a new tensor, such as `x = x + 1` or `inplace=False`."
+                )
             try:
                 parts.append((turn, turn._at_once(engine)))
             finally:
@@ -182,6 +189,12 @@ class Pass:
         for name, tensor in changed.items():
             check_replaced(name, tensors[name], tensor)
         return output, changed
+
+
+def versions(given: Any) -> list[tuple[Tensor, int]]:
+    """How often each input was changed in place so far."""
+    leaves = [t for t in tree_leaves(given) if isinstance(t, Tensor) and not t.is_inference()]
+    return [(t, t._version) for t in leaves]
 
 
 def _join(how: Callable[[list[Tensor]], Tensor], parts: list[tuple[Pass, Outcome]]) -> Outcome:

@@ -18,7 +18,7 @@ from hunch.nn.borrowing import (
     tensors_of,
     written_by_users,
 )
-from hunch.nn.engines import Engine, Outcome, Pass, wants_loop
+from hunch.nn.engines import Engine, Outcome, Pass, versions, wants_loop
 from hunch.nn.noisy_base import NoisyLayer
 from hunch.nn.stacking import apply_to_members, check_copyable, check_stackable, stack, stand_in
 from hunch.seeding import check_seed, default_generator_seeded
@@ -236,10 +236,11 @@ class Ensemble(nn.Module):
             return run_batched(
                 self.skeleton, x if per_member else x.expand(self.num_members, *x.shape)
             )
-        places = places_of(self.skeleton)
+        skeleton = self.skeleton
+        places = places_of(skeleton)
         tensors = {name: store[key] for name, (store, key) in places.items()}
         if not tensors and not per_member:  # a fixed function: one call serves all members
-            once = self.skeleton(*inputs, **kwargs)
+            once = skeleton(*inputs, **kwargs)
             return tree_map(lambda t: t.expand(self.num_members, *t.shape), once)
         check_stacked(tensors, self.num_members)
         # Noise that a member's whole batch shares is drawn here, once for all members.
@@ -247,16 +248,7 @@ class Ensemble(nn.Module):
         draws = {i: draw for i, draw in drawn if draw is not None}
         given = (inputs, kwargs)
         outputs, changed = self._run(
-            Pass(
-                self.skeleton,
-                places,
-                self._noisy,
-                self._foreign,
-                tensors,
-                draws,
-                given,
-                per_member,
-            ),
+            Pass(skeleton, places, self._noisy, self._foreign, tensors, draws, given, per_member),
             engine,
         )
         if changed:
@@ -272,22 +264,22 @@ class Ensemble(nn.Module):
         if known or torch.compiler.is_compiling():
             return this.run(engine, self.num_members, self.chunk_size)
         before = {n: t.clone() for n, t in this.tensors.items() if not isinstance(t, nn.Parameter)}
+        inputs = versions(this.given)
         try:
             outcome = this.run("vmap", self.num_members, self.chunk_size)
         except Exception:
-            # Whatever it was, the loop knows: either it works there, or it fails in torch's words.
-            self._loops = True
+            if any(tensor._version != version for tensor, version in inputs):
+                raise  # nothing can be tried again
         else:
             self._mapped.add(self.training)
             return outcome
+        # Whatever it was, the loop knows: either it works there, or it fails in torch's words.
         with torch.no_grad():
             for name, tensor in before.items():
                 this.tensors[name].copy_(tensor)
-        try:
-            return this.run("loop", self.num_members, None)
-        except Exception:
-            self._loops = False  # a mistake of the caller's, which says nothing about engines
-            raise
+        outcome = this.run("loop", self.num_members, None)
+        self._loops = True
+        return outcome
 
     def member(self, k: int) -> nn.Module:
         """A stand-alone module equal to member `k`, with tensors of its own.
