@@ -41,7 +41,8 @@ class Ensemble(nn.Module):
         engine: how members are run. `"bmm"`: all at once, one batched matrix product a layer, for
             members made of linear layers, activations and the priors here. `"vmap"`: all at once,
             for nearly everything else. `"loop"`: one after another. `"auto"` takes the first that
-            works, but the loop for convolutions on a CPU, where it is faster.
+            works, found out in the first forward of each mode, but the loop for members with hooks
+            and for convolutions on a CPU, where it is faster.
         chunk_size: how many members are run at once; all if None. Fewer need less memory where no
             gradient is asked for; the loop runs one at a time in any case.
 
@@ -52,7 +53,9 @@ class Ensemble(nn.Module):
 
     Raises:
         ConfigurationError: if there is no member, a module stands in place of the factory, or
-            members are equal or differ in anything but their tensors.
+            members are equal or differ in anything but their parameters and buffers, private
+            attributes and hooks included; when called, if a forward leaves behind what members
+            cannot keep apart.
 
     Example:
         >>> import torch
