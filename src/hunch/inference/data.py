@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError, DataError, ShapeError
 from hunch.nn import Ensemble, Epinet
+from hunch.nn.borrowing import undisturbed
 
 Data = Tensor | npt.NDArray[Any]
 
@@ -60,7 +61,7 @@ def output_shape(members: nn.Module, x: Tensor) -> tuple[int, ...]:
     mode = members.training
     members.eval()
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), undisturbed(members):
             outputs = members(x[:1])
     except RuntimeError as error:
         raise ShapeError(

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError
 from hunch.inference.bootstrap import Bootstrap, standard_normals, weights_of_epochs
 from hunch.inference.indices import IndexedMembers
 from hunch.nn import Ensemble, GaussianHead, QuantileHead, RandomizedPrior
+from hunch.nn.batched import is_hooked
 from hunch.seeding import numpy_generator
 
 PerMember = float | Sequence[float] | Tensor
@@ -37,6 +38,8 @@ def forward_on(members: Ensemble | IndexedMembers, x: Tensor) -> Callable[[Rows]
     if isinstance(members, IndexedMembers):
         return _epinet_on(members, x)
     ensemble, skeleton = members, members.skeleton
+    if is_hooked(ensemble) or is_hooked(skeleton):
+        return lambda rows: ensemble(x if rows is None else x[rows])
     if type(skeleton) is GaussianHead or type(skeleton) is QuantileHead:
         location = forward_on(ensemble.part("location"), x)
         spread = forward_on(ensemble.part("spread"), x)
@@ -47,17 +50,35 @@ def forward_on(members: Ensemble | IndexedMembers, x: Tensor) -> Callable[[Rows]
             prior_of = ensemble.part("prior")
             # In parts: hidden layers of all members on a whole table would take gigabytes.
             parts = x.split(max(1, _PRIOR_ROWS // ensemble.num_members))
-            outputs = torch.cat([prior_of(rows) for rows in parts], dim=1)
+            outputs = _fixed(prior_of, parts)
             prior = outputs * skeleton.scale.reshape(-1, *[1] * (outputs.ndim - 1))
         return lambda rows: model(rows) + (prior if rows is None else prior[:, rows])
     return lambda rows: ensemble(x if rows is None else x[rows])
+
+
+def _fixed(prior: nn.Module, parts: Sequence[Tensor]) -> Tensor:
+    """A prior's outputs on parts of the data, as one.
+
+    Raises:
+        ConfigurationError: if asking it changes it: its outputs would not be those of later steps.
+    """
+    before = [(name, buffer, buffer._version) for name, buffer in prior.named_buffers()]
+    outputs = torch.cat([prior(rows) for rows in parts], dim=1)
+    after = dict(prior.named_buffers())
+    for name, buffer, version in before:
+        if after.get(name) is not buffer or buffer._version != version:
+            raise ConfigurationError(
+                f"`prior` changes its buffer {name!r} in a forward; expected one fixed function: "
+                "keep what changes in the `model`, or let it change in training mode only."
+            )
+    return outputs
 
 
 def _epinet_on(members: IndexedMembers, x: Tensor) -> Callable[[Rows], Tensor]:
     epinet = members.skeleton
     with torch.no_grad():
         parts = x.split(max(1, _PRIOR_ROWS // epinet.index_dim))
-        prior = torch.cat([epinet.prior(rows) for rows in parts], dim=1)
+        prior = _fixed(epinet.prior, parts)
 
     def forward(rows: Rows) -> Tensor:
         known = (x, prior) if rows is None else (x[rows], prior[:, rows])

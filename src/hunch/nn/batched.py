@@ -38,11 +38,20 @@ def run_batched(skeleton: nn.Module, x: Tensor) -> Tensor:
 def has_rules(skeleton: nn.Module) -> bool:
     """Whether every part of the member has a rule here; hooks and subclasses have none."""
     return all(
-        type(part) in _RULES
-        and not part._forward_hooks
-        and not part._forward_pre_hooks
-        and not getattr(part, "per_sample", False)
+        type(part) in _RULES and not is_hooked(part) and not getattr(part, "per_sample", False)
         for part in skeleton.modules()
+    )
+
+
+def is_hooked(part: nn.Module) -> bool:
+    """Whether calling the part does more than its class says: hooks, or a forward of its own."""
+    own = part.__dict__
+    return bool(
+        own["_forward_hooks"]
+        or own["_forward_pre_hooks"]
+        or own["_backward_hooks"]
+        or own["_backward_pre_hooks"]
+        or "forward" in own
     )
 
 

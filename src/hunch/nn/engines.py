@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrize import is_parametrized
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from hunch.errors import ConfigurationError
-from hunch.nn.batched import run_batched
+from hunch.nn.batched import is_hooked, run_batched
+from hunch.nn.borrowing import Attributes, Places, call_with, check_replaced
 from hunch.nn.noisy_base import Draw, NoisyLayer
 
 Engine = Literal["auto", "bmm", "vmap", "loop"]
+Outcome = tuple[Any, dict[str, Tensor]]
 
 # What vmap has no rule for, or none that is both fast and right in every mode.
 _LOOP_ONLY = (
@@ -36,7 +41,8 @@ def wants_loop(skeleton: nn.Module) -> bool:
     """Whether members are better run one after another."""
     return any(
         isinstance(module, _LOOP_ONLY)
-        or nn.utils.parametrize.is_parametrized(module)
+        or is_hooked(module)
+        or is_parametrized(module)
         or (isinstance(module, _LOOP_ON_CPU) and module.weight.device.type == "cpu")
         for module in skeleton.modules()
     )
@@ -48,8 +54,9 @@ class Pass:
 
     Args:
         skeleton: one member, whose own tensors are not used.
-        tied: whether one tensor stands in two places of the skeleton.
+        places: where its tensors stand.
         noisy: its noisy layers.
+        foreign: its parts whose forward may set attributes.
         tensors: parameters and buffers by name, each `(members, …)`.
         draws: noise by the position of its layer in `noisy`, each `(members, …)`.
         given: the inputs and keyword inputs.
@@ -57,14 +64,15 @@ class Pass:
     """
 
     skeleton: nn.Module
-    tied: bool
+    places: Places
     noisy: list[NoisyLayer]
+    foreign: list[nn.Module]
     tensors: dict[str, Tensor]
     draws: dict[int, Draw]
     given: tuple[tuple[Any, ...], dict[str, Any]]
     per_member: bool
 
-    def run(self, engine: Engine, num_members: int, chunk_size: int | None) -> Any:
+    def run(self, engine: Engine, num_members: int, chunk_size: int | None) -> Outcome:
         """Run the members.
 
         Args:
@@ -73,17 +81,43 @@ class Pass:
             chunk_size: how many are run at once; all if None.
 
         Returns:
-            `(members, batch, *out)`, or the members' structure of such tensors.
+            `(members, batch, *out)`, or the members' structure of such tensors; and the buffers to
+            which members gave another tensor, `(members, …)`.
         """
-        if engine == "loop":
-            return _join(torch.stack, [self._of(k)._alone() for k in range(num_members)])
-        if chunk_size is None or chunk_size >= num_members:
-            return self._together(engine, num_members)
+        if parametrize._cache_enabled and any(map(is_parametrized, self.skeleton.modules())):
+            raise ConfigurationError(
+                "`torch.nn.utils.parametrize.cached` keeps one weight for all members; expected a "
+                "call outside of it."
+            )
+        # Under compilation there is no Python state to keep: what is traced is run once.
+        compiling = torch.compiler.is_compiling()
+        attributes = Attributes([] if compiling else self.foreign)
+        shared = [] if compiling or self.per_member else versions(self.given)
         parts = []
-        for start in range(0, num_members, chunk_size):
-            stop = min(start + chunk_size, num_members)
-            parts.append(self._of(slice(start, stop))._together(engine, stop - start))
-        return _join(torch.cat, parts)
+        for turn in self._turns(engine, num_members, chunk_size):
+            if parts and any(tensor._version != version for tensor, version in shared):
+                raise ConfigurationError(
+                    "a member's forward changes its input in place, which the next member would "
+                    "see; expected a new tensor, such as `x = x + 1` or `inplace=False`."
+                )
+            try:
+                parts.append((turn, turn._at_once(engine)))
+            finally:
+                attributes.take_back()
+        attributes.settle()
+        if engine == "loop":
+            return _join(torch.stack, parts)
+        return parts[0][1] if len(parts) == 1 else _join(torch.cat, parts)
+
+    def _turns(self, engine: Engine, num_members: int, chunk_size: int | None) -> Iterator[Pass]:
+        """The passes of those that are run at once, one after another."""
+        if engine == "loop":
+            yield from map(self._of, range(num_members))
+        elif chunk_size is None or chunk_size >= num_members:
+            yield self
+        else:
+            for start in range(0, num_members, chunk_size):
+                yield self._of(slice(start, min(start + chunk_size, num_members)))
 
     def _of(self, chosen: int | slice) -> Pass:
         """The pass of one member, without its axis, or of several."""
@@ -93,31 +127,31 @@ class Pass:
 
         return dataclasses.replace(
             self,
-            tensors=tree_map(choose, self.tensors),
+            tensors={name: t[chosen] for name, t in self.tensors.items()},
             draws=tree_map(choose, self.draws),
             given=tree_map(choose, self.given) if self.per_member else self.given,
         )
 
-    def _alone(self) -> Any:
-        """The output of a single member, from tensors without a member axis."""
-        return self._call(self.skeleton, self.tensors, self.draws, self.given)
-
-    def _together(self, engine: Engine, num_members: int) -> Any:
+    def _at_once(self, engine: Engine) -> Outcome:
+        if engine == "loop":
+            return self._call(self.skeleton, self.tensors, self.draws, self.given)
         if engine == "vmap":
             return self._mapped()
         (x,), _ = self.given
-        each = x if self.per_member else x.expand(num_members, *x.shape)
-        tensors = {f"skeleton.{name}": t for name, t in self.tensors.items()}
-        return self._call(_Batched(self.skeleton), tensors, self.draws, ((each,), {}))
+        members = next(iter(self.tensors.values())).shape[0]
+        each = x if self.per_member else x.expand(members, *x.shape)
+        batched = partial(run_batched, self.skeleton)
+        return self._call(batched, self.tensors, self.draws, ((each,), {}))
 
-    def _mapped(self) -> Any:
+    def _mapped(self) -> Outcome:
         axis = tree_map(lambda t: 0 if isinstance(t, Tensor) else None, self.given)
         in_dims = (0 if self.tensors else None, 0 if self.draws else None)
         rest: list[Any] = []
 
         def one(tensors: dict[str, Tensor], draws: dict[int, Draw], given: Any) -> list[Tensor]:
             # vmap takes tensors alone; what else a member returns is the same for all.
-            leaves, structure = tree_flatten(self._call(self.skeleton, tensors, draws, given))
+            outcome = self._call(self.skeleton, tensors, draws, given)
+            leaves, structure = tree_flatten(outcome)
             rest[:] = [structure, [None if isinstance(t, Tensor) else (t,) for t in leaves]]
             return [t for t in leaves if isinstance(t, Tensor)]
 
@@ -134,32 +168,46 @@ class Pass:
                 "expected engine='loop'."
             ) from error
         structure, fixed = rest
-        return tree_unflatten([next(outputs) if f is None else f[0] for f in fixed], structure)
+        output, changed = tree_unflatten(
+            [next(outputs) if f is None else f[0] for f in fixed], structure
+        )
+        # What is the same for all members comes back as one value seen many times over.
+        return output, {name: tensor.contiguous() for name, tensor in changed.items()}
 
     def _call(
-        self, module: nn.Module, tensors: dict[str, Tensor], draws: dict[int, Draw], given: Any
-    ) -> Any:
+        self,
+        run: Callable[..., Any],
+        tensors: dict[str, Tensor],
+        draws: dict[int, Draw],
+        given: Any,
+    ) -> Outcome:
+        args, kwargs = given
         with ExitStack() as stack:
             for i, draw in draws.items():
                 stack.enter_context(self.noisy[i].using(draw))
-            return torch.func.functional_call(module, tensors, *given, tie_weights=self.tied)
+            output, changed = call_with(self.places, tensors, lambda: run(*args, **kwargs))
+        for name, tensor in changed.items():
+            check_replaced(name, tensors[name], tensor)
+        return output, changed
 
 
-class _Batched(nn.Module):
-    """A skeleton whose forward is that of all members at once."""
-
-    def __init__(self, skeleton: nn.Module) -> None:
-        super().__init__()
-        self.skeleton = skeleton
-
-    def forward(self, x: Tensor) -> Tensor:
-        return run_batched(self.skeleton, x)
+def versions(given: Any) -> list[tuple[Tensor, int]]:
+    """How often each input was changed in place so far."""
+    leaves = [t for t in tree_leaves(given) if isinstance(t, Tensor) and not t.is_inference()]
+    return [(t, t._version) for t in leaves]
 
 
-def _join(how: Callable[[list[Tensor]], Tensor], outputs: list[Any]) -> Any:
-    """Outputs of several members as one; what is no tensor is taken from the first."""
+def _join(how: Callable[[list[Tensor]], Tensor], parts: list[tuple[Pass, Outcome]]) -> Outcome:
+    """Outcomes of several members as one; an output that is no tensor is taken from the first."""
 
     def join(*leaves: Any) -> Any:
         return how(list(leaves)) if isinstance(leaves[0], Tensor) else leaves[0]
 
-    return tree_map(join, *outputs)
+    outputs = tree_map(join, *(output for _, (output, _) in parts))
+    names = dict.fromkeys(name for _, (_, changed) in parts for name in changed)
+    # A member that kept its buffer while others did not goes on with what it had.
+    buffers = {
+        name: how([changed.get(name, one.tensors[name]) for one, (_, changed) in parts])
+        for name in names
+    }
+    return outputs, buffers

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
+import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.nn.batched import has_rules, run_batched
-from hunch.nn.engines import Engine, Pass, wants_loop
+from hunch.nn.borrowing import (
+    check_kept,
+    check_stacked,
+    places_of,
+    tensors_of,
+    written_by_users,
+)
+from hunch.nn.engines import Engine, Outcome, Pass, versions, wants_loop
 from hunch.nn.noisy_base import NoisyLayer
-from hunch.nn.stacking import has_ties, like, stack
+from hunch.nn.stacking import apply_to_members, check_copyable, check_stackable, stack, stand_in
 from hunch.seeding import check_seed, default_generator_seeded
 
 
@@ -34,7 +41,8 @@ class Ensemble(nn.Module):
         engine: how members are run. `"bmm"`: all at once, one batched matrix product a layer, for
             members made of linear layers, activations and the priors here. `"vmap"`: all at once,
             for nearly everything else. `"loop"`: one after another. `"auto"` takes the first that
-            works, but the loop for convolutions on a CPU, where it is faster.
+            works, found out in the first forward of each mode, but the loop for members with hooks
+            and for convolutions on a CPU, where it is faster.
         chunk_size: how many members are run at once; all if None. Fewer need less memory where no
             gradient is asked for; the loop runs one at a time in any case.
 
@@ -45,7 +53,9 @@ class Ensemble(nn.Module):
 
     Raises:
         ConfigurationError: if there is no member, a module stands in place of the factory, or
-            members are equal or differ in anything but their tensors.
+            members are equal or differ in anything but their parameters and buffers, private
+            attributes and hooks included; when called, if a forward leaves behind what members
+            cannot keep apart.
 
     Example:
         >>> import torch
@@ -144,6 +154,8 @@ class Ensemble(nn.Module):
             >>> net(torch.ones(3, 2)).shape
             torch.Size([500, 3, 1])
         """
+        check_stackable(module, tensors_of(module))
+        check_copyable(module)
         own = module.state_dict(keep_vars=True)
         if own.keys() != state_dict.keys():
             raise ConfigurationError(
@@ -156,10 +168,14 @@ class Ensemble(nn.Module):
                     f"`state_dict[{name!r}]` has shape {tuple(tensor.shape)}; expected (members, "
                     f"{', '.join(map(str, own[name].shape))}), with as many members in every entry."
                 )
-        memo: dict[int, Any] = {
-            id(t): like(t, state_dict[name].detach().to(t).clone()) for name, t in own.items()
+        num_members = sizes.pop()
+        given = {id(t): state_dict[name].detach().to(t).clone() for name, t in own.items()}
+        # What no checkpoint holds, buffers that are not persistent, all members have alike.
+        tensors = {
+            name: given.get(id(t), t.detach().repeat(num_members, *[1] * t.ndim))
+            for name, t in tensors_of(module).items()
         }
-        return cls._around(copy.deepcopy(module, memo), sizes.pop(), engine, chunk_size)
+        return cls._around(stand_in(module, tensors), num_members, engine, chunk_size)
 
     @classmethod
     def _around(
@@ -197,7 +213,9 @@ class Ensemble(nn.Module):
         self.num_members = num_members
         self.engine = engine
         self.chunk_size = chunk_size
-        self._tied = has_ties(skeleton)
+        self._loops = False  # whether "auto" has found that nothing else works
+        self._mapped: set[bool] = set()  # the modes in which it has found that vmap does
+        self._foreign = written_by_users(skeleton)
         self._noisy = [m for m in skeleton.modules() if isinstance(m, NoisyLayer)]
         for layer in self._noisy:
             layer.stand_for_members(num_members)
@@ -221,16 +239,50 @@ class Ensemble(nn.Module):
             return run_batched(
                 self.skeleton, x if per_member else x.expand(self.num_members, *x.shape)
             )
-        tensors = self._tensors()
+        skeleton = self.skeleton
+        places = places_of(skeleton)
+        tensors = {name: store[key] for name, (store, key) in places.items()}
         if not tensors and not per_member:  # a fixed function: one call serves all members
-            once = self.skeleton(*inputs, **kwargs)
+            once = skeleton(*inputs, **kwargs)
             return tree_map(lambda t: t.expand(self.num_members, *t.shape), once)
+        check_stacked(tensors, self.num_members)
         # Noise that a member's whole batch shares is drawn here, once for all members.
         drawn = enumerate([layer.draw_for_members() for layer in self._noisy])
         draws = {i: draw for i, draw in drawn if draw is not None}
         given = (inputs, kwargs)
-        this = Pass(self.skeleton, self._tied, self._noisy, tensors, draws, given, per_member)
-        return this.run(engine, self.num_members, self.chunk_size)
+        outputs, changed = self._run(
+            Pass(skeleton, places, self._noisy, self._foreign, tensors, draws, given, per_member),
+            engine,
+        )
+        if changed:
+            check_kept(places, changed)
+            for name, tensor in changed.items():
+                store, key = places[name]
+                store[key] = tensor
+        return outputs
+
+    def _run(self, this: Pass, engine: Engine) -> Outcome:
+        """Run the members; `"auto"` takes the loop if a first forward finds no other way."""
+        known = self.engine != "auto" or engine != "vmap" or self.training in self._mapped
+        if known or torch.compiler.is_compiling():
+            return this.run(engine, self.num_members, self.chunk_size)
+        before = {n: t.clone() for n, t in this.tensors.items() if not isinstance(t, nn.Parameter)}
+        inputs = versions(this.given)
+        try:
+            outcome = this.run("vmap", self.num_members, self.chunk_size)
+        except Exception:
+            if any(tensor._version != version for tensor, version in inputs):
+                raise  # nothing can be tried again
+        else:
+            self._mapped.add(self.training)
+            return outcome
+        # Whatever it was, the loop knows: either it works there, or it fails in torch's words.
+        with torch.no_grad():
+            for name, tensor in before.items():
+                this.tensors[name].copy_(tensor)
+        outcome = this.run("loop", self.num_members, None)
+        self._loops = True
+        return outcome
 
     def member(self, k: int) -> nn.Module:
         """A stand-alone module equal to member `k`, with tensors of its own.
@@ -251,10 +303,8 @@ class Ensemble(nn.Module):
         if not -self.num_members <= k < self.num_members:
             raise ConfigurationError(f"`k` got {k}; the ensemble has {self.num_members} members.")
         # The copy is made of slices: copying the skeleton would copy all members first.
-        memo: dict[int, Any] = {
-            id(t): like(t, t.detach()[k].clone()) for t in self._tensors().values()
-        }
-        member = copy.deepcopy(self.skeleton, memo)
+        slices = {name: t.detach()[k].clone() for name, t in tensors_of(self.skeleton).items()}
+        member = stand_in(self.skeleton, slices)
         for part in member.modules():
             if isinstance(part, NoisyLayer):
                 held = part._held and tuple(t[k].clone() for t in part._held)
@@ -295,6 +345,24 @@ class Ensemble(nn.Module):
         self.skeleton.train(mode)
         return self
 
+    def apply(self, fn: Callable[[nn.Module], None]) -> Ensemble:
+        """As `torch.nn.Module.apply`, for each member: `fn` sees its parts with its own tensors.
+
+        So a rule that reads shapes, such as `torch.nn.init.xavier_uniform_`, gives each member what
+        it would have alone. Whatever else `fn` changes it changes for all members.
+
+        Args:
+            fn: takes a module; it is called for every part of a member, the member last.
+
+        Example:
+            >>> net = Ensemble(lambda: nn.Linear(2, 1), num_members=3)
+            >>> _ = net.apply(lambda part: nn.init.zeros_(part.bias))
+            >>> net.get_parameter("bias").flatten().tolist()
+            [0.0, 0.0, 0.0]
+        """
+        apply_to_members(self.skeleton, self.num_members, fn)
+        return self
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Ensemble:
         self.skeleton._apply(fn, recurse)
         return self
@@ -320,9 +388,6 @@ class Ensemble(nn.Module):
         body = "\n  ".join(repr(self.skeleton).splitlines())
         return f"Ensemble(\n  num_members={self.num_members}, engine={self.engine!r}\n  {body}\n)"
 
-    def _tensors(self) -> dict[str, Tensor]:
-        return {**dict(self.skeleton.named_parameters()), **dict(self.skeleton.named_buffers())}
-
     def _choose_engine(self, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Engine:
         one_tensor = len(inputs) == 1 and isinstance(inputs[0], Tensor) and not kwargs
         if self.engine in ("auto", "bmm") and one_tensor and has_rules(self.skeleton):
@@ -334,7 +399,7 @@ class Ensemble(nn.Module):
             )
         if self.engine != "auto":
             return self.engine
-        return "loop" if wants_loop(self.skeleton) else "vmap"
+        return "loop" if self._loops or wants_loop(self.skeleton) else "vmap"
 
     def _check_member_axis(self, inputs: Any) -> None:
         for leaf in tree_leaves(inputs):

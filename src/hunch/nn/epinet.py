@@ -221,7 +221,7 @@ class Epinet(nn.Module):
                 f"with index_dim={self.index_dim}."
             )
         mixed: Tensor = z @ values.flatten(1)
-        return mixed.reshape(-1, *values.shape[1:])
+        return mixed.reshape(z.shape[0], *values.shape[1:])
 
 
 def _last_linear(model: nn.Module) -> nn.Linear:

@@ -278,6 +278,26 @@ class NoisyLayer(nn.Module):
         if members != self._members:
             self._members, self._held = members, None
 
+    def hold_for_members(self, held: Sequence[Draw | None]) -> None:
+        """Stand for members, and hold the noise that each of them holds.
+
+        Args:
+            held: the noise of each member, None for none.
+
+        Raises:
+            ConfigurationError: if some hold noise and some do not.
+        """
+        self.stand_for_members(len(held))
+        given = [draw for draw in held if draw is not None]
+        if self.per_sample or not given:
+            return
+        if len(given) < len(held):
+            raise ConfigurationError(
+                f"{len(given)} of {len(held)} members hold noise; expected all or none: call "
+                "`reset_noise` on each member, or on the ensemble."
+            )
+        self._held = tuple(torch.stack(parts) for parts in zip(*given, strict=True))
+
     def _held_draw(self, batch_shape: Sequence[int]) -> Draw:
         if self._held is None:
             generator = _generator(self._held_stream or self._stream)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from hunch.errors import ConfigurationError
+from hunch.nn.alike import Difference, bits, check_alike
+from hunch.nn.borrowing import call_with, check_replaced, places_of, tensors_of
 from hunch.nn.noisy_base import NoisyLayer
 
 
@@ -24,22 +28,60 @@ def stack(members: list[nn.Module]) -> nn.Module:
             raise ConfigurationError(
                 f"`factory` returned {type(member).__name__}; expected a torch.nn.Module."
             )
-        _check_stackable(member)
-    first = members[0]
-    _check_alike(members)
-    stacked: dict[int, Any] = {}
-    for source in ("named_parameters", "named_buffers"):
-        columns = [dict(getattr(member, source)()) for member in members]
-        for name, tensor in columns[0].items():
-            rows = torch.stack([column[name].detach() for column in columns])
-            stacked[id(tensor)] = like(tensor, rows)
-    # deepcopy takes the stacked tensors for the originals, wherever and however often those stand,
-    # so tied weights stay tied.
-    return copy.deepcopy(first, stacked)
+    columns = [tensors_of(member) for member in members]
+    for member, column in zip(members, columns, strict=True):
+        check_stackable(member, column)
+    check_copyable(members[0])
+    _check_alike(members, columns)
+    _check_distinct(columns)
+    rows = {name: torch.stack([column[name].detach() for column in columns]) for name in columns[0]}
+    skeleton = stand_in(members[0], rows)
+    layers = [[m for m in member.modules() if isinstance(m, NoisyLayer)] for member in members]
+    own = [m for m in skeleton.modules() if isinstance(m, NoisyLayer)]
+    for layer, *alike in zip(own, *layers, strict=True):
+        layer.hold_for_members([one._held for one in alike])
+    return skeleton
 
 
-def _check_stackable(member: nn.Module) -> None:
-    """Refuse what would fail later without a clear word, or go wrong without any."""
+def stand_in(module: nn.Module, tensors: dict[str, Tensor]) -> nn.Module:
+    """A copy of a module with other tensors in place of its own.
+
+    Args:
+        module: the module.
+        tensors: the others, by the names that `tensors_of` gives.
+
+    Raises:
+        ConfigurationError: if the copy has tensors that are none of these.
+    """
+    own = tensors_of(module)
+    # deepcopy takes the others for the originals, wherever and however often those stand, so tied
+    # weights stay tied.
+    memo: dict[int, Any] = {}
+    for name, tensor in own.items():
+        if id(tensor) not in memo:
+            memo[id(tensor)] = like(tensor, tensors[name])
+    expected = {id(tensor) for tensor in memo.values()}
+    made = copy.deepcopy(module, memo)
+    for name, tensor in tensors_of(made).items():
+        if id(tensor) not in expected:
+            raise ConfigurationError(
+                f"`{name}` of a {type(module).__name__} cannot be replaced in a copy of it; "
+                "expected a module whose tensors `copy.deepcopy` can, which one of "
+                "`torch.jit.script` is not."
+            )
+    return made
+
+
+def check_stackable(member: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Refuse what would fail later without a clear word, or go wrong without any.
+
+    Args:
+        member: the member.
+        tensors: its own.
+
+    Raises:
+        ConfigurationError: naming the part.
+    """
     for name, part in member.named_modules():
         if any(is_lazy(t) for t in part.parameters(recurse=False)):
             raise ConfigurationError(
@@ -57,6 +99,64 @@ def _check_stackable(member: nn.Module) -> None:
                 "members are ensembles of noisy layers, whose noise has one member axis alone; "
                 "expected one ensemble of all of them."
             )
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided:
+            raise ConfigurationError(
+                f"`{name}` has the layout {tensor.layout}, which cannot be stacked; expected a "
+                "dense tensor: `.to_dense()`."
+            )
+        if tensor._backward_hooks or getattr(tensor, "_post_accumulate_grad_hooks", None):
+            raise ConfigurationError(
+                f"`{name}` has a gradient hook, which a copy would not have; expected a member "
+                f"without, and the hook on the ensemble's own {name!r}."
+            )
+
+
+def check_copyable(member: nn.Module) -> None:
+    """Refuse a member that reaches its tensors by a way on which a copy would find other ones.
+
+    Raises:
+        ConfigurationError: naming what holds them.
+    """
+    try:
+        check_alike(member, member)
+    except Difference as held:
+        raise ConfigurationError(
+            f"`{held.where}` holds what is the member's own; {held.advice}."
+        ) from None
+
+
+def apply_to_members(
+    skeleton: nn.Module, num_members: int, fn: Callable[[nn.Module], None]
+) -> None:
+    """Call `skeleton.apply(fn)` once for each member, with that member's tensors in place.
+
+    Args:
+        skeleton: one member, whose tensors are `(members, …)`.
+        num_members: how many there are.
+        fn: takes a module.
+
+    Raises:
+        ConfigurationError: if `fn` puts another kind of tensor in the place of one, or freezes a
+            parameter of some members alone.
+    """
+    places, tensors = places_of(skeleton), tensors_of(skeleton)
+    trained: dict[str, bool] = {}
+    for k in range(num_members):
+        own = {name: like(t, t.detach()[k]) for name, t in tensors.items()}
+        after = own | call_with(places, own, partial(skeleton.apply, fn))[1]
+        for name, tensor in tensors.items():
+            check_replaced(name, own[name], after[name])
+            tensor.detach()[k].copy_(after[name].detach())
+        wanted = {name: t.requires_grad for name, t in after.items()}
+        if k > 0 and wanted != trained:
+            raise ConfigurationError(
+                f"`fn` makes other parameters trainable in member {k} than in member 0; expected "
+                "the same in all members: they are one tensor, which is trained or not."
+            )
+        trained = wanted
+    for name, tensor in tensors.items():
+        tensor.requires_grad_(trained[name])
 
 
 def like(tensor: Tensor, values: Tensor) -> Tensor:
@@ -66,66 +166,49 @@ def like(tensor: Tensor, values: Tensor) -> Tensor:
     return values
 
 
-def _check_alike(members: list[nn.Module]) -> None:
-    first = members[0]
-    layout = [(n, t.shape, t.dtype) for n, t in first.state_dict(keep_vars=True).items()]
-    traits = _traits(first)
-    for k, member in enumerate(members[1:], 1):
-        if [(n, t.shape, t.dtype) for n, t in member.state_dict(keep_vars=True).items()] != layout:
+def _check_alike(members: list[nn.Module], columns: list[dict[str, Tensor]]) -> None:
+    first = columns[0]
+    layout = _layout(first)
+    for k, (member, column) in enumerate(zip(members, columns, strict=True)):
+        if k == 0:
+            continue
+        if _layout(column) != layout:
             raise ConfigurationError(
-                f"member {k} has other parameters than member 0; expected one architecture."
+                f"member {k} has other parameters than member 0; expected one architecture, of one "
+                "type, on one device."
             )
-        for name, value in _traits(member).items():
-            if name not in traits or not _same(traits[name], value):
+        for name, tensor in column.items():
+            if tensor.requires_grad != first[name].requires_grad:
                 raise ConfigurationError(
-                    f"member {k} differs from member 0 in {name!r}; members may differ in their "
-                    "tensors alone, so keep what varies in a buffer."
+                    f"`{name}` has requires_grad={tensor.requires_grad} in member {k} and "
+                    f"{first[name].requires_grad} in member 0; expected the same in all members: "
+                    "they become one tensor, which is trained or not."
                 )
-    if len(members) == 1:
-        return
+        try:
+            check_alike(members[0], member)
+        except Difference as found:
+            raise ConfigurationError(
+                f"member {k} differs from member 0 in {found.where!r}; {found.advice}."
+            ) from None
+
+
+def _layout(tensors: dict[str, Tensor]) -> list[tuple[Any, ...]]:
+    return [
+        (name, tensor.shape, tensor.dtype, tensor.device, isinstance(tensor, nn.Parameter))
+        for name, tensor in tensors.items()
+    ]
+
+
+def _check_distinct(columns: list[dict[str, Tensor]]) -> None:
+    """Refuse members whose tensors are all equal: a factory that draws nothing."""
     seen: dict[bytes, int] = {}
-    for k, member in enumerate(members):
-        values = [t.detach().cpu().contiguous() for t in member.state_dict().values()]
-        key = b"".join(v.flatten().view(torch.uint8).numpy().tobytes() for v in values)
+    for k, column in enumerate(columns if len(columns) > 1 else []):
+        if any(t.is_meta for t in column.values()):  # without values
+            return
+        key = b"".join(map(bits, column.values()))
         if key in seen:
             raise ConfigurationError(
                 f"members {seen[key]} and {k} are equal; expected each call of `factory` to draw "
                 "new initial values (does it return one module again and again?)."
             )
         seen[key] = k
-
-
-def _traits(module: nn.Module) -> dict[str, Any]:
-    """What makes a module behave as it does, apart from its tensors: numbers, names, functions."""
-    kinds = (bool, int, float, str, tuple)
-    traits: dict[str, Any] = {}
-    for path, part in module.named_modules():
-        # By name: a parametrized layer gets a class of its own for each instance.
-        traits[path or "the module"] = type(part).__qualname__
-        for name, value in vars(part).items():
-            plain = isinstance(value, kinds) or callable(value)
-            if plain and not name.startswith("_") and not isinstance(value, nn.Module):
-                traits[f"{path}.{name}".lstrip(".")] = value
-    return traits
-
-
-def _same(a: Any, b: Any) -> bool:
-    """Whether two traits are one: a factory makes its lambdas anew at each call."""
-    if a is b:
-        return True
-    if hasattr(a, "__code__") and hasattr(b, "__code__"):
-        captured = [
-            [cell.cell_contents for cell in f.__closure__ or ()] + list(f.__defaults__ or ())
-            for f in (a, b)
-        ]
-        return a.__code__ is b.__code__ and all(_same(p, q) for p, q in zip(*captured, strict=True))
-    if isinstance(a, Tensor) or isinstance(b, Tensor):
-        return False
-    return bool(a == b)
-
-
-def has_ties(module: nn.Module) -> bool:
-    """Whether one tensor stands in two places of the module."""
-    every: list[Tensor] = [t for _, t in module.named_parameters(remove_duplicate=False)]
-    every += [t for _, t in module.named_buffers(remove_duplicate=False)]
-    return len(every) != len({id(t) for t in every})
