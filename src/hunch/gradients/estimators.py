@@ -19,6 +19,7 @@ from hunch.gradients.greedy import greedy_cost
 from hunch.gradients.guards import (
     Cost,
     all_finite,
+    check_density,
     check_finite,
     checked,
     mean_cost,
@@ -101,7 +102,10 @@ def masked_score(
         constant = leave_one_out(cost, mask=scored) if n > 1 else None
     else:
         constant = resolve_baseline(baseline, cost)
-    return scored_mean(score_terms(own_log_prob(dist, samples), cost, constant), scored, 0)
+    log_prob = scored_cost(own_log_prob(dist, samples), scored)
+    value = scored_mean(score_terms(log_prob, cost, constant), scored, 0)
+    check_density(value, log_prob, dist)
+    return value
 
 
 def pathwise(
@@ -243,11 +247,16 @@ def _score(
         caution_collapse(dist, samples, cost)
     constant = resolve_baseline(baseline, cost, groups)
     if len(samples) > 1:
-        return score_terms(own_log_prob(dist, samples), cost, constant).mean(0)
-    # One sample is its own mean: without its axis two steps of the backward pass fall away.
-    if constant is not None and constant.dim() > 0:
-        constant = constant.reshape(dist.batch_shape)
-    return score_terms(own_log_prob(dist, samples.squeeze(0)), cost.squeeze(0), constant)
+        log_prob = own_log_prob(dist, samples)
+        value = mean_cost(score_terms(log_prob, cost, constant))
+    else:
+        # One sample is its own mean: without its axis two steps of the backward pass fall away.
+        if constant is not None and constant.dim() > 0:
+            constant = constant.reshape(dist.batch_shape)
+        log_prob = own_log_prob(dist, samples.squeeze(0))
+        value = score_terms(log_prob, cost.squeeze(0), constant)
+    check_density(value, log_prob, dist)
+    return value
 
 
 def _hidden(cost: Tensor) -> bool:
