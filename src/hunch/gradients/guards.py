@@ -146,6 +146,24 @@ def checked(cost: object, samples: Tensor, dist: Distribution) -> Tensor:
     return values
 
 
+def check_path(samples: Tensor, dist: Distribution) -> None:
+    """Refuse samples without a path to follow: at infinity every gradient is NaN or lost.
+
+    Raises:
+        DataError: if a sample is NaN or infinite.
+
+    Example:
+        >>> check_path(torch.ones(2), torch.distributions.Normal(0.0, 1.0))
+    """
+    if all_finite(samples) is False:
+        bad = int((~torch.isfinite(samples.detach())).sum())
+        raise DataError(
+            f"`dist` got {type(dist).__name__}, of which {bad} of {samples.numel()} numbers drawn "
+            f"are NaN or infinite in {samples.dtype}; expected finite samples, because no pathwise "
+            "gradient leads there; bound the parameters, or use double precision."
+        )
+
+
 def check_density(value: Tensor, log_prob: Tensor, dist: Distribution) -> None:
     """Refuse a value that is not finite although the costs were: the samples' densities are not.
 

@@ -121,10 +121,10 @@ def surrogate(
             "compute it with gradients on, from parameters that are not detached."
         )
     constant = None if baseline is None else given_baseline(baseline, cost, dim)
+    caution_standardized(cost, dim, mask)
+    if constant is not None and isinstance(baseline, Tensor):
+        caution_baseline(constant, cost, dim, mask)
     if mask is None:
-        caution_standardized(cost, dim)
-        if constant is not None and isinstance(baseline, Tensor):
-            caution_baseline(constant, cost, dim)
         terms = score_terms(log_prob, cost, constant)
         values = wide(terms)
         return (values.mean() if dim is None else values.mean(dim)).to(terms.dtype)
