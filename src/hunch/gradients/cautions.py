@@ -13,7 +13,7 @@ import warnings
 
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, Beta, Dirichlet, Distribution, Gamma, Independent
+from torch.distributions import Beta, Dirichlet, Distribution, Gamma, Independent
 
 from hunch.errors import HunchWarning
 from hunch.gradients.guards import wide
@@ -24,6 +24,7 @@ from hunch.gradients.masks import scored_cost, scored_mean
 _NARROW, _NARROW_AND_ALIKE = 1e-3, 0.05
 _MUCH_ALIKE = 100.0  # squared mean over variance of the costs of one input
 _RARE = 0.01  # the share of samples that may be wrong without a word
+_SMALL = 0.012  # the sum of concentrations below which torch's draws are lost too often
 
 COLLAPSE = (
     "the spread of the distribution is collapsing under a score function without a baseline: its "
@@ -41,6 +42,11 @@ UNDERFLOW = (
     "edge of the support than its precision can hold, where the log-probability, and so the score "
     "function's gradient, is wrong; use estimator='pathwise', or 'measure' for Gamma, or double "
     "precision."
+)
+LOST = (
+    "trained concentrations are so small together that torch's own draws underflow, by which its "
+    "pathwise gradient of Beta and Dirichlet is several times too large; keep their sum above "
+    "0.012."
 )
 SELF = (
     "`baseline` is the mean cost of the samples, each sample's own cost included, which shrinks "
@@ -93,7 +99,7 @@ def caution_edge(dist: Distribution) -> None:
             Dirichlet, bare or transformed.
 
     Example:
-        >>> caution_edge(Bernoulli(torch.tensor(0.5, requires_grad=True)))
+        >>> caution_edge(torch.distributions.Bernoulli(torch.tensor(0.5, requires_grad=True)))
     """
     while "base_dist" in vars(dist):
         dist = dist.base_dist  # type: ignore[attr-defined]
@@ -113,13 +119,33 @@ def caution_edge(dist: Distribution) -> None:
         _say(CERTAIN)
 
 
+def caution_path(dist: Distribution) -> None:
+    """Warn about trained parameters at which torch's `rsample` gives a wrong gradient.
+
+    Args:
+        dist: the distribution; looked at are Beta and Dirichlet, bare or transformed. All of their
+            Gamma numbers underflow together, even in the double precision that torch draws them
+            in, with a probability of the smallest number to the sum of the concentrations.
+
+    Example:
+        >>> caution_path(Beta(torch.tensor(0.5, requires_grad=True), torch.tensor(0.5)))
+    """
+    while "base_dist" in vars(dist):
+        dist = dist.base_dist  # type: ignore[attr-defined]
+    if not isinstance(dist, Beta | Dirichlet) or torch.compiler.is_compiling():
+        return
+    parts = vars(dist).get("_dirichlet", dist).concentration
+    if parts.requires_grad and _readable((parts.detach().sum(-1) < _SMALL).any()):
+        _say(LOST)
+
+
 def own_probs(dist: Distribution) -> Tensor | None:
     """The probabilities that a distribution was given; None if it was given logits, or neither.
 
     Example:
-        >>> own_probs(Bernoulli(torch.tensor(0.5)))
+        >>> own_probs(torch.distributions.Bernoulli(torch.tensor(0.5)))
         tensor(0.5000)
-        >>> own_probs(Bernoulli(logits=torch.tensor(0.5))) is None
+        >>> own_probs(torch.distributions.Bernoulli(logits=torch.tensor(0.5))) is None
         True
     """
     # What was not given is computed once and then kept under the same name.
@@ -209,9 +235,7 @@ def _underflows(dist: Gamma | Beta | Dirichlet) -> bool:
     return False
 
 
-def _moments(
-    cost: Tensor, dim: int | None, mask: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
+def _moments(cost: Tensor, dim: int | None, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Mean and standard deviation along the samples, the latter with and without correction."""
     values = wide(cost.flatten() if dim is None else cost.movedim(dim, 0))
     if mask is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
@@ -95,7 +96,11 @@ def diagnose(
     problem = Repeated(f, dist_fn, params, n, repeats, seed)
     ways = _chosen(estimators)
     limit = _limit(problem.coordinates * len(ways))
-    judges = given_judges(problem, exact) if exact is not None else find_judges(problem.in_double(), limit)
+    judges = (
+        given_judges(problem, exact)
+        if exact is not None
+        else find_judges(problem.in_double(), limit)
+    )
     rows: list[Row] = []
     skipped: list[tuple[str, str]] = []
     for way in ways:

@@ -69,7 +69,7 @@ class Row:
 
     @property
     def doubt(self) -> int:
-        """0 if it is trusted, 1 if nothing judged it, 2 if it is biased or may be, 3 if it fails."""
+        """0 if trusted, 1 if nothing judged it, 2 if it is biased or may be, 3 if it fails."""
         if self.failed:
             return 3
         if self.biased or not self.unbiased_by_design:
@@ -253,8 +253,8 @@ def recommend(rows: Sequence[Row]) -> str:
     for row in rows:
         if row.doubt == 2 and row.estimator == "pathwise":
             words.append(
-                "The pathwise gradient is biased here: the cost is not continuous in the sample, or "
-                "rsample() is no true path."
+                "The pathwise gradient is biased here: the cost is not continuous in the sample, "
+                "or rsample() is no true path."
             )
             break
     wrong = [row for row in rows if row.biased and not row.failed]

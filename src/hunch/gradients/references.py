@@ -147,9 +147,9 @@ def _candidates(problem: Repeated, reasons: list[str]) -> Iterator[Reference]:
         if reference.gradient.isfinite().all() and reference.error.isfinite().all():
             yield reference
     if problem.coordinates <= _MOST:
-        reference = _difference(problem)
-        if reference is not None:
-            yield reference
+        last = _difference(problem)
+        if last is not None:
+            yield last
 
 
 def _run(problem: Repeated, way: Way) -> Reference:

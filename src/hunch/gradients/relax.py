@@ -17,6 +17,7 @@ from torch.distributions import Bernoulli, Distribution, OneHotCategorical
 
 from hunch.errors import ConfigurationError
 from hunch.gradients.cautions import caution_edge
+from hunch.gradients.continuity import dependence
 from hunch.gradients.guards import (
     Cost,
     check_density,
@@ -35,7 +36,11 @@ class Relax:
 
     Give an instance as `estimator`; the name `"rebar"` stands for `Relax()`. Without a surrogate
     the cost itself is asked at softened samples (REBAR), so it must make sense between the values
-    of the distribution, and be differentiable there. With one (RELAX) the cost may be anything.
+    of the distribution, and be continuous and differentiable there: what jumps biases the gradient,
+    and a jump made by a comparison or an argmax cannot be seen. In an evidence bound write log q(z)
+    as `(z * q.logits).sum(-1)` for OneHotCategorical, whose own `log_prob` takes the nearest value,
+    and build a Bernoulli with `validate_args=False`, whose own is a line. With a surrogate (RELAX)
+    the cost may be anything.
 
     Args:
         surrogate: softened samples `(m, *batch, *event)` to expected costs `(m, *batch)`; it need
@@ -105,6 +110,12 @@ class Relax:
             raise ConfigurationError(
                 "`f` returned a cost that carries no gradient of softened samples; expected a "
                 "differentiable cost; give Relax(surrogate=...) a function that is."
+            )
+        if dependence(control, soft) == "jump":
+            raise ConfigurationError(
+                "`f` rounds softened samples or takes their sign on the way to the cost; expected "
+                "a cost that is continuous between the values, because REBAR is biased by a jump; "
+                "give Relax(surrogate=...) a smooth function, or use estimator='score'."
             )
         before, after = (self.scale * control).chunk(2)
         log_prob = dist.log_prob(sample)

@@ -138,9 +138,9 @@ def softened_cost(f: Cost, soft: Tensor) -> Tensor:
             raise
         raise ConfigurationError(
             "`f` asks a distribution for the log-probability of softened samples, which lie "
-            "between its values; expected a cost that makes sense there; build the distributions "
-            "that `f` asks with validate_args=False (Bernoulli's log-probability is a line between "
-            "0 and 1), give Relax(surrogate=...) a function of its own, or use estimator='score'."
+            "between its values; expected a cost that is continuous there; build a Bernoulli that "
+            "`f` asks with validate_args=False, and write (z * q.logits).sum(-1) for q.log_prob(z) "
+            "of a OneHotCategorical, which would jump; or use estimator='score'."
         ) from error
 
 

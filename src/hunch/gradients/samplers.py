@@ -25,6 +25,7 @@ from torch.quasirandom import SobolEngine
 
 from hunch.errors import ConfigurationError
 from hunch.gradients.baselines import FROM_OTHERS
+from hunch.gradients.cautions import caution_path, own_probs
 from hunch.gradients.guards import check_generator, check_path
 from hunch.seeding import drawing_from
 
@@ -128,6 +129,7 @@ def draw(
                 samples = dist.rsample(shape) if differentiable else dist.sample(shape)
             if differentiable:
                 check_path(samples, dist)
+                caution_path(dist)
             else:
                 samples = samples.detach()
         samples = samples if n > 1 else samples.unsqueeze(0)
@@ -231,7 +233,9 @@ def _inverse(dist: Distribution, u: Tensor, sampler: str) -> Tensor:
     dtype = torch.get_default_dtype() if parameter is None else parameter.dtype
     if isinstance(dist, Bernoulli):
         # In double precision: 1 - p is 1 for what is rare, in bfloat16 for all below 1 in 500.
-        return (u > 1 - dist.probs.double()).to(dtype)
+        probs = own_probs(dist)
+        never = dist.logits.double().neg().sigmoid() if probs is None else 1 - probs.double()
+        return (u > never).to(dtype)
     if isinstance(dist, Categorical):
         upto = dist.probs.double().cumsum(-1)
         # Probabilities of low precision sum to one by what they were rounded by, and no more.
