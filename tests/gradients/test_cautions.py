@@ -159,8 +159,8 @@ def test_a_mask_hides_no_standardized_advantages(n):
     alone[1, 1] = True  # a group with a single one
     with pytest.warns(HunchWarning, match=words):
         surrogate(log_prob, -grpo_advantages(-grouped, mask=alone), mask=alone)
+    whole = (cost - cost[mask].mean()) / cost[mask].std()
     with pytest.warns(HunchWarning, match=words):
-        whole = (cost - cost[mask].mean()) / cost[mask].std()
         surrogate(log_prob, whole, dim=None, mask=mask)
     # and what is right is left alone, whatever stands where nothing was scored
     surrogate(log_prob, -rloo_advantages(-grouped, mask=mask), mask=mask)

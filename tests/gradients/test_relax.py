@@ -159,7 +159,7 @@ def test_a_support_that_softened_samples_miss_is_said_in_our_words(how):
     def broken(z):
         raise ValueError("mine")
 
-    with pytest.raises(ValueError, match="^mine$"):
+    with pytest.raises(ValueError, match=r"^mine$"):
         expectation(broken, Bernoulli(logits=logits), 2, estimator=how)
 
 
