@@ -14,7 +14,7 @@ from torch import Tensor
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.gradients.baselines import given_baseline
 from hunch.gradients.cautions import caution_baseline, caution_standardized
-from hunch.gradients.guards import check_finite
+from hunch.gradients.guards import check_finite, wide
 from hunch.gradients.masks import check_mask, scored_cost, scored_mean
 
 
@@ -62,7 +62,9 @@ def surrogate(
             from a sample's cost must not depend on that sample.
         dim: the sample axis, over which the mean is taken; None for the mean over everything.
         mask: booleans like `cost`, true where a sample was scored; the mean is over those, and what
-            stands in `cost` and `baseline` elsewhere plays no part.
+            stands in `cost` and `baseline` elsewhere plays no part. A factor with none has the
+            value 0, and a sample scored alone no gradient if its baseline is leave-one-out's, so
+            that over many calls the gradient is the true one times the probability of two or more.
         samples: what `log_prob` was computed for, only to be looked at.
 
     Returns:
@@ -121,12 +123,13 @@ def surrogate(
             "compute it with gradients on, from parameters that are not detached."
         )
     constant = None if baseline is None else given_baseline(baseline, cost, dim)
+    caution_standardized(cost, dim, mask)
+    if constant is not None and isinstance(baseline, Tensor):
+        caution_baseline(constant, cost, dim, mask)
     if mask is None:
-        caution_standardized(cost, dim)
-        if constant is not None and isinstance(baseline, Tensor):
-            caution_baseline(constant, cost, dim)
         terms = score_terms(log_prob, cost, constant)
-        return terms.mean() if dim is None else terms.mean(dim)
+        values = wide(terms)
+        return (values.mean() if dim is None else values.mean(dim)).to(terms.dtype)
     if constant is not None:
         constant = scored_cost(constant.expand_as(cost), mask)
     return scored_mean(score_terms(log_prob, cost, constant), mask, dim)
