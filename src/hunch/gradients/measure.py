@@ -28,6 +28,7 @@ from torch.distributions import (
 from hunch.errors import ConfigurationError
 from hunch.gradients.guards import Cost, all_finite, checked, mean_cost, refuse_baseline
 from hunch.gradients.samplers import draw, uniforms
+from hunch.recomputation import may_repeat
 
 
 class Split(NamedTuple):
@@ -82,11 +83,16 @@ def measure(
     samples = draw(dist, n, generator, differentiable=False, sampler=sampler)
     cost = checked(f(samples), samples, dist)
     value = mean_cost(cost)
-    if not torch.is_grad_enabled():
+    # Without gradients the points are not needed, but a checkpointed region that will be run again
+    # with them must have made the same draws.
+    if not torch.is_grad_enabled() and not may_repeat():
         return value
     with torch.no_grad():
         uniform = partial(uniforms, dist, n, generator, sampler)
         splits = split(base, samples, uniform)
+    if not torch.is_grad_enabled():
+        return value
+    with torch.no_grad():
         # Inside vmap a parameter does not say whether it carries a gradient further out.
         if all_finite(cost) is not None:
             splits = [s for s in splits if s.parameter.requires_grad]
@@ -147,8 +153,8 @@ class _FirstOrder(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
         (g,) = outer
-        half = len(ctx.saved_tensors) // 2
-        parameters, known = ctx.saved_tensors[:half], ctx.saved_tensors[half:]
+        saved = ctx.saved_tensors  # asked for once: gradient checkpointing gives them once
+        parameters, known = saved[: len(saved) // 2], saved[len(saved) // 2 :]
         closed = [_Closed.apply(k, p) for k, p in zip(known, parameters, strict=True)]
         scaled = [g[(..., *[None] * (k.dim() - g.dim()))] * k for k in closed]
         return (g, *scaled, *(None for _ in known))

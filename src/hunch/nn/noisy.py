@@ -318,8 +318,8 @@ class NoisyConv2d(NoisyLayer):
             self._padded(x), self.kernel_size, dilation=self.dilation, stride=self.stride
         )
         batch, groups, positions = x.shape[:-3], self.groups, patches.shape[-1]
-        noisy = (patches * rows.unsqueeze(-1)).view(*batch, groups, self._fan_in, positions)
-        # Weights may lie in memory with their channels last.
+        noisy = (patches * rows.unsqueeze(-1)).reshape(*batch, groups, self._fan_in, positions)
+        # Channels may come last in memory, in weights as in pictures: no views there.
         sigma = self.weight_sigma.reshape(groups, self.out_channels // groups, self._fan_in)
         spread = (sigma @ noisy).view(*batch, self.out_channels, positions)
         if self.bias_sigma is not None:
