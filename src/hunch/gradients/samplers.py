@@ -26,6 +26,7 @@ from torch.quasirandom import SobolEngine
 from hunch.errors import ConfigurationError
 from hunch.gradients.baselines import FROM_OTHERS
 from hunch.gradients.guards import check_generator
+from hunch.gradients.torch_draws import torch_draw
 from hunch.seeding import drawing_from
 
 SAMPLERS = ("iid", "antithetic", "sobol")
@@ -117,6 +118,8 @@ def draw(
         u = uniforms(dist, n, generator, sampler, groups)
         with nullcontext() if differentiable else torch.no_grad():
             samples = _inverse(dist, u, sampler)
+        # Forward mode does not stop where gradients are off.
+        samples = samples if differentiable else samples.detach()
     else:
         # A sample axis of length 1 would make every operation of the draw broadcast, and its
         # backward pass sum over nothing: a view adds it for less.
@@ -125,7 +128,7 @@ def draw(
             samples = _normal(dist, shape, generator, differentiable)
         else:
             with drawing_from(generator) if generator is not None else nullcontext():
-                samples = dist.rsample(shape) if differentiable else dist.sample(shape)
+                samples = torch_draw(dist, shape, differentiable)
             samples = samples if differentiable else samples.detach()
         samples = samples if n > 1 else samples.unsqueeze(0)
     check_generator(generator, samples)
@@ -148,12 +151,26 @@ def _normal(
 def own_log_prob(dist: Distribution, samples: Tensor) -> Tensor:
     """Log-probability of samples that `dist` drew itself, which need no look whether it could.
 
+    Raises:
+        ConfigurationError: if torch has no log-probability, or none inside this transform.
+
     Example:
         >>> dist = torch.distributions.Exponential(torch.tensor(1.0))
         >>> own_log_prob(dist, torch.tensor(2.0))
         tensor(-2.)
     """
-    return _trusting(dist).log_prob(samples)
+    try:
+        return _trusting(dist).log_prob(samples)
+    except NotImplementedError as error:
+        why = "has no log_prob()"
+        cause = error
+    except RuntimeError as error:
+        why = f"gives no log_prob() here ({str(error).strip().splitlines()[0]})"
+        cause = error
+    raise ConfigurationError(
+        f"`dist` got {type(dist).__name__}, which {why}; expected a distribution with a density, "
+        "which the score function needs; use estimator='pathwise' if it has rsample()."
+    ) from cause
 
 
 def _trusting(dist: Distribution) -> Distribution:
