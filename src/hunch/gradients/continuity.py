@@ -21,8 +21,8 @@ from hunch.gradients.levels import in_transform
 
 Dependence = Literal["none", "smooth", "jump", "opaque"]
 
-# Node names are the operations' names. "NotImplemented" stands for floor_divide and heaviside, and
-# for binomial draws. The gradient of a draw by its probability is zero for torch, as if it had none.
+# Node names are the operations' names. "NotImplemented" stands for floor_divide, heaviside and
+# binomial draws. For other draws torch has a gradient by their probability, which is zero.
 _JUMP = re.compile(
     r"(Sign|Sgn|Round|Floor|Ceil|Trunc|Frac|Frexp|Fmod|Remainder|Copysign|Hardshrink|Threshold"
     r"|Angle|Atan2|Mode|Unique2?|Bernoulli|Poisson)Backward\d*$"
@@ -55,15 +55,17 @@ def dependence(cost: Tensor, sample: Tensor) -> Dependence:
     nodes = _down_to(cost.grad_fn, end)
     if end not in nodes:
         return "none"
-    if any(end in _down_to(node, end) for node in nodes if node is not end and _jumps(node)):
-        return "jump"
-    # The sample's own node may be hidden in the same compiled function as the cost's.
-    if any(end in _down_to(node, end) for node in nodes if _OPAQUE.match(node.name())):
-        return "opaque"
-    return "smooth"
+    special = [(node, nature) for node in nodes if (nature := _nature(node)) != "smooth"]
+    found = {
+        nature
+        for node, nature in special
+        # What the sample's own node did belongs to the draw, unless it hides the cost as well.
+        if (nature == "opaque" or node is not end) and end in _down_to(node, end)
+    }
+    return "jump" if "jump" in found else "opaque" if found else "smooth"
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def looked_into(f: Callable[[Tensor], Tensor], samples: Tensor) -> Dependence:
     """`dependence` of a cost that is compiled, found by one more call of it, uncompiled.
 
@@ -87,7 +89,7 @@ def jumps_on_the_way(sample: Tensor) -> bool:
         True
     """
     start = sample.grad_fn
-    return start is not None and any(_jumps(node) for node in _down_to(start, None))
+    return start is not None and any(_nature(node) == "jump" for node in _down_to(start, None))
 
 
 def _down_to(start: Node, end: Node | None) -> set[Node]:
@@ -104,15 +106,24 @@ def _down_to(start: Node, end: Node | None) -> set[Node]:
     return found
 
 
-def _jumps(node: Node) -> bool:
-    name = node.name()
-    # Some have no node of their own when they round, and only remember that they did.
-    return _named_jump(name) or (
-        (name.startswith("Div") and getattr(node, "_saved_rounding_mode", None) is not None)
-        or (name.startswith("GridSampler") and getattr(node, "_saved_interpolation_mode", 0) == 1)
-    )
+def _nature(node: Node) -> Dependence:
+    named = _named(node.name())
+    return named if isinstance(named, str) else named(node)
 
 
 @functools.cache
-def _named_jump(name: str) -> bool:
-    return _JUMP.match(name) is not None
+def _named(name: str) -> Dependence | Callable[[Node], Dependence]:
+    if _JUMP.match(name):
+        return "jump"
+    if _OPAQUE.match(name):
+        return "opaque"
+    # Some have no node of their own when they round, and only remember that they did.
+    if name.startswith("Div"):
+        return functools.partial(_remembers, "_saved_rounding_mode", None)
+    if name.startswith("GridSampler"):
+        return functools.partial(_remembers, "_saved_interpolation_mode", 0)
+    return "smooth"
+
+
+def _remembers(setting: str, smooth: object, node: Node) -> Dependence:
+    return "smooth" if getattr(node, setting, smooth) == smooth else "jump"

@@ -7,7 +7,7 @@ mode is on the way, a parameter says False and is differentiated all the same.
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ def in_forward_mode() -> bool:
         ...     in_forward_mode()
         True
     """
-    return cast(int, forward_ad._current_level) >= 0  # type: ignore[attr-defined]
+    return forward_ad._current_level >= 0
 
 
 def in_transform() -> bool:

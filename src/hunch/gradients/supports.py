@@ -27,6 +27,7 @@ from torch.distributions.transforms import (
     IndependentTransform,
     StackTransform,
     Transform,
+    _InverseTransform,
 )
 
 from hunch.errors import ConfigurationError
@@ -77,7 +78,7 @@ def _moves(dist: Distribution, samples: Tensor) -> bool:
 
 
 def _names_last_step(kind: type[TransformedDistribution]) -> bool:
-    return kind.support is TransformedDistribution.support  # type: ignore[comparison-overlap]
+    return kind.support is TransformedDistribution.support
 
 
 def _support(dist: Distribution) -> object:
@@ -112,23 +113,22 @@ def _shifted(dist: TransformedDistribution, samples: Tensor) -> bool:
     base = dist.base_dist
     while isinstance(base, Independent):
         base = base.base_dist
-    extent: Extent | None = _extent(_support(base))
-    for step in dist.transforms:
-        extent = _after(step, extent, samples)
-        if extent is None:
-            return True
-    return False
+    return _after_all(dist.transforms, _extent(_support(base)), samples) is None
+
+
+def _after_all(steps: list[Transform], extent: Extent, samples: Tensor) -> Extent | None:
+    for step in steps:
+        after = _after(step, extent, samples)
+        if after is None:
+            return None
+        extent = after
+    return extent
 
 
 def _after(step: Transform, extent: Extent, samples: Tensor) -> Extent | None:
     """The support after one more transform; None if it moves."""
     if isinstance(step, ComposeTransform):
-        for part in step.parts:
-            after = _after(part, extent, samples)
-            if after is None:
-                return None
-            extent = after
-        return extent
+        return _after_all(step.parts, extent, samples)
     if isinstance(step, IndependentTransform):
         return _after(step.base_transform, extent, samples)
     if isinstance(step, StackTransform | CatTransform):
@@ -160,8 +160,9 @@ def _stretched(step: AffineTransform, extent: Extent) -> Extent | None:
 
 def _carries(step: Transform, samples: Tensor) -> bool:
     """Whether the transform carries a gradient, of an attribute or of what it closes over."""
-    inverted = type(step)._call is Transform._call
-    call = step._inv._inverse if inverted else step._call  # they fill no cache of the user's
+    # The method behind the call fills no cache of the user's; an inverse borrows its original's.
+    inverted = isinstance(step, _InverseTransform)
+    call = step._inv._inverse if inverted else step._call  # type: ignore[union-attr]
     try:
         after = call(samples.detach())
     except Exception:  # made for another shape: then it is not known
