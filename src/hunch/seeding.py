@@ -141,14 +141,17 @@ def drawing_from(generator: torch.Generator | None) -> Iterator[None]:
         return
     import torch
 
+    from hunch.draws import drawing_again
+
     if generator.device.type != "cpu":
         raise ConfigurationError(
             f"`generator` is on {generator.device}; expected a CPU generator: torch.Generator()."
         )
-    outside = torch.default_generator.get_state()
-    torch.default_generator.set_state(generator.get_state())
-    try:
-        yield
-    finally:
-        generator.set_state(torch.default_generator.get_state())
-        torch.default_generator.set_state(outside)
+    with drawing_again(generator):
+        outside = torch.default_generator.get_state()
+        torch.default_generator.set_state(generator.get_state())
+        try:
+            yield
+        finally:
+            generator.set_state(torch.default_generator.get_state())
+            torch.default_generator.set_state(outside)

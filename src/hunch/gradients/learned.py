@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError, ShapeError
+from hunch.recomputation import recalled
 
 
 class EMA(nn.Module):
@@ -87,14 +88,15 @@ class EMA(nn.Module):
                 f"last dimensions of {tuple(batch)}, or 1 where the average is taken; build "
                 "EMA(decay, shape=...) anew."
             )
-        old = self.value.to(cost).expand(batch)
-        if self.training:
+        # Gradient checkpointing asks twice; the second answer would have learned from these costs.
+        old, again = recalled(self, lambda: self.value.clone())
+        if self.training and not again:
             with torch.no_grad():
                 total = cost.detach().sum_to_size(*shape) if shape else cost.detach().sum()
                 mean = total * (self.average.numel() / cost.numel())
                 self.average.lerp_(mean.to(self.average), 1 - self.decay)
                 self.weight.lerp_(torch.ones_like(self.weight), 1 - self.decay)
-        return old
+        return old.to(cost).expand(batch)
 
 
 class Critic:

@@ -29,6 +29,7 @@ from hunch.errors import ConfigurationError
 from hunch.gradients.guards import Cost, checked, mean_cost, refuse_baseline
 from hunch.gradients.levels import carries_gradient, in_forward_mode
 from hunch.gradients.samplers import draw, uniforms
+from hunch.recomputation import may_repeat
 
 
 class Split(NamedTuple):
@@ -83,12 +84,15 @@ def measure(
     samples = draw(dist, n, generator, differentiable=False, sampler=sampler)
     cost = checked(f(samples), samples, dist)
     value = mean_cost(cost)
-    if not (torch.is_grad_enabled() or in_forward_mode()):
+    differentiated = torch.is_grad_enabled() or in_forward_mode()
+    # Without gradients the points are not needed, but a checkpointed region that will be run again
+    # with them must have made the same draws.
+    if not differentiated and not may_repeat():
         return value
     with torch.no_grad():
         uniform = partial(uniforms, dist, n, generator, sampler)
         splits = [s for s in split(base, samples, uniform) if carries_gradient(s.parameter)]
-        if not splits:
+        if not differentiated or not splits:
             return value
         gradients = _gradients(f, dist, samples, cost.detach(), splits)
     # Forward mode does not stop where gradients are off.
@@ -148,8 +152,8 @@ class _FirstOrder(torch.autograd.Function):
 
     @staticmethod
     def _known(ctx: Any) -> list[Tensor]:
-        half = len(ctx.saved_tensors) // 2
-        parameters, known = ctx.saved_tensors[:half], ctx.saved_tensors[half:]
+        saved = ctx.saved_tensors  # asked for once: gradient checkpointing gives them once
+        parameters, known = saved[: len(saved) // 2], saved[len(saved) // 2 :]
         return [_Closed.apply(k, p) for k, p in zip(known, parameters, strict=True)]
 
     @staticmethod

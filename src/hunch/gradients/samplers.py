@@ -9,7 +9,7 @@ of different groups are independent, those of one group are not.
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 import torch
 from torch import Tensor
@@ -23,10 +23,12 @@ from torch.distributions import (
 )
 from torch.quasirandom import SobolEngine
 
+from hunch.draws import drawing_again, drawn
 from hunch.errors import ConfigurationError
 from hunch.gradients.baselines import FROM_OTHERS
 from hunch.gradients.guards import check_generator
 from hunch.gradients.torch_draws import torch_draw
+from hunch.recomputation import may_repeat
 from hunch.seeding import drawing_from
 
 SAMPLERS = ("iid", "antithetic", "sobol")
@@ -127,12 +129,21 @@ def draw(
         if type(dist) is Normal:
             samples = _normal(dist, shape, generator, differentiable)
         else:
-            with drawing_from(generator) if generator is not None else nullcontext():
+            with _source(dist, generator):
                 samples = torch_draw(dist, shape, differentiable)
             samples = samples if differentiable else samples.detach()
         samples = samples if n > 1 else samples.unsqueeze(0)
     check_generator(generator, samples)
     return samples
+
+
+def _source(dist: Distribution, generator: torch.Generator | None) -> AbstractContextManager[None]:
+    if generator is not None:
+        return drawing_from(generator)
+    if not may_repeat():
+        return nullcontext()
+    parameter = _parameter(dist)
+    return drawing_again(None, None if parameter is None else parameter.device)
 
 
 def _normal(
@@ -142,7 +153,7 @@ def _normal(
     loc, scale = dist.loc, dist.scale
     check_generator(generator, loc)
     whole = shape + dist.batch_shape
-    noise = torch.randn(whole, dtype=loc.dtype, device=loc.device, generator=generator)
+    noise = drawn(torch.randn, whole, dtype=loc.dtype, device=loc.device, generator=generator)
     if differentiable:
         return torch.addcmul(loc, noise, scale)
     return torch.addcmul(loc.detach(), noise, scale.detach())
@@ -200,12 +211,14 @@ def uniforms(
     device = torch.device("cpu") if parameter is None else parameter.device
     if generator is not None and device.type != "cpu":
         check_generator(generator, torch.empty(0, device=device))
-    how = {"dtype": torch.float64, "device": device, "generator": generator}
+
+    def fresh(*shape: int) -> Tensor:
+        return drawn(torch.rand, shape, generator=generator, device=device, dtype=torch.float64)
+
     if sampler == "iid":
-        u = torch.rand((n, *dist.batch_shape, *dist.event_shape), **how)  # type: ignore[call-overload]
+        u = fresh(n, *dist.batch_shape, *dist.event_shape)
     elif sampler == "antithetic":
-        shape = (n // 2, *dist.batch_shape, *dist.event_shape)
-        half = torch.rand(shape, **how)  # type: ignore[call-overload]
+        half = fresh(n // 2, *dist.batch_shape, *dist.event_shape)
         u = torch.cat([half, 1 - half])
     else:
         dims = math.prod(dist.event_shape)
@@ -224,7 +237,7 @@ def uniforms(
         points = points.view(-1, *[1] * (1 + len(dist.batch_shape)), dims)
         # Every factor and group shifts the same points by bits of its own: each point becomes
         # uniform, factors and groups become independent, and the spread of the points remains.
-        shift = torch.rand((groups, *dist.batch_shape, dims), **how)  # type: ignore[call-overload]
+        shift = fresh(groups, *dist.batch_shape, dims)
         whole = (shift * 2**_BITS).floor()
         moved = (points * 2**_BITS).long() ^ whole.long()
         u = (moved + (shift * 2**_BITS - whole)) * 2.0**-_BITS

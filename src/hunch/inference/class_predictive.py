@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hunch.draws import drawn
 from hunch.errors import ShapeError
 from hunch.inference.predictive import draw_members
 
@@ -88,7 +89,7 @@ class ClassPredictive:
         k = draw_members(self.members, num_samples, generator)
         logits = self.members[k]
         # Gumbel's trick, so that all draws come from a generator of the CPU.
-        u = torch.rand(logits.shape, generator=generator, dtype=torch.float64)
+        u = drawn(torch.rand, logits.shape, generator=generator, dtype=torch.float64)
         gumbel = -torch.log(-torch.log(u.clamp_min(torch.finfo(u.dtype).tiny)))
         return (logits + gumbel.to(logits)).argmax(dim=-1)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hunch.draws import drawn
 from hunch.errors import ConfigurationError, DataError, ShapeError
 
 
@@ -146,11 +147,11 @@ class Predictive:
             torch.Size([10, 3, 1])
         """
         k = draw_members(self.members, num_samples, generator)
-        drawn = self.members[k]
+        values = self.members[k]
         if self._is_noiseless():
-            return drawn
-        normals = torch.randn(drawn.shape, generator=generator, dtype=drawn.dtype)
-        return drawn + self._noise()[k] * normals.to(drawn.device)
+            return values
+        normals = drawn(torch.randn, values.shape, generator=generator, dtype=values.dtype)
+        return values + self._noise()[k] * normals.to(values.device)
 
     def distribution(self) -> torch.distributions.Distribution:
         """The predictive as a `torch.distributions` object with batch shape `(batch, *out)`.
@@ -234,7 +235,7 @@ def draw_members(
     """
     if num_samples < 1:
         raise ConfigurationError(f"`num_samples` got {num_samples}; expected at least 1.")
-    k = torch.randint(members.shape[0], (num_samples,), generator=generator)
+    k = drawn(torch.randint, members.shape[0], (num_samples,), generator=generator)
     return k.to(members.device)
 
 

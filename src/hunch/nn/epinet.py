@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from hunch.draws import drawn
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.nn.ensemble import Ensemble
 from hunch.nn.mlp import MLP
@@ -182,7 +183,8 @@ class Epinet(nn.Module):
         """
         weight = self.head.weight
         device = weight.device if generator is None else generator.device
-        z = torch.randn(n, self.index_dim, generator=generator, dtype=weight.dtype, device=device)
+        size = (n, self.index_dim)
+        z = drawn(torch.randn, size, generator=generator, dtype=weight.dtype, device=device)
         return z.to(weight.device)
 
     def forward(self, x: Tensor, z: Tensor, prior_values: Tensor | None = None) -> Tensor:

@@ -9,7 +9,16 @@ import torch
 from torch import nn
 
 from hunch.errors import ConfigurationError
-from hunch.nn.noisy_base import Mode, NoisyLayer, _generator, _one_of, _random, _split, _Stream
+from hunch.nn.noisy_base import (
+    Mode,
+    NoisyLayer,
+    _generator,
+    _one_of,
+    _outliving_inference,
+    _random,
+    _split,
+    _Stream,
+)
 
 
 def _noisy_layers(module: nn.Module) -> list[NoisyLayer]:
@@ -27,8 +36,6 @@ def _shapes(layer: NoisyLayer) -> list[tuple[int, ...]]:
     return [lead + shape for shape in layer.draw_shapes()]
 
 
-# Noise born in inference mode could not take part in a later backward.
-@torch.inference_mode(False)
 def _redraw(layers: Sequence[NoisyLayer], stream: _Stream | None) -> None:
     """Give layers a new held draw, from one flat draw for all layers of a kind."""
     kinds: dict[tuple[object, ...], list[NoisyLayer]] = {}
@@ -44,8 +51,10 @@ def _redraw(layers: Sequence[NoisyLayer], stream: _Stream | None) -> None:
         shapes = [_shapes(layer) for layer in alike]
         first, own = alike[0], alike[0]._held_stream
         size = sum(math.prod(shape) for of_layer in shapes for shape in of_layer)
-        flat = _random(size, _generator(own), first.weight, first.noise, first.noise_distribution)
-        parts = iter(_split(flat, [shape for of_layer in shapes for shape in of_layer]))
+        how = (first.weight, first.noise, first.noise_distribution)
+        with _outliving_inference():
+            flat = _random(size, _generator(own), *how)
+            parts = iter(_split(flat, [shape for of_layer in shapes for shape in of_layer]))
         for layer, of_layer in zip(alike, shapes, strict=True):
             layer._held = tuple(next(parts) for _ in of_layer)
 

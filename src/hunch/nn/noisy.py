@@ -317,10 +317,11 @@ class NoisyConv2d(NoisyLayer):
         patches = F.unfold(
             self._padded(x), self.kernel_size, dilation=self.dilation, stride=self.stride
         )
-        batch, groups = x.shape[:-3], self.groups
-        noisy = (patches * rows.unsqueeze(-1)).view(*batch, groups, self._fan_in, -1)
-        sigma = self.weight_sigma.view(groups, self.out_channels // groups, self._fan_in)
-        spread = (sigma @ noisy).view(*batch, self.out_channels, -1)
+        batch, groups, positions = x.shape[:-3], self.groups, patches.shape[-1]
+        noisy = (patches * rows.unsqueeze(-1)).reshape(*batch, groups, self._fan_in, positions)
+        # Channels may come last in memory, in weights as in pictures: no views there.
+        sigma = self.weight_sigma.reshape(groups, self.out_channels // groups, self._fan_in)
+        spread = (sigma @ noisy).view(*batch, self.out_channels, positions)
         if self.bias_sigma is not None:
             spread = spread + self.bias_sigma.unsqueeze(-1)
         return mean + (spread * columns.unsqueeze(-1)).view(mean.shape)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from hunch.draws import drawn
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.nn.noisy_checkpoints import adopt_layout
+from hunch.recomputation import recalled
 
 Noise = Literal["factorized", "independent"]
 Mode = Literal["fresh", "held", "off", "auto"]
@@ -40,11 +42,14 @@ class _Stream:
     network's draws one by one, where the method needs independent ones.
     """
 
-    def __init__(self, generator: torch.Generator) -> None:
+    def __init__(self, generator: torch.Generator | None) -> None:
         self.generator = generator
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Stream:
         return self
+
+
+_DEFAULT = _Stream(None)  # torch's default generator
 
 
 def _generator(stream: _Stream | None) -> torch.Generator | None:
@@ -58,14 +63,23 @@ def _random(
     # A generator lives on one device; what it draws is moved to where the parameters are.
     device = like.device if generator is None else generator.device
     if distribution == "normal":
-        x = torch.randn(size, generator=generator, dtype=like.dtype, device=device)
+        x = drawn(torch.randn, size, generator=generator, dtype=like.dtype, device=device)
     else:
         edge = math.erf(_TRUNCATION / math.sqrt(2.0))
-        x = torch.rand(size, generator=generator, dtype=like.dtype, device=device)
+        x = drawn(torch.rand, size, generator=generator, dtype=like.dtype, device=device)
         x = torch.erfinv((2.0 * x - 1.0) * edge) * math.sqrt(2.0)
     if kind == "factorized":
         x = x.abs().sqrt_().copysign_(x)  # f(x) = sgn(x)·√|x|
     return x if device == like.device else x.to(like.device)
+
+
+def _outliving_inference() -> AbstractContextManager[object]:
+    """For tensors to be kept: born in inference mode they could not take part in a backward."""
+    # The tracer knows the mode but not the question; leaving a mode that is off is not nothing: it
+    # turns forward-mode derivatives on, by which a checkpointed region is known.
+    if torch.compiler.is_dynamo_compiling() or torch.is_inference_mode_enabled():
+        return torch.inference_mode(False)
+    return nullcontext()
 
 
 def _split(flat: Tensor, shapes: Sequence[tuple[int, ...]]) -> Draw:
@@ -238,14 +252,47 @@ class NoisyLayer(nn.Module):
 
     def _current_draw(self, batch_shape: Sequence[int]) -> Draw | None:
         """The noise of this forward; None means the mean weights."""
+        return self._drawn(self._source, batch_shape=batch_shape)
+
+    def _drawn(self, decide: Callable[..., Draw | _Stream | None], **shape: Any) -> Draw | None:
+        """The noise that `decide` found, or new noise from where it says."""
+        source, again = recalled(self, decide, *shape.values())
+        if not isinstance(source, _Stream):
+            return source
+        if self.active_mode != "held":
+            return self.draw(source.generator, **shape)
+        with _outliving_inference():
+            drawn = self.draw(source.generator, **shape)
+        if not again:
+            self._hold(drawn)
+        return drawn
+
+    def _source(self, batch_shape: Sequence[int]) -> Draw | _Stream | None:
+        """Noise that is there for this forward, or where new noise comes from; None: the means."""
         if self._given is not None:
             return self._given
         mode = self.active_mode
         if mode == "off":
             return None
         if mode == "fresh":
-            return self.draw(_generator(self._stream), batch_shape=batch_shape)
-        return self._held_draw(batch_shape)
+            return self._stream or _DEFAULT
+        if self._held is None:
+            return self._held_stream or self._stream or _DEFAULT
+        if self.per_sample and self._held[0].shape[:-1] != torch.Size(batch_shape):
+            raise ShapeError(
+                f"`x` has leading shape {tuple(batch_shape)}, but the held per-sample noise was "
+                f"drawn for {tuple(self._held[0].shape[:-1])}; call reset_noise before a forward "
+                "with another batch size."
+            )
+        return self._held
+
+    def _hold(self, drawn: Draw) -> None:
+        if not torch.compiler.is_compiling() and torch._C._functorch.is_batchedtensor(drawn[0]):
+            raise ConfigurationError(
+                '`mode` is "held", but per-sample noise drawn inside vmap cannot be held after '
+                "it; use fresh noise, or hand noise over with `using`."
+            )
+        self._held = drawn
 
     def draw_for_members(self) -> Draw | None:
         """The noise of one forward of all members of an ensemble, `(members, …)` each.
@@ -255,6 +302,9 @@ class NoisyLayer(nn.Module):
         Raises:
             ConfigurationError: for held per-sample noise, which no member could keep.
         """
+        return self._drawn(self._source_for_members, members=self._members)
+
+    def _source_for_members(self, members: int | None) -> Draw | _Stream | None:
         if self._given is not None:
             return self._given
         mode = self.active_mode
@@ -266,37 +316,13 @@ class NoisyLayer(nn.Module):
                 "with per_sample=False."
             )
         if mode == "fresh":
-            return self.draw(_generator(self._stream), members=self._members)
-        if self._held is None:
-            generator = _generator(self._held_stream or self._stream)
-            with torch.inference_mode(False):
-                self._held = self.draw(generator, members=self._members)
-        return self._held
+            return self._stream or _DEFAULT
+        return self._held or self._held_stream or self._stream or _DEFAULT
 
     def stand_for_members(self, members: int | None) -> None:
         """Say that parameters carry a leading axis of that many members; None for no axis."""
         if members != self._members:
             self._members, self._held = members, None
-
-    def _held_draw(self, batch_shape: Sequence[int]) -> Draw:
-        if self._held is None:
-            generator = _generator(self._held_stream or self._stream)
-            # A tensor born in inference mode could not take part in a later backward.
-            with torch.inference_mode(False):
-                drawn = self.draw(generator, batch_shape=batch_shape)
-            if not torch.compiler.is_compiling() and torch._C._functorch.is_batchedtensor(drawn[0]):
-                raise ConfigurationError(
-                    '`mode` is "held", but per-sample noise drawn inside vmap cannot be held after '
-                    "it; use fresh noise, or hand noise over with `using`."
-                )
-            self._held = drawn
-        if self.per_sample and self._held[0].shape[:-1] != torch.Size(batch_shape):
-            raise ShapeError(
-                f"`x` has leading shape {tuple(batch_shape)}, but the held per-sample noise was "
-                f"drawn for {tuple(self._held[0].shape[:-1])}; call reset_noise before a forward "
-                "with another batch size."
-            )
-        return self._held
 
     def _perturbed(self, draw: Draw) -> tuple[Tensor, Tensor | None]:
         """Weight and bias under noise that the whole batch shares."""

@@ -1,0 +1,100 @@
+"""Random tensors from a generator of one's own or from torch's default one.
+
+Torch's `randn`, `rand` and `randint` have a form with the keyword `generator` and one without it;
+only the latter knows sizes that are symbols, which `torch.compile` and `torch.export` make of a
+batch that changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hunch.recomputation import may_repeat, recalled
+
+
+def drawn(
+    make: Callable[..., Tensor],
+    *size: Any,
+    generator: torch.Generator | None,
+    device: torch.device | None = None,
+    **how: Any,
+) -> Tensor:
+    """What `make(*size, ...)` draws; the same again where gradient checkpointing repeats the draw.
+
+    Args:
+        make: `torch.randn`, `torch.rand`, `torch.randint`, or what takes the same keywords.
+        size: its positional arguments.
+        generator: source of the draw; None for torch's default one.
+        device: where the draw is made; a generator lives there. None for the CPU.
+        how: further keywords, such as `dtype`.
+
+    Example:
+        >>> g = torch.Generator().manual_seed(0)
+        >>> a = drawn(torch.randn, 3, generator=g)
+        >>> bool((a == torch.randn(3, generator=g.manual_seed(0))).all())
+        True
+    """
+    if generator is not None:
+        how["generator"] = generator
+    # A generator of one's own cannot be traced in any case, and what runs untraced is looked at.
+    untraced = generator is not None and torch.compiler.is_dynamo_compiling()
+    if not untraced and not may_repeat():
+        return make(*size, device=device, **how)
+    with drawing_again(generator, device):
+        return make(*size, device=device, **how)
+
+
+@contextmanager
+def drawing_again(
+    generator: torch.Generator | None, device: torch.device | None = None
+) -> Iterator[None]:
+    """Where gradient checkpointing repeats this block, it draws the same numbers again.
+
+    Args:
+        generator: what the block draws from; None for the default one of `device`.
+        device: None for the CPU.
+
+    Raises:
+        ConfigurationError: if the checkpointed function drew otherwise the first time.
+
+    Example:
+        >>> g, w = torch.Generator().manual_seed(0), torch.ones(1, requires_grad=True)
+        >>> def region(w):
+        ...     with drawing_again(g):
+        ...         return (w * torch.randn(1, generator=g)).square()
+        >>> loss = torch.utils.checkpoint.checkpoint(region, w, use_reentrant=False)
+        >>> loss.backward()
+        >>> bool(w.grad == 2 * loss)
+        True
+    """
+    source = (generator or _default(device)) if may_repeat() else None
+    if source is None:
+        yield
+        return
+    first, again = recalled(source, source.get_state)
+    if not again:
+        yield
+        return
+    now = source.get_state()
+    source.set_state(first)
+    try:
+        yield
+    finally:
+        # Torch puts its default generator back itself, for the whole function that it repeats.
+        if generator is not None or not torch.equal(first, now):
+            source.set_state(now)
+
+
+def _default(device: torch.device | None) -> torch.Generator | None:
+    """The default generator of a device, where torch shows it."""
+    if device is None or device.type == "cpu":
+        return torch.default_generator
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        return torch.cuda.default_generators[index]
+    return None
