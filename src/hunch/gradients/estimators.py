@@ -34,7 +34,7 @@ from hunch.gradients.relaxations import Gumbel, straight_through
 from hunch.gradients.samplers import draw, independent_groups, own_log_prob
 from hunch.gradients.score_function import score_terms
 from hunch.gradients.supports import refuse_moving_support
-from hunch.gradients.torch_draws import tensors_of
+from hunch.gradients.twins import tensors_of
 
 Estimator = Callable[[Cost, Distribution, int, Baseline, torch.Generator | None, str], Tensor]
 

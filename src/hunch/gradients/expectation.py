@@ -110,6 +110,19 @@ def expectation(
         )
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise ConfigurationError(f"`n` got {n!r}; expected a number of samples of at least 1.")
+    kind = precision(dist)
+    if kind in HALF:  # torch's draws and densities are too coarse there, where there are any
+        value = expectation(
+            _of_half(f, kind),
+            in_single(dist),
+            n,
+            estimator=estimator,
+            baseline=baseline,
+            sampler=sampler,
+            mask=mask,
+            generator=generator,
+        )
+        return value.to(kind)
     check_baseline(baseline, n)
     check_sampler(sampler, n)
     estimate = estimator if isinstance(estimator, Gumbel | Relax) else _named(estimator)
@@ -121,6 +134,16 @@ def expectation(
             "'score' and 'iid', because the others need the cost of every sample they draw."
         )
     return masked_score(f, dist, n, baseline, generator, mask)
+
+
+def _of_half(f: Cost, kind: torch.dtype) -> Cost:
+    """The cost as the user wrote it, for samples of half precision, and its costs in single."""
+
+    def cost(samples: Tensor) -> Tensor:
+        found = f(samples.to(kind) if samples.is_floating_point() else samples)
+        return wide(found) if isinstance(found, Tensor) else found
+
+    return cost
 
 
 def _named(estimator: object) -> Estimator:

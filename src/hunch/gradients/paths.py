@@ -46,10 +46,9 @@ def lacks_path(dist: Distribution) -> str:
     return ""
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _near_half(dist: ContinuousBernoulli) -> bool:
     """Where torch takes the sample of probability one half, which depends on no parameter."""
-    if torch.compiler.is_compiling():
-        return True
     low, high = dist._lims
     probs = underlying(dist.probs)
     return bool(((probs > low) & (probs <= high)).any())

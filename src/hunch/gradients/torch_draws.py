@@ -9,17 +9,17 @@ drawn anew.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Dirichlet, Distribution
-from torch.distributions.transforms import Transform
 from torch.overrides import TorchFunctionMode
 
 from hunch.errors import ConfigurationError
 from hunch.gradients.levels import in_transform
+from hunch.gradients.twins import remade
 
 
 def torch_draw(dist: Distribution, shape: torch.Size, differentiable: bool) -> Tensor:
@@ -37,7 +37,7 @@ def torch_draw(dist: Distribution, shape: torch.Size, differentiable: bool) -> T
     """
     if not in_transform():
         return dist.rsample(shape) if differentiable else dist.sample(shape)
-    drawn = dist if differentiable else _held(dist)
+    drawn = dist if differentiable else remade(dist, Tensor.detach, _drawable)
     method = drawn.rsample if differentiable else drawn.sample
     try:
         return method(shape)
@@ -56,51 +56,11 @@ def torch_draw(dist: Distribution, shape: torch.Size, differentiable: bool) -> T
         ) from error
 
 
-def tensors_of(thing: object) -> Iterator[Tensor]:
-    """The tensors that a distribution or a transform is made of.
-
-    Example:
-        >>> shifted = torch.distributions.LogNormal(torch.tensor(1.0), torch.tensor(2.0))
-        >>> sorted(x.item() for x in tensors_of(shifted))
-        [1.0, 2.0]
-    """
-    yield from _tensors_of(thing, set())
-
-
-def _tensors_of(thing: object, seen: set[int]) -> Iterator[Tensor]:
-    if id(thing) in seen:  # a transform and its inverse know each other
-        return
-    seen.add(id(thing))
-    if isinstance(thing, Tensor):
-        yield thing
-    elif isinstance(thing, nn.Module):
-        yield from thing.parameters()
-    elif isinstance(thing, list | tuple):
-        for part in thing:
-            yield from _tensors_of(part, seen)
-    elif isinstance(thing, Distribution | Transform):
-        for part in vars(thing).values():
-            yield from _tensors_of(part, seen)
-
-
 # ------------------------------------------------------------------ constants
 
 
-def _held(thing: Any) -> Any:
-    """The same distribution made of constants; a Dirichlet becomes one that can be drawn anywhere.
-
-    Transforms stay as they are: what they do is differentiable in every way, and its derivative is
-    dropped with the sample's.
-    """
-    if isinstance(thing, Tensor):
-        return thing.detach()
-    if not isinstance(thing, Distribution):
-        return thing
-    kind = type(thing)
-    kind = _Simplex if kind.rsample is Dirichlet.rsample else kind
-    twin = Distribution.__new__(kind)
-    twin.__dict__.update({name: _held(value) for name, value in vars(thing).items()})
-    return twin
+def _drawable(kind: type) -> type:
+    return _Simplex if getattr(kind, "rsample", None) is Dirichlet.rsample else kind
 
 
 class _Simplex(Dirichlet):
