@@ -292,7 +292,7 @@ def test_estimators_refuse_what_they_cannot_do():
         expectation(torch.square, Bernoulli(p), 2, estimator="pathwise")
     with pytest.raises(ConfigurationError, match="carries no gradient of its samples"):
         expectation(lambda z: (z > 0).float(), dist, 2, estimator="pathwise")
-    for finite in (dist, Independent(Bernoulli(p), 1), Binomial(torch.tensor([2, 3]), p)):
+    for finite in (dist, Independent(dist, 1), Binomial(torch.tensor([2, 3]), p)):
         with pytest.raises(ConfigurationError, match="support torch cannot list"):
             expectation(torch.square, finite, 2, estimator="enumerate")
     for estimator, which in (("pathwise", dist), ("enumerate", Bernoulli(p))):

@@ -59,7 +59,8 @@ def diagnose(
 
     PROBLEM is one of the built-in ones, which are listed if it is left out, or a function of yours,
     as module:function or file.py:function. It takes no arguments and returns (f, dist_fn, params):
-    a cost of samples, parameters to a torch distribution, and the parameters.
+    a cost of samples, parameters to a torch distribution, and the parameters. The exit code is 1 if
+    no estimator that applies is right.
     """
     if out is not None and Path(out).suffix not in _SUFFIXES:
         raise click.UsageError(f"--out got {out!r}; expected {' or '.join(_SUFFIXES)}", context)
@@ -83,6 +84,8 @@ def diagnose(
     if out is not None:
         _write_figure(found, Path(out))
         click.echo(f"Figure: {out}", err=as_json)
+    if not found.usable:
+        context.exit(1)
 
 
 def _write_figure(found: Diagnosis, place: Path) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hunch.errors import ConfigurationError
 from hunch.gradients.baselines import leave_one_out
+from hunch.gradients.guards import wide
 from hunch.gradients.masks import scored_cost
 
 
@@ -79,10 +80,11 @@ def grpo_advantages(
     """
     if not epsilon >= 0:
         raise ConfigurationError(f"`epsilon` got {epsilon!r}; expected a number of at least 0.")
-    advantages = rloo_advantages(reward, dim, mask)
+    advantages = rloo_advantages(wide(reward), dim, mask)
     scored = torch.ones_like(reward, dtype=torch.bool) if mask is None else mask
     count = scored.sum(dim, keepdim=True)
     # The mean of the others is further from a sample than the mean of all, by n / (n - 1).
     centered = advantages * (count - 1).clamp_min(0) / count.clamp_min(1)
     variance = centered.square().sum(dim, keepdim=True) / (count - 1).clamp_min(1)
-    return centered / (variance.sqrt() + epsilon)
+    standardized = centered / (variance.sqrt() + epsilon)
+    return standardized.to(reward.dtype) if reward.is_floating_point() else standardized

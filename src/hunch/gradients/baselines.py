@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hunch.errors import ConfigurationError, ShapeError
+from hunch.gradients.guards import wide
 from hunch.gradients.learned import EMA, Critic
 from hunch.gradients.masks import check_mask, scored_cost
 
@@ -66,14 +67,17 @@ def leave_one_out(cost: Tensor, dim: int = 0, mask: Tensor | None = None) -> Ten
         return _leave_one_out_of_scored(cost, dim, check_mask(mask, cost.shape))
     if n == 2 and cost.is_floating_point():
         return cost.flip(dim)  # the other one
-    return (cost.sum(dim, keepdim=True) - cost) / (n - 1)
+    values = wide(cost)
+    others = (values.sum(dim, keepdim=True) - values) / (n - 1)
+    return others.to(cost.dtype) if cost.is_floating_point() else others
 
 
 def _leave_one_out_of_scored(cost: Tensor, dim: int, scored: Tensor) -> Tensor:
-    kept = scored_cost(cost, scored)
+    kept = wide(scored_cost(cost, scored))
     others = scored.sum(dim, keepdim=True) - scored.long()
     mean = (kept.sum(dim, keepdim=True) - kept) / others.clamp_min(1)
-    return torch.where(others > 0, mean, kept)
+    found = torch.where(others > 0, mean, kept)
+    return found.to(cost.dtype) if cost.is_floating_point() else found
 
 
 def check_baseline(baseline: object, n: int) -> None:
@@ -121,8 +125,9 @@ def leave_group_out(cost: Tensor, groups: int) -> Tensor:
     """
     if groups == cost.shape[0]:
         return leave_one_out(cost)
-    grouped = cost.unflatten(0, (-1, groups))
-    return leave_one_out(grouped.mean(0)).expand_as(grouped).flatten(0, 1)
+    grouped = wide(cost).unflatten(0, (-1, groups))
+    left = leave_one_out(grouped.mean(0)).to(cost.dtype)
+    return left.expand_as(grouped).flatten(0, 1)
 
 
 def earlier_average(cost: Tensor, groups: int) -> Tensor:
@@ -140,14 +145,14 @@ def earlier_average(cost: Tensor, groups: int) -> Tensor:
         >>> earlier_average(torch.tensor([1.0, 3.0, 8.0]), groups=3)
         tensor([5.5000, 1.0000, 2.0526])
     """
-    grouped = cost.unflatten(0, (-1, groups))
+    grouped = wide(cost).unflatten(0, (-1, groups))
     mean = grouped.mean(0)
     place = torch.arange(groups, device=cost.device)
     age = place.unsqueeze(1) - place  # (reader, read), positive for what came before
-    weight = torch.where(age > 0, _DECAY ** (age - 1).clamp_min(0).to(cost.dtype), 0.0)
+    weight = torch.where(age > 0, _DECAY ** (age - 1).clamp_min(0).to(mean.dtype), 0.0)
     weight[0, 1:] = 1
     weight = weight / weight.sum(1, keepdim=True)
-    earlier: Tensor = torch.tensordot(weight, mean, 1)
+    earlier: Tensor = torch.tensordot(weight, mean, 1).to(cost.dtype)
     return earlier.expand_as(grouped).flatten(0, 1)
 
 

@@ -7,23 +7,46 @@ that change from call to call. Where values cannot be read, inside `torch.func.v
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent
+from torch.distributions import Beta, Dirichlet, Distribution, Gamma, Independent
 
 from hunch.errors import HunchWarning
+from hunch.gradients.guards import wide
+from hunch.gradients.masks import scored_cost, scored_mean
 
-_NARROW = 1e-3  # of the span of all samples: the spread at which a missing baseline is spoken of
+# Of what the locations span, and the widest spread on top: the spread that is called collapsing,
+# by itself for one sample, and where the costs of one input are much alike.
+_NARROW, _NARROW_AND_ALIKE = 1e-3, 0.05
 _MUCH_ALIKE = 100.0  # squared mean over variance of the costs of one input
+_RARE = 0.01  # the share of samples that may be wrong without a word
+_SMALL = 0.012  # the sum of concentrations below which torch's draws are lost too often
 
 COLLAPSE = (
     "the spread of the distribution is collapsing under a score function without a baseline: its "
     "gradient's variance grows as (cost / spread)² while the gradient itself does not, so training "
     "drowns in noise; draw n >= 2 samples with baseline='loo', or use estimator='pathwise' if the "
     "cost is differentiable, or an EMA or Critic for one sample. (baseline=0.0 says: on purpose.)"
+)
+CERTAIN = (
+    "a trained probability is closer to 0 or 1 than its precision tells apart: torch's "
+    "log-probability stays the same there, so that the score function's gradient of it is 0; use "
+    "estimator='measure' or 'enumerate', or train logits."
+)
+UNDERFLOW = (
+    "a trained concentration is so small that more than one sample in a hundred lies closer to the "
+    "edge of the support than its precision can hold, where the log-probability, and so the score "
+    "function's gradient, is wrong; use estimator='pathwise', or 'measure' for Gamma, or double "
+    "precision."
+)
+LOST = (
+    "trained concentrations are so small together that torch's own draws underflow, by which its "
+    "pathwise gradient of Beta and Dirichlet is several times too large; keep their sum above "
+    "0.012."
 )
 SELF = (
     "`baseline` is the mean cost of the samples, each sample's own cost included, which shrinks "
@@ -37,36 +60,110 @@ STANDARDIZED = (
 )
 
 
-def caution_collapse(dist: Distribution, samples: Tensor, cost: Tensor) -> None:
+def caution_collapse(dist: Distribution, cost: Tensor) -> None:
     """Warn about a spread that is trained, without a baseline, down to where noise rules.
 
-    With several samples per input the costs tell: their mean is far larger than what they differ
-    by. With one sample, the spread is held against the span of all samples.
+    It is held against what the locations of all inputs span, and the widest spread of any: a
+    distance that matters to the cost. With several samples per input the costs tell as well, and
+    earlier: their mean is far larger than what they differ by. That alone is no collapse: a cost
+    of 1000 + z² has it at any spread.
 
     Args:
         dist: the distribution; only those with a location and a scale are looked at.
-        samples: shape `(n, *batch, *event)`.
         cost: shape `(n, *batch)`.
 
     Example:
-        >>> caution_collapse(torch.distributions.Poisson(3.0), torch.ones(1, 4), torch.ones(1, 4))
+        >>> caution_collapse(torch.distributions.Poisson(3.0), torch.ones(1, 4))
     """
     while isinstance(dist, Independent):
         dist = dist.base_dist
-    scale = vars(dist).get("scale")
-    if not isinstance(scale, Tensor) or not scale.requires_grad or "loc" not in vars(dist):
+    loc, scale = vars(dist).get("loc"), vars(dist).get("scale")
+    if not isinstance(scale, Tensor) or not scale.requires_grad or not isinstance(loc, Tensor):
         return
-    if not torch.compiler.is_compiling() and _readable(_collapses(scale, samples, cost)):
+    if torch.compiler.is_compiling() or not cost.numel():
+        return
+    limit = _NARROW
+    if len(cost) > 1:
+        if not _readable(_much_alike(cost)):
+            return
+        limit = _NARROW_AND_ALIKE
+    if _readable(_narrow(loc, scale, limit)):
         _say(COLLAPSE)
 
 
-def caution_baseline(baseline: Tensor, cost: Tensor, dim: int | None) -> None:
+def caution_edge(dist: Distribution) -> None:
+    """Warn about trained parameters at which torch's log-probability misses what the score needs.
+
+    Args:
+        dist: the distribution; looked at are those that hold probabilities, and Gamma, Beta and
+            Dirichlet, bare or transformed.
+
+    Example:
+        >>> caution_edge(torch.distributions.Bernoulli(torch.tensor(0.5, requires_grad=True)))
+    """
+    while "base_dist" in vars(dist):
+        dist = dist.base_dist  # type: ignore[attr-defined]
+    if isinstance(dist, Gamma | Beta | Dirichlet):
+        if not torch.compiler.is_compiling() and _underflows(dist):
+            _say(UNDERFLOW)
+        return
+    probs = own_probs(dist)
+    if probs is None or not probs.requires_grad or torch.compiler.is_compiling():
+        return
+    with torch.no_grad():
+        eps = torch.finfo(probs.dtype).eps  # what torch clamps them by
+        # One of two outcomes has no probability of its own.
+        least = torch.minimum(probs, 1 - probs) if "_num_events" not in vars(dist) else probs
+        none = (least < eps).any()
+    if _readable(none):
+        _say(CERTAIN)
+
+
+def caution_path(dist: Distribution) -> None:
+    """Warn about trained parameters at which torch's `rsample` gives a wrong gradient.
+
+    Args:
+        dist: the distribution; looked at are Beta and Dirichlet, bare or transformed. All of their
+            Gamma numbers underflow together, even in the double precision that torch draws them
+            in, with a probability of the smallest number to the sum of the concentrations.
+
+    Example:
+        >>> caution_path(Beta(torch.tensor(0.5, requires_grad=True), torch.tensor(0.5)))
+    """
+    while "base_dist" in vars(dist):
+        dist = dist.base_dist  # type: ignore[attr-defined]
+    if not isinstance(dist, Beta | Dirichlet) or torch.compiler.is_compiling():
+        return
+    parts = vars(dist).get("_dirichlet", dist).concentration
+    if parts.requires_grad and _readable((parts.detach().sum(-1) < _SMALL).any()):
+        _say(LOST)
+
+
+def own_probs(dist: Distribution) -> Tensor | None:
+    """The probabilities that a distribution was given; None if it was given logits, or neither.
+
+    Example:
+        >>> own_probs(torch.distributions.Bernoulli(torch.tensor(0.5)))
+        tensor(0.5000)
+        >>> own_probs(torch.distributions.Bernoulli(logits=torch.tensor(0.5))) is None
+        True
+    """
+    # What was not given is computed once and then kept under the same name.
+    inner = vars(vars(dist).get("_categorical", dist))
+    probs = inner.get("probs")
+    return probs if isinstance(probs, Tensor) and probs is inner.get("_param") else None
+
+
+def caution_baseline(
+    baseline: Tensor, cost: Tensor, dim: int | None, mask: Tensor | None = None
+) -> None:
     """Warn about a baseline that is the mean of the very costs it is subtracted from.
 
     Args:
         baseline: shaped so that it broadcasts against `cost`.
         cost: the costs.
         dim: the sample axis; None for all of them.
+        mask: true where a sample was scored; None for all of them.
 
     Example:
         >>> caution_baseline(torch.tensor(0.3), torch.tensor([1.0, 3.0]), 0)
@@ -74,19 +171,23 @@ def caution_baseline(baseline: Tensor, cost: Tensor, dim: int | None) -> None:
     if _tells_nothing(cost, dim):
         return
     with torch.no_grad():
-        mean = cost.mean() if dim is None else cost.mean(dim, keepdim=True)
-        away = (baseline - mean).abs().amax()
-        same = (away <= 1e-5 * cost.abs().amax()) & (cost - mean).any()
+        mean, *_ = _moments(cost, dim, mask)
+        mean = mean if dim is None else mean.unsqueeze(dim)
+        away, differ = (baseline - mean).abs(), cost - mean
+        if mask is not None:
+            away, differ = scored_cost(away, mask), scored_cost(differ, mask)
+        same = (away <= 1e-5 * cost.abs().amax()).all() & differ.any()
     if _readable(same):
         _say(SELF)
 
 
-def caution_standardized(cost: Tensor, dim: int | None) -> None:
+def caution_standardized(cost: Tensor, dim: int | None, mask: Tensor | None = None) -> None:
     """Warn about costs that were divided by the spread of the group they belong to.
 
     Args:
         cost: the costs.
         dim: the sample axis; None for all of them.
+        mask: true where a sample was scored; None for all of them.
 
     Example:
         >>> caution_standardized(torch.tensor([1.0, 3.0, 4.0]), 0)
@@ -94,25 +195,58 @@ def caution_standardized(cost: Tensor, dim: int | None) -> None:
     if _tells_nothing(cost, dim):
         return
     with torch.no_grad():
-        values = cost.flatten() if dim is None else cost.movedim(dim, 0)
-        wide, narrow = values.std(0), values.std(0, correction=0)
+        mean, broad, narrow = _moments(cost, dim, mask)
         varied = narrow > 0
-        one = ((wide - 1).abs() < 1e-2) | ((narrow - 1).abs() < 1e-2)
-        centered = values.mean(0).abs() < 1e-4
+        one = ((broad - 1).abs() < 1e-2) | ((narrow - 1).abs() < 1e-2)
+        centered = mean.abs() < 1e-4
         # Costs of plus and minus one look like it by themselves.
-        signs = (values.abs() == 1).all() if len(values) > 2 else varied.new_zeros(())
+        size = cost.numel() if dim is None else cost.shape[dim]
+        sign = cost.abs() == 1 if mask is None else (cost.abs() == 1) | ~mask
+        signs = sign.all() if size > 2 else varied.new_zeros(())
         found = varied.any() & (one | ~varied).all() & centered.all() & ~signs
     if _readable(found):
         _say(STANDARDIZED)
 
 
-def _collapses(scale: Tensor, samples: Tensor, cost: Tensor) -> Tensor:
+def _narrow(loc: Tensor, scale: Tensor, limit: float) -> Tensor:
     with torch.no_grad():
-        if len(cost) == 1:
-            low, high = samples.aminmax()
-            return scale.amin() < _NARROW * (high - low)
-        variance, mean = torch.var_mean(cost, 0)
+        low, high = loc.aminmax()
+        narrowest, widest = scale.aminmax()
+        return narrowest < limit * (high - low + widest)
+
+
+def _much_alike(cost: Tensor) -> Tensor:
+    with torch.no_grad():
+        variance, mean = torch.var_mean(wide(cost), 0)
         return mean.square().mean() > _MUCH_ALIKE * variance.mean()
+
+
+def _underflows(dist: Gamma | Beta | Dirichlet) -> bool:
+    """Whether a share of the samples is lost: `P(z < t)` is about `t` to the concentration."""
+    if isinstance(dist, Beta):
+        edges = [(dist.concentration1, "tiny"), (dist.concentration0, "eps")]  # 1 - z is rounded
+    else:
+        edges = [(dist.concentration, "tiny")]
+    for concentration, edge in edges:
+        if concentration.requires_grad:
+            least = math.log(_RARE) / math.log(getattr(torch.finfo(concentration.dtype), edge))
+            if _readable((concentration.detach() < least).any()):
+                return True
+    return False
+
+
+def _moments(cost: Tensor, dim: int | None, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean and standard deviation along the samples, the latter with and without correction."""
+    values = wide(cost.flatten() if dim is None else cost.movedim(dim, 0))
+    if mask is None:
+        return values.mean(0), values.std(0), values.std(0, correction=0)
+    scored = mask.flatten() if dim is None else mask.movedim(dim, 0)
+    count = scored.sum(0)
+    mean = scored_mean(values, scored, 0)
+    squares = torch.where(scored, values - mean, 0.0).square().sum(0)
+    spreads = (squares / (count - off).clamp_min(1) for off in (1, 0))
+    broad, narrow = (variance.sqrt() for variance in spreads)
+    return mean, broad, narrow
 
 
 def _tells_nothing(cost: Tensor, dim: int | None) -> bool:

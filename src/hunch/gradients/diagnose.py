@@ -5,24 +5,22 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from hunch.errors import ConfigurationError, DataError, ShapeError
+from hunch.errors import ConfigurationError, DataError
 from hunch.gradients.diagnosis import Diagnosis, Row, recommend
 from hunch.gradients.guards import Cost
 from hunch.gradients.learned import EMA
+from hunch.gradients.references import Judges, distance, find_judges, given_judges
 from hunch.gradients.relax import Relax
 from hunch.gradients.relaxations import Gumbel
-from hunch.gradients.repeated import Params, Repeated, Way, in_order
+from hunch.gradients.repeated import Params, Repeated, Way
 
 _SAMPLERS = ("iid", "antithetic", "sobol")
-_MATERIAL = 0.01  # of the gradient's length, in one coordinate: less is not called a bias
-_LONG = 20  # a reference by Monte Carlo takes so many times the draws of a row
-
+_SINGLE = torch.finfo(torch.float32).eps
 
 WAYS = (
     *(Way("score", baseline, "iid") for baseline in ("none", "loo", "ema", "self-critical")),
@@ -62,15 +60,19 @@ def diagnose(
         params: where the gradient is taken: a tensor, several, or a dict of them.
         n: samples per call.
         estimators: `"all"`, or names, or `Gumbel` and `Relax` objects.
-        exact: the true gradient of the summed expectation, in the form of `params`. None for the
-            sum over a finite support if there is one, else for the mean of 20 times `repeats` calls
-            of an estimator that is unbiased for any cost, whose error is allowed for.
+        exact: the true gradient of the summed expectation, in the form of `params`. None to find
+            it, in double precision where the problem runs in it, by two rules that agree: the sum
+            over a finite support, 20 times `repeats` calls of an estimator, or differences of the
+            mean cost. Their errors are allowed for. No estimator is judged by itself: one rule
+            judges those that share the other's, and if no two agree, what shares the first one's
+            stays unjudged.
         repeats: calls per row, at least 10. The variances have a relative error of about
             `sqrt(2 / repeats)`, more for heavy tails.
         seed: decides every draw, on the CPU.
 
     Returns:
-        The rows, best first, and a recommendation; `print` it.
+        The rows, best first, and a recommendation; `print` it. A way that gave NaN or infinity in
+        any call fails, whatever the rest of its calls gave.
 
     Raises:
         ConfigurationError: if an argument cannot work, or no estimator applies.
@@ -93,37 +95,36 @@ def diagnose(
     """
     problem = Repeated(f, dist_fn, params, n, repeats, seed)
     ways = _chosen(estimators)
-    reference = _given(problem, exact) if exact is not None else _reference(problem)
     limit = _limit(problem.coordinates * len(ways))
+    judges = (
+        given_judges(problem, exact)
+        if exact is not None
+        else find_judges(problem.in_double(), limit)
+    )
     rows: list[Row] = []
     skipped: list[tuple[str, str]] = []
     for way in ways:
         try:
-            rows.append(_row(problem, way, reference, limit))
+            rows.append(_row(problem, way, judges, limit))
         except (ConfigurationError, DataError) as error:
             skipped.append((way.label, str(error)))
     if not rows:
         reasons = "; ".join(f"{label}: {reason}" for label, reason in skipped)
         raise ConfigurationError(f"`estimators` left none that applies here ({reasons}).")
-    rows.sort(key=lambda row: (not row.trusted, row.variance_cost, row.evaluations))
+    rows.sort(key=lambda row: (row.doubt, row.variance_cost, row.evaluations))
     return Diagnosis(
         rows=tuple(rows),
         skipped=tuple(skipped),
         n=n,
         repeats=repeats,
         coordinates=problem.coordinates,
-        gradient_norm=float(reference.gradient.norm()),
-        reference=reference.source,
+        gradient_norm=judges.first.norm,
+        reference=judges.first.source,
+        second_reference=judges.second.source if judges.second else None,
         limit=limit,
         seed=seed,
         recommendation=recommend(rows),
     )
-
-
-class _Reference(NamedTuple):
-    gradient: Tensor  # (coordinates,), double precision
-    error: Tensor  # its standard error
-    source: str
 
 
 def _chosen(estimators: str | Sequence[str | Gumbel | Relax]) -> list[Way]:
@@ -144,75 +145,49 @@ def _chosen(estimators: str | Sequence[str | Gumbel | Relax]) -> list[Way]:
     return ways
 
 
-def _given(problem: Repeated, exact: Params) -> _Reference:
-    values = in_order(exact, problem.names)
-    shapes = [tuple(value.shape) for value in values]
-    wanted = [tuple(p.shape) for p in problem.params]
-    if shapes != wanted:
-        raise ShapeError(f"`exact` got shapes {shapes}; expected those of `params`, {wanted}.")
-    gradient = torch.cat([value.detach().double().flatten() for value in values])
-    return _Reference(gradient, torch.zeros_like(gradient), "given")
-
-
-def _reference(problem: Repeated) -> _Reference:
-    """The gradient by enumeration, or by a long run of what is unbiased for any cost."""
-    generator = problem.generator("reference")
-    try:
-        exact = problem.once(Way("enumerate"), 1, generator, EMA(), problem.f)[0]
-        return _Reference(exact, torch.zeros_like(exact), "enumeration")
-    except ConfigurationError:
-        pass
-    n, runs = max(problem.n, 16), _LONG
-    if not problem.stacks:  # many samples in one call are cheaper than many calls
-        n, runs = n * _LONG, 1
-    reasons = []
-    # The path comes last: it is wrong for a cost with jumps, which cannot always be seen.
-    for way in (Way("measure"), Way("score", "loo", "iid"), Way("pathwise", "", "iid")):
-        try:
-            found = [problem.estimates(way, n, f"reference {i}") for i in range(runs)]
-        except ConfigurationError as refusal:
-            reasons.append(str(refusal))
-            continue
-        mean = torch.stack([run.mean(0) for run in found]).mean(0)
-        spread = torch.stack([run.var(0) for run in found]).mean(0)
-        error = (spread / (runs * problem.repeats)).sqrt()
-        return _Reference(mean, error, f"a long run of {way.name!r}")
-    raise ConfigurationError(f"`estimators` left none that applies here ({'; '.join(reasons)}).")
-
-
 def _limit(comparisons: int) -> float:
     """The |z| that one of so many normal numbers passes with a probability of 1/1000."""
     tail = torch.tensor(0.0005 / comparisons, dtype=torch.float64)
     return float(-torch.special.ndtri(tail))
 
 
-def _row(problem: Repeated, way: Way, reference: _Reference, limit: float) -> Row:
-    found = problem.estimates(way, problem.n, f"row {way.label}")
-    mean, variance = found.mean(0), found.var(0)
-    miss = mean - reference.gradient
-    # An estimator may be exact in a coordinate; then rounding is all the error there is.
-    rounding = 16 * torch.finfo(problem.params[0].dtype).eps * float(found.abs().max())
-    total, norm = float(variance.sum()), float(reference.gradient.norm())
-    # What happens too rarely to be seen in so many calls, as a coin's tosses that hardly ever fall
-    # the other way, leaves a small error behind and no variance that would explain it.
-    least = max(rounding + 1e-30, _MATERIAL * norm / limit)
-    error = (variance / problem.repeats + reference.error**2).sqrt().clamp_min(least)
-    if total <= rounding**2 * problem.coordinates:
-        total = 0.0
-    bias_z = float((miss.abs() / error).max())
+def _row(problem: Repeated, way: Way, judges: Judges, limit: float) -> Row:
+    estimates = problem.estimates(way, problem.n, f"row {way.label}")
+    finite = estimates.isfinite().all(1)
+    failed = 1 - float(finite.double().mean())
+    reference = judges.judge(way)
+    norm = judges.first.norm
+    bias_z = relative_bias = total = float("inf") if failed else 0.0
+    if not failed:
+        eps = torch.finfo(problem.params[0].dtype).eps
+        # An estimator may be exact in a coordinate; then rounding is all the error there is. Half
+        # precision rounds by more than single, but that is noise, and none of it is exact.
+        rounding = 16 * min(eps, _SINGLE) * float(estimates.abs().max())
+        variance = estimates.var(0)
+        total = float(variance.sum())
+        if total <= rounding**2 * problem.coordinates:
+            total = 0.0
+        if reference is not None:
+            miss = estimates.mean(0) - reference.gradient
+            error = variance / problem.repeats + reference.error**2
+            rounding = max(rounding, 4 * eps * norm / limit)
+            bias_z = distance(miss, error, norm, rounding, limit)
+            relative_bias = float(miss.norm()) / norm if norm else float("inf")
     evaluations, milliseconds = _price(problem, way)
     return Row(
         estimator=way.name,
         baseline=way.baseline,
         sampler=way.sampler,
         bias_z=bias_z,
-        relative_bias=float(miss.norm()) / norm if norm else float("inf"),
+        relative_bias=relative_bias,
         biased=bias_z > limit,
         unbiased_by_design=not isinstance(way.estimator, Gumbel) and way.estimator not in _BIASED,
         variance=total,
         evaluations=evaluations,
         signal_to_noise=norm / total**0.5 if total else float("inf"),
         milliseconds=milliseconds,
+        failed=failed,
+        judged=reference is not None,
     )
 
 

@@ -38,6 +38,9 @@ class Row:
         evaluations: of the cost in one call, per factor.
         signal_to_noise: length of the gradient over the root of `variance`.
         milliseconds: median time of one call with its backward pass.
+        failed: share of the calls that gave NaN or infinity; then the figures above are infinite.
+        judged: whether there was a reference that is not this estimator itself; without one
+            `bias_z` and `relative_bias` are 0 and say nothing.
     """
 
     estimator: str
@@ -51,6 +54,8 @@ class Row:
     evaluations: int
     signal_to_noise: float
     milliseconds: float
+    failed: float = 0.0
+    judged: bool = True
 
     @property
     def variance_cost(self) -> float:
@@ -59,8 +64,17 @@ class Row:
 
     @property
     def trusted(self) -> bool:
-        """Whether it is unbiased, by design and by what was found."""
-        return self.unbiased_by_design and not self.biased
+        """Whether it is unbiased, by design and by what was found; never if nothing judged it."""
+        return self.doubt == 0
+
+    @property
+    def doubt(self) -> int:
+        """0 if trusted, 1 if nothing judged it, 2 if it is biased or may be, 3 if it fails."""
+        if self.failed:
+            return 3
+        if self.biased or not self.unbiased_by_design:
+            return 2
+        return 0 if self.judged else 1
 
     @property
     def label(self) -> str:
@@ -81,6 +95,8 @@ class Diagnosis:
         coordinates: of the gradient.
         gradient_norm: length of the reference gradient.
         reference: where the reference gradient comes from.
+        second_reference: where the gradient comes from that agrees with it, and judges the ways
+            that the reference is made by; None if there is none.
         limit: the `bias_z` beyond which a row counts as biased: an unbiased one anywhere in the
             table would pass it once in a thousand tables.
         seed: decides every draw.
@@ -97,6 +113,12 @@ class Diagnosis:
     limit: float
     seed: int
     recommendation: str
+    second_reference: str | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is a way that was not found wrong."""
+        return any(row.doubt < 2 for row in self.rows)
 
     def to_json(self) -> dict[str, object]:
         """Plain values, the same for the same seed: no times; what is infinite is None."""
@@ -106,6 +128,7 @@ class Diagnosis:
             "coordinates": self.coordinates,
             "gradient_norm": self.gradient_norm,
             "reference": self.reference,
+            "second_reference": self.second_reference,
             "limit": self.limit,
             "seed": self.seed,
             "recommendation": self.recommendation,
@@ -114,13 +137,15 @@ class Diagnosis:
                     "estimator": row.estimator,
                     "baseline": row.baseline,
                     "sampler": row.sampler,
-                    "bias_z": row.bias_z,
+                    "judged": row.judged,
+                    "failed": row.failed,
+                    "bias_z": _finite(row.bias_z),
                     "relative_bias": _finite(row.relative_bias),
                     "biased": row.biased,
                     "unbiased_by_design": row.unbiased_by_design,
-                    "variance": row.variance,
+                    "variance": _finite(row.variance),
                     "evaluations": row.evaluations,
-                    "variance_cost": row.variance_cost,
+                    "variance_cost": _finite(row.variance_cost),
                     "signal_to_noise": _finite(row.signal_to_noise),
                 }
                 for row in self.rows
@@ -139,12 +164,17 @@ class Diagnosis:
             for line in lines
         ]
         notes = [
-            f"{self.repeats} calls a row, n={self.n}; reference: {self.reference}; "
+            f"{self.repeats} calls a row, n={self.n}; reference: {self._references()}; "
             f"biased if |z| > {self.limit:.1f}.",
             *_left_out(self.skipped),
             self.recommendation,
         ]
         return "\n".join([*table, "", *notes])
+
+    def _references(self) -> str:
+        if self.second_reference is None:
+            return self.reference
+        return f"{self.reference}, confirmed by {self.second_reference}"
 
 
 def _finite(value: float) -> float | None:
@@ -152,19 +182,29 @@ def _finite(value: float) -> float | None:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    bias = "no" if row.trusted else f"{row.relative_bias:.0%}" if row.biased else "not seen"
+    exact = math.isinf(row.signal_to_noise)
     return (
         row.estimator,
         row.baseline,
         row.sampler,
-        f"{row.bias_z:.1f}",
-        bias,
+        f"{row.bias_z:.1f}" if row.judged else "",
+        _bias(row),
         f"{row.variance:.3g}",
         str(row.evaluations),
         f"{row.variance_cost:.3g}",
-        "exact" if math.isinf(row.signal_to_noise) else f"{row.signal_to_noise:.3g}",
+        "exact" if exact and row.trusted else "no noise" if exact else f"{row.signal_to_noise:.3g}",
         f"{row.milliseconds:.2f}",
     )
+
+
+def _bias(row: Row) -> str:
+    if row.failed:
+        return f"fails {max(row.failed, 0.01):.0%}"
+    if not row.judged:
+        return "unjudged"
+    if row.biased:
+        return f"{row.relative_bias:.0%}"
+    return "no" if row.trusted else "not seen"
 
 
 def _left_out(skipped: Sequence[tuple[str, str]]) -> list[str]:
@@ -176,7 +216,7 @@ def _left_out(skipped: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def recommend(rows: Sequence[Row]) -> str:
-    """What to use and what to beware of, in two to four sentences.
+    """What to use and what to beware of, in two to five sentences.
 
     Args:
         rows: at least one.
@@ -198,15 +238,31 @@ def recommend(rows: Sequence[Row]) -> str:
                 + (f": it takes about {calls} calls, or so many times n, to bring" if calls else "")
                 + (" both to one size." if calls else ", which is zero.")
             )
+    elif unjudged := [row for row in rows if row.doubt == 1]:
+        best = min(unjudged, key=lambda row: (row.variance_cost, row.evaluations))
+        words.append(
+            f"Nothing here was found to be right: there is no independent reference for "
+            f"{_call(best)}, which is unbiased by design and the quietest of those; give `exact` "
+            "where you know it."
+        )
     else:
         words.append("No way that applies here is unbiased: take another estimator.")
+    failing = list(dict.fromkeys(row.label for row in rows if row.failed))
+    if failing:
+        words.append(f"NaN or infinite gradients: {', '.join(failing)}.")
     for row in rows:
-        if row.unbiased_by_design and row.biased and row.estimator == "pathwise":
+        if row.doubt == 2 and row.estimator == "pathwise":
             words.append(
-                "The pathwise gradient is biased here: the cost is not continuous in the sample."
+                "The pathwise gradient is biased here: the cost is not continuous in the sample, "
+                "or rsample() is no true path."
             )
             break
-    softened = [row for row in rows if not row.unbiased_by_design and row.biased]
+    wrong = [row for row in rows if row.biased and not row.failed]
+    odd = [row for row in wrong if row.unbiased_by_design and row.estimator != "pathwise"]
+    if odd:
+        names = ", ".join(f"{row.label} by {row.relative_bias:.0%}" for row in odd)
+        words.append(f"Found biased, though no cost should make it so: {names}.")
+    softened = [row for row in wrong if not row.unbiased_by_design]
     if softened:
         names = ", ".join(f"{row.estimator} by {row.relative_bias:.0%}" for row in softened)
         words.append(f"Biased: {names}.")

@@ -13,27 +13,31 @@ from torch.distributions import Distribution
 
 from hunch.errors import ConfigurationError
 from hunch.gradients.baselines import Baseline, leave_one_out, resolve_baseline
-from hunch.gradients.cautions import caution_collapse
+from hunch.gradients.cautions import caution_collapse, caution_edge
 from hunch.gradients.continuity import dependence, jumps_on_the_way, looked_into
 from hunch.gradients.greedy import greedy_cost
 from hunch.gradients.guards import (
     Cost,
+    check_density,
     check_finite,
     checked,
     mean_cost,
     refuse_baseline,
     shaped,
+    wide,
 )
 from hunch.gradients.learned import EMA, Critic
 from hunch.gradients.levels import hides_gradient, in_forward_mode
 from hunch.gradients.masks import Mask, check_mask, scored_cost, scored_mean
 from hunch.gradients.measure import measure
+from hunch.gradients.moving_supports import refuse_moving_support
 from hunch.gradients.paths import has_own_steps, lacks_path
 from hunch.gradients.relax import Relax
 from hunch.gradients.relaxations import Gumbel, straight_through
 from hunch.gradients.samplers import draw, independent_groups, own_log_prob
 from hunch.gradients.score_function import score_terms
-from hunch.gradients.supports import refuse_moving_support
+from hunch.gradients.supports import outcomes, probabilities
+from hunch.gradients.transformed import untransformed
 from hunch.gradients.twins import tensors_of
 
 Estimator = Callable[[Cost, Distribution, int, Baseline, torch.Generator | None, str], Tensor]
@@ -57,6 +61,7 @@ def score(
         >>> score(lambda z: 0 * z, dist, 4, "loo", None)
         tensor(0.)
     """
+    f, dist = _plain(f, dist, baseline)
     groups = independent_groups(sampler, n, baseline)
     samples = draw(dist, n, generator, differentiable=False, sampler=sampler, groups=groups)
     return _score(f, checked(f(samples), samples, dist), samples, dist, baseline, groups)
@@ -92,6 +97,7 @@ def masked_score(
             "'self-critical', None, a number or a tensor, because it would learn from costs that "
             "do not count."
         )
+    f, dist = _plain(f, dist, baseline)
     samples = draw(dist, n, generator, differentiable=False)
     cost = shaped(f(samples), samples, dist)
     scored = check_mask(mask if isinstance(mask, Tensor) else mask(cost), cost.shape)
@@ -104,7 +110,11 @@ def masked_score(
         constant = leave_one_out(cost, mask=scored) if n > 1 else None
     else:
         constant = resolve_baseline(baseline, cost)
-    return scored_mean(score_terms(own_log_prob(dist, samples), cost, constant), scored, 0)
+    caution_edge(dist)
+    log_prob = scored_cost(own_log_prob(dist, samples), scored)
+    value = scored_mean(score_terms(log_prob, cost, constant), scored, 0)
+    check_density(value, log_prob, dist)
+    return value
 
 
 def pathwise(
@@ -180,15 +190,12 @@ def enumerate_support(
             f"`sampler` got {sampler!r} with estimator='enumerate'; expected 'iid', because no "
             "sample is drawn."
         )
-    try:
-        values = dist.enumerate_support(expand=True)
-    except NotImplementedError:
-        raise ConfigurationError(
-            f"`estimator` got 'enumerate' for {type(dist).__name__}, whose support torch cannot "
-            "list; expected a finite support such as Categorical's; use estimator='score'."
-        ) from None
+    values = outcomes(dist)
     cost = checked(f(values), values, dist)
-    return (dist.log_prob(values).exp() * cost).sum(0)
+    probability = probabilities(dist, values)
+    value = wide(probability * cost).sum(0).to(cost.dtype)
+    check_density(value, probability, dist)
+    return value
 
 
 def auto(
@@ -209,6 +216,7 @@ def auto(
     """
     if lacks_path(dist) or _forward_only(dist):
         return score(f, dist, n, baseline, generator, sampler)
+    f, dist = _plain(f, dist, baseline)
     groups = independent_groups(sampler, n, baseline)
     samples = draw(dist, n, generator, differentiable=True, sampler=sampler, groups=groups)
     if samples.is_leaf:  # such as a parameter itself: give the draw a graph node of its own
@@ -262,11 +270,24 @@ def _score(
     if isinstance(baseline, str) and baseline == "self-critical":
         baseline = greedy_cost(f, dist)
     if baseline is None or (isinstance(baseline, str) and groups < 2):
-        caution_collapse(dist, samples, cost)
+        caution_collapse(dist, cost)
+    caution_edge(dist)
     constant = resolve_baseline(baseline, cost, groups)
     if len(samples) > 1:
-        return score_terms(own_log_prob(dist, samples), cost, constant).mean(0)
-    # One sample is its own mean: without its axis two steps of the backward pass fall away.
-    if constant is not None and constant.dim() > 0:
-        constant = constant.reshape(dist.batch_shape)
-    return score_terms(own_log_prob(dist, samples.squeeze(0)), cost.squeeze(0), constant)
+        log_prob = own_log_prob(dist, samples)
+        value = mean_cost(score_terms(log_prob, cost, constant))
+    else:
+        # One sample is its own mean: without its axis two steps of the backward pass fall away.
+        if constant is not None and constant.dim() > 0:
+            constant = constant.reshape(dist.batch_shape)
+        log_prob = own_log_prob(dist, samples.squeeze(0))
+        value = score_terms(log_prob, cost.squeeze(0), constant)
+    check_density(value, log_prob, dist)
+    return value
+
+
+def _plain(f: Cost, dist: Distribution, baseline: Baseline) -> tuple[Cost, Distribution]:
+    # The mode that the self-critical baseline asks is that of the whole.
+    if isinstance(baseline, str) and baseline == "self-critical":
+        return f, dist
+    return untransformed(f, dist)

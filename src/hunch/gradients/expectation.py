@@ -9,11 +9,12 @@ from torch.distributions import Distribution
 from hunch.errors import ConfigurationError
 from hunch.gradients.baselines import Baseline, check_baseline
 from hunch.gradients.estimators import ESTIMATORS, Estimator, masked_score
-from hunch.gradients.guards import Cost
+from hunch.gradients.guards import HALF, Cost, wide
 from hunch.gradients.masks import Mask
 from hunch.gradients.relax import Relax
 from hunch.gradients.relaxations import Gumbel
-from hunch.gradients.samplers import check_sampler
+from hunch.gradients.samplers import check_sampler, parameter_of
+from hunch.gradients.twins import in_single
 
 
 def expectation(
@@ -110,7 +111,8 @@ def expectation(
         )
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise ConfigurationError(f"`n` got {n!r}; expected a number of samples of at least 1.")
-    kind = precision(dist)
+    parameter = parameter_of(dist)
+    kind = torch.float32 if parameter is None else parameter.dtype
     if kind in HALF:  # torch's draws and densities are too coarse there, where there are any
         value = expectation(
             _of_half(f, kind),

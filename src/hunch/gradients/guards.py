@@ -16,6 +16,17 @@ from torch.distributions import Distribution
 from hunch.errors import ConfigurationError, DataError, ShapeError
 
 Cost = Callable[[Tensor], Tensor]
+HALF = (torch.float16, torch.bfloat16)
+
+
+def wide(values: Tensor) -> Tensor:
+    """Numbers of half precision in single precision, in which sums neither overflow nor lose much.
+
+    Example:
+        >>> wide(torch.ones(2, dtype=torch.float16)).dtype, wide(torch.ones(2).double()).dtype
+        (torch.float32, torch.float64)
+    """
+    return values.float() if values.dtype in HALF else values
 
 
 def all_finite(values: Tensor) -> bool | None:
@@ -135,14 +146,68 @@ def checked(cost: object, samples: Tensor, dist: Distribution) -> Tensor:
     return values
 
 
+def check_path(samples: Tensor, dist: Distribution) -> None:
+    """Refuse samples without a path to follow: at infinity every gradient is NaN or lost.
+
+    Raises:
+        DataError: if a sample is NaN or infinite.
+
+    Example:
+        >>> check_path(torch.ones(2), torch.distributions.Normal(0.0, 1.0))
+    """
+    if all_finite(samples) is False:
+        bad = int((~torch.isfinite(samples.detach())).sum())
+        raise DataError(
+            f"`dist` got {type(dist).__name__}, of which {bad} of {samples.numel()} numbers drawn "
+            f"are NaN or infinite in {samples.dtype}; expected finite samples, because no pathwise "
+            "gradient leads there; bound the parameters, or use double precision."
+        )
+
+
+def check_density(value: Tensor, log_prob: Tensor, dist: Distribution) -> None:
+    """Refuse a value that is not finite although the costs were: the samples' densities are not.
+
+    Args:
+        value: the estimate, which NaN and infinity of any sample reach.
+        log_prob: of the samples.
+        dist: which they were drawn from.
+
+    Raises:
+        DataError: if the value is NaN or infinite.
+
+    Example:
+        >>> check_density(torch.ones(2), torch.ones(3, 2), torch.distributions.Normal(0.0, 1.0))
+    """
+    if all_finite(value) is not False:
+        return
+    bad = int((~torch.isfinite(log_prob.detach())).sum())
+    if bad:
+        raise DataError(
+            f"`dist` got {type(dist).__name__}, whose log-probability is NaN or infinite for {bad} "
+            f"of {log_prob.numel()} of its own samples, as where a transform such as tanh rounds "
+            "them to the edge of the support, or a parameter lies at the edge of what it may be; "
+            "expected finite numbers; let the cost transform the sample (expectation(lambda x: "
+            "f(transform(x)), base)), use estimator='pathwise', or double precision."
+        )
+    raise DataError(
+        f"the costs returned by `f` are too large for {value.dtype}: their mean is NaN or "
+        "infinite; expected costs that can be added; scale them down, or use double precision."
+    )
+
+
 def mean_cost(cost: Tensor) -> Tensor:
     """Over the samples; one sample is its own mean.
 
     Example:
         >>> mean_cost(torch.tensor([1.0, 3.0]))
         tensor(2.)
+        >>> mean_cost(torch.tensor([6e4, 6e4], dtype=torch.float16))
+        tensor(60000., dtype=torch.float16)
     """
-    return cost.squeeze(0) if len(cost) == 1 else cost.mean(0)
+    if len(cost) == 1:
+        return cost.squeeze(0)
+    # Torch's mean adds first, which half precision cannot hold.
+    return wide(cost).mean(0).to(cost.dtype)
 
 
 def refuse_baseline(baseline: object, estimator: str) -> None:

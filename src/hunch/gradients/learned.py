@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError, ShapeError
+from hunch.gradients.guards import wide
 from hunch.recomputation import recalled
 
 
@@ -92,7 +93,8 @@ class EMA(nn.Module):
         old, again = recalled(self, lambda: self.value.clone())
         if self.training and not again:
             with torch.no_grad():
-                total = cost.detach().sum_to_size(*shape) if shape else cost.detach().sum()
+                costs = wide(cost.detach())
+                total = costs.sum_to_size(*shape) if shape else costs.sum()
                 mean = total * (self.average.numel() / cost.numel())
                 self.average.lerp_(mean.to(self.average), 1 - self.decay)
                 self.weight.lerp_(torch.ones_like(self.weight), 1 - self.decay)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hunch.errors import ConfigurationError, ShapeError
+from hunch.gradients.guards import wide
 
 Mask = Tensor | Callable[[Tensor], Tensor]
 
@@ -55,7 +56,7 @@ def scored_mean(values: Tensor, scored: Tensor, dim: int | None) -> Tensor:
         >>> scored_mean(torch.tensor([2.0, 7.0]), torch.tensor([True, False]), 0)
         tensor(2.)
     """
-    kept = scored_cost(values, scored)
+    kept = wide(scored_cost(values, scored))
     if dim is None:
-        return kept.sum() / scored.sum().clamp_min(1)
-    return kept.sum(dim) / scored.sum(dim).clamp_min(1)
+        return (kept.sum() / scored.sum().clamp_min(1)).to(values.dtype)
+    return (kept.sum(dim) / scored.sum(dim).clamp_min(1)).to(values.dtype)

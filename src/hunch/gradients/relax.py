@@ -16,8 +16,17 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, OneHotCategorical
 
 from hunch.errors import ConfigurationError
-from hunch.gradients.guards import Cost, checked, mean_cost, refuse_baseline
-from hunch.gradients.relaxations import softened_family
+from hunch.gradients.cautions import caution_edge
+from hunch.gradients.continuity import dependence
+from hunch.gradients.guards import (
+    Cost,
+    check_density,
+    checked,
+    mean_cost,
+    refuse_baseline,
+    wide,
+)
+from hunch.gradients.relaxations import softened_cost, softened_family
 from hunch.gradients.samplers import uniforms
 
 
@@ -27,7 +36,11 @@ class Relax:
 
     Give an instance as `estimator`; the name `"rebar"` stands for `Relax()`. Without a surrogate
     the cost itself is asked at softened samples (REBAR), so it must make sense between the values
-    of the distribution, and be differentiable there. With one (RELAX) the cost may be anything.
+    of the distribution, and be continuous and differentiable there: what jumps biases the gradient,
+    and a jump made by a comparison or an argmax cannot be seen. In an evidence bound write log q(z)
+    as `(z * q.logits).sum(-1)` for OneHotCategorical, whose own `log_prob` takes the nearest value,
+    and build a Bernoulli with `validate_args=False`, whose own is a line. With a surrogate (RELAX)
+    the cost may be anything.
 
     Args:
         surrogate: softened samples `(m, *batch, *event)` to expected costs `(m, *batch)`; it need
@@ -87,37 +100,47 @@ class Relax:
         """The estimate; arguments as in `hunch.gradients.expectation`."""
         refuse_baseline(baseline, "rebar")
         family = softened_family(dist, "rebar")
+        caution_edge(family)
         # Two numbers for each coordinate, each evenly spread over the samples if so wished.
         u, v = (uniforms(dist, n, generator, sampler) for _ in range(2))
         sample, soft = _draws(family, u, v, self.temperature)
         cost = checked(f(sample), sample, dist)
-        control = checked((self.surrogate or f)(soft), soft, dist)
+        control = checked(softened_cost(self.surrogate or f, soft), soft, dist)
         if soft.requires_grad and not control.requires_grad:
             raise ConfigurationError(
                 "`f` returned a cost that carries no gradient of softened samples; expected a "
                 "differentiable cost; give Relax(surrogate=...) a function that is."
             )
+        if dependence(control, soft) == "jump":
+            raise ConfigurationError(
+                "`f` rounds softened samples or takes their sign on the way to the cost; expected "
+                "a cost that is continuous between the values, because REBAR is biased by a jump; "
+                "give Relax(surrogate=...) a smooth function, or use estimator='score'."
+            )
         before, after = (self.scale * control).chunk(2)
         log_prob = dist.log_prob(sample)
         box = torch.exp(log_prob - log_prob.detach())
         # The last part takes the control out of the value, where it would only be noise.
-        return mean_cost(box * (cost - after) + before + (after - before).detach())
+        value = mean_cost(box * (cost - after) + before + (after - before).detach())
+        check_density(value, log_prob, dist)
+        return value
 
 
 def _draws(
     dist: Bernoulli | OneHotCategorical, u: Tensor, v: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor]:
     """Exact samples, and two softened ones of each: before it was known, and given it."""
-    logits = dist.logits
+    # Half precision has no uniform numbers close enough to 0 and 1 for what is rare.
+    logits = wide(dist.logits)
     kind = torch.finfo(logits.dtype)
     u, v = (x.to(logits.dtype).clamp(kind.tiny, 1 - kind.eps) for x in (u, v))
     if isinstance(dist, Bernoulli):
         sample, before, after = _logistic(logits, u, v)
         soft = (torch.cat([before, after]) / temperature).sigmoid()
     else:
-        sample, before, after = _gumbel(logits, u, v)
+        sample, before, after = _gumbel(logits.clamp_min(kind.min / 8), u, v)
         soft = (torch.cat([before, after]) / temperature).softmax(-1)
-    return sample, soft
+    return sample.to(dist.logits.dtype), soft.to(dist.logits.dtype)
 
 
 def _logistic(logits: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -133,8 +156,10 @@ def _gumbel(logits: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tenso
     before = logits - (-u.log()).log()
     index = before.detach().argmax(-1, keepdim=True)
     sample = torch.zeros_like(before).scatter_(-1, index, 1.0)
-    # The largest is Gumbel whatever the logits; the others are cut off at it.
-    largest = -v.gather(-1, index).log()
-    others = -((-v.log() / logits.exp()) + largest).log()
-    after = torch.where(sample.bool(), -largest.log(), others)
+    # The largest is Gumbel whatever the logits; the others are cut off at it: -log(w / p + l), with
+    # its logarithms, because a probability p may be too small to be divided by.
+    w = (-v.log()).log()
+    largest = w.gather(-1, index)
+    others = -torch.logaddexp(w - logits, largest)
+    after = torch.where(sample.bool(), -largest, others)
     return sample, before, after

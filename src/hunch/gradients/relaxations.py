@@ -121,8 +121,31 @@ class Gumbel:
         return _through(f, sharp + (soft - soft.detach()), dist)
 
 
+def softened_cost(f: Cost, soft: Tensor) -> Tensor:
+    """The cost of softened samples, with a word of ours where `f` holds them against a support.
+
+    Raises:
+        ConfigurationError: if a distribution that `f` asks refuses values between its own.
+
+    Example:
+        >>> softened_cost(torch.square, torch.tensor([0.5]))
+        tensor([0.2500])
+    """
+    try:
+        return f(soft)
+    except ValueError as error:
+        if "to be within the support" not in str(error):
+            raise
+        raise ConfigurationError(
+            "`f` asks a distribution for the log-probability of softened samples, which lie "
+            "between its values; expected a cost that is continuous there; build a Bernoulli that "
+            "`f` asks with validate_args=False, and write (z * q.logits).sum(-1) for q.log_prob(z) "
+            "of a OneHotCategorical, which would jump; or use estimator='score'."
+        ) from error
+
+
 def _through(f: Cost, samples: Tensor, dist: Distribution) -> Tensor:
-    cost = checked(f(samples), samples, dist)
+    cost = checked(softened_cost(f, samples), samples, dist)
     if samples.requires_grad and not cost.requires_grad:
         raise ConfigurationError(
             "`f` returned a cost that carries no gradient of its samples, which this estimator "

@@ -12,10 +12,11 @@ from torch.distributions import Distribution
 from hunch.errors import ConfigurationError
 from hunch.gradients.baselines import Baseline
 from hunch.gradients.expectation import expectation
-from hunch.gradients.guards import Cost
+from hunch.gradients.guards import Cost, checked
 from hunch.gradients.learned import EMA
 from hunch.gradients.relax import Relax
 from hunch.gradients.relaxations import Gumbel
+from hunch.gradients.samplers import draw
 from hunch.seeding import drawing_from, torch_generator
 
 Params = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
@@ -90,6 +91,17 @@ class Repeated:
         expectation(f, dist, n, baseline=0.0, generator=self.generator("first"))
         self.stacks = _stacks(self, dist)
 
+    def in_double(self) -> Repeated:
+        """The same problem in double precision; the problem itself where it does not run in it."""
+        if all(p.dtype == torch.float64 for p in self.params):
+            return self
+        values = [p.double() for p in self.params]
+        params = values if self.names is None else dict(zip(self.names, values, strict=True))
+        try:
+            return Repeated(self.f, self.dist_fn, params, self.n, self.repeats, self.seed)
+        except Exception:  # the user's functions may fail in any way on numbers of another kind
+            return self
+
     def generator(self, stream: str) -> torch.Generator | None:
         """A stream of the seed; None on a device whose draws it cannot decide."""
         if any(p.device.type != "cpu" for p in self.params):
@@ -154,7 +166,36 @@ class Repeated:
                 "computed from the tensors it is given."
             )
         found = torch.autograd.grad(value.sum(), leaves, materialize_grads=True)
-        return torch.cat([g.reshape(rows or 1, -1) for g in found], dim=1).double()
+        gradient = torch.cat([g.reshape(rows or 1, -1) for g in found], dim=1).double()
+        spoilt = ~value.detach().reshape(rows or 1, -1).isfinite().all(1)
+        return gradient.masked_fill(spoilt.unsqueeze(1), torch.nan)
+
+    def mean_costs(self, params: Sequence[Tensor], stream: str) -> Tensor:
+        """The summed mean cost of `repeats` calls, by samples that the stream decides alone."""
+        generator = self.generator(stream)
+        rows = self.repeats if self.stacks else 1
+        found = []
+        with torch.no_grad():
+            leaves = [p.expand((rows, *p.shape)) if self.stacks else p for p in params]
+            dist = self.dist(leaves)
+            for _ in range(self.repeats // rows):
+                z = draw(dist, self.n, generator, differentiable=False)
+                cost = checked(self.f(z), z, dist)
+                found.append(cost.double().mean(0).reshape(rows, -1).sum(1))
+        return torch.cat(found)
+
+    def scores(self, stream: str) -> Tensor:
+        """How far the log-probability of a sample moves with each parameter, a row for a sample."""
+        generator = self.generator(stream)
+        rows = self.repeats if self.stacks else 1
+        found = []
+        for _ in range(1 if self.stacks else 50):
+            leaves = self.leaves(rows if self.stacks else None)
+            dist = self.dist(leaves)
+            z = draw(dist, 1, generator, differentiable=False)
+            slopes = torch.autograd.grad(dist.log_prob(z).sum(), leaves, materialize_grads=True)
+            found.append(torch.cat([g.reshape(rows, -1) for g in slopes], dim=1).double())
+        return torch.cat(found)
 
 
 def in_order(params: Params, names: Sequence[str] | None) -> list[Tensor]:

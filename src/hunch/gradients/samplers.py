@@ -26,8 +26,10 @@ from torch.quasirandom import SobolEngine
 from hunch.draws import drawing_again, drawn
 from hunch.errors import ConfigurationError
 from hunch.gradients.baselines import FROM_OTHERS
-from hunch.gradients.guards import check_generator
+from hunch.gradients.cautions import caution_path, own_probs
+from hunch.gradients.guards import check_generator, check_path
 from hunch.gradients.torch_draws import torch_draw
+from hunch.gradients.twins import tensors_of
 from hunch.recomputation import may_repeat
 from hunch.seeding import drawing_from
 
@@ -131,7 +133,11 @@ def draw(
         else:
             with _source(dist, generator):
                 samples = torch_draw(dist, shape, differentiable)
-            samples = samples if differentiable else samples.detach()
+            if differentiable:
+                check_path(samples, dist)
+                caution_path(dist)
+            else:
+                samples = samples.detach()
         samples = samples if n > 1 else samples.unsqueeze(0)
     check_generator(generator, samples)
     return samples
@@ -142,7 +148,7 @@ def _source(dist: Distribution, generator: torch.Generator | None) -> AbstractCo
         return drawing_from(generator)
     if not may_repeat():
         return nullcontext()
-    parameter = _parameter(dist)
+    parameter = parameter_of(dist)
     return drawing_again(None, None if parameter is None else parameter.device)
 
 
@@ -207,7 +213,7 @@ def uniforms(
         >>> bool((u[:2] + u[2:] == 1).all())
         True
     """
-    parameter = _parameter(dist)
+    parameter = parameter_of(dist)
     device = torch.device("cpu") if parameter is None else parameter.device
     if generator is not None and device.type != "cpu":
         check_generator(generator, torch.empty(0, device=device))
@@ -251,12 +257,17 @@ def _inverse(dist: Distribution, u: Tensor, sampler: str) -> Tensor:
     """The inverse distribution function at `u`, increasing in each coordinate."""
     if isinstance(dist, Independent):
         return _inverse(dist.base_dist, u, sampler)
-    parameter = _parameter(dist)
+    parameter = parameter_of(dist)
     dtype = torch.get_default_dtype() if parameter is None else parameter.dtype
     if isinstance(dist, Bernoulli):
-        return (u > 1 - dist.probs).to(dtype)
+        # In double precision: 1 - p is 1 for what is rare, in bfloat16 for all below 1 in 500.
+        probs = own_probs(dist)
+        never = dist.logits.double().neg().sigmoid() if probs is None else 1 - probs.double()
+        return (u > never).to(dtype)
     if isinstance(dist, Categorical):
-        below: Tensor = dist.probs.double().cumsum(-1)[..., :-1]
+        upto = dist.probs.double().cumsum(-1)
+        # Probabilities of low precision sum to one by what they were rounded by, and no more.
+        below: Tensor = upto[..., :-1] / upto[..., -1:]
         return (u.unsqueeze(-1) > below).sum(-1)
     if isinstance(dist, MultivariateNormal):
         standard: Tensor = torch.special.ndtri(u).to(dtype).unsqueeze(-1)
@@ -271,9 +282,17 @@ def _inverse(dist: Distribution, u: Tensor, sampler: str) -> Tensor:
     )
 
 
-def _parameter(dist: Distribution) -> Tensor | None:
-    """One floating-point parameter, which tells the device and the precision."""
+def parameter_of(dist: Distribution) -> Tensor | None:
+    """One floating-point parameter, which tells the device and the precision.
+
+    Example:
+        >>> parameter_of(torch.distributions.Normal(0.5, 1.0))
+        tensor(0.5000)
+    """
     while hasattr(dist, "base_dist"):
         dist = dist.base_dist
     values = (vars(dist).get(name) for name in dist.arg_constraints)
-    return next((v for v in values if isinstance(v, Tensor) and v.is_floating_point()), None)
+    found = next((v for v in values if isinstance(v, Tensor) and v.is_floating_point()), None)
+    if found is None:  # Beta keeps its own in another distribution
+        found = next((v for v in tensors_of(dist) if v.is_floating_point()), None)
+    return found

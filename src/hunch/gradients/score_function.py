@@ -14,7 +14,7 @@ from torch import Tensor
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.gradients.baselines import given_baseline
 from hunch.gradients.cautions import caution_baseline, caution_standardized
-from hunch.gradients.guards import check_finite
+from hunch.gradients.guards import check_finite, wide
 from hunch.gradients.masks import check_mask, scored_cost, scored_mean
 
 
@@ -121,12 +121,13 @@ def surrogate(
             "compute it with gradients on, from parameters that are not detached."
         )
     constant = None if baseline is None else given_baseline(baseline, cost, dim)
+    caution_standardized(cost, dim, mask)
+    if constant is not None and isinstance(baseline, Tensor):
+        caution_baseline(constant, cost, dim, mask)
     if mask is None:
-        caution_standardized(cost, dim)
-        if constant is not None and isinstance(baseline, Tensor):
-            caution_baseline(constant, cost, dim)
         terms = score_terms(log_prob, cost, constant)
-        return terms.mean() if dim is None else terms.mean(dim)
+        values = wide(terms)
+        return (values.mean() if dim is None else values.mean(dim)).to(terms.dtype)
     if constant is not None:
         constant = scored_cost(constant.expand_as(cost), mask)
     return scored_mean(score_terms(log_prob, cost, constant), mask, dim)

@@ -59,8 +59,10 @@ def torch_draw(dist: Distribution, shape: torch.Size, differentiable: bool) -> T
 # ------------------------------------------------------------------ constants
 
 
-def _drawable(kind: type) -> type:
-    return _Simplex if getattr(kind, "rsample", None) is Dirichlet.rsample else kind
+def _drawable(dist: Distribution) -> Distribution | None:
+    if isinstance(dist, Dirichlet) and type(dist).rsample is Dirichlet.rsample:
+        return _Simplex(dist.concentration.detach(), validate_args=False)
+    return None
 
 
 class _Simplex(Dirichlet):

@@ -6,15 +6,15 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
-from torch.distributions.transforms import Transform
+from torch.distributions import Distribution, Gumbel
+from torch.distributions.transforms import Transform, _InverseTransform
 
 Change = Callable[[Tensor], Tensor]
+Instead = Callable[[Distribution], Distribution | None]
 
 
-def remade(thing: Any, change: Change, kind: Callable[[type], type] = lambda kind: kind) -> Any:
+def remade(thing: Any, change: Change, instead: Instead = lambda dist: None) -> Any:
     """A twin of a distribution, or of what one is made of, with other tensors.
 
     Modules inside of transforms stay as they are.
@@ -22,7 +22,7 @@ def remade(thing: Any, change: Change, kind: Callable[[type], type] = lambda kin
     Args:
         thing: a distribution, a transform, a list of them, or anything else, which is handed back.
         change: what becomes of each tensor.
-        kind: what becomes of each distribution's class.
+        instead: another distribution to take for one, None to make its twin.
 
     Example:
         >>> dist = torch.distributions.LogNormal(torch.tensor(0.0), torch.tensor(1.0))
@@ -32,19 +32,20 @@ def remade(thing: Any, change: Change, kind: Callable[[type], type] = lambda kin
     if isinstance(thing, Tensor):
         return change(thing)
     if type(thing) in (list, tuple):
-        return type(thing)(remade(part, change, kind) for part in thing)
+        return type(thing)(remade(part, change, instead) for part in thing)
     if isinstance(thing, Distribution):
-        twin: Any = Distribution.__new__(kind(type(thing)))
+        twin: Any = instead(thing)
+        if twin is not None:
+            return twin
+        twin = Distribution.__new__(type(thing))
     elif isinstance(thing, Transform):
         twin = copy.copy(thing)
     else:
         return thing
-    for name, value in vars(thing).items():
-        twin.__dict__[name] = remade(value, change, kind)
+    for name, value in _parts(thing).items():
+        twin.__dict__[name] = remade(value, change, instead)
     if isinstance(thing, Transform):
         twin._cached_x_y = None, None
-        # An inverse holds its original; an original has a weak reference, which would lead back.
-        twin._inv = twin._inv if isinstance(twin._inv, Transform) else None
     return twin
 
 
@@ -64,8 +65,16 @@ def tensors_of(thing: object) -> Iterator[Tensor]:
         for part in thing:  # type: ignore[attr-defined]
             yield from tensors_of(part)
     elif isinstance(thing, Distribution | Transform):
-        for part in vars(thing).values():
+        for part in _parts(thing).values():
             yield from tensors_of(part)
+
+
+def _parts(thing: Distribution | Transform) -> dict[str, Any]:
+    parts = dict(vars(thing))
+    # An inverse is made of its original, which remembers it.
+    if isinstance(thing, Transform) and not isinstance(thing, _InverseTransform):
+        parts["_inv"] = None
+    return parts
 
 
 def in_single(dist: Distribution) -> Distribution:
@@ -76,5 +85,16 @@ def in_single(dist: Distribution) -> Distribution:
         >>> in_single(half).sample().dtype
         torch.float32
     """
-    twin: Distribution = remade(dist, lambda x: x.float() if x.is_floating_point() else x)
+    twin: Distribution = remade(dist, _single, _single_gumbel)
     return twin
+
+
+def _single(x: Tensor) -> Tensor:
+    return x.float() if x.is_floating_point() else x
+
+
+def _single_gumbel(dist: Distribution) -> Distribution | None:
+    # Torch cuts its tail where the precision of the parameters ends when it is built.
+    if type(dist) is not Gumbel:
+        return None
+    return Gumbel(dist.loc.float(), dist.scale.float(), validate_args=False)

@@ -40,16 +40,17 @@ def diagnosis_figure(diagnosis: Diagnosis) -> tuple[Figure, str]:
         "",
         height=max(2.4, 0.9 + 0.24 * len(rows)),
     )
-    noisy = [row.variance_cost for row in rows if row.variance_cost > 0]
+    noisy = [row.variance_cost for row in rows if 0 < row.variance_cost < math.inf]
     # On a logarithmic axis an exact estimator has no place: its mark stands at the left edge.
     edge = 10 ** math.floor(math.log10(min(noisy)) - 0.5) if noisy else 1e-3
     for place, row in enumerate(rows):
         color = BLUE if row.trusted else ORANGE
-        if row.variance_cost > 0:
+        if 0 < row.variance_cost < math.inf:
             ax.plot([edge, row.variance_cost], [place, place], color=color, linewidth=1.2)
             ax.plot(row.variance_cost, place, "o" if row.trusted else "X", color=color)
         else:
-            ax.annotate("exact", (edge, place), va="center", color=color, fontsize=9)
+            label = "fails" if row.failed else "exact"
+            ax.annotate(label, (edge, place), va="center", color=color, fontsize=9)
     ax.set_xscale("log")
     ax.set_xlim(left=edge)
     ax.set_yticks(range(len(rows)), [row.label for row in rows])
@@ -57,6 +58,6 @@ def diagnosis_figure(diagnosis: Diagnosis) -> tuple[Figure, str]:
     ax.grid(visible=False, axis="y")
     caption = (
         f"Variance of the gradient times evaluations of the cost, {diagnosis.repeats} calls with "
-        f"n={diagnosis.n}; lower is better. Orange crosses are biased."
+        f"n={diagnosis.n}; lower is better. Orange crosses are biased, or nothing judged them."
     )
     return figure, caption

@@ -1,0 +1,55 @@
+"""A transform that is not trained belongs to the cost: the score function needs only the base.
+
+The log-probability of `T(x)` is that of `x` and a term without parameters. Computed from `T(x)` it
+is lost where `T` rounds: tanh of 10 is 1 in single precision, whose inverse is infinite, and a
+sigmoid of 20 is clamped to what belongs to 16.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, TransformedDistribution
+
+from hunch.gradients.guards import Cost
+from hunch.gradients.levels import carries_gradient
+from hunch.gradients.samplers import parameter_of
+
+
+def untransformed(f: Cost, dist: Distribution) -> tuple[Cost, Distribution]:
+    """A cost and a distribution with the same expectation, without transforms that are not trained.
+
+    Example:
+        >>> squashed = TransformedDistribution(
+        ...     torch.distributions.Normal(0.0, 1.0), torch.distributions.TanhTransform())
+        >>> f, dist = untransformed(torch.square, squashed)
+        >>> dist, round(f(torch.tensor(0.5)).item(), 3)  # tanh(0.5)²
+        (Normal(loc: 0.0, scale: 1.0), 0.214)
+    """
+    if isinstance(dist, Independent):
+        cost, base = untransformed(f, dist.base_dist)
+        if base is dist.base_dist:
+            return f, dist
+        return cost, Independent(base, dist.reinterpreted_batch_ndims)
+    if not isinstance(dist, TransformedDistribution):
+        return f, dist
+    base = dist.base_dist
+    if base.batch_shape != dist.batch_shape or _trained(dist):
+        return f, dist
+    return untransformed(lambda x: f(_applied(dist, x)), base)
+
+
+def _applied(dist: TransformedDistribution, x: Tensor) -> Tensor:
+    for transform in dist.transforms:
+        x = transform(x)
+    return x
+
+
+def _trained(dist: TransformedDistribution) -> bool:
+    """Whether a transform carries a gradient to parameters, or hides whether it does."""
+    like = parameter_of(dist)
+    if like is None:
+        return True
+    shape = dist.base_dist.batch_shape + dist.base_dist.event_shape
+    image = _applied(dist, torch.zeros(shape, dtype=like.dtype, device=like.device))
+    return carries_gradient(image)
