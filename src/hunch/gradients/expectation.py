@@ -48,9 +48,9 @@ def expectation(
             first derivatives only; `"rebar"` or `Relax(surrogate)` for Bernoulli and
             OneHotCategorical. Biased, for these two: `"straight_through"`, and `"gumbel"` or
             `Gumbel(temperature)`. `"auto"` is pathwise if the distribution has `rsample` and a
-            gradient flows from cost to sample without passing a sign, a rounding or a remainder,
-            else the score. A jump made by a comparison leaves no trace in the graph when a smooth
-            term stands beside it: then say `"score"`.
+            gradient flows from cost to sample without passing a sign, a rounding or a draw, else
+            the score. A jump made by a comparison leaves no trace in the graph when a smooth term
+            stands beside it: then say `"score"`.
         baseline: for the score function. `"loo"` is the mean of the other samples
             (`leave_one_out`), an `EMA` is the average of earlier calls, a `Critic` is what a
             network expects, `"self-critical"` is the cost of the distribution's mode, None is none.
@@ -86,11 +86,11 @@ def expectation(
 
     Note:
         Second derivatives of `"pathwise"` exist where torch can differentiate `rsample` twice: not
-        for Gamma, Beta and Dirichlet. Those of `"score"` always exist. Inside `torch.func.vmap`
-        name the estimator, build the distribution with `validate_args=False`, and let
-        `randomness` be what torch's own draw supports: either for Normal, for others often
-        `"different"` with the score and `"same"` with the path. Sobol points and `EMA` do
-        not work inside `torch.func` transforms.
+        for Gamma, Beta and Dirichlet. Those of `"score"` always exist. In forward mode, and around
+        `torch.func.vmap`, no graph shows what the cost does, and `"auto"` is the score. Inside
+        `vmap` build the distribution with `validate_args=False` and give `randomness`. Sobol points
+        and `EMA` do not work inside `torch.func` transforms; `docs/gradients.md` has a table of
+        what does. Half precision is drawn and scored in single; the cost sees half.
 
     Example:
         >>> mu = torch.tensor(1.0, requires_grad=True)
