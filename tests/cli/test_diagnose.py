@@ -22,6 +22,26 @@ def named():
 def wrong():
     return 3
 
+class Askew(Normal):
+    # Its density and its path are both wrong; its samples are right.
+
+    def log_prob(self, value):
+        return 1.5 * super().log_prob(value)
+
+    def rsample(self, shape=()):
+        z = super().rsample(shape)
+        return z.detach() + 0.5 * (z - z.detach())
+
+    def icdf(self, value):
+        raise NotImplementedError
+
+def askew():
+    return dict(f=torch.square, dist_fn=Askew, params=(torch.ones(2), torch.ones(2)),
+                exact=(2 * torch.ones(2), 2 * torch.ones(2)))
+
+def half():
+    return (lambda z: z**2, Normal, tuple(torch.tensor(x, dtype=torch.bfloat16) for x in (1, 0.5)))
+
 def broken():
     raise ArithmeticError("mine")
 """
@@ -80,6 +100,25 @@ def test_a_problem_of_ones_own_by_file_and_by_module(mine, capsys):
     assert "two squares" in printed
     assert "reference: given" in printed
     assert find_problem("my_model:named").about == "two squares"
+
+
+def test_where_no_estimator_is_right_the_exit_code_says_so(mine, capsys, monkeypatch):
+    from hunch.gradients import measure
+
+    monkeypatch.setattr(measure, "_SPLITTINGS", {})  # the measure asks neither density nor path
+    assert run(["diagnose", "my_model:askew", "--json"]) == 1
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert all(row["biased"] for row in found["rows"])
+    assert "No way that applies here is unbiased" in captured.err
+    assert found["reference"] == "given"
+
+
+def test_half_precision_is_not_exact_there_either(mine, capsys):
+    assert run(["diagnose", "my_model:half", *FAST]) == 0
+    printed = capsys.readouterr().out
+    assert "exact" not in printed
+    assert "reference: a long run of 'measure', confirmed by a long run of 'score'" in printed
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".png"])

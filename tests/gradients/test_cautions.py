@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 import torch
-from torch.distributions import Independent, Laplace, Normal, Poisson
+from torch.distributions import Independent, Laplace, Normal, Poisson, StudentT
 from torch.func import grad
 
 from hunch.errors import ConfigurationError, HunchWarning, ShapeError
@@ -53,6 +53,32 @@ def test_what_is_no_collapse_is_left_alone():
         expectation(lambda z: z, Poisson(rate), n, baseline=None)  # there is none
         expectation(distance, inputs(1e-4), n, estimator="pathwise")
     expectation(distance, inputs(1e-4), 2, **SCORE)
+
+
+def test_a_large_constant_is_no_collapse():
+    for n in (1, 2, 16, 256):  # warnings are errors here
+        for dist in (inputs(1.0), inputs(0.3), Normal(torch.zeros(8), inputs(1.0).scale)):
+            expectation(lambda z: 1000 + z**2, dist, n, baseline=None, generator=seeded(), **SCORE)
+            joint = Independent(dist, 1)
+            expectation(lambda z: 1000 + (z**2).sum(-1), joint, n, baseline=None, **SCORE)
+    # The span of the samples would be a thousand times the scale here.
+    wide = StudentT(0.5, torch.zeros(5_000), torch.ones(5_000, requires_grad=True))
+    expectation(lambda z: 1 / (1 + z**2), wide, 1, generator=seeded(), **SCORE)
+
+
+@pytest.mark.parametrize("sigma", [1e-4, 1e-2, 0.1])
+def test_a_collapse_is_seen_beside_a_large_constant(sigma):
+    for n in (2, 16):
+        with pytest.warns(HunchWarning, match="collapsing"):
+            expectation(
+                lambda z: 1000 + z**2, inputs(sigma), n, baseline=None, generator=seeded(), **SCORE
+            )
+
+
+def test_an_empty_batch_has_nothing_to_say():
+    none = Normal(torch.zeros(0), torch.ones(0, requires_grad=True))
+    for n in (1, 4):
+        assert expectation(distance, none, n, baseline=None, **SCORE).shape == (0,)
 
 
 def test_it_is_said_once_for_each_line(recwarn):
@@ -117,6 +143,43 @@ def test_standardized_advantages_are_spoken_of(n):
     surrogate(log_prob, -rloo_advantages(-cost))
     if n > 2:
         surrogate(log_prob, torch.ones(n, 3) * torch.tensor([-1.0, 1.0]).repeat(n // 2)[:, None])
+
+
+@pytest.mark.parametrize("n", [3, 4, 64])
+def test_a_mask_hides_no_standardized_advantages(n):
+    _, log_prob, cost, _ = rollout(n + 2, 3)
+    mask = torch.ones(n + 2, 3, dtype=torch.bool)
+    mask[0], mask[1:n, 2] = False, False  # the last group keeps two scored ones
+    words = r"standardized advantages.*biased"
+    grouped = torch.where(mask, cost, torch.nan)
+    with pytest.warns(HunchWarning, match=words):
+        surrogate(log_prob, -grpo_advantages(-grouped, mask=mask), mask=mask)
+    alone = mask.clone()
+    alone[1:, 1] = False
+    alone[1, 1] = True  # a group with a single one
+    with pytest.warns(HunchWarning, match=words):
+        surrogate(log_prob, -grpo_advantages(-grouped, mask=alone), mask=alone)
+    whole = (cost - cost[mask].mean()) / cost[mask].std()
+    with pytest.warns(HunchWarning, match=words):
+        surrogate(log_prob, whole, dim=None, mask=mask)
+    # and what is right is left alone, whatever stands where nothing was scored
+    surrogate(log_prob, -rloo_advantages(-grouped, mask=mask), mask=mask)
+    surrogate(log_prob, grouped, mask=mask)
+    surrogate(log_prob, grouped, leave_one_out(grouped, mask=mask), mask=mask)
+    mean = torch.nanmean(torch.where(mask, cost, torch.nan), 0)
+    with pytest.warns(HunchWarning, match="each sample's own cost included"):
+        surrogate(log_prob, grouped, mean, mask=mask)
+
+
+def test_masked_costs_are_not_read_where_they_cannot_be():
+    def loss(mu, cost, mask):
+        return surrogate(Normal(mu, 1.0, validate_args=False).log_prob(cost), cost, mask=mask)
+
+    cost = torch.randn(5, 4, generator=seeded())
+    mask = torch.rand(5, 4, generator=seeded(1)) < 0.7
+    found = torch.vmap(grad(loss))(torch.zeros(5), cost, mask)
+    apart = [grad(loss)(torch.zeros(()), c, m) for c, m in zip(cost, mask, strict=True)]
+    torch.testing.assert_close(found, torch.stack(apart))
 
 
 def test_samples_that_carry_a_gradient_are_refused():

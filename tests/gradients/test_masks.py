@@ -53,6 +53,35 @@ def test_leave_one_out_gives_the_gradient_of_the_conditional_expectation(n):
     assert z_score(slopes[count > 1], gradient) <= LIMIT
 
 
+@pytest.mark.parametrize("n", [2, 4])
+def test_the_mean_over_calls_is_smaller_by_the_factor_that_the_documentation_states(n):
+    start = tensor(0.1, -0.5, 1.5, 0.0)  # the third category, more than half of all, has no score
+    value, gradient = conditional(start)
+    s = float(start.softmax(-1)[SCORED].sum())
+    some = 1 - (1 - s) ** n
+    several = some - n * s * (1 - s) ** (n - 1)
+    logits = start.expand(DRAWS, 4).clone().requires_grad_()
+    seen = []
+
+    def mask(cost):
+        seen.append(cost.isfinite())
+        return seen[-1]
+
+    found = expectation(
+        lambda z: TABLE[z], Categorical(logits=logits), n, mask=mask,
+        generator=torch.Generator().manual_seed(n),
+    )  # fmt: skip
+    (slopes,) = torch.autograd.grad(found.sum(), logits, retain_graph=True)
+    assert several < 0.8
+    assert z_score(found.detach(), some * value) <= LIMIT
+    assert z_score(slopes, several * gradient) <= LIMIT
+    # The remedy of the documentation: the mean over the factors that have a gradient.
+    kept = found[seen[0].sum(0) > 1]
+    (whole,) = torch.autograd.grad(kept.mean(), logits)
+    error = slopes.std(0) / several / len(kept) ** 0.5 + 1e-12
+    assert ((whole.sum(0) - gradient).abs() / error).max() <= LIMIT
+
+
 def test_without_leave_one_out_it_would_be_biased_where_the_sample_decides():
     start = tensor(0.1, -0.5, 0.3, 0.0)
     _, gradient = conditional(start)

@@ -119,6 +119,50 @@ def test_a_surrogate_learns_to_make_the_gradient_quiet():
     assert square().item() < start / 20
 
 
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_an_evidence_bound_as_the_message_says_to_write_it(one_hot):
+    start = tensor(0.4, -0.7, 1.2)
+
+    def bound(z, q):
+        if one_hot:
+            return 1.5 * z @ tensor(1.0, 2.0, 3.0) + (z * q.logits).sum(-1)
+        return 1.5 * z + q.log_prob(z)
+
+    def make(logits, **how):
+        kind = OneHotCategorical if one_hot else Bernoulli
+        return kind(logits=logits, **how)
+
+    exact = start.clone().requires_grad_()
+    q = make(exact)
+    values = q.enumerate_support()
+    truth = (q.log_prob(values).exp() * bound(values, q)).sum()
+    (truth,) = torch.autograd.grad(truth, exact)
+    logits = start.expand(DRAWS, 3).clone().requires_grad_()
+    q = make(logits, validate_args=False)
+    found = expectation(
+        lambda z: bound(z, q), q, 1, estimator="rebar", generator=torch.Generator().manual_seed(57)
+    )
+    assert z_score(torch.autograd.grad(found.sum(), logits)[0], truth) <= LIMIT
+
+
+@pytest.mark.parametrize("how", ["rebar", "gumbel"])
+def test_a_support_that_softened_samples_miss_is_said_in_our_words(how):
+    logits = torch.zeros(3, requires_grad=True)
+    # Validation is asked for: torch.compile turns the default off for the whole process.
+    for kind in (Bernoulli, OneHotCategorical):
+        q = kind(logits=logits, validate_args=True)
+        with pytest.raises(
+            ConfigurationError, match=r"log-probability of softened samples.*z \* q"
+        ):
+            expectation(q.log_prob, q, 2, estimator=how)
+
+    def broken(z):
+        raise ValueError("mine")
+
+    with pytest.raises(ValueError, match=r"^mine$"):
+        expectation(broken, Bernoulli(logits=logits), 2, estimator=how)
+
+
 def test_what_it_refuses():
     logits = torch.zeros(3, requires_grad=True)
     with pytest.raises(ConfigurationError, match="expected Bernoulli or OneHotCategorical"):
@@ -128,5 +172,7 @@ def test_what_it_refuses():
         expectation(torch.square, dist, 2, estimator="rebar", baseline="loo")
     with pytest.raises(ConfigurationError, match=r"Relax\(surrogate"):
         expectation(lambda z: (z > 0.5).float(), dist, 2, estimator="rebar")
+    with pytest.raises(ConfigurationError, match="rounds softened samples"):
+        expectation(lambda z: z + z.round(), dist, 2, estimator="rebar")
     with pytest.raises(ConfigurationError, match="`temperature` got"):
         Relax(temperature=0.0)

@@ -250,17 +250,17 @@ def recommend(rows: Sequence[Row]) -> str:
     failing = list(dict.fromkeys(row.label for row in rows if row.failed))
     if failing:
         words.append(f"NaN or infinite gradients: {', '.join(failing)}.")
-    for row in rows:
-        if row.doubt == 2 and row.estimator == "pathwise":
-            words.append(
-                "The pathwise gradient is biased here: the cost is not continuous in the sample, "
-                "or rsample() is no true path."
-            )
-            break
     wrong = [row for row in rows if row.biased and not row.failed]
+    ways = [row for row in rows if row.estimator == "pathwise"]
+    if ways and all(row in wrong for row in ways):
+        words.append(
+            "The pathwise gradient is biased here: the cost is not continuous in the sample, or "
+            "rsample() is no true path."
+        )
     odd = [row for row in wrong if row.unbiased_by_design and row.estimator != "pathwise"]
     if odd:
-        names = ", ".join(f"{row.label} by {row.relative_bias:.0%}" for row in odd)
+        worst = {row.estimator: row for row in sorted(odd, key=lambda row: row.relative_bias)}
+        names = ", ".join(f"{name} by up to {row.relative_bias:.0%}" for name, row in worst.items())
         words.append(f"Found biased, though no cost should make it so: {names}.")
     softened = [row for row in wrong if not row.unbiased_by_design]
     if softened:

@@ -80,7 +80,7 @@ def masked_score(
     With leave-one-out the gradient is that of the conditional expectation, also where it depends on
     the sample whether it can be scored: what `log P(scored)` would add to each score is the same
     for all of them, and a baseline made of the others cancels it. With any other baseline it does
-    not cancel.
+    not cancel. Given, in all this, that two were scored: a factor with fewer has no gradient.
 
     Raises:
         ConfigurationError: if the mask is none, or the baseline would learn from what is masked.

@@ -44,7 +44,8 @@ def expectation(
         n: samples per factor, at least 1. Two are the least for the leave-one-out baseline.
         estimator: `"score"` for any cost; `"pathwise"` for a continuous cost and a distribution
             with `rsample`; `"enumerate"` for the exact sum over a finite support, where `n` plays
-            no part; `"measure"` for any cost and Normal, Bernoulli, Categorical, Poisson or Gamma,
+            no part, and over that of coordinates in `Independent` if they have at most 1,024
+            outcomes together; `"measure"` for any cost and Normal, Bernoulli, Categorical, Poisson or Gamma,
             first derivatives only; `"rebar"` or `Relax(surrogate)` for Bernoulli and
             OneHotCategorical. Biased, for these two: `"straight_through"`, and `"gumbel"` or
             `Gumbel(temperature)`. `"auto"` is pathwise if the distribution has `rsample` and a
@@ -67,8 +68,13 @@ def expectation(
         mask: for the score function, where some samples cannot be scored: booleans `(n, *batch)`,
             true where the cost counts, or what makes them from the costs, such as `torch.isfinite`.
             Value and gradient are then those of the mean over scorable samples; with leave-one-out
-            also where it depends on the sample whether it is scored. A factor with no scored
-            sample has the value 0, one with a single one no gradient. First derivatives only.
+            also where it depends on the sample whether it is scored. That is given that there are
+            enough: a factor with no scored sample has the value 0, and with leave-one-out one with
+            a single scored sample no gradient. So over many calls the mean gradient is the true one
+            times `1 - (1-s)**n - n * s * (1-s)**(n-1)`, the probability of two or more where each
+            sample is scored with probability `s`, and the mean value the true one times
+            `1 - (1-s)**n`. For a batch that weighs none of its factors so, take the mean over those
+            with two scored samples alone: `loss[scored.sum(0) > 1].mean()`. First derivatives only.
         generator: a CPU generator that decides every draw; None for torch's default one.
 
     Returns:
@@ -78,11 +84,14 @@ def expectation(
         ConfigurationError: if an argument has a value that cannot work, such as a pathwise gradient
             of a distribution without `rsample`, or leave-one-out with one sample.
         ShapeError: if the costs are not shaped `(n, *batch)`, or a baseline does not fit them.
-        DataError: if a cost is NaN or infinite and not masked.
+        DataError: if a cost is NaN or infinite and not masked, or a sample's own log-probability
+            is, or a sample that is to carry a gradient.
 
     Warns:
         HunchWarning: once for each line that calls, if a trained spread collapses under the score
-            function without a baseline; `baseline=0.0` says that it is on purpose.
+            function without a baseline (`baseline=0.0` says that it is on purpose); if a trained
+            probability is 0 or 1 to its precision, or a trained concentration so small that
+            samples underflow, where torch's log-probability, or its path, is wrong.
 
     Note:
         Second derivatives of `"pathwise"` exist where torch can differentiate `rsample` twice: not

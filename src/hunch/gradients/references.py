@@ -19,9 +19,9 @@ from hunch.gradients.repeated import Params, Repeated, Way, in_order
 
 MATERIAL = 0.01  # of the gradient's length, in one coordinate: less is not called a bias
 _LONG = 20  # a reference by Monte Carlo takes so many times the draws of a row
-# Of a difference, in what the distribution tells apart (one over the score's spread); the second
+# Of a difference, in what the distribution tells apart (one over the score's spread); the others
 # where a parameter may not be moved by the first.
-_STEPS = (0.1, 0.01)
+_STEPS = (0.1, 0.01, 0.001)
 _MOST = 64  # coordinates that are moved one by one
 # In the order in which they are believed where two disagree. The path comes last: it is wrong for a
 # cost with jumps, which cannot always be seen.

@@ -62,7 +62,9 @@ def surrogate(
             from a sample's cost must not depend on that sample.
         dim: the sample axis, over which the mean is taken; None for the mean over everything.
         mask: booleans like `cost`, true where a sample was scored; the mean is over those, and what
-            stands in `cost` and `baseline` elsewhere plays no part.
+            stands in `cost` and `baseline` elsewhere plays no part. A factor with none has the
+            value 0, and a sample scored alone no gradient if its baseline is leave-one-out's, so
+            that over many calls the gradient is the true one times the probability of two or more.
         samples: what `log_prob` was computed for, only to be looked at.
 
     Returns:

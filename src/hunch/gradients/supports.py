@@ -48,8 +48,9 @@ def outcomes(dist: Distribution) -> Tensor:
         )
     if joined:
         choice = torch.arange(kinds, device=values.device)
-        index = torch.cartesian_prod(*[choice] * coordinates) if coordinates else choice[:1]
-        values = values[index.view(-1, *joined)]
+        picks = [choice] * coordinates or [choice[:1]]
+        index = torch.cartesian_prod(*picks).view(-1, len(picks))[:, :coordinates]
+        values = values[index.reshape(len(index), *joined)]
     shape = (len(values), *[1] * len(dist.batch_shape), *dist.event_shape)
     return values.view(shape).expand(-1, *dist.batch_shape, *dist.event_shape)
 

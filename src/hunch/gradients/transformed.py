@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, TransformedDistribution
 
-from hunch.gradients.guards import Cost
+from hunch.gradients.guards import Cost, check_path
 from hunch.gradients.levels import carries_gradient
 from hunch.gradients.samplers import parameter_of
 
@@ -36,7 +36,14 @@ def untransformed(f: Cost, dist: Distribution) -> tuple[Cost, Distribution]:
     base = dist.base_dist
     if base.batch_shape != dist.batch_shape or _trained(dist):
         return f, dist
-    return untransformed(lambda x: f(_applied(dist, x)), base)
+
+    def cost(x: Tensor) -> Tensor:
+        z = _applied(dist, x)
+        if z.requires_grad:
+            check_path(z, dist)
+        return f(z)
+
+    return untransformed(cost, base)
 
 
 def _applied(dist: TransformedDistribution, x: Tensor) -> Tensor:
