@@ -41,12 +41,18 @@ def drawn(
     """
     if generator is not None:
         how["generator"] = generator
-    # A generator of one's own cannot be traced in any case, and what runs untraced is looked at.
-    untraced = generator is not None and torch.compiler.is_dynamo_compiling()
-    if not untraced and not may_repeat():
+        if torch.compiler.is_dynamo_compiling():
+            return _untraced(make, *size, device=device, **how)
+    if not may_repeat():
         return make(*size, device=device, **how)
     with drawing_again(generator, device):
         return make(*size, device=device, **how)
+
+
+# A draw from a generator of one's own cannot be traced. It must then run outside of the tracer with
+# all that it calls: traced piece by piece it would not see whether it is being repeated. Unlike
+# `torch.compiler.disable`, torch's own form does not import the compiler where nobody compiles.
+_untraced = torch._disable_dynamo(drawn)
 
 
 @contextmanager

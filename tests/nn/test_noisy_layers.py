@@ -290,3 +290,16 @@ def test_bad_arguments_are_refused_by_name(arguments, settings, named):
 def test_bad_convolution_arguments_are_refused_by_name(arguments, settings, named):
     with pytest.raises(ConfigurationError, match=f"`{named}` got"):
         NoisyConv2d(*arguments, **settings)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"padding": "same"}, {"groups": 2}, {"stride": 2}])
+def test_pictures_with_channels_last_in_memory(arguments, g):
+    layer = NoisyConv2d(4, 6, 3, per_sample=True, generator=g, **arguments)
+    x = torch.randn(2, 4, 7, 7, generator=g)
+    draw = layer.draw(g, batch_shape=(2,))
+    with layer.using(draw):
+        wanted = layer(x)
+        torch.testing.assert_close(layer(x.to(memory_format=torch.channels_last)), wanted)
+        layer.to(memory_format=torch.channels_last)
+        torch.testing.assert_close(layer(x), wanted)
+    assert layer(x[:0]).shape == (0, *wanted.shape[1:])

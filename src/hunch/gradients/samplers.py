@@ -118,6 +118,9 @@ def draw(
         >>> torch.allclose(mirrored[:2] + mirrored[2:], torch.tensor(6.0))
         True
     """
+    if generator is not None and torch.compiler.is_dynamo_compiling():
+        how = {"differentiable": differentiable, "sampler": sampler, "groups": groups}
+        return _untraced(dist, n, generator, **how)
     if sampler != "iid":
         u = uniforms(dist, n, generator, sampler, groups)
         with nullcontext() if differentiable else torch.no_grad():
@@ -141,6 +144,9 @@ def draw(
         samples = samples if n > 1 else samples.unsqueeze(0)
     check_generator(generator, samples)
     return samples
+
+
+_untraced = torch._disable_dynamo(draw)  # as `hunch.draws` says
 
 
 def _source(dist: Distribution, generator: torch.Generator | None) -> AbstractContextManager[None]:
