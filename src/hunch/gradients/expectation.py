@@ -45,8 +45,8 @@ def expectation(
         estimator: `"score"` for any cost; `"pathwise"` for a continuous cost and a distribution
             with `rsample`; `"enumerate"` for the exact sum over a finite support, where `n` plays
             no part, and over that of coordinates in `Independent` if they have at most 1,024
-            outcomes together; `"measure"` for any cost and Normal, Bernoulli, Categorical, Poisson or Gamma,
-            first derivatives only; `"rebar"` or `Relax(surrogate)` for Bernoulli and
+            outcomes together; `"measure"` for any cost and Normal, Bernoulli, Categorical, Poisson
+            or Gamma, first derivatives only; `"rebar"` or `Relax(surrogate)` for Bernoulli and
             OneHotCategorical. Biased, for these two: `"straight_through"`, and `"gumbel"` or
             `Gumbel(temperature)`. `"auto"` is pathwise if the distribution has `rsample` and a
             gradient flows from cost to sample without passing a sign, a rounding or a draw, else
