@@ -171,3 +171,14 @@ def test_a_folder_is_opened_when_all_is_as_it_was_written(tmp_path):
 def test_versions_are_text():
     assert versions()["torch"] == str(torch.__version__)
     assert all(isinstance(value, str) for value in versions().values())
+
+
+def test_lazy_conjugates_and_negatives_are_written_as_what_they_are(tmp_path):
+    z = torch.complex(torch.tensor([1.0, 2.0]), torch.tensor([3.0, -4.0]))
+    lazy = {"conj": z.conj(), "neg": z.conj().imag, "plain": z, "mh": z.view(1, 2).mH}
+    assert lazy["conj"].is_conj()
+    assert lazy["neg"].is_neg()
+    wanted = {name: value.clone().tolist() for name, value in lazy.items()}
+    write_tensors(tmp_path / "a.safetensors", lazy)
+    found = {name: x.tolist() for name, x in read_tensors(tmp_path / "a.safetensors").items()}
+    assert found == wanted

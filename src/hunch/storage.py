@@ -249,7 +249,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 def _alone(tensor: Tensor, taken: set[int]) -> Tensor:
     """The tensor in memory of its own, as safetensors wants it; `taken` is what others have."""
-    own = tensor.detach().cpu().contiguous()
+    # A conjugate or a negative may be a mark on the memory of another tensor, which is not written.
+    own = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
     memory = own.untyped_storage()
     if memory.nbytes() != own.numel() * own.itemsize or memory.data_ptr() in taken:
         own = own.clone()

@@ -14,12 +14,11 @@ from torch.distributions import Distribution
 from hunch.errors import ConfigurationError
 from hunch.gradients.baselines import Baseline, leave_one_out, resolve_baseline
 from hunch.gradients.cautions import caution_collapse, caution_edge
-from hunch.gradients.continuity import dependence
+from hunch.gradients.continuity import dependence, jumps_on_the_way, looked_into
 from hunch.gradients.greedy import greedy_cost
 from hunch.gradients.guards import (
     COST,
     Cost,
-    all_finite,
     check_density,
     check_finite,
     checked,
@@ -29,14 +28,18 @@ from hunch.gradients.guards import (
     wide,
 )
 from hunch.gradients.learned import EMA, Critic
+from hunch.gradients.levels import hides_gradient, in_forward_mode
 from hunch.gradients.masks import Mask, check_mask, scored_cost, scored_mean
 from hunch.gradients.measure import measure
+from hunch.gradients.moving_supports import refuse_moving_support
+from hunch.gradients.paths import has_own_steps, lacks_path
 from hunch.gradients.relax import Relax
 from hunch.gradients.relaxations import Gumbel, straight_through
 from hunch.gradients.samplers import draw, independent_groups, own_log_prob
 from hunch.gradients.score_function import score_terms
 from hunch.gradients.supports import outcomes, probabilities
 from hunch.gradients.transformed import untransformed
+from hunch.gradients.twins import tensors_of
 
 Estimator = Callable[[Cost, Distribution, int, Baseline, torch.Generator | None, str], Tensor]
 
@@ -102,7 +105,7 @@ def masked_score(
     scored = check_mask(mask if isinstance(mask, Tensor) else mask(cost), cost.shape)
     cost = scored_cost(cost, scored)
     check_finite(cost, "the scored cost returned by `f`")
-    _refuse_moving_support(dist)
+    refuse_moving_support(dist, samples)
     if isinstance(baseline, str) and baseline == "self-critical":
         baseline = greedy_cost(f, dist)
     if isinstance(baseline, str):
@@ -141,12 +144,18 @@ def pathwise(
         "Implicit Reparameterization Gradients", for Gamma, Beta and Dirichlet.
     """
     refuse_baseline(baseline, "pathwise")
-    if not dist.has_rsample:
+    lack = lacks_path(dist)
+    if lack:
         raise ConfigurationError(
-            f"`estimator` got 'pathwise' for {type(dist).__name__}, which has no rsample(); "
+            f"`estimator` got 'pathwise' for {type(dist).__name__}, {lack}; "
             "expected a reparameterized distribution; use estimator='score'."
         )
     samples = draw(dist, n, generator, differentiable=True, sampler=sampler)
+    if has_own_steps(dist) and jumps_on_the_way(samples):
+        raise ConfigurationError(
+            f"`estimator` got 'pathwise' for {type(dist).__name__}, one of whose transforms "
+            "rounds; expected a continuous one; use estimator='score'."
+        )
     cost = checked(f(samples), samples, dist)
     if samples.requires_grad and not cost.requires_grad:
         raise ConfigurationError(
@@ -207,23 +216,36 @@ def auto(
         >>> mu.grad
         tensor(3.)
     """
-    if not dist.has_rsample:
+    if lacks_path(dist) or _forward_only(dist):
         return score(f, dist, n, baseline, generator, sampler)
     f, dist = _plain(f, dist, baseline)
     groups = independent_groups(sampler, n, baseline)
     samples = draw(dist, n, generator, differentiable=True, sampler=sampler, groups=groups)
     if samples.is_leaf:  # such as a parameter itself: give the draw a graph node of its own
         samples = samples.view_as(samples)
-    cost = checked(f(samples), samples, dist)
-    way = dependence(cost, samples)
+    cost = None
+    if torch.compiler.is_compiling():  # the graph is hidden there: look before it is compiled
+        way = looked_into(f, samples)
+    else:
+        cost = checked(f(samples), samples, dist)
+        way = dependence(cost, samples)
+        if way == "opaque":
+            way = looked_into(f, samples)
+    if has_own_steps(dist) and jumps_on_the_way(samples):
+        way = "jump"
     if way == "smooth":
-        return mean_cost(cost)
+        return mean_cost(checked(f(samples), samples, dist) if cost is None else cost)
     fixed = samples.detach()
-    # A path must not be added to the score, neither that of a cost with jumps nor one that vmap
-    # hides: ask again without it.
-    if way == "jump" or _hidden(cost):
+    # A path must not be added to the score, neither that of a cost with jumps nor one that a
+    # transform hides: ask again without it.
+    if cost is None or way != "none" or hides_gradient(samples):
         cost = checked(f(fixed), fixed, dist)
     return _score(f, cost, fixed, dist, baseline, groups)
+
+
+def _forward_only(dist: Distribution) -> bool:
+    """Whether forward mode alone differentiates, where no graph shows what the cost does."""
+    return in_forward_mode() and not any(p.requires_grad for p in tensors_of(dist))
 
 
 ESTIMATORS: dict[str, Estimator] = {
@@ -246,7 +268,7 @@ def _score(
     baseline: Baseline,
     groups: int,
 ) -> Tensor:
-    _refuse_moving_support(dist)
+    refuse_moving_support(dist, samples)
     if isinstance(baseline, str) and baseline == "self-critical":
         baseline = greedy_cost(f, dist)
     if isinstance(baseline, EMA | Critic):  # which would learn from what is not finite
@@ -273,24 +295,3 @@ def _plain(f: Cost, dist: Distribution, baseline: Baseline) -> tuple[Cost, Distr
     if isinstance(baseline, str) and baseline == "self-critical":
         return f, dist
     return untransformed(f, dist)
-
-
-def _hidden(cost: Tensor) -> bool:
-    """Whether a graph further out cannot be seen from here."""
-    return not torch.compiler.is_compiling() and all_finite(cost) is None
-
-
-def _refuse_moving_support(dist: Distribution) -> None:
-    """Where the support moves with a parameter the score misses what crosses its border."""
-    try:
-        support: object = dist.support
-    except NotImplementedError:
-        return
-    while hasattr(support, "base_constraint"):
-        support = support.base_constraint
-    bounds = [bound for bound in vars(support).values() if isinstance(bound, Tensor)]
-    if any(bound.requires_grad for bound in bounds):
-        raise ConfigurationError(
-            f"`dist` got {type(dist).__name__}, whose support moves with a trained parameter; the "
-            "score function is biased there; use estimator='pathwise' with a continuous cost."
-        )

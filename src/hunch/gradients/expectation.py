@@ -9,11 +9,12 @@ from torch.distributions import Distribution
 from hunch.errors import ConfigurationError
 from hunch.gradients.baselines import Baseline, check_baseline
 from hunch.gradients.estimators import ESTIMATORS, Estimator, masked_score
-from hunch.gradients.guards import Cost
+from hunch.gradients.guards import HALF, Cost, wide
 from hunch.gradients.masks import Mask
 from hunch.gradients.relax import Relax
 from hunch.gradients.relaxations import Gumbel
-from hunch.gradients.samplers import check_sampler
+from hunch.gradients.samplers import check_sampler, parameter_of
+from hunch.gradients.twins import in_single
 
 
 def expectation(
@@ -48,9 +49,9 @@ def expectation(
             or Gamma, first derivatives only; `"rebar"` or `Relax(surrogate)` for Bernoulli and
             OneHotCategorical. Biased, for these two: `"straight_through"`, and `"gumbel"` or
             `Gumbel(temperature)`. `"auto"` is pathwise if the distribution has `rsample` and a
-            gradient flows from cost to sample without passing a sign, a rounding or a remainder,
-            else the score. A jump made by a comparison leaves no trace in the graph when a smooth
-            term stands beside it: then say `"score"`.
+            gradient flows from cost to sample without passing a sign, a rounding or a draw, else
+            the score. A jump made by a comparison leaves no trace in the graph when a smooth term
+            stands beside it: then say `"score"`.
         baseline: for the score function. `"loo"` is the mean of the other samples
             (`leave_one_out`), an `EMA` is the average of earlier calls, a `Critic` is what a
             network expects, `"self-critical"` is the cost of the distribution's mode, None is none.
@@ -94,11 +95,11 @@ def expectation(
 
     Note:
         Second derivatives of `"pathwise"` exist where torch can differentiate `rsample` twice: not
-        for Gamma, Beta and Dirichlet. Those of `"score"` always exist. Inside `torch.func.vmap`
-        name the estimator, build the distribution with `validate_args=False`, and let
-        `randomness` be what torch's own draw supports: either for Normal, for others often
-        `"different"` with the score and `"same"` with the path. Sobol points and `EMA` do
-        not work inside `torch.func` transforms.
+        for Gamma, Beta and Dirichlet. Those of `"score"` always exist. In forward mode, and around
+        `torch.func.vmap`, no graph shows what the cost does, and `"auto"` is the score. Inside
+        `vmap` build the distribution with `validate_args=False` and give `randomness`. Sobol points
+        and `EMA` do not work inside `torch.func` transforms; `docs/gradients.md` has a table of
+        what does. Half precision is drawn and scored in single; the cost sees half.
 
     Example:
         >>> mu = torch.tensor(1.0, requires_grad=True)
@@ -119,6 +120,20 @@ def expectation(
         )
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise ConfigurationError(f"`n` got {n!r}; expected a number of samples of at least 1.")
+    parameter = parameter_of(dist)
+    kind = torch.float32 if parameter is None else parameter.dtype
+    if kind in HALF:  # torch's draws and densities are too coarse there, where there are any
+        value = expectation(
+            _of_half(f, kind),
+            in_single(dist),
+            n,
+            estimator=estimator,
+            baseline=baseline,
+            sampler=sampler,
+            mask=mask,
+            generator=generator,
+        )
+        return value.to(kind)
     check_baseline(baseline, n)
     check_sampler(sampler, n)
     estimate = estimator if isinstance(estimator, Gumbel | Relax) else _named(estimator)
@@ -130,6 +145,16 @@ def expectation(
             "'score' and 'iid', because the others need the cost of every sample they draw."
         )
     return masked_score(f, dist, n, baseline, generator, mask)
+
+
+def _of_half(f: Cost, kind: torch.dtype) -> Cost:
+    """The cost as the user wrote it, for samples of half precision, and its costs in single."""
+
+    def cost(samples: Tensor) -> Tensor:
+        found = f(samples.to(kind) if samples.is_floating_point() else samples)
+        return wide(found) if isinstance(found, Tensor) else found
+
+    return cost
 
 
 def _named(estimator: object) -> Estimator:

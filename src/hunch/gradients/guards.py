@@ -17,7 +17,7 @@ from hunch.errors import ConfigurationError, DataError, ShapeError
 
 Cost = Callable[[Tensor], Tensor]
 COST = "the cost returned by `f`"
-_HALF = (torch.float16, torch.bfloat16)
+HALF = (torch.float16, torch.bfloat16)
 
 
 def wide(values: Tensor) -> Tensor:
@@ -27,7 +27,7 @@ def wide(values: Tensor) -> Tensor:
         >>> wide(torch.ones(2, dtype=torch.float16)).dtype, wide(torch.ones(2).double()).dtype
         (torch.float32, torch.float64)
     """
-    return values.float() if values.dtype in _HALF else values
+    return values.float() if values.dtype in HALF else values
 
 
 def all_finite(values: Tensor) -> bool | None:

@@ -26,7 +26,8 @@ from torch.distributions import (
 )
 
 from hunch.errors import ConfigurationError
-from hunch.gradients.guards import Cost, all_finite, checked, mean_cost, refuse_baseline
+from hunch.gradients.guards import Cost, checked, mean_cost, refuse_baseline
+from hunch.gradients.levels import carries_gradient, in_forward_mode
 from hunch.gradients.samplers import draw, uniforms
 from hunch.recomputation import may_repeat
 
@@ -83,23 +84,20 @@ def measure(
     samples = draw(dist, n, generator, differentiable=False, sampler=sampler)
     cost = checked(f(samples), samples, dist)
     value = mean_cost(cost)
+    differentiated = torch.is_grad_enabled() or in_forward_mode()
     # Without gradients the points are not needed, but a checkpointed region that will be run again
     # with them must have made the same draws.
-    if not torch.is_grad_enabled() and not may_repeat():
+    if not differentiated and not may_repeat():
         return value
     with torch.no_grad():
         uniform = partial(uniforms, dist, n, generator, sampler)
-        splits = split(base, samples, uniform)
-    if not torch.is_grad_enabled():
-        return value
-    with torch.no_grad():
-        # Inside vmap a parameter does not say whether it carries a gradient further out.
-        if all_finite(cost) is not None:
-            splits = [s for s in splits if s.parameter.requires_grad]
-        if not splits:
+        splits = [s for s in split(base, samples, uniform) if carries_gradient(s.parameter)]
+        if not differentiated or not splits:
             return value
         gradients = _gradients(f, dist, samples, cost.detach(), splits)
-    result: Tensor = _FirstOrder.apply(value, *(s.parameter for s in splits), *gradients)
+    # Forward mode does not stop where gradients are off.
+    known = (gradient.detach() for gradient in gradients)
+    result: Tensor = _FirstOrder.apply(value, *(s.parameter for s in splits), *known)
     return result
 
 
@@ -149,15 +147,38 @@ class _FirstOrder(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         ctx.save_for_backward(*inputs[1:])
+        ctx.save_for_forward(*inputs[1:])
+        ctx.batch = output.shape
+
+    @staticmethod
+    def _known(ctx: Any) -> list[Tensor]:
+        saved = ctx.saved_tensors  # asked for once: gradient checkpointing gives them once
+        parameters, known = saved[: len(saved) // 2], saved[len(saved) // 2 :]
+        return [_Closed.apply(k, p) for k, p in zip(known, parameters, strict=True)]
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
         (g,) = outer
-        saved = ctx.saved_tensors  # asked for once: gradient checkpointing gives them once
-        parameters, known = saved[: len(saved) // 2], saved[len(saved) // 2 :]
-        closed = [_Closed.apply(k, p) for k, p in zip(known, parameters, strict=True)]
-        scaled = [g[(..., *[None] * (k.dim() - g.dim()))] * k for k in closed]
+        known = _FirstOrder._known(ctx)
+        scaled = [g[(..., *[None] * (k.dim() - g.dim()))] * k for k in known]
         return (g, *scaled, *(None for _ in known))
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor | None:
+        known = _FirstOrder._known(ctx)
+        moved = tangents[0]
+        for k, tangent in zip(known, tangents[1:], strict=False):
+            if tangent is not None:
+                # One number for each coordinate of the event, which share the cost.
+                term = (k * tangent).reshape(*ctx.batch, -1).sum(-1)
+                moved = term if moved is None else moved + term
+        return moved
+
+
+_SECOND = (
+    "`estimator` got 'measure' and its gradient was differentiated again; expected first "
+    "derivatives only, because the second one is not known; use estimator='score'."
+)
 
 
 class _Closed(torch.autograd.Function):
@@ -175,10 +196,11 @@ class _Closed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
-        raise ConfigurationError(
-            "`estimator` got 'measure' and its gradient was differentiated again; expected first "
-            "derivatives only, because the second one is not known; use estimator='score'."
-        )
+        raise ConfigurationError(_SECOND)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
+        raise ConfigurationError(_SECOND)
 
 
 # ------------------------------------------------------------------ the splittings

@@ -28,6 +28,8 @@ from hunch.errors import ConfigurationError
 from hunch.gradients.baselines import FROM_OTHERS
 from hunch.gradients.cautions import caution_path, own_probs
 from hunch.gradients.guards import check_generator, check_path
+from hunch.gradients.torch_draws import torch_draw
+from hunch.gradients.twins import tensors_of
 from hunch.recomputation import may_repeat
 from hunch.seeding import drawing_from
 
@@ -124,6 +126,8 @@ def draw(
         u = uniforms(dist, n, generator, sampler, groups)
         with nullcontext() if differentiable else torch.no_grad():
             samples = _inverse(dist, u, sampler)
+        # Forward mode does not stop where gradients are off.
+        samples = samples if differentiable else samples.detach()
     else:
         # A sample axis of length 1 would make every operation of the draw broadcast, and its
         # backward pass sum over nothing: a view adds it for less.
@@ -132,7 +136,7 @@ def draw(
             samples = _normal(dist, shape, generator, differentiable)
         else:
             with _source(dist, generator):
-                samples = dist.rsample(shape) if differentiable else dist.sample(shape)
+                samples = torch_draw(dist, shape, differentiable)
             if differentiable:
                 check_path(samples, dist)
                 caution_path(dist)
@@ -151,7 +155,7 @@ def _source(dist: Distribution, generator: torch.Generator | None) -> AbstractCo
         return drawing_from(generator)
     if not may_repeat():
         return nullcontext()
-    parameter = _parameter(dist)
+    parameter = parameter_of(dist)
     return drawing_again(None, None if parameter is None else parameter.device)
 
 
@@ -171,12 +175,23 @@ def _normal(
 def own_log_prob(dist: Distribution, samples: Tensor) -> Tensor:
     """Log-probability of samples that `dist` drew itself, which need no look whether it could.
 
+    Raises:
+        ConfigurationError: if torch has no log-probability, or none inside this transform.
+
     Example:
         >>> dist = torch.distributions.Exponential(torch.tensor(1.0))
         >>> own_log_prob(dist, torch.tensor(2.0))
         tensor(-2.)
     """
-    return _trusting(dist).log_prob(samples)
+    try:
+        return _trusting(dist).log_prob(samples)
+    except RuntimeError as error:  # NotImplementedError is one, and has no text
+        why = str(error).strip().split("\n")[0] or "it has none"
+        raise ConfigurationError(
+            f"`dist` got {type(dist).__name__}, which gives no log_prob() here ({why}); expected a "
+            "distribution with a density, which the score function needs; use "
+            "estimator='pathwise' if it has rsample()."
+        ) from error
 
 
 def _trusting(dist: Distribution) -> Distribution:
@@ -284,4 +299,7 @@ def parameter_of(dist: Distribution) -> Tensor | None:
     while hasattr(dist, "base_dist"):
         dist = dist.base_dist
     values = (vars(dist).get(name) for name in dist.arg_constraints)
-    return next((v for v in values if isinstance(v, Tensor) and v.is_floating_point()), None)
+    found = next((v for v in values if isinstance(v, Tensor) and v.is_floating_point()), None)
+    if found is None:  # Beta keeps its own in another distribution
+        found = next((v for v in tensors_of(dist) if v.is_floating_point()), None)
+    return found

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.distributions import Distribution, Independent, TransformedDistribution
 
-from hunch.gradients.guards import Cost, all_finite, check_path
+from hunch.gradients.guards import Cost, check_path
+from hunch.gradients.levels import carries_gradient
 from hunch.gradients.samplers import parameter_of
 
 
@@ -59,5 +59,4 @@ def _trained(dist: TransformedDistribution) -> bool:
         return True
     shape = dist.base_dist.batch_shape + dist.base_dist.event_shape
     image = _applied(dist, torch.zeros(shape, dtype=like.dtype, device=like.device))
-    moved = forward_ad.unpack_dual(image).tangent is not None
-    return image.requires_grad or moved or all_finite(like) is None
+    return carries_gradient(image)

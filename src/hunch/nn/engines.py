@@ -93,7 +93,7 @@ class Pass:
         compiling = torch.compiler.is_compiling()
         attributes = Attributes([] if compiling else self.foreign)
         shared = [] if compiling or self.per_member else versions(self.given)
-        parts = []
+        parts: list[tuple[Any, Any]] = []
         for turn in self._turns(engine, num_members, chunk_size):
             if parts and any(tensor._version != version for tensor, version in shared):
                 raise ConfigurationError(
