@@ -17,7 +17,7 @@ from gymnasium.utils import EzPickle
 
 from hunch.errors import ConfigurationError
 from hunch.rl.arguments import sentence
-from hunch.rl.likeness import differences, layers
+from hunch.rl.likeness import differences, equal_now, parts
 
 Env = gymnasium.Env[Any, Any]
 
@@ -37,18 +37,10 @@ def copy_of(env: Env) -> Env:
         >>> copy_of(env).unwrapped.gravity
         20.0
     """
-    try:
-        return _attribute_by_attribute(env)
-    except Exception:  # whatever a foreign environment holds
-        pass
-    try:
-        made = copy.deepcopy(env)
-    except Exception as error:
-        raise ConfigurationError(
-            f"`env` {env} cannot be copied ({sentence(error)}); give the agent its id or a "
-            "function that makes it."
-        ) from error
-    return _unchanged(env, made)
+    made = _copied(env)
+    if not equal_now(env, made):
+        _check_settings(env, _copied(env))
+    return made
 
 
 def drawing_copy_of(env: Env, mode: str = "rgb_array") -> Env:
@@ -69,31 +61,53 @@ def drawing_copy_of(env: Env, mode: str = "rgb_array") -> Env:
         env = env.env
     try:
         made = copy_of(env)
-    except ConfigurationError:  # an open window, which one made anew has not
-        if env.spec is None:
-            raise
-        made = _unchanged(env, gymnasium.make(env.spec, render_mode=mode))
+    except ConfigurationError as error:  # an open window, which one made anew has not
+        made = _made_anew(env, mode, error)
     base = made.unwrapped
     if base.render_mode != mode and mode in (base.metadata.get("render_modes") or ()):
         base.render_mode = mode
     return made
 
 
+def _copied(env: Env) -> Env:
+    try:
+        return _attribute_by_attribute(env)
+    except Exception:  # whatever a foreign environment holds
+        pass
+    try:
+        return copy.deepcopy(env)
+    except Exception as error:
+        raise ConfigurationError(
+            f"`env` {env} cannot be copied ({sentence(error)}); give the agent its id or a "
+            "function that makes it."
+        ) from error
+
+
 def _attribute_by_attribute(env: Env) -> Env:
     memo: dict[int, Any] = {}
-    for layer in reversed(layers(env)):
-        if isinstance(layer, EzPickle):
-            memo[id(layer)] = empty = object.__new__(type(layer))
-            vars(empty).update(copy.deepcopy(vars(layer), memo))
+    for part in reversed(parts(env)):
+        if isinstance(part, EzPickle) and not hasattr(part, "__deepcopy__"):
+            memo[id(part)] = empty = object.__new__(type(part))
+            vars(empty).update(copy.deepcopy(vars(part), memo))
     return copy.deepcopy(env, memo)
 
 
-def _unchanged(env: Env, made: Env) -> Env:
-    if names := differences([env], made):
-        made.close()
+def _made_anew(env: Env, mode: str, error: ConfigurationError) -> Env:
+    try:
+        made, second = (gymnasium.make(env.spec or "", render_mode=mode) for _ in range(2))
+    except Exception:  # whatever its registration lacks
+        raise error from None
+    _check_settings(env, second)
+    return made
+
+
+def _check_settings(env: Env, made: Env) -> None:
+    """Refuse an environment that was changed since, in the light of one that is thrown away."""
+    names = differences([env], made)
+    made.close()
+    if names:
         raise ConfigurationError(
             f"`env` {env} can only be copied as its constructor made it, and "
             f"{', '.join(names)} was changed since; give the agent a function that makes it so, "
             "or `evaluate`, `Evaluate` and `record` an environment of their own, `env=…`."
         )
-    return made
