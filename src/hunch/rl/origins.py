@@ -147,7 +147,8 @@ class Origin:
             )
         if actions != own_actions:
             raise ConfigurationError(
-                f"`env` has actions {_said(own_actions)}; expected {_said(actions)}, as the agent was trained on."
+                f"`env` has actions {_said(own_actions)}; expected {_said(actions)}, as the agent "
+                "was trained on."
             )
         if any_shared([env, *self._all_trained]):
             raise ConfigurationError(
