@@ -391,3 +391,55 @@ def test_copies_of_an_environment_share_nothing():
     second.reset(seed=1)
     assert env.memory == []
     assert not hasattr(env, "t")
+
+
+class Holding(gymnasium.Env):
+    """No wrapper by its class, and yet around another environment."""
+
+    def __init__(self, inner):
+        self.inner = inner
+        self.observation_space, self.action_space = inner.observation_space, inner.action_space
+
+    def reset(self, *, seed=None, options=None):
+        return self.inner.reset(seed=seed)
+
+    def step(self, action):
+        return self.inner.step(action)
+
+
+def test_what_an_environment_holds_belongs_to_it():
+    inner = Pushed()
+    inner.push = 7.0
+    assert evaluate(DQN(Holding(inner), **SMALL), 2).returns.tolist() == [28.0, 28.0]
+    with pytest.raises(ConfigurationError, match="one environment several times"):
+        DQN(lambda: Holding(inner), num_envs=2, **SMALL)
+    inner = Pushed("uncopyable")
+    agent = DQN(Holding(inner), **SMALL).learn(5, progress=False)
+    assert evaluate(agent, 2).returns.tolist() == [4.0, 4.0]
+    inner.push = 7.0
+    with pytest.raises(ConfigurationError, match=r"Pushed.push was changed since"):
+        evaluate(agent)
+
+
+def test_a_class_that_copies_itself_is_compared_too():
+    class Own(Pushed):
+        def __deepcopy__(self, memo):
+            return type(self)()
+
+    env = Own()
+    agent = DQN(env, **SMALL).learn(5, progress=False)
+    assert evaluate(agent, 2).returns.tolist() == [4.0, 4.0]
+    env.push = 7.0
+    with pytest.raises(ConfigurationError, match=r"Own.push was changed since"):
+        evaluate(agent)
+
+
+def test_a_film_beside_an_open_window():
+    pytest.importorskip("pygame")
+    env = gymnasium.make("CartPole-v1", render_mode="rgb_array")
+    env.reset(seed=0)
+    env.render()  # a surface of pygame cannot be copied
+    assert DQN(env, **SMALL).rendering_env().reset(seed=0)[0].shape == (4,)
+    env.unwrapped.gravity = 20.0
+    with pytest.raises(ConfigurationError, match=r"CartPoleEnv.gravity was changed since"):
+        DQN(env, **SMALL).rendering_env()

@@ -19,7 +19,7 @@ from gymnasium.vector import VectorEnv
 
 from hunch.errors import ConfigurationError
 from hunch.rl.arguments import sentence
-from hunch.rl.likeness import differences, parts
+from hunch.rl.likeness import differences, equal_now, parts
 
 Env = gymnasium.Env[Any, Any]
 
@@ -39,19 +39,10 @@ def copy_of(env: Env) -> Env:
         >>> copy_of(env).unwrapped.gravity
         20.0
     """
-    try:
-        made: Env = _attribute_by_attribute(env, {})
-        return made
-    except Exception:  # whatever a foreign environment holds
-        pass
-    try:
-        made = copy.deepcopy(env)
-    except Exception as error:
-        raise ConfigurationError(
-            f"`env` {env} cannot be copied ({sentence(error)}); give the agent its id or a "
-            "function that makes it."
-        ) from error
-    return _unchanged(env, made)
+    made = _copied(env)
+    if not equal_now(env, made):
+        _check_settings(env, _copied(env))
+    return made
 
 
 def drawing_copy_of(env: Env, mode: str = "rgb_array") -> Env:
@@ -72,10 +63,8 @@ def drawing_copy_of(env: Env, mode: str = "rgb_array") -> Env:
         env = env.env
     try:
         made = copy_of(env)
-    except ConfigurationError:  # an open window, which one made anew has not
-        if env.spec is None:
-            raise
-        made = _unchanged(env, gymnasium.make(env.spec, render_mode=mode))
+    except ConfigurationError as error:  # an open window, which one made anew has not
+        made = _made_anew(env, mode, error)
     base = made.unwrapped
     if base.render_mode != mode and mode in (base.metadata.get("render_modes") or ()):
         base.render_mode = mode
@@ -129,14 +118,14 @@ def check_made_anew(env: Env | VectorEnv[Any, Any, Any]) -> None:
     Example:
         >>> check_made_anew(gymnasium.make("CartPole-v1"))
     """
-    inside = getattr(env.unwrapped, "envs", None) or [env]
-    for one in inside:
-        if is_made_anew(one):
-            try:
-                made = copy.deepcopy(one)
-            except Exception:  # what cannot be copied at all is refused by who copies it
-                continue
-            _unchanged(one, made).close()
+    if not is_made_anew(env):
+        return
+    try:
+        made = copy.deepcopy(env)
+    except Exception:  # what cannot be copied at all is refused by who copies it
+        return
+    if not equal_now(env, made):
+        _check_settings(env, made)
 
 
 def is_made_anew(env: object) -> bool:
@@ -149,20 +138,45 @@ def is_made_anew(env: object) -> bool:
     return any(isinstance(part, EzPickle) for part in parts(env))
 
 
+def _copied(env: Env) -> Env:
+    try:
+        made: Env = _attribute_by_attribute(env, {})
+        return made
+    except Exception:  # whatever a foreign environment holds
+        pass
+    try:
+        return copy.deepcopy(env)
+    except Exception as error:
+        raise ConfigurationError(
+            f"`env` {env} cannot be copied ({sentence(error)}); give the agent its id or a "
+            "function that makes it."
+        ) from error
+
+
 def _attribute_by_attribute(env: Any, memo: dict[int, Any]) -> Any:
-    for layer in reversed(parts(env)):
-        if isinstance(layer, EzPickle):
-            memo[id(layer)] = empty = object.__new__(type(layer))
-            vars(empty).update(copy.deepcopy(vars(layer), memo))
+    for part in reversed(parts(env)):
+        if isinstance(part, EzPickle) and not hasattr(part, "__deepcopy__"):
+            memo[id(part)] = empty = object.__new__(type(part))
+            vars(empty).update(copy.deepcopy(vars(part), memo))
     return copy.deepcopy(env, memo)
 
 
-def _unchanged(env: Env, made: Env) -> Env:
-    if names := differences([env], made):
-        made.close()
+def _made_anew(env: Env, mode: str, error: ConfigurationError) -> Env:
+    try:
+        made, second = (gymnasium.make(env.spec or "", render_mode=mode) for _ in range(2))
+    except Exception:  # whatever its registration lacks
+        raise error from None
+    _check_settings(env, second)
+    return made
+
+
+def _check_settings(env: Any, made: Any) -> None:
+    """Refuse an environment that was changed since, in the light of one that is thrown away."""
+    names = differences([env], made)
+    made.close()
+    if names:
         raise ConfigurationError(
             f"`env` {env} can only be copied as its constructor made it, and "
             f"{', '.join(names)} was changed since; give the agent a function that makes it so, "
             "or `evaluate`, `Evaluate` and `record` an environment of their own, `env=…`."
         )
-    return made

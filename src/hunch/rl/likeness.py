@@ -20,7 +20,7 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 
 Settings = dict[str, Hashable]
 
-# They hand on observations, rewards and ends as they are.
+# They hand on observations, rewards and ends as they are, whatever they count and keep.
 HARMLESS: Final = (
     wrappers.HumanRendering,
     wrappers.OrderEnforcing,
@@ -52,10 +52,26 @@ def layers(env: Any) -> list[Any]:
 
 
 def parts(env: Any) -> list[Any]:
-    """The layers of an environment, and of all those inside it if it is a vector of them."""
-    own = layers(env)
-    inside = getattr(own[-1], "envs", ()) if isinstance(own[-1], VectorEnv) else ()
-    return [*own, *(layer for one in inside for layer in layers(one))]
+    """An environment and all those that it holds: what it wraps, or its list of them.
+
+    Example:
+        >>> envs = gymnasium.make_vec("CartPole-v1", 2, vectorization_mode="sync")
+        >>> len(parts(envs)), len(parts(envs.envs[0]))
+        (9, 4)
+    """
+    found: dict[int, Any] = {}
+    waiting = [env]
+    while waiting:
+        one = waiting.pop(0)
+        if id(one) not in found:
+            found[id(one)] = one
+            held = (v for value in _attributes(one).values() for v in _each(value))
+            waiting = [*(v for v in held if isinstance(v, gymnasium.Env | VectorEnv)), *waiting]
+    return list(found.values())
+
+
+def _each(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else (value,)
 
 
 def any_shared(envs: Iterable[Any]) -> bool:
@@ -126,17 +142,31 @@ def differences(originals: Sequence[Any], fresh: Any) -> list[str]:
     """
     found: dict[str, None] = {}  # each one once, in their order
     settled, passing = _settled(fresh)
-    kinds = [type(layer) for layer in layers(fresh)]
+    kinds = [type(part) for part in parts(fresh)]
     for original in originals:
-        own = layers(original)
+        own = parts(original)
         if [type(layer) for layer in own] != kinds:
             return ["its wrappers"]
         for layer, known, left_out in zip(own, settled, passing, strict=True):
+            if isinstance(layer, HARMLESS):
+                continue
             forms = _forms(layer)
             for name in sorted(forms.keys() - left_out):
                 if forms[name] != known.get(name):
                     found[f"{type(layer).__name__}.{name}"] = None
     return list(found)
+
+
+def equal_now(one: Any, other: Any) -> bool:
+    """Whether all attributes that can be compared are equal, those of the episode as well.
+
+    Example:
+        >>> equal_now(gymnasium.make("CartPole-v1"), gymnasium.make("CartPole-v1"))
+        True
+    """
+    own, others = parts(one), parts(other)
+    alike = [type(part) for part in own] == [type(part) for part in others]
+    return alike and all(_forms(a) == _forms(b) for a, b in zip(own, others, strict=True))
 
 
 def differences_by_name(ask: Callable[[str], Iterable[Any]], fresh: Any) -> list[str]:
@@ -150,17 +180,18 @@ def differences_by_name(ask: Callable[[str], Iterable[Any]], fresh: Any) -> list
         Names of the innermost layer's settings.
     """
     settled, passing = _settled(fresh)
-    kind, known = type(layers(fresh)[-1]).__name__, settled[-1]
+    last = len(layers(fresh)) - 1
+    kind, known = type(parts(fresh)[last]).__name__, settled[last]
     return [
         f"{kind}.{name}"
-        for name in sorted(known.keys() - passing[-1])
+        for name in sorted(known.keys() - passing[last])
         if any(_comparable(value) != known[name] for value in ask(name))
     ]
 
 
 def _settled(env: Any) -> tuple[list[Settings], list[set[str]]]:
     """For each layer its settings, and the names of what is none because it changes."""
-    own = layers(env)
+    own = parts(env)
     before = [_forms(layer) for layer in own]
     with contextlib.ExitStack() as stack:
         passing = [stack.enter_context(_assigned_to(layer)) for layer in own]

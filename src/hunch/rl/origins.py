@@ -15,7 +15,7 @@ from gymnasium.spaces import Box
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
 from hunch.errors import ConfigurationError
-from hunch.rl.environments import Env, EnvLike, another_env, rendering_env, stored_dtype
+from hunch.rl.environments import Env, EnvLike, another_env, make_env, rendering_env, stored_dtype
 from hunch.rl.likeness import (
     any_shared,
     differences,
@@ -116,16 +116,15 @@ class Origin:
     def _other_spaces(self, made: Env) -> str | None:
         observations, actions = _spaces(self._trained[0])
         if made.observation_space != observations:
-            return f"its observations, {made.observation_space} for {observations}"
+            return f"its observations, {_said(made.observation_space)} for {_said(observations)}"
         if made.action_space != actions:
-            return f"its actions, {made.action_space} for {actions}"
+            return f"its actions, {_said(made.action_space)} for {_said(actions)}"
         return None
 
     def _other_settings(self, made: Env) -> str | None:
         trained, own = self._trained[0], shown(made)
         if isinstance(self._source, VectorEnv):
-            names = _other_batch(self._source, made)
-            return ", ".join(names) or None
+            return ", ".join(_other_batch(self._source)) or None
         if own != (expected := shown(trained)):
             return f"its wrappers, {_kinds(own)} for {_kinds(expected)}"
         return None
@@ -148,7 +147,8 @@ class Origin:
             )
         if actions != own_actions:
             raise ConfigurationError(
-                f"`env` has actions {own_actions}; expected {actions}, as the agent was trained on."
+                f"`env` has actions {_said(own_actions)}; expected {_said(actions)}, as the agent "
+                "was trained on."
             )
         if any_shared([env, *self._all_trained]):
             raise ConfigurationError(
@@ -213,15 +213,16 @@ def _one_of(batch: VectorEnv[Any, Any, Any]) -> EnvLike:
     return one
 
 
-def _other_batch(batch: VectorEnv[Any, Any, Any], made: Env) -> list[str]:
-    """The settings in which the environments of a batch differ from one that was made like them."""
+def _other_batch(batch: VectorEnv[Any, Any, Any]) -> list[str]:
+    """The settings in which the environments of a batch differ from what its spec makes."""
     base: Any = batch.unwrapped
-    if isinstance(base, SyncVectorEnv):
-        return differences(base.envs, made)
-    if isinstance(base, AsyncVectorEnv):
-        return differences_by_name(base.get_attr, made)
-    fresh = gymnasium.make_vec(copy.deepcopy(base.spec))
+    alone = isinstance(base, SyncVectorEnv | AsyncVectorEnv)
+    fresh: Any = make_env(_one_of(batch)) if alone else gymnasium.make_vec(base.spec)
     try:
+        if isinstance(base, SyncVectorEnv):
+            return differences(base.envs, fresh)
+        if isinstance(base, AsyncVectorEnv):
+            return differences_by_name(base.get_attr, fresh)
         return differences([base], fresh)
     finally:
         fresh.close()
@@ -238,6 +239,10 @@ def _seen(env: Any) -> tuple[tuple[Any, str], Any]:
     observations, actions = _spaces(env)
     kind = stored_dtype(observations) if isinstance(observations, Box) else type(observations)
     return (observations.shape, kind.__name__), actions
+
+
+def _said(space: Any) -> str:
+    return " ".join(str(space).split())
 
 
 def _names(layers: Sequence[Any]) -> str:
