@@ -308,6 +308,7 @@ class Batch(VectorEnv):
         count = self.num_envs
         rewards, dies, cut = np.zeros(count), np.zeros(count, bool), np.zeros(count, bool)
         infos, finals = [{} for _ in range(count)], {}
+        began = self.over[-1] and self.mode is AutoresetMode.NEXT_STEP
         for i, env in enumerate(self.envs):
             if self.over[i] and self.mode is AutoresetMode.NEXT_STEP:
                 given, infos[i] = env.reset()
@@ -331,7 +332,9 @@ class Batch(VectorEnv):
             self._infos(infos, finals),
         ]
         number, self.steps = self.steps, self.steps + 1
-        if self.fault is not None and self.fault[1] == number:
+        # The last one's reward is nobody's where it only began anew.
+        nobodys = began and self.fault is not None and self.fault[0] == "reward nan"
+        if self.fault is not None and self.fault[1] == number and not nobodys:
             name, self.fault = self.fault[0], None
             self.envs[0].journal.append(("fault", None))
             return spoil(tuple(answer), *BATCH_FAULTS[name])

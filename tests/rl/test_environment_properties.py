@@ -463,7 +463,7 @@ def test_agents_store_what_environments_say(case):
 
 
 @pytest.mark.proof
-@settings(usual, max_examples=2_000, derandomize=False, phases=[Phase.generate])
+@settings(usual, max_examples=2_000, phases=[Phase.generate])
 @given(cases())
 @pytest.mark.filterwarnings("ignore::hunch.errors.HunchWarning")
 def test_agents_store_what_2000_environments_say(case):

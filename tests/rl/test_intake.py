@@ -451,3 +451,24 @@ def test_modes_are_taken_by_name_and_by_value():
         envs.metadata = {"autoreset_mode": mode}
         agent = DQN(envs, **SMALL).learn(40, progress=False)
         assert set(agent.history.lengths) == {5}
+
+
+def test_stacks_that_a_wrapper_changes_behind_are_not_stored_by_their_newest_picture():
+    class Reversing(gymnasium.Wrapper):
+        """No observation wrapper by its class, but it changes observations."""
+
+        def reset(self, **kwargs):
+            observation, info = self.env.reset(**kwargs)
+            return observation[::-1], info
+
+        def step(self, action):
+            observation, *rest = self.env.step(action)
+            return observation[::-1], *rest
+
+    def stacked():
+        return gymnasium.wrappers.FrameStackObservation(Plain(space=BYTES), 3, padding_type="reset")
+
+    agent = DQN(stacked, **SMALL).learn(40, progress=False)
+    assert agent._replay._frame_stack == 3
+    with pytest.raises(DataError, match=r"behind gymnasium\.wrappers\.FrameStack"):
+        DQN(lambda: Reversing(stacked()), **SMALL).learn(40, progress=False)

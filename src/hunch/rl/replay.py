@@ -19,7 +19,7 @@ from hunch.rl.arguments import whole_number
 from hunch.rl.finals import Finals
 from hunch.rl.priorities import Priorities
 from hunch.rl.states import under
-from hunch.rl.transitions import Floats, Ints, Step, Transitions
+from hunch.rl.transitions import Floats, Ints, Step, Transitions, check_stacks
 
 
 class Replay:
@@ -151,6 +151,7 @@ class Replay:
 
         Raises:
             ShapeError: if an observation has another shape than the buffer was made for.
+            DataError: if observations are no stacks of pictures where the buffer was told they are.
         """
         expected = (self.replicas, self.envs, *self._shape)
         for name in ("observation", "next_observation"):
@@ -165,6 +166,8 @@ class Replay:
             self._cut(slot, step.begins)
         self._finals.forget(slot)
         stacked = self._frame_stack > 1
+        if stacked:
+            check_stacks(step)
         self._observation[slot] = step.observation[:, :, -1] if stacked else step.observation
         self._observation[behind] = (
             step.next_observation[:, :, -1] if stacked else step.next_observation

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hunch.errors import DataError
+
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -58,3 +60,31 @@ class Transitions(NamedTuple):
     note: NDArray[Any] | None = None
     next_note: NDArray[Any] | None = None
     mask: NDArray[np.bool_] | None = None
+
+
+def check_stacks(step: Step) -> None:
+    """Refuse observations that do not follow from their newest pictures, which alone are stored.
+
+    Args:
+        step: its observations are stacks of pictures, `(replicas, envs, pictures, …)`.
+
+    Raises:
+        DataError: if a stack is not the one before moved by a picture, or the first of an episode
+            not one picture repeated.
+
+    Example:
+        >>> pictures, no = np.zeros((1, 1, 4, 2)), np.zeros((1, 1), bool)
+        >>> check_stacks(Step(pictures, no, no, pictures, no, no, ~no))
+    """
+    moved = step.next_observation[:, :, :-1] != step.observation[:, :, 1:]
+    wrong = np.count_nonzero(moved) and np.count_nonzero(moved[step.happened])
+    if not wrong and step.begins is not None and np.count_nonzero(step.begins):
+        first = step.observation[step.begins & step.happened]
+        wrong = np.count_nonzero(first[:, 1:] != first[:, :-1])
+    if wrong:
+        raise DataError(
+            "`env` stacks pictures, but its observations are not the stacks of before with one "
+            "picture more, so something changes them behind "
+            "gymnasium.wrappers.FrameStackObservation; expected it to be a "
+            "gymnasium.ObservationWrapper or TransformObservation, or to stand before the stack."
+        )
