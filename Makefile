@@ -45,7 +45,7 @@ format: $(VENV)/.dev
 	$(RUN) ruff check --fix src tests benchmarks docs
 
 proofs: $(VENV)/.dev
-	$(RUN) pytest -m proof -s tests/test_proofs.py tests/rl/test_resume_proof.py
+	$(RUN) pytest -m proof -s tests
 
 bench: $(VENV)/.dev
 	@for script in benchmarks/*.py; do \

@@ -2,7 +2,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from hunch.errors import ConfigurationError, HunchWarning
+from hunch.errors import ConfigurationError, DataError, HunchWarning
 from hunch.rl import DQN, evaluate
 from hunch.rl.evaluation import MAX_STEPS
 
@@ -122,3 +122,52 @@ def closing(env, closed):
 def test_misuse_is_named(agent, kwargs, message):
     with pytest.raises(ConfigurationError, match=message):
         evaluate(agent, **kwargs)
+
+
+class Counting(gymnasium.vector.VectorEnv):
+    """Two environments whose episodes last three steps, reset by whoever plays them."""
+
+    metadata = {"autoreset_mode": "Disabled"}  # noqa: RUF012 a name is taken as well
+
+    def __init__(self, bad=None):
+        self.num_envs, self.bad = 2, bad
+        self.single_observation_space = gymnasium.spaces.Box(-9, 9, (1,), np.float32)
+        self.single_action_space = gymnasium.spaces.Discrete(2)
+        self.observation_space = gymnasium.vector.utils.batch_space(
+            self.single_observation_space, 2
+        )
+        self.action_space = gymnasium.vector.utils.batch_space(self.single_action_space, 2)
+
+    def reset(self, *, seed=None, options=None):
+        chosen = np.ones(2, bool) if options is None else options["reset_mask"]
+        self.t = np.where(chosen, 0, getattr(self, "t", np.zeros(2)))
+        return self.t[:, None].astype(np.float32), {}
+
+    def step(self, actions):
+        self.t = self.t + 1
+        reward = np.where(self.t == self.bad, np.nan, 1.0)
+        return self.t[:, None].astype(np.float32), reward, self.t == 3, np.zeros(2, bool), {}
+
+
+def test_a_vector_environment_is_held_to_the_same_door():
+    agent = DQN(Single, hidden_sizes=(4,))
+    played = evaluate(agent, episodes=5, env=Counting())
+    assert played.returns.tolist() == [3.0] * 5
+    with pytest.raises(
+        DataError, match="the reward nan in an evaluation .*environment 0.*, step 2"
+    ):
+        evaluate(agent, episodes=5, env=Counting(bad=2))
+
+
+class Single(gymnasium.Env):
+    """One of the environments of `Counting`."""
+
+    def __init__(self):
+        self.observation_space = gymnasium.spaces.Box(-9, 9, (1,), np.float32)
+        self.action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(1, np.float32), 1.0, True, False, {}

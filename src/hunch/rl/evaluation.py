@@ -20,7 +20,7 @@ from hunch.rl.arguments import whole_number
 from hunch.rl.environments import Env, EnvLike, evaluation_reset_seed, make_env
 from hunch.rl.intake import Intake
 from hunch.rl.origins import check_distinct, check_given
-from hunch.rl.parallel_envs import as_taken, name_of
+from hunch.rl.parallel_envs import as_taken, mode_of, name_of
 from hunch.seeding import check_seed
 
 # No registered environment's episode lasts longer: Atari's half an hour, a frame at a time.
@@ -248,32 +248,44 @@ def _in_batches(
     episodes are counted: whichever ended first would be the short ones.
     """
     total, width = len(played.returns), int(envs.num_envs)
-    by_hand = envs.metadata.get("autoreset_mode") is AutoresetMode.DISABLED
+    by_hand = mode_of(envs) is AutoresetMode.DISABLED
+    steps = 0
+    intake = Intake(
+        envs.single_observation_space,
+        lambda i: (
+            f"an evaluation ({name_of(envs)}{'' if i is None else f', environment {i}'}), "
+            f"step {steps}"
+        ),
+    )
     for first in range(0, total, width):
-        observations = _begin(envs, [evaluation_reset_seed(seed, first + i) for i in range(width)])
+        seeds = [evaluation_reset_seed(seed, first + i) for i in range(width)]
+        observations = np.array(intake.of_reset_all(_reset(envs, seeds), width))
+        intake.check_finite(observations)
         running = {i: first + i for i in range(min(width, total - first))}
         while running:
             actions = np.asarray(_actions(agent, list(observations), deterministic))
-            observations, rewards, terminated, truncated, _ = envs.step(actions)
-            observations = np.array(observations)
-            done = np.asarray(terminated) | np.asarray(truncated)
+            steps += 1
+            given, rewards, terminated, truncated, _ = intake.of_step_all(envs.step(actions), width)
+            observations = np.array(given)
+            done = terminated | truncated
+            if by_hand and done.any():
+                answer = envs.reset(options={"reset_mask": done})
+                observations[done] = intake.of_reset_all(answer, width)[done]
+            intake.check_finite(observations)
+            intake.check_rewards(rewards)
             for i, episode in list(running.items()):
                 if played.add(episode, float(rewards[i]), bool(done[i])):
                     bar.update()
                     del running[i]
-            if by_hand and done.any():
-                given, _ = envs.reset(options={"reset_mask": done})
-                observations[done] = np.asarray(given)[done]
             yield
 
 
-def _begin(envs: Any, seeds: list[int]) -> NDArray[Any]:
+def _reset(envs: Any, seeds: list[int]) -> Any:
     """Begin an episode in each environment, from a seed of its own if it takes such."""
     try:
-        given, _ = envs.reset(seed=seeds)
+        return envs.reset(seed=seeds)
     except (gymnasium.error.Error, TypeError, ValueError):
-        given, _ = envs.reset(seed=seeds[0])
-    return np.array(given)
+        return envs.reset(seed=seeds[0])
 
 
 class _Seat:

@@ -295,7 +295,7 @@ class VectorEnvs:
         self.envs = envs
         self.num_envs = int(envs.num_envs)
         self._seed, self._lives, self._steps = seed, 0, 0
-        self._mode = _mode_of(envs)
+        self._mode = mode_of(envs)
         self._intake = Intake(envs.single_observation_space, self._where)
         self._restarting = np.zeros(self.num_envs, np.bool_)
         self._ended = np.zeros(self.num_envs, np.bool_)  # and not begun since
@@ -444,7 +444,16 @@ _MODES: Final = (
 )
 
 
-def _mode_of(envs: VectorEnv[Any, Any, Any]) -> AutoresetMode:
+def mode_of(envs: VectorEnv[Any, Any, Any]) -> AutoresetMode:
+    """How a vector environment begins new episodes.
+
+    Raises:
+        ConfigurationError: if it does not say, or says what is none of Gymnasium's ways.
+
+    Example:
+        >>> mode_of(gymnasium.make_vec("CartPole-v1", num_envs=2))
+        <AutoresetMode.NEXT_STEP: 'NextStep'>
+    """
     metadata = envs.metadata or {}
     if "autoreset_mode" not in metadata:
         raise ConfigurationError(
