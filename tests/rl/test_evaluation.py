@@ -154,7 +154,7 @@ def test_a_vector_environment_is_held_to_the_same_door():
     played = evaluate(agent, episodes=5, env=Counting())
     assert played.returns.tolist() == [3.0] * 5
     with pytest.raises(
-        DataError, match="the reward nan in an evaluation .*environment 0.*, step 2"
+        DataError, match=r"the reward nan in an evaluation .*environment 0.*, step 2"
     ):
         evaluate(agent, episodes=5, env=Counting(bad=2))
 
