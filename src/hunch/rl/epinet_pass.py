@@ -55,8 +55,7 @@ class EpinetPass:
             self._from_input = by_hand(learned.from_input, views, True)
         self._sees_input = learned.from_input is not None
         self._hidden = by_hand(learned.hidden, views, True)
-        self._mixed = _MixedLast(learned.last, learned.index_dim, views)
-        self._last: Tape = []
+        self._last = _MixedLast(learned.last, learned.index_dim, views)
 
     def __call__(self, base: Tensor, beside: Tensor, z: Tensor) -> Tensor:
         """Values without a gradient.
@@ -86,9 +85,7 @@ class EpinetPass:
             return (trunk_backward(into) if self._trunk_learns else into), by_row
 
         with torch.no_grad():
-            values = self._run(features, beside, z, tape)
-        self._last = tape  # held until there is another, as in `Runner`
-        return values, backward
+            return self._run(features, beside, z, tape), backward
 
     def _run(self, features: Tensor, beside: Tensor, z: Tensor, tape: Tape | None) -> Tensor:
         replicas, batch = features.shape[:2]
@@ -99,7 +96,7 @@ class EpinetPass:
         by_index = self._from_index.forward(z, {}, tape)
         first = by_row.unsqueeze(1) + by_index.unsqueeze(2)
         hidden = self._hidden.forward(first.flatten(1, 2), {}, tape)
-        learned = self._mixed.forward(hidden.view(-1, batch, hidden.shape[-1]), z, tape)
+        learned = self._last.forward(hidden.view(-1, batch, hidden.shape[-1]), z, tape)
         mean = self._head.forward(features, {}, tape).unsqueeze(1)
         return mean + learned.view(replicas, -1, batch, learned.shape[-1])
 
@@ -108,7 +105,7 @@ class EpinetPass:
         """The gradients of the features, and of what the epinet saw of x; last layers first."""
         replicas, indices, batch, actions = gradient.shape
         of_features = self._head.backward(gradient.sum(1), True, tape)
-        into = self._mixed.backward(gradient.reshape(-1, batch, actions), tape)
+        into = self._last.backward(gradient.reshape(-1, batch, actions), tape)
         first = self._hidden.backward(into.view(replicas, indices * batch, -1), True, tape)
         first = first.view(replicas, indices, batch, -1)
         self._from_index.backward(first.sum(2), False, tape)
@@ -136,7 +133,8 @@ class _MixedLast:
         weight = torch.bmm(z, self.weight).view(-1, self.actions, self.width)
         bias = torch.bmm(z, self.bias).view(-1, 1, self.actions)
         if tape is not None:
-            tape.append((x, z, weight))
+            self.kept = (x, z, weight)
+            tape.append(self.kept)
         return torch.baddbmm(bias, x, weight.mT)
 
     def backward(self, gradient: Tensor, tape: Tape) -> Tensor:
