@@ -94,7 +94,7 @@ class Pass:
         attributes = Attributes([] if compiling else self.foreign)
         whole = engine == "vmap" and chunk_size is None
         shared = [] if compiling or whole or self.per_member else versions(self.given)
-        parts = []
+        parts: list[tuple[Pass, Outcome]] = []
         for turn in self._turns(engine, num_members, chunk_size):
             if parts and any(tensor._version != version for tensor, version in shared):
                 raise ConfigurationError(
