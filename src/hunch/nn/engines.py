@@ -92,8 +92,9 @@ class Pass:
         # Under compilation there is no Python state to keep: what is traced is run once.
         compiling = torch.compiler.is_compiling()
         attributes = Attributes([] if compiling else self.foreign)
-        shared = [] if compiling or self.per_member else versions(self.given)
-        parts: list[tuple[Any, Any]] = []
+        whole = engine == "vmap" and chunk_size is None
+        shared = [] if compiling or whole or self.per_member else versions(self.given)
+        parts: list[tuple[Pass, Outcome]] = []
         for turn in self._turns(engine, num_members, chunk_size):
             if parts and any(tensor._version != version for tensor, version in shared):
                 raise ConfigurationError(
@@ -150,10 +151,11 @@ class Pass:
 
         def one(tensors: dict[str, Tensor], draws: dict[int, Draw], given: Any) -> list[Tensor]:
             # vmap takes tensors alone; what else a member returns is the same for all.
-            outcome = self._call(self.skeleton, tensors, draws, given)
-            leaves, structure = tree_flatten(outcome)
-            rest[:] = [structure, [None if isinstance(t, Tensor) else (t,) for t in leaves]]
-            return [t for t in leaves if isinstance(t, Tensor)]
+            output, changed = self._call(self.skeleton, tensors, draws, given)
+            leaves, structure = tree_flatten(output)
+            fixed = [None if isinstance(t, Tensor) else (t,) for t in leaves]
+            rest[:] = [structure, fixed, list(changed)]
+            return [*(t for t in leaves if isinstance(t, Tensor)), *changed.values()]
 
         every = torch.vmap(
             one, in_dims=(*in_dims, axis if self.per_member else None), randomness="different"
@@ -167,12 +169,10 @@ class Pass:
                 f"`engine='vmap'` cannot run these members: {str(error).splitlines()[0]} "
                 "expected engine='loop'."
             ) from error
-        structure, fixed = rest
-        output, changed = tree_unflatten(
-            [next(outputs) if f is None else f[0] for f in fixed], structure
-        )
+        structure, fixed, names = rest
+        output = tree_unflatten([next(outputs) if f is None else f[0] for f in fixed], structure)
         # What is the same for all members comes back as one value seen many times over.
-        return output, {name: tensor.contiguous() for name, tensor in changed.items()}
+        return output, {name: next(outputs).contiguous() for name in names}
 
     def _call(
         self,
