@@ -120,8 +120,7 @@ def expectation(
         )
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise ConfigurationError(f"`n` got {n!r}; expected a number of samples of at least 1.")
-    parameter = parameter_of(dist)
-    kind = torch.float32 if parameter is None else parameter.dtype
+    kind = _precision(dist)
     if kind in HALF:  # torch's draws and densities are too coarse there, where there are any
         value = expectation(
             _of_half(f, kind),
@@ -145,6 +144,14 @@ def expectation(
             "'score' and 'iid', because the others need the cost of every sample they draw."
         )
     return masked_score(f, dist, n, baseline, generator, mask)
+
+
+def _precision(dist: Distribution) -> torch.dtype | None:
+    for value in vars(dist).values():  # the quick way, for what keeps its own parameters
+        if isinstance(value, Tensor) and value.is_floating_point():
+            return value.dtype
+    parameter = parameter_of(dist)
+    return None if parameter is None else parameter.dtype
 
 
 def _of_half(f: Cost, kind: torch.dtype) -> Cost:
