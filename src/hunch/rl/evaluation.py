@@ -306,10 +306,11 @@ class _Seat:
 
     def step(self, action: Any) -> tuple[float, bool]:
         answer = self._intake.of_step(self.env.step(action), 0)
-        self._intake.check_finite(answer.observation, 0)
-        self.observation = np.array(answer.observation)
+        observation, reward, terminated, truncated, _ = answer
+        self._intake.check_finite(observation, 0)
+        self.observation = np.array(observation)
         self._steps += 1
-        return float(answer.reward), bool(answer.terminated or answer.truncated)
+        return float(reward), bool(terminated or truncated)
 
     def _where(self, _: int | None) -> str:
         reset = f"reset(seed={evaluation_reset_seed(self.seed, self.episode)})"

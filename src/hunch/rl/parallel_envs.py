@@ -157,8 +157,9 @@ class SingleEnvs:
             following[i], rewards[i], terminated[i], truncated[i], info = answer
             infos.append(info)
         self._intake.check_finite(following)
-        # Not those taken, which an environment may have written into.
-        for own, action in zip(self._actions, _as_kept(actions), strict=True):
+        # Arrays are not those taken, which an environment may have written into.
+        kept = taken if actions.ndim == 1 else list(actions)
+        for own, action in zip(self._actions, kept, strict=True):
             own.append(action)
         return Outcome(following, rewards, terminated, truncated, self._happened, infos)
 
@@ -196,8 +197,8 @@ class SingleEnvs:
             if over:
                 raise _no_replay()
             answer = self._intake.of_step(self.envs[i].step(action), i)
-            given, over = answer.observation, bool(answer.terminated or answer.truncated)
-        self._actions[i] = _as_kept(actions)
+            given, over = answer[0], bool(answer[2] or answer[3])
+        self._actions[i] = as_taken(actions)
         observation[i] = given
 
     def copy_into(self, memo: dict[int, Any]) -> None:
@@ -243,10 +244,6 @@ def as_taken(actions: NDArray[Any]) -> list[Any]:
         [1, 0]
     """
     return actions.tolist() if actions.ndim == 1 else list(actions.copy())
-
-
-def _as_kept(actions: NDArray[Any]) -> list[Any]:
-    return actions.tolist() if actions.ndim == 1 else list(actions)
 
 
 def name_of(env: Env | VectorEnv[Any, Any, Any]) -> str:
