@@ -66,7 +66,7 @@ NETWORKS = {
     "ensemble, vmap": lambda: Ensemble(layers, 3, engine="vmap"),
     "ensemble, per sample": lambda: Ensemble(lambda: layers(per_sample=True), 3),
     "prior": lambda: RandomizedPrior(MLP(4, [5], 2), MLP(4, [5], 2)),
-    "head": lambda: GaussianHead(4, 2),
+    "head": lambda: GaussianHead(MLP(4, [5], 2), MLP(4, [5], 2)),
 }
 FIXED = ("held", "eval", "prior", "head")
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo
 
 from hunch.recomputation import may_repeat, recalled
 
@@ -51,8 +52,9 @@ def drawn(
 
 # A draw from a generator of one's own cannot be traced. It must then run outside of the tracer with
 # all that it calls: traced piece by piece it would not see whether it is being repeated. Unlike
-# `torch.compiler.disable`, torch's own form does not import the compiler where nobody compiles.
-_untraced = torch._disable_dynamo(drawn)
+# `torch.compiler.disable`, `untraced` does not import the compiler where nobody compiles.
+untraced = _disable_dynamo
+_untraced = untraced(drawn)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from torch.distributions import (
 )
 from torch.quasirandom import SobolEngine
 
-from hunch.draws import drawing_again, drawn
+from hunch.draws import drawing_again, drawn, untraced
 from hunch.errors import ConfigurationError
 from hunch.gradients.baselines import FROM_OTHERS
 from hunch.gradients.cautions import caution_path, own_probs
@@ -119,8 +119,9 @@ def draw(
         True
     """
     if generator is not None and torch.compiler.is_dynamo_compiling():
-        how = {"differentiable": differentiable, "sampler": sampler, "groups": groups}
-        return _untraced(dist, n, generator, **how)
+        return _untraced(
+            dist, n, generator, differentiable=differentiable, sampler=sampler, groups=groups
+        )
     if sampler != "iid":
         u = uniforms(dist, n, generator, sampler, groups)
         with nullcontext() if differentiable else torch.no_grad():
@@ -146,7 +147,7 @@ def draw(
     return samples
 
 
-_untraced = torch._disable_dynamo(draw)  # as `hunch.draws` says
+_untraced = untraced(draw)  # as `hunch.draws` says
 
 
 def _source(dist: Distribution, generator: torch.Generator | None) -> AbstractContextManager[None]:
