@@ -17,6 +17,7 @@ from hunch.gradients.cautions import caution_collapse, caution_edge
 from hunch.gradients.continuity import dependence, jumps_on_the_way, looked_into
 from hunch.gradients.greedy import greedy_cost
 from hunch.gradients.guards import (
+    COST,
     Cost,
     check_density,
     check_finite,
@@ -64,7 +65,8 @@ def score(
     f, dist = _plain(f, dist, baseline)
     groups = independent_groups(sampler, n, baseline)
     samples = draw(dist, n, generator, differentiable=False, sampler=sampler, groups=groups)
-    return _score(f, checked(f(samples), samples, dist), samples, dist, baseline, groups)
+    # What is not finite shows in the value, which is looked at once for costs and densities.
+    return _score(f, shaped(f(samples), samples, dist), samples, dist, baseline, groups)
 
 
 def masked_score(
@@ -113,7 +115,7 @@ def masked_score(
     caution_edge(dist)
     log_prob = scored_cost(own_log_prob(dist, samples), scored)
     value = scored_mean(score_terms(log_prob, cost, constant), scored, 0)
-    check_density(value, log_prob, dist)
+    check_density(value, cost, log_prob, dist)
     return value
 
 
@@ -194,7 +196,7 @@ def enumerate_support(
     cost = checked(f(values), values, dist)
     probability = probabilities(dist, values)
     value = wide(probability * cost).sum(0).to(cost.dtype)
-    check_density(value, probability, dist)
+    check_density(value, cost, probability, dist)
     return value
 
 
@@ -269,6 +271,8 @@ def _score(
     refuse_moving_support(dist, samples)
     if isinstance(baseline, str) and baseline == "self-critical":
         baseline = greedy_cost(f, dist)
+    if isinstance(baseline, EMA | Critic):  # which would learn from what is not finite
+        check_finite(cost, COST)
     if baseline is None or (isinstance(baseline, str) and groups < 2):
         caution_collapse(dist, cost)
     caution_edge(dist)
@@ -282,7 +286,7 @@ def _score(
             constant = constant.reshape(dist.batch_shape)
         log_prob = own_log_prob(dist, samples.squeeze(0))
         value = score_terms(log_prob, cost.squeeze(0), constant)
-    check_density(value, log_prob, dist)
+    check_density(value, cost, log_prob, dist)
     return value
 
 

@@ -16,6 +16,7 @@ from torch.distributions import Distribution
 from hunch.errors import ConfigurationError, DataError, ShapeError
 
 Cost = Callable[[Tensor], Tensor]
+COST = "the cost returned by `f`"
 HALF = (torch.float16, torch.bfloat16)
 
 
@@ -142,7 +143,7 @@ def checked(cost: object, samples: Tensor, dist: Distribution) -> Tensor:
         tensor([1., 2.])
     """
     values = shaped(cost, samples, dist)
-    check_finite(values, "the cost returned by `f`")
+    check_finite(values, COST)
     return values
 
 
@@ -164,11 +165,12 @@ def check_path(samples: Tensor, dist: Distribution) -> None:
         )
 
 
-def check_density(value: Tensor, log_prob: Tensor, dist: Distribution) -> None:
-    """Refuse a value that is not finite although the costs were: the samples' densities are not.
+def check_density(value: Tensor, cost: Tensor, log_prob: Tensor, dist: Distribution) -> None:
+    """Refuse a value that is not finite, because costs or densities of samples are not.
 
     Args:
         value: the estimate, which NaN and infinity of any sample reach.
+        cost: of the samples.
         log_prob: of the samples.
         dist: which they were drawn from.
 
@@ -176,10 +178,12 @@ def check_density(value: Tensor, log_prob: Tensor, dist: Distribution) -> None:
         DataError: if the value is NaN or infinite.
 
     Example:
-        >>> check_density(torch.ones(2), torch.ones(3, 2), torch.distributions.Normal(0.0, 1.0))
+        >>> one = torch.ones(2)
+        >>> check_density(one, one, one, torch.distributions.Normal(0.0, 1.0))
     """
     if all_finite(value) is not False:
         return
+    check_finite(cost, COST)
     bad = int((~torch.isfinite(log_prob.detach())).sum())
     if bad:
         raise DataError(

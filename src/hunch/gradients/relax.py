@@ -122,7 +122,7 @@ class Relax:
         box = torch.exp(log_prob - log_prob.detach())
         # The last part takes the control out of the value, where it would only be noise.
         value = mean_cost(box * (cost - after) + before + (after - before).detach())
-        check_density(value, log_prob, dist)
+        check_density(value, cost, log_prob, dist)
         return value
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, constraints
 
 from hunch.errors import ConfigurationError
 from hunch.gradients.baselines import Baseline
@@ -171,13 +171,19 @@ class Repeated:
         return gradient.masked_fill(spoilt.unsqueeze(1), torch.nan)
 
     def mean_costs(self, params: Sequence[Tensor], stream: str) -> Tensor:
-        """The summed mean cost of `repeats` calls, by samples that the stream decides alone."""
+        """The summed mean cost of `repeats` calls, by samples that the stream decides alone.
+
+        Raises:
+            ConfigurationError: if the parameters are none that the distribution may have.
+        """
         generator = self.generator(stream)
         rows = self.repeats if self.stacks else 1
         found = []
         with torch.no_grad():
             leaves = [p.expand((rows, *p.shape)) if self.stacks else p for p in params]
             dist = self.dist(leaves)
+            if not _valid(dist):
+                raise ConfigurationError("`params` were moved beyond what the distribution allows.")
             for _ in range(self.repeats // rows):
                 z = draw(dist, self.n, generator, differentiable=False)
                 cost = checked(self.f(z), z, dist)
@@ -225,6 +231,19 @@ def in_order(params: Params, names: Sequence[str] | None) -> list[Tensor]:
                 "several, or a dict of them."
             )
     return values
+
+
+def _valid(dist: Distribution) -> bool:
+    """What torch looks at by default, until torch.compile turns that off for the whole process."""
+    found = vars(dist)
+    limits = {
+        name: limit
+        for name, limit in dist.arg_constraints.items()
+        if name in found and not constraints.is_dependent(limit)
+    }
+    if not all(limit.check(found[name]).all() for name, limit in limits.items()):
+        return False
+    return "base_dist" not in found or _valid(found["base_dist"])
 
 
 def _stacks(problem: Repeated, single: Distribution) -> bool:

@@ -27,10 +27,10 @@ def untransformed(f: Cost, dist: Distribution) -> tuple[Cost, Distribution]:
         (Normal(loc: 0.0, scale: 1.0), 0.214)
     """
     if isinstance(dist, Independent):
-        cost, base = untransformed(f, dist.base_dist)
+        inner, base = untransformed(f, dist.base_dist)
         if base is dist.base_dist:
             return f, dist
-        return cost, Independent(base, dist.reinterpreted_batch_ndims)
+        return inner, Independent(base, dist.reinterpreted_batch_ndims)
     if not isinstance(dist, TransformedDistribution):
         return f, dist
     base = dist.base_dist
