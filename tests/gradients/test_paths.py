@@ -13,7 +13,7 @@ from torch import nn
 from torch.func import grad, jacfwd, jacrev, jvp, linearize, vmap
 from torch.utils.checkpoint import checkpoint
 
-from hunch.errors import ConfigurationError
+from hunch.errors import ConfigurationError, ShapeError
 from hunch.gradients import expectation
 from hunch.gradients.levels import carries_gradient
 
@@ -332,3 +332,11 @@ def test_a_network_in_half_precision_is_trained_as_in_single():
     assert loss.dtype == torch.bfloat16
     loss.sum().backward()
     assert net.weight.grad.isfinite().all()
+
+
+def test_a_log_probability_of_another_shape_is_not_broadcast():
+    m = torch.tensor(0.3, requires_grad=True)
+    stack = td.StackTransform([td.AffineTransform(m, 1.0), td.AffineTransform(m, 2.0)], dim=-1)
+    base = td.Normal(torch.zeros(2), torch.ones(2))
+    with pytest.raises(ShapeError, match="one number per sample"):
+        expectation(lambda z: z.sum(-1), on(base, stack), 2, estimator="score")

@@ -148,8 +148,9 @@ def expectation(
 
 def _precision(dist: Distribution) -> torch.dtype | None:
     for value in vars(dist).values():  # the quick way, for what keeps its own parameters
-        if isinstance(value, Tensor) and value.is_floating_point():
-            return value.dtype
+        kind: torch.dtype | None = getattr(value, "dtype", None)
+        if kind is not None and kind.is_floating_point:
+            return kind
     parameter = parameter_of(dist)
     return None if parameter is None else parameter.dtype
 

@@ -24,7 +24,7 @@ from torch.distributions import (
 from torch.quasirandom import SobolEngine
 
 from hunch.draws import drawing_again, drawn, untraced
-from hunch.errors import ConfigurationError
+from hunch.errors import ConfigurationError, ShapeError
 from hunch.gradients.baselines import FROM_OTHERS
 from hunch.gradients.cautions import caution_path, own_probs
 from hunch.gradients.guards import check_generator, check_path
@@ -177,6 +177,7 @@ def own_log_prob(dist: Distribution, samples: Tensor) -> Tensor:
 
     Raises:
         ConfigurationError: if torch has no log-probability, or none inside this transform.
+        ShapeError: if it is not one number per sample.
 
     Example:
         >>> dist = torch.distributions.Exponential(torch.tensor(1.0))
@@ -184,7 +185,7 @@ def own_log_prob(dist: Distribution, samples: Tensor) -> Tensor:
         tensor(-2.)
     """
     try:
-        return _trusting(dist).log_prob(samples)
+        log_prob = _trusting(dist).log_prob(samples)
     except RuntimeError as error:  # NotImplementedError is one, and has no text
         why = str(error).strip().split("\n")[0] or "it has none"
         raise ConfigurationError(
@@ -192,6 +193,15 @@ def own_log_prob(dist: Distribution, samples: Tensor) -> Tensor:
             "distribution with a density, which the score function needs; use "
             "estimator='pathwise' if it has rsample()."
         ) from error
+    # Torch's own for some stacked transforms is not summed over the event, and would broadcast.
+    expected = samples.shape[: samples.dim() - len(dist.event_shape)]
+    if log_prob.shape != expected:
+        raise ShapeError(
+            f"`dist` got {type(dist).__name__}, whose log_prob() has shape {tuple(log_prob.shape)} "
+            f"for {tuple(expected)} samples; expected one number per sample; sum it over the event "
+            "in a distribution of your own, or use estimator='pathwise'."
+        )
+    return log_prob
 
 
 def _trusting(dist: Distribution) -> Distribution:

@@ -25,6 +25,7 @@ def remade(thing: Any, change: Change, instead: Instead = lambda dist: None) -> 
         instead: another distribution to take for one, None to make its twin.
 
     Example:
+        >>> import torch
         >>> dist = torch.distributions.LogNormal(torch.tensor(0.0), torch.tensor(1.0))
         >>> remade(dist, torch.Tensor.double).loc.dtype, dist.loc.dtype
         (torch.float64, torch.float32)
@@ -53,6 +54,7 @@ def tensors_of(thing: object) -> Iterator[Tensor]:
     """The tensors that a distribution or a transform is made of.
 
     Example:
+        >>> import torch
         >>> dist = torch.distributions.LogNormal(torch.tensor(1.0), torch.tensor(2.0))
         >>> sorted(x.item() for x in tensors_of(dist))
         [1.0, 2.0]
@@ -81,6 +83,7 @@ def in_single(dist: Distribution) -> Distribution:
     """The same distribution in single precision.
 
     Example:
+        >>> import torch
         >>> half = torch.distributions.Normal(torch.zeros(2).half(), torch.ones(2).half())
         >>> in_single(half).sample().dtype
         torch.float32
