@@ -11,6 +11,7 @@ from hunch.nn import MLP, Ensemble, NoisyLinear, Streams
 from hunch.rl import DQN
 from hunch.rl.backprop import Runner
 from hunch.rl.fresh_noise import FreshNoise
+from hunch.rl.solo import SoloNetwork
 
 RELU = nn.ReLU()
 
@@ -205,6 +206,23 @@ def test_hooks_are_called(hook):
     handle.remove()
     run(torch.ones(1, 2, 4))
     assert called == [1, 1]
+
+
+def test_backward_hooks_are_called():
+    network, called = MLP(4, [6], 3), []
+    run, _ = runner(network, 1)
+    network[2].register_full_backward_hook(lambda *args: called.append(1))
+    _, backward = run.differentiable(torch.ones(1, 2, 4))
+    backward(torch.ones(1, 2, 3))
+    assert called == [1]
+
+
+def test_a_forward_put_into_a_layer_is_called():
+    network = MLP(4, [6], 3)
+    network[0].forward = lambda x: torch.zeros(*x.shape[:-1], 6)
+    run, _ = runner(network, 1)
+    assert torch.equal(run(torch.ones(1, 2, 4))[0], network(torch.ones(2, 4)))
+    assert SoloNetwork.of(network) is None
 
 
 def test_a_forward_between_does_not_disturb_the_gradient():

@@ -8,7 +8,7 @@ from torch import nn
 import hunch.envs  # noqa: F401 registers them
 from hunch.errors import ConfigurationError
 from hunch.nn import Ensemble, NoisyConv2d, NoisyLinear
-from hunch.rl import DQN, BootstrappedDQN, Linear, evaluate
+from hunch.rl import A2C, DQN, BootstrappedDQN, Linear, evaluate
 
 SMALL = {"hidden_sizes": (16, 16), "batch_size": 16, "replay_capacity": 60, "learning_rate": 1e-3}
 RAINBOW = {
@@ -184,3 +184,32 @@ def test_replicas_have_no_single_answers():
         DQN("CartPole-v1", replicas=0)
     with pytest.raises(ConfigurationError, match="`network` got a module for 2 replicas"):
         DQN("CartPole-v1", replicas=2, network=nn.Linear(4, 2))
+
+
+class Centred(nn.Module):
+    """Outputs less their running mean."""
+
+    def __init__(self, written):
+        super().__init__()
+        self.linear, self.written = nn.Linear(4, 3), written
+        self.register_buffer("mean", torch.zeros(3))
+
+    def forward(self, x):
+        out = self.linear(x)
+        mean = 0.9 * self.mean + 0.1 * out.detach().mean(0)
+        if self.written:
+            self.mean.copy_(mean)
+        else:
+            self.mean = mean
+        return out - mean
+
+
+def test_buffers_that_replicas_would_no_longer_share_are_refused():
+    agent = A2C("CartPole-v1", network=lambda: Centred(False), replicas=2, rollout_length=4)
+    with pytest.raises(ConfigurationError, match=r"its buffer 'mean' anew.*self\.mean\.copy_"):
+        agent.learn(200, progress=False)
+    agent = A2C("CartPole-v1", network=lambda: Centred(True), replicas=2, rollout_length=4)
+    networks = agent.learn(200, progress=False)._actor.networks
+    for r in range(2):
+        assert networks.alone[r].mean.abs().sum() > 0
+        assert torch.equal(networks.alone[r].mean, networks.together.get_buffer("mean")[r])

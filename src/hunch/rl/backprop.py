@@ -306,6 +306,8 @@ def _flattens_first(module: nn.Module) -> bool:
 
 
 def _has_rule(part: nn.Module) -> bool:
+    if "forward" in vars(part):  # one put into this object's place of its class's
+        return False
     if isinstance(part, NoisyLinear) and part.per_sample:
         return False
     if isinstance(part, nn.LayerNorm) and part.elementwise_affine:
@@ -358,7 +360,12 @@ class Runner:
         self._hooks = [
             hooks
             for part in own.modules()
-            for hooks in (part._forward_hooks, part._forward_pre_hooks)
+            for hooks in (
+                part._forward_hooks,
+                part._forward_pre_hooks,
+                part._backward_hooks,
+                part._backward_pre_hooks,
+            )
         ]
         self._flattens = _flattens_first(own)
         self._layers: Sequence[Layer] | None = None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
+from hunch.errors import ConfigurationError
 from hunch.nn import Ensemble
 from hunch.rl.linked import Layout, Linked, lie_in, tensors_of
 from hunch.rl.network_pair import clip
@@ -51,7 +52,7 @@ class ReplicaNetworks(Linked):
         self._fused = self.values.device.type in ("cpu", "cuda")
         self.updates = [0] * self._count
 
-    _linked = frozenset({"alone", "values", "layout", "_trained", "_trained_together"})
+    _linked = frozenset({"alone", "values", "layout", "_trained", "_trained_together", "_buffers"})
 
     def _link(self) -> None:
         """Make the ensemble's tensors, as they are now, and the single networks' the same."""
@@ -70,6 +71,14 @@ class ReplicaNetworks(Linked):
     def mark(self) -> None:
         """Take where the networks lie now for where they belong."""
         self.layout = Layout(self.together, self._learning, "network")
+        shared = [self.together, *self.alone] if self._count > 1 else []
+        self._buffers = [
+            (part._buffers, name, tensor.data_ptr())
+            for network in shared
+            for part in network.modules()
+            for name, tensor in part._buffers.items()
+            if tensor is not None
+        ]
 
     def _share_memory(self) -> None:
         for row, own in zip(self.values, self._trained, strict=True):
@@ -130,7 +139,17 @@ class ReplicaNetworks(Linked):
             replicas: which.
             gradient: of each, `(len(replicas), parameters)`; may be scaled down in place.
             learning_rate: Adam's step size.
+
+        Raises:
+            ConfigurationError: if a forward gave a buffer other memory, which the single networks
+                and all of them together no longer share.
         """
+        for buffers, name, at in self._buffers:
+            if buffers[name].data_ptr() != at:
+                raise ConfigurationError(
+                    f"`network` assigns its buffer {name!r} anew when it is called; expected one "
+                    f"written into, `self.{name}.copy_(…)`, as replicas share their memory."
+                )
         if self._max_norm < float("inf"):
             clip([gradient], self._max_norm)
         mean, square = self._moments

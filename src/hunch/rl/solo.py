@@ -242,6 +242,8 @@ def _leaves(module: nn.Module) -> list[nn.Module]:
 
 
 def _has_rule(module: nn.Module) -> bool:
+    if "forward" in vars(module):
+        return False
     if isinstance(module, NoisyLinear) and module.per_sample:
         return False
     if isinstance(module, nn.LayerNorm) and (
