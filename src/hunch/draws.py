@@ -7,9 +7,8 @@ batch that changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,34 +19,51 @@ from hunch.recomputation import may_repeat, recalled
 
 def drawn(
     make: Callable[..., Tensor],
-    *size: Any,
+    size: Sequence[int],
     generator: torch.Generator | None,
+    dtype: torch.dtype | None = None,
     device: torch.device | None = None,
-    **how: Any,
 ) -> Tensor:
     """What `make(*size, ...)` draws; the same again where gradient checkpointing repeats the draw.
 
     Args:
-        make: `torch.randn`, `torch.rand`, `torch.randint`, or what takes the same keywords.
-        size: its positional arguments.
+        make: `torch.randn`, `torch.rand`, or what takes the same arguments.
+        size: the shape.
         generator: source of the draw; None for torch's default one.
-        device: where the draw is made; a generator lives there. None for the CPU.
-        how: further keywords, such as `dtype`.
+        dtype: of the result.
+        device: where the draw is made; a generator lives there.
 
     Example:
         >>> g = torch.Generator().manual_seed(0)
-        >>> a = drawn(torch.randn, 3, generator=g)
+        >>> a = drawn(torch.randn, (3,), g)
         >>> bool((a == torch.randn(3, generator=g.manual_seed(0))).all())
         True
     """
-    if generator is not None:
-        how["generator"] = generator
-        if torch.compiler.is_dynamo_compiling():
-            return _untraced(make, *size, device=device, **how)
+    if generator is not None and torch.compiler.is_dynamo_compiling():
+        return _untraced(make, size, generator, dtype, device)
     if not may_repeat():
-        return make(*size, device=device, **how)
+        return drawn_once(make, size, generator, dtype, device)
     with drawing_again(generator, device):
-        return make(*size, device=device, **how)
+        return drawn_once(make, size, generator, dtype, device)
+
+
+def drawn_once(
+    make: Callable[..., Tensor],
+    size: Sequence[int],
+    generator: torch.Generator | None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | None = None,
+) -> Tensor:
+    """`drawn` where it is known that nothing is repeated.
+
+    Example:
+        >>> drawn_once(torch.rand, (2, 3), None).shape
+        torch.Size([2, 3])
+    """
+    # The size goes in number by number: reading a tuple takes torch longer than a small draw.
+    if generator is None:
+        return make(*size, dtype=dtype, device=device)
+    return make(*size, dtype=dtype, device=device, generator=generator)
 
 
 # A draw from a generator of one's own cannot be traced. It must then run outside of the tracer with

@@ -23,6 +23,7 @@ from hunch.errors import ConfigurationError
 
 T = TypeVar("T")
 
+_tracing = torch.compiler.is_dynamo_compiling
 _running_backward = torch._C._current_graph_task_id
 _saving_hooks = torch._C._autograd._top_saved_tensors_default_hooks
 _forward_mode = torch._C._is_fwd_grad_enabled
@@ -63,7 +64,7 @@ def may_repeat() -> bool:
         >>> may_repeat()
         False
     """
-    if torch.compiler.is_dynamo_compiling():
+    if _tracing():
         return False
     # The first kind of region saves tensors by hooks; the second runs inside an autograd function,
     # where forward-mode derivatives are off, and again inside a backward pass.

@@ -166,7 +166,7 @@ def _normal(
     loc, scale = dist.loc, dist.scale
     check_generator(generator, loc)
     whole = shape + dist.batch_shape
-    noise = drawn(torch.randn, whole, dtype=loc.dtype, device=loc.device, generator=generator)
+    noise = drawn(torch.randn, whole, generator, loc.dtype, loc.device)
     if differentiable:
         return torch.addcmul(loc, noise, scale)
     return torch.addcmul(loc.detach(), noise, scale.detach())
@@ -236,7 +236,7 @@ def uniforms(
         check_generator(generator, torch.empty(0, device=device))
 
     def fresh(*shape: int) -> Tensor:
-        return drawn(torch.rand, shape, generator=generator, device=device, dtype=torch.float64)
+        return drawn(torch.rand, shape, generator, torch.float64, device)
 
     if sampler == "iid":
         u = fresh(n, *dist.batch_shape, *dist.event_shape)

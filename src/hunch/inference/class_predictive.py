@@ -89,7 +89,7 @@ class ClassPredictive:
         k = draw_members(self.members, num_samples, generator)
         logits = self.members[k]
         # Gumbel's trick, so that all draws come from a generator of the CPU.
-        u = drawn(torch.rand, logits.shape, generator=generator, dtype=torch.float64)
+        u = drawn(torch.rand, logits.shape, generator, torch.float64)
         gumbel = -torch.log(-torch.log(u.clamp_min(torch.finfo(u.dtype).tiny)))
         return (logits + gumbel.to(logits)).argmax(dim=-1)
 

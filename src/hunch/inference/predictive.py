@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -150,7 +152,7 @@ class Predictive:
         values = self.members[k]
         if self._is_noiseless():
             return values
-        normals = drawn(torch.randn, values.shape, generator=generator, dtype=values.dtype)
+        normals = drawn(torch.randn, values.shape, generator, values.dtype)
         return values + self._noise()[k] * normals.to(values.device)
 
     def distribution(self) -> torch.distributions.Distribution:
@@ -235,8 +237,12 @@ def draw_members(
     """
     if num_samples < 1:
         raise ConfigurationError(f"`num_samples` got {num_samples}; expected at least 1.")
-    k = drawn(torch.randint, members.shape[0], (num_samples,), generator=generator)
+    k = drawn(partial(_below, members.shape[0]), (num_samples,), generator)
     return k.to(members.device)
+
+
+def _below(high: int, *size: int, **how: Any) -> Tensor:
+    return torch.randint(high, size, **how)
 
 
 def _check_noise(noise_std: Tensor, members: Tensor) -> None:

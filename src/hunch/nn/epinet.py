@@ -184,7 +184,7 @@ class Epinet(nn.Module):
         weight = self.head.weight
         device = weight.device if generator is None else generator.device
         size = (n, self.index_dim)
-        z = drawn(torch.randn, size, generator=generator, dtype=weight.dtype, device=device)
+        z = drawn(torch.randn, size, generator, weight.dtype, device)
         return z.to(weight.device)
 
     def forward(self, x: Tensor, z: Tensor, prior_values: Tensor | None = None) -> Tensor:

@@ -10,10 +10,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from hunch.draws import drawn
+from hunch.draws import drawn, drawn_once
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.nn.noisy_checkpoints import adopt_layout
-from hunch.recomputation import recalled
+from hunch.recomputation import may_repeat, recalled
 
 Noise = Literal["factorized", "independent"]
 Mode = Literal["fresh", "held", "off", "auto"]
@@ -57,16 +57,21 @@ def _generator(stream: _Stream | None) -> torch.Generator | None:
 
 
 def _random(
-    size: int, generator: torch.Generator | None, like: Tensor, kind: Noise, distribution: str
+    size: int,
+    generator: torch.Generator | None,
+    like: Tensor,
+    kind: Noise,
+    distribution: str,
+    source: Callable[..., Tensor] = drawn,
 ) -> Tensor:
     """A flat tensor of `size` noise values, on the device and of the dtype of `like`."""
     # A generator lives on one device; what it draws is moved to where the parameters are.
     device = like.device if generator is None else generator.device
     if distribution == "normal":
-        x = drawn(torch.randn, size, generator=generator, dtype=like.dtype, device=device)
+        x = source(torch.randn, (size,), generator, like.dtype, device)
     else:
         edge = math.erf(_TRUNCATION / math.sqrt(2.0))
-        x = drawn(torch.rand, size, generator=generator, dtype=like.dtype, device=device)
+        x = source(torch.rand, (size,), generator, like.dtype, device)
         x = torch.erfinv((2.0 * x - 1.0) * edge) * math.sqrt(2.0)
     if kind == "factorized":
         x = x.abs().sqrt_().copysign_(x)  # f(x) = sgn(x)·√|x|
@@ -237,8 +242,16 @@ class NoisyLayer(nn.Module):
         shapes = self.draw_shapes(batch_shape)
         if members is not None:
             shapes = [(members, *shape) for shape in shapes]
-        size = sum(map(math.prod, shapes))
-        flat = _random(size, generator, self.weight, self.noise, self.noise_distribution)
+        return self._draw(generator, shapes, drawn)
+
+    def _draw(
+        self,
+        generator: torch.Generator | None,
+        shapes: Sequence[tuple[int, ...]],
+        source: Callable[..., Tensor],
+    ) -> Draw:
+        size, like = sum(map(math.prod, shapes)), self.weight
+        flat = _random(size, generator, like, self.noise, self.noise_distribution, source)
         return _split(flat, shapes)
 
     def using(self, draw: Draw) -> AbstractContextManager[None]:
@@ -252,17 +265,21 @@ class NoisyLayer(nn.Module):
 
     def _current_draw(self, batch_shape: Sequence[int]) -> Draw | None:
         """The noise of this forward; None means the mean weights."""
-        return self._drawn(self._source, batch_shape=batch_shape)
-
-    def _drawn(self, decide: Callable[..., Draw | _Stream | None], **shape: Any) -> Draw | None:
-        """The noise that `decide` found, or new noise from where it says."""
-        source, again = recalled(self, decide, *shape.values())
+        if may_repeat():
+            source, again = recalled(self, self._source, batch_shape)
+        else:
+            source, again = self._source(batch_shape), False
+            if source is _DEFAULT and self._mode != "held":
+                return self._draw(None, self.draw_shapes(batch_shape), drawn_once)
         if not isinstance(source, _Stream):
             return source
-        if self.active_mode != "held":
-            return self.draw(source.generator, **shape)
+        if self._mode != "held":
+            return self.draw(source.generator, batch_shape=batch_shape)
+        return self._draw_to_hold(source, again, batch_shape=batch_shape)
+
+    def _draw_to_hold(self, stream: _Stream, again: bool, **shape: Any) -> Draw:
         with _outliving_inference():
-            drawn = self.draw(source.generator, **shape)
+            drawn = self.draw(stream.generator, **shape)
         if not again:
             self._hold(drawn)
         return drawn
@@ -302,9 +319,14 @@ class NoisyLayer(nn.Module):
         Raises:
             ConfigurationError: for held per-sample noise, which no member could keep.
         """
-        return self._drawn(self._source_for_members, members=self._members)
+        source, again = recalled(self, self._source_for_members)
+        if not isinstance(source, _Stream):
+            return source
+        if self._mode != "held":
+            return self.draw(source.generator, members=self._members)
+        return self._draw_to_hold(source, again, members=self._members)
 
-    def _source_for_members(self, members: int | None) -> Draw | _Stream | None:
+    def _source_for_members(self) -> Draw | _Stream | None:
         if self._given is not None:
             return self._given
         mode = self.active_mode
