@@ -162,15 +162,27 @@ def test_where_nothing_judges_it_the_words_say_so(monkeypatch):
     assert found.to_json()["rows"][0]["judged"] is False
 
 
-def test_a_path_that_rsample_pretends_to_have_is_seen():
+class Pretender(OneHotCategorical):
+    """One that nobody knows to be straight-through; torch's own is refused as a path."""
+
+    has_rsample = True
+
+    def rsample(self, sample_shape=()):
+        return OneHotCategoricalStraightThrough(logits=self.logits).rsample(sample_shape)
+
+
+@pytest.mark.parametrize("kind", [Pretender, OneHotCategoricalStraightThrough])
+def test_a_path_that_rsample_pretends_to_have_is_seen(kind):
     found = diagnose(
         lambda z: (z @ torch.tensor([1.0, 2.0, 3.0]).to(z.dtype)) ** 2,
-        lambda l: OneHotCategoricalStraightThrough(logits=l), torch.tensor([0.0, 1.0, 0.5]), 4,
-        repeats=FEW,
+        lambda l: kind(logits=l), torch.tensor([0.0, 1.0, 0.5]), 4, repeats=FEW,
     )  # fmt: skip
-    assert rows_of(found)["pathwise"].biased
-    assert "rsample() is no true path" in found.recommendation
     assert found.rows[0].estimator == "enumerate"
+    if kind is Pretender:
+        assert rows_of(found)["pathwise"].biased
+        assert "rsample() is no true path" in found.recommendation
+    else:
+        assert "pathwise" not in rows_of(found)
 
 
 # ------------------------------------------------------------------ half precision

@@ -97,10 +97,11 @@ def test_a_compiled_estimate_is_the_plain_one_at_two_batch_sizes(label):
 @pytest.mark.proof
 @pytest.mark.filterwarnings("ignore")
 def test_compiled_every_family_is_right_or_refused():
-    cells = {(f, label): compiled(f, label) for label in ESTIMATORS for f in served(label)}
+    labels = [label for label in ESTIMATORS if "," not in label]  # those of the usual draws
+    cells = {(f, label): compiled(f, label) for label in labels for f in served(label)}
     assert not wrong(cells)
     rows = {}
-    for label in ESTIMATORS:
+    for label in labels:
         lost = [f for f in served(label) if cells[f, label].outcome != "right"]
         rows[label] = [_but(lost, served(label))], {"`torch.compile`": lost}
     _check("compiled", _table(["`torch.compile`"], rows))
