@@ -61,9 +61,10 @@ def drawn_once(
         torch.Size([2, 3])
     """
     # The size goes in number by number: reading a tuple takes torch longer than a small draw.
+    sizes = size or ((),)  # no number at all is read as no size given
     if generator is None:
-        return make(*size, dtype=dtype, device=device)
-    return make(*size, dtype=dtype, device=device, generator=generator)
+        return make(*sizes, dtype=dtype, device=device)
+    return make(*sizes, dtype=dtype, device=device, generator=generator)
 
 
 # A draw from a generator of one's own cannot be traced. It must then run outside of the tracer with

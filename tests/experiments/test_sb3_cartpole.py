@@ -31,7 +31,9 @@ def result():
 
 def row(best, last=30.0, seed=0):
     lengths = np.full(3, 9)
-    evaluations = [Evaluation(np.full(3, mean), lengths) for mean in (best, last)]
+    evaluations = [
+        Evaluation(np.full(3, mean), lengths, np.zeros(3, bool)) for mean in (best, last)
+    ]
     return Row(seed, np.array([20.0, 500.0, 30.0]), 5000, *evaluations)
 
 

@@ -75,6 +75,13 @@ def test_a_collapse_is_seen_beside_a_large_constant(sigma):
             )
 
 
+@pytest.mark.parametrize("n", [1, 4])
+def test_a_collapse_is_seen_where_there_is_one_location(n):
+    dist = Normal(torch.tensor([2.0]), torch.tensor([1e-4], requires_grad=True))
+    with pytest.warns(HunchWarning, match="collapsing"):
+        expectation(lambda z: (z - 1) ** 2, dist, n, baseline=None, generator=seeded(), **SCORE)
+
+
 def test_an_empty_batch_has_nothing_to_say():
     none = Normal(torch.zeros(0), torch.ones(0, requires_grad=True))
     for n in (1, 4):

@@ -340,3 +340,22 @@ def test_a_log_probability_of_another_shape_is_not_broadcast():
     base = td.Normal(torch.zeros(2), torch.ones(2))
     with pytest.raises(ShapeError, match="one number per sample"):
         expectation(lambda z: z.sum(-1), on(base, stack), 2, estimator="score")
+
+
+def test_a_lost_path_is_refused_in_forward_mode_too():
+    def slope(theta):
+        dist = td.Normal(theta, 1.0, validate_args=False)
+        return expectation(lambda z: (z > 1).float(), dist, 4, estimator="pathwise")
+
+    with pytest.raises(ConfigurationError, match="carries no gradient of its samples"):
+        torch.func.jvp(slope, (torch.tensor(0.3),), (torch.tensor(1.0),))
+
+
+def test_what_is_recommended_for_a_support_that_moves_can_be_done():
+    theta = torch.tensor(1.0, requires_grad=True)
+    parts = td.Uniform(torch.zeros(2), theta.expand(2))
+    mixture = td.MixtureSameFamily(td.Categorical(torch.ones(2)), parts)
+    with pytest.raises(ConfigurationError, match="and let `f` move it"):
+        expectation(lambda z: z**2, mixture, 4)
+    with pytest.raises(ConfigurationError, match="use estimator='pathwise'"):
+        expectation(lambda z: z**2, td.Uniform(0.0, theta), 4, estimator="score")

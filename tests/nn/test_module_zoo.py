@@ -372,6 +372,8 @@ def test_what_cannot_be_stacked_or_mapped_is_refused():
         member = nn.utils.weight_norm(nn.Linear(3, 2))
     with pytest.raises(ConfigurationError, match="`Linear` holds a tensor computed from"):
         Ensemble(lambda: member, 1)
+    with pytest.raises(ConfigurationError, match=r"parametrizations\.spectral_norm"):
+        Ensemble(lambda: nn.utils.spectral_norm(nn.Linear(3, 2)), K)
     with pytest.raises(ConfigurationError, match="ensembles of noisy layers"):
         Ensemble(lambda: Ensemble(lambda: NoisyLinear(3, 2), 2), K)
     with pytest.raises(ConfigurationError, match="expected engine='loop'"):

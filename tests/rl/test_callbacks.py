@@ -3,6 +3,7 @@
 import csv
 import sys
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -241,3 +242,13 @@ def test_tensorboard_gets_the_curves(tmp_path):
 def test_wrong_numbers_are_named(make, name):
     with pytest.raises(ConfigurationError, match=f"`{name}` got"):
         make()
+
+
+def test_an_agent_that_cannot_be_evaluated_is_told_so_before_it_learns():
+    envs = gymnasium.vector.SyncVectorEnv([lambda: gymnasium.make("CartPole-v1")] * 2)
+    agent = DQN(envs, hidden_sizes=(4,))
+    with pytest.raises(ConfigurationError, match="unknown origin"):
+        agent.learn(100, callbacks=[Evaluate(every=50)], progress=False)
+    assert agent.steps == 0
+    elsewhere = Evaluate(every=50, episodes=1, env="CartPole-v1")
+    assert agent.learn(100, callbacks=[elsewhere], progress=False).steps == 100

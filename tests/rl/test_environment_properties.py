@@ -272,7 +272,7 @@ def watch_updates(agent):
 
 
 def stored(agent, observation):
-    return observation.astype(agent._observation_dtype)
+    return observation.astype(agent.observation_dtype)
 
 
 def same(found, told):

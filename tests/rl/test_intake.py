@@ -472,3 +472,13 @@ def test_stacks_that_a_wrapper_changes_behind_are_not_stored_by_their_newest_pic
     assert agent._replay._frame_stack == 3
     with pytest.raises(DataError, match=r"behind gymnasium\.wrappers\.FrameStack"):
         DQN(lambda: Reversing(stacked()), **SMALL).learn(40, progress=False)
+
+
+def test_predict_asks_of_observations_what_training_asks():
+    agent = DQN(Plain(space=Box(0, 255, (3,), np.uint8)), **SMALL)
+    assert isinstance(agent.predict(np.array([0.0, 3.0, 255.0])), int)
+    for value in (0.7, 300.0, -1.0):
+        with pytest.raises(DataError, match=f"holds {value:g}, which uint8"):
+            agent.predict(np.array([0.0, value, 1.0]))
+    with pytest.raises(ShapeError, match="a tuple that is no array of numbers"):
+        agent.predict((np.zeros(3, np.uint8), {}))

@@ -64,7 +64,8 @@ def caution_collapse(dist: Distribution, cost: Tensor) -> None:
     """Warn about a spread that is trained, without a baseline, down to where noise rules.
 
     It is held against what the locations of all inputs span, and the widest spread of any: a
-    distance that matters to the cost. With several samples per input the costs tell as well, and
+    distance that matters to the cost; where there is one location, against its size. With several
+    samples per input the costs tell as well, and
     earlier: their mean is far larger than what they differ by. That alone is no collapse: a cost
     of 1000 + z² has it at any spread.
 
@@ -215,7 +216,7 @@ def _narrow(loc: Tensor, scale: Tensor, limit: float) -> bool:
         low, high, narrowest, widest = (end.item() for end in ends)
     except RuntimeError:  # as in `_readable`
         return False
-    return narrowest < limit * (high - low + widest)
+    return narrowest < limit * ((high - low or abs(high)) + widest)
 
 
 def _much_alike(cost: Tensor) -> Tensor:

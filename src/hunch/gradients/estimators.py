@@ -28,7 +28,7 @@ from hunch.gradients.guards import (
     wide,
 )
 from hunch.gradients.learned import EMA, Critic
-from hunch.gradients.levels import hides_gradient, in_forward_mode
+from hunch.gradients.levels import carries_gradient, hides_gradient, in_forward_mode
 from hunch.gradients.masks import Mask, check_mask, scored_cost, scored_mean
 from hunch.gradients.measure import measure
 from hunch.gradients.moving_supports import refuse_moving_support
@@ -157,7 +157,7 @@ def pathwise(
             "rounds; expected a continuous one; use estimator='score'."
         )
     cost = checked(f(samples), samples, dist)
-    if samples.requires_grad and not cost.requires_grad:
+    if not cost.requires_grad and carries_gradient(samples) and not carries_gradient(cost):
         raise ConfigurationError(
             "`f` returned a cost that carries no gradient of its samples, so the pathwise gradient "
             "is lost; expected a differentiable cost; use estimator='score'."

@@ -50,8 +50,9 @@ def expectation(
             OneHotCategorical. Biased, for these two: `"straight_through"`, and `"gumbel"` or
             `Gumbel(temperature)`. `"auto"` is pathwise if the distribution has `rsample` and a
             gradient flows from cost to sample without passing a sign, a rounding or a draw, else
-            the score. A jump made by a comparison leaves no trace in the graph when a smooth term
-            stands beside it: then say `"score"`.
+            the score. What torch does not differentiate at all leaves no trace in the graph when a
+            smooth term stands beside it: a comparison, an index, a cast to integers, a `detach()`
+            as in straight-through rounding, another distribution's `sample()`. Then say `"score"`.
         baseline: for the score function. `"loo"` is the mean of the other samples
             (`leave_one_out`), an `EMA` is the average of earlier calls, a `Critic` is what a
             network expects, `"self-critical"` is the cost of the distribution's mode, None is none.

@@ -275,5 +275,5 @@ def _splitting(dist: Distribution) -> tuple[Distribution, Splitting]:
     names = ", ".join(family.__name__ for family in _SPLITTINGS)
     raise ConfigurationError(
         f"`estimator` got 'measure' for {type(base).__name__}; expected one of {names}, or any of "
-        "them in Independent; use estimator='score'."
+        "them in Independent; use another estimator, such as 'score' or 'pathwise'."
     )

@@ -60,9 +60,14 @@ def refuse_moving_support(dist: Distribution, samples: Tensor) -> None:
         >>> refuse_moving_support(unit, unit.sample())
     """
     if _moves(dist, samples):
+        remedy = (
+            "use estimator='pathwise' with a continuous cost"
+            if dist.has_rsample
+            else "draw from a support that stays, such as Uniform(0, 1), and let `f` move it"
+        )
         raise ConfigurationError(
             f"`dist` got {type(dist).__name__}, whose support moves with a trained parameter; the "
-            "score function is biased there; use estimator='pathwise' with a continuous cost."
+            f"score function is biased there; {remedy}."
         )
 
 

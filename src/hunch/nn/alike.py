@@ -24,8 +24,8 @@ from torch.utils.hooks import RemovableHandle
 from hunch.nn.noisy_base import NoisyLayer
 
 _BUFFER: Final = (
-    "members may differ in their tensors alone, so keep what varies in a buffer: "
-    "`self.register_buffer(name, tensor)`"
+    "members may differ in their parameters and buffers alone, so make it the same for all, or a "
+    "tensor that `forward` reads from a buffer: `self.register_buffer(name, tensor)`"
 )
 _SUBMODULE: Final = (
     "its tensors would not be stacked, so make it a submodule, in an `nn.ModuleList` if there are "

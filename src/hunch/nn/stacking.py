@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.nn.utils.spectral_norm import SpectralNorm
 
 from hunch.errors import ConfigurationError
 from hunch.nn.alike import Difference, bits, check_alike
@@ -93,6 +94,12 @@ def check_stackable(member: nn.Module, tensors: dict[str, Tensor]) -> None:
                 f"`{name or type(part).__name__}` holds a tensor computed from its parameters, as "
                 "the older `nn.utils.weight_norm` makes; expected a parametrization: "
                 "`nn.utils.parametrizations.weight_norm`."
+            )
+        if any(isinstance(hook, SpectralNorm) for hook in part._forward_pre_hooks.values()):
+            raise ConfigurationError(
+                f"`{name or type(part).__name__}` has the older `nn.utils.spectral_norm`, whose "
+                "weight is no parameter; expected a parametrization: "
+                "`nn.utils.parametrizations.spectral_norm`."
             )
         if isinstance(part, NoisyLayer) and part._members is not None:
             raise ConfigurationError(

@@ -73,7 +73,7 @@ def make_actor(
             log_std=None if isinstance(actions, Categorical) else log_std,
             free_std=std == "free",
             normalize=normalize,
-            pixels=is_pixels(agent._observation_dtype),
+            pixels=is_pixels(agent.observation_dtype),
             noise=noise,
         )
 

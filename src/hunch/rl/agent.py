@@ -79,16 +79,16 @@ class Agent(Linked, ABC):
         self._first_env = first
         self.num_envs = envs.num_envs // self.replicas
         self.observation_shape = observations.shape
-        self._observation_dtype = stored_dtype(observations)
+        self.observation_dtype = stored_dtype(observations)
         # Of a finite set; other actions have no names but themselves.
         self._num_actions, self.first_action = 0, 0
         if isinstance(self.action_space, Discrete):
             self._num_actions = int(self.action_space.n)
             self.first_action = int(self.action_space.start)
         # Pictures that lie in several stacks are stored once.
-        self._frame_stack = frame_stack_of(first) if is_pixels(self._observation_dtype) else 1
+        self._frame_stack = frame_stack_of(first) if is_pixels(self.observation_dtype) else 1
         self._loop = TrainingLoop(
-            envs, self.replicas, self.observation_shape, self._observation_dtype
+            envs, self.replicas, self.observation_shape, self.observation_dtype
         )
 
     def _open(
@@ -248,12 +248,16 @@ class Agent(Linked, ABC):
             The agent itself.
 
         Raises:
-            ConfigurationError: if `steps` is no integer of at least 0, or the network is no longer
-                what can be trained, such as of another type or device.
+            ConfigurationError: if `steps` is no integer of at least 0, if the network is no longer
+                what can be trained, such as of another type or device, or if a callback could not
+                do what it is there for.
             KeyboardInterrupt: if interrupted, between two steps; the agent may learn on.
         """
         until = whole_number("steps", steps, at_least=0)
         self._settle()
+        for callback in callbacks if self.steps < until else ():
+            if (check := getattr(callback, "check", None)) is not None:
+                check(self)
         self._loop.run(self, until, callbacks=callbacks, progress=progress)
         return self
 

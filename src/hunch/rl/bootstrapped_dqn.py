@@ -213,7 +213,7 @@ class BootstrappedDQN(Agent):
             device=self.device,
             seed=self.seed,
         )
-        pixels = is_pixels(self._observation_dtype)
+        pixels = is_pixels(self.observation_dtype)
 
         def make(factory: MemberFactory | None, norm: bool) -> nn.Module:
             return value_network(
@@ -246,7 +246,7 @@ class BootstrappedDQN(Agent):
         self._replay = Replay(
             replay_capacity,
             () if one_hot else self.observation_shape,
-            np.int32 if one_hot else self._observation_dtype,
+            np.int32 if one_hot else self.observation_dtype,
             replicas=self.replicas,
             envs=self.num_envs,
             n_step=n_step,

@@ -97,6 +97,15 @@ class Evaluate:
         self.scores: list[Score] = []
         self._best: dict[int, tuple[Score, Weights]] = {}
 
+    def check(self, agent: Agent) -> None:
+        """Say before an agent learns that it cannot be evaluated, not after `every` steps.
+
+        Raises:
+            ConfigurationError: if no environment equal to the one trained in can be made.
+        """
+        if self._env is None:
+            Player(agent, 0, self._env_kwargs).another_env().close()
+
     def __call__(self, agent: Agent) -> None:
         """Evaluate every replica."""
         # All of them before any is remembered: an interrupt leaves no half of an evaluation.

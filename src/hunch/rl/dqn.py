@@ -205,7 +205,7 @@ class DQN(Agent):
         self._replay = Replay(
             replay_capacity,
             self.observation_shape,
-            self._observation_dtype,
+            self.observation_dtype,
             replicas=self.replicas,
             envs=self.num_envs,
             n_step=n_step,
@@ -269,7 +269,7 @@ class DQN(Agent):
                         hidden_sizes,
                         noisy=self.noisy,
                         layer_norm=layer_norm,
-                        pixels=is_pixels(self._observation_dtype),
+                        pixels=is_pixels(self.observation_dtype),
                     )
                 )
         return made[0] if self.replicas == 1 else Ensemble.from_modules(made)

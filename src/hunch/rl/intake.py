@@ -65,9 +65,14 @@ class Intake:
 
     def of_reset(self, answer: Any, i: int) -> NDArray[Any]:
         """The observation in what `reset` returned."""
-        fits = isinstance(answer, tuple | list) and len(answer) == 2
-        if not (fits and isinstance(answer[1], Mapping)):
+        if not (isinstance(answer, tuple | list) and len(answer) == 2):
             self._refuse_form("reset", answer, _RESET, i)
+        if not isinstance(answer[1], Mapping):
+            self._refuse(
+                f"answered reset with {_shown(answer[1])} in place of its info",
+                f"{_RESET} with a dict, Gymnasium's since 0.26",
+                i,
+            )
         observation = self.observation(answer[0], i)
         self.check_finite(observation, i)
         return observation

@@ -24,6 +24,10 @@ class Home(Protocol):
         """Shape of one observation."""
 
     @property
+    def observation_dtype(self) -> Any:
+        """Type in which observations are kept."""
+
+    @property
     def first_action(self) -> int:
         """The environment's name for the action of index 0."""
 
@@ -74,7 +78,7 @@ class Replica:
         """As `Agent.predict`."""
         agent = self._agent
         expected = agent.observation_shape
-        given = np.array(observation, np.float32)
+        given = self._given(observation)
         if single := given.shape == expected:
             given = given[None]
         if given.shape[1:] != expected or given.ndim == 0:
@@ -93,6 +97,27 @@ class Replica:
             return actions[0] if single else actions
         actions = actions + agent.first_action
         return int(actions[0]) if single else actions
+
+    def _given(self, observation: ArrayLike) -> NDArray[np.float32]:
+        """The observations as the networks take them, if they fit the type of their space."""
+        try:
+            given = np.array(observation, np.float32)
+        except (TypeError, ValueError) as error:
+            raise ShapeError(
+                f"`observation` got a {type(observation).__name__} that is no array of numbers; "
+                "expected what the environment returns, and not its info beside it."
+            ) from error
+        dtype = self._agent.observation_dtype
+        if np.issubdtype(dtype, np.integer) and getattr(observation, "dtype", None) != dtype:
+            limits = np.iinfo(dtype)
+            fits = (given == np.floor(given)) & (given >= limits.min) & (given <= limits.max)
+            if np.count_nonzero(fits) < given.size and np.isfinite(given).all():
+                raise DataError(
+                    f"`observation` holds {given[~fits][0]:g}, which {np.dtype(dtype)}, the type "
+                    "of the observation space, does not hold; expected the environment's own "
+                    "observations, not yet divided by anything."
+                )
+        return given
 
 
 def members_of(network: nn.Module, replicas: int, r: int) -> nn.Module:

@@ -145,7 +145,7 @@ class ReplicaNetworks(Linked):
                 and all of them together no longer share.
         """
         for buffers, name, at in self._buffers:
-            if buffers[name].data_ptr() != at:
+            if (there := buffers[name]) is None or there.data_ptr() != at:
                 raise ConfigurationError(
                     f"`network` assigns its buffer {name!r} anew when it is called; expected one "
                     f"written into, `self.{name}.copy_(…)`, as replicas share their memory."

@@ -190,7 +190,8 @@ def check_state(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
             )
 
 
-_COME_AND_GO: Final = (".finals.", ".rollout.")  # there is nothing of them at times
+# There is nothing of them at times, or was not in older states.
+_COME_AND_GO: Final = (".finals.", ".rollout.", ".range.")
 
 
 def _described(tensor: Tensor | None) -> str:

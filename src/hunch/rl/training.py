@@ -40,7 +40,10 @@ class Learner(Protocol):
 
 
 class Callback(Protocol):
-    """Something to do every so often while an agent learns."""
+    """Something to do every so often while an agent learns.
+
+    One that has a method `check` is asked with the agent, before it learns, whether it can do it.
+    """
 
     every: int  # environment steps
 
