@@ -322,7 +322,9 @@ class DQN(Agent):
 
     def observe(self, step: Step) -> None:
         """Store a step of all environments; update the network as often as it is time to."""
-        self._replay.add(step._replace(action=step.action - self.first_action))
+        if self.first_action:  # a copy of the step costs as much as a check of it
+            step = step._replace(action=step.action - self.first_action)
+        self._replay.add(step)
         if len(self._replay) < self.min_replay_size or not self._replay.num_drawable:
             return
         self._range.look(self._replay)
