@@ -12,7 +12,7 @@ place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 python3 -m venv "$place/venv"
 "$place/venv/bin/pip" install -q --disable-pip-version-check \
-  gymnasium==1.4.0 numpy==2.4.6 mujoco==3.3.7 "imageio>=2.14.1"
+  gymnasium==1.4.0 numpy==2.4.6 mujoco==3.3.7 imageio==2.38.1 packaging==26.3
 "$place/venv/bin/python" - <<'PYTHON'
 import copy
 

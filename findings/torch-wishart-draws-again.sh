@@ -2,10 +2,9 @@
 # torch 2.13.0: Wishart.rsample takes its good draws for singular ones.
 #
 # The test for a singular matrix asks whether the draw lies in the support and reads the answer the
-# wrong way round. So every proper draw is said to be singular, with a warning, and drawn again, and a
-# gradient through it fails, because the draw was overwritten.
+# wrong way round. So every proper draw is said to be singular, with a warning, and drawn again.
 #
-# Seen: "Singular sample detected." for positive-definite draws, and a RuntimeError in backward.
+# Seen: "Singular sample detected." for positive-definite draws.
 set -euo pipefail
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
@@ -28,11 +27,4 @@ smallest = float(torch.linalg.eigvalsh(draw.detach())[0])
 print(f"smallest eigenvalue of the draw: {smallest:.3f}; warnings: {said}")
 assert smallest > 1e-3
 assert "Singular sample detected." in said, "proper draws are not taken for singular now"
-try:
-    draw.sum().backward()
-    failed = None
-except RuntimeError as error:
-    failed = str(error).splitlines()[0]
-print(f"backward: {failed}")
-assert failed is not None, "a gradient passes now"
 PYTHON
