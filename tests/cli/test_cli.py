@@ -42,6 +42,13 @@ def test_import_hunch_is_light():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+@pytest.mark.parametrize("part", ["nn", "inference", "gradients", "rl"])
+def test_no_part_imports_torch_s_compiler_where_nobody_compiles(part):
+    # It takes 1.5 s, five times as long as all of hunch.
+    code = f"import sys, torch, hunch.{part}; sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
 @pytest.mark.parametrize("command", [[], ["demo"], ["reproduce"], ["bench"], ["diagnose"]])
 def test_every_command_has_help_with_an_example(command, capsys):
     assert run([*command, "--help"]) == 0

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
+from hunch.draws import untraced
 from hunch.gradients.levels import in_transform
 
 Dependence = Literal["none", "smooth", "jump", "opaque"]
@@ -65,7 +66,7 @@ def dependence(cost: Tensor, sample: Tensor) -> Dependence:
     return "jump" if "jump" in found else "opaque" if found else "smooth"
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@untraced
 def looked_into(f: Callable[[Tensor], Tensor], samples: Tensor) -> Dependence:
     """`dependence` of a cost that is compiled, found by one more call of it, uncompiled.
 

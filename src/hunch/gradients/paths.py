@@ -6,7 +6,6 @@ form shows (`tests/gradients/test_matrix.py`); that of any other distribution is
 
 from __future__ import annotations
 
-import torch
 from torch.distributions import (
     Beta,
     ContinuousBernoulli,
@@ -19,6 +18,7 @@ from torch.distributions import (
     transforms,
 )
 
+from hunch.draws import untraced
 from hunch.gradients.levels import in_transform, underlying
 
 
@@ -46,7 +46,7 @@ def lacks_path(dist: Distribution) -> str:
     return ""
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@untraced
 def _near_half(dist: ContinuousBernoulli) -> bool:
     """Where torch takes the sample of probability one half, which depends on no parameter."""
     low, high = dist._lims

@@ -409,8 +409,9 @@ class DQN(Agent):
 
 
 def _best(q: Tensor) -> NDArray[np.int64]:
-    check_outputs_known(q.cpu().numpy())
-    best: NDArray[np.int64] = q.argmax(-1).cpu().numpy()
+    values = q.cpu().numpy()
+    check_outputs_known(values)
+    best: NDArray[np.int64] = values.argmax(-1)  # a tenth of torch's time on so few
     return best
 
 

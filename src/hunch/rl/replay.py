@@ -205,7 +205,8 @@ class Replay:
         cut &= self._happened[before]
         for r, e in np.argwhere(cut).tolist():
             row = r * self.envs + e
-            self._finals.add(before, row, self._observations(np.array(slot), np.array(row)))
+            place = np.array(slot), np.array(row)
+            self._finals.add(before, row, self._observations(*place, self._index(*place)))
             self._unnoted = min(self._unnoted, self._added - 1)
             self._truncated[before, r, e] = True
             self._age[slot, r, e] = 0
@@ -221,7 +222,8 @@ class Replay:
         steps = np.arange(max(self._unnoted, self._added + 1 - self._slots), self._added + 1)
         slots = steps % self._slots
         row = np.tile(self._row + np.arange(self.envs), len(steps))
-        notes = of(self._observations(np.repeat(slots, self.envs), row))
+        slot = np.repeat(slots, self.envs)
+        notes = of(self._observations(slot, row, self._index(slot, row)))
         by_step = notes.reshape(self.replicas, len(steps), self.envs, *self._note.shape[3:])
         self._note[slots] = by_step.swapaxes(0, 1)
         if self._finals:
@@ -322,24 +324,24 @@ class Replay:
 
     def _gather(self, slot: Ints, env: Ints, weight: Floats | None) -> Transitions:
         row = self._row + env
-        width = self.replicas * self.envs
-        index = slot * width + row
+        index = self._index(slot, row)
         reward, last, discount = self._summed(slot, row, index)
-        at_last = last * width + row
+        at_last = index if last is slot else self._index(last, row)
         discount *= ~self._terminated.reshape(-1).take(at_last)
         following = (last + 1) % self._slots
-        next_observation = self._observations(following, row)
+        at_next = self._index(following, row)
+        next_observation = self._observations(following, row, at_next)
         note = next_note = mask = None
         if self._note is not None:
             flat = self._note.reshape(-1, *self._note.shape[3:])
-            note, next_note = flat.take(index, axis=0), flat.take(following * width + row, axis=0)
+            note, next_note = flat.take(index, axis=0), flat.take(at_next, axis=0)
         if self._mask is not None:
             mask = self._mask.reshape(-1, self._mask.shape[-1]).take(index, axis=0)
         if self._finals:
             truncated = self._truncated.reshape(-1).take(at_last)
             self._finals.put_into(next_observation, next_note, truncated, last, row)
         return Transitions(
-            self._observations(slot, row),
+            self._observations(slot, row, index),
             self._action.reshape(-1).take(index),
             reward,
             next_observation,
@@ -353,7 +355,6 @@ class Replay:
 
     def _summed(self, slot: Ints, row: Ints, index: Ints) -> tuple[Floats, Ints, Floats]:
         """Rewards summed over up to n steps, the slot of the last one, and γ to their number."""
-        width = self.replicas * self.envs
         rewards = self._reward.reshape(-1)
         reward = rewards.take(index)
         discount = np.full(index.shape, self._discount, np.float32)
@@ -363,7 +364,7 @@ class Replay:
         going = ~self._ends(index)
         for j in range(1, self.n_step):
             at = (slot + j) % self._slots
-            here = at * width + row
+            here = self._index(at, row)
             reward += np.where(going, np.float32(self._discount**j) * rewards.take(here), 0)
             last = np.where(going, at, last)
             discount[going] = self._discount ** (j + 1)
@@ -374,12 +375,15 @@ class Replay:
         ends: NDArray[np.bool_] = self._terminated.reshape(-1).take(index)
         return ends | self._truncated.reshape(-1).take(index)
 
-    def _observations(self, slot: Ints, row: Ints) -> NDArray[Any]:
-        width = self.replicas * self.envs
+    def _index(self, slot: Ints, row: Ints) -> Ints:
+        """Places in arrays whose slots and rows are one axis."""
+        return slot * (self.replicas * self.envs) + row
+
+    def _observations(self, slot: Ints, row: Ints, index: Ints) -> NDArray[Any]:
         if self._frame_stack == 1:
-            flat = self._observation.reshape(-1, *self._shape)
-            return flat.take(slot * width + row, axis=0)
-        age = self._age.reshape(-1).take(slot * width + row)
+            return self._observation.reshape(-1, *self._shape).take(index, axis=0)
+        width = self.replicas * self.envs
+        age = self._age.reshape(-1).take(index)
         frames = self._observation.reshape(-1, *self._shape[1:])
         # Before the first picture of an episode the stack repeats it.
         back = [np.minimum(j, age) for j in reversed(range(self._frame_stack))]
