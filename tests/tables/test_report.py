@@ -113,3 +113,41 @@ def test_rows_without_a_value_are_no_rows_of_the_median(regression):
 def whole(test):
     along = {name: own | {"missing": None} for name, own in test["unsure"]["along"].items()}
     return test | {"unsure": test["unsure"] | {"along": along}}
+
+
+def retold(summary, **far):
+    """The page of the same summary, had other values been measured away from the data."""
+    test = summary["test"]
+    told = {key: own | {"median": far.get(key, own["median"])} for key, own in far_of(test).items()}
+    return table_report(summary | {"test": test | {"far": test["far"] | told}})
+
+
+def far_of(test):
+    return {key: own for key, own in test["far"].items() if key != "shift"}
+
+
+def test_titles_about_distance_are_what_was_measured(regression, classification):
+    steps = len(regression["test"]["far"]["shift"])
+    rises, falls = list(np.linspace(1, 9, steps)), list(np.linspace(0.9, 0.4, steps))
+    dips = [*rises[:3], 0.5, *rises[4:]]
+    always, at_last, not_so = "Further away, less sure", "Far away, less sure", "no less sure"
+    for summary in (regression, classification):
+        for told, title in (
+            (rises, always),
+            (dips, at_last),
+            (falls, not_so),
+            ([0.0] * steps, not_so),
+        ):
+            page = retold(summary, epistemic=told)
+            shown = [t for t in (always, at_last, not_so) if t in page]
+            assert shown == [title]
+    for told, title in ((falls, "Far away, less certain"), (rises, "Far away, no less certain")):
+        page = retold(classification, probability=told)
+        assert title in page
+        assert f"{told[0]:.2f} at the data and {told[-1]:.2f} at 50 standard" in page
+
+
+def test_a_classifier_moved_far_away_is_less_certain_and_the_page_says_so(classification):
+    far = classification["test"]["far"]
+    assert max(far["probability"]["median"][-3:]) <= 0.8 < far["probability"]["median"][0]
+    assert "Far away, less certain" in table_report(classification)

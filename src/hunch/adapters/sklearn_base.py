@@ -16,6 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torch import Tensor, nn
 
 from hunch.adapters.sklearn_members import Recipe
+from hunch.adapters.sklearn_reach import Reach
 from hunch.adapters.sklearn_rows import Floats, Scale
 from hunch.errors import ConfigurationError
 from hunch.nn.mlp import ACTIVATIONS
@@ -111,7 +112,16 @@ class RandomizedPriorBase(BaseEstimator):
         scale: Scale = self._input_scale
         return torch.from_numpy(scale.apply(values))
 
+    def _extend_reach(self, x: Tensor, first: int) -> None:
+        """Count scaled training rows as near, beside the `first` rows of earlier calls."""
+        reach = Reach.of(x.numpy())
+        if not first:
+            self._reach = reach
+        elif self._reach is not None:
+            self._reach = self._reach.joined(reach)
+
     _input_scale: Scale
+    _reach: Reach | None = None  # what an earlier version has trained knows of none
 
 
 def as_seed(random_state: int | np.random.RandomState | None) -> int:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hunch.adapters.sklearn_base import RandomizedPriorBase, as_seed
 from hunch.adapters.sklearn_members import Recipe, absentees_at, build, members_at, train
+from hunch.adapters.sklearn_reach import logits_at, prior_strength
 from hunch.adapters.sklearn_rows import Floats, Rows, Scale, as_rows, back_to_source
 from hunch.errors import DataError
 from hunch.inference import ClassPredictive
@@ -161,7 +162,8 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         nats.
         """
         x = self._inputs(X)
-        return ClassPredictive(members_at(self.ensemble_, x) / self.temperature_)
+        logits = logits_at(self.ensemble_, x, self._reach, self._prior_strength)
+        return ClassPredictive(logits / self.temperature_)
 
     def _table(
         self,
@@ -188,6 +190,8 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
             raise DataError("`y` holds 1 class; expected at least two classes with a weight.")
         return rows, len(X)
 
+    _prior_strength: float = 0.0
+
     def _start(self, recipe: Recipe, rows: Rows) -> None:
         self._seed, self._seen = recipe.seed, 0
         self._input_scale = Scale.of(rows.x, rows.weight)
@@ -205,6 +209,8 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         logits = members_at(self.ensemble_, x[some])
         share = None if weight is None else weight[some]
         self.temperature_ = temperature(logits, unseen, y[some], share)
+        self._extend_reach(x, first)
+        self._prior_strength = prior_strength(self.ensemble_, x[some])
         self._seen = first + len(rows)
         return losses
 

@@ -253,7 +253,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         Its `epistemic` is what more data would remove, its `aleatoric` what they would not.
         """
         x = self._inputs(X)
-        scale, noise = self._target_scale, self._noise.at(x)
+        scale, noise = self._target_scale, self._noise.at(x, self._reach)
         mean, std = torch.from_numpy(scale.mean), torch.from_numpy(scale.std)
         members, noise = mean + std * members_at(self.ensemble_, x), std * noise
         if self._flat:
@@ -331,6 +331,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         self._noise: Noise = learn_noise(recipe, x, errors, weight, learned=learned, before=before)
         shape = shape_of(self._noise, x, errors, rows.weight)
         self._shape: Shape = shape.extended(self._shape, _REMEMBERED) if first else shape
+        self._extend_reach(x, first)
         self._seen = first + len(rows)
         return losses, residuals
 

@@ -22,6 +22,7 @@ from hunch.adapters.sklearn_members import (
     seed_for,
     train,
 )
+from hunch.adapters.sklearn_reach import Reach
 from hunch.adapters.sklearn_rows import Floats
 from hunch.nn import Ensemble
 
@@ -94,11 +95,18 @@ class Noise:
     log_level: Tensor
     ensemble: Ensemble | None
 
-    def at(self, x: Tensor) -> Tensor:
-        """The noise at scaled features `(batch, features)`: `(batch, outputs)`."""
+    def at(self, x: Tensor, reach: Reach | None = None) -> Tensor:
+        """The noise at scaled features `(batch, features)`: `(batch, outputs)`.
+
+        Beyond the reach of the training data it goes back to its overall size: what was learned of
+        its logarithm would go on as a straight line, to noises of 1e±100.
+        """
         if self.ensemble is None:
             return self.log_level.exp().expand(len(x), -1)
-        return (self.log_level + members_at(self.ensemble, x).mean(dim=0)).exp()
+        learned = members_at(self.ensemble, x).mean(dim=0)
+        if reach is not None:
+            learned = learned / (1 + reach.distance(x).square()).unsqueeze(1)
+        return (self.log_level + learned).exp()
 
 
 def learn_noise(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hunch.adapters.sklearn_classifier import RandomizedPriorClassifier
 from hunch.adapters.sklearn_members import Recipe, build
+from hunch.adapters.sklearn_reach import Reach
 from hunch.adapters.sklearn_regressor import RandomizedPriorRegressor
 from hunch.adapters.sklearn_residuals import Noise, Shape, noise_recipe
 from hunch.adapters.sklearn_rows import Floats, Scale
@@ -57,10 +58,14 @@ def export_state(estimator: Estimator) -> tuple[dict[str, Tensor], dict[str, Any
     if hasattr(estimator, "feature_names_in_"):
         values["feature_names_in_"] = estimator.feature_names_in_.tolist()
     tensors = _named("ensemble", estimator.ensemble_) | _of_scale("input", estimator._input_scale)
+    reach = estimator._reach
+    if reach is not None:
+        tensors |= {f"reach.{name}": ends for name, ends in vars(reach).items()}
     if isinstance(estimator, RandomizedPriorClassifier):
         values["classes_"] = estimator.classes_.tolist()
         values["classes_dtype"] = estimator.classes_.dtype.str
         values["temperature_"] = estimator.temperature_
+        values["prior_strength"] = estimator._prior_strength
         return tensors, values
     values["n_outputs_"], values["flat"] = estimator.n_outputs_, estimator._flat
     tensors |= _of_scale("target", estimator._target_scale)
@@ -96,10 +101,14 @@ def restore_state(tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> E
     if "feature_names_in_" in values:
         estimator.feature_names_in_ = np.array(values["feature_names_in_"], dtype=object)
     estimator._input_scale = _to_scale("input", tensors)
+    if "reach.low" in tensors:  # else of an earlier version, and it goes on to say what it said
+        names = [field.name for field in dataclasses.fields(Reach)]
+        estimator._reach = Reach(*(tensors[f"reach.{name}"] for name in names))
     recipe, features = estimator._recipe(ridge=0.0, seed=0), values["n_features_in_"]
     if isinstance(estimator, RandomizedPriorClassifier):
         estimator.classes_ = np.array(values["classes_"], dtype=values["classes_dtype"])
         estimator.temperature_ = values["temperature_"]
+        estimator._prior_strength = values.get("prior_strength", 0.0)
         sizes = (features, len(estimator.classes_))
     else:
         estimator.n_outputs_, estimator._flat = values["n_outputs_"], values["flat"]

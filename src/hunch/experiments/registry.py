@@ -34,6 +34,7 @@ EXPERIMENTS: Final = {
     "testbed-2d": "testbed_2d",
     "gp-posterior": "gp_posterior",
     "uci-style": "uci_style",
+    "far-from-data": "far_from_data",
     "gradient-variance": "gradient_variance",
     "bayes-logistic": "bayes_logistic",
     "discrete-vae": "discrete_vae",

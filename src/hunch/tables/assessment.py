@@ -23,7 +23,7 @@ from hunch.tables.cells import Floats
 from hunch.tables.model import TableModel
 
 LEVELS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-SHIFTS: Final = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0)
+SHIFTS: Final = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 25.0, 50.0)
 _PROBED: Final = 1_000  # test rows for what takes many passes
 _BINS: Final = 10
 _LEAST_IN_BIN: Final = 20  # test rows; a mean of fewer errors says little
@@ -222,18 +222,27 @@ def _bins(values: Floats) -> list[npt.NDArray[np.intp]]:
 
 
 def _far(model: TableModel, split: Split, rows: npt.NDArray[np.intp], seed: int) -> dict[str, Any]:
-    """The epistemic part of test rows that are moved away from the data in random directions."""
+    """What is said of test rows that are moved away from the data in random directions.
+
+    Medians, and what eight tenths of the rows lie between: of the epistemic part, and for classes
+    of the largest probability.
+    """
     std = split.x.std(axis=0)
     start = split.test_x[rows]
     way = numpy_generator(seed, "directions").normal(size=start.shape)
     way *= np.sqrt(start.shape[1]) / np.linalg.norm(way, axis=1, keepdims=True)
-    parts = [model.predict_features(start + shift * std * way)["epistemic"] for shift in SHIFTS]
-    return {
-        "shift": list(SHIFTS),
-        "epistemic": [float(np.median(part)) for part in parts],
-        "low": [float(np.quantile(part, 0.1)) for part in parts],
-        "high": [float(np.quantile(part, 0.9)) for part in parts],
-    }
+    parts = [model.predict_features(start + shift * std * way) for shift in SHIFTS]
+    found = {"shift": list(SHIFTS), "epistemic": _middle([part["epistemic"] for part in parts])}
+    if model.target.task == "classification":
+        names = [f"probability_{name}" for name in model.target.classes]
+        largest = [np.max([part[name] for name in names], axis=0) for part in parts]
+        found["probability"] = _middle(largest)
+    return found
+
+
+def _middle(parts: list[Floats]) -> dict[str, list[float]]:
+    quantiles = {"low": 0.1, "median": 0.5, "high": 0.9}
+    return {name: [float(np.quantile(part, q)) for part in parts] for name, q in quantiles.items()}
 
 
 def _gaussian_coverage(forecast: Forecast, y: Floats, level: float) -> float:

@@ -19,7 +19,7 @@ from hunch.tables.columns import Columns
 from hunch.tables.target import Target
 
 KIND: Final = "table-model"
-FORMAT: Final = 1
+FORMAT: Final = 2  # 1 knows of no distance from the training data
 MODEL_FILE: Final = "model.json"
 TENSORS_FILE: Final = "model.safetensors"
 

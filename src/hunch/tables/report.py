@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from hunch.plots.page import Block, Figures, Section, Table, Text, render_page
@@ -62,8 +63,8 @@ def table_report(summary: Mapping[str, Any]) -> str:
         Section(
             "far",
             "Away from the data",
-            "Test rows, moved away in random directions.",
-            [Figures({"far": _far(figures["far"], target)})],
+            _far_in_words(figures["far"]),
+            [Figures(_far(figures["far"], target))],
         ),
         Section("columns", "What became of the columns", _origin(summary), _columns(summary)),
     ]
@@ -255,15 +256,61 @@ def _along_words(name: str, along: Mapping[str, Any], unit: str) -> tuple[Figure
     return figure, "Mean over the test rows of each value."
 
 
-def _far(far: Mapping[str, Any], target: Mapping[str, Any]) -> tuple[Figure, str]:
-    figure, ax = panel(
-        "Further away, less sure", "distance / standard deviations of each feature", _unit(target)
+def _far(far: Mapping[str, Any], target: Mapping[str, Any]) -> Figures_:
+    drawn: Figures_ = {}
+    for key, unit in (("epistemic", _unit(target)), ("probability", "largest probability")):
+        if key not in far:
+            continue
+        figure, ax = panel(
+            _far_title(key, far[key]["median"]),
+            "distance / standard deviations of each feature",
+            unit,
+        )
+        _plain_ticks(ax)
+        ax.fill_between(
+            far["shift"], far[key]["low"], far[key]["high"], color=BLUE, alpha=0.2, linewidth=0
+        )
+        ax.plot(far["shift"], far[key]["median"], color=BLUE, marker="o", markersize=4)
+        ax.set_ylim(bottom=0)
+        drawn[f"far-{key}"] = (
+            figure,
+            "Median over test rows; the band holds eight tenths of them.",
+        )
+    return drawn
+
+
+def _far_title(key: str, medians: Sequence[float]) -> str:
+    """What the figure shows, which need not be what one hopes for."""
+    more, always = _grows(medians if key == "epistemic" else [-value for value in medians])
+    if key == "probability":
+        return "Far away, less certain" if more else "Far away, no less certain"
+    if not more:
+        return "Far away, no less sure"
+    return "Further away, less sure" if always else "Far away, less sure"
+
+
+def _grows(values: Sequence[float]) -> tuple[bool, bool]:
+    """Whether the last value is above the first, and whether none is below the one before.
+
+    Up to a twentieth, which is what chance makes of medians that are equal.
+
+    Example:
+        >>> _grows([1.0, 3.0, 2.9]), _grows([1.0, 0.5, 2.0]), _grows([1.0, 1.02])
+        ((True, True), (True, False), (False, True))
+    """
+    steps = [after - before + 0.05 * abs(before) for before, after in itertools.pairwise(values)]
+    return values[-1] > values[0] + 0.05 * abs(values[0]), min(steps) >= 0
+
+
+def _far_in_words(far: Mapping[str, Any]) -> str:
+    said = "Test rows, moved away in random directions."
+    if "probability" not in far:
+        return said
+    median = far["probability"]["median"]
+    return (
+        f"{said} In the median the likeliest class has the probability {median[0]:.2f} at the data "
+        f"and {median[-1]:.2f} at {far['shift'][-1]:g} standard deviations."
     )
-    _plain_ticks(ax)
-    ax.fill_between(far["shift"], far["low"], far["high"], color=BLUE, alpha=0.2, linewidth=0)
-    ax.plot(far["shift"], far["epistemic"], color=BLUE, marker="o", markersize=4)
-    ax.set_ylim(bottom=0)
-    return figure, "Median over test rows; the band holds eight tenths of them."
 
 
 def _origin(summary: Mapping[str, Any]) -> str:
