@@ -22,6 +22,7 @@ STEPS = (
     "hunch: loading",
     "hunch: regression",
     "hunch: classification",
+    "hunch: taken for",
     "hunch: training on",
     "hunch: judging",
 )

@@ -40,10 +40,28 @@ Example: hunch fit houses.csv --target price
     show_default=True,
     help="Of a longer file a random sample of so many rows is taken.",
 )
+@click.option(
+    "--decimal",
+    type=click.Choice(["auto", "point", "comma"]),
+    default="auto",
+    show_default=True,
+    help="Mark of decimals in columns that leave it open, as 3,606 does.",
+)
+@click.option(
+    "--date-order",
+    type=click.Choice(["auto", "dmy", "mdy", "ymd"]),
+    default="auto",
+    show_default=True,
+    help="Of day, month and year in columns that leave it open, as 03/04/2011 does.",
+)
 @seed_option
 @json_option
 def fit(data: str, as_json: bool, **options: Any) -> None:
     """Learn to predict a column of DATA, a CSV or Parquet file, and how far off it may be.
+
+    What each column is taken for is said, and kept in the model: numbers with decimal commas, groups
+    of digits, percent signs or currencies, dates such as 14/03/2011. Where the whole file leaves open
+    which number or date a cell is, the command stops and asks for --decimal or --date-order.
 
     The folder gets the model and report.html: accuracy and calibration on rows held out, beside a
     linear model, gradient boosting and a Gaussian process; where it is least sure; what it says far

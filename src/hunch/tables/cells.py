@@ -1,9 +1,7 @@
-"""Cells as numbers, dates and words, whether they came as text or typed."""
+"""Cells of every Arrow type as text, numbers, truth values and dates that the rest can rely on."""
 
 from __future__ import annotations
 
-import datetime
-import re
 from typing import Final
 
 import numpy as np
@@ -15,11 +13,23 @@ Floats = npt.NDArray[np.float64]
 
 # Compared in lower case, without space around.
 MISSING: Final = ("", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "?")
+# What offices put where a number or a date is not known; elsewhere they may be words.
+DASHES: Final = ("-", "--", "---", "\u2013", "\u2014", ".", "..", "...", "\u2026", ":")
 TRUE: Final = ("true", "yes", "t", "y")
 FALSE: Final = ("false", "no", "f", "n")
-_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?inf(inity)?", re.IGNORECASE)
+_PER_SECOND: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DAY: Final = 86_400.0
-_EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_SHOWN: Final = 60  # characters of a cell in a message
+_TEXT: Final = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+_NUMBER: Final = (
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_decimal,
+    pa.types.is_time,
+    pa.types.is_duration,
+    pa.types.is_null,
+)
+_DATE: Final = (pa.types.is_timestamp, pa.types.is_date)
 
 
 class NotThatKindError(ValueError):
@@ -27,10 +37,10 @@ class NotThatKindError(ValueError):
 
     Args:
         row: its number in the column, from 0.
-        value: what it holds.
+        value: what it holds as text, the beginning of a long one; None if it holds nothing.
     """
 
-    def __init__(self, row: int, value: object) -> None:
+    def __init__(self, row: int, value: str | None) -> None:
         super().__init__(f"row {row} holds {value!r}")
         self.row, self.value = row, value
 
@@ -38,73 +48,110 @@ class NotThatKindError(ValueError):
 def is_flat(kind: pa.DataType) -> bool:
     """Whether cells of this type are numbers, words, booleans or dates, or none at all.
 
+    Times of day and durations are numbers of seconds. Bytes, lists, structs, maps, unions and
+    calendar intervals are none of these.
+
     Example:
-        >>> is_flat(pa.float32()), is_flat(pa.list_(pa.int8()))
+        >>> is_flat(pa.float32()), is_flat(pa.duration("s")), is_flat(pa.list_(pa.int8()))
+        (True, True, False)
+    """
+    kind = _core(kind)
+    return any(test(kind) for test in (*_TEXT, *_NUMBER, *_DATE, pa.types.is_boolean))
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether cells of this type are text, however it is stored.
+
+    Example:
+        >>> is_text(pa.dictionary(pa.int8(), pa.string_view())), is_text(pa.binary())
         (True, False)
     """
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    tests = (
-        _is_text,
-        pa.types.is_integer,
-        pa.types.is_floating,
-        pa.types.is_decimal,
-        pa.types.is_boolean,
-        pa.types.is_null,
-        pa.types.is_timestamp,
-        pa.types.is_date,
-    )
-    return any(test(kind) for test in tests)
+    return any(test(_core(kind)) for test in _TEXT)
+
+
+def is_date(kind: pa.DataType) -> bool:
+    """Whether cells of this type are dates or moments.
+
+    Example:
+        >>> is_date(pa.timestamp("ns", "UTC")), is_date(pa.time32("s"))
+        (True, False)
+    """
+    return any(test(_core(kind)) for test in _DATE)
+
+
+def unwrapped(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """The cells in one array of a plain type; text as a dictionary of `large_string`.
+
+    Example:
+        >>> unwrapped(pa.chunked_array([["a"], ["a"]])).dictionary.to_pylist()
+        ['a']
+    """
+    text = is_text(column.type)
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    parts = [_plain(chunk, coded=text) for chunk in chunks]
+    if not parts:
+        core = pa.large_string() if text else _core(column.type)
+        return _plain(pa.array([], core), coded=text)
+    if len(parts) == 1:
+        return parts[0]
+    return pa.chunked_array(parts).unify_dictionaries().combine_chunks()
 
 
 def clean(column: pa.ChunkedArray) -> pa.Array:
-    """The column in one piece; text without space around, and null where it says "missing".
+    """The column in one piece and without what it is wrapped in, null where it says "missing".
+
+    Text comes out coded, each different one once and without space around, so that a long text
+    that many rows repeat is neither copied nor looked at more than once.
 
     Example:
         >>> clean(pa.chunked_array([["a ", "NA"], ["?"]])).to_pylist()
         ['a', None, None]
     """
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    array = unwrapped(column)
     if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    if _is_text(array.type):
-        array = pc.utf8_trim_whitespace(array.cast(pa.string()))
-        missing = pc.is_in(pc.utf8_lower(array), value_set=pa.array(MISSING))
-        return pc.if_else(missing, None, array)
+        text = pc.utf8_trim_whitespace(array.dictionary)
+        known = pa.array(MISSING, text.type)
+        text = pc.if_else(pc.is_in(pc.utf8_lower(text), value_set=known), None, text)
+        again = text.dictionary_encode()
+        return pa.DictionaryArray.from_arrays(again.indices.take(array.indices), again.dictionary)
     if pa.types.is_floating(array.type):
         return pc.if_else(pc.is_nan(array), None, array)
     return array
 
 
 def words(column: pa.Array) -> pa.Array:
-    """Clean cells as text, null where missing.
+    """Cells as text, null where missing.
 
     Example:
         >>> words(pa.array([1, None])).to_pylist()
         ['1', None]
     """
-    return column if _is_text(column.type) else column.cast(pa.string())
+    array = unwrapped(column)
+    if pa.types.is_dictionary(array.type):
+        return array.dictionary.take(array.indices)
+    try:
+        return array.cast(pa.large_string())
+    except pa.ArrowInvalid:
+        # A time zone that this system does not know; the moment is the same in UTC.
+        return array.cast(pa.timestamp(array.type.unit, "UTC")).cast(pa.large_string())
 
 
-def numbers(column: pa.Array) -> Floats:
-    """Clean cells as numbers, NaN where missing.
+def typed_numbers(column: pa.Array) -> Floats:
+    """Clean cells of a type that holds numbers as such; times and durations in seconds.
 
     Raises:
-        NotThatKindError: if one is none.
+        NotThatKindError: if the type holds none.
 
     Example:
-        >>> numbers(pa.array(["1.5", None, "-2e3"]))
-        array([ 1.5e+00,      nan, -2.0e+03])
+        >>> typed_numbers(pa.array([1, None])), typed_numbers(pa.array([90_000], pa.time32("ms")))
+        (array([ 1., nan]), array([90.]))
     """
-    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        raise _first(column, lambda value: False)
-    if pa.types.is_boolean(column.type):
-        raise _first(column, lambda value: False)
-    try:
-        cast = column.cast(pa.float64(), safe=False)
-    except pa.ArrowInvalid:
-        raise _first(column, lambda value: bool(_NUMBER.fullmatch(str(value)))) from None
-    return _with_nan(cast)
+    kind = column.type
+    if not any(test(kind) for test in _NUMBER):
+        raise first_that(column, np.ones(len(column), bool))
+    if pa.types.is_time(kind) or pa.types.is_duration(kind):
+        return _with_nan(_integers(column)) / _PER_SECOND[kind.unit]
+    return _with_nan(column.cast(pa.float64(), safe=False))
 
 
 def booleans(column: pa.Array) -> Floats:
@@ -114,78 +161,122 @@ def booleans(column: pa.Array) -> Floats:
         NotThatKindError: if one is neither.
 
     Example:
-        >>> booleans(pa.array(["Yes", None, "no"]))
+        >>> booleans(clean(pa.chunked_array([["Yes", None, "no"]])))
         array([ 1., nan,  0.])
     """
     if pa.types.is_boolean(column.type):
         return _with_nan(column.cast(pa.float64()))
-    lower = pc.utf8_lower(words(column))
-    true = pc.is_in(lower, value_set=pa.array(TRUE))
-    false = pc.is_in(lower, value_set=pa.array(FALSE))
-    known = pc.or_(pc.or_(true, false), pc.is_null(column))
-    if not pc.all(known, min_count=0).as_py():
-        raise _first(column, lambda value: str(value).lower() in TRUE + FALSE)
-    return _with_nan(pc.if_else(pc.is_valid(column), true, None).cast(pa.float64()))
+    if not pa.types.is_dictionary(column.type):
+        raise first_that(column, np.ones(len(column), bool))
+    lower = pc.utf8_lower(column.dictionary)
+    true = _flags(pc.is_in(lower, value_set=pa.array(TRUE, lower.type)))
+    false = _flags(pc.is_in(lower, value_set=pa.array(FALSE, lower.type)))
+    none = _flags(pc.is_in(lower, value_set=pa.array(DASHES, lower.type)))
+    if not (true | false | none).all():
+        raise first_coded(column, ~(true | false | none))
+    return spread(column, np.where(none, np.nan, true.astype(float)))
 
 
-def dates(column: pa.Array) -> Floats:
-    """Clean cells as days since 1970, NaN where missing; text must be a date after ISO 8601.
-
-    Times of day are fractions; a date without a time zone is taken as UTC.
+def typed_dates(column: pa.Array) -> Floats:
+    """Clean cells of a type that holds dates as days since 1970; times of day are fractions.
 
     Raises:
-        NotThatKindError: if one is no date.
+        NotThatKindError: if the type holds none.
 
     Example:
-        >>> dates(pa.array(["1970-01-02", None, "1970-01-01T12:00"]))
-        array([1. , nan, 0.5])
+        >>> typed_dates(pa.array([36], pa.timestamp("s"))) * 86_400
+        array([36.])
     """
-    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        micro = column.cast(pa.timestamp("us")).cast(pa.int64()).cast(pa.float64())
-        return _with_nan(micro) / (_DAY * 1e6)
-    if not _is_text(column.type):
-        raise _first(column, lambda value: False)
-    coded = column.dictionary_encode()
-    try:
-        days = [_days(text) for text in coded.dictionary.to_pylist()]
-    except ValueError:
-        raise _first(column, _is_date) from None
-    place = coded.indices.fill_null(len(days)).to_numpy(zero_copy_only=False)
-    found: Floats = np.array([*days, np.nan])[place]
+    kind = column.type
+    if pa.types.is_date32(kind):
+        return _with_nan(column.cast(pa.int32()))
+    if pa.types.is_date64(kind):
+        return _with_nan(_integers(column)) / (_DAY * 1e3)
+    if not pa.types.is_timestamp(kind):
+        raise first_that(column, np.ones(len(column), bool))
+    if kind.unit == "ns":
+        # To whole microseconds, so that the days are those of the same moment as text.
+        micro = _integers(column).fill_null(0).to_numpy(zero_copy_only=False) // 1000
+        return np.where(_flags(column.is_null()), np.nan, micro / (_DAY * 1e6))
+    return _with_nan(_integers(column)) / (_DAY * _PER_SECOND[kind.unit])
+
+
+def spread(column: pa.DictionaryArray, values: Floats) -> Floats:
+    """To each row of coded text the value of its text, NaN where missing.
+
+    Example:
+        >>> spread(clean(pa.chunked_array([["a", "", "b", "a"]])), np.array([1.0, 2.0]))
+        array([ 1., nan,  2.,  1.])
+    """
+    place = column.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
+    found: Floats = np.append(values, np.nan)[place]
     return found
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-    return any(test(kind) for test in tests)
+def first_coded(column: pa.DictionaryArray, strange: npt.NDArray[np.bool_]) -> NotThatKindError:
+    """The error that names the first cell whose text is strange.
+
+    Example:
+        >>> first_coded(clean(pa.chunked_array([["a", "b"]])), np.array([False, True])).row
+        1
+    """
+    return first_that(column, spread(column, strange.astype(float)) == 1.0)
+
+
+def first_that(column: pa.Array, strange: npt.NDArray[np.bool_]) -> NotThatKindError:
+    """The error that names the first strange cell that is not missing.
+
+    Example:
+        >>> first_that(pa.array([None, 5, 6]), np.array([True, True, True])).value
+        '5'
+    """
+    rows = np.flatnonzero(strange & _flags(pc.is_valid(column)))
+    if not len(rows):
+        return NotThatKindError(0, None)
+    row = int(rows[0])
+    text = words(column.slice(row, 1))[0].as_py()
+    return NotThatKindError(row, text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
+
+
+def _core(kind: pa.DataType) -> pa.DataType:
+    """The type of the cells, without what they are wrapped in."""
+    while True:
+        if isinstance(kind, pa.BaseExtensionType):
+            kind = kind.storage_type
+        elif pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+            kind = kind.value_type
+        else:
+            return kind
+
+
+def _plain(array: pa.Array, *, coded: bool) -> pa.Array:
+    kind = array.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return _plain(array.storage, coded=coded)
+    if pa.types.is_run_end_encoded(kind):
+        return _plain(pc.run_end_decode(array), coded=coded)
+    if pa.types.is_dictionary(kind):
+        values = _plain(array.dictionary, coded=False)
+        if not coded:
+            return values.take(array.indices)
+        return pa.DictionaryArray.from_arrays(
+            array.indices.cast(pa.int32()), values.cast(pa.large_string())
+        )
+    return array.cast(pa.large_string()).dictionary_encode() if coded else array
+
+
+def _integers(column: pa.Array) -> pa.Array:
+    """What is counted; seconds of a day can only be cast to an integer of their own width."""
+    return column.cast(pa.int32() if column.type.bit_width == 32 else pa.int64()).cast(pa.int64())
 
 
 def _with_nan(column: pa.Array) -> Floats:
-    found: Floats = column.fill_null(np.nan).to_numpy(zero_copy_only=False)
+    absent = _flags(column.is_null())
+    found: Floats = column.fill_null(0).to_numpy(zero_copy_only=False).astype(np.float64)
+    found[absent] = np.nan
     return found
 
 
-def _days(text: str) -> float:
-    # A digit string of eight would do for Python, and is a number here.
-    if len(text) < 10 or text[4] != "-":
-        raise ValueError(text)
-    moment = datetime.datetime.fromisoformat(text)
-    zoned = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
-    return (zoned - _EPOCH).total_seconds() / _DAY
-
-
-def _is_date(value: object) -> bool:
-    try:
-        _days(str(value))
-    except ValueError:
-        return False
-    return True
-
-
-def _first(column: pa.Array, fits: object) -> NotThatKindError:
-    """The error that names the first cell which does not fit."""
-    test = fits if callable(fits) else bool
-    for row, value in enumerate(column.to_pylist()):
-        if value is not None and not test(value):
-            return NotThatKindError(row, value)
-    return NotThatKindError(0, None)
+def _flags(column: pa.Array) -> npt.NDArray[np.bool_]:
+    found: npt.NDArray[np.bool_] = column.to_numpy(zero_copy_only=False).astype(bool)
+    return found

@@ -2,7 +2,7 @@
 
 - Numbers stay; missing or infinite ones become the median, and a second feature says which.
 - Booleans (true/false, yes/no) are 1 and 0.
-- Dates after ISO 8601 become days, the phase of the year and week, and of the day if there are
+- Dates become days, the phase of the year and week, and of the day if there are
   times.
 - Text of few values becomes one feature a value; of many values the 20 most frequent ones have a
   feature each and the rest share one. Text where most rows differ is dropped.
@@ -15,7 +15,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,35 +23,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hunch.errors import DataError
-from hunch.tables.cells import (
-    Floats,
-    NotThatKindError,
-    booleans,
-    clean,
-    dates,
-    is_flat,
-    numbers,
-    words,
-)
-
-Kind = Literal["number", "boolean", "date", "category"]
+from hunch.tables.cells import Floats, NotThatKindError, clean, is_flat, words
+from hunch.tables.numerals import numbers
+from hunch.tables.ways import Kind, Way, check_size, learn_ways
 
 MOST_VALUES: Final = 32  # of a text column of which each value gets a feature
 _FREQUENT: Final = 20  # values that get one where there are more
 _MARGIN: Final = 0.25  # how far beyond the training range, in its width, is far outside
-_READERS: Final[dict[str, Callable[[pa.Array], Floats]]] = {
-    "number": numbers,
-    "boolean": booleans,
-    "date": dates,
-}
 # A phase as a point on a circle, so that the end of a year is close to its beginning.
 _PHASE: Final[dict[str, Callable[[Floats], Floats]]] = {"sine": np.sin, "cosine": np.cos}
-_IN_WORDS: Final = {
-    "number": "a number",
-    "boolean": "true or false, yes or no",
-    "date": "a date such as 2024-12-31",
-    "category": "text",
-}
 
 
 @dataclass(frozen=True)
@@ -68,6 +48,9 @@ class Column:
         values: of a category, those with a feature each, most frequent first.
         other: whether all other values share one more feature.
         clock: whether dates have times of day.
+        decimal: mark of numbers in text, as in `Way`.
+        unit: sign of a scale or currency, as in `Way`.
+        order: of day, month and year, as in `Way`.
     """
 
     name: str
@@ -79,6 +62,14 @@ class Column:
     values: tuple[str, ...] = ()
     other: bool = False
     clock: bool = False
+    decimal: str = ""
+    unit: str = ""
+    order: str = ""
+
+    @property
+    def way(self) -> Way:
+        """How its cells are read."""
+        return Way(self.kind, self.decimal, self.unit, self.order)
 
     @property
     def features(self) -> list[str]:
@@ -102,12 +93,13 @@ class Column:
         if self.kind == "category":
             return self._encode_category(column, first_row)
         try:
-            values = _READERS[self.kind](column)
+            values = self.way.read(column)
         except NotThatKindError as error:
             raise DataError(
                 f"column {self.name!r} holds {error.value!r} in row {first_row + error.row + 1}; "
-                f"expected {_IN_WORDS[self.kind]}, as in training."
+                f"expected {self.way.expected}, as in training."
             ) from error
+        check_size(self.name, self.way, column, first_row)
         unknown = ~np.isfinite(values)
         values = np.where(unknown, self.fill, values)
         margin = _MARGIN * (self.high - self.low)
@@ -128,7 +120,7 @@ class Column:
                 f"column {self.name!r} holds numbers from row {first_row + 1} on; expected text "
                 f"such as {self.values[0]!r}, as in training."
             )
-        place = pc.index_in(words(column), value_set=pa.array(self.values, pa.string()))
+        place = pc.index_in(words(column), value_set=pa.array(self.values, pa.large_string()))
         absent = column.is_null().to_numpy(zero_copy_only=False)
         index = place.fill_null(-1).to_numpy(zero_copy_only=False)
         other = (index < 0) & ~absent
@@ -168,14 +160,21 @@ class Columns:
     dropped: tuple[Dropped, ...]
 
     @classmethod
-    def learn(cls, table: pa.Table) -> Columns:
+    def learn(
+        cls,
+        table: pa.Table,
+        ways: Mapping[str, Way] | None = None,
+        left_out: Mapping[str, pa.DataType] | None = None,
+    ) -> Columns:
         """Look at the training rows and decide what becomes of each column.
 
         Args:
             table: the training rows, without the target.
+            ways: how their cells are read; None to learn it from these rows.
+            left_out: columns that the table need not have, since none of their cells can be used.
 
         Raises:
-            DataError: if no column can be used.
+            DataError: if no column can be used, or one can be read in two ways.
 
         Example:
             >>> table = pa.table({"a": ["1", "2"], "b": ["x", "y"], "c": ["5", "5"]})
@@ -187,10 +186,11 @@ class Columns:
                    [2., 0., 1.]])
         """
         used: list[Column] = []
-        dropped: list[Dropped] = []
+        dropped = [_of_a_type(name, kind) for name, kind in (left_out or {}).items()]
         seen: dict[bytes, str] = {}
+        ways = learn_ways(table) if ways is None else ways
         for name in table.column_names:
-            found = _learn_column(name, table[name])
+            found = _learn_column(name, table[name], ways)
             if isinstance(found, Column):
                 content = found.encode(clean(table[name]))[0].tobytes()
                 if content in seen:
@@ -252,7 +252,8 @@ class Columns:
             >>> Columns((Column("a", "number"),), ()).check_names(["b", "a"])
             ['b']
         """
-        missing = [column.name for column in self.used if column.name not in names]
+        given = set(names)
+        missing = [column.name for column in self.used if column.name not in given]
         if missing:
             raise DataError(
                 f"{_listed('column', missing)} missing; the model was trained with "
@@ -286,22 +287,21 @@ def _periods(clock: bool) -> dict[str, float]:
     return {"year": 365.2425, "week": 7.0} | ({"day": 1.0} if clock else {})
 
 
-def _learn_column(name: str, column: pa.ChunkedArray) -> Column | Dropped:
+def _learn_column(
+    name: str, column: pa.ChunkedArray, ways: Mapping[str, Way]
+) -> Column | Dropped:
     if not is_flat(column.type):
-        return Dropped(name, f"of type {column.type}")
+        return _of_a_type(name, column.type)
     cells = clean(column)
     if cells.null_count == len(cells):
         return Dropped(name, "empty")
-    for kind, read in _READERS.items():
-        try:
-            values = read(cells)
-        except NotThatKindError:
-            continue
-        return _learn_numbers(name, kind, values)
-    return _learn_category(name, cells)
+    if ways[name].kind == "category":
+        return _learn_category(name, cells)
+    return _learn_numbers(name, ways[name], cells)
 
 
-def _learn_numbers(name: str, kind: Any, values: Floats) -> Column | Dropped:
+def _learn_numbers(name: str, way: Way, cells: pa.Array) -> Column | Dropped:
+    values = way.read(cells)
     known = values[np.isfinite(values)]
     missing = len(known) < len(values)
     if not len(known):
@@ -311,12 +311,15 @@ def _learn_numbers(name: str, kind: Any, values: Floats) -> Column | Dropped:
         return Dropped(name, "constant")
     return Column(
         name,
-        kind,
+        way.kind,
         fill=float(np.median(known)),
         low=low,
         high=high,
         missing=missing,
-        clock=kind == "date" and bool((known % 1 != 0).any()),
+        clock=way.kind == "date" and bool((known % 1 != 0).any()),
+        decimal=way.decimal,
+        unit=way.unit,
+        order=way.order,
     )
 
 
@@ -335,7 +338,7 @@ def _learn_category(name: str, cells: pa.Array) -> Column | Dropped:
 
 
 def _is_number(text: str) -> bool:
-    return _all_numbers(pa.array([text]))
+    return _all_numbers(clean(pa.chunked_array([[text]])))
 
 
 def _all_numbers(column: pa.Array) -> bool:
@@ -346,6 +349,11 @@ def _all_numbers(column: pa.Array) -> bool:
     except NotThatKindError:
         return False
     return True
+
+
+def _of_a_type(name: str, kind: pa.DataType) -> Dropped:
+    text = str(kind)
+    return Dropped(name, f"of type {text if len(text) <= 60 else text[:57] + '...'}")
 
 
 def _listed(noun: str, names: Sequence[str]) -> str:

@@ -21,7 +21,8 @@ from hunch.tables.columns import Columns
 from hunch.tables.model import KIND, train
 from hunch.tables.reading import Source, open_table
 from hunch.tables.report import table_report
-from hunch.tables.target import Target, Task, learn_target
+from hunch.tables.target import Target, Task, check_target_type, learn_target
+from hunch.tables.ways import DateOrder, Decimal, learn_ways, told
 
 REPORT: Final = "report.html"
 SUMMARY_FILE: Final = "summary.json"
@@ -40,6 +41,8 @@ def fit_table(
     members: int | None = None,
     max_rows: int = MOST_ROWS,
     seed: int = 0,
+    decimal: Decimal = "auto",
+    date_order: DateOrder = "auto",
     progress: bool = True,
     say: Callable[[str], object] = lambda line: None,
 ) -> dict[str, Any]:
@@ -56,6 +59,10 @@ def fit_table(
         members: networks; None: 50, and 20 beyond 20,000 rows.
         max_rows: of a longer file a random sample of so many rows is taken.
         seed: decides every draw.
+        decimal: what marks decimals in columns that leave it open, as `3,606` does: `"point"` or
+            `"comma"`; `"auto"` asks by an error where nothing in the file tells.
+        date_order: of day, month and year in columns that leave it open, as `03/04/2011` does:
+            `"dmy"`, `"mdy"` or `"ymd"`; `"auto"` likewise.
         progress: show bars on standard error.
         say: takes notes for the user, one line each.
 
@@ -86,11 +93,16 @@ def fit_table(
             f"{str(path)!r} has {table.num_rows} {'row' if table.num_rows == 1 else 'rows'}; "
             f"expected at least {_FEWEST_ROWS}."
         )
-    goal, y = learn_target(target, table[target], task)
+    ways = learn_ways(
+        table, decimal=decimal, date_order=date_order, delimiter=source.delimiter
+    )
+    goal, y = learn_target(target, table[target], task, ways[target])
     say(f"{goal.task}, since {goal.why}")
     train_rows, test_rows = _split(y, goal, seed)
     part = table.take(train_rows)
-    columns = Columns.learn(part.drop_columns([target]))
+    columns = Columns.learn(part.drop_columns([target]), ways, source.left_out)
+    for line in told(ways, [target, *(column.name for column in columns.used)]):
+        say(line)
     for dropped in columns.dropped:
         say(f"not using column {dropped.name!r}: {dropped.why}")
     with _saying_what_fails(out), new_folder(out, KIND) as folder:
@@ -138,6 +150,7 @@ def _saying_what_fails(out: str | os.PathLike[str]) -> Iterator[None]:
 
 def _check_target(source: Source, target: str) -> None:
     if target in source.names:
+        check_target_type(target, source.schema.field(target).type)
         return
     named = ", ".join(repr(name) for name in source.names[:8])
     more = f" and {len(source.names) - 8} more" if len(source.names) > 8 else ""

@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import io
 import os
 import re
-import zlib
+import shutil
+import stat
+import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import IO, Any, Final
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
 from hunch.errors import DataError
 from hunch.progress import progress_bar
+from hunch.tables.cells import is_flat, is_text, unwrapped
+from hunch.tables.headers import Header, read_header
 
 CHUNK_ROWS: Final = 20_000
 _BLOCK: Final = 2**23  # bytes of CSV parsed at once; a row must fit
-_HEAD: Final = 2**16  # bytes looked at to tell what a file is
-_DELIMITERS: Final = ",;\t|"
+_MOST: Final = 2**28  # bytes that rows of a Parquet file may unpack to at once
 _PARQUET: Final = b"PAR1"
-# First bytes of files that are taken for tables by mistake, and what to do about each.
-_STRANGERS: Final = {
-    b"\xff\xfe": "is UTF-16 text; save it as UTF-8",
-    b"\xfe\xff": "is UTF-16 text; save it as UTF-8",
-    b"PK\x03\x04": "is a ZIP archive or a spreadsheet; unpack it, or save it as CSV",
-    b"\xd0\xcf\x11\xe0": "is an old spreadsheet; save it as CSV",
-    b"ARROW1": "is an Arrow file; save it as Parquet or CSV",
-    b"BZh": "is packed by bzip2; unpack it, or pack it by gzip",
-    b"\xfd7zXZ": "is packed by xz; unpack it, or pack it by gzip",
-    b"\x28\xb5\x2f\xfd": "is packed by zstd; unpack it, or pack it by gzip",
-}
 
 
 @dataclass
@@ -46,13 +39,16 @@ class Source:
     Args:
         path: the file.
         schema: its columns; those of a CSV file are text.
-        delimiter: between the cells of a row; None for a Parquet file.
+        header: where the rows of a CSV file begin and what stands between cells; None for a Parquet
+            file.
+        spooled: what holds the rows of a pipe.
         percent_read: how much of the file `chunks` has gone through, from 0 to 100.
     """
 
     path: Path
     schema: pa.Schema
-    delimiter: str | None
+    header: Header | None
+    spooled: IO[bytes] | None = None
     percent_read: int = field(default=0, init=False)
 
     @property
@@ -60,15 +56,26 @@ class Source:
         """Of the columns."""
         return tuple(self.schema.names)
 
+    @property
+    def delimiter(self) -> str | None:
+        """Between the cells of a row; None for a Parquet file."""
+        return self.header.delimiter if self.header else None
+
+    @property
+    def left_out(self) -> dict[str, pa.DataType]:
+        """Columns that `chunks` does not read, since no cell of theirs is a number or text."""
+        return {f.name: f.type for f in self.schema if not is_flat(f.type)}
+
     def chunks(self) -> Iterator[pa.Table]:
-        """The rows, at most `CHUNK_ROWS` at a time.
+        """The rows, at most `CHUNK_ROWS` at a time, of all columns but those `left_out`.
 
         Raises:
-            DataError: as soon as a row cannot be read; it says which.
+            DataError: as soon as a row cannot be read; it says which. At the end, if the file has
+                another number of rows than came out.
         """
         self.percent_read = 0
-        with _refusing(self.path):
-            yield from self._parquet() if self.delimiter is None else self._csv()
+        with _refusing(self.path, self.header.lines if self.header else 0):
+            yield from self._parquet() if self.header is None else self._csv(self.header)
         self.percent_read = 100
 
     def chunks_with_bar(self, doing: str, *, progress: bool) -> Iterator[pa.Table]:
@@ -86,50 +93,80 @@ class Source:
                 done = self.percent_read
             bar.update(100 - done)
 
-    def _parquet(self) -> Iterator[pa.Table]:
-        with pyarrow.parquet.ParquetFile(self.path, pre_buffer=False) as file:
-            seen = 0
-            for batch in file.iter_batches(CHUNK_ROWS, use_threads=False):
-                yield pa.Table.from_batches([batch])
-                seen += batch.num_rows
-                self.percent_read = 100 * seen // max(1, file.metadata.num_rows)
+    @property
+    def _place(self) -> Path:
+        """Where the bytes are."""
+        return self.path if self.spooled is None else Path(f"/dev/fd/{self.spooled.fileno()}")
 
-    def _csv(self) -> Iterator[pa.Table]:
-        with _Watched(self.path) as stream:
+    def _parquet(self) -> Iterator[pa.Table]:
+        names = [name for name in self.names if name not in self.left_out]
+        # Text stays coded as it is in the file, where a long one that repeats stands once.
+        coded = [f.name for f in self.schema if f.name in set(names) and _is_coded(f.type)]
+        with _parquet_file(self._place, coded) as file:
+            seen, expected = 0, file.metadata.num_rows
+            rows = _rows_at_once(file.metadata)
+            for batch in file.iter_batches(rows, columns=names, use_threads=False):
+                table = pa.Table.from_batches([batch]).select(names)
+                _check_text(self.path, table, seen)
+                yield table
+                seen += batch.num_rows
+                self.percent_read = 100 * seen // max(1, expected)
+        self._check_count(seen, expected)
+
+    def _csv(self, header: Header) -> Iterator[pa.Table]:
+        lines = _count_lines(self._place, header.end)
+        seen, last = 0, None
+        with _content(self._place) as stream:
+            _first(stream, header.end)
             reader = pyarrow.csv.open_csv(
                 stream,
                 # With threads the reader cannot tell the number of a row.
-                read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=_BLOCK),
+                read_options=pyarrow.csv.ReadOptions(
+                    use_threads=False, block_size=_BLOCK, column_names=self.names
+                ),
                 parse_options=pyarrow.csv.ParseOptions(
-                    delimiter=self.delimiter, newlines_in_values=True
+                    delimiter=header.delimiter,
+                    newlines_in_values=True,
+                    # An empty cell of an only column is an empty line.
+                    ignore_empty_lines=len(self.names) > 1,
                 ),
                 convert_options=pyarrow.csv.ConvertOptions(
                     column_types=dict.fromkeys(self.names, pa.string()),
                     strings_can_be_null=False,
                 ),
             )
-            last = None
             for block, batch in enumerate(reader, start=1):
                 for start in range(0, batch.num_rows, CHUNK_ROWS):
                     last = batch.slice(start, CHUNK_ROWS)
-                    self.percent_read = stream.percent(block * _BLOCK)
+                    self.percent_read = int(100 * min(1, block * _BLOCK / max(1, lines.bytes)))
                     yield pa.Table.from_batches([last])
-            if stream.quotes % 2 and last is not None and _ends_in_newline(last):
-                raise DataError(
-                    f"{str(self.path)!r} has a quotation mark that is never closed, so rows behind "
-                    "it were read as one cell; close it, or double it where it is meant as text."
-                )
+                    seen += last.num_rows
+        if lines.quotes % 2 and last is not None and _ends_in_newline(last):
+            raise DataError(
+                f"{str(self.path)!r} has a quotation mark that is never closed, so rows behind "
+                "it were read as one cell; close it, or double it where it is meant as text."
+            )
+        if not lines.quotes:
+            self._check_count(seen, lines.filled if len(self.names) > 1 else lines.all)
+
+    def _check_count(self, seen: int, expected: int) -> None:
+        """Each row of the file came out; another number would set predictions behind wrong rows."""
+        if seen != expected:
+            raise DataError(
+                f"{str(self.path)!r} has {expected:,} rows, and {seen:,} could be read; write it "
+                "anew, as CSV with all cells in quotation marks."
+            )
 
 
 def open_table(path: str | os.PathLike[str]) -> Source:
     r"""Look at a file: is it a table, and which columns has it?
 
     Parquet files are known by their first bytes. Anything else must be UTF-8 text, maybe packed by
-    gzip, with a header; the delimiter is the one of comma, semicolon, tab and bar that occurs most
-    often in the header.
+    gzip, with a header; the delimiter is the one of comma, semicolon, tab and bar that divides the
+    first lines into equally many cells, or the one that a first line such as `sep=;` names.
 
     Args:
-        path: the file.
+        path: the file; `-`, or a pipe below `/dev`, is read to its end into a temporary file first.
 
     Raises:
         DataError: if it cannot be read as a table; the message says why.
@@ -142,85 +179,146 @@ def open_table(path: str | os.PathLike[str]) -> Source:
         >>> source.names, source.delimiter, [chunk.num_rows for chunk in source.chunks()]
         (('size', 'price'), ';', [1])
     """
-    place = Path(path).expanduser()
-    if place.is_dir():
-        raise DataError(f"{str(path)!r} is a folder; expected a CSV or Parquet file.")
+    place = Path("/dev/stdin") if str(path) == "-" else Path(path).expanduser()
     with _refusing(place):
-        with place.open("rb") as file:
+        source = Source(place, pa.schema([]), None, _spooled(place))
+        with source._place.open("rb") as file:
             begin = file.read(len(_PARQUET))
         if begin == _PARQUET:
-            with pyarrow.parquet.ParquetFile(place) as table:
-                schema, delimiter = table.schema_arrow, None
-        elif place.suffix.lower() in (".parquet", ".pq"):
+            with _parquet_file(source._place) as table:
+                source.schema = table.schema_arrow
+            _check_names(place, source.schema.names)
+            return source
+        if place.suffix.lower() in (".parquet", ".pq"):
             raise DataError(
                 f"{str(path)!r} is not a Parquet file, though it is called one; expected a file "
                 f"that begins with {_PARQUET.decode()}, or CSV under another name."
             )
-        else:
-            names, delimiter = _header(place)
-            schema = pa.schema([(name, pa.string()) for name in names])
-    _check_names(place, schema.names)
-    return Source(place, schema, delimiter)
+        with _content(source._place) as stream:
+            source.header = read_header(str(path), _first(stream, _BLOCK), whole_below=_BLOCK)
+    source.schema = pa.schema([(name, pa.string()) for name in source.header.names])
+    _check_names(place, source.schema.names)
+    return source
 
 
-def _header(path: Path) -> tuple[tuple[str, ...], str]:
-    with _Watched(path) as stream:
-        head = stream.read(_HEAD)
-    if not head.strip():
-        raise DataError(f"{str(path)!r} is empty; expected a header and rows.")
-    for begin, advice in _STRANGERS.items():
-        if head.startswith(begin):
-            raise DataError(f"{str(path)!r} {advice}.")
-    if b"\0" in head:
-        raise DataError(f"{str(path)!r} is not text; expected CSV in UTF-8, or Parquet.")
-    text = head.decode("utf-8-sig", errors="replace")
-    first = text.lstrip("\r\n").splitlines()[0]
-    if "\ufffd" in first:
-        raise DataError(f"{str(path)!r} is not UTF-8 text; save it as UTF-8.")
-    delimiter = max(_DELIMITERS, key=first.count)
-    names = next(csv.reader(io.StringIO(text.lstrip("\r\n")), delimiter=delimiter))
-    return tuple(names), delimiter
+def _spooled(path: Path) -> IO[bytes] | None:
+    """What comes out of a pipe, in a file without a name; None for a file of the disk."""
+    kind = path.stat().st_mode
+    if stat.S_ISREG(kind):
+        return None
+    if stat.S_ISDIR(kind):
+        raise DataError(f"{str(path)!r} is a folder; expected a CSV or Parquet file.")
+    # A pipe with a name waits for a writer that may never come; those below /dev are open already.
+    if not (stat.S_ISFIFO(kind) and str(path).startswith("/dev/")):
+        raise DataError(f"{str(path)!r} is no file; expected a CSV or Parquet file.")
+    spooled = tempfile.TemporaryFile(prefix="hunch-")  # noqa: SIM115  # lives as the source does
+    with path.open("rb") as pipe:
+        shutil.copyfileobj(pipe, spooled)
+    spooled.flush()
+    return spooled
+
+
+def _content(path: Path) -> pa.NativeFile:
+    """The bytes of a file, unpacked where it is packed.
+
+    Not a file of Python's: the reader's threads may hold on to theirs until the interpreter ends.
+    """
+    file = pa.OSFile(os.fsencode(path))
+    file.seek(0)
+    packed = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    return pa.CompressedInputStream(file, "gzip") if packed else file
+
+
+def _first(stream: pa.NativeFile, count: int) -> bytes:
+    """So many bytes, or all there are."""
+    parts = []
+    while count and (part := stream.read(min(count, _BLOCK))):
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+@dataclass
+class _Lines:
+    """What a CSV file holds behind its header, seen without regard to quotation marks."""
+
+    bytes: int = 0
+    quotes: int = 0
+    filled: int = 0
+    all: int = 0
+
+
+def _count_lines(path: Path, start: int) -> _Lines:
+    found = _Lines()
+    last = ord("\n")
+    with _content(path) as stream:
+        _first(stream, start)
+        while part := stream.read(_BLOCK):
+            here = np.frombuffer(part, np.uint8)
+            before = np.concatenate([[last], here[:-1]])
+            ends = (here == ord("\n")) | (here == ord("\r"))
+            after_end = (before == ord("\n")) | (before == ord("\r"))
+            found.bytes += len(part)
+            found.quotes += part.count(b'"')
+            found.filled += int(np.count_nonzero(~ends & after_end))
+            pairs = (here == ord("\n")) & (before == ord("\r"))
+            found.all += int(np.count_nonzero(ends) - np.count_nonzero(pairs))
+            last = int(here[-1])
+    found.all += found.bytes > 0 and last not in b"\r\n"
+    return found
+
+
+def _parquet_file(path: Path, coded: Sequence[str] = ()) -> pyarrow.parquet.ParquetFile:
+    file = pa.OSFile(os.fsencode(path))
+    return pyarrow.parquet.ParquetFile(file, pre_buffer=False, read_dictionary=list(coded))
+
+
+def _is_coded(kind: pa.DataType) -> bool:
+    """Whether a column of this type can be read coded."""
+    return is_text(kind) and not pa.types.is_dictionary(kind)
+
+
+def _rows_at_once(file: Any) -> int:
+    """As many rows of a Parquet file as are sure to fit into memory, going by what it says."""
+    widest = 1
+    for i in range(file.num_row_groups):
+        group = file.row_group(i)
+        widest = max(widest, group.total_byte_size // max(1, group.num_rows))
+    return max(1, min(CHUNK_ROWS, _MOST // (widest + 8 * file.num_columns)))
+
+
+def _check_text(path: Path, table: pa.Table, seen: int) -> None:
+    """Refuse text that is not UTF-8, or would be of gigabytes where it is written down."""
+    for name in table.column_names:
+        if not is_text(table[name].type):
+            continue
+        coded = unwrapped(table[name])
+        try:
+            coded.dictionary.validate(full=True)
+        except pa.ArrowInvalid:
+            raise DataError(
+                f"column {name!r} of {str(path)!r} holds text that is not UTF-8 in row {seen + 1} "
+                "or behind it; save it as UTF-8, or as bytes."
+            ) from None
+        size = pc.sum(pc.binary_length(coded.dictionary).take(coded.indices)).as_py() or 0
+        if size > _MOST:
+            raise DataError(
+                f"column {name!r} of {str(path)!r} unpacks to {size >> 20:,} MB of text in "
+                f"{table.num_rows:,} rows; expected at most {_MOST >> 20} MB; leave it out or "
+                "shorten its cells."
+            )
 
 
 def _check_names(path: Path, names: Sequence[str]) -> None:
     if not names:
         raise DataError(f"{str(path)!r} has no columns; expected some.")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    name, count = min(Counter(names).items(), key=lambda item: (item[1] == 1, item[0]))
+    if count > 1:
         raise DataError(
-            f"{str(path)!r} has {names.count(twice[0])} columns named {twice[0]!r}; rename them so "
+            f"{str(path)!r} has {count} columns named {name!r}; rename them so "
             "that each name stands once."
         )
-
-
-class _Watched(io.RawIOBase):
-    """A file, unpacked where it is packed, that counts its quotation marks as it is read."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._file: BinaryIO = path.open("rb")
-        self._size = max(1, path.stat().st_size)
-        packed = self._file.read(2) == b"\x1f\x8b"
-        self._file.seek(0)
-        self._content: Any = gzip.GzipFile(fileobj=self._file) if packed else self._file
-        self.quotes = self._count = 0
-
-    def read(self, size: int | None = -1) -> bytes:
-        part: bytes = self._content.read(size)
-        self.quotes += part.count(b'"')
-        self._count += len(part)
-        return part
-
-    def readable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-    def percent(self, used: int) -> int:
-        """Of the file, up to the byte `used` of its content: the reader is some blocks ahead."""
-        return int(100 * self._file.tell() / self._size * min(1, used / self._count))
 
 
 def _ends_in_newline(batch: pa.RecordBatch) -> bool:
@@ -229,37 +327,41 @@ def _ends_in_newline(batch: pa.RecordBatch) -> bool:
 
 
 @contextmanager
-def _refusing(path: Path) -> Iterator[None]:
+def _refusing(path: Path, lines: int = 0) -> Iterator[None]:
     """Turn what readers raise into one sentence."""
     try:
         yield
     except DataError:
         raise
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{str(path)!r} is a damaged or cut-off gzip file: {error}.") from error
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{str(path)!r} {_in_words(str(error))}") from error
     except csv.Error as error:
         raise DataError(f"the header of {str(path)!r} cannot be read: {error}.") from error
     except FileNotFoundError as error:
         raise DataError(f"there is no file {str(path)!r}.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{str(path)!r} is not UTF-8 text; save it as UTF-8.") from error
     except OSError as error:
         what = error.strerror or str(error).splitlines()[0]
+        if "zlib" in what or "compressed stream" in what:
+            raise DataError(
+                f"{str(path)!r} is a damaged or cut-off gzip file: {what.rstrip('.')}."
+            ) from error
         raise DataError(f"cannot read {str(path)!r}: {what}.") from error
+    except pa.ArrowException as error:
+        raise DataError(f"{str(path)!r} {_in_words(str(error), lines)}") from error
 
 
-def _in_words(said: str) -> str:
-    """What Arrow says of a file, in words that say what to do."""
+def _in_words(said: str, lines: int) -> str:
+    """What Arrow says of a file, in words that say what to do; the header is of so many lines."""
     ragged = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", said)
     if ragged:
-        row, expected, got = ragged.groups()
+        row, expected, got = map(int, ragged.groups())
         return (
-            f"has {got} cells in line {row}, but {expected} columns; a cell with a delimiter in it "
-            "stands in quotation marks."
+            f"has {got} cells in line {lines + row}, but {expected} columns; a cell with a "
+            "delimiter in it stands in quotation marks."
         )
     if "invalid UTF8" in said:
-        row = re.search(r"Row #(\d+)", said)
-        where = f" in line {row[1]}" if row else ""
+        bad = re.search(r"Row #(\d+)", said)
+        where = f" in line {lines + int(bad[1])}" if bad else ""
         return f"is not UTF-8 text{where}; save it as UTF-8."
     if "Empty CSV" in said:
         return "has a header and no rows."

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from hunch.errors import DataError, FolderError
 from hunch.tables.model import TableModel
 from hunch.tables.reading import Source, open_table
-from hunch.tables.writing import csv_header, csv_rows, fits_in_a_cell, new_file, unused_names
+from hunch.tables.writing import csv_header, csv_rows, new_file, unused_names
 
 _NOT_CSV: Final = (".parquet", ".pq", ".gz", ".xlsx")
 
@@ -100,14 +100,15 @@ def _plan(
     extra = [n for n in model.columns.check_names(source.names) if n != model.target.name]
     if extra:
         say(f"not used, since training did not have them: {_few(extra)}")
-    copied = [field.name for field in source.schema if fits_in_a_cell(field.type)]
-    left_out = [name for name in source.names if name not in copied]
+    left_out = source.left_out
+    copied = [name for name in source.names if name not in left_out]
     if left_out:
-        say(f"not copied, since no cell of a CSV file can hold them: {_few(left_out)}")
+        say(f"not copied, since no cell of a CSV file can hold them: {_few(list(left_out))}")
     plain = model.output_names
     answers = unused_names(plain, source.names)
     if answers != plain:
-        twice = [name for name in plain if name in source.names]
+        taken = set(source.names)
+        twice = [name for name in plain if name in taken]
         say(f"predictions are called {_few(answers)}, since the file has {_few(twice)} already")
     return copied, answers
 

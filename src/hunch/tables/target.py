@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -12,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hunch.errors import DataError
-from hunch.tables.cells import Floats, NotThatKindError, clean, is_flat, numbers, words
+from hunch.tables.cells import Floats, NotThatKindError, clean, is_flat, words
+from hunch.tables.ways import Way, learn_ways
 
 Task = Literal["regression", "classification"]
 
@@ -27,29 +29,41 @@ class Target:
     Args:
         name: of the column.
         task: a number, or one of the classes.
-        classes: as they stand in the table, in order; empty for a number.
+        classes: as they stand in the table, in order; empty for a number. Where one number or truth
+            value is written in several ways, the most frequent one.
         why: how the task was chosen, for the user.
+        decimal: mark of numbers in text, as in `Way`.
+        unit: sign of a scale or currency, as in `Way`.
     """
 
     name: str
     task: Task
     classes: tuple[str, ...] = ()
     why: str = ""
+    decimal: str = ""
+    unit: str = ""
 
     def read(self, column: pa.ChunkedArray) -> Floats:
         """Numbers, or class numbers as floats, `(rows,)`; a class that is not known is NaN."""
         cells = clean(column)
+        way = Way("number", self.decimal, self.unit)
         if self.task == "regression":
-            return numbers(cells)
-        place = pc.index_in(words(cells), value_set=pa.array(self.classes, pa.string()))
-        found: Floats = place.cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
+            return way.read(cells)
+        for same in (way, Way("boolean")):
+            # 1, 1.0 and 01 are one class, as are yes and Yes.
+            try:
+                known = same.read(clean(pa.chunked_array([self.classes])))
+                return _places(same.read(cells), known)
+            except NotThatKindError:
+                continue
+        classes = pa.array(self.classes, pa.large_string())
+        place = pc.index_in(words(cells), value_set=classes).cast(pa.float64())
+        found: Floats = place.fill_null(np.nan).to_numpy(zero_copy_only=False)
         return found
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
-        return {
-            "name": self.name, "task": self.task, "classes": list(self.classes), "why": self.why
-        }  # fmt: skip
+        return {**dataclasses.asdict(self), "classes": list(self.classes)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Target:
@@ -60,21 +74,25 @@ class Target:
             >>> Target.from_json(target.to_json()) == target
             True
         """
-        return cls(values["name"], values["task"], tuple(values["classes"]), values["why"])
+        return cls(**{**values, "classes": tuple(values["classes"])})
 
 
 def learn_target(
-    name: str, column: pa.ChunkedArray, task: Literal["auto"] | Task
+    name: str,
+    column: pa.ChunkedArray,
+    task: Literal["auto"] | Task,
+    way: Way | None = None,
 ) -> tuple[Target, npt.NDArray[np.float64]]:
     """Decide the task and read the column.
 
-    With `"auto"` text, booleans and at most ten different whole numbers are classes, and all else
-    is a number.
+    With `"auto"` text, booleans and at most ten different whole numbers without a unit are classes,
+    and all else is a number.
 
     Args:
         name: of the column.
         column: its cells.
         task: `"auto"`, or the task that is wanted.
+        way: how its cells are read; None to learn it from them.
 
     Returns:
         The target, and numbers or class numbers `(rows,)`.
@@ -86,53 +104,77 @@ def learn_target(
         >>> target, y = learn_target("y", pa.chunked_array([["b", "a", "b"]]), "auto")
         >>> target.classes, y
         (('a', 'b'), array([1., 0., 1.]))
+        >>> learn_target("y", pa.chunked_array([["1", "1.0", "0"]]), "auto")[0].classes
+        ('0', '1')
     """
-    if not is_flat(column.type):
-        raise DataError(
-            f"target {name!r} holds cells of type {column.type}; expected numbers or text."
-        )
+    check_target_type(name, column.type)
+    way = way or learn_ways(pa.table({name: column}))[name]
     cells = clean(column)
-    if cells.null_count:
-        row = cells.is_null().to_pylist().index(True)
+    values = way.read(cells) if way.kind in ("number", "boolean") else None
+    absent = cells.is_null().to_numpy(zero_copy_only=False)
+    absent = absent if values is None else np.isnan(values)
+    if absent.any():
         raise DataError(
-            f"target {name!r} has {cells.null_count:,} of {len(cells):,} rows without a value, "
-            f"the first in row {row + 1}; remove these rows."
+            f"target {name!r} has {absent.sum():,} of {len(cells):,} rows without a value, "
+            f"the first in row {absent.argmax() + 1}; remove these rows."
         )
-    values, stranger = _as_numbers(cells)
     if values is not None and not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values))[0])
         raise DataError(
             f"target {name!r} holds {values[row]} in row {row + 1}; expected finite numbers."
         )
-    chosen, why = _choose(values, task)
+    measured = values if way.kind == "number" else None
+    chosen, why = _choose(measured, task, way)
     if chosen == "regression":
-        if values is None:
+        if measured is None:
+            stranger = _first_word(cells)
             raise DataError(
                 f"target {name!r} holds {stranger.value!r} in row {stranger.row + 1}; expected "
                 "numbers. For classes use --task classification."
             )
-        if values.min() == values.max():
-            raise DataError(f"target {name!r} is {values[0]:g} in every row; expected it to vary.")
-        return Target(name, "regression", (), why), values
-    target = Target(name, "classification", _classes(name, words(cells), values), why)
+        if measured.min() == measured.max():
+            raise DataError(f"target {name!r} is {measured[0]:g} in every row; expected it to vary.")
+        return Target(name, "regression", (), why, way.decimal, way.unit), measured
+    classes = _classes(name, words(cells), values)
+    target = Target(name, "classification", classes, why, way.decimal, way.unit)
     return target, target.read(column)
 
 
-def _as_numbers(cells: pa.Array) -> tuple[Floats | None, NotThatKindError]:
+def check_target_type(name: str, kind: pa.DataType) -> None:
+    """Refuse a target whose cells are of a type that holds neither numbers nor text.
+
+    Raises:
+        DataError: naming the type.
+
+    Example:
+        >>> check_target_type("y", pa.list_(pa.int8()))
+        Traceback (most recent call last):
+        hunch.errors.DataError: target 'y' holds cells of type list<item: int8>; expected numbers ...
+    """
+    if not is_flat(kind):
+        raise DataError(f"target {name!r} holds cells of type {kind}; expected numbers or text.")
+
+
+def _first_word(cells: pa.Array) -> NotThatKindError:
+    """The cell that is not a number as the others may be."""
     try:
-        return numbers(cells), NotThatKindError(0, None)
+        Way("number").read(cells)
     except NotThatKindError as error:
-        return None, error
+        return error
+    return NotThatKindError(0, None)
 
 
-def _choose(values: Floats | None, task: str) -> tuple[Task, str]:
+def _choose(values: Floats | None, task: str, way: Way) -> tuple[Task, str]:
     if task == "regression":
         return "regression", "as asked"
     if task == "classification":
         return "classification", "as asked"
     if values is None:
-        return "classification", "the target is text"
+        what = "dates" if way.kind == "date" else "text" if way.kind == "category" else "yes or no"
+        return "classification", f"the target is {what}"
     different = np.unique(values)
+    if way.unit:
+        return "regression", f"the target holds numbers in {way.unit}"
     if len(different) <= _FEW and (different == np.floor(different)).all():
         return (
             "classification",
@@ -143,14 +185,29 @@ def _choose(values: Floats | None, task: str) -> tuple[Task, str]:
 
 
 def _classes(name: str, text: pa.Array, values: Floats | None) -> tuple[str, ...]:
-    different = sorted(pc.unique(text).to_pylist())
-    if len(different) == 1:
+    """Each different number, truth value or text once, in order, as it is mostly written."""
+    counted = {e["values"]: e["counts"] for e in text.value_counts().to_pylist()}
+    spellings: dict[Any, list[str]] = {}
+    keys = text.to_pylist() if values is None else values.tolist()
+    for spelling, key in dict(zip(text.to_pylist(), keys, strict=True)).items():
+        spellings.setdefault(key, []).append(spelling)
+    if len(spellings) == 1:
+        one = next(iter(spellings.values()))[0]
+        raise DataError(f"target {name!r} is {one!r} in every row; expected at least two classes.")
+    if len(spellings) > _MOST:
         raise DataError(
-            f"target {name!r} is {different[0]!r} in every row; expected at least two classes."
-        )
-    if len(different) > _MOST:
-        raise DataError(
-            f"target {name!r} has {len(different):,} different values; expected at most {_MOST} "
+            f"target {name!r} has {len(spellings):,} different values; expected at most {_MOST} "
             "classes, or numbers with --task regression."
         )
-    return tuple(different if values is None else sorted(different, key=float))
+    usual = {
+        key: min(written, key=lambda word: (-counted[word], len(word), word))
+        for key, written in spellings.items()
+    }
+    return tuple(usual[key] for key in sorted(usual))
+
+
+def _places(values: Floats, known: Floats) -> Floats:
+    """Where each value stands among those that are known, NaN if it does not."""
+    order = np.argsort(known)
+    place = order[np.searchsorted(known[order], values).clip(0, len(known) - 1)]
+    return np.where(known[place] == values, place.astype(float), np.nan)

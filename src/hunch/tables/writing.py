@@ -13,9 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hunch.errors import FolderError
+from hunch.tables.cells import words
 
 _PREFIX: Final = "hunch_"
 _SPECIAL: Final = '[",\r\n]|^\\s|\\s$'  # what a cell cannot hold without quotation marks
+_COMMA, _QUOTE, _NOTHING = (pa.scalar(text, pa.large_string()) for text in (",", '"', ""))
 
 
 @contextmanager
@@ -68,24 +70,6 @@ def unused_names(wanted: Sequence[str], taken: Sequence[str]) -> list[str]:
     return names
 
 
-def fits_in_a_cell(kind: pa.DataType) -> bool:
-    """Whether values of this type can be written as text.
-
-    Example:
-        >>> fits_in_a_cell(pa.date32()), fits_in_a_cell(pa.list_(pa.int8()))
-        (True, False)
-    """
-    # Bytes can be cast, and fail as soon as they are not UTF-8.
-    bytes_of = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
-    if any(test(kind) for test in bytes_of):
-        return False
-    try:
-        pa.nulls(0, kind).cast(pa.string())
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
-        return False
-    return True
-
-
 def csv_header(names: Sequence[str]) -> bytes:
     r"""The first line.
 
@@ -106,14 +90,14 @@ def csv_rows(table: pa.Table) -> bytes:
         >>> csv_rows(pa.table({"x": ["1.50", "a, b"], "y": [0.25, None]}))
         b'1.50,0.25\n"a, b",\n'
     """
-    lines = pc.binary_join_element_wise(*[_cells(column) for column in table.columns], ",")
+    lines = pc.binary_join_element_wise(*[_cells(column) for column in table.columns], _COMMA)
     return "".join(f"{line}\n" for line in lines.to_pylist()).encode()
 
 
-def _cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    text = pc.fill_null(column.cast(pa.string()), "")
+def _cells(column: pa.ChunkedArray) -> pa.Array:
+    text = pc.fill_null(words(column), "")
     special = pc.match_substring_regex(text, _SPECIAL)
     if not pc.any(special, min_count=0).as_py():
         return text
     doubled = pc.replace_substring(text, '"', '""')
-    return pc.if_else(special, pc.binary_join_element_wise('"', doubled, '"', ""), text)
+    return pc.if_else(special, pc.binary_join_element_wise(_QUOTE, doubled, _QUOTE, _NOTHING), text)

@@ -1,0 +1,294 @@
+"""What the cells of each column are, decided by all of them and by the rest of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hunch.errors import ConfigurationError, DataError
+from hunch.tables.cells import (
+    Floats,
+    NotThatKindError,
+    booleans,
+    clean,
+    first_that,
+    is_date,
+    is_flat,
+)
+from hunch.tables.moments import ORDERS, Moments, dates, look_at_dates, shown
+from hunch.tables.numerals import Numerals, look_at_numbers, numbers, share_of_numbers
+
+Kind = Literal["number", "boolean", "date", "category"]
+Decimal = Literal["auto", "point", "comma"]
+DateOrder = Literal["auto", "dmy", "mdy", "ymd"]
+
+LARGEST: Final = 1e150  # a number: the square of a larger one is close to what no float holds
+_MARKS: Final = {"point": ".", "comma": ","}
+_SHOWN: Final = 8  # columns in a line
+_MOSTLY: Final = 0.5  # a share of numbers from which text is worth a word
+_ORDER_WORDS: Final = {
+    "dmy": ", the day before the month",
+    "mdy": ", the month before the day",
+    "ymd": ", the year first",
+    "": "",
+}
+
+
+@dataclass(frozen=True)
+class Way:
+    """How the cells of a column are read.
+
+    Args:
+        kind: what they are.
+        decimal: mark of numbers, `"."` or `","`; empty if nothing in the file tells it.
+        unit: sign of a scale or currency in the cells of numbers.
+        order: of day, month and year, where dates leave it open.
+        example: a cell that shows it, and what it is taken for.
+        note: what the user should know about it.
+    """
+
+    kind: Kind
+    decimal: str = ""
+    unit: str = ""
+    order: str = ""
+    example: str = ""
+    note: str = ""
+
+    def read(self, cells: pa.Array) -> Floats:
+        """Clean cells of a number, boolean or date as floats, NaN where missing.
+
+        Raises:
+            NotThatKindError: if one is of another kind, or written in another way.
+
+        Example:
+            >>> Way("number", ",").read(clean(pa.chunked_array([["1,5", ""]])))
+            array([1.5, nan])
+        """
+        if cells.null_count == len(cells):
+            return np.full(len(cells), np.nan)
+        if self.kind == "number":
+            return numbers(cells, decimal=self.decimal, unit=self.unit)
+        return dates(cells, order=self.order) if self.kind == "date" else booleans(cells)
+
+    @property
+    def expected(self) -> str:
+        """In words, for a message about a cell that is none."""
+        if self.kind == "boolean":
+            return "true or false, yes or no"
+        if self.kind == "date":
+            return "a date such as 2024-12-31" + _ORDER_WORDS[self.order]
+        comma = " with a decimal comma" if self.decimal == "," else ""
+        return f"a number{comma}{f' in {self.unit}' if self.unit else ''}"
+
+
+def learn_ways(
+    table: pa.Table,
+    *,
+    decimal: Decimal = "auto",
+    date_order: DateOrder = "auto",
+    delimiter: str | None = None,
+) -> dict[str, Way]:
+    """Decide how each flat column is read, by all of its cells.
+
+    What a column leaves open is decided by `decimal` and `date_order`, else by the other columns of
+    the file, of which one shows how its writer writes, else by the delimiter: with a comma between
+    cells, the decimal mark is a point. Where that tells nothing, the user is asked.
+
+    Args:
+        table: all rows there are.
+        decimal: the mark in columns that leave it open.
+        date_order: of day, month and year in columns that leave it open.
+        delimiter: between the cells of the file; None if there is none.
+
+    Raises:
+        DataError: if a column can be read in two ways and nothing tells which.
+
+    Example:
+        >>> ways = learn_ways(pa.table({"a": ["3,606", "580"], "b": ["0,5", "7,25"]}))
+        >>> ways["a"].decimal, ways["a"].example
+        (',', "'3,606' is 3.606")
+    """
+    if decimal not in ("auto", *_MARKS):
+        raise ConfigurationError(f"`decimal` got {decimal!r}; expected auto, point or comma.")
+    if date_order not in ("auto", *ORDERS):
+        raise ConfigurationError(f"`date_order` got {date_order!r}; expected auto, dmy, mdy, ymd.")
+    cells = {name: clean(table[name]) for name in table.column_names if is_flat(table[name].type)}
+    looks = {name: _look(column) for name, column in cells.items()}
+    mark = _MARKS.get(decimal) or _only(look.marks for look in _those(looks, Numerals))
+    order = date_order.replace("auto", "") or _only(look.orders for look in _those(looks, Moments))
+    ways = {}
+    for name, look in looks.items():
+        if isinstance(look, Numerals):
+            ways[name] = _number(name, cells[name], look, mark, delimiter)
+        elif isinstance(look, Moments):
+            ways[name] = _date(name, cells[name], look, order)
+        else:
+            ways[name] = look
+        check_size(name, ways[name], cells[name])
+    return ways
+
+
+def check_size(name: str, way: Way, cells: pa.Array, first_row: int = 0) -> None:
+    """Refuse a number that later sums of squares could not hold.
+
+    Args:
+        name: of the column.
+        way: how it is read.
+        cells: clean ones.
+        first_row: how many rows came before, for the message.
+
+    Raises:
+        DataError: naming the cell.
+
+    Example:
+        >>> check_size("a", Way("number"), clean(pa.chunked_array([["1e200"]])))
+        Traceback (most recent call last):
+        hunch.errors.DataError: column 'a' holds '1e200' in row 1; expected numbers up to 1e+150; ...
+    """
+    if way.kind != "number":
+        return
+    values = way.read(cells)
+    beyond = np.isfinite(values) & (np.abs(values) > LARGEST)
+    if beyond.any():
+        found = first_that(cells, beyond)
+        raise DataError(
+            f"column {name!r} holds {found.value!r} in row {first_row + found.row + 1}; "
+            f"expected numbers up to {LARGEST:g}; leave the cell empty if it is not known, or write "
+            "the column in a larger unit."
+        )
+
+
+def told(ways: Mapping[str, Way], names: Sequence[str]) -> list[str]:
+    """What the columns are taken for, in lines for the user.
+
+    Args:
+        ways: how columns are read.
+        names: those that are spoken of.
+
+    Example:
+        >>> ways = learn_ways(pa.table({"a": ["3,606", "0,5"], "b": ["x", "y"], "c": [1, 2]}))
+        >>> for line in told(ways, ["a", "b", "c"]):
+        ...     print(line)
+        taken for numbers with a decimal comma: 'a' ('3,606' is 3.606)
+        taken for text: 'b'
+        taken for numbers: 'c'
+    """
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        way = ways[name]
+        example = f" ({way.example})" if way.example else ""
+        groups.setdefault(_plural(way), []).append(f"{name!r}{example}")
+    lines = []
+    for what, columns in groups.items():
+        more = f" and {len(columns) - _SHOWN:,} more" if len(columns) > _SHOWN else ""
+        lines.append(f"taken for {what}: {', '.join(columns[:_SHOWN])}{more}")
+    return lines + [f"column {name!r}: {ways[name].note}" for name in names if ways[name].note]
+
+
+def _plural(way: Way) -> str:
+    if way.kind == "boolean":
+        return "true or false"
+    if way.kind == "date":
+        return f"dates{_ORDER_WORDS[way.order]}"
+    if way.kind == "category":
+        return "text"
+    mark = f" with a decimal {'comma' if way.decimal == ',' else 'point'}" if way.example else ""
+    return f"numbers{mark if way.decimal else ''}{f' in {way.unit}' if way.unit else ''}"
+
+
+def _look(cells: pa.Array) -> Way | Numerals | Moments:
+    """What the cells say by themselves."""
+    if not pa.types.is_dictionary(cells.type):
+        typed = "date" if is_date(cells.type) else "number"
+        return Way("boolean" if pa.types.is_boolean(cells.type) else typed)  # type: ignore[arg-type]
+    try:
+        return look_at_numbers(cells)
+    except NotThatKindError as error:
+        stranger = error
+    try:
+        booleans(cells)
+    except NotThatKindError:
+        pass
+    else:
+        return Way("boolean")
+    try:
+        return look_at_dates(cells)
+    except NotThatKindError:
+        share = share_of_numbers(cells)
+    if share < _MOSTLY:
+        return Way("category")
+    return Way(
+        "category",
+        note=f"{100 * share:.3g} % of its cells are numbers, but {stranger.value!r} in row "
+        f"{stranger.row + 1} is not one like the others, so all are taken for text",
+    )
+
+
+def _number(
+    name: str, cells: pa.DictionaryArray, look: Numerals, mark: str, delimiter: str | None
+) -> Way:
+    decimal = mark
+    if len(look.marks) == 1:
+        decimal = look.marks[0]
+    elif look.open:
+        decimal = mark or ("." if delimiter == "," or len(cells.dictionary) == 1 else "")
+    if look.open and not decimal:
+        point, comma = (_value(cells, look, m) for m in (".", ","))
+        raise DataError(
+            f"column {name!r} holds {look.open!r}, which is {point} with a decimal point and "
+            f"{comma} with a decimal comma, and nothing in the file tells which; say it with "
+            "--decimal point or --decimal comma."
+        )
+    odd = _odd_number(cells)
+    if odd is None and decimal == ".":
+        decimal = ""  # as programs write them, and so as a typed column holds them
+    way = Way("number", decimal, look.unit)
+    if odd is None:
+        return way
+    value = way.read(odd)[0]
+    return Way("number", decimal, look.unit, example=f"{odd[0].as_py()!r} is {value:.15g}")
+
+
+def _value(cells: pa.DictionaryArray, look: Numerals, mark: str) -> str:
+    found = clean(pa.chunked_array([[look.open]]))
+    return f"{numbers(found, decimal=mark, unit=look.unit)[0]:.15g}"
+
+
+def _odd_number(cells: pa.DictionaryArray) -> pa.Array | None:
+    """A cell that is not written as programs write numbers."""
+    usual = pc.match_substring_regex(cells.dictionary, r"^[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?$")
+    odd = cells.dictionary.filter(pc.invert(usual))
+    # The longest has most of what there is to show.
+    odd = [text for text in odd.to_pylist() if len(text) < 40 and any(c.isdigit() for c in text)]
+    return clean(pa.chunked_array([[max(odd, key=len)]])) if odd else None
+
+
+def _date(name: str, cells: pa.DictionaryArray, look: Moments, order: str) -> Way:
+    if not look.orders:
+        return Way("date", order=order)
+    if len(look.orders) > 1 and look.open and order not in look.orders:
+        meanings = " and ".join(f"{shown(look.open, o)} with {o}" for o in look.orders)
+        raise DataError(
+            f"column {name!r} holds {look.open!r}, which is {meanings}, and nothing in the file "
+            f"tells which; say it with --date-order {' or '.join(look.orders)}."
+        )
+    chosen = order if order in look.orders else look.orders[0]
+    texts = cells.dictionary.to_pylist()
+    example = look.open or next(text for text in texts if shown(text, chosen))
+    return Way("date", order=chosen, example=f"{example!r} is {shown(example, chosen)}")
+
+
+def _those(looks: Mapping[str, Any], kind: type[Any]) -> list[Any]:
+    return [look for look in looks.values() if isinstance(look, kind)]
+
+
+def _only(choices: Iterable[Sequence[str]]) -> str:
+    """What all columns that leave one choice agree on; empty if there is none or they do not."""
+    found = {choice[0] for choice in choices if len(choice) == 1}
+    return found.pop() if len(found) == 1 else ""
+
