@@ -31,6 +31,23 @@ def json_option(command: F) -> F:
     )(command)
 
 
+def debug_option(command: F) -> F:
+    """`--debug`: the traceback of an error too."""
+    return click.option(
+        "--debug",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_debugged,
+        help="Show the traceback of an error, as HUNCH_DEBUG=1 does.",
+    )(command)
+
+
+def _debugged(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    if asked and isinstance(context.obj, set):
+        context.obj.add("--debug")
+
+
 def import_option(command: F) -> F:
     """`--import MODULE`: agents and environments of the user's own."""
     return click.option(
