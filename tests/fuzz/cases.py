@@ -7,19 +7,93 @@ from hypothesis import strategies as st
 from sandbox import CSV, QUICK, SCRIPT, Case
 
 BIG = [2**31, 2**32, 2**32 + 1, 2**53 + 1, 2**63 - 1, 2**63, 2**64, 10**30]
-NUMBERS = ["-1", "0", "1", "3", "0x10", "1_0", "1e3", "nan", "inf", "-inf", "1e308", "1e999", "٣", ""]
+NUMBERS = [
+    "-1",
+    "0",
+    "1",
+    "3",
+    "0x10",
+    "1_0",
+    "1e3",
+    "nan",
+    "inf",
+    "-inf",
+    "1e308",
+    "1e999",
+    "٣",
+    "",
+]
 NAMES = [
-    "", " ", ".", "..", "-", "--", "~", "~nosuchuser/x", "~nosuchuser", "a/b/c", "a" * 300, "b/" * 3000,
-    "good.csv", "good.csv/below", "notes.txt", "model", "run", "agent", "run/run.json", "circle",
-    "dangling", "caf\udce9", "日本", "a\nb", "a\x1b[31mb", "nul\0byte", "good.parquet", "script.py",
-    "new", "new/deep/er", "'quoted'", "a b", "$HOME", "*", "model/model.json", "model/hunch.json",
+    "",
+    " ",
+    ".",
+    "..",
+    "-",
+    "--",
+    "~",
+    "~nosuchuser/x",
+    "~nosuchuser",
+    "a/b/c",
+    "a" * 300,
+    "b/" * 3000,
+    "good.csv",
+    "good.csv/below",
+    "notes.txt",
+    "model",
+    "run",
+    "agent",
+    "run/run.json",
+    "circle",
+    "dangling",
+    "caf\udce9",
+    "日本",
+    "a\nb",
+    "a\x1b[31mb",
+    "nul\0byte",
+    "good.parquet",
+    "script.py",
+    "new",
+    "new/deep/er",
+    "'quoted'",
+    "a b",
+    "$HOME",
+    "*",
+    "model/model.json",
+    "model/hunch.json",
 ]
 WORDS = [
-    "", " ", "=", "a", "a=", "=b", "size", "size=x", "size=-1", f"size={2**70}", "size=1e400",
-    "size=" + "[" * 3000, "size=" + "9" * 6000, "size=" + "1+" * 3000 + "1", "size=__import__('os')",
-    "size=b'x'", "size={1: 2}", "size={}", "size=[[1], [2]]", "size=1j", "size=...", "size=nan",
-    "render_mode=human2", "max_episode_steps=0", "max_episode_steps=-5", "max_episode_steps=none",
-    f"max_episode_steps={2**70}", "sutton_barto_reward=3", "nosuch=1", "id=x", "self=1", "caf\udce9=1",
+    "",
+    " ",
+    "=",
+    "a",
+    "a=",
+    "=b",
+    "size",
+    "size=x",
+    "size=-1",
+    f"size={2**70}",
+    "size=1e400",
+    "size=" + "[" * 3000,
+    "size=" + "9" * 6000,
+    "size=" + "1+" * 3000 + "1",
+    "size=__import__('os')",
+    "size=b'x'",
+    "size={1: 2}",
+    "size={}",
+    "size=[[1], [2]]",
+    "size=1j",
+    "size=...",
+    "size=nan",
+    "render_mode=human2",
+    "max_episode_steps=0",
+    "max_episode_steps=-5",
+    "max_episode_steps=none",
+    f"max_episode_steps={2**70}",
+    "sutton_barto_reward=3",
+    "nosuch=1",
+    "id=x",
+    "self=1",
+    "caf\udce9=1",
 ]
 SETTINGS = [
     "learning_rate", "discount", "hidden_sizes", "batch_size", "replay_capacity", "min_replay_size",
@@ -46,7 +120,9 @@ ENVS = [
 
 
 def whole():
-    return st.one_of(st.sampled_from(NUMBERS), st.sampled_from(BIG).map(str), st.sampled_from(["2", "7", "20"]))
+    return st.one_of(
+        st.sampled_from(NUMBERS), st.sampled_from(BIG).map(str), st.sampled_from(["2", "7", "20"])
+    )
 
 
 def name():
@@ -62,7 +138,9 @@ def option(flag, values):
 def line(command, always, *sometimes, extra=()):
     """A line of a command: its usual words, one of which may be odd, and a few odd options."""
     return st.tuples(
-        *always, st.lists(st.one_of(*sometimes), max_size=2 if sometimes else 0), st.sampled_from([[], [], [], *extra])
+        *always,
+        st.lists(st.one_of(*sometimes), max_size=2 if sometimes else 0),
+        st.sampled_from([[], [], [], *extra]),
     ).map(lambda found: Case((command, *found[:-2], *found[-2], *found[-1])))
 
 
@@ -101,7 +179,9 @@ def argument_cases():
     train = line(
         "train",
         [
-            st.sampled_from(["dqn", "a2c", "reinforce", "boot-dqn", "rainbow", "noisy-dqn", "nosuch"]),
+            st.sampled_from(
+                ["dqn", "a2c", "reinforce", "boot-dqn", "rainbow", "noisy-dqn", "nosuch"]
+            ),
             usually("CartPole-v1", st.sampled_from(ENVS)),
             st.just("--steps=12"),
             st.just("--eval-every=0"),
@@ -117,9 +197,15 @@ def argument_cases():
         option("--env", st.sampled_from(WORDS)),
         option("--env", st.sampled_from(WORDS)),
         option("--import", st.one_of(st.sampled_from(ENVS), name())),
-        option("--set", st.tuples(st.sampled_from(SETTINGS), st.sampled_from(VALUES)).map("=".join)),
-        option("--set", st.tuples(st.sampled_from(SETTINGS), st.sampled_from(VALUES)).map("=".join)),
-        option("--set", st.tuples(st.sampled_from(SETTINGS), st.sampled_from(VALUES)).map("=".join)),
+        option(
+            "--set", st.tuples(st.sampled_from(SETTINGS), st.sampled_from(VALUES)).map("=".join)
+        ),
+        option(
+            "--set", st.tuples(st.sampled_from(SETTINGS), st.sampled_from(VALUES)).map("=".join)
+        ),
+        option(
+            "--set", st.tuples(st.sampled_from(SETTINGS), st.sampled_from(VALUES)).map("=".join)
+        ),
         option("--set", st.sampled_from(WORDS)),
         extra=STRAY,
     )
@@ -127,10 +213,14 @@ def argument_cases():
         "train",
         [option("--resume", st.one_of(st.just("run"), name()))],
         option("--steps", whole()),
-        option("--set", st.tuples(st.sampled_from(SETTINGS), st.sampled_from(VALUES)).map("=".join)),
+        option(
+            "--set", st.tuples(st.sampled_from(SETTINGS), st.sampled_from(VALUES)).map("=".join)
+        ),
         option("--env", st.sampled_from(WORDS)),
         extra=STRAY,
-    ).filter(lambda case: not any(w in (f"--steps={n}" for n in [*BIG, "1e3"]) for w in case.arguments))
+    ).filter(
+        lambda case: not any(w in (f"--steps={n}" for n in [*BIG, "1e3"]) for w in case.arguments)
+    )
     play = line(
         "play",
         [usually("run", name()), st.just("--episodes=1")],
@@ -154,8 +244,14 @@ def argument_cases():
     )
     rest = st.one_of(
         line("demo", [option("--out", name()), st.just("--only=nosuch")], extra=STRAY),
-        line("demo", [option("--seed", st.sampled_from(["-1", "x"])), option("--out", name())], extra=STRAY),
-        line("reproduce", [name()], option("--jobs", whole()), option("--out", name()), extra=STRAY),
+        line(
+            "demo",
+            [option("--seed", st.sampled_from(["-1", "x"])), option("--out", name())],
+            extra=STRAY,
+        ),
+        line(
+            "reproduce", [name()], option("--jobs", whole()), option("--out", name()), extra=STRAY
+        ),
         line("bench", [name()], option("--out", name()), extra=STRAY),
         st.lists(name(), max_size=3).map(lambda words: Case(tuple(words))),
     )
@@ -182,7 +278,20 @@ RETURNS = [
     "1 / 0", "exec('raise KeyError')", "__import__('nosuch')", "(lambda: 0).nosuch", "open('nosuch')", "sys.exit(3)",
     "exec('raise SystemExit')", "[0] * -1", "torch.distributions", "problem", "problem()", "(problem, problem, problem)",
 ]  # fmt: skip
-SPOILED = ["def problem(", "def problem(x):\n    return x", "problem = 3", "import nosuch", "\0", "\udcff", "class problem: pass", "async def problem(): pass", "def problem():\n    yield 1", "from script import problem", "raise ValueError('no')", "x = " + "(" * 300]
+SPOILED = [
+    "def problem(",
+    "def problem(x):\n    return x",
+    "problem = 3",
+    "import nosuch",
+    "\0",
+    "\udcff",
+    "class problem: pass",
+    "async def problem(): pass",
+    "def problem():\n    yield 1",
+    "from script import problem",
+    "raise ValueError('no')",
+    "x = " + "(" * 300,
+]
 
 
 def script_cases():
@@ -193,7 +302,11 @@ def script_cases():
     return st.one_of(bodies, spoiled, mutated(SCRIPT.encode())).map(
         lambda text: Case(
             ("diagnose", "script.py:problem", "--repeats=10", "-n2"),
-            {"script.py": text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")},
+            {
+                "script.py": text
+                if isinstance(text, bytes)
+                else text.encode("utf-8", "surrogateescape")
+            },
         )
     )
 
@@ -253,13 +366,17 @@ def odd_table(draw):
 def table_cases(good):
     """`good` holds the bytes of the good files by name."""
     tables = st.one_of(
-        st.tuples(st.just("odd.csv"), st.one_of(odd_table(), odd_table(), mutated(CSV.encode(), CELLS))),
+        st.tuples(
+            st.just("odd.csv"), st.one_of(odd_table(), odd_table(), mutated(CSV.encode(), CELLS))
+        ),
         st.tuples(st.just("odd.parquet"), mutated(good["good.parquet"])),
     )
     target = st.sampled_from(["price", "price", "kind", "flag", "size"])
     commands = st.one_of(
         target.map(lambda name: ("fit", f"--target={name}", "--members=2", "--out=new")),
-        st.sampled_from([("predict", "model", "--out=new.csv"), ("predict", "classes", "--out=new.csv")]),
+        st.sampled_from(
+            [("predict", "model", "--out=new.csv"), ("predict", "classes", "--out=new.csv")]
+        ),
     )
     return st.tuples(tables, commands).map(
         lambda found: Case((*found[1][:1], *_placed(found[1][1:], found[0][0])), dict([found[0]]))
@@ -285,8 +402,10 @@ def forged(draw, content):
         while True:
             if not isinstance(part, dict | list) or not part:
                 break
-            key = draw(st.sampled_from(sorted(part))) if isinstance(part, dict) else draw(
-                st.integers(0, len(part) - 1)
+            key = (
+                draw(st.sampled_from(sorted(part)))
+                if isinstance(part, dict)
+                else draw(st.integers(0, len(part) - 1))
             )
             if isinstance(part[key], dict | list) and part[key] and draw(st.booleans()):
                 part = part[key]
@@ -297,7 +416,9 @@ def forged(draw, content):
             elif what == "gone":
                 del part[key]
             elif isinstance(part, dict):
-                part[draw(st.sampled_from(["", "x", "self", "env", "seed", f"{key}9"]))] = part.pop(key)
+                part[draw(st.sampled_from(["", "x", "self", "env", "seed", f"{key}9"]))] = part.pop(
+                    key
+                )
             break
     return json.dumps(found).encode()
 
@@ -310,7 +431,9 @@ def folder_cases(good):
         "other-run": [("play", "other-run", "--episodes=1"), ("train", "--resume=other-run", "--steps=70")],
         "agent": [("play", "agent", "--episodes=1")],
     }  # fmt: skip
-    names = [n for n in good if n.partition("/")[0] in readers and not n.endswith((".lock", ".html"))]
+    names = [
+        n for n in good if n.partition("/")[0] in readers and not n.endswith((".lock", ".html"))
+    ]
 
     def of(name):
         content = good[name]
@@ -328,12 +451,22 @@ def folder_cases(good):
 def encodable(case):
     """Whether a shell could hand these words on: no NUL, and bytes that the system can name."""
     try:
-        return all("\0" not in w and w.encode(sys.getfilesystemencoding(), "surrogateescape") is not None for w in case.arguments)
+        return all(
+            "\0" not in w and w.encode(sys.getfilesystemencoding(), "surrogateescape") is not None
+            for w in case.arguments
+        )
     except UnicodeEncodeError:
         return False
 
 
 def cases(good):
     return st.one_of(
-        argument_cases(), argument_cases(), argument_cases(), table_cases(good), table_cases(good), folder_cases(good), folder_cases(good), script_cases()
+        argument_cases(),
+        argument_cases(),
+        argument_cases(),
+        table_cases(good),
+        table_cases(good),
+        folder_cases(good),
+        folder_cases(good),
+        script_cases(),
     ).filter(encodable)

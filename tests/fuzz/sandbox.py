@@ -122,7 +122,9 @@ class Sandbox:
         before = everything(self.place)
         code, said, complaints = watched(case.arguments, self.place)
         after = everything(self.place)
-        lost = [n for n, sum_ in before.items() if after.get(n, "gone") != sum_ and not _may(n, case)]
+        lost = [
+            n for n, sum_ in before.items() if after.get(n, "gone") != sum_ and not _may(n, case)
+        ]
         if lost:
             complaints.append(f"changed or lost: {lost[:5]}")
         litter = [n for n in after.keys() - before.keys() if code != 0 and not _left(n, case)]
@@ -164,7 +166,7 @@ def watched(arguments, folder):
     modules, path, home = set(sys.modules), list(sys.path), os.environ.get("HOME")
     resource.setrlimit(resource.RLIMIT_AS, (_in_use() + MEMORY, limits[1]))
     os.environ["HOME"] = str(folder)
-    signal.alarm(SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS, 1)  # again, where one is swallowed
     try:
         with (
             contextlib.chdir(folder),
@@ -181,7 +183,7 @@ def watched(arguments, folder):
     except BaseException as error:
         complaints.append(f"raised {type(error).__name__}: {error}")
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, usual)
         resource.setrlimit(resource.RLIMIT_AS, limits)
         os.environ["HOME"] = home or ""

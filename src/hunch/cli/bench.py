@@ -101,12 +101,26 @@ def _purpose(script: Path) -> str:
     return " ".join(first.split("\n\n")[0].split())
 
 
+# A script that ends with this program, also where that is killed: the pipe on its input closes.
+_LINKED = (
+    "import os, runpy, sys; from hunch.interrupts import end_when; end_when(sys.stdin.buffer.read);"
+    "sys.argv[:] = sys.argv[1:]; sys.path[0] = os.path.dirname(sys.argv[0]);"
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+
+
 def _run(script: Path, seed: int) -> subprocess.CompletedProcess[str]:
     arguments = ["--seed", str(seed)] if '"--seed"' in script.read_text(encoding="utf-8") else []
-    return subprocess.run(
-        [sys.executable, str(script), *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
+    reading, writing = os.pipe()
+    try:
+        return subprocess.run(
+            [sys.executable, "-c", _LINKED, str(script), *arguments],
+            stdin=reading,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            check=False,
+        )
+    finally:
+        os.close(reading)
+        os.close(writing)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hunch.cli.options import json_option, one_thread, seed_option
+from hunch.cli.options import WholeNumber, json_option, one_thread, seed_option
 from hunch.errors import FolderError
 
 if TYPE_CHECKING:
@@ -26,14 +26,14 @@ Example: hunch diagnose forum -n 4 --out forum.svg
 @click.option(
     "-n",
     "samples",
-    type=click.IntRange(min=1),
+    type=WholeNumber(1),
     default=16,
     show_default=True,
     help="Samples per call of an estimator.",
 )
 @click.option(
     "--repeats",
-    type=click.IntRange(min=10),
+    type=WholeNumber(10),
     default=1000,
     show_default=True,
     help="Calls of each estimator; variances are known to about sqrt(2 / repeats).",

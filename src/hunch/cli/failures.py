@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import sysconfig
 import traceback
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +17,7 @@ from hunch.errors import HunchError
 DONE, FAILED, WRONG_USE = 0, 1, 2
 
 _LONGEST: Final = 1200  # characters of a message; of a longer one the middle is left out
-_OURS: Final = str(Path(__file__).parents[1])
+_OURS: Final = f"{Path(__file__).parents[1]}{os.sep}"
 _INSTALLED: Final = tuple(
     sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
 )
@@ -81,6 +83,12 @@ def _explained(error: BaseException) -> tuple[str, int]:
         return str(error), FAILED if _is_the_machine_s(error) else WRONG_USE
     if isinstance(error, OSError) and error.errno in _MACHINE | _NAMES:
         return _of_the_system(error)
+    if isinstance(error, RuntimeError) and "home directory" in str(error):  # pathlib's
+        return (
+            "a name begins with ~ and a user whom this machine does not know; write the whole "
+            "path, or ./~… for a name that begins so.",
+            WRONG_USE,
+        )
     if _is_out_of_memory(error):
         return (
             "there is not enough memory for this; choose smaller sizes (rows, members, replicas, "
@@ -91,9 +99,11 @@ def _explained(error: BaseException) -> tuple[str, int]:
 
 
 def _is_the_machine_s(error: BaseException) -> bool:
-    """Whether a full disk or the like is behind it."""
+    """Whether a full disk, a killed process or the like is behind it."""
     cause: BaseException | None = error
     while cause is not None:
+        if isinstance(cause, BrokenExecutor):
+            return True
         if isinstance(cause, OSError) and cause.errno in _MACHINE:
             return True
         cause = cause.__cause__
@@ -132,8 +142,7 @@ def _said(error: BaseException) -> str:
 def _unexpected(error: BaseException) -> tuple[str, int]:
     """What nobody foresaw: whose code it was in, and what to do."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if not f.filename.startswith(_INSTALLED) or _is_ours(f.filename)]
-    own = [f for f in own if not f.filename.startswith("<")]
+    own = [f for f in frames if _is_ours(f.filename) or _is_a_user_s(f.filename)]
     if own and not _is_ours(own[-1].filename):
         place = f"{own[-1].filename}, line {own[-1].lineno}"
         return f"{_said(error)} (in {place}; --debug shows how it came to that).", FAILED
@@ -147,3 +156,8 @@ def _unexpected(error: BaseException) -> tuple[str, int]:
 
 def _is_ours(file: str) -> bool:
     return file.startswith(_OURS)
+
+
+def _is_a_user_s(file: str) -> bool:
+    # Compiled code and what is frozen in have names that are no paths.
+    return os.path.isabs(file) and not file.startswith(_INSTALLED)

@@ -13,11 +13,31 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class WholeNumber(click.IntRange):
+    """A whole number, at least `least`; what is beyond `most` is refused and not in the help.
+
+    Example:
+        >>> WholeNumber(1).convert("7", None, None)
+        7
+    """
+
+    def __init__(self, least: int, most: int = 2**63 - 1) -> None:
+        super().__init__(min=least)
+        self.most = most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number, or a message on what is wrong with it."""
+        number = super().convert(value, param, ctx)
+        if number > self.most:
+            self.fail(f"{number} is too large; expected at most {self.most}.", param, ctx)
+        return number
+
+
 def seed_option(command: F) -> F:
     """`--seed N`, at least 0."""
     return click.option(
         "--seed",
-        type=click.IntRange(min=0),
+        type=WholeNumber(0),
         default=0,
         show_default=True,
         help="Decides every draw: the same seed gives the same results.",

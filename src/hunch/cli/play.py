@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hunch.cli.options import import_option, json_option, one_thread
+from hunch.cli.options import WholeNumber, import_option, json_option, one_thread
 
 if TYPE_CHECKING:
     from hunch.rl import Run
@@ -22,7 +22,7 @@ Example: hunch play runs/noisy-dqn-CartPole-v1-0 --episodes 100
 @click.argument("run", type=click.Path())
 @click.option(
     "--episodes",
-    type=click.IntRange(min=1),
+    type=WholeNumber(1),
     default=10,
     show_default=True,
     help="Evaluation episodes to play.",
@@ -36,12 +36,12 @@ Example: hunch play runs/noisy-dqn-CartPole-v1-0 --episodes 100
 )
 @click.option(
     "--replica",
-    type=click.IntRange(min=0),
+    type=WholeNumber(0),
     help="Which replica.  [default: the one that did best in evaluations]",
 )
 @click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=WholeNumber(0),
     default=0,
     show_default=True,
     help="Decides the starts; none of them was trained on.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hunch.cli.options import json_option, one_thread, seed_option
+from hunch.cli.options import WholeNumber, json_option, one_thread, seed_option
 
 
 @click.command(epilog="Example: hunch reproduce linear-posterior")
@@ -16,7 +16,7 @@ from hunch.cli.options import json_option, one_thread, seed_option
 )
 @click.option(
     "--jobs",
-    type=click.IntRange(min=1),
+    type=WholeNumber(1, 256),
     default=1,
     show_default=True,
     help="Runs at a time, each in a process of its own, where a claim has many runs.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from hunch.cli.options import import_option, json_option, one_thread, seed_option
+from hunch.cli.options import WholeNumber, import_option, json_option, one_thread, seed_option
 from hunch.cli.recipes import RECIPES, problem_of
 from hunch.cli.values import agent_settings, literal, pairs
 
@@ -46,23 +46,23 @@ class _WithWords(click.Command):
 @click.argument("env", required=False, metavar="[ENV]")
 @click.option(
     "--steps",
-    type=click.IntRange(min=1),
+    type=WholeNumber(1),
     help="Environment steps of each replica.  [default: 50000; 2500 episodes of deep sea; "
     "1000000 on Atari]",
 )
 @click.option(
     "--replicas",
-    type=click.IntRange(min=1),
+    type=WholeNumber(1),
     default=1,
     show_default=True,
     help="Agents trained side by side, with the seeds SEED, SEED + 1, ….",
 )
 @click.option(
     "--num-envs",
-    type=click.IntRange(min=1),
+    type=WholeNumber(1),
     help="Environments that each replica plays side by side.  [default: 1; 8 for a2c]",
 )
-@click.option("--size", type=click.IntRange(min=1), help="Short for --env size=N.")
+@click.option("--size", type=WholeNumber(1), help="Short for --env size=N.")
 @click.option(
     "--env",
     "env_words",
@@ -86,12 +86,12 @@ class _WithWords(click.Command):
 )
 @click.option(
     "--eval-every",
-    type=click.IntRange(min=0),
+    type=WholeNumber(0),
     help="Steps from one evaluation to the next, 0 for none.  [default: a twentieth of all]",
 )
 @click.option(
     "--checkpoint-every",
-    type=click.IntRange(min=1),
+    type=WholeNumber(1),
     help="Steps from one checkpoint to the next.  [default: a tenth of all, at most 10000; "
     "50000 on Atari]",
 )

@@ -6,7 +6,7 @@ import copy
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from torch import Tensor
 
 from hunch.errors import ConfigurationError
 from hunch.rl.arguments import whole_number
+from hunch.rl.devices import usable_device
+from hunch.rl.divergence import check_weights
 from hunch.rl.environments import (
     Env,
     EnvLike,
@@ -46,6 +48,8 @@ from hunch.rl.training import Callback, History, TrainingLoop
 from hunch.rl.transitions import Step
 from hunch.seeding import check_seed, numpy_generator, torch_generator
 
+_MOST_ENVS: Final = 2**16  # more would take minutes to open and as long for each round of steps
+
 
 class Agent(Linked, ABC):
     """One agent, or several replicas of it with other seeds, in its environments.
@@ -71,7 +75,7 @@ class Agent(Linked, ABC):
     ) -> None:
         self.seed = check_seed(seed)
         self.replicas = whole_number("replicas", replicas, at_least=1)
-        self.device = _device(device)
+        self.device = usable_device(device)
         self._env_kwargs = dict(env_kwargs or {})
         self._env_source = env
         envs, first = self._open(env, whole_number("num_envs", num_envs, at_least=1))
@@ -104,13 +108,18 @@ class Agent(Linked, ABC):
             check_distinct(getattr(env.unwrapped, "envs", ()))
             return VectorEnvs(env, self.seed), _Spaces(env)
         count = num_envs * self.replicas
+        if count > _MOST_ENVS:
+            raise ConfigurationError(
+                f"`num_envs` got {num_envs} for `replicas`={self.replicas}; expected at most "
+                f"{_MOST_ENVS:,} environments in all: each one is opened and stepped by itself."
+            )
         first = make_env(env, self._env_kwargs)
         self._check_spaces(first)  # before more of them are opened
         made = [first, *(another_env(env, self._env_kwargs) for _ in range(count - 1))]
         check_distinct(made)
-        seeds = np.repeat(np.arange(self.seed, self.seed + self.replicas), num_envs)
+        seeds = [self.seed + r for r in range(self.replicas) for _ in range(num_envs)]
         offsets = np.tile(np.arange(num_envs), self.replicas)
-        envs = SingleEnvs(made, seeds.tolist(), offsets.tolist(), stride=num_envs)
+        envs = SingleEnvs(made, seeds, offsets.tolist(), stride=num_envs)
         return envs, first
 
     def _check_spaces(self, first: Any) -> tuple[Box, Discrete | Box]:
@@ -251,6 +260,7 @@ class Agent(Linked, ABC):
             ConfigurationError: if `steps` is no integer of at least 0, if the network is no longer
                 what can be trained, such as of another type or device, or if a callback could not
                 do what it is there for.
+            DataError: if the network diverges; see the message for what to do.
             KeyboardInterrupt: if interrupted, between two steps; the agent may learn on.
         """
         until = whole_number("steps", steps, at_least=0)
@@ -258,7 +268,10 @@ class Agent(Linked, ABC):
         for callback in callbacks if self.steps < until else ():
             if (check := getattr(callback, "check", None)) is not None:
                 check(self)
+        before = self.updates
         self._loop.run(self, until, callbacks=callbacks, progress=progress)
+        if self.updates > before:
+            check_weights(self.network.parameters())
         return self
 
     def predict(self, observation: ArrayLike, deterministic: bool = True) -> Any:
@@ -436,12 +449,3 @@ class _Spaces:
     def unwrapped(self) -> _Spaces:
         """As an environment has it; nothing is known of what is inside."""
         return self
-
-
-def _device(device: torch.device | str) -> torch.device:
-    try:
-        return torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ConfigurationError(
-            f"`device` got {device!r}; expected a torch device such as 'cpu' or 'cuda'."
-        ) from error
