@@ -83,6 +83,31 @@ def build(folder):
     return folder
 
 
+@contextlib.contextmanager
+def quickly(folder, monkeypatch):
+    """Leave out what a case need not do for its end to be seen: long trainings and reports."""
+    from dataclasses import replace
+
+    from hunch.adapters.sklearn_base import RandomizedPriorBase
+    from hunch.plots import run_report
+    from hunch.tables import fitting
+
+    figures = {
+        task: json.loads((folder / name / "summary.json").read_text())["test"]
+        for task, name in (("regression", "model"), ("classification", "classes"))
+    }
+    whole = RandomizedPriorBase._recipe
+    monkeypatch.setattr(
+        RandomizedPriorBase, "_recipe", lambda *a, **k: replace(whole(*a, **k), epochs=2)
+    )
+    monkeypatch.setattr(fitting, "assess", lambda m, split, seed: figures[m.target.task])
+    monkeypatch.setattr(fitting, "table_report", lambda summary: "<p>")
+    monkeypatch.setattr(
+        run_report, "write_report", lambda run, tell=None: run.folder / "report.html"
+    )
+    yield
+
+
 def everything(folder):
     return {
         str(p.relative_to(folder)): hashlib.md5(p.read_bytes()).hexdigest() if p.is_file() else None

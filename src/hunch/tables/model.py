@@ -201,6 +201,8 @@ def train(
     features, _ = columns.encode(table)
     kind = RandomizedPriorRegressor if target.task == "regression" else RandomizedPriorClassifier
     estimator = kind(
-        members or (50 if len(y) <= 20_000 else 20), random_state=seed, verbose=progress
+        members or (50 if len(y) <= 20_000 else 20),
+        random_state=seed % 2**32,  # scikit-learn takes no larger one
+        verbose=progress,
     )
     return TableModel(columns, target, estimator.fit(features, y))
