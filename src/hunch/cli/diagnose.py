@@ -41,7 +41,7 @@ Example: hunch diagnose forum -n 4 --out forum.svg
 @click.option(
     "--out",
     type=click.Path(dir_okay=False),
-    help=f"File for a figure of it ({', '.join(_SUFFIXES)}); one that this command wrote is replaced.",
+    help=f"File for a figure of it ({', '.join(_SUFFIXES)}); replaces one that it wrote.",
 )
 @seed_option
 @json_option

@@ -7,9 +7,10 @@ go: never over what hunch did not write. A folder holds `hunch.json`, the checks
 """
 
 from hunch.storage.asides import scratch_folder, sweep
-from hunch.storage.files import check_writable, new_file, write_text
+from hunch.storage.files import check_writable, new_file, write_own_text, write_text
 from hunch.storage.folders import (
     check_replaceable,
+    first_folder,
     is_of_the_system,
     new_folder,
     open_folder,
@@ -35,6 +36,7 @@ from hunch.storage.places import (
     folder_place,
     written_with,
 )
+from hunch.storage.replacing import recovered
 
 __all__ = [
     "as_written",
@@ -46,6 +48,7 @@ __all__ = [
     "dump_json",
     "expanded",
     "file_place",
+    "first_folder",
     "folder_place",
     "is_of_the_system",
     "new_file",
@@ -54,12 +57,14 @@ __all__ = [
     "read_json",
     "read_manifest",
     "read_tensors",
+    "recovered",
     "scratch_folder",
     "sealed",
     "sweep",
     "unsealed",
     "versions",
     "write_json",
+    "write_own_text",
     "write_tensors",
     "write_text",
     "written_with",

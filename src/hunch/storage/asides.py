@@ -20,11 +20,6 @@ from typing import Final
 
 from hunch.storage.replacing import recover_all
 
-try:
-    import fcntl
-except ImportError:  # Windows: nothing like it
-    fcntl = None  # type: ignore[assignment]
-
 _NAME: Final = re.compile(r"\..*\.hunch-[0-9a-f]{8}", re.DOTALL)
 _DAY: Final = 86_400.0  # seconds
 
@@ -133,7 +128,9 @@ def _lock(aside: Path) -> int | None:
     Raises:
         BlockingIOError: if another process holds it.
     """
-    if fcntl is None:
+    try:
+        import fcntl
+    except ImportError:  # Windows: nothing like it
         return None
     try:
         handle = os.open(aside, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hunch.errors import FolderError, HunchError
 from hunch.storage.asides import aside_file, sweep
-from hunch.storage.places import Ours, file_place
+from hunch.storage.places import Ours, any_file, file_place
 from hunch.storage.replacing import flush
 
 
@@ -96,3 +96,20 @@ def write_text(
     """
     with new_file(place, ours, by) as file:
         file.write_text(content, encoding="utf-8")
+
+
+def write_own_text(place: Path, content: str) -> None:
+    """Write a text file of a folder that is hunch's, where an older one is replaced.
+
+    Raises:
+        FolderError: if it cannot be written, or is a link or the like; see `check_own_file`.
+
+    Example:
+        >>> import tempfile
+        >>> place = Path(tempfile.mkdtemp()) / "summary.json"
+        >>> write_own_text(place, "1")
+        >>> write_own_text(place, "2")
+        >>> place.read_text()
+        '2'
+    """
+    write_text(place, content, any_file)

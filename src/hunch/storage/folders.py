@@ -7,8 +7,9 @@ replaced, and never read.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,19 +46,53 @@ def new_folder(path: str | os.PathLike[str], kind: str) -> Iterator[Path]:
         >>> sorted(p.name for p in place.iterdir())
         ['hunch.json', 'page.html']
     """
+    with _making(path, partial(check_replaceable, path, kind), replace_folder) as aside:
+        yield aside
+        _write_manifest(aside, kind)
+
+
+@contextmanager
+def first_folder(path: str | os.PathLike[str], check: Callable[[], None]) -> Iterator[Path]:
+    """A folder to fill, which takes the name `path` if there is nothing but an empty folder.
+
+    Args:
+        path: where the folder shall be.
+        check: refuses what is there.
+
+    Raises:
+        FolderError: as `check` does, or if `path` cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> place = Path(tempfile.mkdtemp()) / "run"
+        >>> with first_folder(place, lambda: None) as folder:
+        ...     write_json(folder / "run.json", 1)
+        >>> read_json(place / "run.json")
+        1
+    """
+    with _making(path, check, _take_the_name) as aside:
+        yield aside
+
+
+@contextmanager
+def _making(
+    path: str | os.PathLike[str],
+    check: Callable[[], None],
+    put: Callable[[Path, Path], None],
+) -> Iterator[Path]:
     target = folder_place(path)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         sweep(target.parent)
-        check_replaceable(path, kind)
+        check()
+        target.parent.mkdir(parents=True, exist_ok=True)
         with aside_folder(target) as aside:
             yield aside
-            _write_manifest(aside, kind)
             for file in aside.iterdir():
                 flush(file)
             flush(aside)
-            check_replaceable(path, kind)  # somebody may have put files there meanwhile
-            replace_folder(aside, target)
+            check()  # somebody may have put files there meanwhile
+            put(aside, target)
+            flush(target.parent)
     except OSError as error:
         if isinstance(error, HunchError | BrokenPipeError):
             raise
@@ -65,6 +100,12 @@ def new_folder(path: str | os.PathLike[str], kind: str) -> Iterator[Path]:
             f"cannot write to {str(path)!r}: {error.strerror or error}; choose a folder you may "
             "write to, on a disk with room."
         ) from error
+
+
+def _take_the_name(new: Path, target: Path) -> None:
+    if os.name == "nt" and target.exists():
+        target.rmdir()  # empty, as was seen; elsewhere a folder takes an empty one's place
+    os.rename(new, target)
 
 
 def check_replaceable(path: str | os.PathLike[str], kind: str) -> None:

@@ -13,7 +13,6 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -40,7 +39,6 @@ def replace_folder(new: Path, target: Path) -> None:
         os.rename(new, target)
     elif not exchange(new, target):
         _step_by_step(new, target)
-    flush(target.parent)
 
 
 def exchange(a: Path, b: Path) -> bool:
@@ -68,9 +66,7 @@ def _exchange_call() -> Callable[[bytes, bytes], int] | None:
         rename = system.renameat2
     except AttributeError:  # a C library that is older, or another one
         return None
-    return lambda a, b: int(
-        rename(_AT_FDCWD, a, _AT_FDCWD, b, ctypes.c_uint(_RENAME_EXCHANGE))
-    )
+    return lambda a, b: int(rename(_AT_FDCWD, a, _AT_FDCWD, b, ctypes.c_uint(_RENAME_EXCHANGE)))
 
 
 def _step_by_step(new: Path, target: Path) -> None:
@@ -130,7 +126,9 @@ def flush(path: Path) -> None:
         return
     handle = os.open(path, os.O_RDONLY)
     try:
-        with suppress(OSError) if path.is_dir() else suppress():
-            os.fsync(handle)
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _CANNOT:  # as some network disks have it of folders
+            raise
     finally:
         os.close(handle)
