@@ -49,9 +49,10 @@ def reproduce(
             f"no claim is called {unknown[0]!r}; there are: {', '.join(EXPERIMENTS)}", context
         )
     one_thread()
-    from hunch.experiments.registry import reproduce_claim
+    from hunch.experiments.registry import check_places, reproduce_claim
     from hunch.storage import dump_json
 
+    check_places(chosen, out)  # before the first claim is run, and not after the last
     reports = {}
     for name in chosen:
         report = reproduce_claim(name, seed=seed, out=out, jobs=jobs)

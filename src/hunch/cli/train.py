@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from hunch.cli.options import WholeNumber, import_option, json_option, one_thread, seed_option
+from hunch.cli.options import (
+    WholeNumber,
+    import_named,
+    import_option,
+    json_option,
+    one_thread,
+    only_named_modules,
+    seed_option,
+    trust_option,
+)
 from hunch.cli.recipes import RECIPES, problem_of
 from hunch.cli.values import agent_settings, literal, pairs
 
@@ -100,6 +109,7 @@ class _WithWords(click.Command):
 )
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard's logs too.")
 @import_option
+@trust_option
 @json_option
 @click.pass_context
 def train(
@@ -121,10 +131,11 @@ def train(
     click.echo("hunch: loading torch", err=True)
     one_thread()
     if options["resume"] is None:
-        run = _begin(context, agent or "", env or "", options)
-    else:
-        run = _resume(context, agent, env, options)
-    return _train(run, as_json=as_json)
+        return _train(_begin(context, agent or "", env or "", options), as_json=as_json)
+    if env is not None and ":" in env:
+        import_named(context, env.partition(":")[0])
+    with only_named_modules(context, options["trust"]):
+        return _train(_resume(context, agent, env, options), as_json=as_json)
 
 
 def _env_kwargs(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,11 +147,12 @@ def _env_kwargs(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _begin(context: click.Context, name: str, env: str, options: Mapping[str, Any]) -> Run:
     from hunch.rl.callbacks import Player
-    from hunch.rl.runs import Plan, Run, check_new
+    from hunch.rl.plans import Plan
+    from hunch.rl.runs import Run, check_new
     from hunch.rl.saved_agents import from_json
     from hunch.rl.weights import agent_class
 
-    place = Path(options["out"] or _free_place(name, env, options["seed"])).expanduser()
+    place = options["out"] or _free_place(name, env, options["seed"])
     check_new(place)
     recipe, problem = RECIPES[name], problem_of(env, _env_kwargs(options))
     make = agent_class(recipe.agent)
@@ -202,7 +214,7 @@ def _resume(
     from hunch.errors import ConfigurationError
     from hunch.rl.runs import Run
 
-    run = Run.open(options["resume"])
+    run = Run.open(options["resume"], trust=options["trust"])
     asked = _asked(context, agent, env, options, run)
     has = _has(run)
     differ = [

@@ -6,6 +6,8 @@ import copy
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
@@ -46,7 +48,9 @@ from hunch.rl.saved_agents import (
 from hunch.rl.states import to_tensor, under
 from hunch.rl.training import Callback, History, TrainingLoop
 from hunch.rl.transitions import Step
+from hunch.rl.trust import check_trusted
 from hunch.seeding import check_seed, numpy_generator, torch_generator
+from hunch.storage import as_written
 
 _MOST_ENVS: Final = 2**16  # more would take minutes to open and as long for each round of steps
 
@@ -388,11 +392,14 @@ class Agent(Linked, ABC):
         write_agent(path, origin_of(type(self)), self._settings, self._state())
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], **given: Any) -> Self:
+    def load(cls, path: str | os.PathLike[str], *, trust: bool = False, **given: Any) -> Self:
         """Read an agent that `save` wrote.
 
         Args:
             path: the folder.
+            trust: whether modules may be imported that the folder names and nobody else did, such
+                as that of an environment `module:Name`. Say so only of folders whose makers you
+                would let run programs here.
             given: arguments that are no plain values, such as `env` or `network` if the agent was
                 made with an environment or a module; or `device`.
 
@@ -400,7 +407,8 @@ class Agent(Linked, ABC):
             An agent that goes on where the saved one stood.
 
         Raises:
-            FolderError: if there is no such folder, or a file in it is not as it was written.
+            FolderError: if there is no such folder, a file in it is not as it was written, or it
+                names a module that would be imported.
             ConfigurationError: if an argument is missing or differs from what was saved, or
                 environment and networks do not fit it.
             DataError: if the environment does not repeat the episode that it was in.
@@ -414,6 +422,8 @@ class Agent(Linked, ABC):
             20
         """
         settings, state = read_agent(path, origin_of(cls))
+        found = {name: value for name, value in settings.items() if name not in given}
+        check_trusted(path, found, trust=trust)
         for name, value in given.items():
             if name not in settings:
                 raise ConfigurationError(f"`{cls.__name__}` has no argument {name!r}.")
@@ -430,8 +440,10 @@ class Agent(Linked, ABC):
                 f"{str(path)!r} was saved with {names} that cannot be written to a file; expected "
                 f"{cls.__name__}.load(path, {', '.join(f'{name}=…' for name in missing)})."
             )
-        agent = cls(**settings)
-        agent.load_state_dict(state)
+        # What is given may raise errors of its own.
+        with nullcontext() if given else as_written(Path(path)):
+            agent = cls(**settings)
+            agent.load_state_dict(state)
         return agent
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
