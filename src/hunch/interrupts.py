@@ -1,7 +1,8 @@
-"""Ctrl-C between two steps of a long work, so that it may be taken up again where it was left."""
+"""Ctrl-C between two steps of a long work, so that it may be taken up again; ends of processes."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -71,3 +72,22 @@ def end(signum: int, frame: FrameType | None) -> None:
         _guard.press(signum, frame)
     else:
         (on_ctrl_c if callable(on_ctrl_c) else signal.default_int_handler)(signum, frame)
+
+
+def end_when(returns: Callable[[], object]) -> None:
+    """Let this process end at once when a function returns, which waits for the parent's end.
+
+    A process that works for another one would otherwise go on after that one was killed.
+
+    Args:
+        returns: a function that waits, such as reading a pipe of which the parent holds the end.
+
+    Example:
+        >>> end_when(threading.Event().wait)  # this event never comes
+    """
+
+    def watch() -> None:
+        returns()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="hunch-parent", daemon=True).start()

@@ -7,12 +7,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Final
 
 import click
 
 from hunch.cli.options import json_option, seed_option
 from hunch.errors import HunchError
 
+_MARK: Final = "hunch bench"
 _PACKAGE = Path(__file__).parents[1]
 # Beside the package in a wheel, beside `src` in a checkout.
 _PLACES = (_PACKAGE / "benchmarks", _PACKAGE.parents[1] / "benchmarks")
@@ -47,8 +49,11 @@ def bench(
         raise click.UsageError(
             f"no table is called {unknown[0]!r}; there are: {', '.join(scripts)}", context
         )
-    from hunch.storage import dump_json, write_text
+    from hunch.storage import check_writable, dump_json, write_text, written_with
 
+    places = {name: Path(out) / f"bench-{name}.md" for name in chosen} if out is not None else {}
+    for place in places.values():
+        check_writable(place, written_with(_MARK), _MARK)
     tables = {}
     for name in chosen:
         click.echo(f"hunch: measuring {name}", err=True)
@@ -57,11 +62,11 @@ def bench(
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             click.echo(f"hunch: measuring {name} failed: {last}", err=True)
             return 1
-        text = done.stdout
-        tables[name] = {"markdown": text, "rows": rows(text)}
-        click.echo(text, err=as_json)
-        if out is not None:
-            write_text(Path(out) / f"bench-{name}.md", text)
+        marked = f"{done.stdout}\n<!-- {_MARK} {name} -->\n"
+        tables[name] = {"markdown": marked, "rows": rows(marked)}
+        click.echo(done.stdout, err=as_json)
+        if name in places:
+            write_text(places[name], marked, written_with(_MARK), _MARK)
     if as_json:
         click.echo(dump_json(tables), nl=False)
     return 0
@@ -101,12 +106,26 @@ def _purpose(script: Path) -> str:
     return " ".join(first.split("\n\n")[0].split())
 
 
+# A script that ends with this program, also where that is killed: the pipe on its input closes.
+_LINKED = (
+    "import os, runpy, sys; from hunch.interrupts import end_when; end_when(sys.stdin.buffer.read);"
+    "sys.argv[:] = sys.argv[1:]; sys.path[0] = os.path.dirname(sys.argv[0]);"
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+
+
 def _run(script: Path, seed: int) -> subprocess.CompletedProcess[str]:
     arguments = ["--seed", str(seed)] if '"--seed"' in script.read_text(encoding="utf-8") else []
-    return subprocess.run(
-        [sys.executable, str(script), *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
+    reading, writing = os.pipe()
+    try:
+        return subprocess.run(
+            [sys.executable, "-c", _LINKED, str(script), *arguments],
+            stdin=reading,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            check=False,
+        )
+    finally:
+        os.close(reading)
+        os.close(writing)

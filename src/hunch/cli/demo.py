@@ -41,9 +41,7 @@ def demo(out: str, only: tuple[str, ...], quick: bool, seed: int, as_json: bool)
     The folder gets index.html, which opens from disk with no network, and results.json. It takes
     some two minutes on one core; progress is shown on standard error.
     """
-    from pathlib import Path
-
-    from hunch.storage import check_replaceable, dump_json
+    from hunch.storage import check_replaceable, dump_json, expanded
 
     check_replaceable(out, "demo")  # before torch is imported, so that a wrong folder shows at once
     click.echo("hunch: loading torch", err=True)
@@ -63,5 +61,5 @@ def demo(out: str, only: tuple[str, ...], quick: bool, seed: int, as_json: bool)
     results = run_demo(out, only=only, quick=quick, seed=seed, announce=announce)
     if as_json:
         click.echo(dump_json(results), nl=False)
-    page = Path(out).absolute() / "index.html"
+    page = expanded(out) / "index.html"
     click.echo(f"The page, after {time.monotonic() - started:.0f} s: {page}", err=as_json)

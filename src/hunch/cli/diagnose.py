@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from hunch.cli.options import json_option, one_thread, seed_option
-from hunch.errors import FolderError
+from hunch.cli.options import WholeNumber, json_option, one_thread, seed_option
 
 if TYPE_CHECKING:
     from hunch.gradients import Diagnosis
 
 _SUFFIXES = (".svg", ".png", ".pdf")
+_MARK: Final = "hunch diagnose"
+_NAMED_IN: Final = {".png": "Software", ".pdf": "Creator"}
 _EPILOG = """\b
 Example: hunch diagnose forum -n 4 --out forum.svg
          hunch diagnose my_model.py:problem --json
@@ -26,14 +26,14 @@ Example: hunch diagnose forum -n 4 --out forum.svg
 @click.option(
     "-n",
     "samples",
-    type=click.IntRange(min=1),
+    type=WholeNumber(1),
     default=16,
     show_default=True,
     help="Samples per call of an estimator.",
 )
 @click.option(
     "--repeats",
-    type=click.IntRange(min=10),
+    type=WholeNumber(10),
     default=1000,
     show_default=True,
     help="Calls of each estimator; variances are known to about sqrt(2 / repeats).",
@@ -41,7 +41,7 @@ Example: hunch diagnose forum -n 4 --out forum.svg
 @click.option(
     "--out",
     type=click.Path(dir_okay=False),
-    help=f"File for a figure of it ({', '.join(_SUFFIXES)}); one of that name is replaced.",
+    help=f"File for a figure of it ({', '.join(_SUFFIXES)}); replaces one that it wrote.",
 )
 @seed_option
 @json_option
@@ -62,8 +62,12 @@ def diagnose(
     a cost of samples, parameters to a torch distribution, and the parameters. The exit code is 1 if
     no estimator that applies is right.
     """
-    if out is not None and Path(out).suffix not in _SUFFIXES:
-        raise click.UsageError(f"--out got {out!r}; expected {' or '.join(_SUFFIXES)}", context)
+    if out is not None:
+        from hunch.storage import check_writable, written_with
+
+        if Path(out).suffix not in _SUFFIXES:
+            raise click.UsageError(f"--out got {out!r}; expected {' or '.join(_SUFFIXES)}", context)
+        check_writable(out, written_with(_MARK), _MARK)
     click.echo("hunch: loading torch", err=True)
     from hunch.experiments.gradient_problems import PROBLEMS, find_problem
 
@@ -82,23 +86,21 @@ def diagnose(
 
         click.echo(dump_json(found.to_json()), nl=False)
     if out is not None:
-        _write_figure(found, Path(out))
+        _write_figure(found, out)
         click.echo(f"Figure: {out}", err=as_json)
     if not found.usable:
         context.exit(1)
 
 
-def _write_figure(found: Diagnosis, place: Path) -> None:
+def _write_figure(found: Diagnosis, place: str) -> None:
     from hunch.plots import diagnosis_figure, to_svg
+    from hunch.storage import new_file, written_with
 
     figure, _ = diagnosis_figure(found)
-    aside = place.with_name(f".{os.getpid()}.{place.name}")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if place.suffix == ".svg":
-            aside.write_text(to_svg(figure), encoding="utf-8")
+    with new_file(place, written_with(_MARK), _MARK) as file:
+        suffix = Path(place).suffix
+        if suffix == ".svg":
+            file.write_text(f"{to_svg(figure)}\n<!-- {_MARK} -->\n", encoding="utf-8")
         else:
-            figure.savefig(aside, dpi=150)
-        aside.replace(place)
-    except OSError as error:
-        raise FolderError(f"cannot write {str(place)!r}: {error.strerror}.") from error
+            named = {_NAMED_IN[suffix]: _MARK}
+            figure.savefig(file, format=suffix[1:], dpi=150, metadata=named)

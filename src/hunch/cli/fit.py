@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hunch.cli.options import json_option, one_thread, seed_option
+from hunch.cli.options import WholeNumber, json_option, one_thread, seed_option
 
 _EPILOG = """\b
 Example: hunch fit houses.csv --target price
@@ -30,12 +30,12 @@ Example: hunch fit houses.csv --target price
 )
 @click.option(
     "--members",
-    type=click.IntRange(min=2),
+    type=WholeNumber(2, 10_000),
     help="Networks.  [default: 50; 20 beyond 20000 rows]",
 )
 @click.option(
     "--max-rows",
-    type=click.IntRange(min=20),
+    type=WholeNumber(20),
     default=200_000,
     show_default=True,
     help="Of a longer file a random sample of so many rows is taken.",

@@ -1,10 +1,14 @@
-"""The `hunch` program and its way with errors: one line, exit code 1 or 2, no traceback."""
+"""The `hunch` program and its way with errors: one line, exit code 1 or 2, no traceback.
+
+`--debug`, or `HUNCH_DEBUG=1` in the environment, shows the traceback too.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,14 +21,14 @@ from hunch import __version__, interrupts
 from hunch.cli.bench import bench
 from hunch.cli.demo import demo
 from hunch.cli.diagnose import diagnose
+from hunch.cli.failures import DONE, FAILED, WRONG_USE, explain
 from hunch.cli.fit import fit
+from hunch.cli.options import debug_option
 from hunch.cli.play import play
 from hunch.cli.predict import predict
 from hunch.cli.reproduce import reproduce
 from hunch.cli.train import train
-from hunch.errors import HunchError, HunchWarning
-
-DONE, FAILED, WRONG_USE = 0, 1, 2
+from hunch.errors import HunchWarning
 
 
 @click.group(
@@ -36,14 +40,9 @@ def program() -> None:
     """Networks whose randomness means something: see the ideas run, check the claims."""
 
 
-program.add_command(demo)
-program.add_command(reproduce)
-program.add_command(train)
-program.add_command(play)
-program.add_command(bench)
-program.add_command(diagnose)
-program.add_command(fit)
-program.add_command(predict)
+for command in (demo, reproduce, train, play, bench, diagnose, fit, predict):
+    program.add_command(debug_option(command))
+debug_option(program)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -77,26 +76,25 @@ def _in_one_line(usual: Callable[..., None]) -> Callable[..., None]:
 
 
 def _run(arguments: list[str] | None) -> int:
+    seen: set[str] = {"--debug"} if os.environ.get("HUNCH_DEBUG") else set()
     try:
         with _modules_from_here():
-            code = program.main(arguments, prog_name="hunch", standalone_mode=False)
+            code = program.main(arguments, prog_name="hunch", standalone_mode=False, obj=seen)
     except click.exceptions.NoArgsIsHelpError as error:
         print(error.format_message(), file=sys.stderr)
         return WRONG_USE
-    except click.ClickException as error:
-        command = (
-            error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "hunch"
-        )
-        message = " ".join(error.format_message().split())
-        return _fail(f"{message} (see {command} --help)", WRONG_USE)
-    except HunchError as error:
-        return _fail(" ".join(str(error).split()), WRONG_USE)
     except (KeyboardInterrupt, click.Abort):
         return _fail("interrupted", FAILED)
     except BrokenPipeError:
         # The reader of our output went away, as `| head` does: nothing is left to say.
         sys.stderr.close()
         return FAILED
+    except (SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # compiled code has panics that are no Exception
+        if "--debug" in seen:
+            traceback.print_exception(error)
+        return _fail(*explain(error))
     return code if isinstance(code, int) else DONE
 
 

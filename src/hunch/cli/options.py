@@ -4,20 +4,44 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
+from hunch.errors import ConfigurationError
+
+_NAMED: Final = "hunch: the user named a module"
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class WholeNumber(click.IntRange):
+    """A whole number, at least `least`; what is beyond `most` is refused and not in the help.
+
+    Example:
+        >>> WholeNumber(1).convert("7", None, None)
+        7
+    """
+
+    def __init__(self, least: int, most: int = 2**63 - 1) -> None:
+        super().__init__(min=least)
+        self.most = most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number, or a message on what is wrong with it."""
+        number = super().convert(value, param, ctx)
+        if number > self.most:
+            self.fail(f"{number} is too large; expected at most {self.most}.", param, ctx)
+        return number
 
 
 def seed_option(command: F) -> F:
     """`--seed N`, at least 0."""
     return click.option(
         "--seed",
-        type=click.IntRange(min=0),
+        type=WholeNumber(0),
         default=0,
         show_default=True,
         help="Decides every draw: the same seed gives the same results.",
@@ -29,6 +53,23 @@ def json_option(command: F) -> F:
     return click.option(
         "--json", "as_json", is_flag=True, help="Print the results as JSON on standard output."
     )(command)
+
+
+def debug_option(command: F) -> F:
+    """`--debug`: the traceback of an error too."""
+    return click.option(
+        "--debug",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_debugged,
+        help="Show the traceback of an error, as HUNCH_DEBUG=1 does.",
+    )(command)
+
+
+def _debugged(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    if asked and isinstance(context.obj, set):
+        context.obj.add("--debug")
 
 
 def import_option(command: F) -> F:
@@ -44,16 +85,58 @@ def import_option(command: F) -> F:
     )(command)
 
 
+def trust_option(command: F) -> F:
+    """`--trust`: let a folder name modules to be imported."""
+    return click.option(
+        "--trust",
+        is_flag=True,
+        help="Import modules that RUN names, such as that of its environment. Only for folders "
+        "whose makers you would let run programs here.",
+    )(command)
+
+
+@contextmanager
+def only_named_modules(context: click.Context, trust: bool) -> Iterator[None]:
+    """Within this block, which reads a folder, no file of the working folder is imported.
+
+    The program lets the working folder come last among the places of modules, for those that the
+    user names; a package that is not installed would be looked for there too, and be a stranger's.
+    Where the user named a module, it may need others beside it.
+    """
+    here = ""
+    if trust or _NAMED in context.meta or not sys.path or sys.path[-1] != here:
+        yield
+        return
+    sys.path.pop()
+    try:
+        yield
+    finally:
+        sys.path.append(here)
+
+
+def import_named(context: click.Context, module: str) -> None:
+    """Import a module that the user typed.
+
+    Raises:
+        ConfigurationError: if there is none, or it fails.
+    """
+    context.meta[_NAMED] = True
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # whatever a foreign module raises
+        raise ConfigurationError(
+            f"cannot import {module!r}: {type(error).__name__}: {error}"
+        ) from error
+
+
 def _imported(context: click.Context, parameter: click.Parameter, modules: Sequence[str]) -> None:
     if modules and "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it
     for module in modules:
         try:
-            importlib.import_module(module)
-        except Exception as error:  # whatever a foreign module raises
-            raise click.BadParameter(
-                f"cannot import {module!r}: {type(error).__name__}: {error}", context, parameter
-            ) from error
+            import_named(context, module)
+        except ConfigurationError as error:
+            raise click.BadParameter(str(error), context, parameter) from error
 
 
 def one_thread() -> None:

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hunch.cli.options import import_option, json_option, one_thread
+from hunch.cli.options import (
+    WholeNumber,
+    import_option,
+    json_option,
+    one_thread,
+    only_named_modules,
+    trust_option,
+)
 
 if TYPE_CHECKING:
     from hunch.rl import Run
@@ -22,7 +29,7 @@ Example: hunch play runs/noisy-dqn-CartPole-v1-0 --episodes 100
 @click.argument("run", type=click.Path())
 @click.option(
     "--episodes",
-    type=click.IntRange(min=1),
+    type=WholeNumber(1),
     default=10,
     show_default=True,
     help="Evaluation episodes to play.",
@@ -36,20 +43,35 @@ Example: hunch play runs/noisy-dqn-CartPole-v1-0 --episodes 100
 )
 @click.option(
     "--replica",
-    type=click.IntRange(min=0),
+    type=WholeNumber(0),
     help="Which replica.  [default: the one that did best in evaluations]",
 )
 @click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=WholeNumber(0),
     default=0,
     show_default=True,
     help="Decides the starts; none of them was trained on.",
 )
 @import_option
+@trust_option
 @json_option
-def play(
+@click.pass_context
+def play(context: click.Context, /, run: str, trust: bool, **options: Any) -> None:
+    """Play episodes with the agent of RUN, a folder of `hunch train` or of an agent's `save`.
+
+    It acts greedily. A run that is still being trained may be played too.
+    """
+    click.echo("hunch: loading torch", err=True)
+    one_thread()
+    with only_named_modules(context, trust):
+        _play(run, trust, **options)
+
+
+def _play(
     run: str,
+    trust: bool,
+    *,
     episodes: int,
     video: str | None,
     best: bool,
@@ -57,16 +79,13 @@ def play(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Play episodes with the agent of RUN, a folder of `hunch train` or of an agent's `save`.
-
-    It acts greedily. A run that is still being trained may be played too.
-    """
-    click.echo("hunch: loading torch", err=True)
-    one_thread()
     from hunch.rl import evaluate, record
     from hunch.rl.callbacks import Player
+    from hunch.rl.video import check_video_place
 
-    agent, r, env_kwargs = _player(run, best, replica)
+    if video is not None:
+        check_video_place(video)
+    agent, r, env_kwargs = _player(run, best, replica, trust)
     player = Player(agent, r, env_kwargs)
     returns = evaluate(player, episodes, seed=seed, progress=True).returns
     if as_json:
@@ -83,21 +102,22 @@ def play(
         click.echo(f"Video of the first episode: {video} ({film.length:,} steps)", err=as_json)
 
 
-def _player(place: str, best: bool, replica: int | None) -> tuple[Agent, int, dict[str, Any]]:
+def _player(
+    place: str, best: bool, replica: int | None, trust: bool
+) -> tuple[Agent, int, dict[str, Any]]:
     """The agent, which of its replicas plays, and how its environment differs."""
-    from pathlib import Path
-
     from hunch.rl import Run
-    from hunch.rl.runs import RUN_FILE
-    from hunch.rl.saved_agents import agent_origin
+    from hunch.rl.plans import RUN_FILE
+    from hunch.rl.saved_agents import SETTINGS_FILE, agent_origin
     from hunch.rl.weights import class_of
+    from hunch.storage import expanded, recovered
 
-    folder = Path(place).expanduser()
-    if (folder / RUN_FILE).exists() or not (folder / "agent.json").exists():
-        run = Run.open(place)
+    folder = recovered(expanded(place))
+    if (folder / RUN_FILE).exists() or not (folder / SETTINGS_FILE).exists():
+        run = Run.open(place, trust=trust)
         agent = run.best_agent() if best else run.last_agent()
         return agent, _replica(run, replica), dict(run.plan.evaluation_env_kwargs)
-    loaded: Agent = class_of(agent_origin(folder)).load(folder)
+    loaded: Agent = class_of(agent_origin(folder)).load(folder, trust=trust)
     return loaded, replica or 0, {}
 
 

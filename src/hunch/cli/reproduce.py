@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hunch.cli.options import json_option, one_thread, seed_option
+from hunch.cli.options import WholeNumber, json_option, one_thread, seed_option
 
 
 @click.command(epilog="Example: hunch reproduce linear-posterior")
@@ -16,7 +16,7 @@ from hunch.cli.options import json_option, one_thread, seed_option
 )
 @click.option(
     "--jobs",
-    type=click.IntRange(min=1),
+    type=WholeNumber(1, 256),
     default=1,
     show_default=True,
     help="Runs at a time, each in a process of its own, where a claim has many runs.",
@@ -49,9 +49,10 @@ def reproduce(
             f"no claim is called {unknown[0]!r}; there are: {', '.join(EXPERIMENTS)}", context
         )
     one_thread()
-    from hunch.experiments.registry import reproduce_claim
+    from hunch.experiments.registry import check_places, reproduce_claim
     from hunch.storage import dump_json
 
+    check_places(chosen, out)  # before the first claim is run, and not after the last
     reports = {}
     for name in chosen:
         report = reproduce_claim(name, seed=seed, out=out, jobs=jobs)

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from hunch.cli.options import import_option, json_option, one_thread, seed_option
+from hunch.cli.options import (
+    WholeNumber,
+    import_named,
+    import_option,
+    json_option,
+    one_thread,
+    only_named_modules,
+    seed_option,
+    trust_option,
+)
 from hunch.cli.recipes import RECIPES, problem_of
 from hunch.cli.values import agent_settings, literal, pairs
 
@@ -46,23 +55,23 @@ class _WithWords(click.Command):
 @click.argument("env", required=False, metavar="[ENV]")
 @click.option(
     "--steps",
-    type=click.IntRange(min=1),
+    type=WholeNumber(1),
     help="Environment steps of each replica.  [default: 50000; 2500 episodes of deep sea; "
     "1000000 on Atari]",
 )
 @click.option(
     "--replicas",
-    type=click.IntRange(min=1),
+    type=WholeNumber(1),
     default=1,
     show_default=True,
     help="Agents trained side by side, with the seeds SEED, SEED + 1, ….",
 )
 @click.option(
     "--num-envs",
-    type=click.IntRange(min=1),
+    type=WholeNumber(1),
     help="Environments that each replica plays side by side.  [default: 1; 8 for a2c]",
 )
-@click.option("--size", type=click.IntRange(min=1), help="Short for --env size=N.")
+@click.option("--size", type=WholeNumber(1), help="Short for --env size=N.")
 @click.option(
     "--env",
     "env_words",
@@ -86,12 +95,12 @@ class _WithWords(click.Command):
 )
 @click.option(
     "--eval-every",
-    type=click.IntRange(min=0),
+    type=WholeNumber(0),
     help="Steps from one evaluation to the next, 0 for none.  [default: a twentieth of all]",
 )
 @click.option(
     "--checkpoint-every",
-    type=click.IntRange(min=1),
+    type=WholeNumber(1),
     help="Steps from one checkpoint to the next.  [default: a tenth of all, at most 10000; "
     "50000 on Atari]",
 )
@@ -100,6 +109,7 @@ class _WithWords(click.Command):
 )
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard's logs too.")
 @import_option
+@trust_option
 @json_option
 @click.pass_context
 def train(
@@ -121,10 +131,11 @@ def train(
     click.echo("hunch: loading torch", err=True)
     one_thread()
     if options["resume"] is None:
-        run = _begin(context, agent or "", env or "", options)
-    else:
-        run = _resume(context, agent, env, options)
-    return _train(run, as_json=as_json)
+        return _train(_begin(context, agent or "", env or "", options), as_json=as_json)
+    if env is not None and ":" in env:
+        import_named(context, env.partition(":")[0])
+    with only_named_modules(context, options["trust"]):
+        return _train(_resume(context, agent, env, options), as_json=as_json)
 
 
 def _env_kwargs(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,11 +147,12 @@ def _env_kwargs(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _begin(context: click.Context, name: str, env: str, options: Mapping[str, Any]) -> Run:
     from hunch.rl.callbacks import Player
-    from hunch.rl.runs import Plan, Run, check_new
+    from hunch.rl.plans import Plan
+    from hunch.rl.runs import Run, check_new
     from hunch.rl.saved_agents import from_json
     from hunch.rl.weights import agent_class
 
-    place = Path(options["out"] or _free_place(name, env, options["seed"])).expanduser()
+    place = options["out"] or _free_place(name, env, options["seed"])
     check_new(place)
     recipe, problem = RECIPES[name], problem_of(env, _env_kwargs(options))
     make = agent_class(recipe.agent)
@@ -202,7 +214,7 @@ def _resume(
     from hunch.errors import ConfigurationError
     from hunch.rl.runs import Run
 
-    run = Run.open(options["resume"])
+    run = Run.open(options["resume"], trust=options["trust"])
     asked = _asked(context, agent, env, options, run)
     has = _has(run)
     differ = [

@@ -6,14 +6,14 @@ import dataclasses
 import importlib
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from hunch.errors import FolderError
 from hunch.experiments.claims import Check
-from hunch.storage import dump_json, write_text
+from hunch.storage import check_writable, dump_json, write_text, written_with
 
 # Name to module; a module has CLAIM, Settings, run, check and plot.
 EXPERIMENTS: Final = {
@@ -41,6 +41,7 @@ EXPERIMENTS: Final = {
     "bayesian-optimization": "bayesian_optimization",
 }
 _MARK: Final = "hunch reproduce"
+_ours: Final = written_with(_MARK)
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,7 @@ def reproduce_claim(
         FolderError: if a file of that name is there which this function did not write, or cannot be
             written; before anything is run.
     """
-    places = [Path(out) / f"{name}.{suffix}" for suffix in ("json", "md")] if out else []
-    for place in places:
-        _check_ours(place)
+    places = check_places([name], out)
     module = load(name)
     settings = getattr(module.Settings, "proof", module.Settings)()
     if hasattr(settings, "jobs"):
@@ -115,8 +114,26 @@ def reproduce_claim(
     text = _markdown(name, module, checks, result, seed, seconds, getattr(settings, "jobs", 1))
     marked = f"<!-- {_MARK} {name} -->\n{text}"
     for place, content in zip(places, (dump_json(results), marked), strict=False):
-        write_text(place, content)
+        write_text(place, content, _ours, _MARK)
     return Report(text, results)
+
+
+def check_places(names: Sequence[str], out: str | os.PathLike[str] | None) -> list[Path]:
+    """The files that claims are written to, once each is seen to be writable.
+
+    Args:
+        names: of the claims.
+        out: the folder; no files if None.
+
+    Raises:
+        FolderError: as `reproduce_claim`.
+    """
+    if out is None:
+        return []
+    places = [Path(out) / f"{name}.{suffix}" for name in names for suffix in ("json", "md")]
+    for place in places:
+        check_writable(place, _ours, _MARK)
+    return places
 
 
 def _markdown(
@@ -141,18 +158,3 @@ def _markdown(
     command = f"`hunch reproduce {name} --seed {seed}{option}`"
     lines += ["", f"{command}, {seconds:.0f} s on {threads}.", ""]
     return "\n".join(lines)
-
-
-def _check_ours(place: Path) -> None:
-    try:
-        if (
-            place.exists()
-            and _MARK not in place.read_text(encoding="utf-8", errors="replace")[:300]
-        ):
-            raise FolderError(
-                f"{str(place)!r} is there and `{_MARK}` did not write it; choose another folder."
-            )
-    except OSError as error:
-        if isinstance(error, FolderError):
-            raise
-        raise FolderError(f"cannot read {str(place)!r}: {error.strerror}.") from error

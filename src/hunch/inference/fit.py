@@ -22,6 +22,7 @@ from hunch.inference.training import (
     MemberData,
     PerMember,
     batches,
+    check_not_diverged,
     forward_on,
     per_member,
     squared_norm,
@@ -122,7 +123,8 @@ def fit(
 
     Raises:
         ConfigurationError: for a number out of range, an unknown name, or nothing to train.
-        DataError: if data are empty or hold NaN or infinities, or a weight is negative.
+        DataError: if data are empty or hold NaN or infinities, or a weight is negative; or if a
+            member diverges, whose parameters are then NaN or infinite.
         ShapeError: if lengths differ or shapes do not fit the network.
 
     Note:
@@ -211,12 +213,15 @@ def fit(
             losses[step] = member_loss.detach()
             done = step + 1
             if done % refresh == 0 or done == steps:
+                check_not_diverged([losses[done - 1 - step % refresh : done]], done)
                 bar.update(done - step // refresh * refresh)
             if callback is not None:
                 callback(done)
     if stopping is None:
+        check_not_diverged(trainable, done)
         return History(losses)
     stopping.restore()
+    check_not_diverged(stopping.parameters, done)
     return History(losses[:done], torch.tensor(stopping.losses))
 
 

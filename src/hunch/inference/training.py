@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from hunch.errors import ConfigurationError
+from hunch.errors import ConfigurationError, DataError
 from hunch.inference.bootstrap import Bootstrap, standard_normals, weights_of_epochs
 from hunch.inference.indices import IndexedMembers
 from hunch.nn import Ensemble, GaussianHead, QuantileHead, RandomizedPrior
@@ -278,6 +278,30 @@ def per_member(name: str, value: PerMember, like: Tensor) -> float | Tensor:
             f"{len(like)} members."
         )
     return float(value) if numbers.ndim == 0 else numbers  # type: ignore[arg-type]
+
+
+def check_not_diverged(numbers: Iterable[Tensor], steps: int) -> None:
+    """Refuse to go on, or to end, with losses that are NaN or parameters that are not finite.
+
+    Args:
+        numbers: losses of steps, or parameters.
+        steps: steps done.
+
+    Raises:
+        DataError: if one is NaN, or a parameter infinite.
+
+    Example:
+        >>> check_not_diverged([torch.ones(3)], steps=1)
+    """
+    # An infinite loss alone may be a lone outlier's; infinite parameters give NaN in the next step.
+    for each in numbers:
+        lost = ~each.isfinite() if isinstance(each, torch.nn.Parameter) else each.isnan()
+        if bool(lost.any()):
+            raise DataError(
+                f"the ensemble has diverged within {steps} steps: losses or weights are NaN or "
+                "infinite, and it is of no use any more; make it anew and use a smaller `lr`, a "
+                "`max_gradient_norm`, or targets of a smaller scale."
+            )
 
 
 def squared_norm(tensors: Sequence[Tensor], *, shared: bool = False) -> Tensor:

@@ -22,9 +22,10 @@ from hunch.rl.checkpoints import Checkpoint
 from hunch.rl.dqn import DQN
 from hunch.rl.evaluation import Evaluation, evaluate
 from hunch.rl.logs import CsvLog, TensorBoardLog
+from hunch.rl.plans import Plan
 from hunch.rl.reinforce import Reinforce
 from hunch.rl.replay import Replay
-from hunch.rl.runs import Plan, Run
+from hunch.rl.runs import Run
 from hunch.rl.schedules import Linear
 from hunch.rl.training import History
 from hunch.rl.transitions import Transitions

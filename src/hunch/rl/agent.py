@@ -6,7 +6,9 @@ import copy
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import torch
@@ -17,6 +19,8 @@ from torch import Tensor
 
 from hunch.errors import ConfigurationError
 from hunch.rl.arguments import whole_number
+from hunch.rl.devices import usable_device
+from hunch.rl.divergence import check_weights
 from hunch.rl.environments import (
     Env,
     EnvLike,
@@ -44,7 +48,11 @@ from hunch.rl.saved_agents import (
 from hunch.rl.states import to_tensor, under
 from hunch.rl.training import Callback, History, TrainingLoop
 from hunch.rl.transitions import Step
+from hunch.rl.trust import check_trusted
 from hunch.seeding import check_seed, numpy_generator, torch_generator
+from hunch.storage import as_written
+
+_MOST_ENVS: Final = 2**16  # more would take minutes to open and as long for each round of steps
 
 
 class Agent(Linked, ABC):
@@ -71,7 +79,7 @@ class Agent(Linked, ABC):
     ) -> None:
         self.seed = check_seed(seed)
         self.replicas = whole_number("replicas", replicas, at_least=1)
-        self.device = _device(device)
+        self.device = usable_device(device)
         self._env_kwargs = dict(env_kwargs or {})
         self._env_source = env
         envs, first = self._open(env, whole_number("num_envs", num_envs, at_least=1))
@@ -104,13 +112,18 @@ class Agent(Linked, ABC):
             check_distinct(getattr(env.unwrapped, "envs", ()))
             return VectorEnvs(env, self.seed), _Spaces(env)
         count = num_envs * self.replicas
+        if count > _MOST_ENVS:
+            raise ConfigurationError(
+                f"`num_envs` got {num_envs} for `replicas`={self.replicas}; expected at most "
+                f"{_MOST_ENVS:,} environments in all: each one is opened and stepped by itself."
+            )
         first = make_env(env, self._env_kwargs)
         self._check_spaces(first)  # before more of them are opened
         made = [first, *(another_env(env, self._env_kwargs) for _ in range(count - 1))]
         check_distinct(made)
-        seeds = np.repeat(np.arange(self.seed, self.seed + self.replicas), num_envs)
+        seeds = [self.seed + r for r in range(self.replicas) for _ in range(num_envs)]
         offsets = np.tile(np.arange(num_envs), self.replicas)
-        envs = SingleEnvs(made, seeds.tolist(), offsets.tolist(), stride=num_envs)
+        envs = SingleEnvs(made, seeds, offsets.tolist(), stride=num_envs)
         return envs, first
 
     def _check_spaces(self, first: Any) -> tuple[Box, Discrete | Box]:
@@ -251,6 +264,7 @@ class Agent(Linked, ABC):
             ConfigurationError: if `steps` is no integer of at least 0, if the network is no longer
                 what can be trained, such as of another type or device, or if a callback could not
                 do what it is there for.
+            DataError: if the network diverges; see the message for what to do.
             KeyboardInterrupt: if interrupted, between two steps; the agent may learn on.
         """
         until = whole_number("steps", steps, at_least=0)
@@ -258,7 +272,10 @@ class Agent(Linked, ABC):
         for callback in callbacks if self.steps < until else ():
             if (check := getattr(callback, "check", None)) is not None:
                 check(self)
+        before = self.updates
         self._loop.run(self, until, callbacks=callbacks, progress=progress)
+        if self.updates > before:
+            check_weights(self.network.parameters())
         return self
 
     def predict(self, observation: ArrayLike, deterministic: bool = True) -> Any:
@@ -375,11 +392,14 @@ class Agent(Linked, ABC):
         write_agent(path, origin_of(type(self)), self._settings, self._state())
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], **given: Any) -> Self:
+    def load(cls, path: str | os.PathLike[str], *, trust: bool = False, **given: Any) -> Self:
         """Read an agent that `save` wrote.
 
         Args:
             path: the folder.
+            trust: whether modules may be imported that the folder names and nobody else did, such
+                as that of an environment `module:Name`. Say so only of folders whose makers you
+                would let run programs here.
             given: arguments that are no plain values, such as `env` or `network` if the agent was
                 made with an environment or a module; or `device`.
 
@@ -387,7 +407,8 @@ class Agent(Linked, ABC):
             An agent that goes on where the saved one stood.
 
         Raises:
-            FolderError: if there is no such folder, or a file in it is not as it was written.
+            FolderError: if there is no such folder, a file in it is not as it was written, or it
+                names a module that would be imported.
             ConfigurationError: if an argument is missing or differs from what was saved, or
                 environment and networks do not fit it.
             DataError: if the environment does not repeat the episode that it was in.
@@ -401,6 +422,8 @@ class Agent(Linked, ABC):
             20
         """
         settings, state = read_agent(path, origin_of(cls))
+        found = {name: value for name, value in settings.items() if name not in given}
+        check_trusted(path, found, trust=trust)
         for name, value in given.items():
             if name not in settings:
                 raise ConfigurationError(f"`{cls.__name__}` has no argument {name!r}.")
@@ -417,8 +440,10 @@ class Agent(Linked, ABC):
                 f"{str(path)!r} was saved with {names} that cannot be written to a file; expected "
                 f"{cls.__name__}.load(path, {', '.join(f'{name}=…' for name in missing)})."
             )
-        agent = cls(**settings)
-        agent.load_state_dict(state)
+        # What is given may raise errors of its own.
+        with nullcontext() if given else as_written(Path(path)):
+            agent = cls(**settings)
+            agent.load_state_dict(state)
         return agent
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
@@ -436,12 +461,3 @@ class _Spaces:
     def unwrapped(self) -> _Spaces:
         """As an environment has it; nothing is known of what is inside."""
         return self
-
-
-def _device(device: torch.device | str) -> torch.device:
-    try:
-        return torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ConfigurationError(
-            f"`device` got {device!r}; expected a torch device such as 'cpu' or 'cuda'."
-        ) from error

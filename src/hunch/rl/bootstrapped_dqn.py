@@ -12,7 +12,7 @@ once for each observation and stored with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from hunch.errors import ConfigurationError
 from hunch.nn import Ensemble
 from hunch.rl.agent import Agent
-from hunch.rl.arguments import check_sizes, real_number, whole_number
+from hunch.rl.arguments import check_sizes, real_number, updates_in_a_round, whole_number
 from hunch.rl.divergence import check_loss, check_outputs_known
 from hunch.rl.environments import EnvLike
 from hunch.rl.epinet_members import EpinetMembers
@@ -43,6 +43,7 @@ from hunch.rl.states import numpy_state, set_numpy_state, to_tensor, under
 from hunch.rl.transitions import Step, Transitions
 
 MemberFactory = Callable[[], nn.Module]
+_MOST_MEMBERS: Final = 10_000  # more would take minutes to make
 
 
 class BootstrappedDQN(Agent):
@@ -153,7 +154,9 @@ class BootstrappedDQN(Agent):
         device: torch.device | str = "cpu",
         seed: int = 0,
     ) -> None:
-        self.num_members = whole_number("num_members", num_members, at_least=1)
+        self.num_members = whole_number(
+            "num_members", num_members, at_least=1, at_most=_MOST_MEMBERS
+        )
         self.prior_scale = real_number("prior_scale", prior_scale, at_least=0.0)
         self.mask_probability = real_number(
             "mask_probability", mask_probability, above=0.0, at_most=1.0
@@ -173,14 +176,14 @@ class BootstrappedDQN(Agent):
                 f"`mask_probability` got {self.mask_probability} with epinet=True; expected 1.0: "
                 "indices are drawn for each batch, so there is no member to keep data from."
             )
-        index_dim = whole_number("index_dim", index_dim, at_least=1)
+        index_dim = whole_number("index_dim", index_dim, at_least=1, at_most=_MOST_MEMBERS)
         target_update_period = whole_number(
             "target_update_period", target_update_period, at_least=1
         )
         target_update_rate = real_number(
             "target_update_rate", target_update_rate, above=0.0, at_most=1.0
         )
-        self.updates_per_round = whole_number("updates_per_round", updates_per_round, at_least=1)
+        self.updates_per_round = updates_in_a_round(updates_per_round, self.update_period)
         if max_gradient_norm != float("inf"):
             real_number("max_gradient_norm", max_gradient_norm, above=0.0)
         super().__init__(

@@ -15,14 +15,16 @@ from torch import Tensor
 from hunch.errors import FolderError
 from hunch.rl.agent import Agent
 from hunch.rl.arguments import whole_number
-from hunch.rl.saved_agents import KIND, SETTINGS_FILE, origin_of, put_agent
+from hunch.rl.saved_agents import KIND, agent_values, origin_of, put_agent
 from hunch.rl.training import Callback
 from hunch.rl.weights import class_of
 from hunch.storage import (
+    as_written,
+    is_of_the_system,
     new_folder,
-    open_folder,
     read_json,
     read_tensors,
+    sweep,
     write_json,
     write_tensors,
 )
@@ -30,6 +32,13 @@ from hunch.storage import (
 CALLBACKS_JSON: Final = "callbacks.json"
 CALLBACKS_TENSORS: Final = "callbacks.safetensors"
 _NAME: Final = re.compile(r"step-(\d{12})")
+
+
+_Whole = tuple[Path, dict[str, Any], dict[str, dict[str, Any]]]
+
+
+class _ForeignError(FolderError):
+    """A checkpoint is whole, and of another run."""
 
 
 @runtime_checkable
@@ -106,57 +115,83 @@ class Checkpoint:
     ) -> Any:
         """The agent of the newest checkpoint that is whole; the callbacks remember what they did.
 
-        A damaged or foreign one is told of, renamed so that it is in nobody's way, and the one
-        before it is taken.
+        A damaged one, or one of another run among this run's, is told of, renamed so that it is in
+        nobody's way, and the one before it is taken.
 
         Args:
             settings: what the agent must have been made with; None takes any.
             tell: called with one sentence for each checkpoint that was not taken.
-            given: as for the agent's `load`.
+            given: as for the agent's `load`, `trust` among them.
 
         Returns:
             The agent, or None if there is no checkpoint.
 
         Raises:
+            FolderError: if checkpoints are whole but none is of these settings, or one may not be
+                read. They are left as they are: what is wrong is on the other side.
             DataError: if the environment does not repeat the episode that the agent was in.
         """
         self._sweep()
-        for place in reversed(self.all()):
-            try:
-                found = check_checkpoint(place, settings)
-                memory = self.memory(place)
-            except FolderError as error:
-                aside = _set_aside(place)
-                tell(f"{error} Renamed to {aside.name!r}; the checkpoint before it is taken.")
-                continue
+        taken, refused = self._newest_whole(settings)
+        foreign = [error for _, error in refused if isinstance(error, _ForeignError)]
+        if taken is None and foreign:
+            raise FolderError(
+                f"{foreign[0]} No checkpoint in {str(self.folder)!r} fits, so the settings of the "
+                "run were changed or damaged, and nothing was touched: put back what they were."
+            )
+        for place, error in refused:
+            aside = _set_aside(place)
+            next_one = "training begins anew" if taken is None else "the one before it is taken"
+            tell(f"{error} Renamed to {aside.name!r}; {next_one}.")
+        if taken is None:
+            return None
+        place, found, memory = taken
+        agent = class_of(found).load(place, **given)
+        with as_written(place):
             for name, callback in self._remembering().items():
                 callback.load_state_dict(memory[name])
-            return class_of(found).load(place, **given)
-        return None
+        return agent
+
+    def _newest_whole(
+        self, settings: Mapping[str, Any] | None
+    ) -> tuple[_Whole | None, list[tuple[Path, FolderError]]]:
+        """The newest checkpoint that may be taken, and why those after it may not."""
+        refused: list[tuple[Path, FolderError]] = []
+        for place in reversed(self.all()):
+            try:
+                return (place, check_checkpoint(place, settings), self.memory(place)), refused
+            except FolderError as error:
+                if is_of_the_system(error):
+                    raise
+                refused.append((place, error))
+        return None, refused
 
     def _sweep(self) -> None:
         """Delete what a kill left of checkpoints that never became whole."""
+        sweep(self.folder)
         if self.folder.is_dir():
-            for left in self.folder.glob(".step-*"):
+            for left in self.folder.glob(".step-*"):  # as older versions called them
                 shutil.rmtree(left, ignore_errors=True)
 
     def memory(self, place: Path) -> dict[str, dict[str, Any]]:
         """What the callbacks remember in one checkpoint, by their names.
 
         Raises:
-            FolderError: if it was written with other callbacks.
+            FolderError: if it was written with other callbacks, or not by hunch.
         """
         tensors = read_tensors(place / CALLBACKS_TENSORS)
-        values: dict[str, dict[str, Any]] = read_json(place / CALLBACKS_JSON)
-        names = self._remembering().keys()
-        if names != values.keys():
-            raise FolderError(
-                f"{str(place)!r} was written with the callbacks {', '.join(values) or 'none'}; "
-                f"expected {', '.join(names) or 'none'}."
-            )
-        for key, tensor in tensors.items():
-            name, _, rest = key.partition(".")
-            values[name][rest] = tensor
+        found = read_json(place / CALLBACKS_JSON)
+        with as_written(place / CALLBACKS_JSON):
+            values = {name: dict(state) for name, state in found.items()}
+            names = self._remembering().keys()
+            if names != values.keys():
+                raise _ForeignError(
+                    f"{str(place)!r} was written with the callbacks {', '.join(values) or 'none'}; "
+                    f"expected {', '.join(names) or 'none'}."
+                )
+            for key, tensor in tensors.items():
+                name, _, rest = key.partition(".")
+                values[name][rest] = tensor
         return values
 
     def _remembering(self) -> dict[str, Remembering]:
@@ -185,10 +220,9 @@ def check_checkpoint(place: Path, settings: Mapping[str, Any] | None = None) -> 
         >>> check_checkpoint(checkpoint.all()[0])["agent"]
         'DQN'
     """
-    open_folder(place, KIND)
-    found: dict[str, Any] = read_json(place / SETTINGS_FILE)
+    found = agent_values(place)
     if settings is not None and found["settings"] != dict(settings):
-        raise FolderError(f"{str(place)!r} is a checkpoint of another run.")
+        raise _ForeignError(f"{str(place)!r} is a checkpoint of another run.")
     return found
 
 

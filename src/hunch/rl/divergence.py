@@ -6,10 +6,13 @@ What enters is finite, so NaN within is the network's own: a rate too large, or 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hunch.errors import DataError
 
@@ -39,6 +42,27 @@ def check_loss(loss: float, updates: int) -> float:
             f"weights are left as they were before this update; {_REMEDY}."
         )
     return loss
+
+
+def check_weights(weights: Iterable[Tensor]) -> None:
+    """Refuse to end on weights that the last update has made NaN or infinite.
+
+    The loss of an update is that of the weights before it.
+
+    Args:
+        weights: of the networks, as they are now.
+
+    Raises:
+        DataError: if one holds NaN or an infinite number.
+
+    Example:
+        >>> check_weights([torch.ones(2)])
+    """
+    if not all(bool(w.isfinite().all()) for w in weights):
+        raise DataError(
+            "the last update has made weights NaN or infinite: the network has diverged; "
+            f"{_REMEDY}."
+        )
 
 
 def check_outputs_known(outputs: NDArray[np.floating[Any]]) -> None:

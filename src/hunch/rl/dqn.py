@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from hunch.errors import ConfigurationError
 from hunch.nn import Ensemble, noise
 from hunch.rl.agent import Agent
-from hunch.rl.arguments import check_sizes, real_number, whole_number
+from hunch.rl.arguments import check_sizes, real_number, updates_in_a_round, whole_number
 from hunch.rl.backprop import FEW_ROWS, Runner
 from hunch.rl.divergence import check_loss, check_outputs_known
 from hunch.rl.environments import EnvLike
@@ -183,7 +183,7 @@ class DQN(Agent):
             min_replay_size, self.batch_size, replay_capacity, n_step
         )
         self.update_period = whole_number("update_period", update_period, at_least=1)
-        self.updates_per_round = whole_number("updates_per_round", updates_per_round, at_least=1)
+        self.updates_per_round = updates_in_a_round(updates_per_round, self.update_period)
         if max_gradient_norm != float("inf"):
             real_number("max_gradient_norm", max_gradient_norm, above=0.0)
         super().__init__(

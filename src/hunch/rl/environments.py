@@ -88,6 +88,10 @@ def make_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> Env:
 
 def _register(env_id: str) -> None:
     """Import what registers an id of ours or of Atari's, which Gymnasium does not do by itself."""
+    if env_id.count(":") > 1:
+        raise ConfigurationError(
+            f"`env` got {env_id!r}; expected a Gymnasium id, or module:id with one colon."
+        )
     if env_id.startswith("hunch/"):
         importlib.import_module("hunch.envs")
     elif env_id.startswith("ALE/"):

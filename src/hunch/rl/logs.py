@@ -10,13 +10,15 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from hunch.errors import FolderError, MissingDependencyError
+from hunch.errors import FolderError, MissingDependencyError, warn_user
 from hunch.rl.agent import Agent
 from hunch.rl.arguments import whole_number
 from hunch.rl.callbacks import Evaluate
@@ -65,6 +67,7 @@ class CsvLog:
         self.every = whole_number("every", every, at_least=1)
         self.evaluation = evaluation
         self._bytes: dict[str, int] = {}  # written so far, by name of the file
+        self._sums: dict[str, int] = {}  # their checksums (CRC-32)
         self._episodes: list[int] = []  # written so far, by replica
         self._infos: list[str] = []  # names of the columns of infos written so far
         self._scores = self._updates = 0
@@ -133,20 +136,18 @@ class CsvLog:
             return
         begun = self._bytes.get(name, 0) > 0
         content = _csv(rows if begun else [head, *rows])
-        try:
+        with self._saying_what_fails(name):
             self.folder.mkdir(parents=True, exist_ok=True)
             with (self.folder / name).open("ab" if begun else "wb") as file:
                 file.write(content)
-        except OSError as error:
-            raise FolderError(
-                f"cannot write {str(self.folder / name)!r}: {error.strerror}."
-            ) from error
+        self._sums[name] = zlib.crc32(content, self._sums.get(name, 0) if begun else 0)
         self._bytes[name] = self._bytes.get(name, 0) + len(content)
 
     def state_dict(self) -> dict[str, Any]:
         """How far the files are written."""
         return {
             "bytes": dict(self._bytes),
+            "sums": dict(self._sums),
             "episodes": list(self._episodes),
             "infos": list(self._infos),
             "scores": self._scores,
@@ -154,21 +155,52 @@ class CsvLog:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Cut the files back to where they were."""
+        """Cut the files back to where they were.
+
+        One that is gone or damaged is written anew. Of `progress.csv` the agent does not remember
+        the rows: what there is of them is kept beside it, and a warning says so.
+        """
         self._bytes, self._episodes = dict(state["bytes"]), list(state["episodes"])
         self._infos = list(state.get("infos", []))  # older checkpoints do not have it
         self._scores, self._updates = int(state["scores"]), int(state["updates"])
+        whole = {name for name in self._bytes if _is_whole(self.folder / name, name, state)}
+        if EPISODES in whole and not self._has_head(self.folder / EPISODES):
+            whole.remove(EPISODES)
         for name, size in list(self._bytes.items()):
-            file = self.folder / name
-            other = name == EPISODES and not self._has_head(file)
-            if other or not file.is_file() or file.stat().st_size < size:
-                del self._bytes[name]
-                if name == EPISODES:
-                    self._episodes = []
-                elif name == EVALUATIONS:
-                    self._scores = 0
-            else:
-                os.truncate(file, size)
+            if name in whole:
+                self._cut(name, size)
+                continue
+            del self._bytes[name]
+            if name == EPISODES:
+                self._episodes = []
+            elif name == EVALUATIONS:
+                self._scores = 0
+            elif (self.folder / name).exists():
+                self._keep_beside(name)
+        # Not those of the checkpoint, which may be an older one and have none.
+        self._sums = {name: _sum(self.folder / name, size) for name, size in self._bytes.items()}
+
+    def _cut(self, name: str, size: int) -> None:
+        with self._saying_what_fails(name):
+            os.truncate(self.folder / name, size)
+
+    @contextmanager
+    def _saying_what_fails(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise FolderError(
+                f"cannot write {str(self.folder / name)!r}: {error.strerror}."
+            ) from error
+
+    def _keep_beside(self, name: str) -> None:
+        file = self.folder / name
+        kept = file.with_name(f"damaged-{name}")
+        with self._saying_what_fails(name):
+            os.replace(file, kept)
+        warn_user(
+            f"{str(file)!r} is damaged and begins anew; what there is of it is {kept.name!r}."
+        )
 
     def _has_head(self, file: Path) -> bool:
         """Whether a table of episodes has no columns that came after the checkpoint."""
@@ -178,6 +210,37 @@ class CsvLog:
                 return content.read(len(head)) == head
         except OSError:
             return False
+
+
+def damaged_logs(folder: Path, state: Mapping[str, Any]) -> list[Path]:
+    """The tables in a folder that are not as a `CsvLog` wrote them.
+
+    Args:
+        folder: where they are.
+        state: what `CsvLog.state_dict` gave.
+
+    Example:
+        >>> damaged_logs(Path("logs"), {"bytes": {}})
+        []
+    """
+    return [folder / name for name in state["bytes"] if not _is_whole(folder / name, name, state)]
+
+
+def _is_whole(file: Path, name: str, state: Mapping[str, Any]) -> bool:
+    """Whether a table has all that was written before a checkpoint, as it was written."""
+    size = int(state["bytes"][name])
+    if not file.is_file() or file.stat().st_size < size:
+        return False
+    sums = state.get("sums", {})  # older checkpoints do not have it
+    return name not in sums or _sum(file, size) == sums[name]
+
+
+def _sum(file: Path, size: int) -> int:
+    found = 0
+    with file.open("rb") as content:
+        while size > 0 and (part := content.read(min(size, 1 << 20))):
+            found, size = zlib.crc32(part, found), size - len(part)
+    return found
 
 
 def _episodes_head(infos: Sequence[str]) -> list[str]:

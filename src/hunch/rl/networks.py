@@ -11,7 +11,7 @@ from torch import nn
 
 from hunch.errors import ConfigurationError
 from hunch.nn import MLP, NoisyConv2d, NoisyLinear, Streams, noisy
-from hunch.rl.arguments import whole_number
+from hunch.rl.arguments import hidden_widths
 from hunch.rl.pictures import feature_layers
 from hunch.rl.readout import Readout
 
@@ -77,8 +77,8 @@ def _ready_made(
     layer_norm: bool,
     pixels: bool,
 ) -> nn.Module:
-    hidden = [whole_number("hidden_sizes", size, at_least=1) for size in hidden_sizes]
     before, inputs = feature_layers(observation_shape, pixels)
+    hidden = hidden_widths(hidden_sizes, inputs)
     convolved = any(isinstance(layer, nn.Conv2d) for layer in before)
     layers = perceptron(
         inputs,

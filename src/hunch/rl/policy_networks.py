@@ -10,7 +10,7 @@ from torch import nn
 
 from hunch.errors import ConfigurationError
 from hunch.nn import MLP, Constant, Normalizer, Streams, noisy
-from hunch.rl.arguments import whole_number
+from hunch.rl.arguments import hidden_widths
 from hunch.rl.networks import (
     NetworkLike,
     check_outputs,
@@ -62,7 +62,7 @@ def policy_network(
     if network is None:
         scaling = [Normalizer(*observation_shape)] if normalize else []
         before, inputs = feature_layers(observation_shape, pixels, scaling)
-        hidden = [whole_number("hidden_sizes", size, at_least=1) for size in hidden_sizes]
+        hidden = hidden_widths(hidden_sizes, inputs)
         value = MLP(inputs, hidden, 1, activation=activation)
         policy = _policy(inputs, hidden, outputs, activation, log_std, free_std)
         made: nn.Module = nn.Sequential(*before, Streams(value, policy))

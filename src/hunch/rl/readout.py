@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from hunch.rl.returns import (
 )
 
 Distribution = Literal["categorical", "quantile"]
+_MOST_ATOMS: Final = 100_000
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,7 @@ def make_readout(
             f"`distributional` got {distributional!r}; expected False, True, 'categorical' or "
             "'quantile'."
         )
-    atoms = whole_number("atoms", atoms, at_least=2)
+    atoms = whole_number("atoms", atoms, at_least=2, at_most=_MOST_ATOMS)
     readout = Readout(actions, bool(dueling), kind, atoms)
     if value_range == "auto":
         return readout

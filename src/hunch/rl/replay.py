@@ -8,6 +8,7 @@ so it never crosses the end of an episode and never loses the steps before one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from hunch.errors import ConfigurationError, ShapeError
-from hunch.rl.arguments import whole_number
+from hunch.rl.arguments import check_memory, whole_number
 from hunch.rl.finals import Finals
 from hunch.rl.priorities import Priorities
 from hunch.rl.states import under
@@ -87,6 +88,11 @@ class Replay:
             )
         lead = (self._slots, replicas, envs)
         stored = self._shape[1:] if frame_stack > 1 else self._shape
+        check_memory(
+            math.prod([*lead, *stored]) * np.dtype(observation_dtype).itemsize,
+            f"`replay_capacity`={self.capacity} for {replicas} replicas",
+            "keep fewer transitions",
+        )
         # Zeros are given by the system page by page, so an unused part costs no memory.
         self._observation = np.zeros((*lead, *stored), observation_dtype)
         self._action = np.zeros(lead, np.int64)

@@ -10,9 +10,8 @@ import numpy as np
 from hunch.rl.agent import Agent
 from hunch.rl.callbacks import Player, StopWhenSolved
 from hunch.rl.evaluation import MAX_STEPS, Evaluation, evaluate
-from hunch.rl.runs import SUMMARY_FILE, Run
+from hunch.rl.runs import Run
 from hunch.seeding import derive
-from hunch.storage import dump_json, write_text
 
 JUDGE_EPISODES: Final = 20
 
@@ -135,7 +134,7 @@ def summarize(run: Run, agent: Agent, episodes: int | None = None) -> Summary:
         episodes=sum(len(history.returns) for history in agent.histories),
         replicas=tuple(rows),
     )
-    write_text(run.folder / SUMMARY_FILE, dump_json(summary.to_json()))
+    run.write_summary(summary.to_json())
     return summary
 
 

@@ -13,70 +13,43 @@ stands: at the start, after Ctrl-C, or after a kill.
 from __future__ import annotations
 
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from hunch.errors import ConfigurationError, FolderError
 from hunch.rl.agent import Agent
-from hunch.rl.arguments import whole_number
 from hunch.rl.callbacks import Evaluate, StopOnReturn, StopWhenSolved
 from hunch.rl.checkpoints import Checkpoint, check_checkpoint
-from hunch.rl.logs import CsvLog, TensorBoardLog
+from hunch.rl.logs import EPISODES, EVALUATIONS, PROGRESS, CsvLog, TensorBoardLog
+from hunch.rl.plans import COMPLETE, RUN_FILE, Plan, check_about, read_run_file, run_file_text
 from hunch.rl.saved_agents import SETTINGS_FILE, from_json
 from hunch.rl.training import Callback
+from hunch.rl.trust import check_trusted
+from hunch.rl.weights import KIND as WEIGHTS
 from hunch.rl.weights import agent_class, class_of, read_weights
 from hunch.seeding import derive
-from hunch.storage import dump_json, read_json, versions, write_text
+from hunch.storage import (
+    as_written,
+    check_own_file,
+    check_own_folder,
+    checksum,
+    dump_json,
+    expanded,
+    first_folder,
+    folder_place,
+    open_folder,
+    read_json,
+    recovered,
+    versions,
+    write_own_text,
+)
 
-RUN_FILE: Final = "run.json"
 SUMMARY_FILE: Final = "summary.json"
-COMPLETE: Final = "complete"  # every step was made
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run does; all of it decides the result, and stays as it is when the run is taken up.
-
-    Args:
-        agent: class of the agent in `hunch.rl`, or of one of your own that is imported by then.
-        settings: arguments of the agent, as `Agent.settings` gives them.
-        steps: environment steps of each replica; the only thing that may grow later.
-        evaluate_every: environment steps from one evaluation to the next; 0 for none.
-        evaluate_episodes: episodes of each.
-        evaluation_env_kwargs: keyword arguments in which the environment then differs.
-        checkpoint_every: environment steps from one checkpoint to the next.
-        log_every: environment steps from one writing of the logs to the next.
-        stop_at: mean return in an evaluation at which training ends; None for never.
-        stop_when_solved: bound and first episode of `StopWhenSolved`, and the steps from one look
-            to the next; None where that is not asked.
-        tensorboard: whether to write TensorBoard's logs too.
-    """
-
-    agent: str
-    settings: Mapping[str, Any]
-    steps: int
-    evaluate_every: int = 0
-    evaluate_episodes: int = 10
-    evaluation_env_kwargs: Mapping[str, Any] = field(default_factory=dict)
-    checkpoint_every: int = 10_000
-    log_every: int = 1_000
-    stop_at: float | None = None
-    stop_when_solved: tuple[float, int, int] | None = None
-    tensorboard: bool = False
-
-    def __post_init__(self) -> None:
-        whole_number("steps", self.steps, at_least=1)
-        whole_number("evaluate_every", self.evaluate_every, at_least=0)
-        if self.stop_at is not None and not self.evaluate_every:
-            raise ConfigurationError(
-                "`stop_at` is a return in evaluations, but `evaluate_every` is 0; expected at "
-                "least 1 step from one evaluation to the next."
-            )
 
 
 class Run:
@@ -88,10 +61,15 @@ class Run:
         folder: of the run.
         plan: what it does.
         about: other plain values in `run.json`, such as the command.
+        trust: as for `Run.open`.
     """
 
-    def __init__(self, folder: Path, plan: Plan, about: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, plan: Plan, about: Mapping[str, Any], *, trust: bool = False
+    ) -> None:
+        check_about(plan, about)
         self.folder, self.plan, self.about = folder, plan, dict(about)
+        self._trust = trust
         self._build()
 
     def _build(self) -> None:
@@ -148,58 +126,42 @@ class Run:
             >>> Run.open(run.folder).finished
             'complete'
         """
-        target = Path(folder).expanduser().absolute()
-        check_new(target)
+        target = expanded(folder)
         run = cls(target, plan, {**(about or {}), "versions": versions()})
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-            aside.chmod(0o755)  # mkdtemp's own mode shuts everybody else out
-            (aside / RUN_FILE).write_text(dump_json(run._json()), encoding="utf-8")
-            if target.exists():
-                target.rmdir()  # empty, as was seen
-            aside.rename(target)
-        except OSError as error:
-            raise FolderError(
-                f"cannot write to {str(folder)!r}: {error.strerror}; choose a folder you may "
-                "write to."
-            ) from error
+        with first_folder(folder, partial(check_new, folder)) as aside:
+            text = run_file_text(run.plan, run.about)
+            (aside / RUN_FILE).write_text(text, encoding="utf-8")
         return run
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str]) -> Run:
+    def open(cls, folder: str | os.PathLike[str], *, trust: bool = False) -> Run:
         """A run that was begun before.
 
-        Raises:
-            FolderError: if the folder is none of a run.
-        """
-        place = Path(folder).expanduser().absolute()
-        if not (place / RUN_FILE).is_file():
-            raise FolderError(
-                f"{str(folder)!r} is no run: there is no {RUN_FILE} in it; expected a folder that "
-                "`hunch train` wrote."
-            )
-        found = read_json(place / RUN_FILE)
-        if not isinstance(found, dict) or found.get("written_by") != "hunch":
-            raise FolderError(f"{str(place / RUN_FILE)!r} was not written by hunch.")
-        plan = Plan(**found.pop("plan"))
-        if plan.stop_when_solved is not None:
-            bound, earliest, every = plan.stop_when_solved
-            plan = replace(plan, stop_when_solved=(bound, earliest, every))
-        return cls(place, plan, {k: v for k, v in found.items() if k not in ("written_by", "kind")})
+        Args:
+            folder: of the run.
+            trust: whether modules may be imported that the folder names and nobody else did, such
+                as that of an environment `module:Name`. Say so only of folders whose makers you
+                would let run programs here.
 
-    def _json(self) -> dict[str, Any]:
-        return {"written_by": "hunch", "kind": "run", "plan": asdict(self.plan), **self.about}
+        Raises:
+            FolderError: if the folder is none of a run or is damaged, or names such a module.
+        """
+        place = expanded(folder)
+        plan, about = read_run_file(folder)
+        check_trusted(folder, plan.settings, trust=trust)
+        check_trusted(folder, plan.evaluation_env_kwargs, trust=trust)
+        with as_written(place / RUN_FILE):
+            return cls(place, plan, about, trust=trust)
 
     @property
     def seed(self) -> int:
         """The agent's seed."""
-        return int(self.plan.settings.get("seed", 0))  # a class of the user's may hide it
+        return self.plan.seed
 
     @property
     def replicas(self) -> int:
         """The agent's replicas."""
-        return int(self.plan.settings.get("replicas", 1))
+        return self.plan.replicas
 
     @property
     def name(self) -> str:
@@ -228,11 +190,12 @@ class Run:
             return
         if self.finished == COMPLETE:
             del self.about["finished"]
+        self.about.setdefault("begun_with", self.plan.steps)
         self.plan = replace(self.plan, steps=steps)
         self._rewrite()
 
     def _rewrite(self) -> None:
-        write_text(self.folder / RUN_FILE, dump_json(self._json()))
+        write_own_text(self.folder / RUN_FILE, run_file_text(self.plan, self.about))
 
     def train(self, *, progress: bool = True, tell: Callable[[str], None] = warnings.warn) -> Agent:
         """Train until the plan is fulfilled, from wherever the run stands.
@@ -245,12 +208,16 @@ class Run:
             The agent as it is at the end.
 
         Raises:
-            FolderError: if another process trains this run now.
+            FolderError: if another process trains this run now, the folder cannot be written, or
+                its checkpoints are whole and of another run.
             KeyboardInterrupt: after Ctrl-C; a checkpoint has been written then.
         """
         with _alone(self.folder):
+            self._check_own()
             self._build()
-            agent: Agent | None = self.checkpoint.resume(settings=self.plan.settings, tell=tell)
+            agent: Agent | None = self.checkpoint.resume(
+                settings=self.plan.settings, tell=tell, trust=self._trust
+            )
             if agent is None:
                 agent = self.new_agent()
             try:
@@ -259,9 +226,20 @@ class Run:
                 self._keep(agent)
                 raise
             self._keep(agent)
+            if not self.finished:
+                self.about.pop("summary", None)  # which was of fewer steps
             self.about["finished"] = self._reason()
             self._rewrite()
         return agent
+
+    def _check_own(self) -> None:
+        """Nothing in the folder may be a link: it would lead to files of somebody else's."""
+        for name in ("logs", "checkpoints", "best", "logs/tensorboard"):
+            check_own_folder(self.folder / name)
+        for log in (EPISODES, PROGRESS, EVALUATIONS):
+            check_own_file(self.folder / "logs" / log)
+        for name in (RUN_FILE, SUMMARY_FILE):
+            check_own_file(self.folder / name)
 
     def _learn(self, agent: Agent, progress: bool) -> None:
         # Its last checkpoint knows whether a run was ended before its last step.
@@ -288,8 +266,9 @@ class Run:
 
     def new_agent(self) -> Agent:
         """The agent as it is before its first step."""
-        settings = {name: from_json(value) for name, value in self.plan.settings.items()}
-        made: Agent = agent_class(self.plan.agent)(**settings)
+        with as_written(self.folder / RUN_FILE):
+            settings = {name: from_json(value) for name, value in self.plan.settings.items()}
+            made: Agent = agent_class(self.plan.agent)(**settings)
         return made
 
     def last_agent(self) -> Agent:
@@ -299,7 +278,7 @@ class Run:
             FolderError: if there is none.
         """
         place, found = self._newest()
-        agent: Agent = class_of(found).load(place)
+        agent: Agent = class_of(found).load(place, trust=self._trust)
         return agent
 
     def best_agent(self) -> Agent:
@@ -310,23 +289,48 @@ class Run:
         Raises:
             FolderError: if there is no checkpoint.
         """
-        if self.finished and (self.folder / "best").exists():
-            return read_weights(self.folder / "best")
+        if self.finished and recovered(self.folder / "best").exists():
+            return read_weights(self.folder / "best", trust=self._trust)
         place, found = self._newest()
-        agent: Agent = class_of(found).load(place)
+        agent: Agent = class_of(found).load(place, trust=self._trust)
         if self.evaluation is not None:
-            memory = self.checkpoint.memory(place)
-            self.evaluation.load_state_dict(memory[f"0-{Evaluate.__name__}"])
-            self.evaluation.load_best(agent)
+            with as_written(place):
+                memory = self.checkpoint.memory(place)
+                self.evaluation.load_state_dict(memory[f"0-{Evaluate.__name__}"])
+                self.evaluation.load_best(agent)
         return agent
 
     def best_replica(self) -> int:
         """The replica whose best evaluation has the highest mean return; 0 without evaluations."""
-        summary = self.folder / "best" / SETTINGS_FILE
-        if not summary.is_file():
+        if not recovered(self.folder / "best").exists():
             return 0
-        means = [note["mean_return"] for note in read_json(summary)["notes"]]
-        return means.index(max(means))
+        notes = open_folder(self.folder / "best", WEIGHTS) / SETTINGS_FILE
+        with as_written(notes):
+            means = [float(note["mean_return"]) for note in read_json(notes)["notes"]]
+            return means.index(max(means))
+
+    def summary(self) -> dict[str, Any]:
+        """How the run went, as `hunch.rl.run_summary.summarize` wrote it; empty before that.
+
+        Raises:
+            FolderError: if `summary.json` is not as it was written.
+        """
+        place = self.folder / SUMMARY_FILE
+        if "summary" not in self.about:
+            return {}
+        if not place.is_file() or checksum(place) != self.about["summary"]:
+            raise FolderError(
+                f"{str(place)!r} is not as hunch wrote it; `hunch train --resume` writes it anew."
+            )
+        found: dict[str, Any] = read_json(place)
+        return found
+
+    def write_summary(self, values: Mapping[str, Any]) -> None:
+        """Write `summary.json`, and its checksum into `run.json`."""
+        place = self.folder / SUMMARY_FILE
+        write_own_text(place, dump_json(values))
+        self.about["summary"] = checksum(place)
+        self._rewrite()
 
     def _newest(self) -> tuple[Path, dict[str, Any]]:
         refusals = []
@@ -341,7 +345,7 @@ class Run:
         )
 
 
-def check_new(folder: Path) -> None:
+def check_new(folder: str | os.PathLike[str]) -> None:
     """Refuse a folder in which something is lost if a run is begun there.
 
     Raises:
@@ -350,15 +354,10 @@ def check_new(folder: Path) -> None:
     Example:
         >>> check_new(Path("a-folder-that-does-not-exist"))
     """
+    place = folder_place(folder)
     try:
-        if not folder.exists():
-            return
-        if not folder.is_dir():
-            raise FolderError(f"{str(folder)!r} is a file; expected a folder, or a new name.")
-        names = [p.name for p in folder.iterdir()]
+        names = [p.name for p in place.iterdir()] if place.exists() else []
     except OSError as error:
-        if isinstance(error, FolderError):
-            raise
         raise FolderError(f"cannot read {str(folder)!r}: {error.strerror}.") from error
     if RUN_FILE in names:
         raise FolderError(
@@ -377,7 +376,13 @@ def _alone(folder: Path) -> Iterator[None]:
     except ImportError:  # Windows: nothing like it
         yield
         return
-    with (folder / ".lock").open("w") as lock:
+    place = folder / ".lock"
+    check_own_file(place)
+    try:
+        lock = place.open("a")
+    except OSError as error:
+        raise FolderError(f"cannot write to {str(folder)!r}: {error.strerror}.") from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

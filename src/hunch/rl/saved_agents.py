@@ -15,10 +15,13 @@ from torch import Tensor
 from hunch.errors import ConfigurationError, FolderError
 from hunch.rl.schedules import Linear
 from hunch.storage import (
+    as_written,
+    expanded,
     new_folder,
     open_folder,
     read_json,
     read_tensors,
+    recovered,
     versions,
     write_json,
     write_tensors,
@@ -76,8 +79,7 @@ def read_agent(
         FolderError: if there is no such folder, a file in it is not as it was written, or it is
             another class's.
     """
-    folder = open_folder(path, KIND)
-    found = read_json(folder / SETTINGS_FILE)
+    found = agent_values(path)
     name, module = found["agent"], found.get("module")
     if name != origin["agent"] or (module is not None and "module" not in origin):
         whose = name if module is None else f"{name} of the module {module!r}"
@@ -85,8 +87,39 @@ def read_agent(
             f"{str(path)!r} holds a {whose}; expected a {origin['agent']}: "
             f"load it with {name}.load."
         )
-    settings = {key: from_json(value) for key, value in found["settings"].items()}
+    folder = recovered(expanded(path))
+    with as_written(folder / SETTINGS_FILE):
+        settings = {key: from_json(value) for key, value in found["settings"].items()}
     return settings, read_tensors(folder / STATE_FILE)
+
+
+def agent_values(path: str | os.PathLike[str], kind: str = KIND) -> dict[str, Any]:
+    """What the JSON of an agent's folder says, once the folder is seen to be whole.
+
+    Args:
+        path: the folder.
+        kind: of the folder.
+
+    Raises:
+        FolderError: if there is no such folder, or it is not as hunch writes it.
+
+    Example:
+        >>> import tempfile
+        >>> folder = tempfile.mkdtemp() + "/agent"
+        >>> write_agent(folder, {"agent": "DQN"}, {"seed": 0}, {"w": torch.ones(2)})
+        >>> agent_values(folder)["settings"]
+        {'seed': 0}
+    """
+    place = open_folder(path, kind) / SETTINGS_FILE
+    found = read_json(place)
+    with as_written(place):
+        texts = [found["agent"], found.get("module", "")]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("agent and module are no names")
+        if not isinstance(found["settings"], dict):
+            raise TypeError("settings are no arguments by name")
+    values: dict[str, Any] = found
+    return values
 
 
 def origin_of(agent: type) -> dict[str, str]:
@@ -204,8 +237,8 @@ def agent_origin(path: str | os.PathLike[str]) -> dict[str, str]:
     Raises:
         FolderError: as `read_agent`.
     """
-    found = read_json(open_folder(path, KIND) / SETTINGS_FILE)
-    return {key: str(found[key]) for key in ("agent", "module") if key in found}
+    found = agent_values(path)
+    return {key: found[key] for key in ("agent", "module") if key in found}
 
 
 def to_json(value: Any) -> Any:

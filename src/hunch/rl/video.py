@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 import gymnasium
@@ -21,10 +19,15 @@ from hunch.rl.arguments import kind_and_sentence, real_number, sentence, whole_n
 from hunch.rl.environments import Env, EnvLike, evaluation_reset_seed, rendering_env
 from hunch.rl.evaluation import check_for
 from hunch.seeding import check_seed
+from hunch.storage import check_writable, expanded, new_file, scratch_folder, written_with
 
 Frame = NDArray[np.uint8]
 
 USUAL_FPS: Final = 30.0  # where an environment does not say
+# The last box of a file that we wrote, free as MP4 calls one that players pass over.
+_OURS: Final = "written by hunch"
+_MARK: Final = (8 + len(_OURS)).to_bytes(4, "big") + b"free" + _OURS.encode()
+_ours: Final = written_with(_OURS)
 
 # Pygame greets on standard output and SDL looks for a screen unless these are set.
 _QUIET = {
@@ -74,7 +77,8 @@ def record(
 
     Args:
         agent: anything with `predict` and `rendering_env`, such as `hunch.rl.DQN`.
-        path: where to write the video; its folder must exist. None writes nothing.
+        path: where to write the video; its folder must exist, and only a video that hunch wrote is
+            replaced. None writes nothing.
         env: where to play, if not in an environment equal to the one trained in: a Gymnasium id, a
             function that makes one and takes `render_mode`, or an environment that draws, which is
             left open. As in `hunch.rl.evaluate`.
@@ -103,6 +107,8 @@ def record(
     check_seed(seed)
     whole_number("episode", episode, at_least=0)
     whole_number("max_steps", max_steps, at_least=1)
+    if path is not None:
+        check_video_place(path)
     _ffmpeg()  # before the episode is played in vain
     start = evaluation_reset_seed(seed, episode)
     with _opened(agent, env) as stage:
@@ -111,8 +117,25 @@ def record(
         [shrink(frame, max_width) for frame in frames], fps=own_fps if fps is None else fps
     )
     if path is not None:
-        _write(Path(path), video)
+        with new_file(path, _ours) as file:
+            file.write_bytes(video)
     return Recording(video, total_reward, len(frames) - 1)
+
+
+def check_video_place(path: str | os.PathLike[str]) -> None:
+    """Refuse a place to which `record` would not write, before anything is played.
+
+    Raises:
+        FolderError: saying what is in the way.
+
+    Example:
+        >>> check_video_place("dive.mp4")
+    """
+    if not (folder := expanded(path).parent).is_dir():
+        raise FolderError(
+            f"`path` {str(path)!r} cannot be written: there is no folder {str(folder)!r}."
+        )
+    check_writable(path, _ours)
 
 
 def shrink(frame: Frame, max_width: int) -> Frame:
@@ -153,8 +176,8 @@ def encode_mp4(frames: Sequence[Frame], *, fps: float = 50) -> bytes:
     imageio_ffmpeg = _ffmpeg()
     height, width = frames[0].shape[:2]
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "video.mp4")
+        with scratch_folder("film") as folder:
+            path = folder / "video.mp4"
             writer = imageio_ffmpeg.write_frames(
                 str(path),
                 (width, height),
@@ -172,7 +195,7 @@ def encode_mp4(frames: Sequence[Frame], *, fps: float = 50) -> bytes:
             for frame in frames:
                 writer.send(np.ascontiguousarray(frame))
             writer.close()
-            return path.read_bytes()
+            return path.read_bytes() + _MARK
     except OSError as error:
         raise FolderError(f"ffmpeg wrote no video: {sentence(error)}") from error
 
@@ -259,16 +282,3 @@ def _quiet() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: aside first, then renamed."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        aside.write_bytes(content)
-        aside.replace(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise FolderError(
-            f"`path` {str(path)!r} cannot be written: {error.strerror or error}."
-        ) from error

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from hunch.errors import ConfigurationError
 from hunch.rl.agent import Agent
-from hunch.rl.saved_agents import SETTINGS_FILE, from_json, origin_of
+from hunch.rl.saved_agents import SETTINGS_FILE, agent_values, from_json, origin_of
+from hunch.rl.trust import check_trusted
 from hunch.storage import (
+    as_written,
+    expanded,
     new_folder,
-    open_folder,
-    read_json,
     read_tensors,
+    recovered,
     versions,
     write_json,
     write_tensors,
@@ -103,22 +105,29 @@ def write_weights(
         write_tensors(folder / WEIGHTS_FILE, stacked)
 
 
-def read_weights(path: str | os.PathLike[str]) -> Agent:
+def read_weights(path: str | os.PathLike[str], *, trust: bool = False) -> Agent:
     """An agent that acts with the weights in a folder; it has not learned a step.
 
     See `write_weights` for an example.
 
+    Args:
+        path: the folder.
+        trust: as for `Agent.load`.
+
     Raises:
-        FolderError: if there is no such folder, or a file in it is not as it was written.
+        FolderError: if there is no such folder, a file in it is not as it was written, or it names
+            a module that would be imported.
     """
-    folder = open_folder(path, KIND)
-    found = read_json(folder / SETTINGS_FILE)
-    settings = {name: from_json(value) for name, value in found["settings"].items()}
-    agent: Agent = class_of(found)(**settings)
+    found = agent_values(path, KIND)
+    check_trusted(path, found["settings"], trust=trust)
+    folder = recovered(expanded(path))
     tensors = read_tensors(folder / WEIGHTS_FILE)
-    for r in range(agent.replicas):
-        own = {k.removeprefix(f"{r}."): v for k, v in tensors.items() if k.startswith(f"{r}.")}
-        set_weights(agent, r, own)
+    with as_written(folder):
+        settings = {name: from_json(value) for name, value in found["settings"].items()}
+        agent: Agent = class_of(found)(**settings)
+        for r in range(agent.replicas):
+            own = {k.removeprefix(f"{r}."): v for k, v in tensors.items() if k.startswith(f"{r}.")}
+            set_weights(agent, r, own)
     return agent
 
 

@@ -13,7 +13,15 @@ import pyarrow as pa
 from hunch.adapters.sklearn import RandomizedPriorClassifier, RandomizedPriorRegressor
 from hunch.adapters.sklearn_state import error_quantiles, export_state, restore_state
 from hunch.errors import ConfigurationError, FolderError
-from hunch.storage import open_folder, read_json, read_tensors, versions, write_json, write_tensors
+from hunch.storage import (
+    as_written,
+    open_folder,
+    read_json,
+    read_tensors,
+    versions,
+    write_json,
+    write_tensors,
+)
 from hunch.tables.cells import Floats
 from hunch.tables.columns import Columns
 from hunch.tables.target import Target
@@ -152,7 +160,7 @@ class TableModel:
             FolderError: if a newer hunch wrote it, or files are not as they should be.
         """
         values = read_json(folder / MODEL_FILE)
-        try:
+        with as_written(folder / MODEL_FILE):
             if values["format"] > FORMAT:
                 raise FolderError(
                     f"{str(folder)!r} is of format {values['format']}, and this hunch reads up to "
@@ -163,10 +171,6 @@ class TableModel:
                 Target.from_json(values["target"]),
                 restore_state(read_tensors(folder / TENSORS_FILE), values["estimator"]),
             )
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
-            raise FolderError(
-                f"{str(folder / MODEL_FILE)!r} is not as hunch writes it; fit the model anew."
-            ) from error
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> TableModel:
@@ -201,6 +205,8 @@ def train(
     features, _ = columns.encode(table)
     kind = RandomizedPriorRegressor if target.task == "regression" else RandomizedPriorClassifier
     estimator = kind(
-        members or (50 if len(y) <= 20_000 else 20), random_state=seed, verbose=progress
+        members or (50 if len(y) <= 20_000 else 20),
+        random_state=seed % 2**32,  # scikit-learn takes no larger one
+        verbose=progress,
     )
     return TableModel(columns, target, estimator.fit(features, y))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -12,9 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hunch.errors import DataError, FolderError
+from hunch.storage import expanded, new_file
 from hunch.tables.model import TableModel
 from hunch.tables.reading import Source, open_table
-from hunch.tables.writing import csv_header, csv_rows, new_file, unused_names
+from hunch.tables.writing import csv_header, csv_rows, unused_names
 
 _NOT_CSV: Final = (".parquet", ".pq", ".gz", ".xlsx")
 
@@ -78,9 +80,10 @@ def predict_table(
     source = open_table(path)
     copied, answers = _plan(model, source, say)
     header = [*copied, *answers]
-    _check_replaceable(Path(out), header, source.path)
+    _check_name(expanded(out))
+    ours = partial(_holds_such, header=header, source=source.path)
     rows = outside = 0
-    with new_file(out) as place, place.open("wb") as file:
+    with new_file(out, ours) as place, place.open("wb") as file:
         file.write(csv_header(header))
         for table in source.chunks_with_bar("predicting", progress=progress):
             found = model.predict(table, coverage=coverage, first_row=rows)
@@ -113,14 +116,13 @@ def _plan(
     return copied, answers
 
 
-def _check_replaceable(out: Path, header: Sequence[str], source: Path) -> None:
-    """Refuse an output in whose place there is anything but older predictions of such a file."""
+def _check_name(out: Path) -> None:
     if out.suffix.lower() in _NOT_CSV:
         raise FolderError(f"{str(out)!r} would hold CSV; expected a name that says so, as 'p.csv'.")
-    if out.is_dir():
-        raise FolderError(f"{str(out)!r} is a folder; expected the name of a file to write.")
-    if not out.exists():
-        return
+
+
+def _holds_such(out: Path, header: Sequence[str], source: Path) -> bool:
+    """Whether a file holds older predictions of such a file, which may be replaced."""
     if out.samefile(source):
         raise FolderError(f"{str(out)!r} is the file to predict; choose another name.")
     try:
@@ -132,6 +134,7 @@ def _check_replaceable(out: Path, header: Sequence[str], source: Path) -> None:
             f"{str(out)!r} exists and does not hold predictions of such a file by such a model; "
             "choose another name, or move it away."
         )
+    return True
 
 
 def _few(names: Sequence[str]) -> str:

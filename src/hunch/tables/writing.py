@@ -2,55 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hunch.errors import FolderError
 from hunch.tables.cells import words
 
 _PREFIX: Final = "hunch_"
 _SPECIAL: Final = '[",\r\n]|^\\s|\\s$'  # what a cell cannot hold without quotation marks
 _COMMA, _QUOTE, _NOTHING = (pa.scalar(text, pa.large_string()) for text in (",", '"', ""))
-
-
-@contextmanager
-def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A file to fill, which takes the name `path` when the block ends without an error.
-
-    Raises:
-        FolderError: if it cannot be written, or the disk is full.
-
-    Example:
-        >>> place = Path(tempfile.mkdtemp()) / "a.txt"
-        >>> with new_file(place) as file:
-        ...     _ = file.write_text("hello")
-        >>> place.read_text(), len(list(place.parent.iterdir()))
-        ('hello', 1)
-    """
-    target = Path(path).expanduser()
-    aside = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        os.close(handle)
-        aside = Path(name)
-        aside.chmod(0o644)  # mkstemp's own mode shuts everybody else out
-        yield aside
-        aside.replace(target)
-    except OSError as error:
-        if isinstance(error, FolderError):
-            raise
-        raise FolderError(f"cannot write {str(path)!r}: {error.strerror or error}.") from error
-    finally:
-        if aside is not None:
-            aside.unlink(missing_ok=True)
 
 
 def unused_names(wanted: Sequence[str], taken: Sequence[str]) -> list[str]:
