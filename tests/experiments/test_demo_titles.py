@@ -14,6 +14,7 @@ from hunch.experiments.claims import Check, claim_settings, settings_in_words
 from hunch.experiments.demo import priors
 from hunch.experiments.demo.outcome import claim_block
 from hunch.experiments.demo.runner import _page
+from hunch.experiments.randomized_priors import BLOG, ENN
 from hunch.experiments.registry import EXPERIMENTS, load, reproduce_claim
 from hunch.plots import Claim
 
@@ -27,14 +28,17 @@ def words_of(page):
 
 @pytest.fixture(scope="module")
 def pictures():
-    settings = randomized_priors.Settings(num_members=6, film_members=4, film_steps=4)
+    short = dataclasses.replace(ENN, fit=ENN.fit | {"steps": 50})
+    settings = randomized_priors.Settings(
+        num_members=6, recipes=(BLOG, short), film_members=4, film_steps=4
+    )
     return randomized_priors.run(settings, progress=False), settings
 
 
 @pytest.fixture(scope="module")
 def linear():
     settings = linear_posterior.Settings(
-        shapes=((15, 4), (2, 4)), num_members=2_000, trained_members=300, steps=400
+        shapes=((15, 4), (2, 4)), num_members=2_000, trained_members=300, steps=100
     )
     return linear_posterior.run(settings, progress=False), settings
 
@@ -43,6 +47,7 @@ def page_of(monkeypatch, pictures, linear, quick=True):
     """The demo's first part, had the experiments found this."""
     for module, (result, settings) in ((randomized_priors, pictures), (linear_posterior, linear)):
         monkeypatch.setattr(module, "run", lambda *a, result=result, **k: result)
+        monkeypatch.setattr(module, "plot", lambda result: {})  # drawing takes long, words do not
         monkeypatch.setattr(module.Settings, "quick", lambda settings=settings: settings)
     outcome = priors.run(quick=quick, seed=5, progress=False)
     part = SimpleNamespace(key="priors", title="Priors", source="")
@@ -84,7 +89,7 @@ def test_the_sentence_on_bayes_follows_the_divergence(monkeypatch, pictures, lin
         page, _ = page_of(monkeypatch, pictures, (altered, settings))
         assert said in page
         assert "2,000 members" in page
-        assert "300 members trained in 400 steps, at worst of 2 shapes" in page
+        assert "300 members trained in 100 steps, at worst of 2 shapes" in page
 
 
 def test_a_page_of_smaller_settings_names_them_and_judges_no_claim(monkeypatch, pictures, linear):

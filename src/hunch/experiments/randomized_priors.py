@@ -408,7 +408,7 @@ def _plot_band(grid: Array, case: Case) -> tuple[Figure, str]:
     ax.plot(grid, mean, color=BLUE, linewidth=1.8)
     ax.plot(case.x, case.y, "o", color=RED, markersize=4)
     ax.set_ylim(*_limits(case))
-    ax.legend(loc="lower right")
+    ax.legend(loc="upper right")
     return figure, (
         f"Mean of {len(case.members)} members and two standard deviations: blue, of the members, "
         f"which leave out the noise and hold {case.within(0.0)} of {len(case.x)} data; gray, of an "
