@@ -24,7 +24,8 @@ def test_on_six_tables_a_classifier_far_away_is_unsure_and_its_controls_are_not(
         for way in WAYS:
             medians = result.medians(table, GROWING, way)
             # With 10 networks a probability is a share of 10 votes, give or take.
-            assert result.far(table, GROWING, way) <= 0.65 and max(medians[2:]) <= 0.7
+            assert result.far(table, GROWING, way) <= 0.65
+            assert max(medians[2:]) <= 0.7
             assert medians[0] > result.far(table, GROWING, way) + 0.1
             assert result.certain(table, GROWING, way) < 0.1
     for control in (LEVEL, NONE):
@@ -35,14 +36,16 @@ def test_on_six_tables_a_classifier_far_away_is_unsure_and_its_controls_are_not(
 def test_nothing_changes_at_the_data(result):
     for table in result.settings.classes:
         accuracy, _, errors = result.cost(table)
-        assert abs(accuracy) <= 0.02 and errors < 1.5
+        assert abs(accuracy) <= 0.02
+        assert errors < 1.5
 
 
 def test_the_band_of_a_number_grows_with_the_distance(result):
     for table in result.settings.numbers:
         for way in WAYS:
             here, _, *far = result.medians(table, GROWING, way)
-            assert all(np.diff([here, *far]) > 0) and far[-1] > 3 * far[0]
+            assert all(np.diff([here, *far]) > 0)
+            assert far[-1] > 3 * far[0]
 
 
 def test_the_noise_far_away_is_of_the_size_of_the_noise(result):
@@ -51,7 +54,8 @@ def test_the_noise_far_away_is_of_the_size_of_the_noise(result):
     model = RandomizedPriorRegressor(8, random_state=0).fit(x, y)
     far = model.predict_distribution(x * 1e4)
     # It was 0 here and infinite there: the logarithm went on as a straight line.
-    assert 0.1 < far.aleatoric.min() and far.aleatoric.max() < 30
+    assert 0.1 < far.aleatoric.min()
+    assert far.aleatoric.max() < 30
     assert far.std.isfinite().all()
 
 
@@ -96,7 +100,8 @@ def test_a_value_that_stands_alone_is_no_edge_to_be_sure_of():
     alone = np.append(x, [[25.0]], axis=0)
     at = torch.tensor([[30.0], [-6.0]], dtype=torch.float64)
     near, far = Reach.of(alone).distance(at)
-    assert near < 0.1 and far > 2
+    assert near < 0.1
+    assert far > 2
     assert (Reach.of(x).distance(at) > 2).all()
 
 

@@ -103,8 +103,12 @@ def test_measured_variance_meets_the_closed_form():
 
 
 def test_check_holds_only_where_the_figures_do(result):
-    checks = four_curves.check(result)
-    assert not checks[2].holds  # 40 updates are not enough for leave-one-out
+    # 40 updates say nothing about bounds after 10,000, so the figures of the error are not there.
+    assert [check.what for check in four_curves.check(result)] == [
+        "largest deviation of a gradient variance from its formula"
+    ]
+    long = dataclasses.replace(result, settings=dataclasses.replace(SMALL, iterations=10_000))
+    assert not four_curves.check(long)[2].holds  # as little error as 40 updates leave is too much
     totals = {"forum": 12.0, "leave-one-out": 5.0, "pathwise": 3.0, "leave-one-out, fast": 0.1}
 
     def with_totals(totals, variance):
@@ -112,7 +116,7 @@ def test_check_holds_only_where_the_figures_do(result):
             name: dataclasses.replace(arm, mse=np.full_like(arm.mse, totals[name] / 4))
             for name, arm in result.arms.items()
         }
-        return four_curves.check(dataclasses.replace(result, arms=arms, variance=variance))
+        return four_curves.check(dataclasses.replace(long, arms=arms, variance=variance))
 
     exact = result.variance.copy()
     exact[:, 2:] = four_curves._closed_forms(exact)

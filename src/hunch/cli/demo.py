@@ -54,8 +54,8 @@ def demo(out: str, only: tuple[str, ...], quick: bool, seed: int, as_json: bool)
         nonlocal last
         now = time.monotonic()
         held = sum(check.holds for check in outcome.checks)
-        claims = f"{held} of {len(outcome.checks)} claimed figures hold"
-        click.echo(f"{part.key}: {outcome.summary} ({claims}, {now - last:.0f} s)", err=as_json)
+        figures = f"{held} of {len(outcome.checks)} figures keep their bounds"
+        click.echo(f"{part.key}: {outcome.summary} ({figures}, {now - last:.0f} s)", err=as_json)
         last = now
 
     results = run_demo(out, only=only, quick=quick, seed=seed, announce=announce)

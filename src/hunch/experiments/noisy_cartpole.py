@@ -352,13 +352,35 @@ def check(result: Result) -> list[Check]:
     mean = result.shown.row.mean_return
     episodes = result.settings.evaluation_episodes
     if not result.settings.enough:
-        what = f"mean return of {episodes} greedy episodes, too few frames to solve"
+        frames = result.settings.frames
+        what = f"mean return of {episodes} greedy episodes after {frames:,} frames, against a coin"
         return [Check(what, mean, ">=", RANDOM)]
     if len(result.rows) == 1:
         what = f"mean return of {episodes} greedy episodes from unseen starts"
         return [Check(what, mean, ">=", SOLVED)]
     needed = 0.9 * len(result.rows)
     return [Check(f"seeds with mean return >= {SOLVED:g}", result.solved, ">=", needed)]
+
+
+def found(result: Result) -> str:
+    """What this run found, in a sentence."""
+    settings, count = result.settings, len(result.rows)
+    how = (
+        f"over {settings.evaluation_episodes} greedy episodes from unseen starts, after "
+        f"{settings.frames:,} frames"
+    )
+    bound = f"{SOLVED:g} of {settings.max_episode_steps}"
+    if count > 1:
+        return (
+            f"A DQN that explores by noisy weights alone reaches a mean return of {bound} {how}, "
+            f"on {result.solved} of {count} seeds."
+        )
+    row = result.shown.row
+    does = "reaches" if result.solved else "does not reach"
+    return (
+        f"On seed {row.seed} a DQN that explores by noisy weights alone {does} a mean return of "
+        f"{bound} {how}: it is {row.mean_return:.1f}."
+    )
 
 
 def plot(result: Result) -> dict[str, tuple[Figure, str]]:

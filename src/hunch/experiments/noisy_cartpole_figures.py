@@ -43,8 +43,7 @@ def _loss(result: Result) -> tuple[Figure, str]:
     ax.plot(shown.frames[9::10], smooth, color=BLUE, linewidth=1.8, label=f"of {10 * EVERY}")
     ax.set_yscale("log")
     ax.legend(loc="upper right")
-    caption = "The loss follows the values, which grow while the pole stands longer."
-    return figure, caption
+    return figure, "In units of the squared value, so it rises where values do."
 
 
 def _sigma(result: Result) -> tuple[Figure, str]:
@@ -69,7 +68,7 @@ def _evaluation(result: Result) -> tuple[Figure, str]:
         f"Mean weights, no noise: mean return {returns.mean():.1f}, worst {returns.min():.0f}."
     )
     if not result.settings.enough:
-        caption += " Quick run: too few frames to solve the task."
+        caption += f" After {result.settings.frames:,} frames."
     return figure, caption
 
 

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 CLAIM = (
     "Far from the data an ensemble of 50 with random priors is at least 3 times as unsure as at "
-    "the data."
+    "the data. So is the same ensemble without priors, whose members start from different values: "
+    "what priors add is seen where nothing else is random, as in the linear case."
 )
 
 PRIORS: Final = {
@@ -115,6 +116,7 @@ class Case:
         members: predictions on the grid, `(members, grid)`.
         priors: what the priors alone say there, `(members, grid)`; None without prior.
         at_data: mean over the data of the members' standard deviation.
+        fitted: what members predict at the data, `(members, n)`.
     """
 
     data: str
@@ -124,6 +126,26 @@ class Case:
     members: Array
     priors: Array | None
     at_data: float
+    fitted: Array
+
+    @property
+    def residual(self) -> float:
+        """What is left between the data and the mean, beyond the members' own spread there.
+
+        Noise, and what the fit has missed: a standard deviation, in units of y.
+        """
+        error = float(np.square(self.y - self.fitted.mean(axis=0)).mean())
+        spread = float(self.fitted.var(axis=0, ddof=1).mean())
+        return float(np.sqrt(max(0.0, error - spread)))
+
+    def within(self, added: float) -> int:
+        """How many data lie within two standard deviations of the mean.
+
+        Args:
+            added: standard deviation that is joined with the members'.
+        """
+        std = np.hypot(self.fitted.std(axis=0, ddof=1), added)
+        return int((np.abs(self.y - self.fitted.mean(axis=0)) <= 2 * std).sum())
 
     @property
     def far(self) -> float:
@@ -259,6 +281,7 @@ def _train(recipe: Recipe, prior: str, num_members: int, grid: Tensor, seed: int
         members=_flat(predict(net, grid).members),
         priors=None if prior == "none" else _flat(_prior_alone(net, grid)),
         at_data=float(predict(net, x).std.mean()),
+        fitted=_flat(predict(net, x).members),
     )
 
 
@@ -321,9 +344,32 @@ def check(result: Result) -> list[Check]:
     """The claim's figures, on each data set."""
     checks = []
     for data in dict.fromkeys(c.data for c in result.cases):
-        case = result.case(data, "mlp")
-        checks.append(Check(f"{data}: std far / at data", case.far / case.at_data, ">=", 3.0))
+        for prior, what in (("mlp", ""), ("none", ", control without priors")):
+            case = result.case(data, prior)
+            checks.append(
+                Check(f"{data}: std far / at data{what}", case.far / case.at_data, ">=", 3.0)
+            )
     return checks
+
+
+def found(result: Result) -> str:
+    """What this run found, in a sentence or two, with its control."""
+    said, added = [], []
+    for data in dict.fromkeys(c.data for c in result.cases):
+        case, naive = result.case(data, "mlp"), result.case(data, "none")
+        ratios = [c.far / c.at_data for c in (case, naive)]
+        said.append(f"{ratios[0]:.1f} times on {data} (without priors {ratios[1]:.1f})")
+        if ratios[0] > 1.5 * ratios[1]:
+            added.append(data)
+    conclusion = (
+        f"Priors make much of the difference on {' and '.join(added)}."
+        if added
+        else "So it is not the priors that make the difference here: initial values differ too."
+    )
+    return (
+        f"Far from the data an ensemble of {len(case.members)} with random priors is "
+        f"{' and '.join(said)} as unsure as at the data. {conclusion}"
+    )
 
 
 def plot(result: Result) -> dict[str, tuple[Figure, str]]:
@@ -348,15 +394,27 @@ def _title(case: Case, what: str) -> str:
 
 
 def _plot_band(grid: Array, case: Case) -> tuple[Figure, str]:
-    from hunch.plots import BLUE, RED, band, panel
+    from hunch.plots import BLUE, GRAY, RED, panel
 
     figure, ax = panel(_title(case, "Uncertainty"), "x", "y")
-    band(ax, grid, case.members.mean(axis=0), case.members.std(axis=0, ddof=1), BLUE)
+    mean, std = case.members.mean(axis=0), case.members.std(axis=0, ddof=1)
+    both = 2 * np.hypot(std, case.residual)
+    ax.fill_between(
+        grid, mean - both, mean + both, color=GRAY, alpha=0.2, linewidth=0, label="an observation"
+    )
+    ax.fill_between(
+        grid, mean - 2 * std, mean + 2 * std, color=BLUE, alpha=0.35, linewidth=0, label="members"
+    )
+    ax.plot(grid, mean, color=BLUE, linewidth=1.8)
     ax.plot(case.x, case.y, "o", color=RED, markersize=4)
     ax.set_ylim(*_limits(case))
+    ax.legend(loc="upper right")
     return figure, (
-        f"Mean of {len(case.members)} members with one and two standard deviations; data in red; "
-        f"prior: {PRIORS[case.prior]}."
+        f"Mean of {len(case.members)} members and two standard deviations: blue, of the members, "
+        f"which leave out the noise and hold {case.within(0.0)} of {len(case.x)} data; gray, of an "
+        f"observation, with what is left at the data (a standard deviation of "
+        f"{case.residual:.2f}: noise, and what the fit has missed), {case.within(case.residual)} "
+        f"of {len(case.x)}. Data in red; prior: {PRIORS[case.prior]}."
     )
 
 

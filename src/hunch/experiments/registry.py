@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from hunch.experiments.claims import Check
+from hunch.experiments.claims import Check, claim_settings, settings_in_words
 from hunch.storage import check_writable, dump_json, write_text, written_with
 
 # Name to module; a module has CLAIM, Settings, run, check and plot.
@@ -96,7 +96,7 @@ def reproduce_claim(
     """
     places = check_places([name], out)
     module = load(name)
-    settings = getattr(module.Settings, "proof", module.Settings)()
+    settings = claim_settings(module)
     if hasattr(settings, "jobs"):
         settings = dataclasses.replace(settings, jobs=jobs)
     started = time.monotonic()
@@ -111,7 +111,7 @@ def reproduce_claim(
         "checks": [c.to_json() for c in checks],
         "result": result.to_json(),
     }
-    text = _markdown(name, module, checks, result, seed, seconds, getattr(settings, "jobs", 1))
+    text = _markdown(name, module, checks, result, settings, seed, seconds)
     marked = f"<!-- {_MARK} {name} -->\n{text}"
     for place, content in zip(places, (dump_json(results), marked), strict=False):
         write_text(place, content, _ours, _MARK)
@@ -141,11 +141,13 @@ def _markdown(
     module: ModuleType,
     checks: list[Check],
     result: Any,
+    settings: Any,
     seed: int,
     seconds: float,
-    jobs: int,
 ) -> str:
-    lines = [f"# {name}", "", module.CLAIM, ""]
+    verdict = "holds" if all(c.holds for c in checks) else "does not hold"
+    ran = settings_in_words(settings, seed)
+    lines = [f"# {name}", "", module.CLAIM, "", f"This {verdict} in a run with {ran}.", ""]
     lines += ["| figure | measured | bound | holds |", "|---|---|---|---|"]
     lines += [
         f"| {c.what} | {c.value:.4g} | {c.relation} {c.bound:g} | {'yes' if c.holds else 'NO'} |"
@@ -153,6 +155,7 @@ def _markdown(
     ]
     if hasattr(result, "to_markdown"):
         lines += ["", result.to_markdown()]
+    jobs = getattr(settings, "jobs", 1)
     threads = "one thread" if jobs == 1 else f"{jobs} threads"
     option = "" if jobs == 1 else f" --jobs {jobs}"
     command = f"`hunch reproduce {name} --seed {seed}{option}`"

@@ -11,16 +11,15 @@ from hunch.plots import Code, Figures, Table, Text
 
 def run(*, quick: bool, seed: int, progress: bool) -> Outcome:
     """The README's DQN before and after `noisy(...)`, its noise, and its modes."""
-    result = noisy_layers.run(
-        Settings.quick() if quick else Settings(), seed=seed, progress=progress
-    )
+    settings = Settings.quick() if quick else Settings()
+    result = noisy_layers.run(settings, seed=seed, progress=progress)
     checks = noisy_layers.check(result)
     worst = max(abs(m.variance_ratio - 1) for m in result.moments)
     plain = DQN(result.settings.input_features, result.settings.output_features, 64)
     return Outcome(
         summary=(
-            f"variance within {worst:.2%} of the closed form over {result.settings.draws:,} draws; "
-            "in eval() the noisy network is the plain one"
+            f"variance within {worst:.2%} of the closed form over {settings.draws:,} draws; in "
+            f"eval() {result.eval_difference:.3g} away from the plain network"
         ),
         blocks=[
             Text(
@@ -30,7 +29,7 @@ def run(*, quick: bool, seed: int, progress: bool) -> Outcome:
                 "the means."
             ),
             Code(f"net = {plain}\n\nnoisy(net) = {noisy(plain)}"),
-            claim_block(noisy_layers.CLAIM, checks, quick=quick),
+            claim_block(noisy_layers, result, settings, seed=seed),
             Text(
                 "For factorized noise one value is drawn per input and per output, for independent "
                 "noise one per weight. The closed forms are Var y = (2/π) Σ σ²x² + √(2/π) σ_b² and "

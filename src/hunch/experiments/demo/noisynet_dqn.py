@@ -17,25 +17,28 @@ def run(*, quick: bool, seed: int, progress: bool) -> Outcome:
     return Outcome(
         summary=(
             f"mean return {row.mean_return:.1f} of {settings.max_episode_steps} over "
-            f"{settings.evaluation_episodes} greedy episodes after {settings.frames:,} frames"
+            f"{settings.evaluation_episodes} greedy episodes after {settings.frames:,} frames, "
+            f"seed {row.seed}"
         ),
         blocks=[
             Text(
-                "A pole on a cart, 20,000 frames, no ε-greedy: all exploration is the noise on "
-                "the weights, and the agent learns how much of it to keep. Episodes end after 200 "
-                "steps. The notebook shows one test episode; here it is a hundred, played with the "
-                "mean weights from starts that training never saw."
+                f"A pole on a cart, {settings.frames:,} frames, no ε-greedy: all exploration is "
+                "the noise on the weights, and the agent learns how much of it to keep. Episodes "
+                f"end after {settings.max_episode_steps} steps. The notebook shows one test "
+                f"episode; here there are {settings.evaluation_episodes}, played with the mean "
+                "weights from starts that training never saw."
             ),
-            claim_block(noisy_cartpole.CLAIM, checks, quick=quick),
+            claim_block(noisy_cartpole, result, settings, seed=seed),
             Figures(noisy_cartpole.plot(result)),
             *_film(result),
             Text(
                 "A time limit is not a fall: the value of the last state is kept in the target. "
                 "The loss, the target and every action draw noise of their own. Hidden layers are "
-                "normalised, there are two updates a frame, double Q-learning is on, the target is "
-                "copied every 100 updates and the learning rate falls to zero. Ten seeds are in "
-                "`results/noisy-cartpole.md` of the repository; `hunch reproduce noisy-cartpole` "
-                "runs them.",
+                f"normalised, there are {settings.updates_per_frame} updates a frame, double "
+                "Q-learning is on, the target is copied every "
+                f"{settings.target_update_period} updates and the learning rate falls to zero. "
+                "One seed is no proof: `hunch reproduce noisy-cartpole` runs ten, and "
+                "`results/noisy-cartpole.md` of the repository has them.",
                 heading="What differs from the notebook",
             ),
         ],

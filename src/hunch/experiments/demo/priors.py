@@ -9,32 +9,34 @@ import numpy as np
 from hunch.experiments import linear_posterior, randomized_priors
 from hunch.experiments.demo.outcome import Outcome, claim_block
 from hunch.experiments.randomized_priors import BLOG, ENN, FAR, PRIORS
-from hunch.plots import Block, Figures, Film, Films, Table, Text
+from hunch.plots import Block, Claim, Figures, Film, Films, Table, Text
 
 
 def run(*, quick: bool, seed: int, progress: bool) -> Outcome:
     """Train the post's ensembles, and hold the linear case against Bayes."""
-    pictures = randomized_priors.run(
-        randomized_priors.Settings.quick() if quick else None, seed=seed, progress=progress
-    )
-    linear = linear_posterior.run(
-        linear_posterior.Settings.quick() if quick else None, seed=seed, progress=progress
-    )
+    how = randomized_priors.Settings.quick() if quick else randomized_priors.Settings()
+    exact = linear_posterior.Settings.quick() if quick else linear_posterior.Settings()
+    pictures = randomized_priors.run(how, seed=seed, progress=progress)
+    linear = linear_posterior.run(exact, seed=seed, progress=progress)
     checks = [*randomized_priors.check(pictures), *linear_posterior.check(linear)]
     worst = max(r.kl for r in linear.rows if r.recipe == linear_posterior.EXACT)
-    case = pictures.case(BLOG.data, "mlp")
+    case, naive = (pictures.case(BLOG.data, prior) for prior in ("mlp", "none"))
     return Outcome(
         summary=(
             f"{len(case.members)} members, {case.far / case.at_data:.1f} times as unsure far from "
-            f"the data as at them; linear case: KL to the exact posterior {worst:.4f}"
+            f"the data as at them (without priors {naive.far / naive.at_data:.1f}); "
+            f"linear case: KL to the exact posterior {worst:.4f}"
         ),
-        blocks=[*_pictures(pictures, quick), *_linear(linear, quick)],
+        blocks=[
+            *_pictures(pictures, claim_block(randomized_priors, pictures, how, seed=seed)),
+            *_linear(linear, claim_block(linear_posterior, linear, exact, seed=seed)),
+        ],
         checks=checks,
         results={"pictures": pictures.to_json(), "linear_posterior": linear.to_json()},
     )
 
 
-def _pictures(result: randomized_priors.Result, quick: bool) -> list[Block]:
+def _pictures(result: randomized_priors.Result, claim: Claim) -> list[Block]:
     figures = randomized_priors.plot(result)
     blocks: list[Block] = [
         Text(
@@ -46,7 +48,7 @@ def _pictures(result: randomized_priors.Result, quick: bool) -> list[Block]:
             "1-20-20-1 with SELU, Adam at 0.05 for 100 epochs, a fresh full-batch bootstrap each "
             "epoch. All members train at once, as one stacked module."
         ),
-        claim_block(randomized_priors.CLAIM, randomized_priors.check(result), quick=quick),
+        claim,
     ]
     for prior in PRIORS:
         heading = {
@@ -77,7 +79,8 @@ def _pictures(result: randomized_priors.Result, quick: bool) -> list[Block]:
     if result.films:
         blocks += [
             Text(
-                "The follow-up's animation: forty members while they learn, step by step.",
+                f"The follow-up's animation: {result.films[0].frames.shape[1]} members while they "
+                "learn, step by step.",
                 heading="How the ensembles learn",
             ),
             _films(result),
@@ -100,10 +103,22 @@ def _spread_table(result: randomized_priors.Result) -> Table:
     return Table(
         ["data: prior", "std at data", "std at x = −1, 2", "vs. no prior"],
         rows,
-        "Standard deviation of the members, in units of y. In these short trainings the random "
-        "initial values alone already make members differ far from the data; the prior adds less "
-        "here than in the linear case below, where nothing else is random.",
+        f"Standard deviation of {len(result.cases[0].members)} members, in units of y. "
+        f"{_what_priors_add(result)}",
     )
+
+
+def _what_priors_add(result: randomized_priors.Result) -> str:
+    """Whether networks as priors spread members further than initial values alone do."""
+    data = list(dict.fromkeys(case.data for case in result.cases))
+    ratio = [result.case(d, "mlp").far / result.case(d, "none").far for d in data]
+    alone = (
+        "The random initial values alone already make members differ far from the data. A network "
+        f"as prior makes it {min(ratio):.2f} to {max(ratio):.2f} times as much"
+    )
+    if min(ratio) > 1.5:
+        return f"{alone}: it adds much to them."
+    return f"{alone}; what a prior adds is seen below, in the linear case, where nothing else is."
 
 
 def _films(result: randomized_priors.Result) -> Films:
@@ -121,7 +136,7 @@ def _nats(kl: float) -> str:
     return f"{kl:.4f}" if kl < 1 else f"{kl:.1f}"
 
 
-def _linear(result: linear_posterior.Result, quick: bool) -> list[Block]:
+def _linear(result: linear_posterior.Result, claim: Claim) -> list[Block]:
     rows = [
         [r.recipe, f"{r.num_data} × {r.dimension}", _nats(r.kl), f"{r.variance_ratio:.3f}"]
         for r in result.rows
@@ -136,7 +151,7 @@ def _linear(result: linear_posterior.Result, quick: bool) -> list[Block]:
             "say nothing about.",
             heading="The linear sanity check: is it Bayes?",
         ),
-        claim_block(linear_posterior.CLAIM, linear_posterior.check(result), quick=quick),
+        claim,
         Table(
             ["recipe", "data × dimensions", "KL to posterior", "variance ratio"],
             rows,

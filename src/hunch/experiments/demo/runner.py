@@ -35,7 +35,7 @@ PARTS: Final = {
     for part in (
         Part(
             "priors",
-            "Randomised priors: an ensemble that knows what it does not know",
+            "Randomised priors: a random function for each member",
             "After C. S. Perone, “Randomized prior functions in PyTorch” (2019), on Osband, "
             "Aslanides & Cassirer (2018).",
         ),
@@ -47,7 +47,7 @@ PARTS: Final = {
         ),
         Part(
             "noisynet-dqn",
-            "NoisyNet-DQN: exploration that tunes itself",
+            "NoisyNet-DQN: exploration by noise of learnt size",
             "After the fifth notebook of “Rainbow is all you need”, on Fortunato et al. (2018).",
         ),
         Part(
@@ -127,15 +127,15 @@ def _page(done: Sequence[tuple[Part, Outcome]], *, quick: bool, complete: bool, 
     warnings = []
     if quick:
         warnings.append(
-            "This is a quick run with smaller budgets: the pictures are right, the figures are not "
-            "those that the claims speak of. Run `hunch demo` for the real ones."
+            "This is a quick run: all figures are of smaller settings, which are named beside "
+            "them, and it judges no claim that is about larger ones. Run `hunch demo` for those."
         )
     if not complete:
         warnings.append("Only some of the parts were run.")
     introduction = Text(
         "A hunch is one guess drawn from what a network does not know. Five sources on networks "
         "whose randomness means something, each run here on its own inputs.\n\n"
-        f"Made by `hunch demo --seed {seed}`; the figures behind the pictures are in "
+        f"Made by `hunch demo{' --quick' if quick else ''} --seed {seed}`; the figures behind the pictures are in "
         "`results.json` beside this page."
     )
     sections = [
