@@ -9,6 +9,7 @@ from hunch.inference.conformal import (
     jackknife_after_bootstrap,
     split_conformal,
 )
+from hunch.inference.copies import copy_ids
 from hunch.inference.fit import History, fit
 from hunch.inference.metrics import (
     accuracy,
@@ -41,6 +42,7 @@ __all__ = [
     "calibration_error",
     "conformal_classes",
     "conformal_quantile",
+    "copy_ids",
     "dyadic_batches",
     "ensemble_crps",
     "expected_calibration_error",
