@@ -1,6 +1,7 @@
 """Data in, a predictive distribution out."""
 
 from hunch.inference.bootstrap import bootstrap_weights, standard_normals
+from hunch.inference.class_metrics import accuracy, brier, expected_calibration_error
 from hunch.inference.class_predictive import ClassPredictive
 from hunch.inference.conformal import (
     SplitConformal,
@@ -12,12 +13,9 @@ from hunch.inference.conformal import (
 from hunch.inference.copies import copy_ids
 from hunch.inference.fit import History, fit
 from hunch.inference.metrics import (
-    accuracy,
-    brier,
     calibration_error,
     dyadic_batches,
     ensemble_crps,
-    expected_calibration_error,
     gaussian_crps,
     gaussian_nll,
     interval_coverage,

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hunch.inference.metrics import (
+from hunch.inference import (
     accuracy,
     brier,
     expected_calibration_error,
