@@ -173,6 +173,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         reset: bool,
     ) -> tuple[Rows, int]:
         X, y = validate_data(self, X, y, reset=reset, dtype=np.float64)
+        self._check_cells(X)
         check_classification_targets(y)
         labels = column_or_1d(y, warn=True)
         if reset:
@@ -190,7 +191,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
 
     def _start(self, recipe: Recipe, rows: Rows) -> None:
         self._seed, self._seen = recipe.seed, 0
-        self._input_scale = Scale.of(rows.x, rows.evidence)
+        self._input_scale = Scale.without_odd_cells(rows.x, rows.evidence)
         self.ensemble_: Ensemble = build(recipe, rows.x.shape[1], len(self.classes_))
 
     def _train(self, recipe: Recipe, rows: Rows) -> list[float]:

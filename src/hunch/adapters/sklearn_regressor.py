@@ -23,7 +23,7 @@ from hunch.adapters.sklearn_residuals import (
     out_of_bag_residuals,
     shape_of,
 )
-from hunch.adapters.sklearn_rows import Floats, Rows, Scale, as_rows, back_to_source
+from hunch.adapters.sklearn_rows import Floats, Rows, Scale, as_rows, back_to_source, check_size
 from hunch.errors import ConfigurationError, DataError
 from hunch.inference import Predictive
 from hunch.nn import Ensemble
@@ -296,7 +296,9 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
             y_numeric=True,
             ensure_min_samples=2 if reset else 1,
         )
+        self._check_cells(X)
         targets = _as_numbers(y)
+        check_size("y", targets)
         if reset:
             self._flat = targets.ndim == 1
             self.n_outputs_ = 1 if self._flat else targets.shape[1]
@@ -309,7 +311,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
 
     def _start(self, recipe: Recipe, rows: Rows) -> None:
         self._seed, self._seen = recipe.seed, 0
-        self._input_scale = Scale.of(rows.x, rows.evidence)
+        self._input_scale = Scale.without_odd_cells(rows.x, rows.evidence)
         self._target_scale = Scale.of(rows.y, rows.evidence)
         self.ensemble_: Ensemble = build(recipe, rows.x.shape[1], self.n_outputs_)
 

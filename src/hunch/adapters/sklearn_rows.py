@@ -16,6 +16,10 @@ from hunch.inference.training import as_evidence
 Floats = npt.NDArray[np.float64]
 Numbers = npt.NDArray[Any]
 
+_LARGEST = 1e150  # of which the square is a number
+_NEAR = 0.99  # of a column's cells, from which its width is known
+_FAR = 30.0  # widths
+_VARIED = 10  # different values; of fewer any may be rare
 _MOST_REPEATED = 1_000_000  # rows; more are not written out but weighed
 
 
@@ -108,14 +112,17 @@ class Scale:
     Args:
         mean: `(columns,)`.
         std: `(columns,)`; 1 for a column that holds one value.
+        reach: how far from 0 scaled values may be, `(columns,)`; farther ones are put there. None
+            if any distance will do.
 
     Example:
         >>> Scale.of(np.array([[1.0, 5.0], [3.0, 5.0]]), None)
-        Scale(mean=array([2., 5.]), std=array([1., 1.]))
+        Scale(mean=array([2., 5.]), std=array([1., 1.]), reach=None)
     """
 
     mean: Floats
     std: Floats
+    reach: Floats | None = None
 
     @classmethod
     def of(cls, values: Floats, weight: Floats | None) -> Scale:
@@ -126,9 +133,77 @@ class Scale:
         constant = std <= 10 * np.finfo(np.float64).eps * np.abs(mean)
         return cls(mean, np.where(constant, 1.0, std))
 
+    @classmethod
+    def without_odd_cells(cls, values: Floats, weight: Floats | None) -> Scale:
+        """The scale of all cells but the odd ones, which must not take a column's scale away.
+
+        They are put twice as far out as the farthest other cell: there the row still is unusual,
+        and its other cells still say what they say.
+
+        Example:
+            >>> values = np.append(np.linspace(-1, 1, 100), -999.0)[:, None]
+            >>> scale = Scale.without_odd_cells(values, None)
+            >>> scale.std.round(2), scale.apply(values)[-1].round(2)
+            (array([0.58]), array([-3.43]))
+        """
+        scale, odd = cls.of(values, weight), odd_cells(values)
+        columns = np.flatnonzero(odd.any(axis=0))
+        if not len(columns):
+            return scale
+        mean, std, reach = scale.mean.copy(), scale.std.copy(), np.full(len(scale.mean), np.inf)
+        for j in columns:
+            kept = ~odd[:, j]
+            rest = values[kept, j : j + 1]
+            own = cls.of(rest, None if weight is None else weight[kept])
+            mean[j], std[j] = own.mean[0], own.std[0]
+            reach[j] = 2 * np.abs(own.apply(rest)).max()
+        return cls(mean, std, reach)
+
     def apply(self, values: Floats) -> Floats:
         """Columns in units of their width."""
-        return (values - self.mean) / self.std
+        scaled: Floats = (values - self.mean) / self.std
+        return scaled if self.reach is None else np.clip(scaled, -self.reach, self.reach)
+
+
+def odd_cells(values: Floats) -> npt.NDArray[np.bool_]:
+    """Which cells lie so far out that they hardly are of the same kind, such as −999 for "unknown".
+
+    Those are cells more than 30 widths from the median, where the width is the standard deviation
+    of the nearest 99 % of the cells, if they are at most one in a hundred and at least ten others
+    differ from each other.
+
+    Args:
+        values: `(rows, columns)`.
+
+    Example:
+        >>> odd_cells(np.append(np.linspace(0, 1, 100), -999.0)[:, None]).nonzero()[0]
+        array([100])
+    """
+    distance = np.abs(values - np.median(values, axis=0))
+    near = distance <= np.quantile(distance, _NEAR, axis=0)
+    odd = np.zeros(values.shape, bool)
+    for j, column in enumerate(values.T):
+        core = column[near[:, j]]
+        far = distance[:, j] > _FAR * core.std()
+        if 0 < far.sum() <= max(1, (1 - _NEAR) * len(values)) and len(np.unique(core)) >= _VARIED:
+            odd[:, j] = far
+    return odd
+
+
+def check_size(name: str, values: Floats) -> None:
+    """Refuse numbers whose squares would overflow, before anything is trained on them.
+
+    Raises:
+        DataError: naming the first.
+    """
+    large = np.abs(values) > _LARGEST
+    if large.any():
+        place = tuple(int(i) for i in np.argwhere(large)[0])
+        column = f", column {place[1]}" if len(place) > 1 else ""
+        raise DataError(
+            f"`{name}` holds {values[place]:.4g} in row {place[0]}{column}; expected numbers of at "
+            f"most {_LARGEST:.0e} in size: correct the cell, or use other units."
+        )
 
 
 def back_to_source(values: Floats, rows: Rows, num_data: int) -> Floats:
