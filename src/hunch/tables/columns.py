@@ -297,7 +297,11 @@ def _learn_column(name: str, column: pa.ChunkedArray) -> Column | Dropped:
             values = read(cells)
         except NotThatKindError:
             continue
-        return _learn_numbers(name, kind, values)
+        found = _learn_numbers(name, kind, values)
+        beyond = np.nanmax(np.abs(values), initial=0.0) > 2**53
+        if found == Dropped(name, "constant") and beyond and pc.count_distinct(cells).as_py() > 1:
+            return Dropped(name, "an id: its values differ in digits beyond those of a number")
+        return found
     return _learn_category(name, cells)
 
 
