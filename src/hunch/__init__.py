@@ -4,6 +4,7 @@
 - `hunch.inference`: data in, a predictive distribution out.
 - `hunch.gradients`: the gradient of an expectation, for any distribution.
 - `hunch.rl`: agents that explore.
+- `hunch.tables`: a table file in, a model and a report out.
 - `hunch.envs`: environments that ask for it, without torch.
 - `hunch.RandomizedPriorRegressor`, `hunch.RandomizedPriorClassifier`: for scikit-learn.
 
@@ -18,7 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_PACKAGES = ("envs", "errors", "experiments", "gradients", "inference", "nn", "plots", "rl")
+_PACKAGES = (
+    "envs",
+    "errors",
+    "experiments",
+    "gradients",
+    "inference",
+    "nn",
+    "plots",
+    "rl",
+    "tables",
+)
 _ESTIMATORS = ("RandomizedPriorClassifier", "RandomizedPriorRegressor")
 
 __all__ = ["__version__", *_PACKAGES]
@@ -32,6 +43,7 @@ if TYPE_CHECKING:
     from hunch import nn as nn
     from hunch import plots as plots
     from hunch import rl as rl
+    from hunch import tables as tables
     from hunch.adapters.sklearn import RandomizedPriorClassifier as RandomizedPriorClassifier
     from hunch.adapters.sklearn import RandomizedPriorRegressor as RandomizedPriorRegressor
 

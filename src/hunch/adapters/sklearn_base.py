@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import warnings
 from collections.abc import Iterable
 from typing import Any, Final, Literal, get_args
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from hunch.adapters.sklearn_members import Recipe
 from hunch.adapters.sklearn_reach import Reach
-from hunch.adapters.sklearn_rows import Floats, Scale
+from hunch.adapters.sklearn_rows import Floats, Scale, check_size, odd_cells
 from hunch.errors import ConfigurationError
 from hunch.nn.mlp import ACTIVATIONS
 
@@ -105,10 +106,26 @@ class RandomizedPriorBase(BaseEstimator):
         )
         return weight
 
+    def _check_cells(self, X: Floats) -> None:
+        """Refuse numbers too large to compute with, and name what hardly belongs to its column."""
+        check_size("X", X)
+        odd = np.argwhere(odd_cells(X))
+        if len(odd):
+            row, column = odd[0]
+            name = getattr(self, "feature_names_in_", range(X.shape[1]))[column]
+            more = f", and {len(odd) - 1} more such cells" if len(odd) > 1 else ""
+            warnings.warn(
+                f"X holds {X[row, column]:.6g} in row {row}, column {name!r}, far from all other "
+                f"values there{more}; if it stands for a missing value, fill or remove it.",
+                UserWarning,
+                stacklevel=4,
+            )
+
     def _inputs(self, X: Any) -> Tensor:
         """Scaled features of rows to predict."""
         check_is_fitted(self)
         values: Floats = validate_data(self, X, reset=False, dtype=np.float64)
+        check_size("X", values)
         scale: Scale = self._input_scale
         return torch.from_numpy(scale.apply(values))
 

@@ -175,6 +175,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         reset: bool,
     ) -> tuple[Rows, int]:
         X, y = validate_data(self, X, y, reset=reset, dtype=np.float64)
+        self._check_cells(X)
         check_classification_targets(y)
         labels = column_or_1d(y, warn=True)
         if reset:
@@ -194,7 +195,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
 
     def _start(self, recipe: Recipe, rows: Rows) -> None:
         self._seed, self._seen = recipe.seed, 0
-        self._input_scale = Scale.of(rows.x, rows.weight)
+        self._input_scale = Scale.without_odd_cells(rows.x, rows.evidence)
         self.ensemble_: Ensemble = build(recipe, rows.x.shape[1], len(self.classes_))
 
     def _train(self, recipe: Recipe, rows: Rows) -> list[float]:
@@ -202,16 +203,15 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         x = torch.from_numpy(self._input_scale.apply(rows.x))
         y = torch.from_numpy(rows.y)
         weight: Tensor | None = None if rows.weight is None else torch.from_numpy(rows.weight)
-        first = self._seen
-        losses = train(self.ensemble_, recipe, x, y, weight, "cross_entropy", first_id=first)
+        losses = train(self.ensemble_, recipe, x, y, weight, "cross_entropy", ids=rows.ids)
         some = numpy_generator(recipe.seed, "temperature").permutation(len(rows))[:_ENOUGH]
-        unseen = recipe.weights(len(rows), first)[:, some] == 0
+        unseen = recipe.weights(rows.ids)[:, some] == 0
         logits = members_at(self.ensemble_, x[some])
-        share = None if weight is None else weight[some]
+        share = None if rows.evidence is None else torch.from_numpy(rows.evidence[some])
         self.temperature_ = temperature(logits, unseen, y[some], share)
-        self._extend_reach(x, first)
+        self._extend_reach(x, self._seen)
         self._prior_strength = prior_strength(self.ensemble_, x[some])
-        self._seen = first + len(rows)
+        self._seen += len(rows)
         return losses
 
     def _keep_out_of_bag(self, recipe: Recipe, rows: Rows, num_data: int) -> None:
@@ -219,7 +219,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         bags = absentees_at(
             self.ensemble_,
             x,
-            recipe.weights(len(rows)),
+            recipe.weights(rows.ids),
             lambda logits: (logits / self.temperature_).softmax(dim=-1),
         )
         probabilities = torch.cat([bag.mean for bag in bags]).numpy()
@@ -227,7 +227,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         known = ~np.isnan(probabilities).any(axis=1)
         self.oob_score_ = float("nan")
         if known.any():
-            weight = None if rows.weight is None else rows.weight[known]
+            weight = None if rows.evidence is None else rows.evidence[known]
             right = probabilities[known].argmax(axis=1) == rows.y[known]
             self.oob_score_ = float(np.average(right, weights=weight))
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hunch.inference import OutOfBag, bootstrap_weights, fit, predict
-from hunch.inference.bootstrap import Bootstrap
+from hunch.inference.bootstrap import Bootstrap, Ids
 from hunch.inference.losses import Loss
 from hunch.nn import MLP, Ensemble, RandomizedPrior
 from hunch.seeding import derive, torch_generator
@@ -50,9 +50,8 @@ class Recipe:
     seed: int
     progress: bool
 
-    def weights(self, num_data: int, first_id: int = 0) -> Tensor:
-        """Which member saw which datum, `(members, num_data)`."""
-        ids = range(first_id, first_id + num_data)
+    def weights(self, ids: Ids) -> Tensor:
+        """Which member saw which datum, `(members, data)`."""
         return bootstrap_weights(self.bootstrap, self.num_members, ids, seed=self.seed)
 
 
@@ -108,7 +107,7 @@ def train(
     weight: Tensor | None,
     loss: Loss,
     *,
-    first_id: int = 0,
+    ids: Ids,
 ) -> list[float]:
     """Train members in place, in float32, and leave them in float64 to be asked.
 
@@ -119,7 +118,7 @@ def train(
         y: what `loss` takes.
         weight: of each datum, or None.
         loss: what `hunch.inference.fit` takes.
-        first_id: number of the first datum, for the bootstrap.
+        ids: one number for each datum, to which its bootstrap draw is tied.
 
     Returns:
         The training loss of each epoch, averaged over members.
@@ -129,7 +128,7 @@ def train(
     per_epoch = math.ceil(n / batch_size)
     epochs = recipe.epochs or default_epochs(n)
     # One member, or a handful of rows, may leave nothing out to stop on.
-    left_out = bool((recipe.weights(n, first_id) == 0).any())
+    left_out = bool((recipe.weights(ids) == 0).any())
     history = fit(
         ensemble.float(),
         x.float(),
@@ -142,7 +141,7 @@ def train(
         lr=recipe.lr,
         patience=recipe.patience if left_out else None,
         weight=None if weight is None else weight.float(),
-        ids=range(first_id, first_id + n),
+        ids=ids,
         seed=recipe.seed,
         progress=recipe.progress,
     )

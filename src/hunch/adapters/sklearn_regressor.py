@@ -23,7 +23,7 @@ from hunch.adapters.sklearn_residuals import (
     out_of_bag_residuals,
     shape_of,
 )
-from hunch.adapters.sklearn_rows import Floats, Rows, Scale, as_rows, back_to_source
+from hunch.adapters.sklearn_rows import Floats, Rows, Scale, as_rows, back_to_source, check_size
 from hunch.errors import ConfigurationError, DataError
 from hunch.inference import Predictive
 from hunch.nn import Ensemble
@@ -296,7 +296,9 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
             y_numeric=True,
             ensure_min_samples=2 if reset else 1,
         )
+        self._check_cells(X)
         targets = _as_numbers(y)
+        check_size("y", targets)
         if reset:
             self._flat = targets.ndim == 1
             self.n_outputs_ = 1 if self._flat else targets.shape[1]
@@ -309,8 +311,8 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
 
     def _start(self, recipe: Recipe, rows: Rows) -> None:
         self._seed, self._seen = recipe.seed, 0
-        self._input_scale = Scale.of(rows.x, rows.weight)
-        self._target_scale = Scale.of(rows.y, rows.weight)
+        self._input_scale = Scale.without_odd_cells(rows.x, rows.evidence)
+        self._target_scale = Scale.of(rows.y, rows.evidence)
         self.ensemble_: Ensemble = build(recipe, rows.x.shape[1], self.n_outputs_)
 
     def _train(self, recipe: Recipe, rows: Rows) -> tuple[list[float], Residuals]:
@@ -318,21 +320,25 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         x = torch.from_numpy(self._input_scale.apply(rows.x))
         y = torch.from_numpy(self._target_scale.apply(rows.y))
         weight: Tensor | None = None if rows.weight is None else torch.from_numpy(rows.weight)
-        first = self._seen
-        losses = train(self.ensemble_, recipe, x, y, weight, "mse", first_id=first)
-        residuals = out_of_bag_residuals(self.ensemble_, x, y, recipe.weights(len(rows), first))
+        losses = train(self.ensemble_, recipe, x, y, weight, "mse", ids=rows.ids)
+        residuals = out_of_bag_residuals(self.ensemble_, x, y, recipe.weights(rows.ids))
         errors = residuals
         if not residuals.known.any():  # too few members or rows for anything better
             errors = out_of_bag_residuals(
                 self.ensemble_, x, y, torch.zeros(recipe.num_members, len(rows))
             )
-        before = self._noise if first else None
-        learned = self.noise == "learned"
-        self._noise: Noise = learn_noise(recipe, x, errors, weight, learned=learned, before=before)
-        shape = shape_of(self._noise, x, errors, rows.weight)
-        self._shape: Shape = shape.extended(self._shape, _REMEMBERED) if first else shape
-        self._extend_reach(x, first)
-        self._seen = first + len(rows)
+        self._noise: Noise = learn_noise(
+            recipe,
+            x,
+            errors,
+            rows.evidence,
+            learned=self.noise == "learned",
+            before=self._noise if self._seen else None,
+        )
+        shape = shape_of(self._noise, x, errors, rows.evidence)
+        self._shape: Shape = shape.extended(self._shape, _REMEMBERED) if self._seen else shape
+        self._extend_reach(x, self._seen)
+        self._seen += len(rows)
         return losses, residuals
 
     def _keep_out_of_bag(self, rows: Rows, residuals: Residuals, num_data: int) -> None:
@@ -342,7 +348,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         self.oob_prediction_ = by_row[:, 0] if self._flat else by_row
         self.oob_score_ = float("nan")
         if known.sum() > 1:
-            weight = None if rows.weight is None else rows.weight[known]
+            weight = None if rows.evidence is None else rows.evidence[known]
             self.oob_score_ = float(r2_score(rows.y[known], predicted[known], sample_weight=weight))
 
 

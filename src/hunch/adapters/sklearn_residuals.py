@@ -113,7 +113,7 @@ def learn_noise(
     recipe: Recipe,
     x: Tensor,
     residuals: Residuals,
-    weight: Tensor | None,
+    evidence: Floats | None,
     *,
     learned: bool,
     before: Noise | None,
@@ -128,13 +128,13 @@ def learn_noise(
         recipe: of the members, from which the noise takes all but its size.
         x: scaled features of the data the errors belong to.
         residuals: the errors.
-        weight: of each datum, or None.
+        evidence: how much each error counts, or None if all count alike.
         learned: whether the noise may depend on x.
         before: a noise learned from earlier data, to go on from.
     """
     known = residuals.known
     x, error, epistemic = x[known], residuals.error[known], residuals.epistemic[known]
-    weight = None if weight is None else weight[known]
+    weight = None if evidence is None else torch.from_numpy(evidence)[known]
     log_level = _level(error.square(), epistemic.square(), weight)
     ensemble = None
     if before is not None:
@@ -151,7 +151,7 @@ def learn_noise(
         variance = spread + (2 * (level + prediction)).exp()
         return (0.5 * squared / variance + 0.5 * variance.log()).sum(dim=-1)
 
-    train(ensemble, own, x, target, weight, likelihood)
+    train(ensemble, own, x, target, weight, likelihood, ids=range(len(x)))
     return Noise(log_level, ensemble)
 
 

@@ -7,40 +7,62 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from hunch.errors import DataError
+from hunch.inference.copies import coincide, ids_in_order
+from hunch.inference.training import as_evidence
 
 Floats = npt.NDArray[np.float64]
 Numbers = npt.NDArray[Any]
 
+_LARGEST = 1e150  # of which the square is a number
+_NEAR = 0.99  # of a column's cells, from which its width is known
+_FAR = 30.0  # widths
+_VARIED = 10  # different values; of fewer any may be rare
 _MOST_REPEATED = 1_000_000  # rows; more are not written out but weighed
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What a training sees.
+    """What a training sees: each datum once, however often it came.
 
     Args:
         x: features `(rows, features)`.
         y: targets `(rows, outputs)`, or class numbers `(rows,)`.
-        weight: how much each row counts, with mean 1; None if all count alike.
-        source: which of the caller's rows each is, `(rows,)`.
+        weight: how much each row counts in training, with mean 1; None if all count alike.
+        ids: one number for each row, to which its bootstrap draw is tied.
+        source: of each of the caller's rows that has a weight, its position there, `(given,)`.
+        place: which row it became, `(given,)`.
     """
 
     x: Floats
     y: Numbers
     weight: Floats | None
+    ids: npt.NDArray[np.int64]
     source: npt.NDArray[np.intp]
+    place: npt.NDArray[np.intp]
 
     def __len__(self) -> int:
-        return len(self.source)
+        return len(self.ids)
+
+    @property
+    def evidence(self) -> Floats | None:
+        """How much each row counts where errors are judged; None if all count alike."""
+        if self.weight is None:
+            return None
+        found: Floats = as_evidence(torch.from_numpy(self.weight)).numpy()
+        return found
 
 
 def as_rows(x: Floats, y: Numbers, sample_weight: Floats | None) -> Rows:
-    """Sort rows by what they hold, so that a training is a function of the set of rows.
+    """Put copies together and sort rows, so that a training is a function of the set of rows.
 
-    A row of whole-number weight becomes that many rows, and one of weight 0 none, which makes
-    "weight 2" and "twice in the table" the same to the last bit. Other weights weigh.
+    Copies become one row of their total weight, with one bootstrap draw, so that whoever leaves it
+    out has seen none of them. "Weight 2" and "twice in the table" are the same to the last bit, and
+    only the proportions of weights matter: a table in which each row has weight 5, or which was
+    written down five times, is the table itself. See `hunch.inference.copies` for equal rows that
+    are no copies; there a row of whole-number weight becomes that many.
 
     Args:
         x: features `(data, features)`.
@@ -51,25 +73,36 @@ def as_rows(x: Floats, y: Numbers, sample_weight: Floats | None) -> Rows:
         DataError: if no row has a weight.
 
     Example:
-        >>> x, y = np.array([[2.0], [1.0], [3.0]]), np.array([[0.0], [0.0], [0.0]])
-        >>> as_rows(x, y, np.array([1.0, 2.0, 0.0])).source
-        array([1, 1, 0])
+        >>> x, y = np.array([[2.0], [1.0], [3.0], [1.0]]), np.zeros(4)
+        >>> rows = as_rows(x, y, np.array([3.0, 2.0, 0.0, 1.0]))
+        >>> rows.x.ravel(), rows.weight, rows.source, rows.place
+        (array([1., 2.]), None, array([3, 1, 0]), array([0, 0, 1]))
     """
-    source = np.arange(len(x))
-    weight = sample_weight
-    if weight is not None:
-        if not weight.any():
-            raise DataError("`sample_weight` is 0 in every row; expected at least one above 0.")
-        if (weight == np.floor(weight)).all() and weight.sum() <= _MOST_REPEATED:
-            source, weight = np.repeat(source, weight.astype(np.intp)), None
-        else:
-            source = np.flatnonzero(weight)
-            weight = weight[source] / weight[source].mean()
-    columns = [x[source], y[source].reshape(len(source), -1)]
-    keys = [*np.hstack(columns).T, *([] if weight is None else [weight])]
-    order = np.lexsort(keys)
-    source = source[order]
-    return Rows(x[source], y[source], None if weight is None else weight[order], source)
+    weight = np.ones(len(x)) if sample_weight is None else sample_weight
+    source = np.flatnonzero(weight)
+    if not len(source):
+        raise DataError("`sample_weight` is 0 in every row; expected at least one above 0.")
+    targets = y.reshape(len(y), -1)
+    keys = np.column_stack([weight, x, targets])[source]
+    source = source[np.lexsort(keys.T)]
+    weight = weight[source]
+    whole = bool((weight == np.floor(weight)).all()) and weight.sum() <= _MOST_REPEATED
+    if whole and weight.max() > 1 and coincide(x[source], targets[source], weight.astype(np.intp)):
+        source = np.repeat(source, weight.astype(np.intp))
+        weight = np.ones(len(source))
+    ids = ids_in_order(x[source], targets[source])
+    _, first, place = np.unique(ids, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    first, place = first[order], np.argsort(order)[place]
+    total = np.bincount(place, weight)
+    return Rows(
+        x[source[first]],
+        y[source[first]],
+        None if (total == total[0]).all() else total / total.mean(),
+        ids[first],
+        source,
+        place,
+    )
 
 
 @dataclass(frozen=True)
@@ -79,14 +112,17 @@ class Scale:
     Args:
         mean: `(columns,)`.
         std: `(columns,)`; 1 for a column that holds one value.
+        reach: how far from 0 scaled values may be, `(columns,)`; farther ones are put there. None
+            if any distance will do.
 
     Example:
         >>> Scale.of(np.array([[1.0, 5.0], [3.0, 5.0]]), None)
-        Scale(mean=array([2., 5.]), std=array([1., 1.]))
+        Scale(mean=array([2., 5.]), std=array([1., 1.]), reach=None)
     """
 
     mean: Floats
     std: Floats
+    reach: Floats | None = None
 
     @classmethod
     def of(cls, values: Floats, weight: Floats | None) -> Scale:
@@ -97,13 +133,81 @@ class Scale:
         constant = std <= 10 * np.finfo(np.float64).eps * np.abs(mean)
         return cls(mean, np.where(constant, 1.0, std))
 
+    @classmethod
+    def without_odd_cells(cls, values: Floats, weight: Floats | None) -> Scale:
+        """The scale of all cells but the odd ones, which must not take a column's scale away.
+
+        They are put twice as far out as the farthest other cell: there the row still is unusual,
+        and its other cells still say what they say.
+
+        Example:
+            >>> values = np.append(np.linspace(-1, 1, 100), -999.0)[:, None]
+            >>> scale = Scale.without_odd_cells(values, None)
+            >>> scale.std.round(2), scale.apply(values)[-1].round(2)
+            (array([0.58]), array([-3.43]))
+        """
+        scale, odd = cls.of(values, weight), odd_cells(values)
+        columns = np.flatnonzero(odd.any(axis=0))
+        if not len(columns):
+            return scale
+        mean, std, reach = scale.mean.copy(), scale.std.copy(), np.full(len(scale.mean), np.inf)
+        for j in columns:
+            kept = ~odd[:, j]
+            rest = values[kept, j : j + 1]
+            own = cls.of(rest, None if weight is None else weight[kept])
+            mean[j], std[j] = own.mean[0], own.std[0]
+            reach[j] = 2 * np.abs(own.apply(rest)).max()
+        return cls(mean, std, reach)
+
     def apply(self, values: Floats) -> Floats:
         """Columns in units of their width."""
-        return (values - self.mean) / self.std
+        scaled: Floats = (values - self.mean) / self.std
+        return scaled if self.reach is None else np.clip(scaled, -self.reach, self.reach)
+
+
+def odd_cells(values: Floats) -> npt.NDArray[np.bool_]:
+    """Which cells lie so far out that they hardly are of the same kind, such as −999 for "unknown".
+
+    Those are cells more than 30 widths from the median, where the width is the standard deviation
+    of the nearest 99 % of the cells, if they are at most one in a hundred and at least ten others
+    differ from each other.
+
+    Args:
+        values: `(rows, columns)`.
+
+    Example:
+        >>> odd_cells(np.append(np.linspace(0, 1, 100), -999.0)[:, None]).nonzero()[0]
+        array([100])
+    """
+    distance = np.abs(values - np.median(values, axis=0))
+    near = distance <= np.quantile(distance, _NEAR, axis=0)
+    odd = np.zeros(values.shape, bool)
+    for j, column in enumerate(values.T):
+        core = column[near[:, j]]
+        far = distance[:, j] > _FAR * core.std()
+        if 0 < far.sum() <= max(1, (1 - _NEAR) * len(values)) and len(np.unique(core)) >= _VARIED:
+            odd[:, j] = far
+    return odd
+
+
+def check_size(name: str, values: Floats) -> None:
+    """Refuse numbers whose squares would overflow, before anything is trained on them.
+
+    Raises:
+        DataError: naming the first.
+    """
+    large = np.abs(values) > _LARGEST
+    if large.any():
+        place = tuple(int(i) for i in np.argwhere(large)[0])
+        column = f", column {place[1]}" if len(place) > 1 else ""
+        raise DataError(
+            f"`{name}` holds {values[place]:.4g} in row {place[0]}{column}; expected numbers of at "
+            f"most {_LARGEST:.0e} in size: correct the cell, or use other units."
+        )
 
 
 def back_to_source(values: Floats, rows: Rows, num_data: int) -> Floats:
-    """What is said of training rows, for the caller's rows: the mean over repetitions.
+    """What is said of training rows, for the caller's rows: the mean over what they became.
 
     Args:
         values: `(rows, columns)`; NaN for rows of which nothing is known.
@@ -114,10 +218,11 @@ def back_to_source(values: Floats, rows: Rows, num_data: int) -> Floats:
         `(num_data, columns)`; NaN where nothing is known.
 
     Example:
-        >>> rows = Rows(np.zeros((3, 1)), np.zeros(3), None, np.array([1, 1, 0]))
-        >>> back_to_source(np.array([[1.0], [3.0], [5.0]]), rows, 3).ravel()
-        array([ 5.,  2., nan])
+        >>> rows = as_rows(np.array([[2.0], [1.0], [2.0]]), np.zeros(3), np.array([1.0, 0.0, 1.0]))
+        >>> back_to_source(np.array([[5.0]]), rows, 3).ravel()
+        array([ 5., nan,  5.])
     """
+    values = values[rows.place]
     known = ~np.isnan(values).any(axis=1)
     totals = np.zeros((num_data, values.shape[1]))
     np.add.at(totals, rows.source[known], values[known])

@@ -146,14 +146,21 @@ def _named(prefix: str, ensemble: Ensemble) -> dict[str, Tensor]:
 
 
 def _of_scale(prefix: str, scale: Scale) -> dict[str, Tensor]:
+    parts = {"mean": scale.mean, "std": scale.std, "reach": scale.reach}
     return {
-        f"{prefix}.mean": torch.from_numpy(scale.mean),
-        f"{prefix}.std": torch.from_numpy(scale.std),
+        f"{prefix}.{name}": torch.from_numpy(part)
+        for name, part in parts.items()
+        if part is not None
     }
 
 
 def _to_scale(prefix: str, tensors: Mapping[str, Tensor]) -> Scale:
-    return Scale(tensors[f"{prefix}.mean"].numpy(), tensors[f"{prefix}.std"].numpy())
+    reach = tensors.get(f"{prefix}.reach")
+    return Scale(
+        tensors[f"{prefix}.mean"].numpy(),
+        tensors[f"{prefix}.std"].numpy(),
+        None if reach is None else reach.numpy(),
+    )
 
 
 def _rebuilt(

@@ -1,6 +1,7 @@
 """Data in, a predictive distribution out."""
 
 from hunch.inference.bootstrap import bootstrap_weights, standard_normals
+from hunch.inference.class_metrics import accuracy, brier, expected_calibration_error
 from hunch.inference.class_predictive import ClassPredictive
 from hunch.inference.conformal import (
     SplitConformal,
@@ -9,14 +10,12 @@ from hunch.inference.conformal import (
     jackknife_after_bootstrap,
     split_conformal,
 )
+from hunch.inference.copies import copy_ids
 from hunch.inference.fit import History, fit
 from hunch.inference.metrics import (
-    accuracy,
-    brier,
     calibration_error,
     dyadic_batches,
     ensemble_crps,
-    expected_calibration_error,
     gaussian_crps,
     gaussian_nll,
     interval_coverage,
@@ -41,6 +40,7 @@ __all__ = [
     "calibration_error",
     "conformal_classes",
     "conformal_quantile",
+    "copy_ids",
     "dyadic_batches",
     "ensemble_crps",
     "expected_calibration_error",

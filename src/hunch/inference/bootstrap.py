@@ -167,8 +167,8 @@ def _uniform(
 ) -> npt.NDArray[np.float64]:
     """Uniform numbers in (0, 1), `(starts, members, keys)`, each a hash of the three."""
     members = np.arange(num_members, dtype=np.uint64)
-    mixed = _mix(starts[:, None] + members * _WEYL)
-    mixed = _mix(mixed[..., None] + keys * _WEYL)
+    mixed = scattered(starts[:, None] + members * _WEYL)
+    mixed = scattered(mixed[..., None] + keys * _WEYL)
     # The upper 53 bits, moved by half a step so that neither 0 nor 1 occurs.
     return ((mixed >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 
@@ -176,8 +176,15 @@ def _uniform(
 _WEYL = np.uint64(0x9E3779B97F4A7C15)
 
 
-def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """SplitMix64's finalizer (Steele, Lea & Flood 2014): a bijection that scatters all bits."""
+def scattered(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """SplitMix64's finalizer (Steele, Lea & Flood 2014): a bijection that scatters all bits.
+
+    Zero stays zero.
+
+    Example:
+        >>> scattered(np.array([0, 1], dtype=np.uint64))
+        array([                  0, 6238072747940578789], dtype=uint64)
+    """
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return cast("npt.NDArray[np.uint64]", x ^ (x >> np.uint64(31)))

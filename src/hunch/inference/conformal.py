@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from hunch.errors import ConfigurationError, DataError, ShapeError
+from hunch.inference.class_metrics import check_classes, check_probabilities
 from hunch.inference.out_of_bag import out_of_bag
 
 
@@ -84,7 +85,7 @@ class SplitConformal:
         """The interval that holds a new observation with at least probability `coverage`.
 
         Args:
-            mean: the model's predictions, `(batch, *out)`.
+            mean: the model's predictions, `(batch, *out)`, or one of them, `(*out,)`.
             scale: how unsure it is there, above 0, if and only if the calibration had one.
             coverage: between 0 and 1, ends excluded.
 
@@ -94,13 +95,22 @@ class SplitConformal:
 
         Raises:
             ConfigurationError: if `scale` is given where there was none, or the other way round.
+            DataError: if a scale is not above 0.
+            ShapeError: if `mean` is not in the shape of the calibration data, or `scale` in its.
         """
         if (scale is not None) != self.normalized:
             raise ConfigurationError(
                 f"`scale` got {'a value' if scale is not None else None}; expected "
                 f"{'one' if self.normalized else 'none'}, as in the calibration."
             )
-        radius = self.radius(coverage) * (1.0 if scale is None else scale)
+        out = self.scores.shape[1:]
+        if out not in (mean.shape, mean.shape[1:]):
+            raise ShapeError(
+                f"`mean` got shape {tuple(mean.shape)}; expected (batch, *out) with *out = "
+                f"{tuple(out)}, as in the calibration."
+            )
+        width = 1.0 if scale is None else _as_scale(scale, mean)
+        radius = self.radius(coverage) * width
         return mean - radius, mean + radius
 
 
@@ -122,6 +132,10 @@ def split_conformal(
         ShapeError: if shapes differ.
         DataError: if a scale is not above 0, or a value is NaN.
 
+    Note:
+        Copies of a row are not exchangeable with fresh rows: keep them on one side of the split,
+        once (`copy_ids`).
+
     Example:
         >>> y, std = torch.randn(500), torch.ones(500)
         >>> calibration = split_conformal(torch.zeros(500), y, scale=std)
@@ -139,10 +153,7 @@ def split_conformal(
         )
     scores = (y - mean).abs()
     if scale is not None:
-        scale = torch.as_tensor(scale).to(scores)
-        if not bool((scale > 0).all()):
-            raise DataError("`scale` holds values that are not above 0; expected only such.")
-        scores = scores / scale
+        scores = scores / _as_scale(scale, mean)
     if bool(scores.isnan().any()):
         raise DataError("`mean` or `y` holds NaN; expected numbers only.")
     return SplitConformal(scores, normalized=scale is not None)
@@ -178,9 +189,11 @@ def jackknife_after_bootstrap(
 
     Raises:
         ShapeError: if shapes do not fit each other.
-        DataError: if no member is without some datum.
+        DataError: if no member is without some datum, or a value is NaN.
 
     Note:
+        Copies of a row must share one draw (`copy_ids`), or what is left out has a twin in the bag.
+
         A datum that every member saw counts as infinitely far off: the guarantee stays, at the
         price of a wider interval. The paper's guarantee is for a random number of members, about
         which it says that a fixed one does as well in practice.
@@ -206,6 +219,9 @@ def jackknife_after_bootstrap(
             f"{tuple(new_members.shape)}; expected (members, data, *out), (data, *out) and "
             "(members, batch, *out)."
         )
+    for name, value in (("members", members), ("y", y), ("new_members", new_members)):
+        if bool(value.isnan().any()):
+            raise DataError(f"`{name}` holds NaN; expected numbers only.")
     n, batch = len(y), new_members.shape[1]
     rank = _rank(n, coverage)
     if rank > n:
@@ -244,6 +260,10 @@ def conformal_classes(
     Returns:
         `(batch, classes)`, True for what is in the set.
 
+    Raises:
+        ShapeError: if shapes do not fit each other, or classes are no whole numbers.
+        DataError: if a probability or a class number is out of range.
+
     Example:
         >>> probs = torch.tensor([[0.9, 0.1]]).expand(50, 2)
         >>> conformal_classes(probs, torch.zeros(50).long(), torch.tensor([[0.95, 0.05]]))
@@ -253,13 +273,29 @@ def conformal_classes(
         Sadinle, Lei & Wasserman (2019), "Least ambiguous set-valued classifiers with bounded error
         levels".
     """
-    if probs.ndim != 2 or y.shape != probs.shape[:1] or new_probs.shape[1:] != probs.shape[1:]:
+    fits = probs.ndim == new_probs.ndim == 2 and new_probs.shape[1] == probs.shape[1]
+    if not fits or y.shape != probs.shape[:1]:
         raise ShapeError(
             f"`probs` got shape {tuple(probs.shape)}, `y` {tuple(y.shape)} and `new_probs` "
             f"{tuple(new_probs.shape)}; expected (data, classes), (data,) and (batch, classes)."
         )
-    scores = 1 - probs.gather(1, y.unsqueeze(1)).squeeze(1)
+    check_classes(probs, y)
+    check_probabilities("new_probs", new_probs)
+    scores = 1 - probs.gather(1, y.long().unsqueeze(1)).squeeze(1)
     return 1 - new_probs <= conformal_quantile(scores, coverage)
+
+
+def _as_scale(scale: Tensor | float, mean: Tensor) -> Tensor:
+    """A number, or one for each prediction."""
+    widths = torch.as_tensor(scale).to(mean)
+    if widths.ndim and widths.shape != mean.shape:
+        raise ShapeError(
+            f"`scale` got shape {tuple(widths.shape)}; expected a number, or {tuple(mean.shape)}, "
+            "the shape of `mean`."
+        )
+    if not bool((widths > 0).all()):
+        raise DataError("`scale` holds values that are not above 0; expected only such.")
+    return widths
 
 
 def _rank(n: int, coverage: float) -> int:

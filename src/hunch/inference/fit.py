@@ -21,6 +21,7 @@ from hunch.inference.training import (
     MemberAdam,
     MemberData,
     PerMember,
+    as_evidence,
     batches,
     check_not_diverged,
     forward_on,
@@ -188,6 +189,7 @@ def fit(
         _check_out_of_bag(data, redraw)
         per_epoch = 1 if batch_size is None else math.ceil(n / batch_size)
         stopping = EarlyStopping(trainable, patience, per_epoch)
+    evidence = None if importance is None else as_evidence(importance)
     pulled = isinstance(pulls, Tensor) or pulls > 0
     losses = torch.empty(steps, members.num_members)
     done = 0
@@ -202,10 +204,12 @@ def fit(
                     f"`loss` returned shape {tuple(each.shape)}; expected (members, batch) = "
                     f"{tuple(weights.shape)}."
                 )
+            if stopping is not None:
+                judged = each if evidence is None else each * _of(evidence, rows)
+                if stopping.is_over(judged, weights):
+                    break
             if importance is not None:
-                each = each * (importance if rows is None else importance[rows])
-            if stopping is not None and stopping.is_over(each, weights):
-                break
+                each = each * _of(importance, rows)
             member_loss = (each * weights).mean(dim=1)
             if pulled:
                 member_loss = member_loss + (pulls / n) * squared_norm(trainable, shared=shared)
@@ -297,6 +301,10 @@ def _importance(weight: Tensor, n: int) -> Tensor:
     if bool((weight < 0).any()):
         raise DataError("`weight` holds negative values; expected at least 0.")
     return weight
+
+
+def _of(values: Tensor, rows: Tensor | None) -> Tensor:
+    return values if rows is None else values[rows]
 
 
 def _check_out_of_bag(data: MemberData, redraw: bool) -> None:

@@ -1,8 +1,12 @@
-"""How good a predictive distribution is: scores, coverage, calibration.
+"""How good a predictive distribution of numbers is: scores, coverage, calibration.
 
 Scores are of one datum each, lower is better, and proper: nothing expects a better one than the
 truth does. They are in the shape of the observations, so the mean is yours to take; those of
 numbers can be differentiated.
+
+Forecasts have the shape of the observations: a column `(n, 1)` against `(n,)` would be paired with
+each of them, and is refused with a `ShapeError`. What is no forecast, such as NaN or a negative
+standard deviation, is refused with a `DataError`.
 """
 
 from __future__ import annotations
@@ -129,14 +133,19 @@ def gaussian_nll(mean: Tensor, std: Tensor, y: Tensor) -> Tensor:
 
     Args:
         mean: its mean, `(…)`.
-        std: its standard deviation, above 0.
-        y: observations.
+        std: its standard deviation, at least 0: of each, or one number for all. With 0 the score
+            is infinite, below zero where the forecast is the truth.
+        y: observations, `(…)`.
 
     Example:
         >>> gaussian_nll(torch.tensor(0.0), torch.tensor(1.0), torch.tensor(0.0))
         tensor(0.9189)
     """
-    return 0.5 * ((y - mean) / std).square() + std.log() + 0.5 * math.log(2 * math.pi)
+    std = _check_gaussians(mean, std, y)
+    exact = torch.where(y == mean, -torch.inf, torch.inf).to(std)
+    width = torch.where(std > 0, std, 1.0)
+    density = 0.5 * ((y - mean) / width).square() + width.log() + 0.5 * math.log(2 * math.pi)
+    return torch.where(std > 0, density, exact)
 
 
 def gaussian_crps(mean: Tensor, std: Tensor, y: Tensor) -> Tensor:
@@ -146,8 +155,8 @@ def gaussian_crps(mean: Tensor, std: Tensor, y: Tensor) -> Tensor:
 
     Args:
         mean: its mean, `(…)`.
-        std: its standard deviation, above 0.
-        y: observations.
+        std: its standard deviation, at least 0: of each, or one number for all.
+        y: observations, `(…)`.
 
     Example:
         >>> gaussian_crps(torch.tensor(0.0), torch.tensor(1.0), torch.tensor(0.0))
@@ -157,6 +166,7 @@ def gaussian_crps(mean: Tensor, std: Tensor, y: Tensor) -> Tensor:
         Gneiting & Raftery (2007), "Strictly proper scoring rules, prediction, and estimation",
         eq. 21.
     """
+    std = _check_gaussians(mean, std, y)
     return _absolute_moment(y - mean, std) - std / math.sqrt(math.pi)
 
 
@@ -180,6 +190,7 @@ def ensemble_crps(members: Tensor, y: Tensor, *, fair: bool = False) -> Tensor:
     Reference:
         Gneiting & Raftery (2007), eq. 20; Ferro (2014), "Fair scores for ensemble forecasts".
     """
+    _check_members(members, y)
     k = members.shape[0]
     if fair and k == 1:
         raise ConfigurationError("`fair` got True for one member; expected at least two.")
@@ -195,7 +206,8 @@ def mixture_crps(members: Tensor, noise_std: Tensor | float, y: Tensor) -> Tenso
 
     Args:
         members: means `(members, …)`.
-        noise_std: standard deviations above 0, a number or a tensor that broadcasts to `members`.
+        noise_std: standard deviations of at least 0: a number, or of each datum `(…)`, or of each
+            member too.
         y: observations, `(…)`.
 
     Example:
@@ -206,7 +218,10 @@ def mixture_crps(members: Tensor, noise_std: Tensor | float, y: Tensor) -> Tenso
         Grimit, Gneiting, Berrocal & Johnson (2006), "The continuous ranked probability score for
         circular variables and its application to mesoscale forecast ensemble verification", eq. 6.
     """
-    std = torch.as_tensor(noise_std).to(members).expand_as(members)
+    _check_members(members, y)
+    noise = torch.as_tensor(noise_std).to(members)
+    one = members if noise.ndim == members.ndim else members[0]
+    std = _check_std("noise_std", noise, one).expand_as(members)
     spread = torch.zeros_like(members[0])
     for mean_k, std_k in zip(
         members, std, strict=True
@@ -241,6 +256,7 @@ def interval_score(low: Tensor, high: Tensor, y: Tensor, *, coverage: float) -> 
     """
     if not 0 < coverage < 1:
         raise ConfigurationError(f"`coverage` got {coverage}; expected between 0 and 1.")
+    _check_alike({"low": low, "high": high, "y": y})
     missed = (low - y).clamp_min(0) + (y - high).clamp_min(0)
     return high - low + 2 / (1 - coverage) * missed
 
@@ -260,6 +276,7 @@ def interval_coverage(low: Tensor, high: Tensor, y: Tensor) -> Tensor:
         >>> interval_coverage(torch.zeros(4), torch.ones(4), torch.tensor([0.5, 1.0, 1.5, -1.0]))
         tensor(0.5000)
     """
+    _check_alike({"low": low, "high": high, "y": y})
     return ((low <= y) & (y <= high)).to(low).mean(dim=0)
 
 
@@ -293,6 +310,11 @@ def calibration_error(cdf: Tensor, *, num_levels: int = 100) -> Tensor:
     """
     if num_levels < 2:
         raise ConfigurationError(f"`num_levels` got {num_levels}; expected at least 2.")
+    if cdf.ndim == 0 or not bool(((cdf >= 0) & (cdf <= 1)).all()):
+        raise DataError(
+            f"`cdf` got shape {tuple(cdf.shape)}, or values outside 0 to 1; expected the "
+            "probability of a smaller observation, one for each datum."
+        )
     # y lies in the central interval of this coverage and in all wider ones.
     reached = (2 * cdf - 1).abs().sort(dim=0).values
     levels = torch.linspace(0, 1, num_levels, dtype=cdf.dtype, device=cdf.device)
@@ -302,94 +324,51 @@ def calibration_error(cdf: Tensor, *, num_levels: int = 100) -> Tensor:
     return error.reshape(cdf.shape[1:]).to(cdf.dtype)
 
 
-def brier(probs: Tensor, y: Tensor) -> Tensor:
-    """Squared distance from the class: Σ_c (p_c − 1{y = c})², between 0 and 2.
-
-    Args:
-        probs: probabilities `(data, classes)`.
-        y: class numbers `(data,)`.
-
-    Returns:
-        `(data,)`.
-
-    Raises:
-        ShapeError: if shapes do not fit.
-        DataError: if a class number is out of range.
-
-    Example:
-        >>> brier(torch.tensor([[0.8, 0.2]]), torch.tensor([0]))
-        tensor([0.0800])
-
-    Reference:
-        Brier (1950), "Verification of forecasts expressed in terms of probability".
-    """
-    _check_classes(probs, y)
-    one_hot = torch.nn.functional.one_hot(y.long(), probs.shape[1])
-    return (probs - one_hot).square().sum(dim=1)
-
-
-def accuracy(probs: Tensor, y: Tensor) -> Tensor:
-    """The share of data whose likeliest class is the true one.
-
-    Args:
-        probs: probabilities `(data, classes)`.
-        y: class numbers `(data,)`.
-
-    Example:
-        >>> accuracy(torch.tensor([[0.8, 0.2], [0.6, 0.4]]), torch.tensor([0, 1]))
-        tensor(0.5000)
-    """
-    _check_classes(probs, y)
-    return (probs.argmax(dim=1) == y).to(probs).mean()
-
-
-def expected_calibration_error(probs: Tensor, y: Tensor, *, num_bins: int = 15) -> Tensor:
-    """How far the likeliest class's probability is from how often it is right.
-
-    Data are put in bins of equal width by that probability; the bins' gaps are averaged by size.
-
-    Args:
-        probs: probabilities `(data, classes)`.
-        y: class numbers `(data,)`.
-        num_bins: at least 1.
-
-    Returns:
-        A number between 0 and 1.
-
-    Raises:
-        ConfigurationError: if there is no bin.
-
-    Example:
-        >>> expected_calibration_error(torch.tensor([[0.75, 0.25]] * 4), torch.tensor([0, 0, 0, 1]))
-        tensor(0.)
-
-    Reference:
-        Guo, Pleiss, Sun & Weinberger (2017), "On calibration of modern neural networks", eq. 3.
-    """
-    _check_classes(probs, y)
-    if num_bins < 1:
-        raise ConfigurationError(f"`num_bins` got {num_bins}; expected at least 1.")
-    confidence, guess = probs.max(dim=1)
-    which = (confidence * num_bins).ceil().long().sub(1).clamp(0, num_bins - 1)
-    surplus = confidence - (guess == y).to(probs)
-    return torch.zeros(num_bins).to(probs).index_add(0, which, surplus).abs().sum() / len(y)
-
-
 def _absolute_moment(mean: Tensor, std: Tensor) -> Tensor:
-    """E|X| for a Gaussian X."""
-    z = mean / std
+    """E|X| for a Gaussian X, which without a width is a point."""
+    width = torch.where(std > 0, std, 1.0)
+    z = mean / width
     density = torch.exp(-0.5 * z.square()) / math.sqrt(2 * math.pi)
-    return mean * torch.erf(z / math.sqrt(2)) + 2 * std * density
+    moment = mean * torch.erf(z / math.sqrt(2)) + 2 * width * density
+    return torch.where(std > 0, moment, mean.abs())
 
 
-def _check_classes(probs: Tensor, y: Tensor) -> None:
-    if probs.ndim != 2 or y.shape != probs.shape[:1] or not len(y):
+def _check_gaussians(mean: Tensor, std: Tensor | float, y: Tensor) -> Tensor:
+    _check_alike({"mean": mean, "y": y})
+    return _check_std("std", torch.as_tensor(std).to(mean), mean)
+
+
+def _check_members(members: Tensor, y: Tensor) -> None:
+    if members.ndim == 0 or not len(members) or members.shape[1:] != y.shape:
         raise ShapeError(
-            f"`probs` got shape {tuple(probs.shape)} and `y` {tuple(y.shape)}; expected "
-            "(data, classes) and (data,), with at least one datum."
+            f"`members` got shape {tuple(members.shape)} and `y` {tuple(y.shape)}; expected "
+            "(members, …) and (…)."
         )
-    if int(y.min()) < 0 or int(y.max()) >= probs.shape[1]:
-        raise DataError(
-            f"`y` holds classes from {int(y.min())} to {int(y.max())}; expected 0 to "
-            f"{probs.shape[1] - 1}, one for each column of `probs`."
+    _check_known({"members": members, "y": y})
+
+
+def _check_alike(values: dict[str, Tensor]) -> None:
+    if len({value.shape for value in values.values()}) > 1:
+        got = ", ".join(f"`{name}` {tuple(value.shape)}" for name, value in values.items())
+        raise ShapeError(f"shapes differ: {got}; expected one and the same.")
+    _check_known(values)
+
+
+def _check_known(values: dict[str, Tensor]) -> None:
+    for name, value in values.items():
+        if bool(value.isnan().any()):
+            raise DataError(f"`{name}` holds NaN; expected numbers only.")
+
+
+def _check_std(name: str, std: Tensor, like: Tensor) -> Tensor:
+    """A number for all, or one for each; of those along an axis of size 1 all are meant."""
+    fits = std.ndim in (0, like.ndim) and all(
+        size in (1, full) for size, full in zip(std.shape, like.shape, strict=False)
+    )
+    if not fits:
+        raise ShapeError(
+            f"`{name}` got shape {tuple(std.shape)}; expected a number, or {tuple(like.shape)}."
         )
+    if not bool((std >= 0).all()):
+        raise DataError(f"`{name}` holds negative values or NaN; expected at least 0.")
+    return std

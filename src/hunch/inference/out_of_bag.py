@@ -68,14 +68,15 @@ def out_of_bag(members: Tensor, weights: Tensor) -> OutOfBag:
         members: each member's prediction for each training datum, `(members, data, *out)`: anything
             that may be averaged; for classes probabilities, not logits.
         weights: what the members were trained with, `(members, data)`: `bootstrap_weights` with the
-            kind, ids and seed that `fit` had.
+            kind, ids and seed that `fit` had. Copies of a row must share an id, or what is left out
+            has a twin in the bag (`copy_ids`).
 
     Returns:
         The predictions, their mean, spread and number.
 
     Raises:
         ShapeError: if the shapes do not fit each other.
-        DataError: if no weight is 0, so that no member is an absentee.
+        DataError: if no weight is 0, so that no member is an absentee, or one is negative or NaN.
 
     Note:
         After `fit(..., redraw=True)` members have seen other data in each epoch, and in the end
@@ -100,6 +101,8 @@ def out_of_bag(members: Tensor, weights: Tensor) -> OutOfBag:
             f"`members` got shape {tuple(members.shape)} and `weights` {tuple(weights.shape)}; "
             "expected (members, data, *out) and (members, data)."
         )
+    if not bool((weights >= 0).all()):
+        raise DataError("`weights` holds negative values or NaN; expected at least 0.")
     unseen = weights == 0
     if not unseen.any():
         raise DataError(

@@ -256,6 +256,26 @@ class EarlyStopping:
                 p.copy_(best)
 
 
+def as_evidence(weight: Tensor) -> Tensor:
+    """How much each datum counts where errors are judged, with mean 1, given its weight.
+
+    One datum is one error, however much it weighs: none counts more than √data times the mean, or a
+    single one that came a hundred times would decide about all others.
+
+    Args:
+        weight: at least 0, not all of them 0, `(data,)`.
+
+    Example:
+        >>> as_evidence(torch.tensor([1.0, 1.0, 1.0, 97.0]))
+        tensor([0.0755, 0.0755, 0.0755, 3.7736])
+
+    Reference:
+        Ionides (2008), "Truncated importance sampling".
+    """
+    capped = weight.clamp(max=float(weight.mean()) * len(weight) ** 0.5)
+    return capped / capped.mean()
+
+
 def per_member(name: str, value: PerMember, like: Tensor) -> float | Tensor:
     """One number for all members, or a tensor `(members,)` of one each.
 

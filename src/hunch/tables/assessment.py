@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hunch.inference.metrics import (
+from hunch.adapters.sklearn_rows import Scale
+from hunch.inference import (
     accuracy,
     brier,
     expected_calibration_error,
@@ -26,6 +27,7 @@ LEVELS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 SHIFTS: Final = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 25.0, 50.0)
 _PROBED: Final = 1_000  # test rows for what takes many passes
 _BINS: Final = 10
+_MOST_DRIVERS: Final = 200  # columns, of which each takes a prediction of all probed rows
 _LEAST_IN_BIN: Final = 20  # test rows; a mean of fewer errors says little
 
 
@@ -165,19 +167,32 @@ def _groups(values: Floats) -> list[npt.NDArray[np.intp]]:
 def _drivers(model: TableModel, x: Floats, seed: int) -> dict[str, float]:
     """Each column's share in how the epistemic part varies, largest first.
 
-    Shuffling a column among rows leaves everything but its tie to the row; half the mean squared
+    Of very many columns those are tried that vary most with it, for each takes a prediction of all
+    rows. Shuffling a column among rows leaves everything but its tie to the row; half the mean squared
     change over the variance is the column's total share after Sobol', from 0 to about 1.
     """
     before = model.predict_features(x)["epistemic"]
     variance = max(float(before.var()), np.finfo(np.float64).tiny)
     found = {}
-    for name, place in model.columns.groups().items():
+    for name, place in _foremost(model.columns.groups(), x, before).items():
         shuffled = x.copy()
         order = numpy_generator(seed, "shuffled", name).permutation(len(x))
         shuffled[:, place] = x[order, place]
         change = model.predict_features(shuffled)["epistemic"] - before
         found[name] = float(np.mean(change**2)) / (2 * variance)
     return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def _foremost(groups: dict[str, slice], x: Floats, epistemic: Floats) -> dict[str, slice]:
+    """Columns whose distance from the middle goes most with the epistemic part, at most 200."""
+    if len(groups) <= _MOST_DRIVERS:
+        return groups
+    distance = np.abs(x - x.mean(axis=0))
+    centered, part = distance - distance.mean(axis=0), epistemic - epistemic.mean()
+    size = np.linalg.norm(centered, axis=0) * np.linalg.norm(part)
+    tie = np.abs(part @ centered) / np.maximum(size, np.finfo(np.float64).tiny)
+    best = sorted(groups, key=lambda name: -float(tie[groups[name]].max()))[:_MOST_DRIVERS]
+    return {name: groups[name] for name in best}
 
 
 def _along(
@@ -227,7 +242,7 @@ def _far(model: TableModel, split: Split, rows: npt.NDArray[np.intp], seed: int)
     Medians, and what eight tenths of the rows lie between: of the epistemic part, and for classes
     of the largest probability.
     """
-    std = split.x.std(axis=0)
+    std = Scale.without_odd_cells(split.x, None).std
     start = split.test_x[rows]
     way = numpy_generator(seed, "directions").normal(size=start.shape)
     way *= np.sqrt(start.shape[1]) / np.linalg.norm(way, axis=1, keepdims=True)

@@ -29,6 +29,7 @@ from hunch.tables.ways import Kind, Way, check_size, learn_ways
 
 MOST_VALUES: Final = 32  # of a text column of which each value gets a feature
 _FREQUENT: Final = 20  # values that get one where there are more
+_LARGEST_ID: Final = 2**53  # beyond, floats leave whole numbers out
 _MARGIN: Final = 0.25  # how far beyond the training range, in its width, is far outside
 # A phase as a point on a circle, so that the end of a year is close to its beginning.
 _PHASE: Final[dict[str, Callable[[Floats], Floats]]] = {"sine": np.sin, "cosine": np.cos}
@@ -308,6 +309,8 @@ def _learn_numbers(name: str, way: Way, cells: pa.Array) -> Column | Dropped:
         return Dropped(name, "empty")
     low, high = float(known.min()), float(known.max())
     if low == high and not missing:
+        if abs(low) > _LARGEST_ID and pc.count_distinct(cells).as_py() > 1:
+            return Dropped(name, "an id: its values differ in digits beyond those of a number")
         return Dropped(name, "constant")
     return Column(
         name,

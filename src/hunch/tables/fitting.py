@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from hunch.tables.columns import Columns
 from hunch.tables.model import KIND, train
 from hunch.tables.reading import Source, open_table
 from hunch.tables.report import table_report
+from hunch.tables.suspects import check_cells, groups_of_copies, odd_cell_notes, suspects
 from hunch.tables.target import Target, Task, check_target_type, learn_target
 from hunch.tables.ways import DateOrder, Decimal, learn_ways, told
 
@@ -84,6 +86,7 @@ def fit_table(
         >>> found["rows"], sorted(p.name for p in (folder / "model").iterdir())[2:4]
         ({'file': 60, 'used': 60, 'train': 48, 'test': 12}, ['model.safetensors', 'report.html'])
     """
+    _check_path(path)
     check_replaceable(out, KIND)
     source = open_table(path)
     _check_target(source, target)
@@ -98,7 +101,12 @@ def fit_table(
     )
     goal, y = learn_target(target, table[target], task, ways[target])
     say(f"{goal.task}, since {goal.why}")
-    train_rows, test_rows = _split(y, goal, seed)
+    rules = Columns.learn(table.drop_columns([target]), ways, source.left_out)
+    group = _copies(table, rules, goal, y)
+    copies = len(group) - int(group.max()) - 1
+    if copies:
+        say(f"{copies:,} rows are copies of others; copies count as one row")
+    train_rows, test_rows = _split_groups(group, y, goal, seed)
     part = table.take(train_rows)
     columns = Columns.learn(part.drop_columns([target]), ways, source.left_out)
     for line in told(ways, [target, *(column.name for column in columns.used)]):
@@ -107,11 +115,19 @@ def fit_table(
         say(f"not using column {dropped.name!r}: {dropped.why}")
     with _saying_what_fails(out), new_folder(out, KIND) as folder:
         say(f"training on {len(train_rows):,} rows, {len(columns.features)} features")
-        model = train(columns, goal, part, members=members, seed=seed, progress=progress)
+        features = columns.encode(part)[0]
+        once = np.unique(group[train_rows], return_index=True)[1]
+        found = suspects(features[once], y[train_rows][once], columns, goal, seed)
+        odd = odd_cell_notes(features, columns, train_rows)
+        for note in [f"column {name!r} {why}" for name, why in found.items()] + odd:
+            say(note)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "X holds", UserWarning)  # said already, by name
+            model = train(columns, goal, part, members=members, seed=seed, progress=progress)
         say("judging against the baselines")
         split = Split(
-            columns.encode(part)[0],
-            y[train_rows],
+            features[once],
+            y[train_rows][once],
             columns.encode(table.take(test_rows))[0],
             y[test_rows],
         )
@@ -124,6 +140,9 @@ def fit_table(
                 "train": len(train_rows),
                 "test": len(test_rows),
             },
+            "copies": copies,
+            "suspects": found,
+            "odd_cells": odd,
             "seed": seed,
             "members": model.estimator.n_estimators,
             "epochs": model.estimator.n_iter_,
@@ -135,6 +154,32 @@ def fit_table(
         write_json(folder / SUMMARY_FILE, summary)
         (folder / REPORT).write_text(table_report(summary), encoding="utf-8")
     return summary
+
+
+def _check_path(path: object) -> None:
+    if not isinstance(path, str | os.PathLike):
+        raise DataError(
+            f"`path` got {type(path).__name__}; expected the path of a CSV or Parquet file: write "
+            "the table to one, or fit a RandomizedPriorRegressor or -Classifier on its columns."
+        )
+
+
+def _copies(
+    table: pa.Table, columns: Columns, target: Target, y: npt.NDArray[np.float64]
+) -> npt.NDArray[np.intp]:
+    """Which rows are copies of each other, once all cells are numbers to compute with."""
+    features = columns.encode(table)[0]
+    check_cells(features, y, columns, target)
+    return groups_of_copies(features, y, columns)
+
+
+def _split_groups(
+    group: npt.NDArray[np.intp], y: npt.NDArray[np.float64], target: Target, seed: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Rows to train on and rows to test on, copies on one side; a test row comes once."""
+    first = np.unique(group, return_index=True)[1]
+    train_groups, test_groups = _split(y[first], target, seed)
+    return np.flatnonzero(np.isin(group, train_groups)), first[test_groups]
 
 
 @contextmanager

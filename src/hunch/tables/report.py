@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hunch.plots.page import Block, Figures, Section, Table, Text, render_page
 from hunch.plots.panel import BLUE, CYCLE, GRAY, ORANGE, panel
+from hunch.tables.suspects import caution
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,7 +95,8 @@ def number(value: float) -> str:
 def _introduction(summary: Mapping[str, Any]) -> str:
     target, rows = summary["target"], summary["rows"]
     what = "a number" if target["task"] == "regression" else f"{len(target['classes'])} classes"
-    return (
+    first = caution(summary)
+    return (f"{first}\n\n" if first else "") + (
         f"A model of `{target['name']}`, {what} ({target['why']}), from `{summary['data']}`: "
         f"trained on {rows['train']:,} rows, tested on {rows['test']:,} that had no part in it.\n\n"
         "`hunch predict MODEL NEW.csv --out predictions.csv`, with MODEL the folder of this page, "
@@ -220,7 +222,7 @@ def _drivers(drivers: Mapping[str, float]) -> tuple[Figure, str]:
     ax.barh([_short(name) for name, _ in shown], [share for _, share in shown], color=BLUE)
     ax.invert_yaxis()
     return figure, (
-        f"The {len(shown)} foremost of {len(drivers)} columns: how much of the variation of the "
+        f"The {len(shown)} foremost of {len(drivers)} columns that were tried: how much of the variation of the "
         "epistemic part goes when a column is shuffled. Shares overlap, and exceed 1 where "
         "shuffling makes rows that cannot be."
     )

@@ -1,0 +1,165 @@
+"""Columns that may give the target away, and rows that are there several times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hunch.adapters.sklearn_rows import odd_cells
+from hunch.errors import DataError
+from hunch.inference import copy_ids
+from hunch.seeding import derive, numpy_generator
+from hunch.tables.cells import Floats
+from hunch.tables.columns import Columns
+from hunch.tables.target import Target
+
+_LARGEST: Final = 1e150  # of which the square is a number
+_ALONE: Final = 0.985  # of the target, which a column explains that is all but the target
+_COUNTED: Final = 0.2  # of the target, which no honest number of a row explains
+_MOST_ROWS: Final = 5_000  # that are asked
+_MOST_COLUMNS: Final = 500
+_FOLDS: Final = 3
+_CLOSE: Final = 2.0  # times as wide as rows are many is a series of numbers at most
+
+
+def check_cells(features: Floats, y: Floats, columns: Columns, target: Target) -> None:
+    """Refuse numbers whose squares would overflow, by column and row of the file.
+
+    Raises:
+        DataError: naming the first.
+    """
+    parts = {name: features[:, place] for name, place in columns.groups().items()}
+    for name, part in {**parts, target.name: y[:, None]}.items():
+        bad = np.argwhere(np.abs(part) > _LARGEST)
+        if len(bad):
+            row, feature = bad[0]
+            raise DataError(
+                f"column {name!r} holds {part[row, feature]:.4g} in row {row + 1}; expected numbers "
+                f"of at most {_LARGEST:.0e} in size: correct the cell, or use other units."
+            )
+
+
+def groups_of_copies(features: Floats, y: Floats, columns: Columns) -> npt.NDArray[np.intp]:
+    """Which rows are copies of each other: `(rows,)`, groups counted in the order of the rows.
+
+    Numbers of rows and ids tell copies apart, and do not count.
+    """
+    counts = [
+        place for name, place in columns.groups().items() if _numbers_rows(features[:, place])
+    ]
+    kept = np.delete(features, np.r_[*counts], axis=1) if counts else features
+    if not kept.shape[1]:
+        return np.arange(len(features))
+    _, first, group = np.unique(copy_ids(kept, y), return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[group]
+
+
+def odd_cell_notes(features: Floats, columns: Columns, rows: npt.NDArray[np.intp]) -> list[str]:
+    """A sentence for each column with cells that hardly belong there, with the first of them.
+
+    Args:
+        features: of the training rows.
+        columns: their rules.
+        rows: where they stand in the table.
+    """
+    found = []
+    for column, place in zip(columns.used, columns.groups().values(), strict=True):
+        odd = np.flatnonzero(odd_cells(features[:, place.start, None])[:, 0])
+        if column.kind == "number" and len(odd):
+            more = f" and {len(odd) - 1} more such cells" if len(odd) > 1 else ""
+            found.append(
+                f"column {column.name!r} holds {features[odd[0], place.start]:.6g} in row "
+                f"{rows[odd[0]] + 1:,}{more}, far from all other values; if it stands for a missing "
+                "value, leave the cell empty"
+            )
+    return found
+
+
+def suspects(
+    features: Floats, y: Floats, columns: Columns, target: Target, seed: int
+) -> dict[str, str]:
+    """Columns that may give the target away, and why, judged one by one on rows left out.
+
+    A column that numbers rows is named if it tells a fifth of the target, for then rows are sorted
+    by it; any column, if it tells all but 1.5 % of the target by itself.
+
+    Args:
+        features: of the training rows.
+        y: their targets.
+        columns: the rules.
+        target: what is predicted.
+        seed: decides the rows that are asked and left out.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> rows = np.arange(90.0)
+        >>> table = pa.table({"no": rows, "size": np.sin(9 * rows)})
+        >>> columns = Columns.learn(table)
+        >>> goal = Target("y", "regression")
+        >>> list(suspects(columns.encode(table)[0], rows**2, columns, goal, seed=0))
+        ['no']
+    """
+    order = numpy_generator(seed, "suspects").permutation(len(y))[:_MOST_ROWS]
+    found = {}
+    for name, place in list(columns.groups().items())[:_MOST_COLUMNS]:
+        part = features[:, place]
+        share = _told(part[order], y[order], target.task == "classification", seed)
+        if _numbers_rows(part) and share >= _COUNTED:
+            found[name] = f"numbers the rows, and tells {share:.0%} of the target by itself"
+        elif share >= _ALONE:
+            found[name] = f"tells {100 * share:.1f} % of the target by itself"
+    return found
+
+
+def caution(summary: Mapping[str, Any]) -> str:
+    """What a reader must know before any figure; empty if there is nothing.
+
+    Args:
+        summary: what `hunch.tables.fit_table` returns.
+
+    Example:
+        >>> caution({"suspects": {"no": "numbers the rows"}, "copies": 1, "odd_cells": []})
+        'Column `no` numbers the rows: unless it is known before the target is, leave it out, for figures with it are too good. 1 row is a copy of another; copies count as one row.'
+    """
+    said = [
+        f"Column `{name}` {why}: unless it is known before the target is, leave it out, for "
+        "figures with it are too good."
+        for name, why in summary.get("suspects", {}).items()
+    ]
+    copies = summary.get("copies", 0)
+    if copies:
+        are = "row is a copy of another" if copies == 1 else "rows are copies of others"
+        said.append(f"{copies:,} {are}; copies count as one row.")
+    said += [f"{note[0].upper()}{note[1:]}." for note in summary.get("odd_cells", [])]
+    return " ".join(said)
+
+
+def _numbers_rows(part: Floats) -> bool:
+    """Whether whole numbers that all differ count rows: without large gaps, or in their order."""
+    if part.shape[1] != 1 or (part != np.floor(part)).any():
+        return False
+    values = part[:, 0]
+    if len(np.unique(values)) < len(values):
+        return False
+    steps = np.diff(values)
+    close = np.ptp(values) <= _CLOSE * len(values)
+    return bool(close or (steps > 0).all() or (steps < 0).all())
+
+
+def _told(part: Floats, y: Floats, classes: bool, seed: int) -> float:
+    """The share of the target that one column tells: R², or of the errors of the commonest class."""
+    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+    kind = DecisionTreeClassifier if classes else DecisionTreeRegressor
+    guess = np.empty(len(y))
+    for rows in np.array_split(np.arange(len(y)), _FOLDS):
+        rest = np.delete(np.arange(len(y)), rows)
+        tree = kind(min_samples_leaf=3, random_state=derive(seed, "suspects") % 2**31)
+        guess[rows] = tree.fit(part[rest], y[rest]).predict(part[rows])
+    if classes:
+        wrong = np.mean(guess != y)
+        return float(1 - wrong / max(1e-12, 1 - np.unique(y, return_counts=True)[1].max() / len(y)))
+    return float(1 - np.mean((guess - y) ** 2) / max(np.var(y), np.finfo(float).tiny))
