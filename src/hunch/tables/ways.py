@@ -197,8 +197,9 @@ def _plural(way: Way) -> str:
         return f"dates{_ORDER_WORDS[way.order]}"
     if way.kind == "category":
         return "text"
-    mark = f" with a decimal {'comma' if way.decimal == ',' else 'point'}" if way.example else ""
-    return f"numbers{mark if way.decimal else ''}{f' in {way.unit}' if way.unit else ''}"
+    shows = way.decimal and any(mark in way.example for mark in ".,")
+    mark = f" with a decimal {'comma' if way.decimal == ',' else 'point'}" if shows else ""
+    return f"numbers{mark}{f' in {way.unit}' if way.unit else ''}"
 
 
 def _look(cells: pa.Array) -> Way | Numerals | Moments:
@@ -244,7 +245,7 @@ def _number(
             f"{comma} with a decimal comma, and nothing in the file tells which; say it with "
             "--decimal point or --decimal comma."
         )
-    odd = _odd_number(cells)
+    odd = _odd_number(cells, decimal)
     if odd is None and decimal == ".":
         decimal = ""  # as programs write them, and so as a typed column holds them
     way = Way("number", decimal, look.unit)
@@ -259,9 +260,10 @@ def _value(cells: pa.DictionaryArray, look: Numerals, mark: str) -> str:
     return f"{numbers(found, decimal=mark, unit=look.unit)[0]:.15g}"
 
 
-def _odd_number(cells: pa.DictionaryArray) -> pa.Array | None:
+def _odd_number(cells: pa.DictionaryArray, decimal: str) -> pa.Array | None:
     """A cell that is not written as programs write numbers."""
-    usual = pc.match_substring_regex(cells.dictionary, r"^[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?$")
+    digits = "[0-9]" if decimal == "," else "[0-9.]"
+    usual = pc.match_substring_regex(cells.dictionary, rf"^[+-]?{digits}+(?:[eE][+-]?[0-9]+)?$")
     odd = cells.dictionary.filter(pc.invert(usual))
     # The longest has most of what there is to show.
     odd = [text for text in odd.to_pylist() if len(text) < 40 and any(c.isdigit() for c in text)]
