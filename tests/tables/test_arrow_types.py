@@ -226,7 +226,7 @@ def test_text_that_is_not_utf8_is_one_line(tmp_path):
         pa.string(), 2, [None, pa.py_buffer(np.array([0, 1, 2], np.int32)), pa.py_buffer(b"a\xff")]
     )
     pq.write_table(pa.table({"a": bad}), tmp_path / "a.parquet")
-    with pytest.raises(DataError, match="column 'a' of .* text that is not UTF-8"):
+    with pytest.raises(DataError, match=r"column 'a' of .* text that is not UTF-8"):
         list(open_table(tmp_path / "a.parquet").chunks())
 
 

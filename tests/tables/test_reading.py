@@ -226,6 +226,21 @@ def test_numbers_beyond_all_measure_are_one_line(cell, model, tmp_path, capsys, 
     assert not (tmp_path / "p.csv").exists()
 
 
+def test_answers_that_no_float_holds_are_counted(model, tmp_path):
+    class Endless:
+        columns, target, output_names = model.columns, model.target, ["mean", "outside"]
+
+        def predict(self, table, **options):
+            return pa.table({"mean": [0.5, np.inf, np.nan], "outside": [False, True, True]})
+
+    (tmp_path / "a.csv").write_text("x\n0.5\n1e149\n1e140\n")
+    notes = []
+    predict_table(
+        Endless(), tmp_path / "a.csv", tmp_path / "p.csv", progress=False, say=notes.append
+    )
+    assert [note[:49] for note in notes] == ["of 2 rows some predictions are inf or nan: their "]
+
+
 SAME = {
     "whole numbers": (["1", "1.0", "0", "01"], ("0", "1"), [1, 1, 0, 1]),
     "the most frequent spelling": (["1.0", "1.0", "1", "0"], ("0", "1.0"), [1, 1, 1, 0]),

@@ -259,11 +259,11 @@ def _plain(array: pa.Array, *, coded: bool) -> pa.Array:
         return _plain(pc.run_end_decode(array), coded=coded)
     if pa.types.is_dictionary(kind):
         values = _plain(array.dictionary, coded=False)
+        # Nothing can be taken from views.
+        values = values.cast(pa.large_string()) if is_text(values.type) else values
         if not coded:
             return values.take(array.indices)
-        return pa.DictionaryArray.from_arrays(
-            array.indices.cast(pa.int32()), values.cast(pa.large_string())
-        )
+        return pa.DictionaryArray.from_arrays(array.indices.cast(pa.int32()), values)
     return array.cast(pa.large_string()).dictionary_encode() if coded else array
 
 

@@ -287,7 +287,7 @@ def _rows_at_once(file: Any) -> int:
     for i in range(file.num_row_groups):
         group = file.row_group(i)
         widest = max(widest, group.total_byte_size // max(1, group.num_rows))
-    return max(1, min(CHUNK_ROWS, _MOST // (widest + 8 * file.num_columns)))
+    return max(1, min(CHUNK_ROWS, int(_MOST // (widest + 8 * file.num_columns))))
 
 
 def _check_text(path: Path, table: pa.Table, seen: int) -> None:

@@ -148,7 +148,7 @@ def check_size(name: str, way: Way, cells: pa.Array, first_row: int = 0) -> None
     Example:
         >>> check_size("a", Way("number"), clean(pa.chunked_array([["1e200"]])))
         Traceback (most recent call last):
-        hunch.errors.DataError: column 'a' holds '1e200' in row 1; expected numbers up to 1e+150; ...
+        hunch.errors.DataError: column 'a' holds '1e200' in row 1; expected numbers up to 1e+150...
     """
     if way.kind != "number":
         return
@@ -158,8 +158,8 @@ def check_size(name: str, way: Way, cells: pa.Array, first_row: int = 0) -> None
         found = first_that(cells, beyond)
         raise DataError(
             f"column {name!r} holds {found.value!r} in row {first_row + found.row + 1}; "
-            f"expected numbers up to {LARGEST:g}; leave the cell empty if it is not known, or write "
-            "the column in a larger unit."
+            f"expected numbers up to {LARGEST:g}; leave the cell empty if it is not known, or "
+            "write the column in a larger unit."
         )
 
 
@@ -293,4 +293,3 @@ def _only(choices: Iterable[Sequence[str]]) -> str:
     """What all columns that leave one choice agree on; empty if there is none or they do not."""
     found = {choice[0] for choice in choices if len(choice) == 1}
     return found.pop() if len(found) == 1 else ""
-
