@@ -59,9 +59,10 @@ Example: hunch fit houses.csv --target price
 def fit(data: str, as_json: bool, **options: Any) -> None:
     """Learn to predict a column of DATA, a CSV or Parquet file, and how far off it may be.
 
-    What each column is taken for is said, and kept in the model: numbers with decimal commas, groups
-    of digits, percent signs or currencies, dates such as 14/03/2011. Where the whole file leaves open
-    which number or date a cell is, the command stops and asks for --decimal or --date-order.
+    What each column is taken for is said, and kept in the model: numbers with decimal commas,
+    groups of digits, percent signs or currencies, dates such as 14/03/2011. Where the whole file
+    leaves open which number or date a cell is, the command stops and asks for --decimal or
+    --date-order.
 
     The folder gets the model and report.html: accuracy and calibration on rows held out, beside a
     linear model, gradient boosting and a Gaussian process; where it is least sure; what it says far

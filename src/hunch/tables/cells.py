@@ -79,19 +79,23 @@ def is_date(kind: pa.DataType) -> bool:
     return any(test(_core(kind)) for test in _DATE)
 
 
-def unwrapped(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """The cells in one array of a plain type; text as a dictionary of `large_string`.
+def unwrapped(column: pa.Array | pa.ChunkedArray, *, coded: bool = True) -> pa.Array:
+    """The cells in one array of a plain type.
+
+    Args:
+        column: cells of any type.
+        coded: text comes as a dictionary of `large_string`; else as it is.
 
     Example:
         >>> unwrapped(pa.chunked_array([["a"], ["a"]])).dictionary.to_pylist()
         ['a']
     """
-    text = is_text(column.type)
+    coded = coded and is_text(column.type)
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    parts = [_plain(chunk, coded=text) for chunk in chunks]
+    parts = [_plain(chunk, coded=coded) for chunk in chunks]
     if not parts:
-        core = pa.large_string() if text else _core(column.type)
-        return _plain(pa.array([], core), coded=text)
+        core = _core(column.type)
+        return _plain(pa.array([], core if is_flat(core) else pa.null()), coded=coded)
     if len(parts) == 1:
         return parts[0]
     return pa.chunked_array(parts).unify_dictionaries().combine_chunks()
@@ -126,9 +130,7 @@ def words(column: pa.Array) -> pa.Array:
         >>> words(pa.array([1, None])).to_pylist()
         ['1', None]
     """
-    array = unwrapped(column)
-    if pa.types.is_dictionary(array.type):
-        return array.dictionary.take(array.indices)
+    array = unwrapped(column, coded=False)
     try:
         return array.cast(pa.large_string())
     except pa.ArrowInvalid:
@@ -257,11 +259,11 @@ def _plain(array: pa.Array, *, coded: bool) -> pa.Array:
         return _plain(pc.run_end_decode(array), coded=coded)
     if pa.types.is_dictionary(kind):
         values = _plain(array.dictionary, coded=False)
+        # Nothing can be taken from views.
+        values = values.cast(pa.large_string()) if is_text(values.type) else values
         if not coded:
             return values.take(array.indices)
-        return pa.DictionaryArray.from_arrays(
-            array.indices.cast(pa.int32()), values.cast(pa.large_string())
-        )
+        return pa.DictionaryArray.from_arrays(array.indices.cast(pa.int32()), values)
     return array.cast(pa.large_string()).dictionary_encode() if coded else array
 
 

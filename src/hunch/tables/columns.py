@@ -288,9 +288,7 @@ def _periods(clock: bool) -> dict[str, float]:
     return {"year": 365.2425, "week": 7.0} | ({"day": 1.0} if clock else {})
 
 
-def _learn_column(
-    name: str, column: pa.ChunkedArray, ways: Mapping[str, Way]
-) -> Column | Dropped:
+def _learn_column(name: str, column: pa.ChunkedArray, ways: Mapping[str, Way]) -> Column | Dropped:
     if not is_flat(column.type):
         return _of_a_type(name, column.type)
     cells = clean(column)

@@ -96,9 +96,7 @@ def fit_table(
             f"{str(path)!r} has {table.num_rows} {'row' if table.num_rows == 1 else 'rows'}; "
             f"expected at least {_FEWEST_ROWS}."
         )
-    ways = learn_ways(
-        table, decimal=decimal, date_order=date_order, delimiter=source.delimiter
-    )
+    ways = learn_ways(table, decimal=decimal, date_order=date_order, delimiter=source.delimiter)
     goal, y = learn_target(target, table[target], task, ways[target])
     say(f"{goal.task}, since {goal.why}")
     rules = Columns.learn(table.drop_columns([target]), ways, source.left_out)

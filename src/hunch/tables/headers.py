@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -120,25 +120,26 @@ def _delimiter(header: str, rows: bytes) -> str:
     counts = {mark: len(_cells(header, mark)) for mark in _DELIMITERS}
     whole, _, rest = rows.rpartition(b"\n")
     text = (whole or rest).decode("utf-8", errors="replace")
-    even = [
-        mark
-        for mark, count in counts.items()
-        if count > 1 and all(len(row) == count for row in _rows(text, mark))
-    ]
+    even = [mark for mark, count in counts.items() if count > 1 and _even(text, mark, count)]
     # Of equals the first: a comma also stands in numbers and in names.
     return max(even or reversed(_DELIMITERS), key=counts.__getitem__)
 
 
-def _rows(text: str, delimiter: str) -> Iterator[list[str]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    for _ in range(_LOOKED_AT):
-        try:
-            row = next(reader)
-        except (StopIteration, csv.Error):
-            return
-        if row:
-            yield row
+def _even(text: str, delimiter: str, count: int) -> bool:
+    """Whether the first rows have so many cells each."""
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        return all(len(row) == count for row in itertools.islice(rows, _LOOKED_AT) if row)
+    except csv.Error:
+        return False
 
 
 def _cells(row: str, delimiter: str) -> list[str]:
-    return next(csv.reader(io.StringIO(row.strip("\r\n"), newline=""), delimiter=delimiter), [""])
+    row = row.rstrip("\r\n")
+    if '"' not in row:
+        return row.split(delimiter)
+    try:
+        return next(csv.reader(io.StringIO(row, newline=""), delimiter=delimiter))
+    except csv.Error:
+        # Too long for Python's reader where nothing divides it; pyarrow has the last word.
+        return [row]

@@ -22,9 +22,11 @@ _TIME: Final = (
     r"(?:[.,](?P<fraction>\d{1,9}))?)? ?(?P<half>[AaPp]\.?[Mm]\.?)?)?"
 )
 _FIGURES: Final = re.compile(r"(\d{4}|\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{1,2})" + _TIME, re.ASCII)
+# By themselves: those of the `calendar` module are in the language of the process.
 _MONTHS: Final = (
-    "january february march april may june july august september october november december"
-).split()
+    *("january", "february", "march", "april", "may", "june", "july", "august"),
+    *("september", "october", "november", "december"),
+)
 _NAME: Final = "(?P<name>" + "|".join(f"{m[:3]}(?:{m[3:]})?" for m in _MONTHS) + r"|sept)\.?"
 _NAMED: Final = tuple(
     re.compile(pattern + _TIME, re.ASCII | re.IGNORECASE)

@@ -14,11 +14,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hunch.tables.cells import DASHES, Floats, NotThatKindError, first_coded, spread, typed_numbers
+from hunch.tables.cells import DASHES, Floats, first_coded, spread, typed_numbers
 
 Flags = npt.NDArray[np.bool_]
 
-# A sign of scale changes what a number is, so all cells have it or none; one of a currency does not.
+# A sign of scale changes what a number is, so all cells have it or none; a currency does not.
 SCALES: Final = ("%", "\u2030")
 _CURRENCIES: Final = (
     "EUR|USD|GBP|CHF|JPY|CNY|SEK|NOK|DKK|ISK|PLN|CZK|HUF|RON|BGN|TRY|RUB|UAH|INR|BRL|MXN|CAD|AUD"
@@ -125,11 +125,8 @@ def look_at_numbers(column: pa.DictionaryArray) -> Numerals:
     if not marks:
         # Each cell is a number by itself, but the decimal mark of some groups digits in others.
         raise first_coded(column, ~either["."] & ~none)
-    undecided = np.flatnonzero(_matches(bodies, r"[.,]") & ~none) if len(marks) == 2 else ()
-    unit = _one_unit(column, units, none)
-    return Numerals(
-        marks, column.dictionary[int(undecided[0])].as_py() if len(undecided) else "", unit
-    )
+    undecided = _matches(bodies, r"[.,]") & ~none & (len(marks) == 2)
+    return Numerals(marks, _first(column.dictionary, undecided), _one_unit(column, units, none))
 
 
 def share_of_numbers(column: pa.DictionaryArray) -> float:
@@ -151,7 +148,12 @@ def _plain_numerals(text: pa.Array) -> Numerals:
     groups = _matches(text, r"^[+-]?[1-9][0-9]{0,2}\.[0-9]{3}$")
     if (_flags(pc.match_substring(text, ".")) & ~groups).any():
         return Numerals((".",))
-    return Numerals(tuple(_MARKED), text[int(groups.argmax())].as_py() if groups.any() else "")
+    return Numerals(tuple(_MARKED), _first(text, groups))
+
+
+def _first(text: pa.Array, chosen: Flags) -> str:
+    """The first of the chosen ones, empty if there is none."""
+    return str(text[int(chosen.argmax())].as_py()) if chosen.any() else ""
 
 
 def _one_unit(column: pa.DictionaryArray, units: npt.NDArray[np.object_], none: Flags) -> str:
@@ -167,7 +169,7 @@ def _one_unit(column: pa.DictionaryArray, units: npt.NDArray[np.object_], none: 
 
 
 def _as_programs_write(text: pa.Array) -> Floats | None:
-    """All texts as floats if each is written as Python and C write them; the usual case, quickly."""
+    """All texts as floats if each is written as Python and C write them: the usual case."""
     try:
         values = text.cast(pa.float64()).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:

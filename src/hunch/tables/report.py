@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from hunch.plots.page import Block, Figures, Section, Table, Text, render_page
 from hunch.plots.panel import BLUE, CYCLE, GRAY, ORANGE, panel
@@ -335,6 +336,12 @@ def _what(column: Mapping[str, Any]) -> str:
     else:
         show = _day if column["kind"] == "date" else number
         said = f"{column['kind']}, {show(column['low'])} to {show(column['high'])}"
+    if column["decimal"] == ",":
+        said += ", with a decimal comma"
+    if column["unit"]:
+        said += f", in {column['unit']}"
+    if column["order"]:
+        said += f", written {'/'.join(column['order'])}"
     return said + (", and whether it is missing" if column["missing"] else "")
 
 
@@ -345,8 +352,8 @@ def _plain_ticks(ax: Axes) -> None:
 
 
 def _day(days: float) -> str:
-    # Counted from the epoch: a time stamp before it is refused on some systems.
-    return str(datetime.date(1970, 1, 1) + datetime.timedelta(days=days))
+    # numpy's days go beyond the year 9999, and before 1970 on every system.
+    return str(np.datetime64(int(days // 1), "D"))
 
 
 def _short(text: str, most: int = _MOST_LETTERS) -> str:

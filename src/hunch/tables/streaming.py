@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -82,18 +83,33 @@ def predict_table(
     header = [*copied, *answers]
     _check_name(expanded(out))
     ours = partial(_holds_such, header=header, source=source.path)
-    rows = outside = 0
+    rows = outside = endless = 0
     with new_file(out, ours) as place, place.open("wb") as file:
         file.write(csv_header(header))
         for table in source.chunks_with_bar("predicting", progress=progress):
             found = model.predict(table, coverage=coverage, first_row=rows)
             both = [*table.select(copied).columns, *found.columns]
             file.write(csv_rows(pa.table(both, names=header)))
-            rows += found.num_rows
+            rows += table.num_rows
             outside += pc.sum(found["outside"]).as_py() or 0
+            endless += _not_finite(found)
         if not rows:
             raise DataError(f"{str(path)!r} has a header and no rows; expected some to predict.")
+    if endless:
+        say(
+            f"of {endless:,} rows some predictions are inf or nan: their numbers are so far from "
+            "the training data that no float holds the answer"
+        )
     return Predicted(rows, outside)
+
+
+def _not_finite(found: pa.Table) -> int:
+    """How many rows have an answer that is no finite number."""
+    finite = np.ones(found.num_rows, bool)
+    for column in found.columns:
+        if pa.types.is_floating(column.type):
+            finite &= np.isfinite(column.to_numpy())
+    return int(np.count_nonzero(~finite))
 
 
 def _plan(

@@ -133,7 +133,9 @@ def learn_target(
                 "numbers. For classes use --task classification."
             )
         if measured.min() == measured.max():
-            raise DataError(f"target {name!r} is {measured[0]:g} in every row; expected it to vary.")
+            raise DataError(
+                f"target {name!r} is {measured[0]:g} in every row; expected it to vary."
+            )
         return Target(name, "regression", (), why, way.decimal, way.unit), measured
     classes = _classes(name, words(cells), values)
     target = Target(name, "classification", classes, why, way.decimal, way.unit)
@@ -149,7 +151,7 @@ def check_target_type(name: str, kind: pa.DataType) -> None:
     Example:
         >>> check_target_type("y", pa.list_(pa.int8()))
         Traceback (most recent call last):
-        hunch.errors.DataError: target 'y' holds cells of type list<item: int8>; expected numbers ...
+        hunch.errors.DataError: target 'y' holds cells of type list<item: int8>; expected ...
     """
     if not is_flat(kind):
         raise DataError(f"target {name!r} holds cells of type {kind}; expected numbers or text.")

@@ -148,7 +148,7 @@ def check_size(name: str, way: Way, cells: pa.Array, first_row: int = 0) -> None
     Example:
         >>> check_size("a", Way("number"), clean(pa.chunked_array([["1e200"]])))
         Traceback (most recent call last):
-        hunch.errors.DataError: column 'a' holds '1e200' in row 1; expected numbers up to 1e+150; ...
+        hunch.errors.DataError: column 'a' holds '1e200' in row 1; expected numbers up to 1e+150...
     """
     if way.kind != "number":
         return
@@ -158,8 +158,8 @@ def check_size(name: str, way: Way, cells: pa.Array, first_row: int = 0) -> None
         found = first_that(cells, beyond)
         raise DataError(
             f"column {name!r} holds {found.value!r} in row {first_row + found.row + 1}; "
-            f"expected numbers up to {LARGEST:g}; leave the cell empty if it is not known, or write "
-            "the column in a larger unit."
+            f"expected numbers up to {LARGEST:g}; leave the cell empty if it is not known, or "
+            "write the column in a larger unit."
         )
 
 
@@ -197,8 +197,9 @@ def _plural(way: Way) -> str:
         return f"dates{_ORDER_WORDS[way.order]}"
     if way.kind == "category":
         return "text"
-    mark = f" with a decimal {'comma' if way.decimal == ',' else 'point'}" if way.example else ""
-    return f"numbers{mark if way.decimal else ''}{f' in {way.unit}' if way.unit else ''}"
+    shows = way.decimal and any(mark in way.example for mark in ".,")
+    mark = f" with a decimal {'comma' if way.decimal == ',' else 'point'}" if shows else ""
+    return f"numbers{mark}{f' in {way.unit}' if way.unit else ''}"
 
 
 def _look(cells: pa.Array) -> Way | Numerals | Moments:
@@ -244,7 +245,7 @@ def _number(
             f"{comma} with a decimal comma, and nothing in the file tells which; say it with "
             "--decimal point or --decimal comma."
         )
-    odd = _odd_number(cells)
+    odd = _odd_number(cells, decimal)
     if odd is None and decimal == ".":
         decimal = ""  # as programs write them, and so as a typed column holds them
     way = Way("number", decimal, look.unit)
@@ -259,9 +260,10 @@ def _value(cells: pa.DictionaryArray, look: Numerals, mark: str) -> str:
     return f"{numbers(found, decimal=mark, unit=look.unit)[0]:.15g}"
 
 
-def _odd_number(cells: pa.DictionaryArray) -> pa.Array | None:
+def _odd_number(cells: pa.DictionaryArray, decimal: str) -> pa.Array | None:
     """A cell that is not written as programs write numbers."""
-    usual = pc.match_substring_regex(cells.dictionary, r"^[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?$")
+    digits = "[0-9]" if decimal == "," else "[0-9.]"
+    usual = pc.match_substring_regex(cells.dictionary, rf"^[+-]?{digits}+(?:[eE][+-]?[0-9]+)?$")
     odd = cells.dictionary.filter(pc.invert(usual))
     # The longest has most of what there is to show.
     odd = [text for text in odd.to_pylist() if len(text) < 40 and any(c.isdigit() for c in text)]
@@ -291,4 +293,3 @@ def _only(choices: Iterable[Sequence[str]]) -> str:
     """What all columns that leave one choice agree on; empty if there is none or they do not."""
     found = {choice[0] for choice in choices if len(choice) == 1}
     return found.pop() if len(found) == 1 else ""
-
