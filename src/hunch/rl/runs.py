@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from hunch.errors import ConfigurationError, FolderError
+from hunch.errors import ConfigurationError, FolderError, warn_user
 from hunch.rl.agent import Agent
 from hunch.rl.callbacks import Evaluate, StopOnReturn, StopWhenSolved
 from hunch.rl.checkpoints import Checkpoint, check_checkpoint, steps_of
@@ -274,6 +274,8 @@ class Run:
     def last_agent(self) -> Agent:
         """The agent of the newest whole checkpoint; nothing in the folder is touched.
 
+        A warning says so if it is not the newest there is.
+
         Raises:
             FolderError: if there is none.
         """
@@ -350,9 +352,13 @@ class Run:
         refusals = []
         for place in reversed(self.checkpoint.all()):
             try:
-                return place, check_checkpoint(place, self.plan.settings)
+                found = check_checkpoint(place, self.plan.settings)
             except FolderError as error:
                 refusals.append(str(error))
+                continue
+            if refusals:
+                warn_user(f"{refusals[0]} The checkpoint before it is taken.")
+            return place, found
         raise FolderError(
             f"{str(self.folder)!r} has no checkpoint to load: "
             f"{refusals[0] if refusals else 'there is none yet.'}"
