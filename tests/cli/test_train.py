@@ -408,9 +408,16 @@ def test_an_environment_in_a_module_of_the_working_folder(here, capsys, monkeypa
 
     train = ["train", "dqn", "mypoles:mypoles/Own-v0"]
     assert hunch(*train, *SMALL, "--out=a")[0] == 0
-    code, said = hunch("train", "--resume=a", "--steps=400")
+    # What only the folder names is not imported: see tests/rl/test_trust.py.
+    for words in (["train", "--resume=a"], ["play", "a"]):
+        code, said = hunch(*words)
+        assert code == 2
+        assert "the module 'mypoles' would be imported" in said.err
+        assert "`hunch … --import mypoles`" in said.err
+    code, said = hunch("train", "--resume=a", "--steps=400", "--import=mypoles")
     assert (code, "400 steps" in said.out) == (0, True)
-    assert hunch("play", "a", "--episodes=2")[0] == 0
+    assert hunch("train", "dqn", "mypoles:mypoles/Own-v0", "--resume=a")[0] == 0
+    assert hunch("play", "a", "--episodes=2", "--trust")[0] == 0
     code, said = hunch("train", "dqn", "nopoles:Own-v0")
     assert code == 2
     assert "No module named 'nopoles'" in said.err

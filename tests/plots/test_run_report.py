@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from hunch.errors import FolderError
 from hunch.plots.run_report import _held, _running_mean, mean_and_interval, write_report
 from hunch.rl import DQN, Plan, Run
+from hunch.rl.run_summary import summarize
 
 
 @pytest.mark.parametrize("count", [2, 3, 8, 14, 20, 60])
@@ -36,3 +38,60 @@ def test_a_report_before_the_first_episode_ended(tmp_path):
     page = write_report(run).read_text("utf-8")
     assert "There is no finished episode yet." in page
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
+
+
+COMMAND = "hunch train noisy-dqn CartPole-v1 --steps=40 --out runs/a --seed 0"
+
+
+def noisy_run(place, steps=40):
+    settings = DQN("CartPole-v1", noisy=True, hidden_sizes=(4,), batch_size=8).settings
+    return Run.begin(place, Plan("DQN", settings, steps=steps), {"command": COMMAND})
+
+
+def test_the_settings_are_those_in_force(tmp_path):
+    run = noisy_run(tmp_path / "run")
+    run.train(progress=False)
+    page = write_report(run).read_text("utf-8")
+    table = page[page.index("What was run") :]
+    for name in ("noisy", "double", "batch_size", "n_step"):
+        assert f"<code>{name}</code></td>" in table
+    for name in ("epsilon", "priority_exponent", "priority_correction", "atoms", "value_range"):
+        assert f"<code>{name}</code></td>" not in table
+    assert "Without effect beside these, and so left out: <code>epsilon</code>" in table
+
+
+def test_a_run_that_was_given_more_steps_says_so(tmp_path):
+    run = noisy_run(tmp_path / "run")
+    run.train(progress=False)
+    summarize(run, run.last_agent(), episodes=1)
+    assert "40 environment steps" in write_report(run).read_text("utf-8")
+    again = Run.open(run.folder)
+    again.extend(70)
+    page = write_report(again).read_text("utf-8")
+    assert "40 environment steps of each replica, of 70 that it was asked for" in page
+    again.train(progress=False)
+    page = write_report(again).read_text("utf-8")
+    assert "70 environment steps of each replica, which is all it was asked for" in page
+    assert "hunch train --resume RUN --steps 70" in page
+    assert "Not judged yet." in page  # the summary was of fewer steps
+
+
+def test_a_report_does_not_depend_on_where_the_run_lies(tmp_path):
+    pages = []
+    for name in ("a", "b"):
+        run = noisy_run(tmp_path / name)
+        run.about["command"] = COMMAND.replace("runs/a", f"runs/{name}")
+        run.train(progress=False)
+        pages.append(write_report(run).read_bytes())
+    assert pages[0] == pages[1]
+    assert b"--out RUN" in pages[0]
+
+
+@pytest.mark.parametrize("name", ["summary.json", "logs/episodes.csv"])
+def test_nothing_is_drawn_from_a_damaged_file(name, tmp_path):
+    run = noisy_run(tmp_path / "run")
+    summarize(run, run.train(progress=False), episodes=1)
+    place = run.folder / name
+    place.write_text(place.read_text().replace("0", "1"))
+    with pytest.raises(FolderError, match="is not as hunch wrote it; `hunch train --resume`"):
+        write_report(run)

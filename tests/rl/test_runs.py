@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from killing import kill_at, left_behind, start, to_the_end
 
-from hunch.errors import ConfigurationError, FolderError
+from hunch.errors import ConfigurationError, FolderError, HunchWarning
 from hunch.rl import DQN, Plan, Run
 from hunch.rl.run_summary import judge, summarize
+from hunch.storage import dump_json, sealed, unsealed
 
 SMALL = dict(hidden_sizes=(8,), batch_size=8, noisy=True, epsilon=0.0)
 
@@ -251,3 +252,174 @@ def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(tmp_path):
     run = Run.open(tmp_path / "run")
     assert run.last_agent().steps > 0
     assert run.finished is None
+
+
+# What a damaged or a forged file may not do
+
+
+def rewritten(run, change):
+    """`run.json` with other values, and the seal that a forger would give it."""
+    values = unsealed(json.loads((run.folder / "run.json").read_text()), run.folder)
+    change(values)
+    (run.folder / "run.json").write_text(dump_json(sealed(values)))
+
+
+def without_a_seal(run, change=lambda values: None):
+    """`run.json` as older versions wrote it."""
+    values = unsealed(json.loads((run.folder / "run.json").read_text()), run.folder)
+    change(values)
+    (run.folder / "run.json").write_text(dump_json(values))
+
+
+@pytest.fixture
+def copied(whole, tmp_path):
+    shutil.copytree(whole[0].folder, tmp_path / "run")
+    return Run.open(tmp_path / "run")
+
+
+def test_one_bit_of_a_plan_is_noticed(copied):
+    """It was taken for a learning rate of 0.003, exit code 0."""
+    place = copied.folder / "run.json"
+    text = place.read_text()
+    assert '"learning_rate": 0.001' in text
+    place.write_text(text.replace('"learning_rate": 0.001', '"learning_rate": 0.003'))
+    with pytest.raises(FolderError, match=r"run\.json' is not as hunch wrote it"):
+        Run.open(copied.folder)
+
+
+@pytest.mark.parametrize("seal", [rewritten, without_a_seal])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda values: values["plan"]["settings"].update(learning_rate=0.003),
+        lambda values: values["plan"].update(evaluate_every=0),
+    ],
+)
+def test_good_checkpoints_are_left_alone_where_none_of_them_fits(seal, change, copied):
+    before = sorted(copied.folder.rglob("*"))
+    seal(copied, change)
+    said = []
+    with pytest.raises(FolderError, match=r"No checkpoint in .* fits, .* nothing was touched"):
+        Run.open(copied.folder).train(progress=False, tell=said.append)
+    assert said == []
+    assert sorted(copied.folder.rglob("*")) == before
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_damaged(copied, monkeypatch):
+    before = sorted(copied.folder.rglob("*"))
+
+    def refused(file):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("hunch.storage.folders.checksum", refused)
+    with pytest.raises(FolderError, match=r"cannot read .*: Permission denied"):
+        copied.train(progress=False)
+    assert sorted(copied.folder.rglob("*")) == before
+
+
+def test_a_run_of_before_seals_goes_on_and_is_sealed_then(whole, copied):
+    without_a_seal(copied, lambda values: values.pop("summary", None))
+    for place in [*copied.checkpoint.all(), copied.folder / "best"]:
+        listed = unsealed(json.loads((place / "hunch.json").read_text()), place)
+        (place / "hunch.json").write_text(dump_json(listed))
+    again = Run.open(copied.folder)
+    assert again.plan == whole[0].plan
+    assert same(weights(again.best_agent()), weights(whole[0].best_agent()))
+    again.extend(450)
+    assert again.train(progress=False).steps == 450
+    assert "seal" in json.loads((copied.folder / "run.json").read_text())
+
+
+WRONG_TYPES = {
+    "plan": 3,
+    "plan.steps": "many",
+    "plan.steps ": 1.5,
+    "plan.settings": [],
+    "plan.agent": None,
+    "plan.sett9ngs": {},
+    "plan.stop_when_solved": [0.9],
+    "plan.stop_when_solved ": 3,
+    "plan.stop_at": "high",
+    "plan.log_every": 0,
+    "plan.tensorboard": "yes",
+    "plan.evaluation_env_kwargs": [1],
+    "plan.settings.seed": [0],
+    "plan.settings.replicas": "two",
+    "plan.settings.hidden_sizes": 5,
+    "plan.settings.hidden_sizes ": [10**15],
+    "plan.settings.epsilon": {"Linear": [1]},
+    "plan.settings.batch_size": {"float": "x"},
+    "plan.settings.wings": 2,
+    "plan.settings.env": 7,
+    "finished": "nearly",
+    "versions": [1],
+    "judge_episodes": "x",
+}
+
+
+@pytest.mark.parametrize("path", WRONG_TYPES)
+def test_values_of_a_wrong_type_are_one_line_also_under_a_right_seal(path, tmp_path):
+    run = Run.begin(tmp_path / "run", plan_of())
+    *outer, name = path.strip().split(".")
+
+    def change(values):
+        for key in outer:
+            values = values[key]
+        values[name] = WRONG_TYPES[path]
+
+    rewritten(run, change)
+    with pytest.raises((FolderError, ConfigurationError)) as error:
+        Run.open(run.folder).new_agent()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["episodes.csv", "evaluations.csv"])
+def test_a_damaged_log_is_written_anew_from_what_the_agent_remembers(name, whole, copied):
+    place = copied.folder / "logs" / name
+    content = bytearray(place.read_bytes())
+    content[-5] ^= 1
+    place.write_bytes(content)
+    assert copied.damaged_logs() == [place]
+    copied.train(progress=False)
+    assert logs(copied) == logs(whole[0])
+
+
+def test_a_damaged_log_that_nobody_remembers_is_kept_beside(copied):
+    place = copied.folder / "logs" / "progress.csv"
+    content = place.read_bytes().replace(b"50,", b"60,", 1)
+    place.write_bytes(content)
+    with pytest.warns(HunchWarning, match=r"damaged and begins anew; .* 'damaged-progress\.csv'"):
+        copied.train(progress=False)
+    assert place.with_name("damaged-progress.csv").read_bytes() == content
+
+
+def test_a_damaged_summary_is_noticed(copied):
+    agent = copied.last_agent()
+    summarize(copied, agent, episodes=1)
+    place = copied.folder / "summary.json"
+    assert Run.open(copied.folder).summary()["steps"] == 400
+    place.write_text(place.read_text().replace("400", "500"))
+    with pytest.raises(FolderError, match=r"summary\.json' is not as hunch wrote it"):
+        Run.open(copied.folder).summary()
+
+
+def test_an_older_checkpoint_is_not_taken_without_a_word(copied):
+    newest = copied.checkpoint.all()[-1]
+    (newest / "state.safetensors").unlink()
+    with pytest.warns(HunchWarning, match=r"is missing; .* The checkpoint before it is taken"):
+        assert copied.last_agent().steps == 300
+
+
+def test_two_runs_begun_at_once_leave_one_and_no_litter(tmp_path, monkeypatch):
+    second = []
+
+    def meanwhile(path):
+        if not second:
+            second.append(True)
+            Run.begin(tmp_path / "run", plan_of())
+
+    monkeypatch.setattr("hunch.storage.folders.flush", meanwhile)
+    with pytest.raises(FolderError, match="is a run already"):
+        Run.begin(tmp_path / "run", plan_of())
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+    assert Run.open(tmp_path / "run").plan == plan_of()

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from gymnasium.spaces import Discrete
 
-from hunch.errors import HunchError, MissingDependencyError
+from hunch.errors import FolderError, HunchError, MissingDependencyError
 from hunch.plots.page import Block, Code, Figures, Section, Table, Text, Video, render_page
 from hunch.plots.panel import BLUE, CYCLE, GRAY, ORANGE, panel
 from hunch.rl import Run, record
 from hunch.rl.arguments import kind_and_sentence, sentence
 from hunch.rl.callbacks import Player
 from hunch.rl.evaluation import MAX_STEPS
+from hunch.rl.idle import idle_settings
 from hunch.rl.logs import EPISODES, EVALUATIONS, PROGRESS
-from hunch.rl.runs import SUMMARY_FILE
 from hunch.rl.training import SHOWN_EPISODES
 from hunch.seeding import derive
-from hunch.storage import write_text
+from hunch.storage import as_written, write_own_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from hunch.rl.agent import Agent
 
 Array = npt.NDArray[np.float64]
 Figures_ = dict[str, tuple["Figure", str]]
@@ -52,6 +56,7 @@ def write_report(run: Run, *, tell: Callable[[str], None] | None = None) -> Path
 
     Raises:
         MissingDependencyError: if matplotlib is not installed.
+        FolderError: if `summary.json` or a log is not as it was written.
 
     Example:
         >>> import tempfile
@@ -62,9 +67,18 @@ def write_report(run: Run, *, tell: Callable[[str], None] | None = None) -> Path
         >>> write_report(run).name
         'report.html'
     """
+    _check_logs(run)
     place = run.folder / REPORT
-    write_text(place, _page(run, tell))
+    write_own_text(place, _page(run, tell))
     return place
+
+
+def _check_logs(run: Run) -> None:
+    """No curve is drawn from a log that was damaged."""
+    if damaged := run.damaged_logs():
+        raise FolderError(
+            f"{str(damaged[0])!r} is not as hunch wrote it; `hunch train --resume` puts that right."
+        )
 
 
 def learning_curves(run: Run) -> Figures_:
@@ -106,24 +120,37 @@ def mean_and_interval(curves: Array) -> tuple[Array, Array]:
 
 
 def _page(run: Run, tell: Callable[[str], None] | None) -> str:
-    summary = _summary(run)
+    summary = run.summary()
+    agent = _best_agent(run)
+    film = _film(run, agent, tell)
     sections = [
         Section("curves", "How it learned", _sizes(run), _curve_blocks(run)),
         Section("judgement", "How well it plays", *_judgement(run, summary)),
-        Section("film", "One episode", "The first of the episodes above.", [_film(run, tell)]),
-        Section("settings", "What was run", "All of it is in run.json.", _settings(run)),
+        Section("film", "One episode", "The first of the episodes above.", [film]),
+        Section("settings", "What was run", "All of it is in run.json.", _settings(run, agent)),
     ]
-    return render_page(f"hunch: {run.name}", [Text(_introduction(run, summary))], sections)
+    return render_page(f"hunch: {run.name}", [Text(_introduction(run))], sections)
 
 
-def _introduction(run: Run, summary: Mapping[str, Any]) -> str:
-    steps, episodes = summary.get("steps", 0), summary.get("episodes", 0)
+def _best_agent(run: Run) -> Agent | Exception:
+    """The agent, or why there is none: the page does not depend on it."""
+    try:
+        return run.best_agent()
+    except Exception as error:  # whatever keeps a foreign environment from being made
+        return error
+
+
+def _introduction(run: Run) -> str:
+    episodes = len(_columns(run.folder / "logs" / EPISODES).get("step", ()))
     ends = {"solved": "and then had solved it", "stop_at": "and then was good enough to stop"}
     end = ends.get(str(run.finished), "which is all it was asked for")
+    if run.finished is None:
+        end = f"of {run.plan.steps:,} that it was asked for"
     return (
-        f"{steps:,} environment steps of each replica, {end}; {episodes:,} training episodes in "
-        "all.\n\nRUN stands for the folder of this page: `hunch train --resume RUN --steps N` goes "
-        "on, `hunch play RUN` plays, `hunch.rl.Run.open(RUN).best_agent()` is the agent in Python."
+        f"{run.steps:,} environment steps of each replica, {end}; {episodes:,} training episodes "
+        "in all.\n\nRUN stands for the folder of this page: `hunch train --resume RUN --steps N` "
+        "goes on, `hunch play RUN` plays, `hunch.rl.Run.open(RUN).best_agent()` is the agent in "
+        "Python."
     )
 
 
@@ -177,9 +204,9 @@ def _judgement(run: Run, summary: Mapping[str, Any]) -> tuple[str, list[Block]]:
     return source, [Table(head, rows, note)]
 
 
-def _film(run: Run, tell: Callable[[str], None] | None) -> Block:
+def _film(run: Run, agent: Agent | Exception, tell: Callable[[str], None] | None) -> Block:
     try:
-        return _filmed(run)
+        return _filmed(run, agent)
     except MissingDependencyError as error:
         why = f"A film needs a package that is missing: {sentence(error)}"
     except HunchError as error:
@@ -191,9 +218,11 @@ def _film(run: Run, tell: Callable[[str], None] | None) -> Block:
     return Text(why)
 
 
-def _filmed(run: Run) -> Video:
+def _filmed(run: Run, agent: Agent | Exception) -> Video:
+    if isinstance(agent, Exception):
+        raise agent
     r = run.best_replica()
-    player = Player(run.best_agent(), r, run.plan.evaluation_env_kwargs)
+    player = Player(agent, r, run.plan.evaluation_env_kwargs)
     film = record(player, seed=derive(run.seed, "judgement"))
     caption = (
         f"Seed {run.seed + r}, best weights: return {film.total_reward:g}, {film.length:,} steps."
@@ -201,16 +230,35 @@ def _filmed(run: Run) -> Video:
     return Video(film.video, caption)
 
 
-def _settings(run: Run) -> list[Block]:
+def _settings(run: Run, agent: Agent | Exception) -> list[Block]:
     settings = run.plan.settings
-    rows = [[f"`{name}`", _shown(value)] for name, value in settings.items()]
+    finite = None if isinstance(agent, Exception) else isinstance(agent.action_space, Discrete)
+    idle = idle_settings(settings, finite)
+    rows = [[f"`{name}`", _shown(value)] for name, value in settings.items() if name not in idle]
     versions = run.about.get("versions", {})
     blocks: list[Block] = []
     if command := run.about.get("command"):
-        blocks.append(Code(str(command)))
+        blocks.append(Code(_commands(run, str(command))))
     blocks.append(Table(["argument", "value"], rows, f"Of `hunch.rl.{run.plan.agent}`."))
+    if idle:
+        named = ", ".join(f"`{name}`" for name in idle)
+        blocks.append(Text(f"Without effect beside these, and so left out: {named}."))
     said = ", ".join(f"{name} {version}" for name, version in versions.items())
     return [*blocks, Text(f"{said}.")]
+
+
+def _commands(run: Run, command: str) -> str:
+    """What was called, the folder as RUN: a run says the same wherever it lies."""
+    words = shlex.split(command)
+    for i, word in enumerate(words):
+        if word == "--out" and i + 1 < len(words):
+            words[i + 1] = "RUN"
+        elif word.startswith("--out="):
+            words[i] = "--out=RUN"
+    lines = [shlex.join(words)]
+    if "begun_with" in run.about:
+        lines.append(f"hunch train --resume RUN --steps {run.plan.steps}")
+    return "\n".join(lines)
 
 
 def _shown(value: Any) -> str:
@@ -227,20 +275,14 @@ def _mean_and_std(figures: Mapping[str, Any]) -> str:
     return f"{mean:.1f} ± {std:.1f}" if abs(mean) >= 10 else f"{mean:.3f} ± {std:.3f}"
 
 
-def _summary(run: Run) -> dict[str, Any]:
-    file = run.folder / SUMMARY_FILE
-    found: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() else {}
-    return found
-
-
 def _columns(file: Path) -> dict[str, Array]:
     """The numbers of a CSV file; an empty cell is NaN."""
     if not file.exists():
         return {}
-    with file.open(encoding="utf-8", newline="") as text:
+    with as_written(file), file.open(encoding="utf-8", newline="") as text:
         rows = list(csv.DictReader(text))
-    names = rows[0] if rows else []
-    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
+        names = rows[0] if rows else []
+        return {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
 
 
 def _training_return(log: Mapping[str, Array]) -> tuple[Figure, str] | None:

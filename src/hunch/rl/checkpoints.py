@@ -141,8 +141,8 @@ class Checkpoint:
             )
         for place, error in refused:
             aside = _set_aside(place)
-            next_one = "training begins anew" if taken is None else "the one before it is taken"
-            tell(f"{error} Renamed to {aside.name!r}; {next_one}.")
+            then = "training begins anew" if taken is None else "the checkpoint before it is taken"
+            tell(f"{error} Renamed to {aside.name!r}; {then}.")
         if taken is None:
             return None
         place, found, memory = taken
@@ -224,6 +224,16 @@ def check_checkpoint(place: Path, settings: Mapping[str, Any] | None = None) -> 
     if settings is not None and found["settings"] != dict(settings):
         raise _ForeignError(f"{str(place)!r} is a checkpoint of another run.")
     return found
+
+
+def steps_of(place: Path) -> int:
+    """The environment steps that a checkpoint was written after, by its name.
+
+    Example:
+        >>> steps_of(Path("checkpoints/step-000000001000"))
+        1000
+    """
+    return int(place.name.rpartition("-")[2])
 
 
 def _apart(states: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -21,11 +21,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from hunch.errors import ConfigurationError, FolderError
+from hunch.errors import ConfigurationError, FolderError, warn_user
 from hunch.rl.agent import Agent
 from hunch.rl.callbacks import Evaluate, StopOnReturn, StopWhenSolved
-from hunch.rl.checkpoints import Checkpoint, check_checkpoint
-from hunch.rl.logs import EPISODES, EVALUATIONS, PROGRESS, CsvLog, TensorBoardLog
+from hunch.rl.checkpoints import Checkpoint, check_checkpoint, steps_of
+from hunch.rl.logs import EPISODES, EVALUATIONS, PROGRESS, CsvLog, TensorBoardLog, damaged_logs
 from hunch.rl.plans import COMPLETE, RUN_FILE, Plan, check_about, read_run_file, run_file_text
 from hunch.rl.saved_agents import SETTINGS_FILE, from_json
 from hunch.rl.training import Callback
@@ -274,6 +274,8 @@ class Run:
     def last_agent(self) -> Agent:
         """The agent of the newest whole checkpoint; nothing in the folder is touched.
 
+        A warning says so if it is not the newest there is.
+
         Raises:
             FolderError: if there is none.
         """
@@ -309,6 +311,20 @@ class Run:
             means = [float(note["mean_return"]) for note in read_json(notes)["notes"]]
             return means.index(max(means))
 
+    @property
+    def steps(self) -> int:
+        """Environment steps of each replica at the newest checkpoint; 0 if there is none."""
+        return max(map(steps_of, self.checkpoint.all()), default=0)
+
+    def damaged_logs(self) -> list[Path]:
+        """The tables of logs that are not as they were written, as far as checkpoints tell."""
+        if not self.checkpoint.all():
+            return []
+        memory = self.checkpoint.memory(self._newest()[0])
+        logs = next(state for name, state in memory.items() if name.endswith(CsvLog.__name__))
+        with as_written(self.folder / "checkpoints"):
+            return damaged_logs(self.folder / "logs", logs)
+
     def summary(self) -> dict[str, Any]:
         """How the run went, as `hunch.rl.run_summary.summarize` wrote it; empty before that.
 
@@ -336,9 +352,13 @@ class Run:
         refusals = []
         for place in reversed(self.checkpoint.all()):
             try:
-                return place, check_checkpoint(place, self.plan.settings)
+                found = check_checkpoint(place, self.plan.settings)
             except FolderError as error:
                 refusals.append(str(error))
+                continue
+            if refusals:
+                warn_user(f"{refusals[0]} The checkpoint before it is taken.")
+            return place, found
         raise FolderError(
             f"{str(self.folder)!r} has no checkpoint to load: "
             f"{refusals[0] if refusals else 'there is none yet.'}"

@@ -19,7 +19,7 @@ from hunch.seeding import numpy_generator
 from hunch.storage import check_replaceable, new_folder, write_json
 from hunch.tables.assessment import Split, assess
 from hunch.tables.columns import Columns
-from hunch.tables.model import KIND, train
+from hunch.tables.model import KIND, replaced_model, train
 from hunch.tables.reading import Source, open_table
 from hunch.tables.report import table_report
 from hunch.tables.suspects import check_cells, groups_of_copies, odd_cell_notes, suspects
@@ -56,7 +56,8 @@ def fit_table(
     Args:
         path: CSV or Parquet.
         target: name of the column to predict.
-        out: the folder, new, empty, or of an older such model.
+        out: the folder, new, empty, or of an older model of the same target and columns, which is
+            replaced.
         task: `"auto"` decides by the target's values.
         members: networks; None: 50, and 20 beyond 20,000 rows.
         max_rows: of a longer file a random sample of so many rows is taken.
@@ -90,6 +91,8 @@ def fit_table(
     check_replaceable(out, KIND)
     source = open_table(path)
     _check_target(source, target)
+    if (older := replaced_model(out, target, source.names)) is not None:
+        say(older)
     table, num_rows = _read(source, max_rows, seed, progress)
     if table.num_rows < _FEWEST_ROWS:
         raise DataError(

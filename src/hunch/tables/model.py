@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,7 @@ from hunch.adapters.sklearn_state import error_quantiles, export_state, restore_
 from hunch.errors import ConfigurationError, FolderError
 from hunch.storage import (
     as_written,
+    expanded,
     open_folder,
     read_json,
     read_tensors,
@@ -180,6 +182,38 @@ class TableModel:
             FolderError: if it is none, is damaged, or was written by a newer hunch.
         """
         return cls.get(open_folder(path, KIND))
+
+
+def replaced_model(out: str | os.PathLike[str], target: str, names: Sequence[str]) -> str | None:
+    """What is said of the model in a folder that a new one is to replace; None if there is none.
+
+    Args:
+        out: the folder, which holds nothing or a whole model.
+        target: the column that the new model predicts.
+        names: all columns of its table.
+
+    Raises:
+        FolderError: if the model there predicts another column, or is of a table with others.
+
+    Example:
+        >>> replaced_model("a-folder-that-does-not-exist", "price", ["price", "size"]) is None
+        True
+    """
+    place = expanded(out) / MODEL_FILE
+    if not place.exists():
+        return None
+    found = read_json(place)
+    with as_written(place):
+        old = str(found["target"]["name"])
+        kinds = found["columns"]
+        learned = {old, *(str(c["name"]) for kind in ("used", "dropped") for c in kinds[kind])}
+    if old != target or learned != set(names):
+        other = f"{old!r}" if old != target else f"{old!r} by other columns"
+        raise FolderError(
+            f"{str(out)!r} holds a model of another table, which predicts {other}; choose another "
+            "folder (--out), or move this one away."
+        )
+    return f"the model of {old!r} in {str(out)!r} will be replaced"
 
 
 def train(
