@@ -187,14 +187,15 @@ def _try_out(problem: GradientProblem, name: str) -> None:
             f"`dist_fn` of {name!r} returned {type(dist).__name__}; expected a distribution of "
             "torch.distributions."
         )
-    with drawing_from(torch.Generator().manual_seed(0)):
-        samples = dist.sample(torch.Size([2]))
+    shape = "drawn from it"
     try:
+        with drawing_from(torch.Generator().manual_seed(0)):
+            samples = dist.sample(torch.Size([2]))
+        shape = f"of shape {tuple(samples.shape)}"
         cost = problem.f(samples)
     except Exception as error:
         raise ConfigurationError(
-            f"`f` of {name!r} fails on samples of shape {tuple(samples.shape)}: "
-            f"{kind_and_sentence(error)}"
+            f"`f` of {name!r} fails on samples {shape}: {kind_and_sentence(error)}"
         ) from error
     if not isinstance(cost, Tensor):
         raise ConfigurationError(
