@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -51,7 +54,8 @@ def between_steps() -> Iterator[Callable[[], bool]]:
         yield lambda: outer.pressed
         return
     guard = _guard = _Guard()
-    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    before = signal.getsignal(signal.SIGINT)
+    usual = before in (signal.default_int_handler, _program.ask)
     if usual:
         signal.signal(signal.SIGINT, guard.press)
     try:
@@ -59,7 +63,7 @@ def between_steps() -> Iterator[Callable[[], bool]]:
     finally:
         _guard = None
         if usual:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, before)
 
 
 def end(signum: int, frame: FrameType | None) -> None:
@@ -67,11 +71,91 @@ def end(signum: int, frame: FrameType | None) -> None:
 
     Also where Ctrl-C itself is ignored, as in what a shell starts in the background.
     """
-    on_ctrl_c = signal.getsignal(signal.SIGINT)
     if _guard is not None:
         _guard.press(signum, frame)
     else:
-        (on_ctrl_c if callable(on_ctrl_c) else signal.default_int_handler)(signum, frame)
+        signal.default_int_handler(signum, frame)
+
+
+class _Program:
+    """Whether somebody asked this program to end, which is not forgotten on the way.
+
+    A module that catches everything while it is imported swallows a `KeyboardInterrupt`, and the
+    program goes on. Here it is raised again, unless it is on its way already.
+    """
+
+    asked = False  # to end, by a signal
+    heard = False  # somebody deals with it
+    _looks = False  # whether the next signal is that of the thread below
+
+    def ask(self, signum: int, frame: FrameType | None) -> None:
+        """A handler of signals."""
+        if self._looks:
+            self._looks = False
+            if not (self.heard or _guard is not None or _on_its_way(sys.exception())):
+                raise KeyboardInterrupt
+            return
+        if not self.asked:
+            self.asked = True
+            threading.Thread(target=self._insist, args=(signum,), daemon=True).start()
+        end(signum, frame)
+
+    def _insist(self, signum: int) -> None:
+        while not self.heard:
+            time.sleep(_PATIENCE)
+            if _guard is None:
+                self._looks = True
+                _thread.interrupt_main(signal.Signals(signum))
+
+
+_PATIENCE = 0.7  # seconds for an interrupt to come through
+_program = _Program()
+
+
+def end_as_asked() -> None:
+    """Let Ctrl-C, and SIGTERM as `timeout`, schedulers and containers send it, end this program.
+
+    For a program, not for a library: it sets handlers of signals. After this `asked_to_end` knows.
+    """
+    own = os.getpid()
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        if os.getpid() != own:
+            # A process of ours that inherited this handler, such as a parallel environment.
+            signal.signal(signum, signal.SIG_DFL)
+            signal.raise_signal(signum)
+        _program.ask(signum, frame)
+
+    signal.signal(signal.SIGTERM, ask)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _program.ask)
+
+
+def asked_to_end() -> bool:
+    """Whether a signal has asked this program to end; see `end_as_asked`.
+
+    Example:
+        >>> asked_to_end()
+        False
+    """
+    return _program.asked
+
+
+def heard() -> None:
+    """Say that an interrupt was caught on purpose, so that it is not raised again.
+
+    Example:
+        >>> heard()
+    """
+    _program.heard = _program.asked
+
+
+def _on_its_way(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt | GeneratorExit | SystemExit):
+            return True
+        error = error.__context__
+    return False
 
 
 def end_when(returns: Callable[[], object]) -> None:

@@ -1,5 +1,6 @@
 """Odd commands and damaged files, drawn by hypothesis."""
 
+import copy
 import json
 import sys
 
@@ -412,7 +413,7 @@ def forged(draw, content):
                 continue
             what = draw(st.sampled_from(["value", "value", "gone", "name"]))
             if what == "value":
-                part[key] = draw(st.sampled_from(VALUES_JSON))
+                part[key] = copy.deepcopy(draw(st.sampled_from(VALUES_JSON)))
             elif what == "gone":
                 del part[key]
             elif isinstance(part, dict):

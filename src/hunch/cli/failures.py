@@ -141,6 +141,9 @@ def _said(error: BaseException) -> str:
 
 def _unexpected(error: BaseException) -> tuple[str, int]:
     """What nobody foresaw: whose code it was in, and what to do."""
+    if isinstance(error, SyntaxError) and error.filename and _is_a_user_s(error.filename):
+        place = f"{error.filename}, line {error.lineno}"
+        return f"{type(error).__name__}: {error.msg} (in {place}).", FAILED
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if _is_ours(f.filename) or _is_a_user_s(f.filename)]
     if own and not _is_ours(own[-1].filename):

@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import io
 import os
-import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import Any, NoReturn
 
 import click
@@ -51,12 +51,27 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     Args:
         arguments: the words after `hunch`; those of the process if None.
     """
-    _end_as_by_ctrl_c()
-    sys.exit(run(arguments))
+    code = FAILED
+
+    def leave() -> None:
+        if interrupts.asked_to_end():
+            # Taking torch apart in memory would take seconds on a busy machine.
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
+            os._exit(code)
+
+    atexit.register(leave)  # the first one registered is the last one called
+    interrupts.end_as_asked()
+    code = run(arguments)
+    sys.exit(code)
 
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the program; return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")  # names of files may be no text at all
     with warnings.catch_warnings():
         warnings.simplefilter("default", HunchWarning)
         warnings.showwarning = _in_one_line(warnings.showwarning)
@@ -84,6 +99,7 @@ def _run(arguments: list[str] | None) -> int:
         print(error.format_message(), file=sys.stderr)
         return WRONG_USE
     except (KeyboardInterrupt, click.Abort):
+        interrupts.heard()
         return _fail("interrupted", FAILED)
     except BrokenPipeError:
         # The reader of our output went away, as `| head` does: nothing is left to say.
@@ -94,11 +110,14 @@ def _run(arguments: list[str] | None) -> int:
     except BaseException as error:  # compiled code has panics that are no Exception
         if "--debug" in seen:
             traceback.print_exception(error)
+        if interrupts.asked_to_end():  # an import that is interrupted may fail in any way
+            interrupts.heard()
+            return _fail("interrupted", FAILED)
         return _fail(*explain(error))
     return code if isinstance(code, int) else DONE
 
 
-@contextmanager
+@contextlib.contextmanager
 def _modules_from_here() -> Iterator[None]:
     """Let `mymodule:Env-v0` name a module in the working folder, as `python -m hunch` does.
 
@@ -113,20 +132,6 @@ def _modules_from_here() -> Iterator[None]:
         yield
     finally:
         sys.path.remove(here)
-
-
-def _end_as_by_ctrl_c() -> None:
-    """Let SIGTERM, as `timeout`, schedulers and containers send it, stop as cleanly as Ctrl-C."""
-    program_id = os.getpid()
-
-    def end(signum: int, frame: FrameType | None) -> None:
-        if os.getpid() != program_id:
-            # A process of ours that inherited this handler, such as a parallel environment.
-            signal.signal(signum, signal.SIG_DFL)
-            signal.raise_signal(signum)
-        interrupts.end(signum, frame)
-
-    signal.signal(signal.SIGTERM, end)
 
 
 def _fail(message: str, code: int) -> int:

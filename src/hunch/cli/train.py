@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from hunch import interrupts
 from hunch.cli.options import (
     WholeNumber,
     import_named,
@@ -282,6 +283,7 @@ def _train(run: Run, *, as_json: bool) -> int:
     try:
         return _to_the_report(run, as_json=as_json)
     except KeyboardInterrupt:
+        interrupts.heard()
         click.echo(f"hunch: interrupted; go on with: hunch train --resume {place}", err=True)
         return INTERRUPTED
 

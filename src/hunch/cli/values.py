@@ -56,8 +56,8 @@ def literal(text: str) -> Any:
         return simple[word.lower()]
     try:
         value = ast.literal_eval(word)
-    except (ValueError, SyntaxError):
-        return text
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return text  # also what is nested too deeply, or too long, to be one
     return list(value) if isinstance(value, tuple) else value
 
 

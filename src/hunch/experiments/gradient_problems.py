@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
@@ -25,6 +25,9 @@ from torch.distributions import (
 
 from hunch.errors import ConfigurationError
 from hunch.gradients import Diagnosis, diagnose
+from hunch.rl.arguments import kind_and_sentence
+from hunch.seeding import drawing_from
+from hunch.storage import expanded
 
 Params = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
 
@@ -135,7 +138,69 @@ def find_problem(name: str) -> GradientProblem:
             f"{place!r} has no function {attribute!r}; expected one without arguments that returns "
             "(f, dist_fn, params)."
         )
-    return _as_problem(function(), name)
+    problem = _as_problem(_called(function, name), name)
+    _try_out(problem, name)
+    return problem
+
+
+def _called(function: Callable[..., Any], name: str) -> Any:
+    try:
+        inspect.signature(function).bind()
+    except ValueError:  # a built-in without a signature
+        pass
+    except TypeError as error:
+        raise ConfigurationError(
+            f"{name!r} cannot be called without arguments ({error}); expected a function that "
+            "takes none and returns (f, dist_fn, params)."
+        ) from error
+    try:
+        return function()
+    except SystemExit as error:
+        raise ConfigurationError(
+            f"{name!r} ended the program; expected (f, dist_fn, params)."
+        ) from error
+
+
+def _try_out(problem: GradientProblem, name: str) -> None:
+    """Make the distribution once and ask for the cost of two samples.
+
+    What is wrong with the parts is told apart here from what is wrong with an estimator.
+    """
+    for part, function in (("f", problem.f), ("dist_fn", problem.dist_fn)):
+        if not callable(function):
+            raise ConfigurationError(
+                f"{name!r} returned {type(function).__name__} as `{part}`; expected a function."
+            )
+    params = problem.params
+    try:
+        if isinstance(params, Mapping):
+            dist = problem.dist_fn(**params)
+        else:
+            dist = problem.dist_fn(*(params if isinstance(params, list | tuple) else [params]))
+    except Exception as error:  # whatever a foreign function raises
+        raise ConfigurationError(
+            f"`dist_fn` of {name!r} makes no distribution of its `params`: "
+            f"{kind_and_sentence(error)}"
+        ) from error
+    if not isinstance(dist, Distribution):
+        raise ConfigurationError(
+            f"`dist_fn` of {name!r} returned {type(dist).__name__}; expected a distribution of "
+            "torch.distributions."
+        )
+    shape = "drawn from it"
+    try:
+        with drawing_from(torch.Generator().manual_seed(0)):
+            samples = dist.sample(torch.Size([2]))
+        shape = f"of shape {tuple(samples.shape)}"
+        cost = problem.f(samples)
+    except Exception as error:
+        raise ConfigurationError(
+            f"`f` of {name!r} fails on samples {shape}: {kind_and_sentence(error)}"
+        ) from error
+    if not isinstance(cost, Tensor):
+        raise ConfigurationError(
+            f"`f` of {name!r} returned {type(cost).__name__}; expected a tensor of costs."
+        )
 
 
 def _module(place: str) -> ModuleType:
@@ -148,12 +213,16 @@ def _module(place: str) -> ModuleType:
             raise ConfigurationError(
                 f"there is no module {place!r}; for a file write its name with .py and a colon."
             ) from None
-    path = Path(place).expanduser()
+    path = expanded(place)
     if not path.is_file():
         raise ConfigurationError(f"there is no file {place!r}.")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise ConfigurationError(f"{place!r} cannot be imported as Python.")
+    try:
+        spec.loader.get_code(path.stem)  # type: ignore[attr-defined]
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ConfigurationError(f"{place!r} is no Python: {kind_and_sentence(error)}") from error
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(path.stem, module)  # dataclasses look their module up there
     spec.loader.exec_module(module)

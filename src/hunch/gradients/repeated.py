@@ -223,7 +223,7 @@ def in_order(params: Params, names: Sequence[str] | None) -> list[Tensor]:
     elif isinstance(params, Mapping):
         raise ConfigurationError("`exact` got names; expected tensors in the order of `params`.")
     else:
-        values = [params] if isinstance(params, Tensor) else list(params)
+        values = list(params) if isinstance(params, list | tuple) else [params]
     for value in values:
         if not (isinstance(value, Tensor) and value.is_floating_point()):
             raise ConfigurationError(

@@ -15,7 +15,7 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import VectorEnv
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError
 from hunch.rl.arguments import whole_number
@@ -132,6 +132,11 @@ class Agent(Linked, ABC):
     # What an agent fills in.
 
     handles_boxes: ClassVar[bool] = False  # whether actions may be continuous
+
+    @property
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """What is trained; with replicas those of all."""
 
     @property
     @abstractmethod

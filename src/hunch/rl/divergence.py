@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -56,6 +55,7 @@ def check_weights(weights: Iterable[Tensor]) -> None:
         DataError: if one holds NaN or an infinite number.
 
     Example:
+        >>> import torch
         >>> check_weights([torch.ones(2)])
     """
     if not all(bool(w.isfinite().all()) for w in weights):

@@ -95,7 +95,8 @@ def write_text(
         'a note'
     """
     with new_file(place, ours, by) as file:
-        file.write_text(content, encoding="utf-8")
+        # A name of a file may hold bytes that are not UTF-8.
+        file.write_text(content, encoding="utf-8", errors="backslashreplace")
 
 
 def write_own_text(place: Path, content: str) -> None:

@@ -59,15 +59,21 @@ def write_json(path: Path, values: object) -> None:
 
 
 def dump_json(values: object) -> str:
-    """Plain values as indented JSON text.
+    r"""Plain values as indented JSON text.
+
+    Names of files that are not UTF-8 are read back as they were: Python holds such a byte as half
+    of a pair, which cannot be encoded, but which JSON can write as an escape.
 
     Example:
         >>> print(dump_json({"a": 1}), end="")
         {
           "a": 1
         }
+        >>> json.loads(dump_json("caf\udce9")) == "caf\udce9"
+        True
     """
-    return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace").decode() + "\n"
 
 
 def read_json(path: Path) -> Any:

@@ -153,7 +153,8 @@ def fit_table(
         }
         model.put(folder)
         write_json(folder / SUMMARY_FILE, summary)
-        (folder / REPORT).write_text(table_report(summary), encoding="utf-8")
+        report = table_report(summary)
+        (folder / REPORT).write_text(report, encoding="utf-8", errors="backslashreplace")
     return summary
 
 

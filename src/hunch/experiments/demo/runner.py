@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from hunch import interrupts
 from hunch.errors import ConfigurationError
 from hunch.experiments.demo.outcome import Outcome
 from hunch.plots import Section, Text, render_page
@@ -109,6 +110,7 @@ def run_demo(
             if not done:
                 raise
             interrupt = error
+            interrupts.heard()  # what is done is still written
         results = {
             "seed": seed,
             "quick": quick,
