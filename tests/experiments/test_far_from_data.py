@@ -63,7 +63,7 @@ def moons():
     return RandomizedPriorClassifier(10, random_state=0).fit(x, y), x
 
 
-@pytest.mark.parametrize("distance", [1.0, 30.0, 1e8, 1e150])
+@pytest.mark.parametrize("distance", [1.0, 30.0, 1e8, 1e140])
 def test_all_that_is_said_far_away_agrees(moons, distance):
     model, x = moons
     x = x[:20] * distance

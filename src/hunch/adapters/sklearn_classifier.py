@@ -209,7 +209,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         logits = members_at(self.ensemble_, x[some])
         share = None if weight is None else weight[some]
         self.temperature_ = temperature(logits, unseen, y[some], share)
-        self._extend_reach(x, first)
+        self._extend_reach(x)
         self._prior_strength = prior_strength(self.ensemble_, x[some])
         self._seen = first + len(rows)
         return losses

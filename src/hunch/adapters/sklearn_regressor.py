@@ -331,7 +331,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         self._noise: Noise = learn_noise(recipe, x, errors, weight, learned=learned, before=before)
         shape = shape_of(self._noise, x, errors, rows.weight)
         self._shape: Shape = shape.extended(self._shape, _REMEMBERED) if first else shape
-        self._extend_reach(x, first)
+        self._extend_reach(x)
         self._seen = first + len(rows)
         return losses, residuals
 
