@@ -11,6 +11,7 @@ from hunch.adapters.sklearn_reach import Reach
 from hunch.adapters.sklearn_state import export_state, restore_state
 from hunch.experiments import far_from_data
 from hunch.experiments.far_from_data import GROWING, LEVEL, NONE, WAYS
+from hunch.storage import dump_json
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,13 @@ def test_on_six_tables_a_classifier_far_away_is_unsure_and_its_controls_are_not(
     for control in (LEVEL, NONE):
         stay = [result.far(table, control, "all") > 0.9 for table in result.settings.classes]
         assert sum(stay) >= 3
+
+
+def test_it_can_be_kept_and_printed(result):
+    checks = far_from_data.check(result)
+    assert dump_json({"checks": [c.to_json() for c in checks], "result": result.to_json()})
+    assert len(checks) == 6
+    assert all(table in result.to_markdown() for table in result.settings.classes)
 
 
 def test_nothing_changes_at_the_data(result):

@@ -345,7 +345,7 @@ def check(result: Result) -> list[Check]:
         for table, way in both
     ]
     rises = [
-        max(np.diff([m[0], *m[2:]]))
+        max(after - before for before, after in zip([m[0], *m[2:]], m[2:], strict=False))
         for m in (result.medians(table, GROWING, way) for table, way in both)
     ]
     control = [result.far(table, LEVEL, "all") for table in tables]
