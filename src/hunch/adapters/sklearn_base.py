@@ -129,15 +129,16 @@ class RandomizedPriorBase(BaseEstimator):
         scale: Scale = self._input_scale
         return torch.from_numpy(scale.apply(values))
 
-    def _extend_reach(self, x: Tensor, first: int) -> None:
-        """Count scaled training rows as near, beside the `first` rows of earlier calls."""
+    def _extend_reach(self, x: Tensor) -> None:
+        """Count scaled training rows as near, beside those of earlier calls."""
         reach = Reach.of(x.numpy())
-        if not first:
+        if not self._seen:
             self._reach = reach
         elif self._reach is not None:
             self._reach = self._reach.joined(reach)
 
     _input_scale: Scale
+    _seen: int
     _reach: Reach | None = None  # what an earlier version has trained knows of none
 
 

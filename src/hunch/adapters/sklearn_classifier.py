@@ -209,7 +209,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         logits = members_at(self.ensemble_, x[some])
         share = None if rows.evidence is None else torch.from_numpy(rows.evidence[some])
         self.temperature_ = temperature(logits, unseen, y[some], share)
-        self._extend_reach(x, self._seen)
+        self._extend_reach(x)
         self._prior_strength = prior_strength(self.ensemble_, x[some])
         self._seen += len(rows)
         return losses

@@ -25,8 +25,8 @@ _FRESH = 0.99  # the share of rows left out that are no further away than half a
 class Reach:
     """The box that holds the training data, and the units in which distances from it are measured.
 
-    A unit is two standard deviations, or more where the outermost value stands alone: four times as
-    far as from there to the next one. Where features are many and rows are few, and fresh rows
+    A unit is three standard deviations, or more where the outermost value stands alone: four times
+    as far as from there to the next one. Where features are many and rows are few, and fresh rows
     therefore always lie outside in some of them, all units are longer.
 
     Args:
@@ -57,7 +57,7 @@ class Reach:
         low, high = x.min(axis=0), x.max(axis=0)
         low_gap = _next_to(low, x) - low
         high_gap = high + _next_to(-high, -x)
-        below, above = np.hypot(2, 4 * low_gap), np.hypot(2, 4 * high_gap)
+        below, above = np.hypot(3, 4 * low_gap), np.hypot(3, 4 * high_gap)
         outside = np.where(x == low, low_gap / below, 0) + np.where(x == high, high_gap / above, 0)
         longer = np.hypot(1, 2 * np.quantile(np.linalg.norm(outside, axis=1), _FRESH))
         return cls(*map(torch.from_numpy, (low, high, longer * below, longer * above)))
@@ -75,7 +75,8 @@ class Reach:
     def distance(self, x: Tensor) -> Tensor:
         """How many units each row of scaled features lies outside, `(batch,)`; within it is 0."""
         beyond = torch.maximum((self.low - x) / self.below, (x - self.high) / self.above)
-        return beyond.clamp_min(0).norm(dim=1).clamp_max(_FURTHEST)
+        away: Tensor = torch.linalg.vector_norm(beyond.clamp_min(0), dim=1)
+        return away.clamp_max(_FURTHEST)
 
 
 def _next_to(least: Floats, x: Floats) -> Floats:

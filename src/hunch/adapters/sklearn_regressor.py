@@ -337,7 +337,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         )
         shape = shape_of(self._noise, x, errors, rows.evidence)
         self._shape: Shape = shape.extended(self._shape, _REMEMBERED) if self._seen else shape
-        self._extend_reach(x, self._seen)
+        self._extend_reach(x)
         self._seen += len(rows)
         return losses, residuals
 

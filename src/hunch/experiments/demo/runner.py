@@ -137,8 +137,8 @@ def _page(done: Sequence[tuple[Part, Outcome]], *, quick: bool, complete: bool, 
     introduction = Text(
         "A hunch is one guess drawn from what a network does not know. Five sources on networks "
         "whose randomness means something, each run here on its own inputs.\n\n"
-        f"Made by `hunch demo{' --quick' if quick else ''} --seed {seed}`; the figures behind the pictures are in "
-        "`results.json` beside this page."
+        f"Made by `hunch demo{' --quick' if quick else ''} --seed {seed}`; the figures behind the "
+        "pictures are in `results.json` beside this page."
     )
     sections = [
         Section(part.key, f"{i}. {part.title}", part.source, outcome.blocks)
