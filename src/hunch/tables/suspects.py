@@ -17,7 +17,7 @@ from hunch.tables.columns import Columns
 from hunch.tables.target import Target
 
 _LARGEST: Final = 1e150  # of which the square is a number
-_ALONE: Final = 0.985  # of the target, which a column explains that is all but the target
+_ALONE: Final = 0.99  # of the target, which a column explains that is all but the target
 _COUNTED: Final = 0.2  # of the target, which no honest number of a row explains
 _MOST_ROWS: Final = 5_000  # that are asked
 _MOST_COLUMNS: Final = 500
@@ -84,7 +84,7 @@ def suspects(
     """Columns that may give the target away, and why, judged one by one on rows left out.
 
     A column that numbers rows is named if it tells a fifth of the target, for then rows are sorted
-    by it; any column, if it tells all but 1.5 % of the target by itself.
+    by it; any column, if it tells all but a hundredth of the target by itself.
 
     Args:
         features: of the training rows.
