@@ -124,10 +124,13 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         fresh = not hasattr(self, "ensemble_")
         if fresh and classes is None:
             raise DataError("`classes` got None in the first call of partial_fit; expected all.")
-        if not fresh and classes is not None and set(np.unique(classes)) != set(self.classes_):
+        other = classes is not None and set(np.unique(classes)) != set(
+            getattr(self, "classes_", [])
+        )
+        if not fresh and other:
             raise DataError(
-                f"`classes` got {np.unique(classes).tolist()}; expected {self.classes_.tolist()} or "
-                "None, as the first training had: for other classes train anew."
+                f"`classes` got {np.unique(classes).tolist()}; expected {self.classes_.tolist()} "
+                "or None, as the first training had: for other classes train anew."
             )
         seed = as_seed(self.random_state) if fresh else self._seed
         recipe = self._recipe(ridge=self.alpha / 2, seed=seed)
