@@ -178,3 +178,19 @@ def test_wrong_use_is_refused(model):
         model.condition_on_observations(x[:, :1], y)
     with pytest.raises(ShapeError, match="`X` and `Y` got shapes"):
         model.condition_on_observations(x.expand(3, 25, 2), y.expand(3, 25, 1))
+
+
+def test_an_observation_has_the_noise_too():
+    x = torch.linspace(0, 1, 7, dtype=torch.double).unsqueeze(-1)
+    model = RandomizedPriorModel(x, x.sin(), num_members=6, noise_std=0.5, progress=False)
+    function, seen = model.posterior(x), model.posterior(x, observation_noise=True)
+    assert torch.equal(seen.mean, function.mean)
+    torch.testing.assert_close(seen.variance, function.variance + 0.25)
+    torch.testing.assert_close(seen.mixture_variance, function.mixture_variance + 0.25)
+    drawn = seen.rsample(torch.Size([4000]))
+    # The members are drawn with replacement, so theirs is the variance of the six.
+    expected = function.values.var(dim=0, correction=0) + 0.25
+    torch.testing.assert_close(drawn.var(dim=0), expected, rtol=0.12, atol=0)
+    base = torch.zeros(3, dtype=torch.long)
+    one, same = (seen.rsample_from_base_samples(torch.Size([3]), base) for _ in range(2))
+    assert torch.equal(one, same)

@@ -355,3 +355,45 @@ def test_no_warning_in_an_ordinary_day(diabetes, iris):
         warnings.simplefilter("error")
         regressor().fit(*diabetes).predict_interval(diabetes[0], coverage=0.999)
         classifier().fit(*iris).predict(iris[0])
+
+
+@pytest.mark.parametrize("make", [regressor, classifier])
+def test_a_cell_that_lies_does_not_take_its_column_away(make, iris):
+    X, y = iris
+    X, test = X.copy(), X[1::2]
+    plain = make(max_iter=60).fit(X[::2], y[::2])
+    X[4, 2] = -99_999.0
+    with pytest.warns(UserWarning, match=r"holds -99999 in row 2, column 2"):
+        odd = make(max_iter=60).fit(X[::2], y[::2])
+    assert odd.score(test, y[1::2]) > plain.score(test, y[1::2]) - 0.05
+    assert abs(odd._input_scale.std[2] / plain._input_scale.std[2] - 1) < 0.1
+    again = restore_state(*export_state(odd))
+    np.testing.assert_array_equal(again.predict(X), odd.predict(X))
+
+
+def test_numbers_beyond_computing_are_refused_at_the_door(diabetes, fitted):
+    X, y = diabetes
+    large = X.copy()
+    large[3, 1] = 1e160
+    with pytest.raises(ValueError, match=r"`X` holds 1e\+160 in row 3, column 1"):
+        regressor().fit(large, y)
+    with pytest.raises(ValueError, match=r"`X` holds 1e\+160"):
+        fitted.predict(large)
+    with pytest.raises(ValueError, match=r"`y` holds 1e\+300 in row 0"):
+        regressor().fit(X, np.append(1e300, y[1:]))
+
+
+def test_partial_fit_forgets_what_was_out_of_bag_and_looks_at_classes(iris):
+    model = classifier().fit(*iris)
+    model.partial_fit(*iris, classes=[2, 1, 0])
+    assert not hasattr(model, "oob_score_")
+    assert not hasattr(model, "oob_decision_function_")
+    with pytest.raises(ValueError, match=r"`classes` got \[0, 1, 5\]; expected \[0, 1, 2\]"):
+        model.partial_fit(*iris, classes=[0, 1, 5])
+    assert not hasattr(regressor().fit(*iris).partial_fit(*iris), "oob_prediction_")
+
+
+def test_packages_are_attributes():
+    code = "import hunch; print(hunch.tables.fit_table.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "fit_table"

@@ -89,7 +89,8 @@ def test_without_a_width_a_forecast_is_a_point():
     crps = gaussian_crps(mean, std, y)
     assert crps.tolist() == [2.0, 0.0]
     crps.sum().backward()
-    assert mean.grad.tolist()[0] == -1 and std.grad.isfinite().all()
+    assert mean.grad.tolist()[0] == -1
+    assert std.grad.isfinite().all()
     assert gaussian_nll(mean, std, y).tolist() == [torch.inf, -torch.inf]
     members = torch.randn(5, 2)
     torch.testing.assert_close(mixture_crps(members, 0.0, y), ensemble_crps(members, y))

@@ -21,10 +21,13 @@ from hunch.errors import ConfigurationError, MissingDependencyError, ShapeError
 from hunch.inference import fit
 from hunch.inference.data import as_data
 from hunch.nn import MLP, Ensemble, RandomizedPrior
+from hunch.seeding import torch_generator
 
 try:
+    from botorch.acquisition.objective import PosteriorTransform
     from botorch.models.deterministic import DeterministicModel
     from botorch.models.ensemble import EnsembleModel
+    from botorch.posteriors.ensemble import EnsemblePosterior
 except ImportError as error:
     raise MissingDependencyError(
         "hunch.adapters.botorch needs BoTorch, which is not installed; "
@@ -45,7 +48,8 @@ class RandomizedPriorModel(EnsembleModel):
     """Networks with randomized priors, trained on all observations when the model is made.
 
     `posterior(X)` is BoTorch's `EnsemblePosterior` over the members' predictions, without noise,
-    for any acquisition function. Inside, inputs are scaled to [-3, 3] over the range of `train_X`
+    for any acquisition function; `posterior(X, observation_noise=True)` is that of an observation,
+    with `noise_std`. Inside, inputs are scaled to [-3, 3] over the range of `train_X`
     and targets to mean 0 and standard deviation 1. All tensors are double precision.
 
     Args:
@@ -125,6 +129,34 @@ class RandomizedPriorModel(EnsembleModel):
     def forward(self, X: Tensor) -> Tensor:
         """The members' predictions `(…, members, n, m)` at `X (…, n, d)`."""
         return self._scaling.outputs(self.ensemble(self._scaling.inputs(X)).movedim(0, -3))
+
+    def posterior(
+        self,
+        X: Tensor,
+        output_indices: list[int] | None = None,
+        posterior_transform: PosteriorTransform | None = None,
+        **kwargs: Any,
+    ) -> EnsemblePosterior:
+        """What is known at `X (…, n, d)`.
+
+        Args:
+            X: where.
+            output_indices: of which outputs; all if None.
+            posterior_transform: BoTorch's own.
+            kwargs: `observation_noise=True` for an observation, with the noise of `noise_std`,
+                rather than for the function.
+
+        Example:
+            >>> X = torch.linspace(0, 1, 6, dtype=torch.double).unsqueeze(-1)
+            >>> model = RandomizedPriorModel(X, X, num_members=4, noise_std=2.0, progress=False)
+            >>> seen = model.posterior(X, observation_noise=True).variance
+            >>> torch.allclose(seen - model.posterior(X).variance, torch.full_like(seen, 4.0))
+            True
+        """
+        found = super().posterior(X, output_indices, **kwargs)
+        if kwargs.get("observation_noise") is True and self.noise_std:
+            found = _ObservationPosterior(found.values, self.noise_std, self.seed)
+        return found if posterior_transform is None else posterior_transform(found)
 
     def condition_on_observations(
         self, X: Tensor, Y: Tensor, **kwargs: Any
@@ -223,6 +255,35 @@ class RandomizedPriorModel(EnsembleModel):
             if float(history.loss[-1:].mean()) <= _LEARNED + 2 * noise**2:
                 break
         self.ensemble.eval()
+
+
+class _ObservationPosterior(EnsemblePosterior):
+    """Members' predictions, and the noise of an observation about them.
+
+    Args:
+        values: predictions `(…, members, n, m)`.
+        noise_std: of the noise.
+        seed: decides the noise of samples, which is the same for the same shapes, so that an
+            acquisition function is one function.
+    """
+
+    def __init__(self, values: Tensor, noise_std: float, seed: int) -> None:
+        super().__init__(values)
+        self.noise_std, self.seed = noise_std, seed
+
+    @property
+    def variance(self) -> Tensor:
+        return super().variance + self.noise_std**2
+
+    @property
+    def mixture_variance(self) -> Tensor:
+        return super().mixture_variance + self.noise_std**2
+
+    def rsample_from_base_samples(self, sample_shape: torch.Size, base_samples: Tensor) -> Tensor:
+        values = super().rsample_from_base_samples(sample_shape, base_samples)
+        generator = torch_generator(self.seed, "observation noise")
+        normals = torch.randn(values.shape, generator=generator, dtype=values.dtype)
+        return values + self.noise_std * normals.to(values)
 
 
 class ThompsonPath(DeterministicModel):

@@ -154,6 +154,12 @@ def as_seed(random_state: int | np.random.RandomState | None) -> int:
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 
+def forget_out_of_bag(estimator: RandomizedPriorBase) -> None:
+    """Remove what a training said of rows that its networks had not seen; others have by now."""
+    for name in ("oob_score_", "oob_prediction_", "oob_decision_function_"):
+        vars(estimator).pop(name, None)
+
+
 def _check_positive(name: str, value: object, *, or_auto: bool = False) -> None:
     if or_auto and isinstance(value, str) and value == "auto":
         return

@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 from torch import Tensor
 
-from hunch.adapters.sklearn_base import RandomizedPriorBase, as_seed
+from hunch.adapters.sklearn_base import RandomizedPriorBase, as_seed, forget_out_of_bag
 from hunch.adapters.sklearn_members import Recipe, absentees_at, build, members_at, train
 from hunch.adapters.sklearn_reach import logits_at, prior_strength
 from hunch.adapters.sklearn_rows import Floats, Rows, Scale, as_rows, back_to_source
@@ -36,7 +36,8 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
     probabilities, so nothing is held out and nothing is tuned.
 
     Features are scaled inside. Classes may be numbers or strings. The order of rows does not
-    matter, and a row of weight 2 is the same as two rows.
+    matter, and a row of weight 2 is the same as two rows. Copies of a row share one bootstrap draw,
+    and only the proportions of weights count.
 
     Args:
         n_estimators: number of networks. Out-of-bag figures need about 10.
@@ -117,12 +118,21 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         Args:
             X: features `(n_samples, n_features)`.
             y: classes.
-            classes: all classes there will ever be; needed in the first call.
+            classes: all classes there will ever be; needed in the first call, and the same in
+                later ones, if given.
             sample_weight: as in `fit`.
         """
         fresh = not hasattr(self, "ensemble_")
         if fresh and classes is None:
             raise DataError("`classes` got None in the first call of partial_fit; expected all.")
+        other = classes is not None and set(np.unique(classes)) != set(
+            getattr(self, "classes_", [])
+        )
+        if not fresh and other:
+            raise DataError(
+                f"`classes` got {np.unique(classes).tolist()}; expected {self.classes_.tolist()} "
+                "or None, as the first training had: for other classes train anew."
+            )
         seed = as_seed(self.random_state) if fresh else self._seed
         recipe = self._recipe(ridge=self.alpha / 2, seed=seed)
         recipe = dataclasses.replace(recipe, epochs=1, patience=None)
@@ -131,6 +141,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
             self._start(recipe, rows)
             self.loss_curve_ = []
         self.loss_curve_ = [*self.loss_curve_, *self._train(recipe, rows)]
+        forget_out_of_bag(self)
         self.n_iter_ = len(self.loss_curve_)
         return self
 

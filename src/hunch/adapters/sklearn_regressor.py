@@ -13,7 +13,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
-from hunch.adapters.sklearn_base import Kind, RandomizedPriorBase, as_seed
+from hunch.adapters.sklearn_base import Kind, RandomizedPriorBase, as_seed, forget_out_of_bag
 from hunch.adapters.sklearn_members import Recipe, build, members_at, train
 from hunch.adapters.sklearn_residuals import (
     Noise,
@@ -42,7 +42,8 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
     and set the width of intervals, so nothing is held out and nothing is tuned.
 
     Features and targets are scaled inside. The order of rows does not matter, and a row of weight 2
-    is the same as two rows. Several targets `(n_samples, n_outputs)` are predicted together.
+    is the same as two rows. Copies of a row share one bootstrap draw, and only the proportions of
+    weights count. Several targets `(n_samples, n_outputs)` are predicted together.
 
     Args:
         n_estimators: number of networks. Out-of-bag figures need about 10; more make error bars
@@ -154,7 +155,9 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         """Take more data into account: one epoch over them.
 
         The first call decides the scales of features and targets, so its data should be typical.
-        Intervals follow the out-of-bag errors of the latest 10,000 rows.
+        Intervals follow the out-of-bag errors of the latest 10,000 rows. A row that comes again, as
+        in a second epoch, keeps its bootstrap draw. Out-of-bag figures of an earlier `fit` go: they
+        are of networks that are no more.
 
         Args:
             X: features `(n_samples, n_features)`.
@@ -170,6 +173,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
             self._start(recipe, rows)
             self.loss_curve_ = []
         losses, _ = self._train(recipe, rows)
+        forget_out_of_bag(self)
         self.loss_curve_ = [*self.loss_curve_, *losses]
         self.n_iter_ = len(self.loss_curve_)
         return self

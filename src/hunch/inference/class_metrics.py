@@ -111,6 +111,6 @@ def check_probabilities(name: str, probs: Tensor) -> None:
     """
     if not bool(((probs > -_ROUNDING) & (probs < 1 + _ROUNDING)).all()):
         raise DataError(
-            f"`{name}` holds NaN or values outside 0 to 1, the least {float(probs.min()):.4g} and "
-            f"the largest {float(probs.max()):.4g}; expected probabilities: of logits their softmax."
+            f"`{name}` holds NaN or values outside 0 to 1, from {float(probs.min()):.4g} to "
+            f"{float(probs.max()):.4g}; expected probabilities, of logits the softmax."
         )

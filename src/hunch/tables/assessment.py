@@ -168,8 +168,8 @@ def _drivers(model: TableModel, x: Floats, seed: int) -> dict[str, float]:
     """Each column's share in how the epistemic part varies, largest first.
 
     Of very many columns those are tried that vary most with it, for each takes a prediction of all
-    rows. Shuffling a column among rows leaves everything but its tie to the row; half the mean squared
-    change over the variance is the column's total share after Sobol', from 0 to about 1.
+    rows. Shuffling a column among rows leaves everything but its tie to the row; half the mean
+    squared change over the variance is the column's total share after Sobol', from 0 to about 1.
     """
     before = model.predict_features(x)["epistemic"]
     variance = max(float(before.var()), np.finfo(np.float64).tiny)

@@ -223,8 +223,8 @@ def _drivers(drivers: Mapping[str, float]) -> tuple[Figure, str]:
     ax.barh([_short(name) for name, _ in shown], [share for _, share in shown], color=BLUE)
     ax.invert_yaxis()
     return figure, (
-        f"The {len(shown)} foremost of {len(drivers)} columns that were tried: how much of the variation of the "
-        "epistemic part goes when a column is shuffled. Shares overlap, and exceed 1 where "
+        f"The {len(shown)} foremost of {len(drivers)} columns tried: how much of the variation of "
+        "the epistemic part goes when a column is shuffled. Shares overlap, and exceed 1 where "
         "shuffling makes rows that cannot be."
     )
 

@@ -1,0 +1,89 @@
+"""Copies, lying cells and columns that give the target away, as `hunch fit` meets them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hunch.errors import DataError
+from hunch.tables import fit_table
+from hunch.tables.report import table_report
+
+
+def written(folder, **columns):
+    pd.DataFrame(columns).to_csv(folder / "table.csv", index=False)
+    return folder / "table.csv"
+
+
+def honest(n, seed=0):
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=(2, n)).round(6)
+    return a, b, (a - b + 0.5 * rng.normal(size=n)).round(6)
+
+
+def fitted(folder, **columns):
+    said = []
+    found = fit_table(
+        written(folder, **columns),
+        "y",
+        folder / "model",
+        members=3,
+        progress=False,
+        say=said.append,
+    )
+    return found, said, (folder / "model" / "report.html").read_text()
+
+
+def test_copies_are_on_one_side_and_counted(tmp_path):
+    a, b, y = honest(60)
+    four = {name: np.tile(values, 4) for name, values in {"a": a, "b": b, "y": y}.items()}
+    found, said, report = fitted(tmp_path, **four, no=np.arange(240) + 7)
+    assert found["copies"] == 180
+    assert found["rows"] == {"file": 240, "used": 240, "train": 192, "test": 12}
+    assert "180 rows are copies of others; copies count as one row" in said
+    assert "180 rows are copies of others" in report
+
+
+def test_a_row_number_of_a_sorted_table_and_a_leak_are_named_first(tmp_path):
+    a, b, y = honest(150)
+    order = np.argsort(y)
+    a, b, y = a[order], b[order], y[order]
+    found, said, _ = fitted(tmp_path, no=np.arange(150), a=a, b=b, y=y, euros=y * 1.2)
+    assert set(found["suspects"]) == {"no", "euros"}
+    assert any("column 'no' numbers the rows" in line for line in said)
+    first = table_report(found).index("numbers the rows")
+    assert first < table_report(found).index("A model of")
+
+
+def test_honest_tables_have_no_suspect(tmp_path):
+    a, b, y = honest(150)
+    found, said, report = fitted(tmp_path, no=np.arange(150), a=a, b=b, y=y)
+    assert (found["suspects"], found["copies"], found["odd_cells"]) == ({}, 0, [])
+    assert not any("far from" in line or "copies" in line for line in said)
+    assert "copies count" not in report
+
+
+def test_a_cell_that_lies_is_named_and_one_beyond_computing_refused(tmp_path):
+    a, b, y = honest(150)
+    a[:] = np.where(np.arange(150) == 20, -99999, a)
+    found, said, _ = fitted(tmp_path, a=a, b=b, y=y)
+    assert any("'a' holds -99999 in row 21" in line for line in said) == (
+        len(found["odd_cells"]) > 0
+    )
+    b[3] = 1e160
+    with pytest.raises(DataError, match=r"column 'b' holds 1e\+160 in row 4"):
+        fitted(tmp_path, a=a, b=b, y=y)
+    b[3], y[5] = 0, 1e300
+    with pytest.raises(DataError, match=r"column 'y' holds 1e\+300 in row 6"):
+        fitted(tmp_path, a=a, b=b, y=y)
+
+
+def test_ids_beyond_the_digits_of_a_number_are_called_ids(tmp_path):
+    a, b, y = honest(60)
+    ids = [str(9_007_199_254_740_993_000 + i) for i in range(60)]
+    found, _, _ = fitted(tmp_path, id=ids, a=a, b=b, y=y)
+    assert found["columns"]["dropped"][0]["why"].startswith("an id")
+
+
+def test_a_frame_is_no_path(tmp_path):
+    with pytest.raises(DataError, match="`path` got DataFrame; expected the path of a CSV"):
+        fit_table(pd.DataFrame({"y": [1]}), "y", tmp_path / "model")
