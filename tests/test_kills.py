@@ -151,7 +151,7 @@ def check_kills(zygote, template, tmp_path, name, number, *, seed, exchange=True
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_killed_command_leaves_what_was_there_whole(name, zygote, template, tmp_path):
-    number = {"fit": 2, "train": 2, "predict": 4}.get(name, 9)
+    number = {"fit": 1, "train": 2, "predict": 3}.get(name, 9)
     assert check_kills(zygote, template, tmp_path, name, number, seed=1)
 
 
