@@ -13,8 +13,8 @@ import pytest
 import sandbox
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-IN_CI, IN_PROOF = 150, 20_000
-PROCESSES_IN_CI, PROCESSES_IN_PROOF = 6, 200
+IN_CI, IN_PROOF = 120, 20_000
+PROCESSES_IN_CI, PROCESSES_IN_PROOF = 4, 200
 
 
 @pytest.fixture(scope="module")
