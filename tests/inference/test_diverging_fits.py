@@ -22,14 +22,12 @@ def finite(net):
 )
 def test_an_ensemble_with_absurd_rates(lr, steps, options):
     net = Ensemble(lambda: RandomizedPrior(MLP(1, [20], 1), prior=MLP(1, [20], 1)), 3, seed=0)
-    try:
+    if lr < 1e38 and steps == 1:  # the first step of Adam is as long as the rate, which is finite
         fit(net, X, X.sin(), lr=lr, steps=steps, progress=False, **options)
-    except DataError as error:
-        assert "diverged" in str(error)
-        assert "`lr`" in str(error)
-    else:
         assert finite(net)
-        assert steps == 1
+        return
+    with pytest.raises(DataError, match=r"diverged .* smaller `lr`"):
+        fit(net, X, X.sin(), lr=lr, steps=steps, progress=False, **options)
 
 
 def test_patience_does_not_hide_it():
