@@ -105,7 +105,15 @@ class _Program:
             time.sleep(_PATIENCE)
             if _guard is None:
                 self._looks = True
-                _thread.interrupt_main(signal.Signals(signum))
+                _interrupt_main_thread(signum)
+
+
+def _interrupt_main_thread(signum: int) -> None:
+    main = threading.main_thread().ident
+    if main is not None and hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(main, signum)  # ends a wait of the system too
+    else:
+        _thread.interrupt_main(signal.Signals(signum))
 
 
 _PATIENCE = 0.7  # seconds for an interrupt to come through

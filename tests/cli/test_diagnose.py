@@ -152,9 +152,13 @@ def test_wrong_use_is_one_line_and_exit_code_2(mine, tmp_path, capsys):
         assert message in lines[0]
 
 
-def test_what_ones_own_code_raises_is_not_hidden(mine):
-    with pytest.raises(ArithmeticError, match="mine"):
-        run(["diagnose", "my_model:broken"])
+def test_what_ones_own_code_raises_is_not_hidden(mine, capsys):
+    assert run(["diagnose", "my_model:broken"]) == 1
+    said = capsys.readouterr().err
+    assert "ArithmeticError: mine" in said
+    assert "my_model.py, line" in said
+    assert run(["diagnose", "my_model:broken", "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
     mine.with_name("imports_nothing.py").write_text("import no_such_package\n")
-    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
-        run(["diagnose", "imports_nothing:f"])
+    assert run(["diagnose", "imports_nothing:f"]) == 1
+    assert "no_such_package" in capsys.readouterr().err

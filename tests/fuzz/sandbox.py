@@ -126,8 +126,8 @@ class Outcome:
 class Sandbox:
     """The folder, copied anew whenever a case has left traces."""
 
-    def __init__(self, good, place):
-        self.good, self.place = good, place
+    def __init__(self, good, place, watched=None):
+        self.good, self.place, self.watched = good, place, watched or in_this_process
         self._fresh()
         self.before = everything(place)
 
@@ -145,7 +145,7 @@ class Sandbox:
             if case.sealed:
                 reseal(place)
         before = everything(self.place)
-        code, said, complaints = watched(case.arguments, self.place)
+        code, said, complaints = self.watched(case.arguments, self.place)
         after = everything(self.place)
         lost = [
             n for n, sum_ in before.items() if after.get(n, "gone") != sum_ and not _may(n, case)
@@ -182,7 +182,7 @@ def reseal(place):
         manifest.write_text(json.dumps(found))
 
 
-def watched(arguments, folder):
+def in_this_process(arguments, folder):
     """Run the program in this process; return exit code, what it said, and what was wrong."""
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
     complaints, code = [], None

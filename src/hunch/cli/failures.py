@@ -80,7 +80,8 @@ def _explained(error: BaseException) -> tuple[str, int]:
         command = context.command_path if context else "hunch"
         return f"{error.format_message()} (see {command} --help)", WRONG_USE
     if isinstance(error, HunchError):
-        return str(error), FAILED if _is_the_machine_s(error) else WRONG_USE
+        killed = isinstance(error.__cause__, BrokenExecutor)
+        return str(error), FAILED if killed else WRONG_USE
     if isinstance(error, OSError) and error.errno in _MACHINE | _NAMES:
         return _of_the_system(error)
     if isinstance(error, RuntimeError) and "home directory" in str(error):  # pathlib's
@@ -96,18 +97,6 @@ def _explained(error: BaseException) -> tuple[str, int]:
             FAILED,
         )
     return _unexpected(error)
-
-
-def _is_the_machine_s(error: BaseException) -> bool:
-    """Whether a full disk, a killed process or the like is behind it."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, BrokenExecutor):
-            return True
-        if isinstance(cause, OSError) and cause.errno in _MACHINE:
-            return True
-        cause = cause.__cause__
-    return False
 
 
 def _of_the_system(error: OSError) -> tuple[str, int]:

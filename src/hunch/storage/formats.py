@@ -205,10 +205,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         FolderError: if the file cannot be read.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load, load_file
 
     try:
-        return load_file(path)
+        if str(path).isprintable():
+            return load_file(path)
+        return load(path.read_bytes())  # a name that is not UTF-8 is none to safetensors
     except (OSError, SafetensorError) as error:
         raise FolderError(f"{str(path)!r} cannot be read as safetensors: {error}.") from error
 
