@@ -273,17 +273,20 @@ class _ObservationPosterior(EnsemblePosterior):
 
     @property
     def variance(self) -> Tensor:
-        return super().variance + self.noise_std**2
+        variance: Tensor = super().variance + self.noise_std**2
+        return variance
 
     @property
     def mixture_variance(self) -> Tensor:
-        return super().mixture_variance + self.noise_std**2
+        variance: Tensor = super().mixture_variance + self.noise_std**2
+        return variance
 
     def rsample_from_base_samples(self, sample_shape: torch.Size, base_samples: Tensor) -> Tensor:
         values = super().rsample_from_base_samples(sample_shape, base_samples)
         generator = torch_generator(self.seed, "observation noise")
         normals = torch.randn(values.shape, generator=generator, dtype=values.dtype)
-        return values + self.noise_std * normals.to(values)
+        noisy: Tensor = values + self.noise_std * normals.to(values)
+        return noisy
 
 
 class ThompsonPath(DeterministicModel):

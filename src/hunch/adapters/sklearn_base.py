@@ -157,7 +157,8 @@ def as_seed(random_state: int | np.random.RandomState | None) -> int:
 def forget_out_of_bag(estimator: RandomizedPriorBase) -> None:
     """Remove what a training said of rows that its networks had not seen; others have by now."""
     for name in ("oob_score_", "oob_prediction_", "oob_decision_function_"):
-        vars(estimator).pop(name, None)
+        if hasattr(estimator, name):
+            delattr(estimator, name)
 
 
 def _check_positive(name: str, value: object, *, or_auto: bool = False) -> None:

@@ -125,14 +125,8 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         fresh = not hasattr(self, "ensemble_")
         if fresh and classes is None:
             raise DataError("`classes` got None in the first call of partial_fit; expected all.")
-        other = classes is not None and set(np.unique(classes)) != set(
-            getattr(self, "classes_", [])
-        )
-        if not fresh and other:
-            raise DataError(
-                f"`classes` got {np.unique(classes).tolist()}; expected {self.classes_.tolist()} "
-                "or None, as the first training had: for other classes train anew."
-            )
+        if not fresh and classes is not None:
+            self._check_same(np.unique(classes))
         seed = as_seed(self.random_state) if fresh else self._seed
         recipe = self._recipe(ridge=self.alpha / 2, seed=seed)
         recipe = dataclasses.replace(recipe, epochs=1, patience=None)
@@ -175,6 +169,13 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         x = self._inputs(X)
         logits = logits_at(self.ensemble_, x, self._reach, self._prior_strength)
         return ClassPredictive(logits / self.temperature_)
+
+    def _check_same(self, classes: npt.NDArray[Any]) -> None:
+        if set(classes) != set(self.classes_):
+            raise DataError(
+                f"`classes` got {classes.tolist()}; expected {self.classes_.tolist()} or None, as "
+                "the first training had: for other classes train anew."
+            )
 
     def _table(
         self,

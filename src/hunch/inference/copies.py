@@ -121,7 +121,7 @@ def _coincide(x: Numbers, y: Numbers, count: npt.NDArray[np.intp]) -> bool:
     return 0 < repeats and at_odds > _AT_ODDS * repeats and few_agree
 
 
-def _pairs(sizes: npt.NDArray[np.float64]) -> float:
+def _pairs(sizes: Numbers) -> float:
     return float((sizes * (sizes - 1)).sum() / 2)
 
 
