@@ -4,6 +4,7 @@ import errno
 import gzip
 import io
 import json
+import os
 import resource
 import shutil
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ STEPS = (
     "hunch: regression",
     "hunch: classification",
     "hunch: taken for",
+    "hunch: column 'size' numbers the rows",
     "hunch: training on",
     "hunch: judging",
 )
@@ -246,15 +248,16 @@ def test_predict_refuses_options(case, model_once, here, capsys):
 
 def rewrite(folder, **changes):
     """Change what model.json says, and the checksum with it."""
-    from hunch.storage import _checksum
+    from hunch.storage import checksum, sealed, unsealed
 
     file = folder / "model.json"
     values = json.loads(file.read_text())
     values.update(changes)
     file.write_text(json.dumps({k: v for k, v in values.items() if v is not None}))
-    manifest = json.loads((folder / "hunch.json").read_text())
-    manifest["files"]["model.json"] = _checksum(file)
-    (folder / "hunch.json").write_text(json.dumps(manifest))
+    place = folder / "hunch.json"
+    manifest = unsealed(json.loads(place.read_text()), place)
+    manifest["files"]["model.json"] = checksum(file)
+    place.write_text(json.dumps(sealed(manifest)))
 
 
 def cut(file):
@@ -262,8 +265,11 @@ def cut(file):
 
 
 def of_another_kind(folder):
-    manifest = json.loads((folder / "hunch.json").read_text())
-    (folder / "hunch.json").write_text(json.dumps({**manifest, "kind": "agent"}))
+    from hunch.storage import sealed, unsealed
+
+    place = folder / "hunch.json"
+    manifest = unsealed(json.loads(place.read_text()), place)
+    place.write_text(json.dumps(sealed({**manifest, "kind": "agent"})))
 
 
 MODELS = {
@@ -319,11 +325,16 @@ def test_a_folder_that_may_not_be_written(
 ):
     (here / "good.csv").write_text(GOOD)
 
+    opened = os.open
+
     def refuse(*args, **kwargs):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("tempfile.mkdtemp", refuse)
-    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    def refuse_new(path, flags, *args, **kwargs):
+        return refuse() if flags & os.O_EXCL else opened(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "mkdir", refuse)
+    monkeypatch.setattr(os, "open", refuse_new)
     words = ["good.csv", "--target=price", *SMALL]
     if command == "predict":
         words = [str(model_once), "good.csv", "--out=p.csv"]

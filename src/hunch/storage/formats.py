@@ -20,7 +20,7 @@ _WRONG: Final = (LookupError, TypeError, ValueError, AttributeError, ArithmeticE
 
 
 @contextmanager
-def as_written(place: Path) -> Iterator[None]:
+def as_written(place: Path, remedy: str = "put back a copy if there is one") -> Iterator[None]:
     """Within this block, values of a wrong type or size are one sentence about `place`.
 
     A checksum says that nothing was damaged; who writes a file of his own writes its checksum too.
@@ -29,10 +29,10 @@ def as_written(place: Path) -> Iterator[None]:
         FolderError: instead of what such values raise.
 
     Example:
-        >>> with as_written(Path("run.json")):
+        >>> with as_written(Path("run.json")):  # doctest: +IGNORE_EXCEPTION_DETAIL
         ...     {}["steps"]
         Traceback (most recent call last):
-        hunch.errors.FolderError: 'run.json' is not as hunch writes it (KeyError: 'steps').
+        hunch.errors.FolderError: 'run.json' is not as hunch writes it (KeyError: 'steps'); …
     """
     try:
         yield
@@ -41,7 +41,7 @@ def as_written(place: Path) -> Iterator[None]:
     except (*_WRONG, RuntimeError, MemoryError) as error:
         said = " ".join(str(error).split())[:200]
         raise FolderError(
-            f"{str(place)!r} is not as hunch writes it ({type(error).__name__}: {said})."
+            f"{str(place)!r} is not as hunch writes it ({type(error).__name__}: {said}); {remedy}."
         ) from error
 
 

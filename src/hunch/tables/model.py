@@ -162,7 +162,7 @@ class TableModel:
             FolderError: if a newer hunch wrote it, or files are not as they should be.
         """
         values = read_json(folder / MODEL_FILE)
-        with as_written(folder / MODEL_FILE):
+        with as_written(folder / MODEL_FILE, "fit the model anew"):
             if values["format"] > FORMAT:
                 raise FolderError(
                     f"{str(folder)!r} is of format {values['format']}, and this hunch reads up to "
