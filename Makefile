@@ -48,11 +48,7 @@ proofs: $(VENV)/.dev
 	$(RUN) pytest -m proof -s tests
 
 bench: $(VENV)/.dev
-	@for script in benchmarks/*.py; do \
-	  table="results/bench-$$(basename "$$script" .py).md"; \
-	  echo "$$script > $$table"; \
-	  $(BIN)/python "$$script" > "$$table.part" && mv "$$table.part" "$$table" || exit 1; \
-	done
+	$(RUN) hunch bench all --out results
 
 compare: $(VENV)/.dev
 	$(BIN)/python benchmarks/versions/compare.py "$(BEFORE)" .
