@@ -210,6 +210,22 @@ def test_a_file_has_as_many_rows_as_come_out(name, tmp_path):
         assert Columns.learn(read) == Columns.learn(table)
 
 
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (pa.date32(), "2941775-04-07"),
+        (pa.timestamp("s"), "1116918-05-14 19:20:32"),
+        (pa.timestamp("s", "Europe/Berlin"), "1116918-05-14 19:20:32Z"),
+    ],
+)
+def test_a_year_beyond_the_calendar_of_pyarrow_is_written_right(kind, text):
+    days = kind == pa.date32()
+    whole = pa.array([2**30 if days else 2**45, 5, None], pa.int32() if days else pa.int64())
+    column = whole.view(kind)
+    near = column[1:].cast(pa.large_string()).to_pylist()
+    assert words(column).to_pylist() == [text, *near]
+
+
 def test_nothing_at_all_is_empty():
     table = pa.table({"a": pa.nulls(3), "b": [1, 2, 3]})
     rules = Columns.learn(table)

@@ -19,6 +19,7 @@ TRUE: Final = ("true", "yes", "t", "y")
 FALSE: Final = ("false", "no", "f", "n")
 _PER_SECOND: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DAY: Final = 86_400.0
+_FURTHEST_YEAR: Final = 32_766  # that pyarrow's calendar surely holds
 _SHOWN: Final = 60  # characters of a cell in a message
 _TEXT: Final = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 _NUMBER: Final = (
@@ -131,11 +132,33 @@ def words(column: pa.Array) -> pa.Array:
         ['1', None]
     """
     array = unwrapped(column, coded=False)
+    if pa.types.is_timestamp(array.type) or pa.types.is_date(array.type):
+        return _moments_in_words(array)
+    return array.cast(pa.large_string())
+
+
+def _moments_in_words(array: pa.Array) -> pa.Array:
+    kind = array.type
+    unit = "D" if pa.types.is_date32(kind) else "ms" if pa.types.is_date64(kind) else kind.unit
+    counted = _integers(array).fill_null(0).to_numpy(zero_copy_only=False)
+    moments = counted.astype(f"datetime64[{unit}]")
+    # Of other years pyarrow gives a note in place of the text, or under a zone another year.
+    year = moments.astype("datetime64[Y]").astype(np.int64) + 1970
+    far = abs(year) > _FURTHEST_YEAR
+    near = pc.if_else(pa.array(far), None, array) if far.any() else array
     try:
-        return array.cast(pa.large_string())
+        text = near.cast(pa.large_string())
     except pa.ArrowInvalid:
         # A time zone that this system does not know; the moment is the same in UTC.
-        return array.cast(pa.timestamp(array.type.unit, "UTC")).cast(pa.large_string())
+        text = near.cast(pa.timestamp(unit, "UTC")).cast(pa.large_string())
+    if not far.any():
+        return text
+    if pa.types.is_date(kind):
+        moments = moments.astype("datetime64[D]")
+    zone = "Z" if pa.types.is_timestamp(kind) and kind.tz else ""
+    theirs = [f"{moment}{zone}".replace("T", " ") for moment in moments]
+    told = pa.array(theirs, pa.large_string(), mask=~far)
+    return pc.if_else(pa.array(far), told, text)
 
 
 def typed_numbers(column: pa.Array) -> Floats:
