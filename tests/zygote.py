@@ -6,6 +6,7 @@ bool}` for the n-th system call that changes something in `cwd`. With `"exchange
 exchanged step by step, as on a system that cannot do it in one.
 """
 
+import dataclasses
 import json
 import os
 import signal
@@ -36,7 +37,7 @@ def prepare():
     # A film takes longest, and is tested elsewhere.
     sys.modules["imageio_ffmpeg"] = None
     stub = types.ModuleType("hunch.experiments.stub")
-    stub.CLAIM, stub.Settings = "A stub.", types.SimpleNamespace
+    stub.CLAIM, stub.Settings = "A stub.", dataclasses.make_dataclass("Settings", ())
     result = types.SimpleNamespace(to_json=lambda: {"value": list(range(50))})
     stub.run = lambda settings, seed, progress: time.sleep(0.1) or result
     stub.check = lambda result: [Check("x", 1.0, "<=", 2.0)]
