@@ -78,6 +78,17 @@ def test_a_copy_of_one_row_is_a_weight_of_two_and_says_the_same_out_of_bag():
     assert (weighed.predict(X) != regressor().fit(X, y).predict(X)).any()
 
 
+@pytest.mark.parametrize("weight", [3, 5, 7, 10])
+def test_proportions_of_whole_weights_are_exact(weight):
+    x, y = np.arange(476.0)[:, None], np.zeros((476, 1))
+    x[:30] = 0.0
+    once = as_rows(x, y, None)
+    again = as_rows(np.repeat(x, weight, axis=0), np.repeat(y, weight, axis=0), None)
+    np.testing.assert_array_equal(again.weight, once.weight)
+    weighed = as_rows(x, y, np.full(476, float(weight)))
+    np.testing.assert_array_equal(weighed.weight, once.weight)
+
+
 def test_one_row_of_a_hundred_copies_does_not_set_the_intervals_of_all_others():
     X, y = make_friedman1(700, noise=1.0, random_state=0)
     weight = np.ones(300)

@@ -166,7 +166,7 @@ def test_a_cell_that_lies_does_not_make_a_classifier_sure_far_away():
     for sign in (-1, 1):
         medians = []
         for distance in (0, 12, 25, 50):
-            far = x + [sign * distance * x[:, 0].std(), 0]
+            far = x + np.array([sign * distance * x[:, 0].std(), 0])
             medians.append(np.median(model.predict_proba(far).max(axis=1)))
         # With 10 networks a probability is a share of 10 votes, give or take.
         assert medians[0] > 0.85
@@ -182,12 +182,11 @@ def test_a_cell_that_lies_does_not_make_a_classifier_sure_far_away():
 
 @pytest.mark.filterwarnings("ignore:X holds -999")
 def test_a_cell_that_lies_does_not_end_the_growth_of_a_band():
-    x, y = load_breast_cancer(return_X_y=True)
-    x = x[:300, :3]
+    x = load_breast_cancer().data[:300, :3]
     model = RandomizedPriorRegressor(8, max_iter=30, random_state=0).fit(with_a_lie(x), x[:, 1])
     widths = [
-        np.median(model.predict(x + [distance * x[:, 0].std(), 0, 0], return_std=True)[1])
-        for distance in (0, 12, 25, 50)
+        np.median(model.predict(x + np.array([far, 0, 0]), return_std=True)[1])
+        for far in x[:, 0].std() * np.array([0, 12, 25, 50])
     ]
     assert (np.diff(widths) > 0).all()
     assert widths[3] > 1.5 * widths[1]

@@ -20,6 +20,7 @@ _LARGEST = 1e150  # of which the square is a number
 _NEAR = 0.99  # of a column's cells, from which its width is known
 _FAR = 30.0  # widths
 _VARIED = 10  # different values; of fewer any may be rare
+_LARGEST_WHOLE = 2.0**53  # up to which floating-point numbers hold every whole one
 _MOST_REPEATED = 1_000_000  # rows; more are not written out but weighed
 
 
@@ -95,6 +96,8 @@ def as_rows(x: Floats, y: Numbers, sample_weight: Floats | None) -> Rows:
     order = np.argsort(first)
     first, place = first[order], np.argsort(order)[place]
     total = np.bincount(place, weight)
+    if (total == np.floor(total)).all() and total.max() < _LARGEST_WHOLE:
+        total /= np.gcd.reduce(total.astype(np.int64))  # proportions, before anything rounds
     return Rows(
         x[source[first]],
         y[source[first]],

@@ -112,8 +112,8 @@ def fit(
         max_gradient_norm: longer gradients are shortened to this norm, each member's for itself.
         patience: stop once the out-of-bag loss, averaged over members, has not fallen for this many
             epochs, and go back to the parameters where it was least; never if None.
-        weight: how much each datum counts, `(data,)`, at least 0; a weight of 2 is a datum twice. In
-            batches a datum of more than twice the mean weight comes several times an epoch.
+        weight: how much each datum counts, `(data,)`, at least 0; a weight of 2 is a datum twice.
+            In batches a datum of more than twice the mean weight comes several times an epoch.
         ids: one integer for each datum, to which its weights and noise are tied; its position if
             None.
         num_indices: members drawn for each step of an epinet; 16 if None.
