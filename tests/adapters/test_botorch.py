@@ -12,7 +12,11 @@ from botorch.acquisition import (
     qLogExpectedImprovement,
     qUpperConfidenceBound,
 )
+from botorch.acquisition.objective import LinearMCObjective
+from botorch.acquisition.thompson_sampling import PathwiseThompsonSampling
 from botorch.optim import optimize_acqf
+from botorch.sampling.pathwise import draw_matheron_paths
+from botorch.sampling.pathwise.posterior_samplers import get_matheron_path_model
 
 from hunch.adapters.botorch import RandomizedPriorModel
 from hunch.errors import ConfigurationError, DataError, ShapeError
@@ -194,3 +198,56 @@ def test_an_observation_has_the_noise_too():
     base = torch.zeros(3, dtype=torch.long)
     one, same = (seen.rsample_from_base_samples(torch.Size([3]), base) for _ in range(2))
     assert torch.equal(one, same)
+
+
+def test_pathwise_thompson_sampling_draws_members(model):
+    x = data()[0]
+    values = model.posterior(x).values.squeeze(-1)  # (16, 25)
+    drawn = draw_matheron_paths(model, sample_shape=torch.Size([4, 4]))(x)
+    assert drawn.shape == (4, 4, 25)
+    order = [int((values - one).abs().amax(dim=1).argmin()) for one in drawn.flatten(0, 1)]
+    assert sorted(order) == list(range(16))
+    torch.testing.assert_close(drawn.flatten(0, 1), values[order])
+    # Of more paths than members, some come again.
+    assert draw_matheron_paths(model, sample_shape=torch.Size([20]))(x).shape == (20, 25)
+    # One path at its own inputs, another at others.
+    path = draw_matheron_paths(model, sample_shape=torch.Size([2]))
+    torch.testing.assert_close(
+        path(torch.stack([x, x + 1])), torch.stack([path(x)[0], path(x + 1)[1]])
+    )
+    assert path(x.expand(3, 1, 25, 2)).shape == (3, 2, 25)
+    (one,) = draw_matheron_paths(model, sample_shape=torch.Size([1]))(x.expand(5, 25, 2))[:1]
+    assert (values - one).abs().amax(dim=1).min() < 1e-9
+
+
+@pytest.mark.parametrize("q", [1, 3])
+def test_pathwise_thompson_sampling_is_maximized(model, q):
+    acquisition = PathwiseThompsonSampling(model)
+    points, value = maximize(acquisition, q)
+    assert points.shape == (q, 2)
+    with torch.no_grad():
+        assert acquisition(points) == acquisition(points)
+        torch.testing.assert_close(acquisition(points), value.reshape(1))
+        # Where a path is largest it is so near the largest value that the data leave open.
+        path = acquisition.samples
+        own = path(points.unsqueeze(1)).flatten()
+        corners = path(BOUNDS.expand(q, 2, 2)).squeeze(-1).amax(dim=1)
+    assert (own >= corners - 1e-6).all()
+    assert (function(points) > data()[1].median()).all()
+
+
+def test_paths_of_several_outputs():
+    x, y = data()
+    model = RandomizedPriorModel(
+        x, torch.cat([y, -y], dim=1), num_members=4, steps=30, progress=False
+    )
+    paths = draw_matheron_paths(model, sample_shape=torch.Size([4]))(x)
+    assert paths.shape == (4, 2, 25)
+    values = model.posterior(x).values.transpose(-1, -2)
+    for one in paths:
+        assert (values - one).abs().amax(dim=(1, 2)).min() < 1e-9
+    assert get_matheron_path_model(model)(x).shape == (25, 2)
+    acquisition = PathwiseThompsonSampling(
+        model, objective=LinearMCObjective(torch.tensor([1.0, 0.5], dtype=torch.double))
+    )
+    assert maximize(acquisition, 2)[0].shape == (2, 2)

@@ -149,3 +149,44 @@ def test_a_kept_model_says_the_same_and_one_of_an_earlier_version_what_it_said(k
     np.testing.assert_array_equal(said(old)[..., : len(x), :2], said(model)[..., : len(x), :2])
     old.partial_fit(x, y)  # what it learned of distances would be of these rows alone
     assert old._reach is None
+
+
+def with_a_lie(x):
+    """The table with one cell of −999 for "unknown"."""
+    x = x.copy()
+    x[7, 0] = -999.0
+    return x
+
+
+@pytest.mark.filterwarnings("ignore:X holds -999")
+def test_a_cell_that_lies_does_not_make_a_classifier_sure_far_away():
+    x, y = make_moons(300, noise=0.2, random_state=0)
+    lie = with_a_lie(x)
+    model = RandomizedPriorClassifier(10, random_state=0).fit(lie, y)
+    for sign in (-1, 1):
+        medians = []
+        for distance in (0, 12, 25, 50):
+            far = x + np.array([sign * distance * x[:, 0].std(), 0])
+            medians.append(np.median(model.predict_proba(far).max(axis=1)))
+        # With 10 networks a probability is a share of 10 votes, give or take.
+        assert medians[0] > 0.85
+        assert max(medians[1:]) <= 0.7
+    # Training rows, that with the cell too, and rows as odd as it are no further than they were.
+    at = np.concatenate([lie, lie[7:8] * [2, 1]])
+    logits = members_at(model.ensemble_, model._inputs(at)) / model.temperature_
+    torch.testing.assert_close(model.predict_distribution(at).members, logits, rtol=0, atol=0)
+    again = restore_state(*export_state(model))
+    np.testing.assert_array_equal(again.predict_proba(at), model.predict_proba(at))
+    np.testing.assert_array_equal(again.predict_proba(far), model.predict_proba(far))
+
+
+@pytest.mark.filterwarnings("ignore:X holds -999")
+def test_a_cell_that_lies_does_not_end_the_growth_of_a_band():
+    x = load_breast_cancer().data[:300, :3]
+    model = RandomizedPriorRegressor(8, max_iter=30, random_state=0).fit(with_a_lie(x), x[:, 1])
+    widths = [
+        np.median(model.predict(x + np.array([far, 0, 0]), return_std=True)[1])
+        for far in x[:, 0].std() * np.array([0, 12, 25, 50])
+    ]
+    assert (np.diff(widths) > 0).all()
+    assert widths[3] > 1.5 * widths[1]

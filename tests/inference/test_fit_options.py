@@ -188,3 +188,44 @@ def test_wrong_weights_and_heads_are_refused():
         fit(Ensemble(plain, 3), X, Y, weight=torch.ones(3), progress=False)
     with pytest.raises(DataError, match="`weight` holds negative"):
         fit(Ensemble(plain, 3), X, Y, weight=-torch.ones(400), progress=False)
+
+
+def test_a_datum_of_great_weight_comes_in_many_steps_with_a_part_of_it():
+    n, size = 100, 10
+    x = torch.zeros(n, 1)
+    y = torch.arange(n, dtype=torch.float32).reshape(-1, 1)
+    weight = torch.ones(n)
+    weight[17] = 101.0
+    steps = []
+
+    def loss(prediction, target):
+        steps.append(target[0, :, 0].long())
+        return target[..., 0] + 0 * prediction[..., 0]
+
+    settings = dict(loss=loss, bootstrap="none", weight=weight, batch_size=size, progress=False)
+    history = fit(Ensemble(lambda: MLP(1, [2], 1), 2), x, y, steps=20, **settings)
+    for epoch in (0, 10):
+        rows = torch.cat(steps[epoch : epoch + 10]).bincount(minlength=n)
+        # Half of all weight is its own: it comes for each two times the mean weight, the others once.
+        assert rows[17] == 26
+        assert (rows.sum(), rows.min(), rows[:17].max()) == (125, 1, 1)
+        assert sum((part == 17).any() for part in steps[epoch : epoch + 10]) >= 8
+        # The objective is the one that was asked for.
+        sizes = torch.tensor([len(part) for part in steps[epoch : epoch + 10]])
+        assert sizes.max() - sizes.min() <= 1
+        found = (history.loss[epoch : epoch + 10, 0] * sizes).sum() / sizes.sum()
+        torch.testing.assert_close(found, (weight * y[:, 0]).mean())
+
+
+@pytest.mark.parametrize("weight", [None, torch.linspace(0.5, 1.5, 40)])
+def test_of_ordinary_weights_each_datum_comes_once(weight):
+    y, steps = torch.arange(40.0).reshape(-1, 1), []
+
+    def loss(prediction, target):
+        steps.append(target[0, :, 0].long())
+        return (prediction - target)[..., 0]
+
+    settings = dict(loss=loss, bootstrap="none", weight=weight, batch_size=16, progress=False)
+    fit(Ensemble(lambda: MLP(1, [2], 1), 2), 0 * y, y, steps=3, **settings)
+    assert [len(rows) for rows in steps] == [16, 16, 8]
+    assert sorted(torch.cat(steps).tolist()) == list(range(40))

@@ -151,3 +151,32 @@ def test_a_classifier_moved_far_away_is_less_certain_and_the_page_says_so(classi
     far = classification["test"]["far"]
     assert max(far["probability"]["median"][-3:]) <= 0.8 < far["probability"]["median"][0]
     assert "Far away, less certain" in table_report(classification)
+
+
+def test_of_very_many_columns_those_that_matter_most_are_tried_and_the_page_says_so():
+    rng = np.random.default_rng(0)
+    n, width = 90, 230
+    x = rng.normal(size=(n, width))
+    x[:, 1:] = x[:, 1:].round() + 5 * rng.integers(0, 2, (n, width - 1))
+    x[::9, 0] = 40.0  # rows of which little is known
+    table = pa.table({f"c{j}": x[:, j] for j in range(width)} | {"y": x[:, 0]})
+    goal, y = learn_target("y", table["y"], "auto")
+    columns = Columns.learn(table.drop_columns(["y"]))
+    model = train(columns, goal, table, members=3, progress=False)
+    features = columns.encode(table)[0]
+    test = assess(model, Split(features[:60], y[:60], features[60:], y[60:]), 0)
+    drivers = test["unsure"]["drivers"]
+    assert len(drivers) == 200  # each takes a prediction of all probed rows
+    assert "c0" in drivers
+    page = table_report(
+        {
+            "data": "a.csv",
+            "target": goal.to_json(),
+            "rows": {"file": n, "used": n, "train": 60, "test": n - 60},
+            "seed": 0,
+            "features": len(columns.features),
+            "columns": columns.to_json(),
+            "test": test,
+        }
+    )
+    assert "foremost of 200 columns tried" in page

@@ -5,7 +5,8 @@
     candidate, _ = optimize_acqf(acquisition, bounds, q=1, num_restarts=5, raw_samples=256)
 
 The model trains itself when it is made. Its members are functions, so each is a Thompson sample:
-`model.thompson_paths()` gives some, to be maximized like any other model.
+`model.thompson_paths()` gives some, to be maximized like any other model, and BoTorch's own
+`PathwiseThompsonSampling(model)` draws them too.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ try:
     from botorch.models.deterministic import DeterministicModel
     from botorch.models.ensemble import EnsembleModel
     from botorch.posteriors.ensemble import EnsemblePosterior
+    from botorch.sampling.pathwise.paths import SamplePath
+    from botorch.sampling.pathwise.posterior_samplers import DrawMatheronPaths
 except ImportError as error:
     raise MissingDependencyError(
         "hunch.adapters.botorch needs BoTorch, which is not installed; "
@@ -199,8 +202,8 @@ class RandomizedPriorModel(EnsembleModel):
     ) -> list[ThompsonPath]:
         """Draw Thompson samples: whole functions, deterministic and differentiable in x.
 
-        Each is one member, drawn without replacement. `PathwiseThompsonSampling`, BoTorch's own,
-        refuses ensembles; maximize `PosteriorMean(path)` instead.
+        Each is one member, drawn without replacement. To maximize one, maximize
+        `PosteriorMean(path)`; `PathwiseThompsonSampling(model)`, BoTorch's own, does both.
 
         Args:
             num_paths: from 1 to the number of members.
@@ -226,9 +229,10 @@ class RandomizedPriorModel(EnsembleModel):
                 f"`num_paths` got {num_paths}; expected 1 to {members}, the number of members."
             )
         drawn = torch.randperm(members, generator=generator)[:num_paths].tolist()
-        return [
-            ThompsonPath(self.ensemble.member(k), self._scaling, self._num_outputs) for k in drawn
-        ]
+        return [self._path(k) for k in drawn]
+
+    def _path(self, member: int) -> ThompsonPath:
+        return ThompsonPath(self.ensemble.member(member), self._scaling, self._num_outputs)
 
     def _learn(self, X: Tensor, Y: Tensor, steps: int, *, rounds: int) -> None:
         """Train on all observations; one round of steps, or as many as it takes."""
@@ -305,6 +309,49 @@ class ThompsonPath(DeterministicModel):
     def forward(self, X: Tensor) -> Tensor:
         """Values `(…, n, m)` at `X (…, n, d)`."""
         return self.scaling.outputs(self.member(self.scaling.inputs(X)))
+
+
+class _Paths(SamplePath):
+    """Several paths as BoTorch's pathwise sampling evaluates them: each at inputs of its own.
+
+    Args:
+        paths: as many as `sample_shape` has places.
+        sample_shape: how they are laid out.
+        num_outputs: m; several are one more axis behind those of `sample_shape`.
+    """
+
+    def __init__(
+        self, paths: Sequence[ThompsonPath], sample_shape: torch.Size, num_outputs: int
+    ) -> None:
+        super().__init__()
+        self.paths, self.sample_shape = nn.ModuleList(paths), sample_shape
+        self.outputs = [num_outputs] if num_outputs > 1 else []
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Values `(…, *sample_shape[, m], n)` at `x`, which broadcasts to those axes and d."""
+        shape = torch.broadcast_shapes(x.shape[:-2], [*self.sample_shape, *self.outputs])
+        first = len(shape) - len(self.outputs) - len(self.sample_shape)  # axis of the samples
+        samples = shape[first : len(shape) - len(self.outputs)]
+        which = torch.arange(len(self.paths)).reshape(self.sample_shape).expand(samples).flatten()
+        x = x.expand(*shape, *x.shape[-2:])
+        parts = x.reshape(*shape[:first], len(which), *self.outputs, *x.shape[-2:]).unbind(first)
+        drawn = [self.paths[k](part) for k, part in zip(which.tolist(), parts, strict=True)]
+        values = torch.stack(drawn, dim=first)
+        if self.outputs:  # of each input the output it is there for
+            values = values.diagonal(dim1=first + 1, dim2=-1).movedim(-1, first + 1)
+        return values.reshape(*shape, x.shape[-2])
+
+    def set_ensemble_as_batch(self, ensemble_as_batch: bool) -> None:
+        """Nothing to set: a path is one member, so there is no axis of members."""
+
+
+@DrawMatheronPaths.register(RandomizedPriorModel)
+def _draw_paths(model: RandomizedPriorModel, *, sample_shape: torch.Size, **_: Any) -> _Paths:
+    """Members drawn by torch's default generator, as BoTorch draws: none twice before all once."""
+    count, members = sample_shape.numel(), model.ensemble.num_members
+    rounds = [torch.randperm(members) for _ in range(-(-count // members))]
+    paths = [model._path(k) for k in torch.cat(rounds)[:count].tolist()]
+    return _Paths(paths, sample_shape, model.num_outputs)
 
 
 class _Scaling(nn.Module):

@@ -131,7 +131,7 @@ class RandomizedPriorBase(BaseEstimator):
 
     def _extend_reach(self, x: Tensor) -> None:
         """Count scaled training rows as near, beside those of earlier calls."""
-        reach = Reach.of(x.numpy())
+        reach = Reach.of(x.numpy(), self._input_scale.place)
         if not self._seen:
             self._reach = reach
         elif self._reach is not None:

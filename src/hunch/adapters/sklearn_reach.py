@@ -34,6 +34,8 @@ class Reach:
         high: largest.
         below: the unit below the least value, of each feature.
         above: the unit above the largest.
+        odd: where the odd cells of the training data were put, at this distance from 0 of each
+            feature (see `Scale`); None if there are none. They widen no box, and add no distance.
 
     Example:
         >>> reach = Reach.of(np.linspace(-1, 1, 201)[:, None])
@@ -45,22 +47,26 @@ class Reach:
     high: Tensor
     below: Tensor
     above: Tensor
+    odd: Tensor | None = None
 
     @classmethod
-    def of(cls, x: Floats) -> Reach:
+    def of(cls, x: Floats, odd: Floats | None = None) -> Reach:
         """The reach of scaled training features `(rows, features)`, copies of a row side by side.
 
         How far fresh rows lie outside is seen from each row left out: without it the box would
         end at the next value.
         """
         x = x[np.append(True, (x[1:] != x[:-1]).any(axis=1))]
+        if odd is not None:
+            x = np.where(np.abs(x) == odd, np.median(x, axis=0), x)
         low, high = x.min(axis=0), x.max(axis=0)
         low_gap = _next_to(low, x) - low
         high_gap = high + _next_to(-high, -x)
         below, above = np.hypot(3, 4 * low_gap), np.hypot(3, 4 * high_gap)
         outside = np.where(x == low, low_gap / below, 0) + np.where(x == high, high_gap / above, 0)
         longer = np.hypot(1, 2 * np.quantile(np.linalg.norm(outside, axis=1), _FRESH))
-        return cls(*map(torch.from_numpy, (low, high, longer * below, longer * above)))
+        ends = map(torch.from_numpy, (low, high, longer * below, longer * above))
+        return cls(*ends, None if odd is None else torch.from_numpy(odd))
 
     def joined(self, other: Reach) -> Reach:
         """The reach of both data together."""
@@ -70,11 +76,14 @@ class Reach:
             torch.where(higher, other.high, self.high),
             torch.where(lower, other.below, self.below),
             torch.where(higher, other.above, self.above),
+            self.odd,
         )
 
     def distance(self, x: Tensor) -> Tensor:
         """How many units each row of scaled features lies outside, `(batch,)`; within it is 0."""
         beyond = torch.maximum((self.low - x) / self.below, (x - self.high) / self.above)
+        if self.odd is not None:
+            beyond = beyond.masked_fill(x.abs() == self.odd, 0)
         away: Tensor = torch.linalg.vector_norm(beyond.clamp_min(0), dim=1)
         return away.clamp_max(_FURTHEST)
 

@@ -20,6 +20,7 @@ _LARGEST = 1e150  # of which the square is a number
 _NEAR = 0.99  # of a column's cells, from which its width is known
 _FAR = 30.0  # widths
 _VARIED = 10  # different values; of fewer any may be rare
+_LARGEST_WHOLE = 2.0**53  # up to which floating-point numbers hold every whole one
 _MOST_REPEATED = 1_000_000  # rows; more are not written out but weighed
 
 
@@ -95,6 +96,8 @@ def as_rows(x: Floats, y: Numbers, sample_weight: Floats | None) -> Rows:
     order = np.argsort(first)
     first, place = first[order], np.argsort(order)[place]
     total = np.bincount(place, weight)
+    if (total == np.floor(total)).all() and total.max() < _LARGEST_WHOLE:
+        total /= np.gcd.reduce(total.astype(np.int64))  # proportions, before anything rounds
     return Rows(
         x[source[first]],
         y[source[first]],
@@ -112,17 +115,19 @@ class Scale:
     Args:
         mean: `(columns,)`.
         std: `(columns,)`; 1 for a column that holds one value.
-        reach: how far from 0 scaled values may be, `(columns,)`; farther ones are put there. None
-            if any distance will do.
+        odd: which scaled values are odd, `(2, columns)`: those up to the first and those from the
+            second. None if there are none.
+        place: how far from 0 the odd ones are put, `(columns,)`; None if there are none.
 
     Example:
         >>> Scale.of(np.array([[1.0, 5.0], [3.0, 5.0]]), None)
-        Scale(mean=array([2., 5.]), std=array([1., 1.]), reach=None)
+        Scale(mean=array([2., 5.]), std=array([1., 1.]), odd=None, place=None)
     """
 
     mean: Floats
     std: Floats
-    reach: Floats | None = None
+    odd: Floats | None = None
+    place: Floats | None = None
 
     @classmethod
     def of(cls, values: Floats, weight: Floats | None) -> Scale:
@@ -138,7 +143,8 @@ class Scale:
         """The scale of all cells but the odd ones, which must not take a column's scale away.
 
         They are put twice as far out as the farthest other cell: there the row still is unusual,
-        and its other cells still say what they say.
+        and its other cells still say what they say. So are cells of later rows that lie as far out
+        as an odd one, or farther; all nearer ones stay where they are.
 
         Example:
             >>> values = np.append(np.linspace(-1, 1, 100), -999.0)[:, None]
@@ -150,19 +156,25 @@ class Scale:
         columns = np.flatnonzero(odd.any(axis=0))
         if not len(columns):
             return scale
-        mean, std, reach = scale.mean.copy(), scale.std.copy(), np.full(len(scale.mean), np.inf)
+        mean, std, place = scale.mean.copy(), scale.std.copy(), np.full(len(scale.mean), np.inf)
+        ends = np.outer([-np.inf, np.inf], np.ones(len(mean)))
         for j in columns:
             kept = ~odd[:, j]
             rest = values[kept, j : j + 1]
             own = cls.of(rest, None if weight is None else weight[kept])
             mean[j], std[j] = own.mean[0], own.std[0]
-            reach[j] = 2 * np.abs(own.apply(rest)).max()
-        return cls(mean, std, reach)
+            place[j] = 2 * np.abs(own.apply(rest)).max()
+            far = own.apply(values[~kept, j : j + 1])
+            ends[:, j] = far[far < 0].max(initial=-np.inf), far[far > 0].min(initial=np.inf)
+        return cls(mean, std, ends, place)
 
     def apply(self, values: Floats) -> Floats:
         """Columns in units of their width."""
         scaled: Floats = (values - self.mean) / self.std
-        return scaled if self.reach is None else np.clip(scaled, -self.reach, self.reach)
+        if self.odd is None or self.place is None:
+            return scaled
+        scaled = np.where(scaled <= self.odd[0], -self.place, scaled)
+        return np.where(scaled >= self.odd[1], self.place, scaled)
 
 
 def odd_cells(values: Floats) -> npt.NDArray[np.bool_]:

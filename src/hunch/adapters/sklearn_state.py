@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ def export_state(estimator: Estimator) -> tuple[dict[str, Tensor], dict[str, Any
     tensors = _named("ensemble", estimator.ensemble_) | _of_scale("input", estimator._input_scale)
     reach = estimator._reach
     if reach is not None:
-        tensors |= {f"reach.{name}": ends for name, ends in vars(reach).items()}
+        tensors |= {f"reach.{name}": ends for name, ends in vars(reach).items() if ends is not None}
     if isinstance(estimator, RandomizedPriorClassifier):
         values["classes_"] = estimator.classes_.tolist()
         values["classes_dtype"] = estimator.classes_.dtype.str
@@ -102,8 +103,8 @@ def restore_state(tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> E
         estimator.feature_names_in_ = np.array(values["feature_names_in_"], dtype=object)
     estimator._input_scale = _to_scale("input", tensors)
     if "reach.low" in tensors:  # else of an earlier version, and it goes on to say what it said
-        names = [field.name for field in dataclasses.fields(Reach)]
-        estimator._reach = Reach(*(tensors[f"reach.{name}"] for name in names))
+        ends = {field.name: tensors.get(f"reach.{field.name}") for field in fields(Reach)}
+        estimator._reach = Reach(**{name: end for name, end in ends.items() if end is not None})
     recipe, features = estimator._recipe(ridge=0.0, seed=0), values["n_features_in_"]
     if isinstance(estimator, RandomizedPriorClassifier):
         estimator.classes_ = np.array(values["classes_"], dtype=values["classes_dtype"])
@@ -146,7 +147,7 @@ def _named(prefix: str, ensemble: Ensemble) -> dict[str, Tensor]:
 
 
 def _of_scale(prefix: str, scale: Scale) -> dict[str, Tensor]:
-    parts = {"mean": scale.mean, "std": scale.std, "reach": scale.reach}
+    parts = {"mean": scale.mean, "std": scale.std, "odd": scale.odd, "place": scale.place}
     return {
         f"{prefix}.{name}": torch.from_numpy(part)
         for name, part in parts.items()
@@ -155,12 +156,8 @@ def _of_scale(prefix: str, scale: Scale) -> dict[str, Tensor]:
 
 
 def _to_scale(prefix: str, tensors: Mapping[str, Tensor]) -> Scale:
-    reach = tensors.get(f"{prefix}.reach")
-    return Scale(
-        tensors[f"{prefix}.mean"].numpy(),
-        tensors[f"{prefix}.std"].numpy(),
-        None if reach is None else reach.numpy(),
-    )
+    parts = {field.name: tensors.get(f"{prefix}.{field.name}") for field in fields(Scale)}
+    return Scale(**{name: part.numpy() for name, part in parts.items() if part is not None})
 
 
 def _rebuilt(

@@ -27,6 +27,7 @@ from hunch.inference.training import (
     forward_on,
     per_member,
     squared_norm,
+    times_an_epoch,
 )
 from hunch.nn import Ensemble, Epinet
 from hunch.nn.heads import head_of
@@ -112,6 +113,7 @@ def fit(
         patience: stop once the out-of-bag loss, averaged over members, has not fallen for this many
             epochs, and go back to the parameters where it was least; never if None.
         weight: how much each datum counts, `(data,)`, at least 0; a weight of 2 is a datum twice.
+            In batches a datum of more than twice the mean weight comes several times an epoch.
         ids: one integer for each datum, to which its weights and noise are tied; its position if
             None.
         num_indices: members drawn for each step of an epinet; 16 if None.
@@ -190,13 +192,20 @@ def fit(
         per_epoch = 1 if batch_size is None else math.ceil(n / batch_size)
         stopping = EarlyStopping(trainable, patience, per_epoch)
     evidence = None if importance is None else as_evidence(importance)
+    entries = None
+    if importance is not None and evidence is not None and batch_size and batch_size < n:
+        times = times_an_epoch(importance)
+        entries = torch.arange(n).repeat_interleave(times.cpu())
+        share = len(entries) / n / times
+        importance, evidence = importance * share, evidence * share
     pulled = isinstance(pulls, Tensor) or pulls > 0
     losses = torch.empty(steps, members.num_members)
     done = 0
     members.train()
     refresh = max(1, steps // 200)
     with progress_bar(steps, "fitting", "step", enabled=progress) as bar:
-        for step, (epoch, rows) in zip(range(steps), batches(n, batch_size, seed), strict=False):
+        order = batches(n, batch_size, seed, entries)
+        for step, (epoch, rows) in zip(range(steps), order, strict=False):
             weights, targets = data.batch(epoch, rows)
             each = loss_of(forward(rows), targets)
             if each.shape != weights.shape:

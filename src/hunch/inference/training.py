@@ -22,6 +22,7 @@ PerMember = float | Sequence[float] | Tensor
 Rows = Tensor | None
 
 _PRIOR_ROWS = 2**18  # rows times members that a prior is asked about at once
+_MOST_AT_ONCE = 2.0  # times the mean weight
 
 
 def forward_on(members: Ensemble | IndexedMembers, x: Tensor) -> Callable[[Rows], Tensor]:
@@ -138,22 +139,51 @@ class MemberData:
         self.weights, self.epochs = weights.to(self.device), epochs
 
 
-def batches(n: int, batch_size: int | None, seed: int) -> Iterator[tuple[int, Rows]]:
+def batches(
+    n: int, batch_size: int | None, seed: int, entries: Tensor | None = None
+) -> Iterator[tuple[int, Rows]]:
     """Endless (epoch, rows); rows None stands for all data in their order.
+
+    Args:
+        n: number of data.
+        batch_size: data in a step.
+        seed: decides the order.
+        entries: what an epoch goes through, in as many steps; each datum once if None.
 
     Example:
         >>> [len(rows) for _, (_, rows) in zip(range(3), batches(5, 2, seed=0))]
         [2, 2, 1]
     """
     epoch = 0
+    count = n if entries is None else len(entries)
     while True:
         if batch_size is None or batch_size >= n:
             yield epoch, None
         else:
-            order = numpy_generator(seed, "batches", epoch).permutation(n)
-            for rows in torch.from_numpy(order).split(batch_size):
+            order = torch.from_numpy(numpy_generator(seed, "batches", epoch).permutation(count))
+            order = order if entries is None else entries[order]
+            ends = [done * count // n for done in range(batch_size, n, batch_size)]
+            for rows in order.tensor_split(ends):
                 yield epoch, rows
         epoch += 1
+
+
+def times_an_epoch(weight: Tensor) -> Tensor:
+    """How often each datum comes in an epoch of batches, `(data,)`, each time with a part of it.
+
+    A datum of a great weight would take one step of an epoch for itself, and Adam, which remembers
+    the largest gradients, would hardly move in the others. So none comes with more than twice the
+    mean. That makes an epoch longer by a half at most.
+
+    Args:
+        weight: at least 0, not all of them 0, `(data,)`.
+
+    Example:
+        >>> times_an_epoch(torch.tensor([1.0] * 99 + [101.0])).tolist()[-2:]
+        [1, 26]
+    """
+    share = _MOST_AT_ONCE * weight.mean()
+    return (weight / share.clamp_min(torch.finfo(weight.dtype).tiny)).ceil().long().clamp_min(1)
 
 
 class MemberAdam:
