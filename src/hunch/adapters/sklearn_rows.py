@@ -129,8 +129,10 @@ class Scale:
         """The scale of columns `(rows, columns)`."""
         mean = np.average(values, axis=0, weights=weight)
         std = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weight))
-        # Rounding leaves a little of a constant column, which division would make large.
-        constant = std <= 10 * np.finfo(np.float64).eps * np.abs(mean)
+        # Rounding leaves a little of a constant column, more with more rows and uneven weights,
+        # which division would make large.
+        constant = (values == values[:1]).all(axis=0)
+        constant |= std <= 10 * np.finfo(np.float64).eps * np.abs(mean)
         return cls(mean, np.where(constant, 1.0, std))
 
     @classmethod
