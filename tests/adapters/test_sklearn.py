@@ -406,6 +406,4 @@ def test_a_constant_column_has_no_width(value):
     with_one = np.c_[x, np.full(len(x), value)]
     model = classifier().fit(with_one, y)
     moved = with_one + np.array([0, 0, 0, 0, 1e-3])
-    np.testing.assert_allclose(
-        model.predict_proba(moved), model.predict_proba(with_one), atol=0.02
-    )
+    np.testing.assert_allclose(model.predict_proba(moved), model.predict_proba(with_one), atol=0.02)

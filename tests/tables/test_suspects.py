@@ -7,6 +7,7 @@ import pytest
 from hunch.errors import DataError
 from hunch.tables import fit_table
 from hunch.tables.report import table_report
+from hunch.tables.suspects import copies_in_words
 
 
 def written(folder, **columns):
@@ -31,6 +32,10 @@ def fitted(folder, **columns):
         say=said.append,
     )
     return found, said, (folder / "model" / "report.html").read_text()
+
+
+def test_one_copy_is_one():
+    assert copies_in_words(1) == "1 row is a copy of another; copies count as one row"
 
 
 def test_copies_are_on_one_side_and_counted(tmp_path):

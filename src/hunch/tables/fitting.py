@@ -22,7 +22,13 @@ from hunch.tables.columns import Columns
 from hunch.tables.model import KIND, replaced_model, train
 from hunch.tables.reading import Source, open_table
 from hunch.tables.report import table_report
-from hunch.tables.suspects import check_cells, groups_of_copies, odd_cell_notes, suspects
+from hunch.tables.suspects import (
+    check_cells,
+    copies_in_words,
+    groups_of_copies,
+    odd_cell_notes,
+    suspects,
+)
 from hunch.tables.target import Target, Task, check_target_type, learn_target
 from hunch.tables.ways import DateOrder, Decimal, learn_ways, told
 
@@ -106,7 +112,7 @@ def fit_table(
     group = _copies(table, rules, goal, y)
     copies = len(group) - int(group.max()) - 1
     if copies:
-        say(f"{copies:,} rows are copies of others; copies count as one row")
+        say(copies_in_words(copies))
     train_rows, test_rows = _split_groups(group, y, goal, seed)
     part = table.take(train_rows)
     columns = Columns.learn(part.drop_columns([target]), ways, source.left_out)

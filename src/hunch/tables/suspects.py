@@ -131,10 +131,15 @@ def caution(summary: Mapping[str, Any]) -> str:
     ]
     copies = summary.get("copies", 0)
     if copies:
-        are = "row is a copy of another" if copies == 1 else "rows are copies of others"
-        said.append(f"{copies:,} {are}; copies count as one row.")
+        said.append(f"{copies_in_words(copies)}.")
     said += [f"{note[0].upper()}{note[1:]}." for note in summary.get("odd_cells", [])]
     return " ".join(said)
+
+
+def copies_in_words(copies: int) -> str:
+    """How many rows are copies of others, as the terminal and the report say it."""
+    are = "row is a copy of another" if copies == 1 else "rows are copies of others"
+    return f"{copies:,} {are}; copies count as one row"
 
 
 def _numbers_rows(part: Floats) -> bool:
