@@ -125,7 +125,7 @@ def fit_table(
         features = columns.encode(part)[0]
         once = np.unique(group[train_rows], return_index=True)[1]
         found = suspects(features[once], y[train_rows][once], columns, goal, seed)
-        odd = odd_cell_notes(features, columns, train_rows)
+        odd = odd_cell_notes(features, y[train_rows], columns, goal, train_rows)
         for note in [f"column {name!r} {why}" for name, why in found.items()] + odd:
             say(note)
         with warnings.catch_warnings():
