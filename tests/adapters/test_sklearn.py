@@ -399,3 +399,13 @@ def test_packages_are_attributes():
     code = "import hunch; print(hunch.tables.fit_table.__name__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "fit_table"
+
+
+@pytest.mark.parametrize("value", [1.0, 1e6 + 0.1, 1e-9])
+def test_a_constant_column_has_no_width(value):
+    # Rounding in its weighted mean once was its width: then the next float was "far away".
+    x, y = load_iris(return_X_y=True)
+    with_one = np.c_[x, np.full(len(x), value)]
+    model = classifier().fit(with_one, y)
+    moved = with_one + np.array([0, 0, 0, 0, 1e-3])
+    np.testing.assert_allclose(model.predict_proba(moved), model.predict_proba(with_one), atol=0.02)

@@ -99,3 +99,20 @@ def test_without_a_width_a_forecast_is_a_point():
     by_output = torch.tensor([[1.0, 2.0, 3.0]])
     assert gaussian_crps(0 * y, by_output, y).equal(gaussian_crps(0 * y, by_output.expand(4, 3), y))
     assert gaussian_nll(0 * y, torch.tensor(2.0), y).shape == (4, 3)
+
+
+def test_whole_number_means_leave_widths_their_fractions():
+    mean, y = torch.arange(6), torch.arange(6) + 1
+    for score in (gaussian_nll, gaussian_crps):
+        torch.testing.assert_close(score(mean, 0.5, y), score(mean.float(), 0.5, y.float()))
+    one = mixture_crps(mean.expand(2, 6), 0.5, y)
+    torch.testing.assert_close(one, gaussian_crps(mean.float(), 0.5, y.float()))
+    found = split_conformal(mean, y, scale=0.5).scores
+    torch.testing.assert_close(found, torch.full((6,), 2.0))
+
+
+def test_lists_are_one_line():
+    with pytest.raises(DataError, match="`mean` got list; expected a tensor"):
+        gaussian_crps([0.0], 1.0, torch.zeros(1))
+    with pytest.raises(DataError, match="`members` got ndarray; expected a tensor"):
+        ensemble_crps(MEMBERS.numpy(), COLUMN)

@@ -7,6 +7,7 @@ import pytest
 from hunch.errors import DataError
 from hunch.tables import fit_table
 from hunch.tables.report import table_report
+from hunch.tables.suspects import copies_in_words
 
 
 def written(folder, **columns):
@@ -31,6 +32,10 @@ def fitted(folder, **columns):
         say=said.append,
     )
     return found, said, (folder / "model" / "report.html").read_text()
+
+
+def test_one_copy_is_one():
+    assert copies_in_words(1) == "1 row is a copy of another; copies count as one row"
 
 
 def test_copies_are_on_one_side_and_counted(tmp_path):
@@ -70,16 +75,36 @@ def test_a_cell_that_lies_is_named_and_one_beyond_computing_refused(tmp_path):
         len(found["odd_cells"]) > 0
     )
     b[3] = 1e160
-    with pytest.raises(DataError, match=r"column 'b' holds 1e\+160 in row 4"):
+    with pytest.raises(DataError, match=r"column 'b' holds '1e\+160' in row 4"):
         fitted(tmp_path, a=a, b=b, y=y)
     b[3], y[5] = 0, 1e300
-    with pytest.raises(DataError, match=r"column 'y' holds 1e\+300 in row 6"):
+    with pytest.raises(DataError, match=r"column 'y' holds '1e\+300' in row 6"):
         fitted(tmp_path, a=a, b=b, y=y)
 
 
-def test_ids_beyond_the_digits_of_a_number_are_called_ids(tmp_path):
+@pytest.mark.parametrize(("code", "count"), [(-999, 2), (9999, 5), (-999, 20)])
+def test_a_code_for_unknown_in_several_rows_is_named(code, count, tmp_path):
+    a, b, y = honest(150)
+    a[:count] = code
+    found, said, _ = fitted(tmp_path, a=a, b=b, y=y)
+    assert any(f"'a' holds {code} in row " in line and "such cell" in line for line in said)
+    # With their scale taken away by the code, `a` says nothing: an error of its own size, 1.
+    assert found["test"]["scores"]["hunch"]["rmse"] < 1.1
+
+
+def test_a_target_that_lies_is_named(tmp_path):
+    a, b, y = honest(100)
+    y[7] = y[30] = y[40] = -999
+    _, said, report = fitted(tmp_path, a=a, b=b, y=y)
+    assert any("target 'y' holds -999 in row " in line for line in said)
+    assert "holds -999" in report
+
+
+@pytest.mark.parametrize("step", [1, 100])
+def test_ids_beyond_the_digits_of_a_number_are_called_ids(step, tmp_path):
     a, b, y = honest(60)
-    ids = [str(9_007_199_254_740_993_000 + i) for i in range(60)]
+    # A hundred apart, floats leave a few of them different.
+    ids = [str(9_007_199_254_740_993_000 + step * i) for i in range(60)]
     found, _, _ = fitted(tmp_path, id=ids, a=a, b=b, y=y)
     assert found["columns"]["dropped"][0]["why"].startswith("an id")
 

@@ -134,8 +134,10 @@ class Scale:
         """The scale of columns `(rows, columns)`."""
         mean = np.average(values, axis=0, weights=weight)
         std = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weight))
-        # Rounding leaves a little of a constant column, which division would make large.
-        constant = std <= 10 * np.finfo(np.float64).eps * np.abs(mean)
+        # Rounding leaves a little of a constant column, more with more rows and uneven weights,
+        # which division would make large.
+        constant = (values == values[:1]).all(axis=0)
+        constant |= std <= 10 * np.finfo(np.float64).eps * np.abs(mean)
         return cls(mean, np.where(constant, 1.0, std))
 
     @classmethod
@@ -182,7 +184,8 @@ def odd_cells(values: Floats) -> npt.NDArray[np.bool_]:
 
     Those are cells more than 30 widths from the median, where the width is the standard deviation
     of the nearest 99 % of the cells, if they are at most one in a hundred and at least ten others
-    differ from each other.
+    differ from each other. The least or largest value is also odd where several cells hold it, up
+    to half of all, and it lies as far from all others: a code for "unknown" is written often.
 
     Args:
         values: `(rows, columns)`.
@@ -191,15 +194,27 @@ def odd_cells(values: Floats) -> npt.NDArray[np.bool_]:
         >>> odd_cells(np.append(np.linspace(0, 1, 100), -999.0)[:, None]).nonzero()[0]
         array([100])
     """
-    distance = np.abs(values - np.median(values, axis=0))
-    near = distance <= np.quantile(distance, _NEAR, axis=0)
     odd = np.zeros(values.shape, bool)
     for j, column in enumerate(values.T):
-        core = column[near[:, j]]
-        far = distance[:, j] > _FAR * core.std()
-        if 0 < far.sum() <= max(1, (1 - _NEAR) * len(values)) and len(np.unique(core)) >= _VARIED:
+        far = _far_from(column, column)
+        if 0 < far.sum() <= max(1, (1 - _NEAR) * len(values)):
             odd[:, j] = far
+        ends = [column == end for end in (column.min(), column.max())]
+        codes = np.any([end for end in ends if end.sum() > 1] or [np.zeros_like(far)], axis=0)
+        if codes.any() and 2 * codes.sum() <= len(codes):
+            odd[:, j] |= codes & _far_from(column[~codes], column)
     return odd
+
+
+def _far_from(some: Floats, cells: Floats) -> npt.NDArray[np.bool_]:
+    """Which cells lie many widths from the median of some; none if those hardly vary."""
+    middle = np.median(some)
+    distance = np.abs(some - middle)
+    core = some[distance <= np.quantile(distance, _NEAR)]
+    if len(np.unique(core)) < _VARIED:
+        return np.zeros(len(cells), bool)
+    far: npt.NDArray[np.bool_] = np.abs(cells - middle) > _FAR * core.std()
+    return far
 
 
 def check_size(name: str, values: Floats) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hunch.errors import ConfigurationError, DataError, ShapeError
 from hunch.inference.class_metrics import check_classes, check_probabilities
+from hunch.inference.metrics import widths_like
 from hunch.inference.out_of_bag import out_of_bag
 
 
@@ -287,7 +288,7 @@ def conformal_classes(
 
 def _as_scale(scale: Tensor | float, mean: Tensor) -> Tensor:
     """A number, or one for each prediction."""
-    widths = torch.as_tensor(scale).to(mean)
+    widths = widths_like(mean, scale)
     if widths.ndim and widths.shape != mean.shape:
         raise ShapeError(
             f"`scale` got shape {tuple(widths.shape)}; expected a number, or {tuple(mean.shape)}, "

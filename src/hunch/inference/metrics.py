@@ -219,7 +219,7 @@ def mixture_crps(members: Tensor, noise_std: Tensor | float, y: Tensor) -> Tenso
         circular variables and its application to mesoscale forecast ensemble verification", eq. 6.
     """
     _check_members(members, y)
-    noise = torch.as_tensor(noise_std).to(members)
+    noise = widths_like(members, noise_std)
     one = members if noise.ndim == members.ndim else members[0]
     std = _check_std("noise_std", noise, one).expand_as(members)
     spread = torch.zeros_like(members[0])
@@ -335,10 +335,17 @@ def _absolute_moment(mean: Tensor, std: Tensor) -> Tensor:
 
 def _check_gaussians(mean: Tensor, std: Tensor | float, y: Tensor) -> Tensor:
     _check_alike({"mean": mean, "y": y})
-    return _check_std("std", torch.as_tensor(std).to(mean), mean)
+    return _check_std("std", widths_like(mean, std), mean)
+
+
+def widths_like(mean: Tensor, widths: Tensor | float) -> Tensor:
+    """Widths as a tensor beside means, whose type would cut them off if it is of whole numbers."""
+    kind = mean.dtype if mean.is_floating_point() else torch.get_default_dtype()
+    return torch.as_tensor(widths).to(mean.device, kind)
 
 
 def _check_members(members: Tensor, y: Tensor) -> None:
+    _check_tensors({"members": members, "y": y})
     if members.ndim == 0 or not len(members) or members.shape[1:] != y.shape:
         raise ShapeError(
             f"`members` got shape {tuple(members.shape)} and `y` {tuple(y.shape)}; expected "
@@ -347,7 +354,16 @@ def _check_members(members: Tensor, y: Tensor) -> None:
     _check_known({"members": members, "y": y})
 
 
+def _check_tensors(values: dict[str, Tensor]) -> None:
+    for name, value in values.items():
+        if not isinstance(value, Tensor):
+            raise DataError(
+                f"`{name}` got {type(value).__name__}; expected a tensor, as torch.as_tensor makes."
+            )
+
+
 def _check_alike(values: dict[str, Tensor]) -> None:
+    _check_tensors(values)
     if len({value.shape for value in values.values()}) > 1:
         got = ", ".join(f"`{name}` {tuple(value.shape)}" for name, value in values.items())
         raise ShapeError(f"shapes differ: {got}; expected one and the same.")

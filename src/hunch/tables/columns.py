@@ -306,9 +306,9 @@ def _learn_numbers(name: str, way: Way, cells: pa.Array) -> Column | Dropped:
     if not len(known):
         return Dropped(name, "empty")
     low, high = float(known.min()), float(known.max())
+    if max(-low, high) > _LARGEST_ID and _num_different(cells) > len(np.unique(known)):
+        return Dropped(name, "an id: its values differ in digits beyond those of a number")
     if low == high and not missing:
-        if abs(low) > _LARGEST_ID and pc.count_distinct(cells).as_py() > 1:
-            return Dropped(name, "an id: its values differ in digits beyond those of a number")
         return Dropped(name, "constant")
     return Column(
         name,
@@ -322,6 +322,11 @@ def _learn_numbers(name: str, way: Way, cells: pa.Array) -> Column | Dropped:
         unit=way.unit,
         order=way.order,
     )
+
+
+def _num_different(cells: pa.Array) -> int:
+    places = cells.indices if pa.types.is_dictionary(cells.type) else cells
+    return int(pc.count_distinct(places).as_py())
 
 
 def _learn_category(name: str, cells: pa.Array) -> Column | Dropped:

@@ -22,7 +22,13 @@ from hunch.tables.columns import Columns
 from hunch.tables.model import KIND, replaced_model, train
 from hunch.tables.reading import Source, open_table
 from hunch.tables.report import table_report
-from hunch.tables.suspects import check_cells, groups_of_copies, odd_cell_notes, suspects
+from hunch.tables.suspects import (
+    check_cells,
+    copies_in_words,
+    groups_of_copies,
+    odd_cell_notes,
+    suspects,
+)
 from hunch.tables.target import Target, Task, check_target_type, learn_target
 from hunch.tables.ways import DateOrder, Decimal, learn_ways, told
 
@@ -106,7 +112,7 @@ def fit_table(
     group = _copies(table, rules, goal, y)
     copies = len(group) - int(group.max()) - 1
     if copies:
-        say(f"{copies:,} rows are copies of others; copies count as one row")
+        say(copies_in_words(copies))
     train_rows, test_rows = _split_groups(group, y, goal, seed)
     part = table.take(train_rows)
     columns = Columns.learn(part.drop_columns([target]), ways, source.left_out)
@@ -119,7 +125,7 @@ def fit_table(
         features = columns.encode(part)[0]
         once = np.unique(group[train_rows], return_index=True)[1]
         found = suspects(features[once], y[train_rows][once], columns, goal, seed)
-        odd = odd_cell_notes(features, columns, train_rows)
+        odd = odd_cell_notes(features, y[train_rows], columns, goal, train_rows)
         for note in [f"column {name!r} {why}" for name, why in found.items()] + odd:
             say(note)
         with warnings.catch_warnings():

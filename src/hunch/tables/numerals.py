@@ -27,6 +27,8 @@ _CURRENCIES: Final = (
 _UNIT: Final = rf"%|\x{{2030}}|{_CURRENCIES}"
 _SPACE: Final = r"\p{Zs}"  # no-break, narrow and thin ones too
 _BODY: Final = r"[0-9.,][0-9., '\x{2019}]*(?:[eE][+-]?[0-9]+)?|(?i:inf(?:inity)?)"
+# `5,-` and `5.\u2013` are prices without cents, no minus: the dash stands for the decimals.
+_NO_CENTS: Final = rf"([0-9][.,])(?:--?|\x{{2013}}|\x{{2014}})( ?(?:{_UNIT})?\)?)$"
 # A sign, a unit and digits; the unit before or behind, the sign anywhere, a bracket for a minus.
 _PARTS: Final = (
     rf"^(?P<open>\(?)(?P<sign>[+-]?) ?(?P<before>(?:{_UNIT})?) ?(?P<inner>[+-]?) ?"
@@ -199,6 +201,7 @@ def _parts(text: pa.Array) -> tuple[Floats, npt.NDArray[np.object_], pa.Array, F
     none = _flags(pc.is_in(text, value_set=pa.array(DASHES, text.type)))
     even = pc.replace_substring_regex(text, _SPACE, " ")
     even = pc.replace_substring(even, "\u2212", "-")
+    even = pc.replace_substring_regex(even, _NO_CENTS, r"\10\2")
     found = pc.extract_regex(even, _PARTS)
     part = {name: pc.fill_null(pc.struct_field(found, name), "") for name in _NAMES}
     before, behind = _objects(part["before"]), _objects(part["behind"])

@@ -57,25 +57,44 @@ def groups_of_copies(features: Floats, y: Floats, columns: Columns) -> npt.NDArr
     return np.argsort(np.argsort(first))[group]
 
 
-def odd_cell_notes(features: Floats, columns: Columns, rows: npt.NDArray[np.intp]) -> list[str]:
+def odd_cell_notes(
+    features: Floats, y: Floats, columns: Columns, target: Target, rows: npt.NDArray[np.intp]
+) -> list[str]:
     """A sentence for each column with cells that hardly belong there, with the first of them.
 
     Args:
-        features: of the training rows.
+        features: of the rows.
+        y: their targets.
         columns: their rules.
+        target: what is predicted.
         rows: where they stand in the table.
     """
-    found = []
-    for column, place in zip(columns.used, columns.groups().values(), strict=True):
-        odd = np.flatnonzero(odd_cells(features[:, place.start, None])[:, 0])
-        if column.kind == "number" and len(odd):
-            more = f" and {len(odd) - 1} more such cells" if len(odd) > 1 else ""
-            found.append(
-                f"column {column.name!r} holds {features[odd[0], place.start]:.6g} in row "
-                f"{rows[odd[0]] + 1:,}{more}, far from all other values; if it stands for a "
-                "missing value, leave the cell empty"
-            )
+    places = zip(columns.used, columns.groups().values(), strict=True)
+    numbers = [(c.name, features[:, place.start]) for c, place in places if c.kind == "number"]
+    found = [
+        f"{said}; if it stands for a missing value, leave the cell empty"
+        for name, cells in numbers
+        if (said := _odd_cells_said(f"column {name!r}", cells, rows))
+    ]
+    if target.task == "regression" and (
+        said := _odd_cells_said(f"target {target.name!r}", y, rows)
+    ):
+        found.append(
+            f"{said}, and decides most of the figures; if it stands for a missing value, remove "
+            "the row"
+        )
     return found
+
+
+def _odd_cells_said(what: str, cells: Floats, rows: npt.NDArray[np.intp]) -> str:
+    odd = np.flatnonzero(odd_cells(cells[:, None])[:, 0])
+    if not len(odd):
+        return ""
+    more = f" and {len(odd) - 1} more such cell{'s' * (len(odd) > 2)}" if len(odd) > 1 else ""
+    return (
+        f"{what} holds {cells[odd[0]]:.6g} in row {rows[odd[0]] + 1:,}{more}, far from all other "
+        "values"
+    )
 
 
 def suspects(
@@ -131,10 +150,15 @@ def caution(summary: Mapping[str, Any]) -> str:
     ]
     copies = summary.get("copies", 0)
     if copies:
-        are = "row is a copy of another" if copies == 1 else "rows are copies of others"
-        said.append(f"{copies:,} {are}; copies count as one row.")
+        said.append(f"{copies_in_words(copies)}.")
     said += [f"{note[0].upper()}{note[1:]}." for note in summary.get("odd_cells", [])]
     return " ".join(said)
+
+
+def copies_in_words(copies: int) -> str:
+    """How many rows are copies of others, as the terminal and the report say it."""
+    are = "row is a copy of another" if copies == 1 else "rows are copies of others"
+    return f"{copies:,} {are}; copies count as one row"
 
 
 def _numbers_rows(part: Floats) -> bool:
