@@ -49,7 +49,7 @@ def train(*words, env="CartPole-v1"):
 
 # Words, exit code, and what the line must say.
 KINDS = {
-    "a long name to read": (["fit", LONG, "--target=price"], WRONG_USE, "name is too long"),
+    "a long name to read": (["fit", LONG, "--target=price"], WRONG_USE, "ame too long"),
     "a long name to write": (["fit", "a.csv", "--target=price", f"--out={LONG}"], WRONG_USE, "ame too long"),
     "a long name of a run": (["play", LONG], WRONG_USE, ""),
     "links in a circle": (["fit", "circle", "--target=price"], WRONG_USE, "symbolic link"),

@@ -73,7 +73,7 @@ def test_several_seeds_make_a_table(result):
 
 def test_checks_say_what_they_hold(result):
     (check,) = experiment.check(result)
-    assert "too few frames" in check.what
+    assert "after 1,000 frames" in check.what
     enough = dataclasses.replace(result, settings=Settings())
     (check,) = experiment.check(enough)
     assert check.bound == 195

@@ -345,7 +345,7 @@ class _Paths(SamplePath):
         """Nothing to set: a path is one member, so there is no axis of members."""
 
 
-@DrawMatheronPaths.register(RandomizedPriorModel)
+@DrawMatheronPaths.register(RandomizedPriorModel)  # type: ignore[untyped-decorator]
 def _draw_paths(model: RandomizedPriorModel, *, sample_shape: torch.Size, **_: Any) -> _Paths:
     """Members drawn by torch's default generator, as BoTorch draws: none twice before all once."""
     count, members = sample_shape.numel(), model.ensemble.num_members

@@ -65,8 +65,13 @@ class Reach:
         below, above = np.hypot(3, 4 * low_gap), np.hypot(3, 4 * high_gap)
         outside = np.where(x == low, low_gap / below, 0) + np.where(x == high, high_gap / above, 0)
         longer = np.hypot(1, 2 * np.quantile(np.linalg.norm(outside, axis=1), _FRESH))
-        ends = map(torch.from_numpy, (low, high, longer * below, longer * above))
-        return cls(*ends, None if odd is None else torch.from_numpy(odd))
+        return cls(
+            torch.from_numpy(low),
+            torch.from_numpy(high),
+            torch.from_numpy(longer * below),
+            torch.from_numpy(longer * above),
+            None if odd is None else torch.from_numpy(odd),
+        )
 
     def joined(self, other: Reach) -> Reach:
         """The reach of both data together."""

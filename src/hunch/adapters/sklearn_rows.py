@@ -97,7 +97,7 @@ def as_rows(x: Floats, y: Numbers, sample_weight: Floats | None) -> Rows:
     first, place = first[order], np.argsort(order)[place]
     total = np.bincount(place, weight)
     if (total == np.floor(total)).all() and total.max() < _LARGEST_WHOLE:
-        total /= np.gcd.reduce(total.astype(np.int64))  # proportions, before anything rounds
+        total = total / np.gcd.reduce(total.astype(np.int64))  # proportions, before anything rounds
     return Rows(
         x[source[first]],
         y[source[first]],

@@ -108,7 +108,8 @@ def _purpose(script: Path) -> str:
 
 # A script that ends with this program, also where that is killed: the pipe on its input closes.
 _LINKED = (
-    "import os, runpy, sys; from hunch.interrupts import end_when; end_when(sys.stdin.buffer.read);"
+    # Not through sys.stdin, whose lock a reader in another thread would hold at the end.
+    "import os, runpy, sys; from hunch.interrupts import end_when; end_when(lambda: os.read(0, 1));"
     "sys.argv[:] = sys.argv[1:]; sys.path[0] = os.path.dirname(sys.argv[0]);"
     "runpy.run_path(sys.argv[0], run_name='__main__')"
 )
