@@ -14,7 +14,7 @@ import sandbox
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 IN_CI, IN_PROOF = 120, 20_000
-PROCESSES_IN_CI, PROCESSES_IN_PROOF = 4, 200
+PROCESSES_IN_CI, PROCESSES_IN_PROOF = 2, 200
 
 
 @pytest.fixture(scope="module")

@@ -153,6 +153,7 @@ def test_a_classifier_moved_far_away_is_less_certain_and_the_page_says_so(classi
     assert "Far away, less certain" in table_report(classification)
 
 
+@pytest.mark.filterwarnings("ignore:X holds:UserWarning")
 def test_of_very_many_columns_those_that_matter_most_are_tried_and_the_page_says_so():
     rng = np.random.default_rng(0)
     n, width = 90, 230
