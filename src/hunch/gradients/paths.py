@@ -26,9 +26,10 @@ def lacks_path(dist: Distribution) -> str:
     """Why a sample of the distribution has no path to its parameters; empty if it has one.
 
     Example:
-        >>> lacks_path(torch.distributions.Normal(0.0, 1.0))
+        >>> from torch.distributions import Normal, Poisson
+        >>> lacks_path(Normal(0.0, 1.0))
         ''
-        >>> lacks_path(torch.distributions.Poisson(1.0))
+        >>> lacks_path(Poisson(1.0))
         'which has no rsample()'
     """
     if not dist.has_rsample:
@@ -58,7 +59,8 @@ def has_own_steps(dist: Distribution) -> bool:
     """Whether the sample passes a transform that is none of torch's, which may round it.
 
     Example:
-        >>> has_own_steps(torch.distributions.LogNormal(0.0, 1.0))
+        >>> from torch.distributions import LogNormal
+        >>> has_own_steps(LogNormal(0.0, 1.0))
         False
     """
     while isinstance(dist, Independent | TransformedDistribution):
