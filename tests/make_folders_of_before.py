@@ -53,7 +53,7 @@ def make_run(name: str, place: Path) -> None:
     times = [f"--steps={WHOLE}", f"--checkpoint-every={HALF}", "--eval-every=0"]
     if run(["train", *RUNS[name], *times, f"--out={place}"]):
         raise SystemExit(f"{name} did not train")
-    first, last = sorted((place / "checkpoints").iterdir())
+    _, last = sorted((place / "checkpoints").iterdir())
     save_file(weights(last), place.with_suffix(".safetensors"))
     shutil.rmtree(last)
     for unneeded in UNNEEDED:

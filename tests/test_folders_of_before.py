@@ -10,10 +10,10 @@ import tarfile
 import numpy as np
 import pyarrow.csv
 import pytest
-from make_folders_of_before import ARCHIVE, RUNS, WHOLE, weights
 from safetensors.numpy import load_file
 
 from hunch.cli.main import run
+from make_folders_of_before import ARCHIVE, RUNS, WHOLE, weights
 
 pytest.importorskip("matplotlib")
 
