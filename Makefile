@@ -11,7 +11,7 @@ RUN := $(BIN)/python -m
 help:
 	@echo "make demo    run the five sources and write hunch-demo/index.html (about 2 minutes)"
 	@echo "make test    run the tests"
-	@echo "make check   format, lint, types, import layers, docs examples"
+	@echo "make check   format, lint, types, import layers, examples of docstrings"
 	@echo "make proofs  the slow statistical and learning proofs, into results/"
 	@echo "make bench   the speed tables, into results/"
 	@echo "make compare BEFORE=path   every row of them beside another checkout's, in turns"
@@ -31,14 +31,14 @@ demo: $(VENV)/.demo
 	$(RUN) hunch demo
 
 test: $(VENV)/.dev
-	$(RUN) pytest -n auto
+	$(RUN) pytest -n auto --dist loadgroup
 
 check: $(VENV)/.dev
 	$(RUN) ruff format --check src tests benchmarks docs
 	$(RUN) ruff check src tests benchmarks docs
 	$(RUN) mypy
 	$(BIN)/lint-imports
-	$(RUN) pytest -q --doctest-modules src tests/test_docs.py
+	$(RUN) pytest -q -n auto --doctest-modules src
 
 format: $(VENV)/.dev
 	$(RUN) ruff format src tests benchmarks docs
