@@ -138,6 +138,8 @@ def test_wrong_use_is_one_line_and_exit_code_2(mine, tmp_path, capsys):
         ("my_model:nothing",): "has no function 'nothing'",
         ("my_model:wrong",): "returned int; expected (f, dist_fn, params)",
         ("no.such:f",): "there is no module 'no.such'",
+        ("torch:ones",): "does not say what arguments it takes",
+        ("..:f",): "'..' is relative",
         (f"{tmp_path}/none.py:f",): "there is no file",
         ("forum", "--out", "figure.txt"): "expected .svg or .png or .pdf",
         ("forum", "-n", "0"): "0 is not in the range x>=1",

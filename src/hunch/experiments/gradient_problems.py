@@ -146,8 +146,11 @@ def find_problem(name: str) -> GradientProblem:
 def _called(function: Callable[..., Any], name: str) -> Any:
     try:
         inspect.signature(function).bind()
-    except ValueError:  # a built-in without a signature
-        pass
+    except ValueError:
+        raise ConfigurationError(
+            f"{name!r} is built in and does not say what arguments it takes; expected a function "
+            "of yours that takes none and returns (f, dist_fn, params)."
+        ) from None
     except TypeError as error:
         raise ConfigurationError(
             f"{name!r} cannot be called without arguments ({error}); expected a function that "
@@ -205,6 +208,8 @@ def _try_out(problem: GradientProblem, name: str) -> None:
 
 def _module(place: str) -> ModuleType:
     if not place.endswith(".py"):
+        if place.startswith("."):
+            raise ConfigurationError(f"{place!r} is relative; write the module's full name.")
         try:
             return importlib.import_module(place)
         except ModuleNotFoundError as error:
