@@ -11,7 +11,6 @@ from hunch.nn import MLP, Ensemble, NoisyLinear, Streams
 from hunch.rl import DQN
 from hunch.rl.backprop import Runner
 from hunch.rl.fresh_noise import FreshNoise
-from hunch.rl.solo import SoloNetwork
 
 RELU = nn.ReLU()
 
@@ -222,7 +221,6 @@ def test_a_forward_put_into_a_layer_is_called():
     network[0].forward = lambda x: torch.zeros(*x.shape[:-1], 6)
     run, _ = runner(network, 1)
     assert torch.equal(run(torch.ones(1, 2, 4))[0], network(torch.ones(2, 4)))
-    assert SoloNetwork.of(network) is None
 
 
 def test_a_forward_between_does_not_disturb_the_gradient():

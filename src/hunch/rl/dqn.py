@@ -27,7 +27,7 @@ from hunch.errors import ConfigurationError
 from hunch.nn import Ensemble, noise
 from hunch.rl.agent import Agent
 from hunch.rl.arguments import check_sizes, real_number, updates_in_a_round, whole_number
-from hunch.rl.backprop import FEW_ROWS, Runner
+from hunch.rl.backprop import Runner
 from hunch.rl.divergence import check_loss, check_outputs_known
 from hunch.rl.environments import EnvLike
 from hunch.rl.fresh_noise import FreshNoise
@@ -39,7 +39,6 @@ from hunch.rl.readout import Readout, make_readout
 from hunch.rl.replay import Replay
 from hunch.rl.replica import Policy, members_of
 from hunch.rl.schedules import Linear, schedule, value_at
-from hunch.rl.solo import SoloNetwork
 from hunch.rl.states import numpy_state, set_numpy_state, to_tensor, under
 from hunch.rl.transitions import Step, Transitions
 from hunch.rl.value_range import ValueRange
@@ -234,7 +233,7 @@ class DQN(Agent):
         self.losses: list[float] = []
         self._link()
 
-    _linked = frozenset({"_online", "_target", "_solo"})
+    _linked = frozenset({"_online", "_target"})
 
     def _link(self) -> None:
         """Make what runs the layers on the networks' memory."""
@@ -242,7 +241,6 @@ class DQN(Agent):
             self.network, self._online_noise, self._pair.parameters, self._pair.gradient
         )
         self._target = Runner(self.target_network, self._target_noise, [])
-        self._solo = SoloNetwork.of(self.network) if self.replicas == 1 else None
 
     def _settle(self) -> None:
         if self._pair.settle():
@@ -313,11 +311,7 @@ class DQN(Agent):
 
     def _best(self, observation: NDArray[Any]) -> NDArray[np.int64]:
         """The actions of the highest value under one draw of the noise."""
-        if self._solo is not None and self._solo.usable and self.num_envs <= FEW_ROWS:
-            flat = observation.reshape(self.num_envs, -1).astype(np.float32, copy=False)
-            raw = torch.from_numpy(self._solo(flat, draws=self._online_noise.draws())[None])
-        else:
-            raw = self._online(self._tensor(observation))
+        raw = self._online(self._tensor(observation))
         return _best(self.readout.values(self.readout.split(raw)))
 
     def observe(self, step: Step) -> None:

@@ -25,11 +25,8 @@ from hunch.rl.guesses import (
 )
 from hunch.rl.network_pair import NetworkPair
 from hunch.rl.one_hot import OneHotLayer
-from hunch.rl.solo import SoloValues
 from hunch.rl.states import under
 from hunch.seeding import default_generator_seeded
-
-FEW_ENVS = 8  # up to here one member at a time acts faster than all at once
 
 
 class Members(Guesses):
@@ -75,7 +72,7 @@ class Members(Guesses):
         super().__init__(frame, PriorValues(online.part("prior"), prior_scale, frame))
         self._link()
 
-    _linked = frozenset({"_runners", "_solo"})
+    _linked = frozenset({"_runners"})
 
     def _link(self) -> None:
         """Make what runs the layers on the networks' memory."""
@@ -88,25 +85,16 @@ class Members(Guesses):
             runner_of(network.part("model"), parameters, self.pair.gradient, one_hot)
             for network, parameters in ((online, self.pair.parameters), (target, []))
         ]
-        self._solo = SoloValues.of(online, self.frame.replicas, one_hot=one_hot)
 
     def _draw(self, rng: np.random.Generator, n: int) -> NDArray[Any]:
         return rng.integers(self.frame.members, size=n)
 
     def best(self, stored: NDArray[Any]) -> NDArray[np.int64]:
         """The action that each environment's member likes best, `(replicas, envs)`."""
-        if self._solo is not None and self.active.size <= FEW_ENVS:
-            return self._solo_best(self._solo, stored)
         trained = self._trained(0, stored).cpu().numpy()
         q = trained.transpose(0, 2, 1, 3) + self.prior(stored)
         own = np.take_along_axis(q, self.active[:, :, None, None], 2)[:, :, 0]
         best: NDArray[np.int64] = own.argmax(-1)
-        return best
-
-    def _solo_best(self, solo: SoloValues, stored: NDArray[Any]) -> NDArray[np.int64]:
-        best = np.empty(stored.shape[:2], np.int64)
-        for r, e in np.ndindex(best.shape):
-            best[r, e] = solo(stored[r, e], r, int(self.active[r, e])).argmax()
         return best
 
     def begin_update(self) -> None:
