@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-Cells = NDArray[np.int32]
+from hunch.adam import RowAdam
 
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's, as torch has them
+Cells = NDArray[np.int32]
 
 
 def is_one_hot(env: gymnasium.Env[Any, Any]) -> bool:
@@ -74,8 +74,7 @@ class OneHotLayer:
         self._layers = (online, target)
         self._stacked, self._width, self._inputs = online.weight.shape
         self.share()
-        self._mean, self._square = np.zeros_like(self._table), np.zeros_like(self._table)
-        self._steps = 0
+        self._adam = RowAdam(self._table)
         self._behind: list[NDArray[np.int64]] = []  # rows that the target has yet to copy
         self._replica = np.arange(replicas)[:, None]
 
@@ -108,19 +107,7 @@ class OneHotLayer:
         # Rows that a batch holds several times move by the sum.
         total = torch.zeros(len(rows), by_row.shape[1])
         summed = total.index_add_(0, torch.from_numpy(place.reshape(-1)), by_row).numpy()
-        self._steps += 1
-        mean, square = self._mean.take(rows, axis=0), self._square.take(rows, axis=0)
-        mean += np.float32(1 - BETA1) * (summed - mean)
-        np.multiply(summed, summed, out=summed)
-        square += np.float32(1 - BETA2) * (summed - square)
-        self._mean[rows], self._square[rows] = mean, square
-        rate = learning_rate / (1 - BETA1**self._steps)
-        np.sqrt(square, out=square)
-        square *= np.float32((1 - BETA2**self._steps) ** -0.5)
-        square += np.float32(EPSILON)
-        mean /= square
-        mean *= np.float32(rate)
-        self._table[rows] -= mean
+        self._adam.step(self._table, rows, summed, learning_rate)
         self._table[-self.replicas :] = 0.0  # without an input no weight acts
         self._behind.append(rows)
 
@@ -133,17 +120,11 @@ class OneHotLayer:
     def state_dict(self) -> dict[str, Tensor]:
         """Adam's moments and what the target has yet to copy; the weights are the networks' own."""
         behind = np.concatenate(self._behind) if self._behind else np.zeros(0, np.int64)
-        return {
-            "mean": torch.from_numpy(self._mean),
-            "square": torch.from_numpy(self._square),
-            "steps": torch.tensor(self._steps),
-            "behind": torch.from_numpy(behind),
-        }
+        return {**self._adam.state_dict(), "behind": torch.from_numpy(behind)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on where the layer that gave `state` stood."""
-        self._mean[:], self._square[:] = state["mean"].numpy(), state["square"].numpy()
-        self._steps = int(state["steps"])
+        self._adam.load_state_dict(state)
         self._behind = [state["behind"].numpy()]
 
     def _rows(self, cells: Cells) -> NDArray[np.int64]:

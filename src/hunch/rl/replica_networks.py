@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adam import adam
 
+from hunch.adam import Adam
 from hunch.errors import ConfigurationError
 from hunch.nn import Ensemble
 from hunch.rl.linked import Layout, Linked, lie_in, tensors_of
@@ -47,9 +47,7 @@ class ReplicaNetworks(Linked):
         self._max_norm = max_gradient_norm
         self._learning = [n for n, p in self.together.named_parameters() if p.requires_grad]
         self._link()
-        self._moments = [torch.zeros_like(self.values), torch.zeros_like(self.values)]
-        self._adam_steps = torch.zeros(self._count, device=self.values.device)
-        self._fused = self.values.device.type in ("cpu", "cuda")
+        self._adam = Adam(list(self.values))
         self.updates = [0] * self._count
 
     _linked = frozenset({"alone", "values", "layout", "_trained", "_trained_together", "_buffers"})
@@ -152,30 +150,15 @@ class ReplicaNetworks(Linked):
                 )
         if self._max_norm < float("inf"):
             clip([gradient], self._max_norm)
-        mean, square = self._moments
-        adam(
-            [self.values[r] for r in replicas],
-            list(gradient),
-            [mean[r] for r in replicas],
-            [square[r] for r in replicas],
-            [],
-            [self._adam_steps[r] for r in replicas],
-            fused=self._fused,
-            amsgrad=False,
-            beta1=0.9,
-            beta2=0.999,
-            lr=learning_rate,
-            weight_decay=0.0,
-            eps=1e-8,
-            maximize=False,
-        )
+        moved = [self.values[r] for r in replicas]
+        self._adam.step(moved, list(gradient), learning_rate, replicas)
         for r in replicas:
             self.updates[r] += 1
 
     def state_dict(self) -> dict[str, Tensor]:
         """The networks, the optimisers, and the number of updates."""
         state = {f"network.{name}": value for name, value in self.together.state_dict().items()}
-        state |= {f"optimizer.{name}": value for name, value in self._optimizer_state().items()}
+        state |= {f"optimizer.{name}": value for name, value in self._adam.state_dict().items()}
         state["updates"] = torch.tensor(self.updates)
         return state
 
@@ -183,13 +166,8 @@ class ReplicaNetworks(Linked):
         """Go on where those that gave `state` stood."""
         # All of it copies in place, so the memory stays shared.
         self.together.load_state_dict(under("network.", state))
-        for name, value in self._optimizer_state().items():
-            value.copy_(state[f"optimizer.{name}"])
+        self._adam.load_state_dict(under("optimizer.", state))
         self.updates = state["updates"].tolist()
-
-    def _optimizer_state(self) -> dict[str, Tensor]:
-        mean, square = self._moments
-        return {"exp_avg": mean, "exp_avg_sq": square, "step": self._adam_steps}
 
 
 def _chosen(network: nn.Module, names: Sequence[str]) -> list[nn.Parameter]:
