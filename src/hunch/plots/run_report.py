@@ -13,11 +13,16 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.spaces import Discrete
 
-from hunch.errors import FolderError, HunchError, MissingDependencyError
+from hunch.errors import (
+    FolderError,
+    HunchError,
+    MissingDependencyError,
+    kind_and_sentence,
+    sentence,
+)
 from hunch.plots.page import Block, Code, Figures, Section, Table, Text, Video, render_page
 from hunch.plots.panel import BLUE, CYCLE, GRAY, ORANGE, panel
 from hunch.rl import Run, record
-from hunch.rl.arguments import kind_and_sentence, sentence
 from hunch.rl.callbacks import Player
 from hunch.rl.evaluation import MAX_STEPS
 from hunch.rl.idle import idle_settings

@@ -22,7 +22,6 @@ from hunch.errors import ConfigurationError
 from hunch.rl.actor import make_actor, policy_loss
 from hunch.rl.advantages import lambda_returns
 from hunch.rl.agent import Agent
-from hunch.rl.arguments import real_number, whole_number
 from hunch.rl.divergence import check_loss
 from hunch.rl.environments import EnvLike
 from hunch.rl.networks import NetworkLike
@@ -32,6 +31,7 @@ from hunch.rl.rollout import Rollout
 from hunch.rl.schedules import Linear, schedule, value_at
 from hunch.rl.states import to_tensor, under
 from hunch.rl.transitions import Step
+from hunch.validation import real_number, whole_number
 
 DEFAULT_ENVS: Final = 8
 

@@ -18,7 +18,6 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError
-from hunch.rl.arguments import whole_number
 from hunch.rl.devices import usable_device
 from hunch.rl.divergence import check_weights
 from hunch.rl.environments import (
@@ -51,6 +50,7 @@ from hunch.rl.transitions import Step
 from hunch.rl.trust import check_trusted
 from hunch.seeding import check_seed, numpy_generator, torch_generator
 from hunch.storage import as_written
+from hunch.validation import whole_number
 
 _MOST_ENVS: Final = 2**16  # more would take minutes to open and as long for each round of steps
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from hunch.errors import ConfigurationError
 from hunch.nn import Ensemble
 from hunch.rl.agent import Agent
-from hunch.rl.arguments import check_sizes, real_number, updates_in_a_round, whole_number
+from hunch.rl.arguments import check_sizes, updates_in_a_round
 from hunch.rl.divergence import check_loss, check_outputs_known
 from hunch.rl.environments import EnvLike
 from hunch.rl.epinet_members import EpinetMembers
@@ -41,6 +41,7 @@ from hunch.rl.returns import bootstrapped_target, double_value, max_value
 from hunch.rl.schedules import Linear, schedule, value_at
 from hunch.rl.states import numpy_state, set_numpy_state, to_tensor, under
 from hunch.rl.transitions import Step, Transitions
+from hunch.validation import real_number, whole_number
 
 MemberFactory = Callable[[], nn.Module]
 _MOST_MEMBERS: Final = 10_000  # more would take minutes to make

@@ -22,11 +22,11 @@ from gymnasium.vector import VectorEnv
 
 from hunch.errors import ConfigurationError
 from hunch.rl.agent import Agent
-from hunch.rl.arguments import real_number, whole_number
 from hunch.rl.environments import Env, EnvLike, make_env
 from hunch.rl.evaluation import MAX_STEPS, evaluate
 from hunch.rl.weights import Weights, set_weights, weights_of, write_weights
 from hunch.seeding import check_seed
+from hunch.validation import real_number, whole_number
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from hunch.errors import FolderError
 from hunch.rl.agent import Agent
-from hunch.rl.arguments import whole_number
 from hunch.rl.saved_agents import KIND, agent_values, origin_of, put_agent
 from hunch.rl.training import Callback
 from hunch.rl.weights import class_of
@@ -28,6 +27,7 @@ from hunch.storage import (
     write_json,
     write_tensors,
 )
+from hunch.validation import whole_number
 
 CALLBACKS_JSON: Final = "callbacks.json"
 CALLBACKS_TENSORS: Final = "callbacks.safetensors"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from hunch.errors import ConfigurationError
-from hunch.rl.arguments import sentence
+from hunch.errors import ConfigurationError, sentence
 
 
 def usable_device(device: torch.device | str) -> torch.device:

@@ -17,8 +17,7 @@ from gymnasium import wrappers
 from gymnasium.utils import EzPickle
 from gymnasium.vector import VectorEnv
 
-from hunch.errors import ConfigurationError
-from hunch.rl.arguments import sentence
+from hunch.errors import ConfigurationError, sentence
 from hunch.rl.likeness import differences, equal_now, parts
 
 Env = gymnasium.Env[Any, Any]

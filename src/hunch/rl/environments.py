@@ -15,8 +15,7 @@ from typing import Any, Final, TypeAlias
 import gymnasium
 import numpy as np
 
-from hunch.errors import ConfigurationError, HunchError, MissingDependencyError
-from hunch.rl.arguments import sentence
+from hunch.errors import ConfigurationError, HunchError, MissingDependencyError, sentence
 from hunch.rl.env_copies import copy_of, drawing_copy_of
 from hunch.seeding import derive
 

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from hunch.errors import HunchWarning
 from hunch.interrupts import between_steps
 from hunch.progress import Bar, progress_bar
-from hunch.rl.arguments import whole_number
 from hunch.rl.environments import Env, EnvLike, evaluation_reset_seed, make_env
 from hunch.rl.intake import Intake
 from hunch.rl.origins import check_distinct, check_given
 from hunch.rl.parallel_envs import as_taken, mode_of, name_of
 from hunch.seeding import check_seed
+from hunch.validation import whole_number
 
 # No registered environment's episode lasts longer: Atari's half an hour, a frame at a time.
 MAX_STEPS: Final = 108_000

@@ -20,9 +20,9 @@ import numpy as np
 
 from hunch.errors import FolderError, MissingDependencyError, warn_user
 from hunch.rl.agent import Agent
-from hunch.rl.arguments import whole_number
 from hunch.rl.callbacks import Evaluate
 from hunch.rl.training import SHOWN_EPISODES
+from hunch.validation import whole_number
 
 EPISODES: Final = "episodes.csv"
 PROGRESS: Final = "progress.csv"

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from hunch.errors import ConfigurationError, FolderError
-from hunch.rl.arguments import real_number, whole_number
 from hunch.storage import as_written, dump_json, expanded, read_json, sealed, unsealed
+from hunch.validation import real_number, whole_number
 
 RUN_FILE: Final = "run.json"
 COMPLETE: Final = "complete"  # every step was made

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hunch.rl.arguments import real_number
 from hunch.rl.sum_tree import SumTree
 from hunch.rl.transitions import Floats, Ints
+from hunch.validation import real_number
 
 
 class Priorities:

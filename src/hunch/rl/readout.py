@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hunch.errors import ConfigurationError
-from hunch.rl.arguments import real_number, whole_number
 from hunch.rl.returns import (
     bootstrapped_target,
     categorical_loss,
@@ -21,6 +20,7 @@ from hunch.rl.returns import (
     project,
     quantile_loss,
 )
+from hunch.validation import real_number, whole_number
 
 Distribution = Literal["categorical", "quantile"]
 _MOST_ATOMS: Final = 100_000

@@ -23,7 +23,6 @@ from hunch.errors import ConfigurationError
 from hunch.rl.actor import make_actor, policy_loss
 from hunch.rl.advantages import lambda_returns, leave_one_out_by_time
 from hunch.rl.agent import Agent
-from hunch.rl.arguments import real_number, whole_number
 from hunch.rl.divergence import check_loss
 from hunch.rl.environments import EnvLike
 from hunch.rl.networks import NetworkLike, noisy_layers
@@ -33,6 +32,7 @@ from hunch.rl.rollout import Rollout, Stretch
 from hunch.rl.schedules import Linear, schedule, value_at
 from hunch.rl.states import to_tensor, under
 from hunch.rl.transitions import Step
+from hunch.validation import real_number, whole_number
 
 
 class Reinforce(Agent):

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from hunch.errors import ConfigurationError, ShapeError
-from hunch.rl.arguments import check_memory, whole_number
 from hunch.rl.finals import Finals
 from hunch.rl.priorities import Priorities
 from hunch.rl.states import under
 from hunch.rl.transitions import Floats, Ints, Step, Transitions, check_stacks
+from hunch.validation import check_memory, whole_number
 
 
 class Replay:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hunch.rl.arguments import real_number, whole_number
+from hunch.validation import real_number, whole_number
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hunch.errors import DataError, ShapeError
-from hunch.rl.arguments import whole_number
+from hunch.validation import whole_number
 
 # Draws at a time for which the block size is chosen; a wrong guess costs time alone.
 _TYPICAL_DRAWS: Final = 128

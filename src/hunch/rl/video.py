@@ -13,13 +13,19 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from hunch.errors import ConfigurationError, FolderError, MissingDependencyError
+from hunch.errors import (
+    ConfigurationError,
+    FolderError,
+    MissingDependencyError,
+    kind_and_sentence,
+    sentence,
+)
 from hunch.interrupts import between_steps
-from hunch.rl.arguments import kind_and_sentence, real_number, sentence, whole_number
 from hunch.rl.environments import Env, EnvLike, evaluation_reset_seed, rendering_env
 from hunch.rl.evaluation import check_for
 from hunch.seeding import check_seed
 from hunch.storage import check_writable, expanded, new_file, scratch_folder, written_with
+from hunch.validation import real_number, whole_number
 
 Frame = NDArray[np.uint8]
 
