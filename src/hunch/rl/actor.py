@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -14,20 +15,20 @@ from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError
 from hunch.gradients import surrogate
-from hunch.nn import Normalizer, noise
+from hunch.nn import Normalizer
 from hunch.rl.action_distributions import ActionDistribution, Bounds, Categorical, Gaussian
 from hunch.rl.agent import Agent
-from hunch.rl.arguments import real_number
 from hunch.rl.divergence import check_outputs_known
 from hunch.rl.held_noise import HeldNoise
 from hunch.rl.linked import Linked
-from hunch.rl.networks import NetworkLike, noisy_layers
+from hunch.rl.networks import NetworkLike, one_network_each
 from hunch.rl.pictures import is_pixels
-from hunch.rl.policy_networks import Kind, one_network_each, policy_network
-from hunch.rl.replica import Policy
+from hunch.rl.policy_networks import Kind, policy_network
+from hunch.rl.replica import NetworkPolicy, Policy
 from hunch.rl.replica_networks import ReplicaNetworks
 from hunch.rl.states import numpy_state, set_numpy_state, under
 from hunch.seeding import numpy_generator, torch_generator
+from hunch.validation import real_number
 
 
 def make_actor(
@@ -237,12 +238,17 @@ class Actor(Linked):
 
     def policy(self, replica: int) -> Policy:
         """How a replica acts outside training."""
-        return _SampledPolicy(
-            self.networks.alone[replica],
-            self.actions,
-            self._predict_streams[replica],
-            self._predict_noise[replica],
-        )
+        network, noise = self.networks.alone[replica], self._predict_noise[replica]
+        return NetworkPolicy(network, noise, partial(self._chosen, replica))
+
+    def _chosen(self, replica: int, out: Tensor, deterministic: bool) -> NDArray[Any]:
+        """A replica's actions outside training, given the outputs of its network."""
+        policy = out[..., 1:].cpu().numpy()
+        check_outputs_known(policy)
+        if deterministic:
+            return self.actions.to_env(self.actions.best(policy))
+        raw = self.actions.sample(policy[None], [self._predict_streams[replica]])
+        return self.actions.to_env(raw[0])
 
     def state_dict(self) -> dict[str, Tensor]:
         """Networks, optimisers, noise and streams."""
@@ -262,36 +268,3 @@ class Actor(Linked):
         saved = state["stream.predict noise"]
         for generator, own in zip(self._predict_noise, saved, strict=True):
             generator.set_state(own.clone())
-
-
-class _SampledPolicy(Policy):
-    """The best actions by the mean weights, or drawn as in training."""
-
-    def __init__(
-        self,
-        network: nn.Module,
-        actions: ActionDistribution,
-        rng: np.random.Generator,
-        generator: torch.Generator,
-    ) -> None:
-        self._network, self._actions = network, actions
-        self._rng, self._generator = rng, generator
-        self._has_noise = bool(noisy_layers(network))
-
-    def actions(self, observation: Tensor, deterministic: bool) -> NDArray[Any]:
-        network = self._network
-        training = network.training
-        network.train(not deterministic)
-        try:
-            if self._has_noise:
-                with noise(network, "off" if deterministic else "fresh", generator=self._generator):
-                    out = network(observation)
-            else:
-                out = network(observation)
-        finally:
-            network.train(training)
-        policy = out[..., 1:].cpu().numpy()
-        check_outputs_known(policy)
-        if deterministic:
-            return self._actions.to_env(self._actions.best(policy))
-        return self._actions.to_env(self._actions.sample(policy[None], [self._rng])[0])

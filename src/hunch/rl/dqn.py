@@ -15,6 +15,7 @@ Not here: what is true of every agent. Environments and saving are in `agent`, t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -23,26 +24,25 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hunch.errors import ConfigurationError
-from hunch.nn import Ensemble, noise
+from hunch.nn import Ensemble
 from hunch.rl.agent import Agent
-from hunch.rl.arguments import check_sizes, real_number, updates_in_a_round, whole_number
+from hunch.rl.arguments import check_sizes, updates_in_a_round
 from hunch.rl.backprop import Runner
 from hunch.rl.divergence import check_loss, check_outputs_known
 from hunch.rl.environments import EnvLike
 from hunch.rl.fresh_noise import FreshNoise
 from hunch.rl.network_pair import NetworkPair
-from hunch.rl.networks import NetworkLike, noisy_layers, value_network
+from hunch.rl.networks import NetworkLike, one_network_each, value_network
 from hunch.rl.parallel_envs import Bools
 from hunch.rl.pictures import is_pixels
 from hunch.rl.readout import Readout, make_readout
 from hunch.rl.replay import Replay
-from hunch.rl.replica import Policy, members_of
+from hunch.rl.replica import NetworkPolicy, Policy, members_of
 from hunch.rl.schedules import Linear, schedule, value_at
 from hunch.rl.states import numpy_state, set_numpy_state, to_tensor, under
 from hunch.rl.transitions import Step, Transitions
 from hunch.rl.value_range import ValueRange
-from hunch.seeding import default_generator_seeded
+from hunch.validation import real_number, whole_number
 
 DEFAULT_EPSILON = Linear(1.0, 0.05, steps=10_000)
 DEFAULT_BETA = Linear(0.4, 1.0, steps=100_000)
@@ -251,25 +251,19 @@ class DQN(Agent):
         self, network: NetworkLike | None, hidden_sizes: Sequence[int], layer_norm: bool
     ) -> nn.Module:
         """The network, or those of all replicas as an ensemble."""
-        if self.replicas > 1 and isinstance(network, nn.Module):
-            raise ConfigurationError(
-                f"`network` got a module for {self.replicas} replicas; expected a function "
-                "without arguments that makes one, to be called for each."
+
+        def make() -> nn.Module:
+            return value_network(
+                network,
+                self.observation_shape,
+                self.readout,
+                hidden_sizes,
+                noisy=self.noisy,
+                layer_norm=layer_norm,
+                pixels=is_pixels(self.observation_dtype),
             )
-        made = []
-        for r in range(self.replicas):
-            with default_generator_seeded(self.seed + r, "network"):
-                made.append(
-                    value_network(
-                        network,
-                        self.observation_shape,
-                        self.readout,
-                        hidden_sizes,
-                        noisy=self.noisy,
-                        layer_norm=layer_norm,
-                        pixels=is_pixels(self.observation_dtype),
-                    )
-                )
+
+        made = one_network_each(make, network, self.replicas, self.seed)
         return made[0] if self.replicas == 1 else Ensemble.from_modules(made)
 
     @property
@@ -362,7 +356,18 @@ class DQN(Agent):
         return self.readout.target(*outcome)
 
     def _policy(self, replica: int) -> Policy:
-        return _ValuePolicy(self, replica)
+        network = members_of(self.network, self.replicas, replica)
+        return NetworkPolicy(network, self._predict_noise[replica], partial(self._chosen, replica))
+
+    def _chosen(self, replica: int, raw: Tensor, deterministic: bool) -> NDArray[np.int64]:
+        """A replica's actions outside training, given the outputs of its network."""
+        readout = self.readout.of(replica)
+        best = _best(readout.values(readout.split(raw)))
+        if deterministic or self.noisy:
+            return best
+        rng = self._predict_exploration[replica]
+        random = rng.random(len(best)) < value_at(self.epsilon, self.steps)
+        return np.where(random, rng.integers(self._num_actions, size=len(best)), best)
 
     def _own_state(self) -> dict[str, Tensor]:
         state = {f"pair.{name}": value for name, value in self._pair.state_dict().items()}
@@ -407,33 +412,3 @@ def _best(q: Tensor) -> NDArray[np.int64]:
     check_outputs_known(values)
     best: NDArray[np.int64] = values.argmax(-1)  # a tenth of torch's time on so few
     return best
-
-
-class _ValuePolicy(Policy):
-    """Best actions under the mean weights, or explored as in training."""
-
-    def __init__(self, agent: DQN, replica: int) -> None:
-        self._agent, self._replica = agent, replica
-        self._network = members_of(agent.network, agent.replicas, replica)
-        self._noise = agent._predict_noise[replica]
-        self._rng = agent._predict_exploration[replica]
-        self._has_noise = bool(noisy_layers(self._network))
-
-    def actions(self, observation: Tensor, deterministic: bool) -> NDArray[np.int64]:
-        network, agent = self._network, self._agent
-        training = network.training
-        network.train(not deterministic)
-        try:
-            if self._has_noise:
-                with noise(network, "off" if deterministic else "fresh", generator=self._noise):
-                    raw = network(observation)
-            else:
-                raw = network(observation)
-        finally:
-            network.train(training)
-        readout = agent.readout.of(self._replica)
-        best = _best(readout.values(readout.split(raw)))
-        if deterministic or agent.noisy:
-            return best
-        random = self._rng.random(len(best)) < value_at(agent.epsilon, agent.steps)
-        return np.where(random, self._rng.integers(agent._num_actions, size=len(best)), best)

@@ -14,6 +14,7 @@ from hunch.nn import MLP, NoisyConv2d, NoisyLinear, Streams, noisy
 from hunch.rl.arguments import hidden_widths
 from hunch.rl.pictures import feature_layers
 from hunch.rl.readout import Readout
+from hunch.seeding import default_generator_seeded
 
 NetworkLike: TypeAlias = nn.Module | Callable[[], nn.Module]
 NoisyLayer: TypeAlias = NoisyLinear | NoisyConv2d
@@ -53,42 +54,24 @@ def value_network(
         torch.Size([5, 2])
     """
     if network is None:
-        made: nn.Module = _ready_made(
-            observation_shape, readout, hidden_sizes, noisy, layer_norm, pixels
+        before, inputs = feature_layers(observation_shape, pixels)
+        hidden = hidden_widths(hidden_sizes, inputs)
+        convolved = any(isinstance(layer, nn.Conv2d) for layer in before)
+        layers = perceptron(
+            inputs,
+            hidden,
+            readout,
+            noisy=noisy,
+            layer_norm=layer_norm,
+            plain_first=bool(hidden) and not convolved,
         )
+        made: nn.Module = nn.Sequential(*before, *layers)
     else:
-        made = network if isinstance(network, nn.Module) else network()
-        if not isinstance(made, nn.Module):
-            raise ConfigurationError(
-                f"`network` made {made!r}; expected a torch.nn.Module from observations to "
-                "action values."
-            )
+        made = given_network(network, "action values")
         if noisy and not noisy_layers(made):
             made = _made_noisy(made)
     check_network(made, observation_shape, readout)
     return made
-
-
-def _ready_made(
-    observation_shape: tuple[int, ...],
-    readout: Readout,
-    hidden_sizes: Sequence[int],
-    noisy: bool,
-    layer_norm: bool,
-    pixels: bool,
-) -> nn.Module:
-    before, inputs = feature_layers(observation_shape, pixels)
-    hidden = hidden_widths(hidden_sizes, inputs)
-    convolved = any(isinstance(layer, nn.Conv2d) for layer in before)
-    layers = perceptron(
-        inputs,
-        hidden,
-        readout,
-        noisy=noisy,
-        layer_norm=layer_norm,
-        plain_first=bool(hidden) and not convolved,
-    )
-    return nn.Sequential(*before, *layers)
 
 
 def perceptron(
@@ -155,6 +138,58 @@ def noisy_layers(network: nn.Module) -> list[NoisyLayer]:
     """
     # An ensemble lists its skeleton twice.
     return list(dict.fromkeys(m for m in network.modules() if isinstance(m, NoisyLayer)))
+
+
+def given_network(network: NetworkLike, outputs: str) -> nn.Module:
+    """The module that a user gave, or made by the function that he gave.
+
+    Args:
+        network: a module or a function.
+        outputs: what it is to return for observations, for the message.
+
+    Raises:
+        ConfigurationError: if the function makes anything else.
+
+    Example:
+        >>> given_network(lambda: nn.Linear(4, 2), "action values")
+        Linear(in_features=4, out_features=2, bias=True)
+    """
+    made = network if isinstance(network, nn.Module) else network()
+    if not isinstance(made, nn.Module):
+        raise ConfigurationError(
+            f"`network` made {made!r}; expected a torch.nn.Module from observations to {outputs}."
+        )
+    return made
+
+
+def one_network_each(
+    make: Callable[[], nn.Module], network: NetworkLike | None, replicas: int, seed: int
+) -> list[nn.Module]:
+    """A network for each replica, replica r's from the stream of seed `seed + r`.
+
+    Args:
+        make: makes one, drawing from torch's default generator.
+        network: what the user gave.
+        replicas: how many.
+        seed: of the first.
+
+    Raises:
+        ConfigurationError: if `network` is a single module for several replicas.
+
+    Example:
+        >>> len(one_network_each(lambda: nn.Linear(2, 1), None, replicas=3, seed=0))
+        3
+    """
+    if replicas > 1 and isinstance(network, nn.Module):
+        raise ConfigurationError(
+            f"`network` got a module for {replicas} replicas; expected a function without "
+            "arguments that makes one, to be called for each."
+        )
+    made = []
+    for r in range(replicas):
+        with default_generator_seeded(seed + r, "network"):
+            made.append(make())
+    return made
 
 
 # `noisy` is an argument's name above, as in the agents' own signatures.

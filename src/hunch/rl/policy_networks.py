@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import nn
 
-from hunch.errors import ConfigurationError
 from hunch.nn import MLP, Constant, Normalizer, Streams, noisy
 from hunch.rl.arguments import hidden_widths
 from hunch.rl.networks import (
     NetworkLike,
     check_outputs,
+    given_network,
     noisy_layers,
 )
 from hunch.rl.pictures import feature_layers
-from hunch.seeding import default_generator_seeded
 
 Kind = Literal["independent", "factorized"]
 SMALL = 0.01  # of a policy's last layer at first, so that it begins without a preference
@@ -67,12 +66,7 @@ def policy_network(
         policy = _policy(inputs, hidden, outputs, activation, log_std, free_std)
         made: nn.Module = nn.Sequential(*before, Streams(value, policy))
     else:
-        made = network if isinstance(network, nn.Module) else network()
-        if not isinstance(made, nn.Module):
-            raise ConfigurationError(
-                f"`network` made {made!r}; expected a torch.nn.Module from observations to a value "
-                "and what the policy needs."
-            )
+        made = given_network(network, "a value and what the policy needs")
     if noise is not None and not noisy_layers(made):
         made = noisy(made, noise=noise)
     meaning = f"the value and then {outputs} outputs of the policy"
@@ -100,33 +94,3 @@ def _policy(
         return Streams(policy, Constant(torch.full((free,), log_std)))
     bias[outputs // 2 :] += log_std
     return policy
-
-
-def one_network_each(
-    make: Callable[[], nn.Module], network: NetworkLike | None, replicas: int, seed: int
-) -> list[nn.Module]:
-    """A network for each replica, replica r's from the stream of seed `seed + r`.
-
-    Args:
-        make: makes one, drawing from torch's default generator.
-        network: what the user gave.
-        replicas: how many.
-        seed: of the first.
-
-    Raises:
-        ConfigurationError: if `network` is a single module for several replicas.
-
-    Example:
-        >>> len(one_network_each(lambda: nn.Linear(2, 1), None, replicas=3, seed=0))
-        3
-    """
-    if replicas > 1 and isinstance(network, nn.Module):
-        raise ConfigurationError(
-            f"`network` got a module for {replicas} replicas; expected a function without "
-            "arguments that makes one, to be called for each."
-        )
-    made = []
-    for r in range(replicas):
-        with default_generator_seeded(seed + r, "network"):
-            made.append(make())
-    return made

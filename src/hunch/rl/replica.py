@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from hunch.errors import DataError, ShapeError
-from hunch.nn import Ensemble
+from hunch.nn import Ensemble, noise
 from hunch.rl.environments import Env
+from hunch.rl.networks import noisy_layers
 from hunch.rl.origins import Origin
 
 
@@ -45,6 +47,45 @@ class Policy(ABC):
     @abstractmethod
     def actions(self, observation: Tensor, deterministic: bool) -> NDArray[Any]:
         """Actions for observations `(batch, …)`: indices `(batch,)`, or points of a box."""
+
+
+class NetworkPolicy(Policy):
+    """Actions by a network of its own, under the mean weights or under new noise.
+
+    Args:
+        network: what is called; in evaluation mode where no chance is wanted.
+        noise: source of its noise outside training.
+        choose: from the network's outputs, and whether no chance is wanted, to the actions.
+
+    Example:
+        >>> policy = NetworkPolicy(nn.Identity(), torch.Generator(), lambda out, _: out.argmax(-1))
+        >>> policy.actions(torch.tensor([[0.0, 1.0]]), deterministic=True)
+        tensor([1])
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        noise: torch.Generator,
+        choose: Callable[[Tensor, bool], NDArray[Any]],
+    ) -> None:
+        self._network, self._noise, self._choose = network, noise, choose
+        self._has_noise = bool(noisy_layers(network))
+
+    def actions(self, observation: Tensor, deterministic: bool) -> NDArray[Any]:
+        """As `Policy.actions`."""
+        network = self._network
+        training = network.training
+        network.train(not deterministic)
+        try:
+            if self._has_noise:
+                with noise(network, "off" if deterministic else "fresh", generator=self._noise):
+                    outputs = network(observation)
+            else:
+                outputs = network(observation)
+        finally:
+            network.train(training)
+        return self._choose(outputs, deterministic)
 
 
 class Replica:
