@@ -26,7 +26,7 @@ from hunch.rl.pictures import is_pixels
 from hunch.rl.policy_networks import Kind, policy_network
 from hunch.rl.replica import NetworkPolicy, Policy
 from hunch.rl.replica_networks import ReplicaNetworks
-from hunch.rl.states import numpy_state, set_numpy_state, under
+from hunch.rl.states import NumpyStreams, Part, TorchStreams, load_parts, state_of
 from hunch.seeding import numpy_generator, torch_generator
 from hunch.validation import real_number
 
@@ -252,19 +252,17 @@ class Actor(Linked):
 
     def state_dict(self) -> dict[str, Tensor]:
         """Networks, optimisers, noise and streams."""
-        state = {f"nets.{name}": value for name, value in self.networks.state_dict().items()}
-        state |= {f"noise.{name}": value for name, value in self.noise.state_dict().items()}
-        state["stream.actions"] = numpy_state(self._streams)
-        state["stream.predict"] = numpy_state(self._predict_streams)
-        state["stream.predict noise"] = torch.stack([g.get_state() for g in self._predict_noise])
-        return state
+        return state_of(self._parts())
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on where the one that gave `state` stood."""
-        self.networks.load_state_dict(under("nets.", state))
-        self.noise.load_state_dict(under("noise.", state))
-        set_numpy_state(self._streams, state["stream.actions"])
-        set_numpy_state(self._predict_streams, state["stream.predict"])
-        saved = state["stream.predict noise"]
-        for generator, own in zip(self._predict_noise, saved, strict=True):
-            generator.set_state(own.clone())
+        load_parts(self._parts(), state)
+
+    def _parts(self) -> dict[str, Part]:
+        return {
+            "nets": self.networks,
+            "noise": self.noise,
+            "stream.actions": NumpyStreams(self._streams),
+            "stream.predict": NumpyStreams(self._predict_streams),
+            "stream.predict noise": TorchStreams(self._predict_noise),
+        }

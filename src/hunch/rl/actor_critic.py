@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final, Literal
 import torch
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from hunch.errors import ConfigurationError
 from hunch.rl.actor import make_actor, policy_loss
@@ -29,7 +29,7 @@ from hunch.rl.parallel_envs import Bools
 from hunch.rl.replica import Policy
 from hunch.rl.rollout import Rollout
 from hunch.rl.schedules import Linear, schedule, value_at
-from hunch.rl.states import to_tensor, under
+from hunch.rl.states import Arrays, Losses, Part
 from hunch.rl.transitions import Step
 from hunch.validation import real_number, whole_number
 
@@ -236,15 +236,9 @@ class A2C(Agent):
     def _policy(self, replica: int) -> Policy:
         return self._actor.policy(replica)
 
-    def _own_state(self) -> dict[str, Tensor]:
-        state = {f"actor.{name}": value for name, value in self._actor.state_dict().items()}
-        rollout = self._rollout.state_dict()
-        state |= {f"rollout.{name}": to_tensor(value) for name, value in rollout.items()}
-        state["losses"] = torch.tensor(self.losses, dtype=torch.float64)
-        return state
-
-    def _load_own_state(self, state: Mapping[str, Tensor]) -> None:
-        self._actor.load_state_dict(under("actor.", state))
-        rollout = under("rollout.", state)
-        self._rollout.load_state_dict({name: value.numpy() for name, value in rollout.items()})
-        self.losses = state["losses"].tolist()
+    def _parts(self) -> dict[str, Part]:
+        return {
+            "actor": self._actor,
+            "rollout": Arrays(self._rollout),
+            "losses": Losses(self.losses),
+        }

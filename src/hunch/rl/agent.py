@@ -44,7 +44,7 @@ from hunch.rl.saved_agents import (
     to_json,
     write_agent,
 )
-from hunch.rl.states import to_tensor, under
+from hunch.rl.states import Arrays, Part, load_parts, state_of
 from hunch.rl.training import Callback, History, TrainingLoop
 from hunch.rl.transitions import Step
 from hunch.rl.trust import check_trusted
@@ -164,12 +164,8 @@ class Agent(Linked, ABC):
         """How a replica acts now, outside training."""
 
     @abstractmethod
-    def _own_state(self) -> dict[str, Tensor]:
-        """The tensors that decide how training goes on, the loop's and the histories' apart."""
-
-    @abstractmethod
-    def _load_own_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `_own_state` gave."""
+    def _parts(self) -> Mapping[str, Part]:
+        """All that decides how training goes on, but for the loop and its histories."""
 
     # Streams of chance, one for each replica: replica r of seed s is the agent of seed s + r.
 
@@ -356,10 +352,11 @@ class Agent(Linked, ABC):
 
     def _state(self) -> dict[str, Tensor]:
         """As `state_dict`, but in part the tensors themselves: for who writes them at once."""
-        loop = self._loop.state_dict()
-        state = {f"loop.{name}": to_tensor(value) for name, value in loop.items()}
-        state |= {f"agent.{name}": value for name, value in self._own_state().items()}
-        return state
+        return state_of(self._all_parts())
+
+    def _all_parts(self) -> dict[str, Part]:
+        own = {f"agent.{name}": part for name, part in self._parts().items()}
+        return {**own, "loop": Arrays(self._loop)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on as the agent that gave `state`, which must have had the same settings.
@@ -371,8 +368,7 @@ class Agent(Linked, ABC):
         """
         self._settle()
         check_state(self._state(), state)
-        self._load_own_state(under("agent.", state))
-        self._loop.load_state_dict({k: v.numpy() for k, v in under("loop.", state).items()})
+        load_parts(self._all_parts(), state)
 
     @property
     def settings(self) -> dict[str, Any]:

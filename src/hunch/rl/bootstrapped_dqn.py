@@ -39,7 +39,7 @@ from hunch.rl.replay import Replay
 from hunch.rl.replica import Policy
 from hunch.rl.returns import bootstrapped_target, double_value, max_value
 from hunch.rl.schedules import Linear, schedule, value_at
-from hunch.rl.states import numpy_state, set_numpy_state, to_tensor, under
+from hunch.rl.states import Arrays, Losses, NumpyStreams, Part
 from hunch.rl.transitions import Step, Transitions
 from hunch.validation import real_number, whole_number
 
@@ -361,24 +361,14 @@ class BootstrappedDQN(Agent):
     def _policy(self, replica: int) -> Policy:
         return _GuessPolicy(self._guesses, replica)
 
-    def _own_state(self) -> dict[str, Tensor]:
-        state = self._guesses.state_dict()
-        replay = self._replay.state_dict()
-        state |= {f"replay.{name}": to_tensor(value) for name, value in replay.items()}
-        for name, generators in self._streams().items():
-            state[f"stream.{name}"] = numpy_state(generators)
-        state["losses"] = torch.tensor(self.losses, dtype=torch.float64)
-        return state
-
-    def _load_own_state(self, state: Mapping[str, Tensor]) -> None:
-        self._guesses.load_state_dict(state)
-        self._replay.load_state_dict({k: v.numpy() for k, v in under("replay.", state).items()})
-        for name, generators in self._streams().items():
-            set_numpy_state(generators, state[f"stream.{name}"])
-        self.losses = state["losses"].tolist()
-
-    def _streams(self) -> dict[str, list[np.random.Generator]]:
-        return {"replay": self._sampling, "mask": self._masking}
+    def _parts(self) -> dict[str, Part]:
+        return {
+            **self._guesses.parts(),
+            "replay": Arrays(self._replay),
+            "stream.replay": NumpyStreams(self._sampling),
+            "stream.mask": NumpyStreams(self._masking),
+            "losses": Losses(self.losses),
+        }
 
 
 class _GuessPolicy(Policy):

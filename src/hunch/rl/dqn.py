@@ -39,7 +39,7 @@ from hunch.rl.readout import Readout, make_readout
 from hunch.rl.replay import Replay
 from hunch.rl.replica import NetworkPolicy, Policy, members_of
 from hunch.rl.schedules import Linear, schedule, value_at
-from hunch.rl.states import numpy_state, set_numpy_state, to_tensor, under
+from hunch.rl.states import Arrays, Losses, NumpyStreams, Part, TorchStreams
 from hunch.rl.transitions import Step, Transitions
 from hunch.rl.value_range import ValueRange
 from hunch.validation import real_number, whole_number
@@ -369,41 +369,18 @@ class DQN(Agent):
         random = rng.random(len(best)) < value_at(self.epsilon, self.steps)
         return np.where(random, rng.integers(self._num_actions, size=len(best)), best)
 
-    def _own_state(self) -> dict[str, Tensor]:
-        state = {f"pair.{name}": value for name, value in self._pair.state_dict().items()}
-        replay = self._replay.state_dict()
-        state |= {f"replay.{name}": to_tensor(value) for name, value in replay.items()}
-        for name, noises in self._noises():
-            state |= {f"{name}.{key}": value for key, value in noises.state_dict().items()}
-        for name, generators in self._numpy_streams().items():
-            state[f"stream.{name}"] = numpy_state(generators)
-        state["stream.predict noise"] = torch.stack([g.get_state() for g in self._predict_noise])
-        state |= {f"range.{name}": value for name, value in self._range.state_dict().items()}
-        state["losses"] = torch.tensor(self.losses, dtype=torch.float64)
-        return state
-
-    def _load_own_state(self, state: Mapping[str, Tensor]) -> None:
-        self._pair.load_state_dict(under("pair.", state))
-        self._replay.load_state_dict({k: v.numpy() for k, v in under("replay.", state).items()})
-        for name, noises in self._noises():
-            noises.load_state_dict(under(f"{name}.", state))
-        for name, generators in self._numpy_streams().items():
-            set_numpy_state(generators, state[f"stream.{name}"])
-        for generator, saved in zip(
-            self._predict_noise, state["stream.predict noise"], strict=True
-        ):
-            generator.set_state(saved.clone())
-        self._range.load_state_dict(under("range.", state))
-        self.losses = state["losses"].tolist()
-
-    def _noises(self) -> list[tuple[str, FreshNoise]]:
-        return [("noise", self._online_noise), ("target noise", self._target_noise)]
-
-    def _numpy_streams(self) -> dict[str, list[np.random.Generator]]:
+    def _parts(self) -> dict[str, Part]:
         return {
-            "replay": self._sampling,
-            "exploration": self._exploration,
-            "predict": self._predict_exploration,
+            "pair": self._pair,
+            "replay": Arrays(self._replay),
+            "noise": self._online_noise,
+            "target noise": self._target_noise,
+            "stream.replay": NumpyStreams(self._sampling),
+            "stream.exploration": NumpyStreams(self._exploration),
+            "stream.predict": NumpyStreams(self._predict_exploration),
+            "stream.predict noise": TorchStreams(self._predict_noise),
+            "range": self._range,
+            "losses": Losses(self.losses),
         }
 
 

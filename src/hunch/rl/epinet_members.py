@@ -30,7 +30,7 @@ from hunch.rl.guesses import (
 from hunch.rl.linked import tensors_of
 from hunch.rl.network_pair import NetworkPair
 from hunch.rl.one_hot import OneHotLayer
-from hunch.rl.states import under
+from hunch.rl.states import NumpyStreams, Part
 from hunch.seeding import default_generator_seeded
 
 
@@ -194,23 +194,10 @@ class EpinetMembers(Guesses):
         mixed = torch.bmm(z, functions.reshape(*functions.shape[:2], -1))
         return mixed.view(*z.shape[:2], *functions.shape[2:])
 
-    def state_dict(self) -> dict[str, Tensor]:
+    def parts(self) -> dict[str, Part]:
         """Networks, optimisers, indices in play and streams of chance."""
-        state = super().state_dict()
-        for i, layer in enumerate(self._first):
-            state |= {f"first.{i}.{name}": t for name, t in layer.state_dict().items()}
-        return state
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on where the guesses that gave `state` stood."""
-        super().load_state_dict(state)
-        for i, layer in enumerate(self._first):
-            layer.load_state_dict(under(f"first.{i}.", state))
-        self.prior.refresh()
-
-    def streams(self) -> dict[str, list[np.random.Generator]]:
-        """All streams of chance, one for each replica."""
-        return {**super().streams(), "index": self._drawing}
+        first: dict[str, Part] = {f"first.{i}": layer for i, layer in enumerate(self._first)}
+        return {**super().parts(), "stream.index": NumpyStreams(self._drawing), **first}
 
 
 def _first_layers(network: Ensemble) -> list[nn.Linear]:

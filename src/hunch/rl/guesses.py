@@ -22,7 +22,7 @@ from hunch.rl.linked import Linked
 from hunch.rl.network_pair import NetworkPair
 from hunch.rl.one_hot import to_cells
 from hunch.rl.parallel_envs import Bools
-from hunch.rl.states import numpy_state, set_numpy_state, under
+from hunch.rl.states import InPlace, NumpyStreams, Part
 from hunch.seeding import numpy_generator
 
 Floats = NDArray[np.float32]
@@ -147,24 +147,15 @@ class Guesses(Linked, ABC):
     def predicted(self, observation: Tensor, replica: int, deterministic: bool) -> Tensor:
         """Values `(batch, actions)`: the mean over guesses, or those of one drawn at random."""
 
-    def state_dict(self) -> dict[str, Tensor]:
+    def parts(self) -> dict[str, Part]:
         """Networks, optimisers, guesses in play and streams of chance."""
-        state = {f"pair.{name}": value for name, value in self.pair.state_dict().items()}
-        for name, generators in self.streams().items():
-            state[f"stream.{name}"] = numpy_state(generators)
-        state["active"] = torch.from_numpy(self.active.copy())
-        return state
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on where the guesses that gave `state` stood."""
-        self.pair.load_state_dict(under("pair.", state))
-        for name, generators in self.streams().items():
-            set_numpy_state(generators, state[f"stream.{name}"])
-        self.active[:] = state["active"].numpy()
-
-    def streams(self) -> dict[str, list[np.random.Generator]]:
-        """All streams of chance, one for each replica."""
-        return {"member": self._choosing, "predict": self._predict_choosing}
+        return {
+            "pair": self.pair,
+            "stream.member": NumpyStreams(self._choosing),
+            "stream.predict": NumpyStreams(self._predict_choosing),
+            "active": InPlace(self.active),
+            "prior": self.prior,
+        }
 
 
 class PriorValues:
@@ -199,6 +190,14 @@ class PriorValues:
         cells = torch.cat([torch.eye(size), torch.zeros(1, size)])
         values = self._functions(cells.view(size + 1, *self._frame.observation_shape))
         self._table = self._scaled(values)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Nothing: all of it follows from the functions."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take notice of the functions, which were loaded before."""
+        self.refresh()
 
     @torch.no_grad()
     def __call__(self, stored: NDArray[Any]) -> Floats:

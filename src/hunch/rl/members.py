@@ -25,7 +25,7 @@ from hunch.rl.guesses import (
 )
 from hunch.rl.network_pair import NetworkPair
 from hunch.rl.one_hot import OneHotLayer
-from hunch.rl.states import under
+from hunch.rl.states import Part
 from hunch.seeding import default_generator_seeded
 
 
@@ -141,19 +141,10 @@ class Members(Guesses):
     def _by_replica(self, values: Tensor) -> Tensor:
         return values.view(self.frame.replicas, self.frame.members, *values.shape[1:])
 
-    def state_dict(self) -> dict[str, Tensor]:
+    def parts(self) -> dict[str, Part]:
         """Networks, optimisers, members in play and streams of chance."""
-        state = super().state_dict()
-        if self._first is not None:
-            state |= {f"first.{name}": t for name, t in self._first.state_dict().items()}
-        return state
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on where the members that gave `state` stood."""
-        super().load_state_dict(state)
-        if self._first is not None:
-            self._first.load_state_dict(under("first.", state))
-        self.prior.refresh()
+        first = {} if self._first is None else {"first": self._first}
+        return {**super().parts(), **first}
 
 
 def runner_of(

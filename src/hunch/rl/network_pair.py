@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hunch.adam import Adam
 from hunch.rl.linked import Layout, Linked, lie_in, tensors_of
-from hunch.rl.states import under
+from hunch.rl.states import load_parts, state_of, under
 
 
 class NetworkPair(Linked):
@@ -155,8 +155,7 @@ class NetworkPair(Linked):
 
     def state_dict(self) -> dict[str, Tensor]:
         """Both networks, the optimiser's moments, and the number of updates."""
-        state = {f"online.{name}": value for name, value in self.online.state_dict().items()}
-        state |= {f"target.{name}": value for name, value in self.target.state_dict().items()}
+        state = state_of({"online": self.online, "target": self.target})
         # One vector, so its moments have no axis of vectors in a file.
         state |= {f"optimizer.{k}": v.squeeze(0) for k, v in self._adam.state_dict().items()}
         state["updates"] = torch.tensor(self.updates)
@@ -165,8 +164,7 @@ class NetworkPair(Linked):
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on where the pair that gave `state` stood."""
         # Both copy in place, so parameters stay views of their vector.
-        self.online.load_state_dict(under("online.", state))
-        self.target.load_state_dict(under("target.", state))
+        load_parts({"online": self.online, "target": self.target}, state)
         moments = under("optimizer.", state)
         self._adam.load_state_dict({k: v.unsqueeze(0) for k, v in moments.items()})
         self.updates = int(state["updates"])

@@ -30,7 +30,7 @@ from hunch.rl.parallel_envs import Bools
 from hunch.rl.replica import Policy
 from hunch.rl.rollout import Rollout, Stretch
 from hunch.rl.schedules import Linear, schedule, value_at
-from hunch.rl.states import to_tensor, under
+from hunch.rl.states import Arrays, InPlace, Losses, Part
 from hunch.rl.transitions import Step
 from hunch.validation import real_number, whole_number
 
@@ -263,17 +263,11 @@ class Reinforce(Agent):
     def _policy(self, replica: int) -> Policy:
         return self._actor.policy(replica)
 
-    def _own_state(self) -> dict[str, Tensor]:
-        state = {f"actor.{name}": value for name, value in self._actor.state_dict().items()}
-        rollout = self._rollout.state_dict()
-        state |= {f"rollout.{name}": to_tensor(value) for name, value in rollout.items()}
-        state |= {"start": to_tensor(self._start.copy()), "played": to_tensor(self._played.copy())}
-        state["losses"] = torch.tensor(self.losses, dtype=torch.float64)
-        return state
-
-    def _load_own_state(self, state: Mapping[str, Tensor]) -> None:
-        self._actor.load_state_dict(under("actor.", state))
-        rollout = under("rollout.", state)
-        self._rollout.load_state_dict({name: value.numpy() for name, value in rollout.items()})
-        self._start, self._played = state["start"].numpy().copy(), state["played"].numpy().copy()
-        self.losses = state["losses"].tolist()
+    def _parts(self) -> dict[str, Part]:
+        return {
+            "actor": self._actor,
+            "rollout": Arrays(self._rollout),
+            "start": InPlace(self._start),
+            "played": InPlace(self._played),
+            "losses": Losses(self.losses),
+        }

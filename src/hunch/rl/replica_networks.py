@@ -12,7 +12,7 @@ from hunch.errors import ConfigurationError
 from hunch.nn import Ensemble
 from hunch.rl.linked import Layout, Linked, lie_in, tensors_of
 from hunch.rl.network_pair import clip
-from hunch.rl.states import under
+from hunch.rl.states import load_parts, state_of
 
 
 class ReplicaNetworks(Linked):
@@ -157,16 +157,14 @@ class ReplicaNetworks(Linked):
 
     def state_dict(self) -> dict[str, Tensor]:
         """The networks, the optimisers, and the number of updates."""
-        state = {f"network.{name}": value for name, value in self.together.state_dict().items()}
-        state |= {f"optimizer.{name}": value for name, value in self._adam.state_dict().items()}
+        state = state_of({"network": self.together, "optimizer": self._adam})
         state["updates"] = torch.tensor(self.updates)
         return state
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on where those that gave `state` stood."""
         # All of it copies in place, so the memory stays shared.
-        self.together.load_state_dict(under("network.", state))
-        self._adam.load_state_dict(under("optimizer.", state))
+        load_parts({"network": self.together, "optimizer": self._adam}, state)
         self.updates = state["updates"].tolist()
 
 
