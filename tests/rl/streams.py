@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hunch.rl.transitions import Step
+from hunch.rl.replay.transitions import Step
 
 
 class Record(NamedTuple):

@@ -9,8 +9,8 @@ from torch import nn
 
 from hunch.nn import MLP, Ensemble, NoisyLinear, Streams
 from hunch.rl import DQN
-from hunch.rl.backprop import Runner
-from hunch.rl.fresh_noise import FreshNoise
+from hunch.rl.fast.manual_backprop import Runner
+from hunch.rl.networks.noise import FreshNoise
 
 RELU = nn.ReLU()
 

@@ -14,7 +14,7 @@ import hunch.envs  # noqa: F401 registers them
 from hunch.errors import ConfigurationError, DataError
 from hunch.nn import RandomFourierPrior
 from hunch.rl import A2C, DQN, BootstrappedDQN, Evaluate, Linear, Reinforce, StopOnReturn
-from hunch.rl.saved_agents import from_json
+from hunch.rl.agents.saving import from_json
 
 CARTPOLE = {"env": "CartPole-v1", "env_kwargs": {"max_episode_steps": 60}}
 SEA = {"env": "hunch/DeepSea-v0", "env_kwargs": {"size": 5}}

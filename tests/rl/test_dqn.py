@@ -10,9 +10,9 @@ from torch import nn
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.nn import MLP, NoisyConv2d, NoisyLinear, RandomizedPrior, noise
 from hunch.rl import DQN, Linear, Transitions, evaluate
-from hunch.rl.fresh_noise import FreshNoise
-from hunch.rl.network_pair import NetworkPair, as_vector, clip
-from hunch.rl.networks import noisy_layers
+from hunch.rl.networks.noise import FreshNoise
+from hunch.rl.networks.target_network import NetworkPair, as_vector, clip
+from hunch.rl.networks.value_networks import noisy_layers
 
 FIRST = np.ones((1, 1), bool)
 SMALL = {"hidden_sizes": (8, 8), "batch_size": 16, "min_replay_size": 16}

@@ -9,7 +9,7 @@ import hunch.envs  # noqa: F401
 from hunch.errors import ConfigurationError
 from hunch.nn import Epinet
 from hunch.rl import BootstrappedDQN, evaluate
-from hunch.rl.epinet_pass import EpinetPass
+from hunch.rl.fast.epinet_backprop import EpinetPass
 
 SMALL = {"num_members": 4, "hidden_sizes": (8, 8), "batch_size": 8, "epinet": True, "index_dim": 3}
 SEA = "hunch/DeepSea-v0"

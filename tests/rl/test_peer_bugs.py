@@ -16,9 +16,9 @@ from torch import nn
 import hunch.envs  # noqa: F401 registers them
 from hunch.nn import Ensemble, NoisyLinear, noise, noisy, reset_noise
 from hunch.rl import DQN, BootstrappedDQN, Linear, Replay
-from hunch.rl.networks import noisy_layers
-from hunch.rl.sum_tree import SumTree
-from hunch.rl.transitions import Step
+from hunch.rl.networks.value_networks import noisy_layers
+from hunch.rl.replay.sum_tree import SumTree
+from hunch.rl.replay.transitions import Step
 
 FIRST = np.ones((1, 1), bool)
 SMALL = {"hidden_sizes": (16, 16), "batch_size": 16}

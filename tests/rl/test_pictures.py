@@ -11,8 +11,8 @@ from torch import nn
 
 from hunch.errors import HunchWarning
 from hunch.rl import A2C, DQN, BootstrappedDQN
-from hunch.rl.networks import value_network
-from hunch.rl.readout import Readout
+from hunch.rl.networks.value_heads import Readout
+from hunch.rl.networks.value_networks import value_network
 
 SIDES = (40, 37)
 
@@ -154,7 +154,7 @@ def test_stacks_of_pictures_with_channels_behind_are_stored_once(monkeypatch):
 
     once, found, agent = learned()
     assert agent._replay._frame_stack == 3
-    monkeypatch.setattr("hunch.rl.agent.frame_stack_of", lambda env: 1)
+    monkeypatch.setattr("hunch.rl.agents.agent.frame_stack_of", lambda env: 1)
     whole, expected, _ = learned()
     assert once._observation.nbytes < 0.4 * whole._observation.nbytes
     assert torch.equal(found, expected)

@@ -14,7 +14,7 @@ import hunch.envs  # noqa: F401 registers them
 from hunch.errors import ConfigurationError
 from hunch.nn import MLP, Ensemble, NoisyLinear, Normalizer, noise
 from hunch.rl import A2C, DQN, Linear, Reinforce, evaluate
-from hunch.rl.weights import set_weights, weights_of
+from hunch.rl.runs.weights import set_weights, weights_of
 
 SMALL = {"hidden_sizes": (8,), "env_kwargs": {"max_episode_steps": 17}}
 PENDULUM = {**SMALL, "env": "Pendulum-v1"}

@@ -10,13 +10,13 @@ from torch.distributions import AffineTransform, Normal, TanhTransform, Transfor
 
 from hunch.errors import ConfigurationError
 from hunch.nn import Constant, Ensemble, NoisyLinear, Normalizer, Streams
-from hunch.rl.action_distributions import Categorical, Gaussian
-from hunch.rl.actor import policy_loss
-from hunch.rl.advantages import advantages, leave_one_out_by_time
-from hunch.rl.held_noise import HeldNoise
-from hunch.rl.replica_networks import ReplicaNetworks
-from hunch.rl.rollout import Rollout
-from hunch.rl.transitions import Step
+from hunch.rl.networks.action_distributions import Categorical, Gaussian
+from hunch.rl.networks.held_noise import HeldNoise
+from hunch.rl.networks.replica_networks import ReplicaNetworks
+from hunch.rl.objectives.advantages import advantages, leave_one_out_by_time
+from hunch.rl.objectives.losses import policy_loss
+from hunch.rl.replay.rollout import Rollout
+from hunch.rl.replay.transitions import Step
 
 BOX = Box(np.array([-2, 0.5], np.float32), np.array([4, 1], np.float32))
 
@@ -271,8 +271,15 @@ def test_the_gradient_of_the_loss_is_the_formula():
     out = torch.randn(2, 9, 5, generator=generator, requires_grad=True)
     raw = torch.randint(4, (2, 9), generator=generator)
     target, baseline = torch.randn(2, 2, 9, generator=generator)
+    actions, value, policy = Categorical(4), out[..., 0], out[..., 1:]
     ours = policy_loss(
-        Categorical(4), out, raw, target, baseline, value_weight=0.7, entropy_weight=0.3
+        actions.log_prob(policy, raw),
+        value,
+        target,
+        baseline,
+        value_weight=0.7,
+        entropy=actions.entropy(policy),
+        entropy_weight=0.3,
     )
     dist = torch.distributions.Categorical(logits=out[..., 1:])
     by_hand = -((target - baseline) * dist.log_prob(raw)).mean(1)
@@ -284,7 +291,7 @@ def test_the_gradient_of_the_loss_is_the_formula():
 
 
 def test_spaces_have_their_distributions():
-    from hunch.rl.actor import action_distribution
+    from hunch.rl.agents.actor import action_distribution
 
     assert action_distribution(Discrete(3, start=1), "squashed").outputs == 3
     assert action_distribution(gymnasium.spaces.Box(-1, 1, (3,)), "squashed").outputs == 6

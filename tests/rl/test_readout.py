@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hunch.rl.readout import Readout
-from hunch.rl.returns import (
+from hunch.rl.networks.value_heads import Readout
+from hunch.rl.objectives.value_targets import (
     categorical_loss,
     chosen,
     chosen_distribution,

@@ -3,7 +3,7 @@ import pytest
 
 from hunch.errors import ConfigurationError, DataError, ShapeError
 from hunch.rl import Replay
-from hunch.rl.transitions import Step
+from hunch.rl.replay.transitions import Step
 
 
 def step(observation, action, reward, following, *, terminated=False, dtype=np.float32):

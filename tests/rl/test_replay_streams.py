@@ -132,7 +132,7 @@ def test_windows_do_not_cross_an_end_and_tails_are_not_lost():
     one = np.ones((1, 1))
     replay = Replay(20, (1,), n_step=3, discount=0.5)
     ends = [(0, 0), (0, 0), (1, 0), (0, 0), (0, 1), (0, 0), (0, 0), (0, 0)]
-    from hunch.rl.transitions import Step
+    from hunch.rl.replay.transitions import Step
 
     for t, (terminated, truncated) in enumerate(ends):
         replay.add(

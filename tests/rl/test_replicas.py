@@ -70,7 +70,7 @@ def test_a_replica_is_the_agent_of_its_seed(kind):
 
 def test_a_replica_is_the_agent_of_its_seed_where_noise_is_drawn_in_small_blocks(monkeypatch):
     """What is drawn at once is limited; where a block ends must not depend on the replicas."""
-    monkeypatch.setattr("hunch.rl.fresh_noise.DRAWN_AHEAD", 1000)
+    monkeypatch.setattr("hunch.rl.networks.noise.DRAWN_AHEAD", 1000)
     test_a_replica_is_the_agent_of_its_seed("noisy")
 
 

@@ -11,7 +11,7 @@ from killing import kill_at, left_behind, start, to_the_end
 
 from hunch.errors import ConfigurationError, FolderError, HunchWarning
 from hunch.rl import DQN, Plan, Run
-from hunch.rl.run_summary import judge, summarize
+from hunch.rl.runs.summary import judge, summarize
 from hunch.storage import dump_json, sealed, unsealed
 
 SMALL = dict(hidden_sizes=(8,), batch_size=8, noisy=True, epsilon=0.0)

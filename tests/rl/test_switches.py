@@ -10,7 +10,7 @@ from torch import nn
 
 from hunch.errors import ConfigurationError, HunchError
 from hunch.rl import DQN
-from hunch.rl.networks import noisy_layers
+from hunch.rl.networks.value_networks import noisy_layers
 
 TINY = {"hidden_sizes": (6, 5), "batch_size": 4, "replay_capacity": 20, "atoms": 3}
 SWITCHES = ["noisy", "double", "dueling", "prioritized", "n_step"]

@@ -8,10 +8,10 @@ import pytest
 
 from hunch.errors import ConfigurationError
 from hunch.rl import evaluate
-from hunch.rl.environments import another_env, check_spaces, make_env
-from hunch.rl.parallel_envs import SingleEnvs
-from hunch.rl.training import TrainingLoop
-from hunch.rl.transitions import Step
+from hunch.rl.agents.loop import TrainingLoop
+from hunch.rl.environments.make import another_env, check_spaces, make_env
+from hunch.rl.environments.vector import SingleEnvs
+from hunch.rl.replay.transitions import Step
 
 
 class Recorder:

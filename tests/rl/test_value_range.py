@@ -11,16 +11,16 @@ from gymnasium import spaces
 import hunch.envs  # noqa: F401 registers them
 from hunch.errors import HunchWarning
 from hunch.rl import DQN, evaluate
-from hunch.rl.readout import Readout
-from hunch.rl.replay import Replay
-from hunch.rl.transitions import Step
-from hunch.rl.value_range import (
+from hunch.rl.networks.value_heads import Readout
+from hunch.rl.networks.value_range import (
     MARGIN,
     STRETCH,
     ValueRange,
     discounted_returns,
     lasting_returns,
 )
+from hunch.rl.replay.replay import Replay
+from hunch.rl.replay.transitions import Step
 
 SMALL = {
     "distributional": True,
@@ -37,7 +37,7 @@ RAINBOW = {"noisy": True, "double": True, "dueling": True, "prioritized": True, 
 def soon(monkeypatch):
     """Judge and look more often, to be done sooner."""
     for name, value in {"UNLEARNED": 64, "WATCHED": 8, "LOOK_EVERY": 50}.items():
-        monkeypatch.setattr(f"hunch.rl.value_range.{name}", value)
+        monkeypatch.setattr(f"hunch.rl.networks.value_range.{name}", value)
 
 
 class Paid(gymnasium.Env):

@@ -10,10 +10,10 @@ from gymnasium.vector import SyncVectorEnv
 import hunch.envs  # noqa: F401 registers them
 from hunch.errors import ConfigurationError
 from hunch.rl import DQN, BootstrappedDQN, evaluate
-from hunch.rl.environments import training_reset_seed
-from hunch.rl.parallel_envs import VectorEnvs
-from hunch.rl.training import TrainingLoop
-from hunch.rl.transitions import Step
+from hunch.rl.agents.loop import TrainingLoop
+from hunch.rl.environments.make import training_reset_seed
+from hunch.rl.environments.vector import VectorEnvs
+from hunch.rl.replay.transitions import Step
 
 MODES = ["NextStep", "SameStep", "Disabled"]
 SETTINGS = {

@@ -7,7 +7,7 @@ import pytest
 
 from hunch.errors import ConfigurationError, FolderError, MissingDependencyError
 from hunch.rl import DQN, evaluate, record
-from hunch.rl.video import encode_mp4, shrink
+from hunch.rl.runs.video import encode_mp4, shrink
 
 pytest.importorskip("imageio_ffmpeg")
 pytest.importorskip("pygame")
