@@ -9,7 +9,7 @@ from torch import nn
 
 from hunch.nn import MLP, Ensemble, NoisyLinear, Streams
 from hunch.rl import DQN
-from hunch.rl.fast.manual_backprop import Runner
+from hunch.rl.fast.manual_backprop import FastRunner
 from hunch.rl.networks.noise import FreshNoise
 
 RELU = nn.ReLU()
@@ -117,7 +117,9 @@ def generators(count):
 def runner(network, count):
     parameters = [p for p in network.parameters() if p.requires_grad]
     gradient = torch.full((sum(p.numel() for p in parameters),), float("nan"))
-    return Runner(network, FreshNoise(network, generators(count)), parameters, gradient), gradient
+    return FastRunner(
+        network, FreshNoise(network, generators(count)), parameters, gradient
+    ), gradient
 
 
 ALONE = ["tied layers", "tied weights", "per sample"]  # no agent stacks them

@@ -86,6 +86,8 @@ class BootstrappedDQN(Agent):
         env_kwargs: keyword arguments for `gymnasium.make`.
         num_envs: environments that each replica plays side by side, each with a member of its own.
         replicas: agents trained side by side, with the seeds `seed`, `seed + 1`, ….
+        fast: differentiate common layers by hand, and look first layers of one-hot observations up;
+            False leaves all to torch, which takes longer.
         device: where the networks live.
         seed: seed of everything that is left to chance, at least 0.
 
@@ -152,6 +154,7 @@ class BootstrappedDQN(Agent):
         env_kwargs: Mapping[str, Any] | None = None,
         num_envs: int = 1,
         replicas: int = 1,
+        fast: bool = True,
         device: torch.device | str = "cpu",
         seed: int = 0,
     ) -> None:
@@ -162,7 +165,7 @@ class BootstrappedDQN(Agent):
         self.mask_probability = real_number(
             "mask_probability", mask_probability, above=0.0, at_most=1.0
         )
-        self.double = bool(double)
+        self.double, self.fast = bool(double), bool(fast)
         self.discount = real_number("discount", discount, at_least=0.0, at_most=1.0)
         self.learning_rate = schedule("learning_rate", learning_rate)
         self.batch_size = whole_number("batch_size", batch_size, at_least=1)
@@ -196,7 +199,8 @@ class BootstrappedDQN(Agent):
             seed=seed,
         )
         one_hot = (
-            network is None
+            self.fast
+            and network is None
             and self.device.type == "cpu"
             and max_gradient_norm == float("inf")
             and len(hidden_sizes) > 0
@@ -214,6 +218,7 @@ class BootstrappedDQN(Agent):
             actions=self._num_actions,
             observation_shape=self.observation_shape,
             one_hot=one_hot,
+            fast=self.fast,
             device=self.device,
             seed=self.seed,
         )

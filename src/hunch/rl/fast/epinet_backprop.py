@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hunch.nn import Ensemble, Epinet
-from hunch.rl.fast.manual_backprop import Tape, by_hand, runner_of
+from hunch.rl.fast.manual_backprop import Tape, by_hand, runner_of, views_of
 
 Backward = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -39,12 +39,7 @@ class EpinetPass:
         size = sum(parameter.numel() for parameter in trained)
         self._trunk_learns = bool(trained)
         self._trunk = runner_of(network.part("trunk"), trained, gradient[:size], behind_first)
-        sizes = [parameter.numel() for parameter in parameters]
-        places = gradient.split(sizes) if sizes else ()
-        views = {
-            id(parameter): place.view(parameter.shape)
-            for parameter, place in zip(parameters, places, strict=True)
-        }
+        views = views_of(parameters, gradient)
         learned = epinet.learned
         self._head = by_hand(epinet.head, views, True)
         self._from_features = by_hand(learned.from_features, views, True)

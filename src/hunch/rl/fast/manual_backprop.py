@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from hunch.nn import MLP, Ensemble, NoisyLinear, Streams
 from hunch.nn.noisy_base import Draw
 from hunch.rl.networks.noise import FreshNoise
+from hunch.rl.networks.runner import Runner
 
 FEW_ROWS = 8  # up to here noise is cheaper to apply to rows than to weights
 # Up to here a product as narrow as the input takes a CPU several times as long as its transpose.
@@ -317,20 +318,21 @@ def _has_rule(part: nn.Module) -> bool:
     return type(part) in _LAYERS
 
 
-class Runner:
-    """Calls a network, or a stack of them, with new noise each time, and differentiates it.
+class FastRunner(Runner):
+    """A `Runner` that runs common layers by hand and leaves all others to torch.
 
     Args:
-        network: a module, or an `hunch.nn.Ensemble`.
-        noise: what the network is called through.
-        parameters: those whose gradient is asked for.
-        gradient: a vector with a place for each of them, one after another.
-        layers: what to run instead of the network's own layers, if anything.
+        network: as for `Runner`.
+        noise: as for `Runner`.
+        parameters: as for `Runner`.
+        gradient: as for `Runner`.
+        layers: what to run instead of the network's own layers, if anything. The function that
+            `differentiable` returns then returns the gradient of `x`.
 
     Example:
         >>> net = nn.Linear(2, 1)
         >>> gradient = torch.zeros(3)
-        >>> run = Runner(net, FreshNoise(net, []), list(net.parameters()), gradient)
+        >>> run = FastRunner(net, FreshNoise(net, []), list(net.parameters()), gradient)
         >>> out, backward = run.differentiable(torch.ones(1, 5, 2))
         >>> _ = backward(torch.ones(1, 5, 1))
         >>> out.shape, gradient
@@ -341,20 +343,12 @@ class Runner:
         self,
         network: nn.Module,
         noise: FreshNoise,
-        parameters: Sequence[Tensor],
+        parameters: Sequence[Tensor] = (),
         gradient: Tensor | None = None,
         layers: Callable[[Views], Sequence[Layer]] | None = None,
     ) -> None:
-        self._network, self._noise, self._parameters = network, noise, list(parameters)
-        self._gradient = gradient
-        views: dict[int, Tensor] = {}
-        start = 0
-        if gradient is not None:
-            for parameter in parameters:
-                part = gradient[start : start + parameter.numel()]
-                views[id(parameter)] = part.view(parameter.shape)
-                start += parameter.numel()
-        self._stacked = isinstance(network, Ensemble)
+        super().__init__(network, noise, parameters, gradient)
+        views = {} if gradient is None else views_of(parameters, gradient)
         own = network.skeleton if isinstance(network, Ensemble) else network
         # The dictionaries themselves: a hook that is added later shows in them.
         self._hooks = [
@@ -374,31 +368,18 @@ class Runner:
         elif supported(own):
             self._layers = [by_hand(own, views, self._stacked)]
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Outputs `(members, batch, …)` for `x (members, batch, …)`, without a gradient."""
-        if self._by_hand(x):  # of detached tensors: autograd has nothing to record
-            return self._run(x, None)
-        with torch.no_grad():
-            return self._call(x)
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """As `Runner`'s."""
+        if self._by_hand(inputs[0]):  # of detached tensors: autograd has nothing to record
+            return self._run(inputs[0], None)
+        return super().__call__(*inputs)
 
-    def differentiable(self, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Outputs, and a function that takes their gradient and writes the parameters'.
-
-        The function returns the gradient of `x` if the runner was given `layers`. It belongs to
-        this call alone, whatever else is called before it, but to the parameters as they are now.
-        """
-        if self._by_hand(x):
+    def differentiable(self, *inputs: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """As `Runner`'s."""
+        if self._by_hand(inputs[0]):
             tape: Tape = []
-            return self._run(x, tape), partial(self._backward, tape)
-        with torch.enable_grad():
-            out = self._call(x)
-
-        def backward(gradient: Tensor) -> Tensor:
-            grads = torch.autograd.grad(out, self._parameters, gradient, materialize_grads=True)
-            torch.cat([grad.reshape(-1) for grad in grads], out=self._gradient)
-            return gradient
-
-        return out.detach(), backward
+            return self._run(inputs[0], tape), partial(self._backward, tape)
+        return super().differentiable(*inputs)
 
     def _by_hand(self, x: Tensor) -> bool:
         if self._layers is None or (x.dim() != 3 and not self._flattens):
@@ -418,15 +399,26 @@ class Runner:
             gradient = layers[i].backward(gradient, i > 0, tape)
         return gradient
 
-    def _call(self, x: Tensor) -> Tensor:
-        if self._stacked:
-            return self._noise(x, per_member=True)
-        return self._noise(x[0]).unsqueeze(0)
+
+def views_of(parameters: Sequence[Tensor], gradient: Tensor) -> dict[int, Tensor]:
+    """The place of each parameter's gradient in a vector, by the parameter's id.
+
+    Example:
+        >>> weight, gradient = torch.zeros(2, 3), torch.arange(6.0)
+        >>> views_of([weight], gradient)[id(weight)]
+        tensor([[0., 1., 2.],
+                [3., 4., 5.]])
+    """
+    places = gradient.split([parameter.numel() for parameter in parameters]) if parameters else ()
+    return {
+        id(parameter): place.view(parameter.shape)
+        for parameter, place in zip(parameters, places, strict=True)
+    }
 
 
 def runner_of(
     part: Ensemble, parameters: Sequence[Tensor], gradient: Tensor, behind_first: bool
-) -> Runner:
+) -> FastRunner:
     """What calls a part of all members.
 
     Args:
@@ -445,7 +437,7 @@ def runner_of(
             added = AddedBias(first.bias, gradients)
             return [added, *(by_hand(layer, gradients, True) for layer in rest)]
 
-    return Runner(part, FreshNoise(part, []), parameters, gradient, layers)
+    return FastRunner(part, FreshNoise(part, []), parameters, gradient, layers)
 
 
 def first_linear(layers: nn.Module) -> nn.Linear:

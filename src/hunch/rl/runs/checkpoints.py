@@ -31,6 +31,8 @@ from hunch.validation import whole_number
 
 CALLBACKS_JSON: Final = "callbacks.json"
 CALLBACKS_TENSORS: Final = "callbacks.safetensors"
+# Settings that agents of older folders did not have, and how those agents were.
+_SINCE: Final = {"fast": True}
 _NAME: Final = re.compile(r"step-(\d{12})")
 
 
@@ -221,7 +223,7 @@ def check_checkpoint(place: Path, settings: Mapping[str, Any] | None = None) -> 
         'DQN'
     """
     found = agent_values(place)
-    if settings is not None and found["settings"] != dict(settings):
+    if settings is not None and {**_SINCE, **found["settings"]} != {**_SINCE, **settings}:
         raise _ForeignError(f"{str(place)!r} is a checkpoint of another run.")
     return found
 

@@ -19,6 +19,8 @@ from hunch.nn import Ensemble, Epinet
 from hunch.rl.fast.epinet_backprop import EpinetPass
 from hunch.rl.fast.manual_backprop import first_linear
 from hunch.rl.fast.one_hot_layer import OneHotLayer
+from hunch.rl.networks.noise import FreshNoise
+from hunch.rl.networks.runner import Runner
 from hunch.rl.networks.shared_memory import tensors_of
 from hunch.rl.networks.target_network import NetworkPair
 from hunch.rl.value_ensembles.value_ensemble import (
@@ -122,11 +124,16 @@ class EpinetMembers(Guesses):
         for layer in self._first:
             layer.share()
         self.pair.mark()
-        one_hot = bool(self._first)
         self._passes = [
-            EpinetPass(online, self.pair.parameters, self.pair.gradient, one_hot),
-            EpinetPass(target, [], self.pair.gradient, one_hot),
+            self._pass(online, self.pair.parameters),
+            self._pass(target, []),
         ]
+
+    def _pass(self, network: Ensemble, parameters: Sequence[Tensor]) -> EpinetPass | PlainEpinet:
+        gradient = self.pair.gradient
+        if self.frame.fast:
+            return EpinetPass(network, parameters, gradient, self.frame.one_hot)
+        return PlainEpinet(network, parameters, gradient)
 
     def _draw(self, rng: np.random.Generator, n: int) -> Floats:
         dim = self._trained.shape[-1]
@@ -198,6 +205,29 @@ class EpinetMembers(Guesses):
         """Networks, optimisers, indices in play and streams of chance."""
         first: dict[str, Part] = {f"first.{i}": layer for i, layer in enumerate(self._first)}
         return {**super().parts(), "stream.index": NumpyStreams(self._drawing), **first}
+
+
+class PlainEpinet(Runner):
+    """Calls a stack of epinets, one a replica, without their priors, by torch alone.
+
+    What it is called with is what `EpinetPass` takes.
+
+    Args:
+        network: an `hunch.nn.Ensemble` of `hunch.nn.Epinet`.
+        parameters: as for `Runner`.
+        gradient: as for `Runner`.
+    """
+
+    def __init__(self, network: Ensemble, parameters: Sequence[Tensor], gradient: Tensor) -> None:
+        super().__init__(network, FreshNoise(network, []), parameters, gradient)
+        self._actions = int(network.skeleton.get_parameter("head.weight").shape[-2])
+
+    def _call(self, *inputs: Tensor) -> Tensor:
+        x, _, z = inputs
+        actions = self._actions
+        no_prior = x.new_zeros(len(x), z.shape[-1], x.shape[1], actions)
+        values: Tensor = self._network(x, z, prior_values=no_prior, per_member=True)
+        return values
 
 
 def _first_layers(network: Ensemble) -> list[nn.Linear]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from hunch.nn import Ensemble, RandomizedPrior
 from hunch.rl.fast.manual_backprop import first_linear, runner_of
 from hunch.rl.fast.one_hot_layer import OneHotLayer
+from hunch.rl.networks.noise import FreshNoise
+from hunch.rl.networks.runner import Runner
 from hunch.rl.networks.target_network import NetworkPair
 from hunch.rl.value_ensembles.value_ensemble import (
     Floats,
@@ -75,14 +77,19 @@ class Members(Guesses):
     def _link(self) -> None:
         """Make what runs the layers on the networks' memory."""
         online, target = ensembles(self.pair)
-        one_hot = self._first is not None
         if self._first is not None:
             self._first.share()
             self.pair.mark()
         self._runners = [
-            runner_of(network.part("model"), parameters, self.pair.gradient, one_hot)
+            self._runner(network.part("model"), parameters)
             for network, parameters in ((online, self.pair.parameters), (target, []))
         ]
+
+    def _runner(self, model: Ensemble, parameters: Sequence[Tensor]) -> Runner:
+        gradient = self.pair.gradient
+        if self.frame.fast:
+            return runner_of(model, parameters, gradient, self.frame.one_hot)
+        return Runner(model, FreshNoise(model, []), parameters, gradient)
 
     def _draw(self, rng: np.random.Generator, n: int) -> NDArray[Any]:
         return rng.integers(self.frame.members, size=n)

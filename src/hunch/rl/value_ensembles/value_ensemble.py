@@ -1,7 +1,7 @@
 """What an agent that explores by guesses needs of them, however they are made.
 
-A guess is a whole value function that what was seen does not rule out. `prior_ensemble` makes guesses
-by networks of their own, `epinet` by one network and an index.
+A guess is a whole value function that what was seen does not rule out. `prior_ensemble` makes
+guesses by networks of their own, `epinet` by one network and an index.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class Frame:
         actions: number of actions.
         observation_shape: shape of one observation.
         one_hot: whether observations are kept as the place of their 1.
+        fast: whether common layers are differentiated by hand.
         device: where networks live.
         seed: of the first replica.
     """
@@ -51,6 +52,7 @@ class Frame:
     actions: int
     observation_shape: tuple[int, ...]
     one_hot: bool
+    fast: bool
     device: torch.device
     seed: int
 
