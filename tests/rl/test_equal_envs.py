@@ -1,4 +1,4 @@
-"""Agents are judged and filmed in the environment that they are trained in, or not at all."""
+"""Agents are judged and recorded in the environment that they are trained in, or not at all."""
 
 import copy
 import functools

@@ -44,7 +44,7 @@ def test_agents_learn_the_same_without_the_layers_by_hand(name):
 def runs_fast(agent):
     if isinstance(agent, DQN):
         return isinstance(agent._online, FastRunner)
-    ensemble = agent._guesses
+    ensemble = agent._ensemble
     return isinstance(getattr(ensemble, "_runners", None) or ensemble._passes, list) and isinstance(
         (getattr(ensemble, "_runners", None) or ensemble._passes)[0], FastRunner | EpinetPass
     )

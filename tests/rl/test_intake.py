@@ -113,7 +113,7 @@ class Fixed:
 
     seen = 0
 
-    def act(self, observation, begins):
+    def act(self, observation, is_first):
         return np.zeros(observation.shape[:2], int)
 
     def observe(self, step):
@@ -453,7 +453,7 @@ def test_modes_are_taken_by_name_and_by_value():
         assert set(agent.history.lengths) == {5}
 
 
-def test_stacks_that_a_wrapper_changes_behind_are_not_stored_by_their_newest_picture():
+def test_stacks_that_a_wrapper_changes_behind_are_not_stored_by_their_newest_image():
     class Reversing(gymnasium.Wrapper):
         """No observation wrapper by its class, but it changes observations."""
 

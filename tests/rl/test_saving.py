@@ -95,7 +95,7 @@ def test_an_ensemble_in_pieces_ends_with_the_same_bits(kind, env, tmp_path):
     check_exact(lambda: BootstrappedDQN(env, **kwargs), tmp_path / "a", rng, BootstrappedDQN)
 
 
-class Pictures(gymnasium.ObservationWrapper):
+class Images(gymnasium.ObservationWrapper):
     observation_space = gymnasium.spaces.Box(0, 255, (5, 5), np.uint8)
 
     def observation(self, observation):
@@ -103,7 +103,7 @@ class Pictures(gymnasium.ObservationWrapper):
 
 
 def stacks_of_pictures(steady):
-    inner = gymnasium.wrappers.TimeLimit(Pictures(steady(length=9, truncates=False)), 7)
+    inner = gymnasium.wrappers.TimeLimit(Images(steady(length=9, truncates=False)), 7)
     return gymnasium.wrappers.FrameStackObservation(inner, 3)
 
 

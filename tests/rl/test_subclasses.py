@@ -1,4 +1,4 @@
-"""Agents of one's own: they are saved, taken up again and played like hunch's."""
+"""Agents of one's own: they are saved, resumed and played like hunch's."""
 
 import json
 import subprocess

@@ -69,7 +69,7 @@ class A2C(Agent):
             without arguments that makes one: the value first, then one output per action of a
             finite set; of a box the means and then the logs of the standard deviations. If `noisy`
             and no layer is noisy yet, a copy is used in which all linear and convolution layers
-            are. None makes one perceptron for the value and one for the policy, for pictures
+            are. None makes one perceptron for the value and one for the policy, for images
             behind shared convolutions.
         env_kwargs: keyword arguments for `gymnasium.make`.
         num_envs: environments that each replica plays side by side.
@@ -174,7 +174,7 @@ class A2C(Agent):
     @property
     def network(self) -> nn.Module:
         """Policy and value; with replicas an `hunch.nn.Ensemble` of theirs."""
-        return self._actor.networks.together
+        return self._actor.networks.stacked
 
     @property
     def updates(self) -> int:
@@ -184,7 +184,7 @@ class A2C(Agent):
     def _settle(self) -> None:
         self._actor.settle()
 
-    def act(self, observation: NDArray[Any], begins: Bools) -> NDArray[Any]:
+    def act(self, observation: NDArray[Any], is_first: Bools) -> NDArray[Any]:
         """The actions to try next in training, `(replicas, envs, …)`."""
         if self._actor.networks.layout.first_moved:
             self._settle()
@@ -193,7 +193,7 @@ class A2C(Agent):
 
     def observe(self, step: Step) -> None:
         """Keep a step of all environments; learn from the rollout when it is as long as asked."""
-        self._rollout.add(step, self._raw, counts=step.happened)
+        self._rollout.add(step, self._raw, counts=step.valid)
         if len(self._rollout) == self.rollout_length:
             try:
                 self._update()
@@ -202,24 +202,24 @@ class A2C(Agent):
             self._actor.noise.renew()
 
     def _update(self) -> None:
-        actor, stretch = self._actor, self._rollout.since(0)
-        if not stretch.counts.any():  # nothing but first steps of episodes
+        actor, trajectory = self._actor, self._rollout.since(0)
+        if not trajectory.counts.any():  # nothing but first steps of episodes
             return
         if actor.networks.layout.moved:
             self._settle()
-        observation = self._tensor(stretch.rows(stretch.observation))
+        observation = self._tensor(trajectory.rows(trajectory.observation))
         out = actor.outputs(observation)
         value = out[..., 0].detach()
         target = lambda_returns(
-            stretch,
+            trajectory,
             value.cpu().numpy(),
-            actor.cut_values(self._tensor(stretch.led_to)),
+            actor.bootstrap_values(self._tensor(trajectory.bootstrap_observation)),
             discount=self.discount,
             gae_lambda=self.gae_lambda,
             reward_scale=self.reward_scale,
         )
         policy = out[..., 1:]
-        raw = torch.from_numpy(stretch.rows(stretch.raw)).to(self.device)
+        raw = torch.from_numpy(trajectory.rows(trajectory.raw)).to(self.device)
         loss = policy_loss(
             actor.actions.log_prob(policy, raw),
             out[..., 0],

@@ -129,7 +129,7 @@ class Actor(Linked):
             [network.to(device) for network in networks], max_gradient_norm=max_gradient_norm
         )
         seeds = range(seed, seed + self.replicas)
-        self.noise = HeldNoise(self.networks.together, [torch_generator(s, "noise") for s in seeds])
+        self.noise = HeldNoise(self.networks.stacked, [torch_generator(s, "noise") for s in seeds])
         self._streams = [numpy_generator(s, "actions") for s in seeds]
         # `predict` has streams of its own: looking at an agent must not change what it becomes.
         self._predict_streams = [numpy_generator(s, "predict") for s in seeds]
@@ -142,7 +142,7 @@ class Actor(Linked):
         """Find the normalisers of the single networks."""
         self._normalizers = [
             [part for part in network.modules() if isinstance(part, Normalizer)]
-            for network in self.networks.alone
+            for network in self.networks.per_replica
         ]
 
     def settle(self) -> None:
@@ -162,7 +162,7 @@ class Actor(Linked):
             replica: the only one that they are of; None for all of them.
         """
         if replica is not None:
-            x = self.networks.alone[replica](x[0])
+            x = self.networks.per_replica[replica](x[0])
         elif self.replicas == 1:
             x = self.noise(x[0])
         else:
@@ -176,14 +176,16 @@ class Actor(Linked):
         check_outputs_known(outputs)
         return self.actions.sample(outputs, self._streams)
 
-    def cut_values(self, led_to: Tensor, replica: int | None = None) -> NDArray[np.float32]:
-        """Values `(cuts, replicas, envs)` of what the last steps of stretches led to.
+    def bootstrap_values(
+        self, observation: Tensor, replica: int | None = None
+    ) -> NDArray[np.float32]:
+        """Values `(times, replicas, envs)` of what steps led to that nothing follows.
 
         Args:
-            led_to: observations, `(cuts, replicas, envs, …)`.
+            observation: what they led to, `(times, replicas, envs, …)`.
             replica: the only one that they are of; None for all of them.
         """
-        by_replica = led_to.transpose(0, 1)
+        by_replica = observation.transpose(0, 1)
         with torch.no_grad():
             values = self.outputs(by_replica.flatten(1, 2), replica)[..., 0]
         found: NDArray[np.float32] = values.view(by_replica.shape[:3]).cpu().numpy()
@@ -197,7 +199,7 @@ class Actor(Linked):
 
     def policy(self, replica: int) -> Policy:
         """How a replica acts outside training."""
-        network, noise = self.networks.alone[replica], self._predict_noise[replica]
+        network, noise = self.networks.per_replica[replica], self._predict_noise[replica]
         return NetworkPolicy(network, noise, partial(self._chosen, replica))
 
     def _chosen(self, replica: int, out: Tensor, deterministic: bool) -> NDArray[Any]:

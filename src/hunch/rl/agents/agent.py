@@ -93,7 +93,7 @@ class Agent(Linked, ABC):
         if isinstance(self.action_space, Discrete):
             self._num_actions = int(self.action_space.n)
             self.first_action = int(self.action_space.start)
-        # Pictures that lie in several stacks are stored once.
+        # Images that lie in several stacks are stored once.
         self._frame_stack = frame_stack_of(first) if is_pixels(self.observation_dtype) else 1
         self._loop = TrainingLoop(
             envs, self.replicas, self.observation_shape, self.observation_dtype
@@ -148,7 +148,7 @@ class Agent(Linked, ABC):
         """Make good what somebody did to the networks' memory, or refuse it."""
 
     @abstractmethod
-    def act(self, observation: NDArray[Any], begins: Bools) -> NDArray[Any]:
+    def act(self, observation: NDArray[Any], is_first: Bools) -> NDArray[Any]:
         """The actions to try next in training, `(replicas, envs, …)`."""
 
     @abstractmethod
@@ -167,7 +167,7 @@ class Agent(Linked, ABC):
     def _parts(self) -> Mapping[str, Part]:
         """All that decides how training goes on, but for the loop and its histories."""
 
-    # Streams of chance, one for each replica: replica r of seed s is the agent of seed s + r.
+    # Random streams, one for each replica: replica r of seed s is the agent of seed s + r.
 
     def _numpy_generators(self, purpose: str) -> list[np.random.Generator]:
         return [numpy_generator(self.seed + r, purpose) for r in range(self.replicas)]
@@ -225,7 +225,7 @@ class Agent(Linked, ABC):
         return self.origin.another()
 
     def rendering_env(self) -> Env:
-        """A new environment equal to the one that the agent is trained on, which draws pictures.
+        """A new environment equal to the one that the agent is trained on, which draws images.
 
         Raises:
             ConfigurationError: as `another_env`, and if it cannot draw.
@@ -304,7 +304,7 @@ class Agent(Linked, ABC):
         return Replica(self, self._policy(0)).predict(observation, deterministic)
 
     def replica(self, r: int) -> Replica:
-        """Replica `r` as it is now, to be evaluated or filmed.
+        """Replica `r` as it is now, to be evaluated or recorded.
 
         Args:
             r: from 0 to `replicas - 1`.

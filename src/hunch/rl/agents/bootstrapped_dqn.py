@@ -1,4 +1,4 @@
-"""Bootstrapped DQN with randomised priors: explore by acting on one guess for a whole episode.
+"""Bootstrapped DQN with randomised priors: explore by acting on one value function for an episode.
 
 K members learn from the same experience. Each is a trained network plus a prior function of its
 own that never changes, so where there is little experience they disagree, and an episode played by
@@ -32,14 +32,14 @@ from hunch.rl.environments.vector import Bools
 from hunch.rl.fast.one_hot_layer import is_one_hot
 from hunch.rl.networks.feature_layers import is_pixels
 from hunch.rl.networks.target_network import NetworkPair
-from hunch.rl.networks.value_heads import Readout
+from hunch.rl.networks.value_heads import ValueHead
 from hunch.rl.networks.value_networks import value_network
 from hunch.rl.objectives.value_targets import bootstrapped_target, double_value, max_value
 from hunch.rl.replay.replay import Replay
 from hunch.rl.replay.transitions import Step, Transitions
-from hunch.rl.value_ensembles.epinet import EpinetMembers
-from hunch.rl.value_ensembles.prior_ensemble import Members
-from hunch.rl.value_ensembles.value_ensemble import Frame, Guesses, ensembles
+from hunch.rl.value_ensembles.epinet import EpinetEnsemble
+from hunch.rl.value_ensembles.prior_ensemble import PriorEnsemble
+from hunch.rl.value_ensembles.value_ensemble import EnsembleConfig, ValueEnsemble, ensembles
 from hunch.storage.parts import Arrays, Losses, NumpyStreams, Part
 from hunch.validation import real_number, whole_number
 
@@ -59,7 +59,7 @@ class BootstrappedDQN(Agent):
         num_members: K, at least 1.
         prior_scale: how strongly the priors speak, in units of reward; 0 for no priors.
         mask_probability: probability that a member learns from a transition, in (0, 1].
-        double: let the online network choose the next action and the target network judge it.
+        double: let the online network choose the next action and the target network evaluate it.
         n_step: number of rewards summed before a value is asked for, at least 1.
         discount: γ per environment step, in [0, 1].
         learning_rate: step size of Adam, or a `Linear` schedule over environment steps.
@@ -75,7 +75,7 @@ class BootstrappedDQN(Agent):
         layer_norm: normalise hidden layers of the trained networks before their ReLU.
         network: a function without arguments that makes one member's trained network, from a batch
             of observations to `(batch, actions)`. None makes a multilayer perceptron, or for
-            pictures the convolutions of Mnih et al. before it.
+            images the convolutions of Mnih et al. before it.
         prior: a function without arguments that makes one member's prior; None makes one of the
             same kind as the trained network.
         epinet: the cheap variant: one network with an epinet of `index_dim` dimensions instead of
@@ -121,7 +121,7 @@ class BootstrappedDQN(Agent):
 
         With `epinet` a prior is a mix of D functions made by `prior`, divided by √D, so that
         `prior_scale` means the same in both variants; `predict` takes the mean over `num_members`
-        fixed indices (one more if that is odd), each with its opposite; pictures reach the epinet
+        fixed indices (one more if that is odd), each with its opposite; images reach the epinet
         by the base network's features alone. The base network learns from the mean over indices.
     """
 
@@ -211,7 +211,7 @@ class BootstrappedDQN(Agent):
                 f"`target_update_rate` got {target_update_rate}; expected 1.0 for an environment "
                 "with one-hot observations, whose target network copies what moved."
             )
-        frame = Frame(
+        config = EnsembleConfig(
             replicas=self.replicas,
             envs=self.num_envs,
             members=self.num_members,
@@ -228,14 +228,14 @@ class BootstrappedDQN(Agent):
             return value_network(
                 factory,
                 self.observation_shape,
-                Readout(self._num_actions),
+                ValueHead(self._num_actions),
                 hidden_sizes,
                 layer_norm=norm,
                 pixels=pixels,
             )
 
         kinds = (
-            frame,
+            config,
             lambda: make(network, layer_norm),
             lambda: make(prior or network, False),
             self.prior_scale,
@@ -245,12 +245,12 @@ class BootstrappedDQN(Agent):
                 "target_update_rate": target_update_rate,
             },
         )
-        self._guesses: Guesses = (
-            EpinetMembers(
+        self._ensemble: ValueEnsemble = (
+            EpinetEnsemble(
                 *kinds, index_dim=index_dim, hidden_sizes=epinet_hidden_sizes, sees_input=not pixels
             )
             if epinet
-            else Members(*kinds)
+            else PriorEnsemble(*kinds)
         )
         self._replay = Replay(
             replay_capacity,
@@ -261,7 +261,7 @@ class BootstrappedDQN(Agent):
             n_step=n_step,
             discount=self.discount,
             frame_stack=self._frame_stack,
-            note_shape=self._guesses.prior.note_shape,
+            prior_shape=self._ensemble.prior.cached_shape,
             mask_size=self.num_members if self.mask_probability < 1.0 else 0,
         )
         self._sampling = self._numpy_generators("replay")
@@ -285,31 +285,31 @@ class BootstrappedDQN(Agent):
 
     @property
     def _pair(self) -> NetworkPair:
-        return self._guesses.pair
+        return self._ensemble.pair
 
     @property
     def _active(self) -> NDArray[Any]:
         """The member that plays each environment's episode, or its index."""
-        return self._guesses.active
+        return self._ensemble.active
 
     def _settle(self) -> None:
-        if self._guesses.settle():
-            self._replay.unnote()
+        if self._ensemble.settle():
+            self._replay.forget_priors()
 
     @torch.no_grad()
-    def act(self, observation: NDArray[Any], begins: Bools) -> NDArray[np.int64]:
+    def act(self, observation: NDArray[Any], is_first: Bools) -> NDArray[np.int64]:
         """The action that each environment's member likes best, `(replicas, envs)`."""
         if self._pair.layout.first_moved:
             self._settle()
-        if np.count_nonzero(begins):
-            self._guesses.choose(begins)
-        return self._guesses.best(self._guesses.stored(observation)) + self.first_action
+        if np.count_nonzero(is_first):
+            self._ensemble.choose(is_first)
+        return self._ensemble.best(self._ensemble.stored(observation)) + self.first_action
 
     def observe(self, step: Step) -> None:
         """Store a step of all environments; update the members as often as it is time to."""
         kept = step._replace(
-            observation=self._guesses.stored(step.observation),
-            next_observation=self._guesses.stored(step.next_observation),
+            observation=self._ensemble.stored(step.observation),
+            next_observation=self._ensemble.stored(step.next_observation),
             action=step.action - self.first_action,
         )
         self._replay.add(kept, self._drawn_mask())
@@ -317,7 +317,7 @@ class BootstrappedDQN(Agent):
             return
         rounds = self._rounds_due()
         if rounds:
-            self._replay.note(self._guesses.prior)
+            self._replay.cache_priors(self._ensemble.prior)
         for _ in range(rounds * self.updates_per_round):
             self._update(self._replay.sample(self.batch_size, self._sampling))
 
@@ -332,9 +332,9 @@ class BootstrappedDQN(Agent):
         """Make one gradient update of all members, and one of their targets if it is time to."""
         if self._pair.layout.moved:
             self._settle()
-        self._guesses.begin_update()
+        self._ensemble.begin_update()
         target = self._bootstrapped(batch)
-        q, learn = self._guesses.differentiable(batch.observation, batch.note)
+        q, learn = self._ensemble.differentiable(batch.observation, batch.prior)
         action = torch.from_numpy(batch.action).to(self.device)
         index = action[:, None, :, None].expand(*q.shape[:-1], 1)
         error = q.gather(-1, index).squeeze(-1) - target
@@ -342,7 +342,7 @@ class BootstrappedDQN(Agent):
             error = error * torch.from_numpy(batch.mask).to(self.device).transpose(1, 2)
         loss = check_loss(0.5 * error.square().mean().item(), self.updates)
         # The gradient of half the mean square, for each member by itself or for what they share.
-        slope = (error / (error.shape[-1] * self._guesses.shared)).unsqueeze(-1)
+        slope = (error / (error.shape[-1] * self._ensemble.shared)).unsqueeze(-1)
         learn(
             torch.zeros_like(q).scatter_(-1, index, slope),
             value_at(self.learning_rate, self.steps),
@@ -351,10 +351,10 @@ class BootstrappedDQN(Agent):
 
     def _bootstrapped(self, batch: Transitions) -> Tensor:
         """What each member is trained towards, `(replicas, members, batch)`."""
-        following = (batch.next_observation, batch.next_note)
-        q_next = self._guesses.values(1, *following)
+        following = (batch.next_observation, batch.next_prior)
+        q_next = self._ensemble.values(1, *following)
         if self.double:
-            next_value = double_value(q_next, self._guesses.values(0, *following))
+            next_value = double_value(q_next, self._ensemble.values(0, *following))
         else:
             next_value = max_value(q_next)
         reward, discount = (
@@ -364,11 +364,11 @@ class BootstrappedDQN(Agent):
         return bootstrapped_target(reward, discount, next_value)
 
     def _policy(self, replica: int) -> Policy:
-        return _GuessPolicy(self._guesses, replica)
+        return _EnsemblePolicy(self._ensemble, replica)
 
     def _parts(self) -> dict[str, Part]:
         return {
-            **self._guesses.parts(),
+            **self._ensemble.parts(),
             "replay": Arrays(self._replay),
             "stream.replay": NumpyStreams(self._sampling),
             "stream.mask": NumpyStreams(self._masking),
@@ -376,14 +376,14 @@ class BootstrappedDQN(Agent):
         }
 
 
-class _GuessPolicy(Policy):
+class _EnsemblePolicy(Policy):
     """The action of the highest mean over members, or of one member drawn at random."""
 
-    def __init__(self, guesses: Guesses, replica: int) -> None:
-        self._guesses, self._replica = guesses, replica
+    def __init__(self, ensemble: ValueEnsemble, replica: int) -> None:
+        self._ensemble, self._replica = ensemble, replica
 
     def actions(self, observation: Tensor, deterministic: bool) -> NDArray[np.int64]:
-        q = self._guesses.predicted(observation, self._replica, deterministic)
+        q = self._ensemble.predicted(observation, self._replica, deterministic)
         check_outputs_known(q.cpu().numpy())
         best: NDArray[np.int64] = q.argmax(-1).cpu().numpy()
         return best

@@ -9,7 +9,7 @@ Q-learning, the choice of the next action each have a draw of their own, and the
 as noisy as the online one. `predict` uses the mean weights unless told otherwise.
 
 Not here: what is true of every agent. Environments and saving are in `agent`, time and episodes in
-`training`, what outputs mean in `readout`, targets in `returns`, memory in `replay`.
+`training`, what outputs mean in `value_head`, targets in `returns`, memory in `replay`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from hunch.rl.networks.feature_layers import is_pixels
 from hunch.rl.networks.noise import FreshNoise
 from hunch.rl.networks.runner import Runner
 from hunch.rl.networks.target_network import NetworkPair
-from hunch.rl.networks.value_heads import Readout, make_readout
+from hunch.rl.networks.value_heads import ValueHead, make_value_head
 from hunch.rl.networks.value_networks import NetworkLike, one_network_each, value_network
 from hunch.rl.networks.value_range import ValueRange
 from hunch.rl.replay.replay import Replay
@@ -60,7 +60,7 @@ class DQN(Agent):
         env: a Gymnasium id, an environment, a function that makes one, or a Gymnasium vector
             environment. Observations must be a `Box`, actions `Discrete`.
         noisy: explore by noise on the weights instead of ε-greedily.
-        double: let the online network choose the next action and the target network judge it.
+        double: let the online network choose the next action and the target network evaluate it.
         dueling: split the network into one stream for the value of an observation and one for the
             advantages of its actions.
         prioritized: draw transitions in proportion to how wrong the agent was about them.
@@ -96,7 +96,7 @@ class DQN(Agent):
             agent's seed in force. If `noisy` and no layer is noisy yet, a copy is used in which
             all linear and convolution layers are. With `dueling` or `distributional` it has
             `(actions + dueling) * atoms` outputs, those of the value first. None makes a
-            multilayer perceptron, or for pictures of at least 36 × 36 pixels the convolutions of
+            multilayer perceptron, or for images of at least 36 × 36 pixels the convolutions of
             Mnih et al. before it, wherever the channels are. A network of your own gets
             observations as the environment gives them.
         env_kwargs: keyword arguments for `gymnasium.make`, such as `dict(max_episode_steps=200)`.
@@ -198,7 +198,7 @@ class DQN(Agent):
             seed=seed,
         )
         self._range = ValueRange(
-            make_readout(
+            make_value_head(
                 self._num_actions, dueling, distributional, atoms=atoms, value_range=value_range
             ),
             chosen=value_range == "auto",
@@ -261,7 +261,7 @@ class DQN(Agent):
             return value_network(
                 network,
                 self.observation_shape,
-                self.readout,
+                self.value_head,
                 hidden_sizes,
                 noisy=self.noisy,
                 layer_norm=layer_norm,
@@ -282,9 +282,9 @@ class DQN(Agent):
         return self._pair.target
 
     @property
-    def readout(self) -> Readout:
+    def value_head(self) -> ValueHead:
         """What the networks' outputs mean at present."""
-        return self._range.readout
+        return self._range.value_head
 
     @property
     def updates(self) -> int:
@@ -292,7 +292,7 @@ class DQN(Agent):
         return self._pair.updates
 
     @torch.no_grad()
-    def act(self, observation: NDArray[Any], begins: Bools) -> NDArray[np.int64]:
+    def act(self, observation: NDArray[Any], is_first: Bools) -> NDArray[np.int64]:
         """The actions to try next in training, `(replicas, envs)`."""
         if self._pair.layout.first_moved:
             self._settle()
@@ -311,7 +311,7 @@ class DQN(Agent):
     def _best(self, observation: NDArray[Any]) -> NDArray[np.int64]:
         """The actions of the highest value under one draw of the noise."""
         raw = self._online(self._tensor(observation))
-        return _best(self.readout.values(self.readout.split(raw)))
+        return _best(self.value_head.values(self.value_head.split(raw)))
 
     def observe(self, step: Step) -> None:
         """Store a step of all environments; update the network as often as it is time to."""
@@ -335,7 +335,7 @@ class DQN(Agent):
         weight = None if batch.weight is None else torch.from_numpy(batch.weight).to(self.device)
         raw, backward = self._online.differentiable(self._tensor(batch.observation))
         # A sum over replicas gives each the gradient that it would have alone.
-        loss, gradient, error = self.readout.loss(raw, action, target, weight)
+        loss, gradient, error = self.value_head.loss(raw, action, target, weight)
         backward(gradient)
         mean_loss = check_loss(loss.item() / self.replicas, self.updates)
         self._pair.step(value_at(self.learning_rate, self.steps))
@@ -346,19 +346,19 @@ class DQN(Agent):
     def _bootstrapped(self, batch: Transitions) -> Tensor:
         """What the values of a batch are trained towards."""
         next_observation = self._tensor(batch.next_observation)
-        following = self.readout.split(self._target(next_observation))
-        judge = following
+        following = self.value_head.split(self._target(next_observation))
+        selecting = following
         if self.double:
-            judge = self.readout.split(self._online(next_observation))
+            selecting = self.value_head.split(self._online(next_observation))
         outcome = (
             torch.from_numpy(batch.reward).to(self.device),
             torch.from_numpy(batch.discount).to(self.device),
             following,
-            self.readout.values(judge),
+            self.value_head.values(selecting),
         )
         if self._range.watches(self.updates):
-            self._range.judge(self.readout.beyond(*outcome))
-        return self.readout.target(*outcome)
+            self._range.take_notice(self.value_head.beyond(*outcome))
+        return self.value_head.target(*outcome)
 
     def _policy(self, replica: int) -> Policy:
         network = members_of(self.network, self.replicas, replica)
@@ -366,8 +366,8 @@ class DQN(Agent):
 
     def _chosen(self, replica: int, raw: Tensor, deterministic: bool) -> NDArray[np.int64]:
         """A replica's actions outside training, given the outputs of its network."""
-        readout = self.readout.of(replica)
-        best = _best(readout.values(readout.split(raw)))
+        value_head = self.value_head.of(replica)
+        best = _best(value_head.values(value_head.split(raw)))
         if deterministic or self.noisy:
             return best
         rng = self._predict_exploration[replica]

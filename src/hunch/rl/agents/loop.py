@@ -1,7 +1,7 @@
 """The loop between an agent and its environments, which alone counts time.
 
 An agent acts and observes; the loop steps the environments, starts each episode from a seed of its
-own, remembers how the episodes went, shows progress and stops where it may be taken up again.
+own, remembers how the episodes went, shows progress and stops where it may be resumed.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ SHOWN_EPISODES = 20  # the progress bar shows the mean return of this many
 class Learner(Protocol):
     """What the loop asks of an agent."""
 
-    def act(self, observation: NDArray[Any], begins: Bools) -> NDArray[Any]:
-        """The actions to try next, `(replicas, envs, …)`; `begins` marks episodes' first steps."""
+    def act(self, observation: NDArray[Any], is_first: Bools) -> NDArray[Any]:
+        """The actions to try next, `(replicas, envs, …)`; `is_first` where an episode begins."""
 
     def observe(self, step: Step) -> Bools | None:
         """Take in one step and learn from it, or from others, if it is time to.
@@ -81,7 +81,7 @@ class TrainingLoop:
         >>> from hunch.rl.environments.make import make_env
         >>> from hunch.rl.environments.vector import SingleEnvs
         >>> class AlwaysLeft:
-        ...     def act(self, observation, begins):
+        ...     def act(self, observation, is_first):
         ...         return np.zeros(observation.shape[:2], int)
         ...     def observe(self, step):
         ...         pass
@@ -155,19 +155,19 @@ class TrainingLoop:
         """Make one step in every environment; say whether an episode ended."""
         if self._failed:
             self._ended[:] = True
-        begins = self._ended
+        is_first = self._ended
         # Should anything below fail, the episodes are given up and the next run begins new ones.
         self._failed = True
-        if np.count_nonzero(begins):  # a tenth of the time of `any` on so few
-            self.envs.begin(begins, self._observation)
-            self._return[begins] = 0.0
-            self._length[begins] = 0
+        if np.count_nonzero(is_first):  # a tenth of the time of `any` on so few
+            self.envs.begin(is_first, self._observation)
+            self._return[is_first] = 0.0
+            self._length[is_first] = 0
         observation = self._observation
-        actions = learner.act(self._by_replica(observation), self._by_replica(begins))
+        actions = learner.act(self._by_replica(observation), self._by_replica(is_first))
         outcome = self.envs.step(actions.reshape(-1, *actions.shape[2:]))
         self.steps += self.per_replica
         self._return += outcome.reward
-        self._length += outcome.happened
+        self._length += outcome.valid
         given_up = learner.observe(
             Step(
                 observation=self._by_replica(observation),
@@ -176,8 +176,8 @@ class TrainingLoop:
                 next_observation=self._by_replica(outcome.next_observation),
                 terminated=self._by_replica(outcome.terminated),
                 truncated=self._by_replica(outcome.truncated),
-                happened=self._by_replica(outcome.happened),
-                begins=self._by_replica(begins),
+                valid=self._by_replica(outcome.valid),
+                is_first=self._by_replica(is_first),
             )
         )
         self._ended = outcome.terminated | outcome.truncated
@@ -225,7 +225,7 @@ class TrainingLoop:
         """Become a copy, in environments that stand where the original's stand."""
         vars(self).update(state)
         if not self._failed:
-            self.envs.take_up(self._observation, ~self._ended)
+            self.envs.resume(self._observation, ~self._ended)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """All that decides how the loop goes on."""
@@ -275,7 +275,7 @@ class TrainingLoop:
         if not np.array_equal(current[running], self._observation[running], equal_nan=True):
             raise DataError(
                 "the environment does not repeat an episode from its seed and actions, so this "
-                "run cannot be taken up in the middle of one; expected an environment whose "
+                "run cannot be resumed in the middle of one; expected an environment whose "
                 "chance all comes from the seed given to `reset`, in the same version."
             )
 

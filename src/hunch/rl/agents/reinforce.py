@@ -30,7 +30,7 @@ from hunch.rl.environments.vector import Bools
 from hunch.rl.networks.value_networks import NetworkLike, noisy_layers
 from hunch.rl.objectives.advantages import lambda_returns, leave_one_out_by_time
 from hunch.rl.objectives.losses import policy_loss
-from hunch.rl.replay.rollout import Rollout, Stretch
+from hunch.rl.replay.rollout import Rollout, Trajectory
 from hunch.rl.replay.transitions import Step
 from hunch.storage.parts import Arrays, InPlace, Losses, Part
 from hunch.validation import real_number, whole_number
@@ -182,7 +182,7 @@ class Reinforce(Agent):
     @property
     def network(self) -> nn.Module:
         """Policy and value; with replicas an `hunch.nn.Ensemble` of theirs."""
-        return self._actor.networks.together
+        return self._actor.networks.stacked
 
     @property
     def updates(self) -> int:
@@ -192,7 +192,7 @@ class Reinforce(Agent):
     def _settle(self) -> None:
         self._actor.settle()
 
-    def act(self, observation: NDArray[Any], begins: Bools) -> NDArray[Any]:
+    def act(self, observation: NDArray[Any], is_first: Bools) -> NDArray[Any]:
         """The actions to try next in training, `(replicas, envs, …)`."""
         if self._actor.networks.layout.first_moved:
             self._settle()
@@ -202,7 +202,7 @@ class Reinforce(Agent):
     def observe(self, step: Step) -> Bools | None:
         """Keep a step of all environments; let replicas learn whose episodes are complete."""
         share = self.episodes // self.num_envs
-        self._rollout.add(step, self._raw, counts=step.happened & (self._played < share))
+        self._rollout.add(step, self._raw, counts=step.valid & (self._played < share))
         ended = step.terminated | step.truncated
         self._played += ended
         due = (self._played >= share).all(1)
@@ -217,15 +217,15 @@ class Reinforce(Agent):
         # What is still being played was begun by a policy that is no more.
         return np.expand_dims(due, 1) & ~ended
 
-    def _update(self, replica: int, stretch: Stretch) -> None:
+    def _update(self, replica: int, trajectory: Trajectory) -> None:
         actor = self._actor
         if actor.networks.layout.moved:
             self._settle()
-        observation = self._tensor(stretch.rows(stretch.observation))
+        observation = self._tensor(trajectory.rows(trajectory.observation))
         out = actor.outputs(observation, replica)
-        target, baseline = self._judged(replica, stretch, out[..., 0].detach())
+        target, baseline = self._targets(replica, trajectory, out[..., 0].detach())
         policy = out[..., 1:]
-        raw = torch.from_numpy(stretch.rows(stretch.raw)).to(self.device)
+        raw = torch.from_numpy(trajectory.rows(trajectory.raw)).to(self.device)
         loss = policy_loss(
             actor.actions.log_prob(policy, raw),
             out[..., 0],
@@ -242,24 +242,28 @@ class Reinforce(Agent):
         actor.normalize(observation, [replica])
         self.losses.append(checked)
 
-    def _judged(self, replica: int, stretch: Stretch, value: Tensor) -> tuple[Tensor, Tensor]:
+    def _targets(
+        self, replica: int, trajectory: Trajectory, value: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Rewards to go and their baselines, `(1, steps)` each."""
         learned = self.baseline == "value"
         if learned:
-            cut_value = self._actor.cut_values(self._tensor(stretch.led_to), replica)
+            bootstrap_value = self._actor.bootstrap_values(
+                self._tensor(trajectory.bootstrap_observation), replica
+            )
         else:
             value = torch.zeros_like(value)
-            cut_value = np.zeros(stretch.led_to.shape[:3], np.float32)
+            bootstrap_value = np.zeros(trajectory.bootstrap_observation.shape[:3], np.float32)
         returns = lambda_returns(
-            stretch,
+            trajectory,
             value.cpu().numpy(),
-            cut_value,
+            bootstrap_value,
             discount=self.discount,
             gae_lambda=1.0,
             reward_scale=self.reward_scale,
         )
         if self.baseline == "loo":
-            episode, time = stretch.episodes()
+            episode, time = trajectory.episodes()
             value = self._tensor(leave_one_out_by_time(returns[0], episode, time)[None])
         return self._tensor(returns), value
 

@@ -1,4 +1,4 @@
-"""One replica of an agent, to be asked, evaluated and filmed, but not trained."""
+"""One replica of an agent, to be asked, evaluated and recorded, but not trained."""
 
 from __future__ import annotations
 

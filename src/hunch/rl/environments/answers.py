@@ -1,4 +1,4 @@
-"""What environments answer, judged once, where it enters and before anything is kept of it.
+"""What environments answer, checked once, where it enters and before anything is kept of it.
 
 An observation has the shape that its space promises and loses nothing by the type it is kept in,
 but that floating numbers are kept in single precision; all numbers are finite; the rest is what
@@ -35,7 +35,7 @@ Answer: TypeAlias = tuple[NDArray[Any], float, bool, bool, Mapping[str, Any]]
 
 
 class Intake:
-    """The door for what environments of one observation space answer.
+    """What checks what environments of one observation space answer.
 
     Args:
         space: what they promise of their observations; of no `Box` nothing is asked.
@@ -93,9 +93,9 @@ class Intake:
                 and type(info) is dict
             ):
                 return answer
-        return self._judged(answer, i)
+        return self._checked(answer, i)
 
-    def _judged(self, answer: Any, i: int) -> Answer:
+    def _checked(self, answer: Any, i: int) -> Answer:
         """What `step` returned, looked at piece by piece."""
         if not (isinstance(answer, tuple | list) and len(answer) == 5):
             self._refuse_form("step", answer, _STEP, i)

@@ -50,8 +50,8 @@ def make_atari(
     Args:
         game: an id such as `"ALE/Pong-v5"`.
         frame_skip: frames that an action lasts.
-        frame_stack: pictures in an observation.
-        screen_size: height and width of a picture, in pixels.
+        frame_stack: images in an observation.
+        screen_size: height and width of an image, in pixels.
         noop_max: largest number of idle moves at the start.
         terminal_on_life_loss: whether the loss of a life ends the episode.
         clip_rewards: whether each reward becomes its sign, as usual in training. Evaluate without.

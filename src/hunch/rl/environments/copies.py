@@ -22,7 +22,7 @@ from hunch.rl.environments.equality import differences, equal_now, parts
 
 Env = gymnasium.Env[Any, Any]
 
-# They open windows, write files or keep pictures, and are outside of all that an agent sees.
+# They open windows, write files or keep images, and are outside of all that an agent sees.
 _SHOWING: Final = (wrappers.HumanRendering, wrappers.RecordVideo, wrappers.RenderCollection)
 
 
@@ -45,7 +45,7 @@ def copy_of(env: Env) -> Env:
 
 
 def drawing_copy_of(env: Env, mode: str = "rgb_array") -> Env:
-    """A copy whose `render()` returns pictures, if the environment knows how to draw them.
+    """A copy whose `render()` returns images, if the environment knows how to draw them.
 
     Args:
         env: the environment, in whatever render mode.

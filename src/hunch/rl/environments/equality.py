@@ -33,7 +33,7 @@ HARMLESS: Final = (
     wrappers.vector.RecordEpisodeStatistics,
     wrappers.vector.RecordVideo,
 )
-# No settings of the problem: chance, pictures, and what Gymnasium remembers for itself.
+# No settings of the problem: chance, images, and what Gymnasium remembers for itself.
 _NOT_SET: Final = {"_np_random", "_np_random_seed", "_cached_spec", "spec", "render_mode"}
 _PROBING_STEPS: Final = 3
 

@@ -22,7 +22,7 @@ from hunch.seeding import derive
 Env: TypeAlias = gymnasium.Env[Any, Any]
 EnvLike: TypeAlias = str | Env | Callable[..., Env]
 
-_PICTURES: Final = "rgb_array"
+_IMAGES: Final = "rgb_array"
 
 
 def make_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> Env:
@@ -131,7 +131,7 @@ def another_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> En
 
 
 def rendering_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> Env:
-    """Open an environment like `env` whose `render()` returns pictures.
+    """Open an environment like `env` whose `render()` returns images.
 
     Args:
         env: as in `make_env`; an environment is copied.
@@ -149,10 +149,10 @@ def rendering_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> 
     else:
         with warnings.catch_warnings():  # that it does not know the mode is said below
             warnings.simplefilter("ignore", UserWarning)
-            made = make_env(env, {**(env_kwargs or {}), "render_mode": _PICTURES})
-    if made.render_mode != _PICTURES:
+            made = make_env(env, {**(env_kwargs or {}), "render_mode": _IMAGES})
+    if made.render_mode != _IMAGES:
         raise ConfigurationError(
-            f"`env` {made} has render_mode={made.render_mode!r}; expected {_PICTURES!r}: "
+            f"`env` {made} has render_mode={made.render_mode!r}; expected {_IMAGES!r}: "
             "make it so, or give its id."
         )
     return made
@@ -238,9 +238,9 @@ def stored_dtype(space: gymnasium.spaces.Box) -> type[np.generic]:
 
 
 def frame_stack_of(env: object) -> int:
-    """How many pictures an environment stacks into one observation, 1 if it is not known to.
+    """How many images an environment stacks into one observation, 1 if it is not known to.
 
-    Only `gymnasium.wrappers.FrameStackObservation` that begins with repeats of the first picture is
+    Only `gymnasium.wrappers.FrameStackObservation` that begins with repeats of the first image is
     known, and only outside all wrappers that change observations.
 
     Example:

@@ -1,7 +1,7 @@
 """Where an agent's environments come from, and others that are equal to them.
 
-An environment to be evaluated or filmed in is either equal to the one trained in, as far as can be
-told, or it is refused, and the user gives one.
+An environment to be evaluated or recorded in is either equal to the one trained in, as far as can
+be told, or it is refused, and the user gives one.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Origin:
         return self._made(dict(different or {}), draws=False)
 
     def rendering(self, different: Mapping[str, Any] | None = None) -> Env:
-        """The same, which draws pictures.
+        """The same, which draws images.
 
         Raises:
             ConfigurationError: as `another`, and if it cannot draw.
@@ -137,7 +137,7 @@ class Origin:
         return None
 
     def check(self, env: Any) -> None:
-        """Refuse an environment in which the agent cannot be judged or filmed.
+        """Refuse an environment in which the agent cannot be evaluated or recorded.
 
         Args:
             env: one that the user gave, single or a vector.
@@ -165,7 +165,7 @@ class Origin:
 
 
 def check_given(env: Any) -> None:
-    """Refuse an environment that changes while an agent is judged in it.
+    """Refuse an environment that changes while an agent is evaluated in it.
 
     Raises:
         ConfigurationError: if it keeps running means that go on.

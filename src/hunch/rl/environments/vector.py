@@ -1,6 +1,6 @@
 """Several environments stepped side by side, each episode from a seed of its own.
 
-`SingleEnvs` steps a list of environments and can be taken up again in the middle of an episode.
+`SingleEnvs` steps a list of environments and can be resumed in the middle of an episode.
 `VectorEnvs` steps a Gymnasium vector environment of the user's, whatever its way of resetting.
 Both return the true last observation of an episode, never the first one of the next.
 """
@@ -27,7 +27,7 @@ Bools = NDArray[np.bool_]
 class Outcome(NamedTuple):
     """What a step of all environments led to; every array has the environments on axis 0.
 
-    All of it is finite, and of the shapes and types that the spaces promise. `happened` is False
+    All of it is finite, and of the shapes and types that the spaces promise. `valid` is False
     where there was no step: a Gymnasium vector environment in mode "NextStep" answers the action
     after an end with the first observation of the next episode.
     """
@@ -36,7 +36,7 @@ class Outcome(NamedTuple):
     reward: NDArray[np.float64]
     terminated: Bools
     truncated: Bools
-    happened: Bools
+    valid: Bools
     infos: Sequence[Mapping[str, Any]]
 
 
@@ -54,10 +54,10 @@ class ParallelEnvs(Protocol):
         """Take one action in every environment."""
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """What is needed to take up the episodes where they are."""
+        """What is needed to resume the episodes where they are."""
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> NDArray[Any] | None:
-        """Take them up; return the current observations, None if all episodes begin anew."""
+        """Resume them; return the current observations, None if all episodes begin anew."""
 
     def copy_into(self, memo: dict[int, Any]) -> None:
         """Copy the environments before all else of a larger copy, to say which one cannot be."""
@@ -65,7 +65,7 @@ class ParallelEnvs(Protocol):
     def check_pickles(self) -> None:
         """Refuse what a pickle would change."""
 
-    def take_up(self, observation: NDArray[Any], running: Bools) -> None:
+    def resume(self, observation: NDArray[Any], running: Bools) -> None:
         """Bring a copy's environments to where the original's are.
 
         Args:
@@ -114,7 +114,7 @@ class SingleEnvs:
         self._actions: list[list[Any]] = [[] for _ in self.envs]
         self._intake = Intake(self.envs[0].observation_space, self._where)
         self._shape = (self.num_envs, *self._intake.shape)
-        self._happened = np.ones(self.num_envs, np.bool_)
+        self._valid = np.ones(self.num_envs, np.bool_)
         acts = self.envs[0].action_space
         self._taken = acts.dtype if isinstance(acts, gymnasium.spaces.Box) else np.int64
         self._reset_seeds = [0] * self.num_envs
@@ -151,9 +151,9 @@ class SingleEnvs:
         truncated = np.empty(self.num_envs, np.bool_)
         infos = []
         taken = as_taken(actions)
-        judge = self._intake.of_step
+        check = self._intake.of_step
         for i, env in enumerate(self.envs):
-            answer = judge(env.step(taken[i]), i)
+            answer = check(env.step(taken[i]), i)
             following[i], rewards[i], terminated[i], truncated[i], info = answer
             infos.append(info)
         self._intake.check_finite(following)
@@ -161,7 +161,7 @@ class SingleEnvs:
         kept = taken if actions.ndim == 1 else list(actions)
         for own, action in zip(self._actions, kept, strict=True):
             own.append(action)
-        return Outcome(following, rewards, terminated, truncated, self._happened, infos)
+        return Outcome(following, rewards, terminated, truncated, self._valid, infos)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """The number of each environment's next episode, and the actions of its present one."""
@@ -211,7 +211,7 @@ class SingleEnvs:
         for env in self.envs:
             check_made_anew(env)
 
-    def take_up(self, observation: NDArray[Any], running: Bools) -> None:
+    def resume(self, observation: NDArray[Any], running: Bools) -> None:
         """Play the present episodes again where a copy's environment may be one made anew.
 
         Raises:
@@ -260,7 +260,7 @@ def name_of(env: Env | VectorEnv[Any, Any, Any]) -> str:
 def _no_replay() -> DataError:
     return DataError(
         "the environment does not repeat an episode from its seed and actions, so this run cannot "
-        "be taken up in the middle of one; expected an environment whose chance all comes from "
+        "be resumed in the middle of one; expected an environment whose chance all comes from "
         "the seed given to `reset`."
     )
 
@@ -341,7 +341,7 @@ class VectorEnvs:
         )
         following = given.astype(intake.dtype)
         intake.check_finite(following)
-        happened = ~self._restarting
+        valid = ~self._restarting
         reward[self._restarting] = 0.0  # there was no step that could have given one
         intake.check_rewards(reward)
         ended = terminated | truncated
@@ -364,7 +364,7 @@ class VectorEnvs:
             self._restarting = ended.copy()
         self._ended = ended
         self._steps += 1
-        return Outcome(following, reward, terminated, truncated, happened, each)
+        return Outcome(following, reward, terminated, truncated, valid, each)
 
     def _own_arrays(self) -> Sequence[Any]:
         """The arrays that single environments returned last, where Gymnasium hands them on."""
@@ -416,7 +416,7 @@ class VectorEnvs:
         """Refuse what a pickle would change."""
         check_made_anew(self.envs)
 
-    def take_up(self, observation: NDArray[Any], running: Bools) -> None:
+    def resume(self, observation: NDArray[Any], running: Bools) -> None:
         """Nothing is to be done: a copy stands where the original stands, or is refused.
 
         Raises:

@@ -111,7 +111,7 @@ class OneHotLayer:
         self._table[-self.replicas :] = 0.0  # without an input no weight acts
         self._behind.append(rows)
 
-    def follow(self) -> None:
+    def sync_target(self) -> None:
         """Copy to the target what moved since the last time."""
         rows = np.unique(np.concatenate(self._behind)) if self._behind else np.zeros(0, np.int64)
         self._target_table[rows] = self._table.take(rows, axis=0)
@@ -132,12 +132,12 @@ class OneHotLayer:
 
     def _by_member(self, rows: Tensor) -> Tensor:
         """`(replicas · batch, members · width)` to `(replicas · members, batch, width)`."""
-        apart = rows.view(self.replicas, -1, self._stacked // self.replicas, self._width)
-        return apart.transpose(1, 2).reshape(self._stacked, -1, self._width)
+        by_replica = rows.view(self.replicas, -1, self._stacked // self.replicas, self._width)
+        return by_replica.transpose(1, 2).reshape(self._stacked, -1, self._width)
 
     def _by_row(self, gradient: Tensor) -> Tensor:
-        apart = gradient.view(self.replicas, self._stacked // self.replicas, -1, self._width)
-        return apart.transpose(1, 2).reshape(-1, self._table.shape[1])
+        by_replica = gradient.view(self.replicas, self._stacked // self.replicas, -1, self._width)
+        return by_replica.transpose(1, 2).reshape(-1, self._table.shape[1])
 
 
 def _as_table(layer: nn.Linear, replicas: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a policy's outputs mean: a distribution over actions, to be drawn from and judged.
+"""What a policy's outputs mean: a distribution over actions, to be drawn from and scored.
 
 Actions are kept as they were drawn, "raw": an index of a finite set, or a point before it is
 squashed or clipped into the environment's box. Log-probabilities are asked of raw actions.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hunch.errors import warn_user
 
-SMALLEST_SIDE: Final = 36  # in pixels, of a picture on which the three convolutions fit
+SMALLEST_SIDE: Final = 36  # in pixels, of an image on which the three convolutions fit
 MANY_INPUTS: Final = 4_096  # numbers with a place in space that a linear layer should not be given
 
 
@@ -30,7 +30,7 @@ class Pixels(nn.Module):
 
 
 class Channels(nn.Module):
-    """Observations as pictures with one axis of channels, in front: `(batch, channels, *sides)`.
+    """Observations as images with one axis of channels, in front: `(batch, channels, *sides)`.
 
     Args:
         last: whether channels lie behind the sides.
@@ -58,7 +58,7 @@ def nature_convolutions(channels: int) -> list[nn.Module]:
     """The three convolutions that Mnih et al. (2015) put before their linear layers.
 
     Args:
-        channels: pictures in one observation; each at least 36 × 36 pixels.
+        channels: images in one observation; each at least 36 × 36 pixels.
 
     Example:
         >>> nn.Sequential(*nature_convolutions(4))(torch.zeros(1, 4, 84, 84)).shape
@@ -80,7 +80,7 @@ def feature_layers(
 ) -> tuple[list[nn.Module], int]:
     """The layers from observations to a vector of features, and its size.
 
-    Pictures go through convolutions, whether channels lie in front of the sides or behind them, and
+    Images go through convolutions, whether channels lie in front of the sides or behind them, and
     stacked or not; everything else becomes a vector as it is.
 
     Args:
@@ -117,7 +117,7 @@ def feature_layers(
 
 
 def _channels_last(shape: tuple[int, ...], pixels: bool) -> bool | None:
-    """Whether channels lie behind the sides of a picture; None for what is no picture."""
+    """Whether channels lie behind the sides of an image; None for what is no image."""
 
     def large(sides: tuple[int, ...]) -> bool:
         return len(sides) == 2 and min(sides) >= SMALLEST_SIDE
@@ -132,7 +132,7 @@ def _channels_last(shape: tuple[int, ...], pixels: bool) -> bool | None:
 def _warn_of(shape: tuple[int, ...], size: int) -> None:
     warn_user(
         f"`env` has observations of shape {shape}, which the ready-made network takes for {size:,} "
-        "numbers without neighbours; expected pictures of at least "
+        "numbers without neighbours; expected images of at least "
         f"{SMALLEST_SIDE} × {SMALLEST_SIDE} for convolutions, bytes if they have no channels. "
         "Wrap `env` in gymnasium.wrappers.ResizeObservation or GrayscaleObservation, or give a "
         "`network`."
@@ -140,7 +140,7 @@ def _warn_of(shape: tuple[int, ...], size: int) -> None:
 
 
 def is_pixels(dtype: type[np.generic]) -> bool:
-    """Whether observations of this type are bytes, as pictures are.
+    """Whether observations of this type are bytes, as images are.
 
     Example:
         >>> is_pixels(np.uint8), is_pixels(np.float32)

@@ -39,7 +39,7 @@ def policy_network(
 
     Args:
         network: a module, a function that makes one, or None: two perceptrons side by side, for
-            pictures behind convolutions that they share.
+            images behind convolutions that they share.
         observation_shape: shape of one observation.
         outputs: of the policy.
         hidden_sizes: width of each hidden layer of both perceptrons.

@@ -26,8 +26,8 @@ class ReplicaNetworks(Linked):
         max_gradient_norm: each replica's gradient is scaled down to this Euclidean norm.
 
     Attributes:
-        together: the network; of several, an `hunch.nn.Ensemble`.
-        alone: the network of each replica.
+        stacked: the network; of several, an `hunch.nn.Ensemble`.
+        per_replica: the network of each replica.
         updates: gradient updates of each.
 
     Example:
@@ -43,23 +43,25 @@ class ReplicaNetworks(Linked):
         self, networks: Sequence[nn.Module], *, max_gradient_norm: float = float("inf")
     ) -> None:
         self._count = len(networks)
-        self.together = networks[0] if self._count == 1 else Ensemble.from_modules(networks)
+        self.stacked = networks[0] if self._count == 1 else Ensemble.from_modules(networks)
         self._max_norm = max_gradient_norm
-        self._learning = [n for n, p in self.together.named_parameters() if p.requires_grad]
+        self._learning = [n for n, p in self.stacked.named_parameters() if p.requires_grad]
         self._link()
         self._adam = Adam(list(self.values))
         self.updates = [0] * self._count
 
-    _linked = frozenset({"alone", "values", "layout", "_trained", "_trained_together", "_buffers"})
+    _linked = frozenset(
+        {"per_replica", "values", "layout", "_trained", "_trained_stacked", "_buffers"}
+    )
 
     def _link(self) -> None:
         """Make the ensemble's tensors, as they are now, and the single networks' the same."""
-        if isinstance(self.together, Ensemble) and self._count > 1:
-            self.alone = [self.together.member(r) for r in range(self._count)]
+        if isinstance(self.stacked, Ensemble) and self._count > 1:
+            self.per_replica = [self.stacked.member(r) for r in range(self._count)]
         else:
-            self.alone = [self.together]
-        self._trained = [_chosen(network, self._learning) for network in self.alone]
-        self._trained_together = _chosen(self.together, self._learning)
+            self.per_replica = [self.stacked]
+        self._trained = [_chosen(network, self._learning) for network in self.per_replica]
+        self._trained_stacked = _chosen(self.stacked, self._learning)
         self.values = torch.stack(
             [torch.cat([part.detach().reshape(-1) for part in own]) for own in self._trained]
         )
@@ -68,8 +70,8 @@ class ReplicaNetworks(Linked):
 
     def mark(self) -> None:
         """Take where the networks lie now for where they belong."""
-        self.layout = Layout(self.together, self._learning, "network")
-        shared = [self.together, *self.alone] if self._count > 1 else []
+        self.layout = Layout(self.stacked, self._learning, "network")
+        shared = [self.stacked, *self.per_replica] if self._count > 1 else []
         self._buffers = [
             (part._buffers, name, tensor.data_ptr())
             for network in shared
@@ -85,7 +87,7 @@ class ReplicaNetworks(Linked):
             return
         sizes = [parameter.numel() for parameter in self._trained[0]]
         columns = self.values.split(sizes, dim=1)
-        for parameter, column in zip(self._trained_together, columns, strict=True):
+        for parameter, column in zip(self._trained_stacked, columns, strict=True):
             parameter.data = column.view(parameter.shape)
         self._share_rest()
 
@@ -93,8 +95,8 @@ class ReplicaNetworks(Linked):
         """Let the single networks' buffers and frozen parameters be the ensemble's."""
         if self._count == 1:
             return
-        stacked = tensors_of(self.together)
-        for r, network in enumerate(self.alone):
+        stacked = tensors_of(self.stacked)
+        for r, network in enumerate(self.per_replica):
             for name, tensor in tensors_of(network).items():
                 if name not in self._learning:
                     tensor.data = stacked[name].data[r]
@@ -107,7 +109,7 @@ class ReplicaNetworks(Linked):
         """
         if not self.layout.changed():
             return False
-        if lie_in(self.values, _chosen(self.together, self._learning)):
+        if lie_in(self.values, _chosen(self.stacked, self._learning)):
             self._share_rest()
             self.mark()  # the whole memory was moved, to be shared with other processes
         else:
@@ -119,12 +121,12 @@ class ReplicaNetworks(Linked):
 
         Args:
             loss: a scalar; of all replicas their sum.
-            replica: whose network alone it was computed from; None for all of them together.
+            replica: whose network alone it was computed from; None for all of them, stacked.
 
         Returns:
             Shape `(replicas, parameters)`, or `(1, parameters)` for one.
         """
-        parameters = self._trained_together if replica is None else self._trained[replica]
+        parameters = self._trained_stacked if replica is None else self._trained[replica]
         grads = torch.autograd.grad(loss, parameters, materialize_grads=True)
         rows = self._count if replica is None else 1
         return torch.cat([grad.reshape(rows, -1) for grad in grads], dim=1)
@@ -157,14 +159,14 @@ class ReplicaNetworks(Linked):
 
     def state_dict(self) -> dict[str, Tensor]:
         """The networks, the optimisers, and the number of updates."""
-        state = state_of({"network": self.together, "optimizer": self._adam})
+        state = state_of({"network": self.stacked, "optimizer": self._adam})
         state["updates"] = torch.tensor(self.updates)
         return state
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on where those that gave `state` stood."""
         # All of it copies in place, so the memory stays shared.
-        load_parts({"network": self.together, "optimizer": self._adam}, state)
+        load_parts({"network": self.stacked, "optimizer": self._adam}, state)
         self.updates = state["updates"].tolist()
 
 

@@ -25,7 +25,7 @@ class NetworkPair(Linked):
         max_gradient_norm: the gradient is scaled down to this Euclidean norm; infinite for never.
         target_update_period: gradient updates per update of the target network.
         target_update_rate: how far the target network then moves towards the online one.
-        apart: trained parameters that somebody else moves.
+        excluded: trained parameters that somebody else moves.
 
     Example:
         >>> pair = NetworkPair(nn.Linear(2, 1), target_update_period=2)
@@ -50,14 +50,14 @@ class NetworkPair(Linked):
         max_gradient_norm: float = float("inf"),
         target_update_period: int = 1,
         target_update_rate: float = 1.0,
-        apart: Sequence[Tensor] = (),
+        excluded: Sequence[Tensor] = (),
     ) -> None:
         self.online = network
         self.target = copy.deepcopy(network).requires_grad_(False)
         self._max_norm = max_gradient_norm
         self._period, self._rate = target_update_period, target_update_rate
         self._members = members or 1
-        others = {id(parameter) for parameter in apart}
+        others = {id(parameter) for parameter in excluded}
         learning = {n: p for n, p in network.named_parameters() if p.requires_grad}
         self._learning = list(learning)
         self._trained = [name for name, own in learning.items() if id(own) not in others]
@@ -134,16 +134,16 @@ class NetworkPair(Linked):
             clip(self._rows, self._max_norm)
         self._adam.step([self.vector], [self.gradient], learning_rate)
         self.updates += 1
-        if self.followed:
-            self._follow()
+        if self.target_synced:
+            self._sync_target()
 
     @property
-    def followed(self) -> bool:
+    def target_synced(self) -> bool:
         """Whether the last update was one after which the target network moves."""
         return self.updates % self._period == 0
 
     @torch.no_grad()
-    def _follow(self) -> None:
+    def _sync_target(self) -> None:
         """Move the target network towards the online one."""
         if self._rate == 1.0:
             self.target_vector.copy_(self.vector)

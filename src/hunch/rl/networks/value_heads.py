@@ -26,7 +26,7 @@ _MOST_ATOMS: Final = 100_000
 
 
 @dataclass(frozen=True)
-class Readout:
+class ValueHead:
     """How raw outputs `(…, outputs)` become action values.
 
     Args:
@@ -40,8 +40,8 @@ class Readout:
         high: largest of them.
 
     Example:
-        >>> readout = Readout(actions=2, dueling=True)
-        >>> readout.outputs, readout.values(readout.split(torch.tensor([[1.0, 2.0, 4.0]])))
+        >>> value_head = ValueHead(actions=2, dueling=True)
+        >>> value_head.outputs, value_head.values(value_head.split(torch.tensor([[1.0, 2.0, 4.0]])))
         (3, tensor([[0., 2.]]))
 
     Reference:
@@ -60,8 +60,8 @@ class Readout:
         """Number of outputs that a network must have."""
         return (self.actions + self.dueling) * self.atoms
 
-    def of(self, replica: int) -> Readout:
-        """The readout of one replica."""
+    def of(self, replica: int) -> ValueHead:
+        """The value_head of one replica."""
         if not isinstance(self.low, tuple) or not isinstance(self.high, tuple):
             return self
         return replace(self, low=self.low[replica], high=self.high[replica])
@@ -185,33 +185,33 @@ class Readout:
         return each.view(len(self.low), *[1] * (like.dim() - 2), self.atoms)
 
 
-def make_readout(
+def make_value_head(
     actions: int,
     dueling: bool,
     distributional: bool | str,
     *,
     atoms: int,
     value_range: tuple[float, float] | str,
-) -> Readout:
-    """The readout that an agent's arguments ask for.
+) -> ValueHead:
+    """The value_head that an agent's arguments ask for.
 
     Args:
         actions: number of actions.
-        dueling: as in `Readout`.
+        dueling: as in `ValueHead`.
         distributional: False, True or "categorical", or "quantile".
         atoms: outputs an action if there is a distribution, at least 2.
         value_range: smallest and largest return of the categorical distribution; "auto" leaves
-            those of `Readout` for the time being.
+            those of `ValueHead` for the time being.
 
     Raises:
         ConfigurationError: if an argument cannot work.
 
     Example:
-        >>> make_readout(2, False, "quantile", atoms=32, value_range=(-1.0, 1.0)).outputs
+        >>> make_value_head(2, False, "quantile", atoms=32, value_range=(-1.0, 1.0)).outputs
         64
     """
     if not distributional:
-        return Readout(actions, bool(dueling))
+        return ValueHead(actions, bool(dueling))
     kind: Distribution = "quantile" if distributional == "quantile" else "categorical"
     if distributional not in (True, "categorical", "quantile"):
         raise ConfigurationError(
@@ -219,13 +219,13 @@ def make_readout(
             "'quantile'."
         )
     atoms = whole_number("atoms", atoms, at_least=2, at_most=_MOST_ATOMS)
-    readout = Readout(actions, bool(dueling), kind, atoms)
+    value_head = ValueHead(actions, bool(dueling), kind, atoms)
     if value_range == "auto":
-        return readout
+        return value_head
     ends = tuple(value_range) if isinstance(value_range, list | tuple) else ()
     low, high = (real_number("value_range", end) for end in (ends if len(ends) == 2 else (0, 0)))
     if not low < high:
         raise ConfigurationError(
             f"`value_range` got {value_range!r}; expected (low, high) with low < high, or 'auto'."
         )
-    return replace(readout, low=low, high=high)
+    return replace(value_head, low=low, high=high)

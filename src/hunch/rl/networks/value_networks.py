@@ -12,7 +12,7 @@ from torch import nn
 from hunch.errors import ConfigurationError
 from hunch.nn import MLP, NoisyConv2d, NoisyLinear, Streams, noisy
 from hunch.rl.networks.feature_layers import feature_layers
-from hunch.rl.networks.value_heads import Readout
+from hunch.rl.networks.value_heads import ValueHead
 from hunch.seeding import default_generator_seeded
 from hunch.validation import check_memory, shown, whole_number
 
@@ -24,20 +24,20 @@ _BYTES_A_WEIGHT: Final = 16  # itself, its gradient and Adam's two means, in sin
 def value_network(
     network: NetworkLike | None,
     observation_shape: tuple[int, ...],
-    readout: Readout,
+    value_head: ValueHead,
     hidden_sizes: Sequence[int],
     *,
     noisy: bool = False,
     layer_norm: bool = False,
     pixels: bool = False,
 ) -> nn.Module:
-    """A network from a batch of observations to `readout.outputs` numbers, checked by one call.
+    """A network from a batch of observations to `value_head.outputs` numbers, checked by one call.
 
     Args:
-        network: a module, a function that makes one, or None: convolutions for pictures, a
+        network: a module, a function that makes one, or None: convolutions for images, a
             multilayer perceptron for everything else.
         observation_shape: shape of one observation.
-        readout: what the outputs mean.
+        value_head: what the outputs mean.
         hidden_sizes: width of each hidden layer of a ready-made network, behind the convolutions
             if there are any; without effect if a network is given.
         noisy: whether the network must be noisy. A given one that already is stays as it is;
@@ -47,10 +47,10 @@ def value_network(
 
     Raises:
         ConfigurationError: if the network cannot take a batch of one observation, or returns
-            anything but `(1, readout.outputs)`.
+            anything but `(1, value_head.outputs)`.
 
     Example:
-        >>> net = value_network(None, (4,), Readout(actions=2), [8])
+        >>> net = value_network(None, (4,), ValueHead(actions=2), [8])
         >>> net(torch.zeros(5, 4)).shape
         torch.Size([5, 2])
     """
@@ -61,7 +61,7 @@ def value_network(
         layers = perceptron(
             inputs,
             hidden,
-            readout,
+            value_head,
             noisy=noisy,
             layer_norm=layer_norm,
             plain_first=bool(hidden) and not convolved,
@@ -71,7 +71,7 @@ def value_network(
         made = given_network(network, "action values")
         if noisy and not noisy_layers(made):
             made = _made_noisy(made)
-    check_network(made, observation_shape, readout)
+    check_network(made, observation_shape, value_head)
     return made
 
 
@@ -102,7 +102,7 @@ def hidden_widths(sizes: Sequence[SupportsIndex], inputs: int) -> list[int]:
 def perceptron(
     inputs: int,
     hidden_sizes: Sequence[int],
-    readout: Readout,
+    value_head: ValueHead,
     *,
     noisy: bool,
     layer_norm: bool = False,
@@ -113,18 +113,18 @@ def perceptron(
     Args:
         inputs: number of inputs.
         hidden_sizes: width of each hidden layer; empty for a linear map.
-        readout: what the outputs mean.
+        value_head: what the outputs mean.
         noisy: whether layers are `hunch.nn.NoisyLinear`.
         layer_norm: whether hidden layers are normalised, without parameters, before their ReLU.
         plain_first: whether the first layer stays plain all the same.
 
     Example:
-        >>> layers = perceptron(4, [8], Readout(2), noisy=True, plain_first=True)
+        >>> layers = perceptron(4, [8], ValueHead(2), noisy=True, plain_first=True)
         >>> [type(layer).__name__ for layer in layers]
         ['Linear', 'ReLU', 'NoisyLinear']
     """
-    if not (noisy or layer_norm or readout.dueling):
-        return list(MLP(inputs, hidden_sizes, readout.outputs))
+    if not (noisy or layer_norm or value_head.dueling):
+        return list(MLP(inputs, hidden_sizes, value_head.outputs))
 
     def linear(p: int, q: int, first: bool) -> nn.Module:
         # The first layer extracts features; the paper keeps what does that plain.
@@ -134,7 +134,7 @@ def perceptron(
         norm = [nn.LayerNorm(size, elementwise_affine=False)] if layer_norm else []
         return [*norm, nn.ReLU()]
 
-    shared = list(hidden_sizes[: -1 if readout.dueling else None])
+    shared = list(hidden_sizes[: -1 if value_head.dueling else None])
     layers: list[nn.Module] = []
     for i, (p, q) in enumerate(itertools.pairwise([inputs, *shared])):
         layers += [linear(p, q, i == 0), *activation(q)]
@@ -148,10 +148,10 @@ def perceptron(
         parts.append(linear(sizes[-1], outputs, first and len(sizes) == 1))
         return nn.Sequential(*parts) if len(parts) > 1 else parts[0]
 
-    if readout.dueling:
-        advantages = readout.outputs - readout.atoms
-        return [*layers, Streams(stream(readout.atoms), stream(advantages))]
-    return [*layers, stream(readout.outputs)]
+    if value_head.dueling:
+        advantages = value_head.outputs - value_head.atoms
+        return [*layers, Streams(stream(value_head.atoms), stream(advantages))]
+    return [*layers, stream(value_head.outputs)]
 
 
 def noisy_layers(network: nn.Module) -> list[NoisyLayer]:
@@ -221,20 +221,22 @@ def one_network_each(
 _made_noisy = noisy
 
 
-def check_network(network: nn.Module, observation_shape: tuple[int, ...], readout: Readout) -> None:
+def check_network(
+    network: nn.Module, observation_shape: tuple[int, ...], value_head: ValueHead
+) -> None:
     """Call a value network once.
 
     Raises:
         ConfigurationError: as `check_outputs`.
 
     Example:
-        >>> check_network(nn.Linear(4, 2), (4,), Readout(actions=2))
+        >>> check_network(nn.Linear(4, 2), (4,), ValueHead(actions=2))
     """
     meaning = "one value per action"
-    if readout.outputs != readout.actions:
-        groups = f"{readout.actions} actions" + (" and the value first" * readout.dueling)
-        meaning = f"{readout.atoms} for each of {groups}"
-    check_outputs(network, observation_shape, readout.outputs, meaning)
+    if value_head.outputs != value_head.actions:
+        groups = f"{value_head.actions} actions" + (" and the value first" * value_head.dueling)
+        meaning = f"{value_head.atoms} for each of {groups}"
+    check_outputs(network, observation_shape, value_head.outputs, meaning)
 
 
 def check_outputs(

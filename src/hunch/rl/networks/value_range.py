@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hunch.errors import warn_user
-from hunch.rl.networks.value_heads import Readout
+from hunch.rl.networks.value_heads import ValueHead
 from hunch.rl.replay.replay import Replay
 
 Doubles = NDArray[np.float64]
 
 LOOK_EVERY: Final = 500  # steps of each environment
 FURTHEST_BACK: Final = 10_000  # steps of each environment that a look goes back
-STRETCH: Final = 10  # an episode may come to last this many times as long as it did
+TIMES_AS_LONG: Final = 10  # an episode may come to last this many times as long as it did
 TOLERATED: Final = 0.05  # of the range's width, beyond its end
 MARGIN: Final = 0.25  # left beyond the returns seen when they prove a range too narrow
 
-UNLEARNED: Final = 1_000  # gradient updates after which targets are more than a new network's guess
+UNLEARNED: Final = 1_000  # gradient updates after which targets are more than chance
 WATCH_EVERY: Final = 16  # gradient updates
-WATCHED: Final = 64  # batches that one judgement rests on
+WATCHED: Final = 64  # batches that one warning rests on
 MUCH: Final = 0.1  # of the mass of targets
 MUCH_WORSE: Final = 4.0
 
@@ -45,32 +45,34 @@ class ValueRange:
     watched: once much of the targets' mass lies beyond it, the user is told.
 
     Args:
-        readout: of the agent, without a range of its own if that is to be chosen.
+        value_head: of the agent, without a range of its own if that is to be chosen.
         chosen: whether the range is chosen.
         discount: γ per environment step.
         replicas: agents that live side by side.
 
     Attributes:
-        readout: the readout with the ranges as they are now.
+        value_head: the value_head with the ranges as they are now.
 
     Example:
-        >>> readout = Readout(actions=2, distribution="categorical", atoms=3)
-        >>> ranges = ValueRange(readout, chosen=True, discount=0.5, replicas=1)
+        >>> value_head = ValueHead(actions=2, distribution="categorical", atoms=3)
+        >>> ranges = ValueRange(value_head, chosen=True, discount=0.5, replicas=1)
         >>> reward, no = np.ones((1000, 1, 1)), np.zeros((1000, 1, 1), bool)
         >>> ranges.cover(reward, no, no)
-        >>> ranges.readout.low, ranges.readout.high
+        >>> ranges.value_head.low, ranges.value_head.high
         (0.0, 2.0)
     """
 
-    def __init__(self, readout: Readout, *, chosen: bool, discount: float, replicas: int) -> None:
-        self.readout = readout
-        self._categorical = readout.distribution == "categorical"
+    def __init__(
+        self, value_head: ValueHead, *, chosen: bool, discount: float, replicas: int
+    ) -> None:
+        self.value_head = value_head
+        self._categorical = value_head.distribution == "categorical"
         self._chooses = chosen and self._categorical
         self._discount = discount
-        self._ends = np.tile(np.array([readout.low, readout.high], np.float64), (replicas, 1))
+        self._ends = np.tile(np.array([value_head.low, value_head.high], np.float64), (replicas, 1))
         self._known = np.zeros(replicas, np.bool_)  # whether rewards told anything yet
         self._looked = -1  # steps of each environment at the last look
-        self._judged = np.zeros((replicas, 2))  # shares beyond both ends, summed
+        self._clipped = np.zeros((replicas, 2))  # shares beyond both ends, summed
         self._batches = 0
         self._told = 0.0
 
@@ -101,48 +103,48 @@ class ValueRange:
                 continue
             if self._known[r]:
                 beyond = (needed - ends) * _OUTWARDS > TOLERATED * np.ptp(ends)
-                roomy = self._with_margin(reward[:, r], seen[:, r], needed)
-                self._ends[r] = np.where(beyond, roomy, ends)
+                wider = self._with_margin(reward[:, r], seen[:, r], needed)
+                self._ends[r] = np.where(beyond, wider, ends)
             else:
                 # With updates behind it, the network learned 0 as the middle of its range.
                 middle = np.abs(needed).max() * _OUTWARDS
                 self._ends[r] = needed if self._looked < 0 else middle
                 self._known[r] = True
         if not np.array_equal(before, self._ends):
-            self._judged[:], self._batches = 0.0, 0  # by other ranges
+            self._clipped[:], self._batches = 0.0, 0  # by other ranges
             self._show()
 
     def _with_margin(self, reward: Doubles, seen: Doubles, needed: Doubles) -> Doubles:
         """Ends beyond those needed, but not where no sum of such rewards can come."""
-        roomy = (1.0 + MARGIN) * _ends_of(seen)
+        wider = (1.0 + MARGIN) * _ends_of(seen)
         if self._discount < 1.0:
             most = _ends_of(reward) / (1.0 - self._discount)
-            roomy = np.where(roomy * _OUTWARDS < most * _OUTWARDS, roomy, most)
-        return np.where(roomy * _OUTWARDS > needed * _OUTWARDS, roomy, needed)
+            wider = np.where(wider * _OUTWARDS < most * _OUTWARDS, wider, most)
+        return np.where(wider * _OUTWARDS > needed * _OUTWARDS, wider, needed)
 
     def _show(self) -> None:
         lows, highs = self._ends.T.tolist()
         if len(lows) == 1:
-            self.readout = replace(self.readout, low=lows[0], high=highs[0])
+            self.value_head = replace(self.value_head, low=lows[0], high=highs[0])
         else:
-            self.readout = replace(self.readout, low=tuple(lows), high=tuple(highs))
+            self.value_head = replace(self.value_head, low=tuple(lows), high=tuple(highs))
 
     def watches(self, updates: int) -> bool:
-        """Whether the next batch's targets are to be judged."""
+        """Whether the next batch's targets are to be looked at."""
         return self._categorical and updates >= UNLEARNED and updates % WATCH_EVERY == 0
 
-    def judge(self, beyond: Tensor) -> None:
+    def take_notice(self, beyond: Tensor) -> None:
         """Take notice of a batch.
 
         Args:
             beyond: shares of its targets' mass below and above the range, `(replicas, 2)`.
         """
-        self._judged += beyond.cpu().numpy()
+        self._clipped += beyond.cpu().numpy()
         self._batches += 1
         if self._batches < WATCHED:
             return
-        share = self._judged / self._batches
-        self._judged[:], self._batches = 0.0, 0
+        share = self._clipped / self._batches
+        self._clipped[:], self._batches = 0.0, 0
         worst = share.sum(1).max()
         if worst >= max(MUCH, MUCH_WORSE * self._told):
             self._told = float(worst)
@@ -176,7 +178,7 @@ class ValueRange:
             "ends": torch.from_numpy(self._ends.copy()),
             "known": torch.from_numpy(self._known.copy()),
             "looked": torch.tensor(self._looked),
-            "judged": torch.from_numpy(self._judged.copy()),
+            "judged": torch.from_numpy(self._clipped.copy()),
             "batches": torch.tensor(self._batches),
             "told": torch.tensor(self._told, dtype=torch.float64),
         }
@@ -187,7 +189,7 @@ class ValueRange:
             return
         self._ends[:], self._known[:] = state["ends"].numpy(), state["known"].numpy()
         self._looked, self._batches = int(state["looked"]), int(state["batches"])
-        self._judged[:], self._told = state["judged"].numpy(), float(state["told"])
+        self._clipped[:], self._told = state["judged"].numpy(), float(state["told"])
         if self._chooses and self._known.any():
             self._show()
 
@@ -218,7 +220,7 @@ def discounted_returns(reward: Doubles, ended: NDArray[Any], discount: float) ->
 def lasting_returns(
     reward: Doubles, terminated: NDArray[Any], ended: NDArray[Any], discount: float
 ) -> Doubles:
-    """What the mean reward of each episode would bring if it lasted `STRETCH` times as long.
+    """What the mean reward of each episode would bring if it lasted `TIMES_AS_LONG` times as long.
 
     A reward for reaching an end can come only once and does not count.
 
@@ -243,7 +245,7 @@ def lasting_returns(
     total = once.cumsum(0)
     sums = np.take_along_axis(total, last, 0) - total + once
     length = last - step + 1 - np.take_along_axis(terminated, last, 0)
-    steps = STRETCH * length
+    steps = TIMES_AS_LONG * length
     factor = steps if discount == 1.0 else (1.0 - discount**steps) / (1.0 - discount)
     first = np.concatenate([np.ones_like(ended[:1]), ended[:-1]])
     lasting: Doubles = np.where(first, sums / np.maximum(length, 1) * factor, 0.0)

@@ -1,4 +1,4 @@
-"""What actions led to: returns of a stretch of steps, and how much better than expected they were.
+"""What actions led to: returns of a trajectory, and how much better than expected they were.
 
 Two kinds of ends are told apart: after `terminated`
 nothing more comes; after a time limit more would have come, so its value is asked for.
@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from hunch.gradients import leave_one_out
-from hunch.rl.replay.rollout import Stretch
+from hunch.rl.replay.rollout import Trajectory
 
 Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
@@ -31,7 +31,7 @@ def advantages(
 ) -> NDArray[np.float64]:
     """Generalised advantage estimates: Aₜ = δₜ + γ λ Aₜ₊₁, δₜ = rₜ + γ v(sₜ₊₁) − v(sₜ).
 
-    With λ = 1 that is the sum of rewards to the end of the stretch or episode, plus the value of
+    With λ = 1 that is the sum of rewards to the end of the trajectory or episode, plus the value of
     where it was cut off, minus v(sₜ): A3C's n-step advantage, or with values of 0 the reward to go.
 
     Args:
@@ -69,20 +69,20 @@ def advantages(
 
 
 def lambda_returns(
-    stretch: Stretch,
+    trajectory: Trajectory,
     value: Floats,
-    cut_value: Floats,
+    bootstrap_value: Floats,
     *,
     discount: float,
     gae_lambda: float,
     reward_scale: float = 1.0,
 ) -> NDArray[np.float32]:
-    """What each step of a stretch led to: its advantage plus its value.
+    """What each step of a trajectory led to: its advantage plus its value.
 
     Args:
-        stretch: the steps.
+        trajectory: the steps.
         value: of the observations of those that count, `(replicas, rows)`.
-        cut_value: of what the steps at `stretch.cuts` led to, `(cuts, replicas, envs)`.
+        bootstrap_value: of `trajectory.bootstrap_observation`, `(times, replicas, envs)`.
         discount: γ.
         gae_lambda: λ.
         reward_scale: what rewards are multiplied with.
@@ -90,19 +90,19 @@ def lambda_returns(
     Returns:
         Shape `(replicas, rows)`.
     """
-    values = stretch.spread(value)
+    values = trajectory.spread(value)
     following = np.concatenate([values[1:], values[-1:]])
-    following[stretch.cuts] = cut_value
+    following[trajectory.bootstrap_steps] = bootstrap_value
     found = advantages(
-        stretch.reward * reward_scale,
+        trajectory.reward * reward_scale,
         values,
         following,
-        stretch.terminated,
-        stretch.truncated,
+        trajectory.terminated,
+        trajectory.truncated,
         discount=discount,
         gae_lambda=gae_lambda,
     )
-    return stretch.rows(found + values).astype(np.float32)
+    return trajectory.rows(found + values).astype(np.float32)
 
 
 def leave_one_out_by_time(

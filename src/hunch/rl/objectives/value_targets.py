@@ -47,7 +47,7 @@ def max_value(q: Tensor) -> Tensor:
 def double_value(q: Tensor, q_selecting: Tensor) -> Tensor:
     """The value under `q` of the action that `q_selecting` likes best; both `(…, actions)`.
 
-    One network chooses and another one judges, so an error of one is not taken for a high value.
+    One network chooses and another one evaluates, so an error of one is not taken for a high value.
 
     Example:
         >>> double_value(torch.tensor([[1.0, 3.0]]), torch.tensor([[5.0, 2.0]]))

@@ -12,28 +12,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Note = NDArray[np.float32]
+Prior = NDArray[np.float32]
 
 
-class Finals:
+class FinalObservations:
     """What truncated episodes ended with, by the slot of the last step and the row within it.
 
     Args:
-        note_shape: shape of the note that belongs to an observation; None for no notes.
+        prior_shape: shape of the prior that belongs to an observation; None for no priors.
 
     Example:
-        >>> finals = Finals()
-        >>> finals.add(7, 0, np.array([5.0]))
+        >>> final_observations = FinalObservations()
+        >>> final_observations.add(7, 0, np.array([5.0]))
         >>> batch = np.zeros((1, 1, 1))
         >>> truncated, slot, row = np.array([[True]]), np.array([[7]]), np.array([[0]])
-        >>> finals.put_into(batch, None, truncated, slot, row)
+        >>> final_observations.put_into(batch, None, truncated, slot, row)
         >>> batch.item()
         5.0
     """
 
-    def __init__(self, note_shape: tuple[int, ...] | None = None) -> None:
-        self._note_shape = note_shape
-        self._by_slot: dict[int, list[tuple[int, NDArray[Any], Note | None]]] = {}
+    def __init__(self, prior_shape: tuple[int, ...] | None = None) -> None:
+        self._prior_shape = prior_shape
+        self._by_slot: dict[int, list[tuple[int, NDArray[Any], Prior | None]]] = {}
 
     def __len__(self) -> int:
         """Number of slots that hold any."""
@@ -44,15 +44,17 @@ class Finals:
         self._by_slot.setdefault(slot, []).append((row, observation.copy(), None))
 
     def forget(self, slot: int) -> None:
-        """Make room: the slot is written over."""
+        """Drop them: the slot is written over."""
         self._by_slot.pop(slot, None)
 
-    def note(self, slots: Collection[int], of: Callable[[int, NDArray[Any]], Note]) -> None:
-        """Write notes on what is kept for `slots`.
+    def cache_priors(
+        self, slots: Collection[int], of: Callable[[int, NDArray[Any]], Prior]
+    ) -> None:
+        """Write priors on what is kept for `slots`.
 
         Args:
             slots: the slots.
-            of: from a row and an observation to its note.
+            of: from a row and an observation to its prior.
         """
         for slot in self._by_slot.keys() & set(slots):
             self._by_slot[slot] = [
@@ -62,26 +64,26 @@ class Finals:
     def put_into(
         self,
         observation: NDArray[Any],
-        note: Note | None,
+        prior: Prior | None,
         truncated: NDArray[np.bool_],
         slot: NDArray[np.int64],
         row: NDArray[np.int64],
     ) -> None:
-        """Write what is kept over the observations of a batch, and over their notes.
+        """Write what is kept over the observations of a batch, and over their priors.
 
         Args:
             observation: what each transition led to, `(replicas, batch, …)`, changed in place.
-            note: its notes, if there are any; changed in place.
+            prior: its priors, if there are any; changed in place.
             truncated: whether its episode was truncated there, `(replicas, batch)`.
             slot: slot of each transition's last step, `(replicas, batch)`.
             row: its row within the slot.
         """
         for position in zip(*np.nonzero(truncated), strict=True):
-            for stored, final, final_note in self._by_slot[int(slot[position])]:
+            for stored, final, final_prior in self._by_slot[int(slot[position])]:
                 if stored == row[position]:
                     observation[position] = final
-                    if note is not None:
-                        note[position] = final_note
+                    if prior is not None:
+                        prior[position] = final_prior
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """All that is kept; nothing if that is nothing."""
@@ -92,14 +94,14 @@ class Finals:
             "slot": np.array([[slot, row] for slot, row, _, _ in entries]),
             "observation": np.stack([final for _, _, final, _ in entries]),
         }
-        if self._note_shape is not None:
-            blank = np.zeros(self._note_shape, np.float32)  # of those to be noted yet
-            state["note"] = np.stack([blank if note is None else note for *_, note in entries])
+        if self._prior_shape is not None:
+            blank = np.zeros(self._prior_shape, np.float32)  # of those to be noted yet
+            state["note"] = np.stack([blank if prior is None else prior for *_, prior in entries])
         return state
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take over what `state_dict` gave."""
         self._by_slot = {}
         for i, (slot, row) in enumerate(state["slot"].tolist() if state else []):
-            note = state["note"][i] if self._note_shape is not None else None
-            self._by_slot.setdefault(slot, []).append((row, state["observation"][i], note))
+            prior = state["note"][i] if self._prior_shape is not None else None
+            self._by_slot.setdefault(slot, []).append((row, state["observation"][i], prior))

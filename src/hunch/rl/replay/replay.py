@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from hunch.errors import ConfigurationError, ShapeError
-from hunch.rl.replay.final_observations import Finals
+from hunch.rl.replay.final_observations import FinalObservations
 from hunch.rl.replay.priorities import Priorities
 from hunch.rl.replay.transitions import Floats, Ints, Step, Transitions, check_stacks
 from hunch.storage.parts import under
@@ -27,7 +27,7 @@ class Replay:
     """The last `capacity` transitions of each replica.
 
     Args:
-        capacity: transitions kept for each replica, at least 1; the oldest make room for new ones.
+        capacity: transitions kept for each replica, at least 1; the oldest are written over.
         observation_shape: shape of one observation.
         observation_dtype: type in which observations are stored.
         replicas: agents that live side by side, each with a buffer of its own.
@@ -35,10 +35,10 @@ class Replay:
         n_step: number of rewards summed, at least 1.
         discount: γ per environment step.
         priority_exponent: α: how strongly large errors are preferred; None draws uniformly.
-        frame_stack: observations are stacks of this many pictures along axis 0, each the newest
+        frame_stack: observations are stacks of this many images along axis 0, each the newest
             one and those before it, as `gymnasium.wrappers.FrameStackObservation` makes them; only
             the newest is stored.
-        note_shape: shape of a float32 array stored beside each observation, written by `note`;
+        prior_shape: shape of a float32 array stored beside each observation, written by `prior`;
             None for nothing.
         mask_size: number of members in the mask of each transition; 0 for no mask.
 
@@ -69,7 +69,7 @@ class Replay:
         discount: float = 1.0,
         priority_exponent: float | None = None,
         frame_stack: int = 1,
-        note_shape: tuple[int, ...] | None = None,
+        prior_shape: tuple[int, ...] | None = None,
         mask_size: int = 0,
     ) -> None:
         self.capacity = whole_number("capacity", capacity, at_least=1)
@@ -99,13 +99,13 @@ class Replay:
         self._reward = np.zeros(lead, np.float32)
         self._terminated = np.zeros(lead, np.bool_)
         self._truncated = np.zeros(lead, np.bool_)
-        self._happened = np.zeros(lead, np.bool_)
+        self._valid = np.zeros(lead, np.bool_)
         self._age = np.zeros(lead, np.int32)  # steps since the episode began
-        self._note = None if note_shape is None else np.zeros((*lead, *note_shape), np.float32)
+        self._prior = None if prior_shape is None else np.zeros((*lead, *prior_shape), np.float32)
         self._mask = np.zeros((*lead, mask_size), np.bool_) if mask_size else None
-        self._finals = Finals(note_shape)
+        self._final_observations = FinalObservations(prior_shape)
         self._added = 0
-        self._unnoted = 0  # the first step whose observation has no note yet
+        self._uncached = 0  # the first step whose observation has no prior yet
         self._drawable = np.zeros(replicas, np.int64)
         self._priorities = (
             None
@@ -144,9 +144,9 @@ class Replay:
         """
         count = min(steps, len(self) // self.envs)
         at = (self._added - count + np.arange(count)) % self._slots
-        happened, terminated = self._happened[at], self._terminated[at]
-        reward = np.where(happened, self._reward[at], 0.0).astype(np.float64)
-        return reward, terminated & happened, terminated | self._truncated[at] | ~happened
+        valid, terminated = self._valid[at], self._terminated[at]
+        reward = np.where(valid, self._reward[at], 0.0).astype(np.float64)
+        return reward, terminated & valid, terminated | self._truncated[at] | ~valid
 
     def add(self, step: Step, mask: NDArray[np.bool_] | None = None) -> None:
         """Store a copy of one step of all environments, over the oldest one if the buffer is full.
@@ -157,7 +157,7 @@ class Replay:
 
         Raises:
             ShapeError: if an observation has another shape than the buffer was made for.
-            DataError: if observations are no stacks of pictures where the buffer was told they are.
+            DataError: if observations are no stacks of images where the buffer was told they are.
         """
         expected = (self.replicas, self.envs, *self._shape)
         for name in ("observation", "next_observation"):
@@ -168,9 +168,9 @@ class Replay:
                     "buffer."
                 )
         slot, behind = self._added % self._slots, (self._added + 1) % self._slots
-        if self._added and step.begins is not None and np.count_nonzero(step.begins):
-            self._cut(slot, step.begins)
-        self._finals.forget(slot)
+        if self._added and step.is_first is not None and np.count_nonzero(step.is_first):
+            self._cut(slot, step.is_first)
+        self._final_observations.forget(slot)
         stacked = self._frame_stack > 1
         if stacked:
             check_stacks(step)
@@ -182,15 +182,15 @@ class Replay:
         self._reward[slot] = step.reward
         self._terminated[slot] = step.terminated
         self._truncated[slot] = step.truncated
-        self._happened[slot] = step.happened
+        self._valid[slot] = step.valid
         if self._mask is not None:
             self._mask[slot] = mask
         if stacked:
-            goes_on = ~(step.terminated | step.truncated) & step.happened
+            goes_on = ~(step.terminated | step.truncated) & step.valid
             self._age[behind] = np.where(goes_on, self._age[slot] + 1, 0)
         if np.count_nonzero(step.truncated):
             for r, e in np.argwhere(step.truncated).tolist():
-                self._finals.add(slot, r * self.envs + e, step.next_observation[r, e])
+                self._final_observations.add(slot, r * self.envs + e, step.next_observation[r, e])
         self._added += 1
         self._count(slot)
         if self._priorities is not None:
@@ -199,64 +199,68 @@ class Replay:
     def _count(self, newest: int) -> None:
         """Count the step that now has its n rewards, and no more the one that is let go."""
         if self._added >= self.n_step:
-            self._drawable += self._happened[newest - self.n_step + 1].sum(1)
+            self._drawable += self._valid[newest - self.n_step + 1].sum(1)
         kept = self._slots - self._frame_stack
         if self._added > kept:
-            self._drawable -= self._happened[newest - kept].sum(1)
+            self._drawable -= self._valid[newest - kept].sum(1)
 
-    def _cut(self, slot: int, begins: NDArray[np.bool_]) -> None:
+    def _cut(self, slot: int, is_first: NDArray[np.bool_]) -> None:
         """Truncate episodes that another one follows without an end."""
         before = (slot - 1) % self._slots
-        cut = begins & ~(self._terminated[before] | self._truncated[before])
-        cut &= self._happened[before]
+        cut = is_first & ~(self._terminated[before] | self._truncated[before])
+        cut &= self._valid[before]
         for r, e in np.argwhere(cut).tolist():
             row = r * self.envs + e
             place = np.array(slot), np.array(row)
-            self._finals.add(before, row, self._observations(*place, self._index(*place)))
-            self._unnoted = min(self._unnoted, self._added - 1)
+            self._final_observations.add(
+                before, row, self._observations(*place, self._index(*place))
+            )
+            self._uncached = min(self._uncached, self._added - 1)
             self._truncated[before, r, e] = True
             self._age[slot, r, e] = 0
 
-    def note(self, of: Callable[[NDArray[Any]], NDArray[np.float32]]) -> None:
-        """Write the notes of all observations that have none yet, before a batch is drawn.
+    def cache_priors(self, of: Callable[[NDArray[Any]], NDArray[np.float32]]) -> None:
+        """Write the priors of all observations that have none yet, before a batch is drawn.
 
         Args:
-            of: from observations `(replicas, batch, …)` to their notes `(replicas, batch, …)`.
+            of: from observations `(replicas, batch, …)` to their priors `(replicas, batch, …)`.
         """
-        if self._note is None or self._unnoted > self._added:
+        if self._prior is None or self._uncached > self._added:
             return
-        steps = np.arange(max(self._unnoted, self._added + 1 - self._slots), self._added + 1)
+        steps = np.arange(max(self._uncached, self._added + 1 - self._slots), self._added + 1)
         slots = steps % self._slots
         row = np.tile(self._row + np.arange(self.envs), len(steps))
         slot = np.repeat(slots, self.envs)
-        notes = of(self._observations(slot, row, self._index(slot, row)))
-        by_step = notes.reshape(self.replicas, len(steps), self.envs, *self._note.shape[3:])
-        self._note[slots] = by_step.swapaxes(0, 1)
-        if self._finals:
-            self._finals.note(slots.tolist(), lambda row, final: self._final_note(of, row, final))
+        priors = of(self._observations(slot, row, self._index(slot, row)))
+        by_step = priors.reshape(self.replicas, len(steps), self.envs, *self._prior.shape[3:])
+        self._prior[slots] = by_step.swapaxes(0, 1)
+        if self._final_observations:
+            self._final_observations.cache_priors(
+                slots.tolist(), lambda row, final: self._final_prior(of, row, final)
+            )
         # What the newest step led to will be written over if an episode begins.
-        self._unnoted = self._added
+        self._uncached = self._added
 
-    def unnote(self) -> None:
-        """Let the notes of all observations be written anew, for they are others now."""
-        self._unnoted = 0
+    def forget_priors(self) -> None:
+        """Let the priors of all observations be written anew, for they are others now."""
+        self._uncached = 0
 
-    def _final_note(
+    def _final_prior(
         self, of: Callable[[NDArray[Any]], NDArray[np.float32]], row: int, final: NDArray[Any]
     ) -> NDArray[np.float32]:
         everywhere = np.repeat(final[None, None], self.replicas, axis=0)
-        note: NDArray[np.float32] = of(everywhere)[row // self.envs, 0]
-        return note
+        prior: NDArray[np.float32] = of(everywhere)[row // self.envs, 0]
+        return prior
 
     def _enter(self, priorities: Priorities) -> None:
         """Let the step that now has its n rewards be drawn, and none whose slot is overwritten."""
         slots = [(self._added + ahead) % self._slots for ahead in range(self._frame_stack)]
-        happened = np.zeros((len(slots), self.replicas, self.envs), np.bool_)
+        valid = np.zeros((len(slots), self.replicas, self.envs), np.bool_)
         if self._added >= self.n_step:
             slots.append((self._added - self.n_step) % self._slots)
-            happened = np.concatenate([happened, self._happened[slots[-1:]]])
+            valid = np.concatenate([valid, self._valid[slots[-1:]]])
         leaf = (np.array(slots)[:, None] * self.envs + np.arange(self.envs)).reshape(-1)
-        drawable = happened.swapaxes(0, 1).reshape(self.replicas, -1)
+        drawable = valid.swapaxes(0, 1).reshape(self.replicas, -1)
         priorities.enter(np.broadcast_to(leaf, drawable.shape), drawable)
 
     def sample(
@@ -301,7 +305,7 @@ class Replay:
             drawn = rng.integers(count, size=batch_size)
             if holes:
                 # Only vector environments in mode "NextStep" leave steps that did not happen.
-                while not (good := self._happened_at(newest, drawn, r)).all():
+                while not (good := self._valid_at(newest, drawn, r)).all():
                     drawn[~good] = rng.integers(count, size=int((~good).sum()))
             if self.envs == 1:
                 slot[r] = drawn
@@ -311,10 +315,10 @@ class Replay:
         slot %= self._slots
         return slot, env
 
-    def _happened_at(self, newest: int, drawn: Ints, replica: int) -> NDArray[np.bool_]:
+    def _valid_at(self, newest: int, drawn: Ints, replica: int) -> NDArray[np.bool_]:
         slot = (newest - drawn // self.envs) % self._slots
-        happened: NDArray[np.bool_] = self._happened[slot, replica, drawn % self.envs]
-        return happened
+        valid: NDArray[np.bool_] = self._valid[slot, replica, drawn % self.envs]
+        return valid
 
     def update_priorities(self, position: Ints, error: NDArray[Any]) -> None:
         """Say how wrong the agent was about transitions that it drew.
@@ -337,15 +341,15 @@ class Replay:
         following = (last + 1) % self._slots
         at_next = self._index(following, row)
         next_observation = self._observations(following, row, at_next)
-        note = next_note = mask = None
-        if self._note is not None:
-            flat = self._note.reshape(-1, *self._note.shape[3:])
-            note, next_note = flat.take(index, axis=0), flat.take(at_next, axis=0)
+        prior = next_prior = mask = None
+        if self._prior is not None:
+            flat = self._prior.reshape(-1, *self._prior.shape[3:])
+            prior, next_prior = flat.take(index, axis=0), flat.take(at_next, axis=0)
         if self._mask is not None:
             mask = self._mask.reshape(-1, self._mask.shape[-1]).take(index, axis=0)
-        if self._finals:
+        if self._final_observations:
             truncated = self._truncated.reshape(-1).take(at_last)
-            self._finals.put_into(next_observation, next_note, truncated, last, row)
+            self._final_observations.put_into(next_observation, next_prior, truncated, last, row)
         return Transitions(
             self._observations(slot, row, index),
             self._action.reshape(-1).take(index),
@@ -354,8 +358,8 @@ class Replay:
             discount,
             weight,
             index,
-            note,
-            next_note,
+            prior,
+            next_prior,
             mask,
         )
 
@@ -391,7 +395,7 @@ class Replay:
         width = self.replicas * self.envs
         age = self._age.reshape(-1).take(index)
         frames = self._observation.reshape(-1, *self._shape[1:])
-        # Before the first picture of an episode the stack repeats it.
+        # Before the first image of an episode the stack repeats it.
         back = [np.minimum(j, age) for j in reversed(range(self._frame_stack))]
         at = np.stack([((slot - b) % self._slots) * width + row for b in back], axis=-1)
         return frames.take(at, axis=0)
@@ -401,8 +405,11 @@ class Replay:
         # Time wraps around: until it first does, the slots behind are empty.
         used = min(self._added + 1, self._slots)
         state = {name: values[:used] for name, values in self._arrays().items()}
-        state["added"], state["unnoted"] = np.array(self._added), np.array(self._unnoted)
-        state |= {f"finals.{name}": values for name, values in self._finals.state_dict().items()}
+        state["added"], state["unnoted"] = np.array(self._added), np.array(self._uncached)
+        state |= {
+            f"finals.{name}": values
+            for name, values in self._final_observations.state_dict().items()
+        }
         if self._priorities is not None:
             state |= self._priorities.state_dict()
         return state
@@ -413,11 +420,11 @@ class Replay:
         for name, values in self._arrays().items():
             values[: len(state[name])] = state[name]
             values[len(state[name]) : used] = 0  # what the buffer held itself
-        self._added, self._unnoted = int(state["added"]), int(state["unnoted"])
+        self._added, self._uncached = int(state["added"]), int(state["unnoted"])
         steps = len(self) // self.envs - (self.n_step - 1)
         window = (self._added - self.n_step - np.arange(max(0, steps))) % self._slots
-        self._drawable = self._happened[window].sum((0, 2))
-        self._finals.load_state_dict(under("finals.", state))
+        self._drawable = self._valid[window].sum((0, 2))
+        self._final_observations.load_state_dict(under("finals.", state))
         if self._priorities is not None:
             self._priorities.load_state_dict(state)
 
@@ -428,9 +435,9 @@ class Replay:
             "reward": self._reward,
             "terminated": self._terminated,
             "truncated": self._truncated,
-            "happened": self._happened,
+            "happened": self._valid,
             "age": self._age if self._frame_stack > 1 else None,
-            "note": self._note,
+            "note": self._prior,
             "mask": self._mask,
         }
         return {name: values for name, values in arrays.items() if values is not None}

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hunch.rl.replay.transitions import Bools, Floats, Step
 
+# What older versions called them, which files still do.
+_IN_FILES: Final = {"bootstrap_steps": "cuts", "bootstrap_observation": "led_to"}
+
 
 @dataclass(frozen=True)
-class Stretch:
-    """A stretch of steps; every array has shape `(time, replicas, envs, …)`.
+class Trajectory:
+    """A trajectory of steps; every array has shape `(time, replicas, envs, …)`.
 
     Args:
         observation: where the agent was.
@@ -23,8 +26,9 @@ class Stretch:
         terminated: whether the environment ended the episode there.
         truncated: whether a time limit did.
         counts: whether the step is to be learned from.
-        cuts: the times at which what a step led to is not the next one's observation for all.
-        led_to: what the steps of those times led to, `(cuts, replicas, envs, …)`.
+        bootstrap_steps: the times at which what a step led to is not the next one's observation in
+            all environments, so that its value is asked for.
+        bootstrap_observation: what the steps of those times led to, `(times, replicas, envs, …)`.
     """
 
     observation: NDArray[Any]
@@ -33,13 +37,14 @@ class Stretch:
     terminated: Bools
     truncated: Bools
     counts: Bools
-    cuts: list[int]
-    led_to: NDArray[Any]
+    bootstrap_steps: list[int]
+    bootstrap_observation: NDArray[Any]
 
-    def of_replica(self, r: int) -> Stretch:
+    def of_replica(self, r: int) -> Trajectory:
         """The steps of one replica, with an axis of length 1 for it."""
-        parts = {name: value[:, r : r + 1] for name, value in vars(self).items() if name != "cuts"}
-        return Stretch(cuts=self.cuts, **parts)
+        arrays = {name: value for name, value in vars(self).items() if name != "bootstrap_steps"}
+        own = {name: value[:, r : r + 1] for name, value in arrays.items()}
+        return Trajectory(bootstrap_steps=self.bootstrap_steps, **own)
 
     def rows(self, values: NDArray[Any]) -> NDArray[Any]:
         """What counts of `values (time, replicas, envs, …)`, as `(replicas, rows, …)`.
@@ -96,7 +101,7 @@ class Rollout:
             counts: whether each is to be learned from.
         """
         if self._steps:
-            self._close(self._steps[-1], step.begins)
+            self._close(self._steps[-1], step.is_first)
         self._steps.append(
             {
                 "observation": step.observation.copy(),
@@ -106,36 +111,36 @@ class Rollout:
                 "truncated": step.truncated,
                 "counts": counts.copy(),
                 # The loop writes the first observation of the next episode over it.
-                "led_to": step.next_observation.copy(),
+                "bootstrap_observation": step.next_observation.copy(),
             }
         )
 
-    def _close(self, last: dict[str, NDArray[Any]], begins: Bools | None) -> None:
+    def _close(self, last: dict[str, NDArray[Any]], is_first: Bools | None) -> None:
         """Settle what the step before led to, now that it is known what follows."""
-        if begins is not None:
+        if is_first is not None:
             # An episode that an environment's fault broke off is as one cut by a time limit.
-            broken = begins & ~(last["terminated"] | last["truncated"])
+            broken = is_first & ~(last["terminated"] | last["truncated"])
             last["truncated"] = last["truncated"] | broken
         if not last["truncated"].any():
-            del last["led_to"]  # it is the next step's observation
+            del last["bootstrap_observation"]  # it is the next step's observation
 
-    def since(self, start: int) -> Stretch:
+    def since(self, start: int) -> Trajectory:
         """The steps from number `start` on, of which there must be one."""
         steps = self._steps[start:]
 
         def of(name: str) -> NDArray[Any]:
             return np.stack([step[name] for step in steps])
 
-        cuts = [t for t, step in enumerate(steps) if "led_to" in step]
-        return Stretch(
+        bootstrap_steps = [t for t, step in enumerate(steps) if "bootstrap_observation" in step]
+        return Trajectory(
             of("observation"),
             of("raw"),
             of("reward"),
             of("terminated"),
             of("truncated"),
             of("counts"),
-            cuts,
-            np.stack([steps[t]["led_to"] for t in cuts]),
+            bootstrap_steps,
+            np.stack([steps[t]["bootstrap_observation"] for t in bootstrap_steps]),
         )
 
     def forget(self, count: int) -> None:
@@ -146,17 +151,19 @@ class Rollout:
         """All steps; nothing if there are none."""
         if not self._steps:
             return {}
-        stretch = vars(self.since(0))
-        return {**stretch, "cuts": np.array(stretch["cuts"], np.int64)}
+        arrays = {**vars(self.since(0))}
+        arrays["bootstrap_steps"] = np.array(arrays["bootstrap_steps"], np.int64)
+        return {_IN_FILES.get(name, name): array for name, array in arrays.items()}
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take over what `state_dict` gave."""
         self._steps = []
         if not state:
             return
-        names = [name for name in state if name not in ("cuts", "led_to")]
+        names = [name for name in state if name not in _IN_FILES.values()]
         self._steps = [
             {name: state[name][t].copy() for name in names} for t in range(len(state["raw"]))
         ]
-        for t, led_to in zip(state["cuts"].tolist(), state["led_to"], strict=True):
-            self._steps[t]["led_to"] = led_to.copy()
+        times, observations = (state[name] for name in _IN_FILES.values())
+        for t, observation in zip(times.tolist(), observations, strict=True):
+            self._steps[t]["bootstrap_observation"] = observation.copy()

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from hunch.errors import DataError, ShapeError
 from hunch.validation import whole_number
 
-# Draws at a time for which the block size is chosen; a wrong guess costs time alone.
+# Draws at a time for which the block size is chosen; a wrong choice costs time alone.
 _TYPICAL_DRAWS: Final = 128
 
 

@@ -17,8 +17,8 @@ Ints = NDArray[np.int64]
 class Step(NamedTuple):
     """One step of all environments; every array has shape `(replicas, envs, …)`.
 
-    `happened` is False where a vector environment only began an episode; what the other fields
-    hold there is no transition. `begins` marks the first step of an episode; None means that an
+    `valid` is False where a vector environment only began an episode; what the other fields
+    hold there is no transition. `is_first` marks the first step of an episode; None means that an
     episode begins after each end and nowhere else.
     """
 
@@ -28,8 +28,8 @@ class Step(NamedTuple):
     next_observation: NDArray[Any]
     terminated: Bools
     truncated: Bools
-    happened: Bools
-    begins: Bools | None = None
+    valid: Bools
+    is_first: Bools | None = None
 
 
 class Transitions(NamedTuple):
@@ -45,8 +45,8 @@ class Transitions(NamedTuple):
             0 where the environment ended the episode. A time limit is no such end.
         weight: importance weight, 1 without priorities.
         position: where the transition is stored, for `Replay.update_priorities`.
-        note: what was stored beside `observation`, if anything.
-        next_note: what was stored beside `next_observation`, if anything.
+        prior: what was stored beside `observation`, if anything.
+        next_prior: what was stored beside `next_observation`, if anything.
         mask: which members learn from the transition, `(replicas, batch, members)`, if stored.
     """
 
@@ -57,34 +57,34 @@ class Transitions(NamedTuple):
     discount: Floats
     weight: Floats | None
     position: Ints
-    note: NDArray[Any] | None = None
-    next_note: NDArray[Any] | None = None
+    prior: NDArray[Any] | None = None
+    next_prior: NDArray[Any] | None = None
     mask: NDArray[np.bool_] | None = None
 
 
 def check_stacks(step: Step) -> None:
-    """Refuse observations that do not follow from their newest pictures, which alone are stored.
+    """Refuse observations that do not follow from their newest images, which alone are stored.
 
     Args:
-        step: its observations are stacks of pictures, `(replicas, envs, pictures, …)`.
+        step: its observations are stacks of images, `(replicas, envs, images, …)`.
 
     Raises:
-        DataError: if a stack is not the one before moved by a picture, or the first of an episode
-            not one picture repeated.
+        DataError: if a stack is not the one before moved by an image, or the first of an episode
+            not one image repeated.
 
     Example:
-        >>> pictures, no = np.zeros((1, 1, 4, 2)), np.zeros((1, 1), bool)
-        >>> check_stacks(Step(pictures, no, no, pictures, no, no, ~no))
+        >>> images, no = np.zeros((1, 1, 4, 2)), np.zeros((1, 1), bool)
+        >>> check_stacks(Step(images, no, no, images, no, no, ~no))
     """
     moved = step.next_observation[:, :, :-1] != step.observation[:, :, 1:]
-    wrong = np.count_nonzero(moved) and np.count_nonzero(moved[step.happened])
-    if not wrong and step.begins is not None and np.count_nonzero(step.begins):
-        first = step.observation[step.begins & step.happened]
+    wrong = np.count_nonzero(moved) and np.count_nonzero(moved[step.valid])
+    if not wrong and step.is_first is not None and np.count_nonzero(step.is_first):
+        first = step.observation[step.is_first & step.valid]
         wrong = np.count_nonzero(first[:, 1:] != first[:, :-1])
     if wrong:
         raise DataError(
-            "`env` stacks pictures, but its observations are not the stacks of before with one "
-            "picture more, so something changes them behind "
+            "`env` stacks images, but its observations are not the stacks of before with one "
+            "image more, so something changes them behind "
             "gymnasium.wrappers.FrameStackObservation; expected it to be a "
             "gymnasium.ObservationWrapper or TransformObservation, or to stand before the stack."
         )

@@ -2,7 +2,7 @@
 
 A callback has `every`, in environment steps, and is called with the agent; to return True ends the
 training. `learn` calls those that are due in the order in which it got them, so put `Checkpoint`
-last: it keeps what the others remember as well, and a training taken up again from a checkpoint
+last: it keeps what the others remember as well, and a training resumed from a checkpoint
 then has the same records, logs and best weights as one that was never interrupted.
 
 Not here: `Checkpoint` is in `checkpoints`, `CsvLog` and `TensorBoardLog` are in `logs`.
@@ -55,7 +55,7 @@ class Evaluate:
     Args:
         every: environment steps from one evaluation to the next.
         episodes: episodes of each replica, always from the same starts.
-        seed: seed of the starts. To judge the weights that were best here, take another one.
+        seed: seed of the starts. To evaluate the weights that were best here, take another one.
         env_kwargs: keyword arguments in which the environment differs from the one trained on,
             such as `dict(clip_rewards=False)`.
         env: where to play, if not in environments equal to the one trained in; as in
@@ -192,7 +192,7 @@ class Player:
         return self.origin.another(self._different)
 
     def rendering_env(self) -> Env:
-        """A new environment to be filmed in."""
+        """A new environment to be recorded in."""
         return self.origin.rendering(self._different)
 
 

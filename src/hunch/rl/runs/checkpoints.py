@@ -1,4 +1,4 @@
-"""An agent, and what its callbacks remember, kept while it learns and taken up again."""
+"""An agent, and what its callbacks remember, kept while it learns and resumed."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Checkpoint:
         with new_folder(self.folder / f"step-{agent.steps:012d}", KIND) as folder:
             put_agent(folder, origin_of(type(agent)), agent.settings, agent._state())
             states = {name: c.state_dict() for name, c in self._remembering().items()}
-            values, tensors = _apart(states)
+            values, tensors = _split(states)
             write_json(folder / CALLBACKS_JSON, values)
             write_tensors(folder / CALLBACKS_TENSORS, tensors)
         for old in self.all()[: -self.keep]:
@@ -238,7 +238,7 @@ def steps_of(place: Path) -> int:
     return int(place.name.rpartition("-")[2])
 
 
-def _apart(states: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _split(states: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     values: dict[str, Any] = {name: {} for name in states}
     tensors: dict[str, Tensor] = {}
     for name, state in states.items():

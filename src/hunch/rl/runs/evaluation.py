@@ -81,7 +81,7 @@ def evaluate(
     environment of its own, with one call of the agent for all.
 
     The environments are equal to the one trained in: made anew from its id or function, or copied
-    with all that was changed in it. Where that cannot be, the agent is not judged: give `env`.
+    with all that was changed in it. Where that cannot be, the agent is not evaluated: give `env`.
 
     Args:
         agent: anything with `predict` and `another_env`, such as `hunch.rl.DQN`.
@@ -156,7 +156,7 @@ def evaluate(
 
 
 def check_for(agent: Any, env: Any) -> None:
-    """Refuse an environment of the user's in which an agent cannot be judged or filmed.
+    """Refuse an environment of the user's in which an agent cannot be evaluated or recorded.
 
     Raises:
         ConfigurationError: naming what is in the way.

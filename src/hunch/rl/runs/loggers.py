@@ -1,6 +1,6 @@
 """Logs of a training: CSV files, and TensorBoard's (extra `tensorboard`).
 
-Both are callbacks with a memory: when a training is taken up again from a checkpoint, its logs are
+Both are callbacks with a memory: when a training is resumed from a checkpoint, its logs are
 cut back to that checkpoint and then grow as they would have. Nothing in the CSV files depends on
 the time of day, so the same run writes the same bytes.
 """

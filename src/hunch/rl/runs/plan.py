@@ -19,7 +19,7 @@ _OF_THE_FILE: Final = ("written_by", "kind", "plan")
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does; all of it decides the result, and stays as it is when the run is taken up.
+    """What a run does; all of it decides the result, and stays as it is when the run is resumed.
 
     Args:
         agent: class of the agent in `hunch.rl`, or of one of your own that is imported by then.

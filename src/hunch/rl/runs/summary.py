@@ -13,7 +13,7 @@ from hunch.rl.runs.evaluation import MAX_STEPS, Evaluation, evaluate
 from hunch.rl.runs.run import Run
 from hunch.seeding import derive
 
-JUDGE_EPISODES: Final = 20
+SUMMARY_EPISODES: Final = 20
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,9 @@ def summarize(run: Run, agent: Agent, episodes: int | None = None) -> Summary:
         >>> len(summary.lines()), len(summary.replicas[0].last)
         (2, 2)
     """
-    count = episodes or int(run.about.get("judge_episodes", JUDGE_EPISODES))
-    last = _judged(run, agent, count)
-    best = _judged(run, run.best_agent(), count) if run.evaluation is not None else None
+    count = episodes or int(run.about.get("judge_episodes", SUMMARY_EPISODES))
+    last = _evaluated(run, agent, count)
+    best = _evaluated(run, run.best_agent(), count) if run.evaluation is not None else None
     rows = []
     for r in range(agent.replicas):
         score = run.evaluation.best(r) if run.evaluation is not None else None
@@ -124,7 +124,7 @@ def summarize(run: Run, agent: Agent, episodes: int | None = None) -> Summary:
                 best=None if best is None else tuple(best[r].returns.tolist()),
                 best_step=None if score is None else score.step,
                 solved=run.stop.solved[r] if isinstance(run.stop, StopWhenSolved) else None,
-                cut=sum(int(judged[r].cut.sum()) for judged in (last, best) if judged),
+                cut=sum(int(played[r].cut.sum()) for played in (last, best) if played),
             )
         )
     summary = Summary(
@@ -138,7 +138,9 @@ def summarize(run: Run, agent: Agent, episodes: int | None = None) -> Summary:
     return summary
 
 
-def judge(run: Run, agent: Agent, episodes: int, seed: int | None = None) -> list[list[float]]:
+def evaluate_replicas(
+    run: Run, agent: Agent, episodes: int, seed: int | None = None
+) -> list[list[float]]:
     """Returns of evaluation episodes of each replica, from starts that chose no weights.
 
     Args:
@@ -152,13 +154,13 @@ def judge(run: Run, agent: Agent, episodes: int, seed: int | None = None) -> lis
         >>> from hunch.rl import DQN, Plan
         >>> agent = DQN("CartPole-v1")
         >>> run = Run.begin(tempfile.mkdtemp() + "/run", Plan("DQN", agent.settings, steps=1))
-        >>> len(judge(run, agent, episodes=3)[0])
+        >>> len(evaluate_replicas(run, agent, episodes=3)[0])
         3
     """
-    return [played.returns.tolist() for played in _judged(run, agent, episodes, seed)]
+    return [played.returns.tolist() for played in _evaluated(run, agent, episodes, seed)]
 
 
-def _judged(run: Run, agent: Agent, episodes: int, seed: int | None = None) -> list[Evaluation]:
+def _evaluated(run: Run, agent: Agent, episodes: int, seed: int | None = None) -> list[Evaluation]:
     starts = derive(run.seed if seed is None else seed, "judgement")
     players = [Player(agent, r, run.plan.evaluation_env_kwargs) for r in range(agent.replicas)]
     return [evaluate(player, episodes, seed=starts) for player in players]

@@ -50,7 +50,7 @@ class Player(Protocol):
         """An action for one observation."""
 
     def rendering_env(self) -> Env:
-        """A new environment equal to the one that the agent is trained on, which draws pictures."""
+        """A new environment equal to the one that the agent is trained on, which draws images."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Recording:
     Args:
         video: the MP4 file's content: H.264, yuv420p.
         total_reward: undiscounted sum of rewards.
-        length: environment steps; the video has one picture more.
+        length: environment steps; the video has one image more.
     """
 
     video: bytes
@@ -79,7 +79,7 @@ def record(
     max_width: int = 320,
     max_steps: int = 2_000,
 ) -> Recording:
-    """Play one episode with the agent's best actions and film it.
+    """Play one episode with the agent's best actions and record it.
 
     Args:
         agent: anything with `predict` and `rendering_env`, such as `hunch.rl.DQN`.
@@ -90,9 +90,9 @@ def record(
             left open. As in `hunch.rl.evaluate`.
         seed: seed of the start, as in `hunch.rl.evaluate`.
         episode: number of the evaluation episode whose start is used.
-        fps: pictures per second; None is the environment's own rate.
-        max_width: pictures are shrunk by a whole factor until they are no wider, in pixels.
-        max_steps: environment steps after which filming stops.
+        fps: images per second; None is the environment's own rate.
+        max_width: images are shrunk by a whole factor until they are no wider, in pixels.
+        max_steps: environment steps after which recording stops.
 
     Returns:
         The video and how the episode went.
@@ -100,7 +100,7 @@ def record(
     Raises:
         MissingDependencyError: if imageio with ffmpeg, or what the environment draws with, is not
             installed.
-        ConfigurationError: if the environment draws no pictures, cannot be made, or is not equal to
+        ConfigurationError: if the environment draws no images, cannot be made, or is not equal to
             the one trained in; or a number is out of range.
         FolderError: if `path` cannot be written.
         KeyboardInterrupt: if interrupted, between two steps.
@@ -162,15 +162,15 @@ def shrink(frame: Frame, max_width: int) -> Frame:
 
 
 def encode_mp4(frames: Sequence[Frame], *, fps: float = 50) -> bytes:
-    """Pictures `(height, width, 3)` of even height and width, as an MP4 file.
+    """Images `(height, width, 3)` of even height and width, as an MP4 file.
 
     Args:
-        frames: the pictures, at least one.
-        fps: pictures per second, above 0.
+        frames: the images, at least one.
+        fps: images per second, above 0.
 
     Raises:
         MissingDependencyError: if imageio with ffmpeg is not installed.
-        ConfigurationError: if there are no pictures, or `fps` is not above 0.
+        ConfigurationError: if there are no images, or `fps` is not above 0.
 
     Example:
         >>> len(encode_mp4([np.zeros((16, 16, 3), np.uint8)] * 3)) > 0
@@ -178,11 +178,11 @@ def encode_mp4(frames: Sequence[Frame], *, fps: float = 50) -> bytes:
     """
     real_number("fps", fps, above=0.0)
     if not len(frames):
-        raise ConfigurationError("`frames` got no picture; expected at least one.")
+        raise ConfigurationError("`frames` got no image; expected at least one.")
     imageio_ffmpeg = _ffmpeg()
     height, width = frames[0].shape[:2]
     try:
-        with scratch_folder("film") as folder:
+        with scratch_folder("video") as folder:
             path = folder / "video.mp4"
             writer = imageio_ffmpeg.write_frames(
                 str(path),
@@ -219,7 +219,7 @@ def _ffmpeg() -> Any:
 
 @contextmanager
 def _opened(agent: Player, env: EnvLike | None) -> Iterator[Env]:
-    """The environment to be filmed in, closed afterwards if it was opened here."""
+    """The environment to be recorded in, closed afterwards if it was opened here."""
     if isinstance(env, gymnasium.Env):
         check_for(agent, env)
         yield env
@@ -240,12 +240,12 @@ def _play(
     total_reward = 0.0
     with between_steps() as interrupted:
         observation, _ = env.reset(seed=reset_seed)
-        frames = [_picture(env)]
+        frames = [_image(env)]
         for _ in range(max_steps):
             action = agent.predict(np.asarray(observation), deterministic=True)
             observation, reward, terminated, truncated, _ = env.step(action)
             total_reward += float(reward)
-            frames.append(_picture(env))
+            frames.append(_image(env))
             if terminated or truncated:
                 break
             if interrupted():
@@ -253,10 +253,10 @@ def _play(
     return frames, total_reward, fps
 
 
-def _picture(env: Env) -> Frame:
+def _image(env: Env) -> Frame:
     try:
         with _quiet():
-            picture: Any = env.render()
+            image: Any = env.render()
     except gymnasium.error.DependencyNotInstalled as error:
         raise MissingDependencyError(
             f'Drawing {env} needs a package: pip install "torch-hunch[video]" ({error}).'
@@ -265,13 +265,13 @@ def _picture(env: Env) -> Frame:
         raise ConfigurationError(
             f"`env` {env} cannot draw here ({kind_and_sentence(error)})"
         ) from error
-    shape = np.shape(picture) if isinstance(picture, np.ndarray) else None
+    shape = np.shape(image) if isinstance(image, np.ndarray) else None
     if shape is None or len(shape) != 3 or shape[2] != 3 or min(shape) < 2:
         raise ConfigurationError(
-            f"`env` {env} drew {type(picture).__name__}{'' if shape is None else f' {shape}'}; "
+            f"`env` {env} drew {type(image).__name__}{'' if shape is None else f' {shape}'}; "
             "expected an array (height, width, 3), no side below 2."
         )
-    frame: Frame = picture
+    frame: Frame = image
     return frame
 
 

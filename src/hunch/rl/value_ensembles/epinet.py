@@ -1,4 +1,4 @@
-"""Guesses made by an epinet: one network, of which each index z is a member.
+"""Members made by an epinet: one network, of which each index z is a member.
 
 The base network is run once for a batch, whatever the number of indices. Priors are linear in z, so
 the values of their D functions are all that has to be known of an observation.
@@ -24,23 +24,23 @@ from hunch.rl.networks.runner import Runner
 from hunch.rl.networks.shared_memory import tensors_of
 from hunch.rl.networks.target_network import NetworkPair
 from hunch.rl.value_ensembles.value_ensemble import (
+    EnsembleConfig,
     Floats,
-    Frame,
-    Guesses,
     Learn,
     Make,
     PriorValues,
+    ValueEnsemble,
     ensembles,
 )
 from hunch.seeding import default_generator_seeded
 from hunch.storage.parts import NumpyStreams, Part
 
 
-class EpinetMembers(Guesses):
+class EpinetEnsemble(ValueEnsemble):
     """An epinet for each replica; each update trains K indices drawn for it.
 
     Args:
-        frame: what they have to fit into.
+        config: what they have to fit into.
         model: makes one base network.
         prior: makes one of the D functions of a prior.
         prior_scale: how strongly priors speak, the standard deviation over indices of what unit
@@ -53,7 +53,7 @@ class EpinetMembers(Guesses):
 
     def __init__(
         self,
-        frame: Frame,
+        config: EnsembleConfig,
         model: Make,
         prior: Make,
         prior_scale: float,
@@ -65,15 +65,15 @@ class EpinetMembers(Guesses):
     ) -> None:
         # Independent functions mixed by standard normal numbers would be √D times as strong as one.
         prior_scale = prior_scale / math.sqrt(index_dim)
-        inputs = int(np.prod(frame.observation_shape)) if sees_input else 0
+        inputs = int(np.prod(config.observation_shape)) if sees_input else 0
         made: list[nn.Module] = []
         functions: list[nn.Module] = []
-        for r in range(frame.replicas):
+        for r in range(config.replicas):
             own = []
             for d in range(index_dim):
-                with default_generator_seeded(frame.seed + r, "prior", d):
+                with default_generator_seeded(config.seed + r, "prior", d):
                     own.append(prior())
-            with default_generator_seeded(frame.seed + r, "member", 0):
+            with default_generator_seeded(config.seed + r, "member", 0):
                 base = cast(nn.Sequential, model())  # Epinet says so if it is none
                 epinet = Epinet(
                     base,
@@ -85,32 +85,34 @@ class EpinetMembers(Guesses):
                 )
             made.append(epinet)
             functions += own
-        stacked = Ensemble.from_modules(made).to(frame.device)
+        stacked = Ensemble.from_modules(made).to(config.device)
         # The same functions without a second axis, so that one product serves all of them.
-        self._functions = Ensemble.from_modules(functions).to(frame.device)
+        self._functions = Ensemble.from_modules(functions).to(config.device)
         self._functions.requires_grad_(False).eval()
         self.pair = NetworkPair(
             stacked,
-            members=frame.replicas,
-            apart=[layer.weight for layer in _first_layers(stacked)] if frame.one_hot else [],
+            members=config.replicas,
+            excluded=[layer.weight for layer in _first_layers(stacked)] if config.one_hot else [],
             **pair_settings,
         )
         online, target = ensembles(self.pair)
         self._first: list[OneHotLayer] = []
-        if frame.one_hot:
+        if config.one_hot:
             pairs = zip(_first_layers(online), _first_layers(target), strict=True)
-            self._first = [OneHotLayer(*pair, frame.replicas) for pair in pairs]
-        self.shared = frame.members
-        self._drawing = frame.generators("index")
-        self._trained = torch.zeros(frame.replicas, frame.members, index_dim, device=frame.device)
+            self._first = [OneHotLayer(*pair, config.replicas) for pair in pairs]
+        self.shared = config.members
+        self._drawing = config.generators("index")
+        self._trained = torch.zeros(
+            config.replicas, config.members, index_dim, device=config.device
+        )
         # Each index with its opposite: so the priors' mean over them is 0, as it is over all.
         half = [
-            self._draw(rng, -(-frame.members // 2)) for rng in frame.generators("predict indices")
+            self._draw(rng, -(-config.members // 2)) for rng in config.generators("predict indices")
         ]
         both = np.stack([np.concatenate([z, -z]) for z in half])
-        self._predicting = torch.from_numpy(both).to(frame.device)
-        self.active = np.zeros((frame.replicas, frame.envs, index_dim), np.float32)
-        super().__init__(frame, PriorValues(self._functions, prior_scale, frame))
+        self._predicting = torch.from_numpy(both).to(config.device)
+        self.active = np.zeros((config.replicas, config.envs, index_dim), np.float32)
+        super().__init__(config, PriorValues(self._functions, prior_scale, config))
         self._link()
 
     _linked = frozenset({"_passes"})
@@ -131,8 +133,8 @@ class EpinetMembers(Guesses):
 
     def _pass(self, network: Ensemble, parameters: Sequence[Tensor]) -> EpinetPass | PlainEpinet:
         gradient = self.pair.gradient
-        if self.frame.fast:
-            return EpinetPass(network, parameters, gradient, self.frame.one_hot)
+        if self.config.fast:
+            return EpinetPass(network, parameters, gradient, self.config.one_hot)
         return PlainEpinet(network, parameters, gradient)
 
     def _draw(self, rng: np.random.Generator, n: int) -> Floats:
@@ -141,26 +143,26 @@ class EpinetMembers(Guesses):
 
     def begin_update(self) -> None:
         """Draw the indices that the next batch trains."""
-        drawn = np.stack([self._draw(rng, self.frame.members) for rng in self._drawing])
-        self._trained = torch.from_numpy(drawn).to(self.frame.device)
+        drawn = np.stack([self._draw(rng, self.config.members) for rng in self._drawing])
+        self._trained = torch.from_numpy(drawn).to(self.config.device)
 
     def best(self, stored: NDArray[Any]) -> NDArray[np.int64]:
         """The action that each environment's index likes best, `(replicas, envs)`."""
-        z = torch.from_numpy(self.active).to(self.frame.device)
+        z = torch.from_numpy(self.active).to(self.config.device)
         q = self._values(0, stored, None, z)
         # Every index was asked about every observation; its own is on the diagonal.
         best: NDArray[np.int64] = q.diagonal(0, 1, 2).argmax(1).cpu().numpy()
         return best
 
-    def values(self, which: int, stored: NDArray[Any], note: Floats | None) -> Tensor:
+    def values(self, which: int, stored: NDArray[Any], prior: Floats | None) -> Tensor:
         """Values `(replicas, indices, batch, actions)` by the online (0) or target (1) network."""
-        return self._values(which, stored, note, self._trained)
+        return self._values(which, stored, prior, self._trained)
 
-    def _values(self, which: int, stored: NDArray[Any], note: Floats | None, z: Tensor) -> Tensor:
+    def _values(self, which: int, stored: NDArray[Any], prior: Floats | None, z: Tensor) -> Tensor:
         learned = self._passes[which](*self._inputs(which, stored), z)
-        return learned + self._mixed_prior(stored, note, z)
+        return learned + self._mixed_prior(stored, prior, z)
 
-    def differentiable(self, stored: NDArray[Any], note: Floats | None) -> tuple[Tensor, Learn]:
+    def differentiable(self, stored: NDArray[Any], prior: Floats | None) -> tuple[Tensor, Learn]:
         """The online network's values, and what learns from their gradient."""
         z = self._trained
         learned, backward = self._passes[0].differentiable(*self._inputs(0, stored), z)
@@ -172,10 +174,10 @@ class EpinetMembers(Guesses):
             self.pair.step(rate)
             for layer, its in zip(self._first, gradients, strict=False):
                 layer.step(stored, its, rate)
-                if self.pair.followed:
-                    layer.follow()
+                if self.pair.target_synced:
+                    layer.sync_target()
 
-        return learned + self._mixed_prior(stored, note, z), learn
+        return learned + self._mixed_prior(stored, prior, z), learn
 
     def predicted(self, observation: Tensor, replica: int, deterministic: bool) -> Tensor:
         """Values `(batch, actions)`: the mean over fixed indices, or those of one drawn."""
@@ -183,7 +185,7 @@ class EpinetMembers(Guesses):
             z = self._predicting[replica]
         else:
             drawn = self._draw(self._predict_choosing[replica], 1)
-            z = torch.from_numpy(drawn).to(self.frame.device)
+            z = torch.from_numpy(drawn).to(self.config.device)
         values: Tensor = self.pair.online(observation, z)[replica]
         return values.mean(0)
 
@@ -192,17 +194,17 @@ class EpinetMembers(Guesses):
         if self._first:
             base, beside = (layer.hidden(stored, target=which == 1) for layer in self._first)
             return base, beside
-        x = self.frame.tensor(stored)
+        x = self.config.tensor(stored)
         return x, x.flatten(2)
 
-    def _mixed_prior(self, stored: NDArray[Any], note: Floats | None, z: Tensor) -> Tensor:
+    def _mixed_prior(self, stored: NDArray[Any], prior: Floats | None, z: Tensor) -> Tensor:
         """`(replicas, indices, batch, actions)`, scaled."""
-        functions = self.prior.of(stored, note)  # (replicas, D, batch, actions)
+        functions = self.prior.of(stored, prior)  # (replicas, D, batch, actions)
         mixed = torch.bmm(z, functions.reshape(*functions.shape[:2], -1))
         return mixed.view(*z.shape[:2], *functions.shape[2:])
 
     def parts(self) -> dict[str, Part]:
-        """Networks, optimisers, indices in play and streams of chance."""
+        """Networks, optimisers, indices in play and random streams."""
         first: dict[str, Part] = {f"first.{i}": layer for i, layer in enumerate(self._first)}
         return {**super().parts(), "stream.index": NumpyStreams(self._drawing), **first}
 

@@ -1,4 +1,4 @@
-"""Guesses made by an ensemble: each member is a network of its own with a prior of its own."""
+"""Members made by an ensemble: each member is a network of its own with a prior of its own."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from hunch.rl.networks.noise import FreshNoise
 from hunch.rl.networks.runner import Runner
 from hunch.rl.networks.target_network import NetworkPair
 from hunch.rl.value_ensembles.value_ensemble import (
+    EnsembleConfig,
     Floats,
-    Frame,
-    Guesses,
     Learn,
     Make,
     PriorValues,
+    ValueEnsemble,
     ensembles,
     repeated,
 )
@@ -29,11 +29,11 @@ from hunch.seeding import default_generator_seeded
 from hunch.storage.parts import Part
 
 
-class Members(Guesses):
+class PriorEnsemble(ValueEnsemble):
     """K networks with priors, all trained on every batch.
 
     Args:
-        frame: what they have to fit into.
+        config: what they have to fit into.
         model: makes one trained network.
         prior: makes one prior.
         prior_scale: how strongly priors speak.
@@ -42,34 +42,34 @@ class Members(Guesses):
 
     def __init__(
         self,
-        frame: Frame,
+        config: EnsembleConfig,
         model: Make,
         prior: Make,
         prior_scale: float,
         pair_settings: Mapping[str, Any],
     ) -> None:
         made = []
-        for r in range(frame.replicas):
-            for k in range(frame.members):
-                with default_generator_seeded(frame.seed + r, "member", k):
+        for r in range(config.replicas):
+            for k in range(config.members):
+                with default_generator_seeded(config.seed + r, "member", k):
                     trained = model()
-                with default_generator_seeded(frame.seed + r, "prior", k):
+                with default_generator_seeded(config.seed + r, "prior", k):
                     made.append(RandomizedPrior(trained, prior(), prior_scale))
-        members = Ensemble.from_modules(made).to(frame.device)
+        members = Ensemble.from_modules(made).to(config.device)
         self.pair = NetworkPair(
             members,
             members=members.num_members,
-            apart=[_first_of(members).weight] if frame.one_hot else [],
+            excluded=[_first_of(members).weight] if config.one_hot else [],
             **pair_settings,
         )
         online, target = ensembles(self.pair)
         self._first = (
-            OneHotLayer(_first_of(online), _first_of(target), frame.replicas)
-            if frame.one_hot
+            OneHotLayer(_first_of(online), _first_of(target), config.replicas)
+            if config.one_hot
             else None
         )
-        self.active = np.zeros((frame.replicas, frame.envs), np.int64)
-        super().__init__(frame, PriorValues(online.part("prior"), prior_scale, frame))
+        self.active = np.zeros((config.replicas, config.envs), np.int64)
+        super().__init__(config, PriorValues(online.part("prior"), prior_scale, config))
         self._link()
 
     _linked = frozenset({"_runners"})
@@ -87,12 +87,12 @@ class Members(Guesses):
 
     def _runner(self, model: Ensemble, parameters: Sequence[Tensor]) -> Runner:
         gradient = self.pair.gradient
-        if self.frame.fast:
-            return runner_of(model, parameters, gradient, self.frame.one_hot)
+        if self.config.fast:
+            return runner_of(model, parameters, gradient, self.config.one_hot)
         return Runner(model, FreshNoise(model, []), parameters, gradient)
 
     def _draw(self, rng: np.random.Generator, n: int) -> NDArray[Any]:
-        return rng.integers(self.frame.members, size=n)
+        return rng.integers(self.config.members, size=n)
 
     def best(self, stored: NDArray[Any]) -> NDArray[np.int64]:
         """The action that each environment's member likes best, `(replicas, envs)`."""
@@ -105,11 +105,11 @@ class Members(Guesses):
     def begin_update(self) -> None:
         """Nothing is to be settled: all members learn from every batch."""
 
-    def values(self, which: int, stored: NDArray[Any], note: Floats | None) -> Tensor:
+    def values(self, which: int, stored: NDArray[Any], prior: Floats | None) -> Tensor:
         """Values `(replicas, members, batch, actions)` by the online (0) or target (1) network."""
-        return self._trained(which, stored) + self.prior.of(stored, note)
+        return self._trained(which, stored) + self.prior.of(stored, prior)
 
-    def differentiable(self, stored: NDArray[Any], note: Floats | None) -> tuple[Tensor, Learn]:
+    def differentiable(self, stored: NDArray[Any], prior: Floats | None) -> tuple[Tensor, Learn]:
         """The online network's values, and what learns from their gradient."""
         raw, backward = self._runners[0].differentiable(self._inputs(0, stored))
         updates = self.pair.updates
@@ -120,14 +120,14 @@ class Members(Guesses):
             self.pair.step(rate)
             if self._first is not None:
                 self._first.step(stored, hidden_gradient, rate)
-                if self.pair.followed:
-                    self._first.follow()
+                if self.pair.target_synced:
+                    self._first.sync_target()
 
-        return self._by_replica(raw) + self.prior.of(stored, note), learn
+        return self._by_replica(raw) + self.prior.of(stored, prior), learn
 
     def predicted(self, observation: Tensor, replica: int, deterministic: bool) -> Tensor:
         """Values `(batch, actions)`: the mean over members, or those of one drawn at random."""
-        size = self.frame.members
+        size = self.config.members
         q: Tensor = self.pair.online(observation)[replica * size : (replica + 1) * size]
         if deterministic:
             return q.mean(0)
@@ -141,13 +141,13 @@ class Members(Guesses):
         """What a runner takes: the first layer's product, or all members' observations."""
         if self._first is not None:
             return self._first.hidden(stored, target=which == 1)
-        return repeated(self.frame.tensor(stored), self.frame.members)
+        return repeated(self.config.tensor(stored), self.config.members)
 
     def _by_replica(self, values: Tensor) -> Tensor:
-        return values.view(self.frame.replicas, self.frame.members, *values.shape[1:])
+        return values.view(self.config.replicas, self.config.members, *values.shape[1:])
 
     def parts(self) -> dict[str, Part]:
-        """Networks, optimisers, members in play and streams of chance."""
+        """Networks, optimisers, members in play and random streams."""
         first = {} if self._first is None else {"first": self._first}
         return {**super().parts(), **first}
 

@@ -1,7 +1,7 @@
-"""What an agent that explores by guesses needs of them, however they are made.
+"""What an agent that explores by value functions needs of them, however they are made.
 
-A guess is a whole value function that what was seen does not rule out. `prior_ensemble` makes
-guesses by networks of their own, `epinet` by one network and an index.
+A member is a whole value function that what was seen does not rule out. `prior_ensemble` makes
+members by networks of their own, `epinet` by one network and an index.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ Make = Callable[[], nn.Module]
 
 
 @dataclass(frozen=True)
-class Frame:
-    """What guesses have to fit into.
+class EnsembleConfig:
+    """What members have to fit into.
 
     Args:
         replicas: agents that live side by side.
         envs: environments of each.
-        members: K, guesses that learn from a batch.
+        members: K, members that learn from a batch.
         actions: number of actions.
         observation_shape: shape of one observation.
         one_hot: whether observations are kept as the place of their 1.
@@ -61,34 +61,34 @@ class Frame:
         return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(self.device)
 
     def generators(self, purpose: str) -> list[np.random.Generator]:
-        """A stream of chance for each replica."""
+        """A random stream for each replica."""
         return [numpy_generator(self.seed + r, purpose) for r in range(self.replicas)]
 
 
-class Guesses(Linked, ABC):
-    """An online and a target network that hold guesses, and the guess each environment plays.
+class ValueEnsemble(Linked, ABC):
+    """An online and a target network that hold members, and the member each environment plays.
 
     Attributes:
         pair: the two networks and their optimiser.
-        active: what tells the guess that plays each environment's episode, `(replicas, envs, …)`.
-        shared: how many guesses of a batch one parameter serves.
+        active: what tells the member that plays each environment's episode, `(replicas, envs, …)`.
+        shared: how many members of a batch one parameter serves.
     """
 
     pair: NetworkPair
     active: NDArray[Any]
     shared: int = 1
 
-    def __init__(self, frame: Frame, prior: PriorValues) -> None:
-        self.frame = frame
+    def __init__(self, config: EnsembleConfig, prior: PriorValues) -> None:
+        self.config = config
         self.prior = prior
-        self._choosing = frame.generators("member")
-        self._predict_choosing = frame.generators("predict")
+        self._choosing = config.generators("member")
+        self._predict_choosing = config.generators("predict")
 
     def settle(self) -> bool:
         """Make good what somebody did to the networks since the last time.
 
         Returns:
-            Whether priors are others than they were, so that what was noted of them is void.
+            Whether priors are others than they were, so that what was cached of them is void.
 
         Raises:
             ConfigurationError: if what the networks are now cannot be trained on.
@@ -102,36 +102,36 @@ class Guesses(Linked, ABC):
 
     def stored(self, observation: NDArray[Any]) -> NDArray[Any]:
         """Observations as they are stored: themselves, or the place of their 1."""
-        if not self.frame.one_hot:
+        if not self.config.one_hot:
             return observation
-        return to_cells(observation, len(self.frame.observation_shape))
+        return to_cells(observation, len(self.config.observation_shape))
 
-    def choose(self, begins: Bools) -> None:
-        """Draw the guess that plays each episode that begins."""
+    def choose(self, is_first: Bools) -> None:
+        """Draw the member that plays each episode that begins."""
         for r, rng in enumerate(self._choosing):
-            if begins[r].any():
-                drawn = self._draw(rng, self.frame.envs)
-                chosen = begins[r].reshape(-1, *[1] * (drawn.ndim - 1))
+            if is_first[r].any():
+                drawn = self._draw(rng, self.config.envs)
+                chosen = is_first[r].reshape(-1, *[1] * (drawn.ndim - 1))
                 self.active[r] = np.where(chosen, drawn, self.active[r])
 
     @abstractmethod
     def _draw(self, rng: np.random.Generator, n: int) -> NDArray[Any]:
-        """Draw `n` guesses."""
+        """Draw `n` members."""
 
     @abstractmethod
     def best(self, stored: NDArray[Any]) -> NDArray[np.int64]:
-        """The action that each environment's guess likes best, `(replicas, envs)`."""
+        """The action that each environment's member likes best, `(replicas, envs)`."""
 
     @abstractmethod
     def begin_update(self) -> None:
-        """Settle which guesses the next batch trains."""
+        """Settle which members the next batch trains."""
 
     @abstractmethod
-    def values(self, which: int, stored: NDArray[Any], note: Floats | None) -> Tensor:
+    def values(self, which: int, stored: NDArray[Any], prior: Floats | None) -> Tensor:
         """Values `(replicas, members, batch, actions)` by the online (0) or target (1) network."""
 
     @abstractmethod
-    def differentiable(self, stored: NDArray[Any], note: Floats | None) -> tuple[Tensor, Learn]:
+    def differentiable(self, stored: NDArray[Any], prior: Floats | None) -> tuple[Tensor, Learn]:
         """The online network's values, and a function of their gradient and the learning rate.
 
         The function moves the online network, and the target network if it is time to.
@@ -147,10 +147,10 @@ class Guesses(Linked, ABC):
 
     @abstractmethod
     def predicted(self, observation: Tensor, replica: int, deterministic: bool) -> Tensor:
-        """Values `(batch, actions)`: the mean over guesses, or those of one drawn at random."""
+        """Values `(batch, actions)`: the mean over members, or those of one drawn at random."""
 
     def parts(self) -> dict[str, Part]:
-        """Networks, optimisers, guesses in play and streams of chance."""
+        """Networks, optimisers, members in play and random streams."""
         return {
             "pair": self.pair,
             "stream.member": NumpyStreams(self._choosing),
@@ -166,31 +166,31 @@ class PriorValues:
     Args:
         functions: the priors of all replicas, those of the first replica first.
         scale: what they are multiplied with.
-        frame: what they have to fit into.
+        config: what they have to fit into.
 
     Note:
         For one-hot observations they are computed once, for each place of the 1.
     """
 
-    def __init__(self, functions: Ensemble, scale: float, frame: Frame) -> None:
-        self._functions, self._scale, self._frame = functions, scale, frame
-        self.count = functions.num_members // frame.replicas
+    def __init__(self, functions: Ensemble, scale: float, config: EnsembleConfig) -> None:
+        self._functions, self._scale, self._config = functions, scale, config
+        self.count = functions.num_members // config.replicas
         self._table: Floats | None = None
         self.refresh()
 
     @property
-    def note_shape(self) -> tuple[int, int] | None:
+    def cached_shape(self) -> tuple[int, int] | None:
         """Shape of what is worth storing beside each observation, if anything."""
-        return None if self._table is not None else (self.count, self._frame.actions)
+        return None if self._table is not None else (self.count, self._config.actions)
 
     @torch.no_grad()
     def refresh(self) -> None:
         """Take notice of other functions in the same place."""
-        if not self._frame.one_hot:
+        if not self._config.one_hot:
             return
-        size = int(np.prod(self._frame.observation_shape))
+        size = int(np.prod(self._config.observation_shape))
         cells = torch.cat([torch.eye(size), torch.zeros(1, size)])
-        values = self._functions(cells.view(size + 1, *self._frame.observation_shape))
+        values = self._functions(cells.view(size + 1, *self._config.observation_shape))
         self._table = self._scaled(values)
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -205,21 +205,21 @@ class PriorValues:
     def __call__(self, stored: NDArray[Any]) -> Floats:
         """Scaled values `(replicas, batch, functions, actions)`."""
         if self._table is not None:
-            looked_up: Floats = self._table[np.arange(self._frame.replicas)[:, None], stored]
+            looked_up: Floats = self._table[np.arange(self._config.replicas)[:, None], stored]
             return looked_up
         if self._scale == 0.0:
-            return np.zeros((*stored.shape[:2], self.count, self._frame.actions), np.float32)
-        x = repeated(self._frame.tensor(stored), self.count)
+            return np.zeros((*stored.shape[:2], self.count, self._config.actions), np.float32)
+        x = repeated(self._config.tensor(stored), self.count)
         return self._scaled(self._functions(x, per_member=True))
 
-    def of(self, stored: NDArray[Any], note: Floats | None) -> Tensor:
-        """Scaled values `(replicas, functions, batch, actions)`, noted already or not."""
-        values = self(stored) if note is None else note
-        return torch.from_numpy(values).to(self._frame.device).transpose(1, 2)
+    def of(self, stored: NDArray[Any], prior: Floats | None) -> Tensor:
+        """Scaled values `(replicas, functions, batch, actions)`, cached already or not."""
+        values = self(stored) if prior is None else prior
+        return torch.from_numpy(values).to(self._config.device).transpose(1, 2)
 
     def _scaled(self, values: Tensor) -> Floats:
-        apart = values.view(self._frame.replicas, self.count, *values.shape[1:])
-        scaled = self._scale * apart.transpose(1, 2)
+        by_replica = values.view(self._config.replicas, self.count, *values.shape[1:])
+        scaled = self._scale * by_replica.transpose(1, 2)
         array: Floats = scaled.contiguous().cpu().numpy()
         return array
 

@@ -1,4 +1,4 @@
-"""Ready-made networks for pictures in every layout; what a user's own network gets is his affair."""
+"""Ready-made networks for images in every layout; what a user's own network gets is his affair."""
 
 import warnings
 
@@ -11,14 +11,14 @@ from torch import nn
 
 from hunch.errors import HunchWarning
 from hunch.rl import A2C, DQN, BootstrappedDQN
-from hunch.rl.networks.value_heads import Readout
+from hunch.rl.networks.value_heads import ValueHead
 from hunch.rl.networks.value_networks import value_network
 
 SIDES = (40, 37)
 
 
-class Pictures(gymnasium.Env):
-    """Random pictures `(3, 40, 37)`, shown in the layout that `show` makes of them."""
+class Images(gymnasium.Env):
+    """Random images `(3, 40, 37)`, shown in the layout that `show` makes of them."""
 
     action_space = spaces.Discrete(2)
 
@@ -67,8 +67,8 @@ def weights(agent):
     ("kind", "dtype"), [*((kind, np.uint8) for kind in AGENTS), ("DQN", np.float32)]
 )
 def test_channels_behind_are_learned_from_as_channels_in_front(kind, dtype):
-    front = AGENTS[kind](lambda: Pictures(dtype=dtype)).learn(9, progress=False)
-    behind = AGENTS[kind](lambda: Pictures(last, dtype)).learn(9, progress=False)
+    front = AGENTS[kind](lambda: Images(dtype=dtype)).learn(9, progress=False)
+    behind = AGENTS[kind](lambda: Images(last, dtype)).learn(9, progress=False)
     assert front.updates == behind.updates > 0
     # torch adds up in another order where channels lie behind in memory.
     assert torch.allclose(weights(front), weights(behind), atol=1e-4)
@@ -89,16 +89,16 @@ def test_channels_behind_are_learned_from_as_channels_in_front(kind, dtype):
     ],
 )
 def test_bytes_in_every_layout_go_through_convolutions(shape, channels):
-    net = value_network(None, shape, Readout(2), [16], pixels=True)
+    net = value_network(None, shape, ValueHead(2), [16], pixels=True)
     convolutions = [m for m in net.modules() if isinstance(m, nn.Conv2d)]
     assert [c.in_channels for c in convolutions] == [channels, 32, 64]
     x = torch.randint(256, (2, *shape), generator=torch.Generator().manual_seed(0)).float()
-    picture = x
+    image = x
     if shape[-1] < 36:
-        picture = x.permute(0, *range(1, len(shape) - 2), -1, -3, -2)
-    picture = picture.reshape(2, channels, *picture.shape[-2:])
+        image = x.permute(0, *range(1, len(shape) - 2), -1, -3, -2)
+    image = image.reshape(2, channels, *image.shape[-2:])
     # The convolutions themselves, asked as torch's documentation has it.
-    expected = nn.Sequential(*list(net.children())[-10:])(picture / 255)
+    expected = nn.Sequential(*list(net.children())[-10:])(image / 255)
     assert torch.allclose(net(x), expected, atol=1e-5)
 
 
@@ -109,7 +109,7 @@ def test_bytes_in_every_layout_go_through_convolutions(shape, channels):
 def test_what_is_too_small_for_convolutions_stays_a_vector(shape, pixels):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        net = value_network(None, shape, Readout(2), [16], pixels=pixels)
+        net = value_network(None, shape, ValueHead(2), [16], pixels=pixels)
     assert not any(isinstance(m, nn.Conv2d) for m in net.modules())
     assert net(torch.zeros(3, *shape)).shape == (3, 2)
 
@@ -117,11 +117,11 @@ def test_what_is_too_small_for_convolutions_stays_a_vector(shape, pixels):
 @pytest.mark.parametrize("shape", [(35, 40, 9), (84, 84), (2, 30, 30, 3)])
 def test_a_perceptron_on_something_large_is_told_of(shape):
     with pytest.warns(HunchWarning, match=r"takes for [0-9,]+ numbers without neighbours") as said:
-        value_network(None, shape, Readout(2), [16])
+        value_network(None, shape, ValueHead(2), [16])
     assert said[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        value_network(None, (9_000,), Readout(2), [16])  # no neighbours to be lost
+        value_network(None, (9_000,), ValueHead(2), [16])  # no neighbours to be lost
 
 
 @pytest.mark.parametrize("agent", [DQN, BootstrappedDQN, A2C])
@@ -138,7 +138,7 @@ def test_a_users_network_gets_the_environments_own_layout(agent):
 
     more = {"rollout_length": 4} if agent is A2C else {"batch_size": 4, "replay_capacity": 20}
     more |= {"num_members": 2} if agent is BootstrappedDQN else {}
-    made = agent(lambda: Pictures(last), network=network, num_envs=1, **more)
+    made = agent(lambda: Images(last), network=network, num_envs=1, **more)
     made.learn(9, progress=False)
     made.predict(np.zeros((2, *SIDES, 3)))
     assert seen == {(*SIDES, 3)}
@@ -146,7 +146,7 @@ def test_a_users_network_gets_the_environments_own_layout(agent):
 
 def test_stacks_of_pictures_with_channels_behind_are_stored_once(monkeypatch):
     def stacked():
-        return gymnasium.wrappers.FrameStackObservation(Pictures(last), 3)
+        return gymnasium.wrappers.FrameStackObservation(Images(last), 3)
 
     def learned():
         agent = DQN(stacked, **{**OFF_POLICY, "n_step": 2}).learn(25, progress=False)

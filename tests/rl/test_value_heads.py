@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hunch.rl.networks.value_heads import Readout
+from hunch.rl.networks.value_heads import ValueHead
 from hunch.rl.objectives.value_targets import (
     categorical_loss,
     chosen,
@@ -133,27 +133,27 @@ def test_chosen_distribution_is_that_of_the_action():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_dueling_adds_the_value_to_the_advantages_less_their_mean(kind):
-    readout = Readout(actions=3, dueling=True, **KINDS[kind])
-    assert readout.outputs == 4 * readout.atoms
-    raw = normal(2, 6, readout.outputs)
-    groups = raw.view(2, 6, 4, readout.atoms)
+    value_head = ValueHead(actions=3, dueling=True, **KINDS[kind])
+    assert value_head.outputs == 4 * value_head.atoms
+    raw = normal(2, 6, value_head.outputs)
+    groups = raw.view(2, 6, 4, value_head.atoms)
     value, advantage = groups[..., :1, :], groups[..., 1:, :]
     expected = value + advantage - advantage.mean(2, keepdim=True)
-    split = readout.split(raw)
+    split = value_head.split(raw)
     assert torch.allclose(split, expected if kind != "plain" else expected.squeeze(-1))
     # What is added to all advantages alike changes nothing.
     shifted = groups.clone()
-    shifted[..., 1:, :] += normal(2, 6, 1, readout.atoms, seed=5)
-    assert torch.allclose(readout.split(shifted.flatten(2)), split, atol=1e-5)
+    shifted[..., 1:, :] += normal(2, 6, 1, value_head.atoms, seed=5)
+    assert torch.allclose(value_head.split(shifted.flatten(2)), split, atol=1e-5)
     assert torch.allclose(split.mean(2), value.squeeze(2) if kind != "plain" else value[..., 0, 0])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dueling", [False, True])
 def test_values_are_the_means_of_what_is_predicted(kind, dueling):
-    readout = Readout(actions=3, dueling=dueling, **KINDS[kind])
-    predicted = readout.split(normal(6, readout.outputs))
-    values = readout.values(predicted)
+    value_head = ValueHead(actions=3, dueling=dueling, **KINDS[kind])
+    predicted = value_head.split(normal(6, value_head.outputs))
+    values = value_head.values(predicted)
     assert values.shape == (6, 3)
     if kind == "categorical":
         support = torch.arange(-2.0, 5.0)
@@ -166,13 +166,13 @@ def test_values_are_the_means_of_what_is_predicted(kind, dueling):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_target_is_what_the_judge_says_of_the_action_that_the_selector_likes(kind):
-    readout = Readout(actions=3, **KINDS[kind])
-    judged = readout.split(normal(6, readout.outputs))
+    value_head = ValueHead(actions=3, **KINDS[kind])
+    judged = value_head.split(normal(6, value_head.outputs))
     selecting = normal(6, 3, seed=1)
     best = selecting.argmax(-1)
-    assert (best != readout.values(judged).argmax(-1)).any()
+    assert (best != value_head.values(judged).argmax(-1)).any()
     reward, discount = normal(6, seed=2), torch.tensor([0.9, 0.0, 0.5, 0.9, 0.0, 1.0])
-    target = readout.target(reward, discount, judged, selecting)
+    target = value_head.target(reward, discount, judged, selecting)
     for i in range(6):
         following = judged[i, best[i]]
         if kind == "categorical":
@@ -184,14 +184,14 @@ def test_the_target_is_what_the_judge_says_of_the_action_that_the_selector_likes
         assert torch.allclose(target[i], expected, atol=1e-6)
 
 
-def loss_by_autograd(readout, raw, action, target, weight):
-    """What `Readout.loss` returns, from the definitions."""
-    predicted = readout.split(raw)
-    if readout.distribution is None:
+def loss_by_autograd(value_head, raw, action, target, weight):
+    """What `ValueHead.loss` returns, from the definitions."""
+    predicted = value_head.split(raw)
+    if value_head.distribution is None:
         q = chosen(predicted, action)
         each, error = F.smooth_l1_loss(q, target, reduction="none"), (q - target).abs()
     else:
-        measure = categorical_loss if readout.distribution == "categorical" else quantile_loss
+        measure = categorical_loss if value_head.distribution == "categorical" else quantile_loss
         each = error = measure(chosen_distribution(predicted, action), target)
     loss = (each * weight).mean(-1).sum()
     return loss, torch.autograd.grad(loss, raw)[0], error
@@ -201,23 +201,23 @@ def loss_by_autograd(readout, raw, action, target, weight):
 @pytest.mark.parametrize("dueling", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_loss_and_its_gradient_equal_autograd(kind, dueling, weighted):
-    readout = Readout(actions=3, dueling=dueling, **KINDS[kind])
-    raw = 2 * normal(2, 40, readout.outputs)
+    value_head = ValueHead(actions=3, dueling=dueling, **KINDS[kind])
+    raw = 2 * normal(2, 40, value_head.outputs)
     action = torch.randint(3, (2, 40), generator=torch.Generator().manual_seed(0))
-    judged = readout.split(normal(2, 40, readout.outputs, seed=1))
+    judged = value_head.split(normal(2, 40, value_head.outputs, seed=1))
     discount = torch.full((2, 40), 0.9)
-    target = readout.target(normal(2, 40, seed=2), discount, judged, readout.values(judged))
+    target = value_head.target(normal(2, 40, seed=2), discount, judged, value_head.values(judged))
     weight = torch.rand(2, 40, generator=torch.Generator().manual_seed(1))
-    loss, gradient, error = readout.loss(raw, action, target, weight if weighted else None)
+    loss, gradient, error = value_head.loss(raw, action, target, weight if weighted else None)
     weight = weight if weighted else torch.ones(2, 40)
-    expected = loss_by_autograd(readout, raw.requires_grad_(), action, target, weight)
+    expected = loss_by_autograd(value_head, raw.requires_grad_(), action, target, weight)
     assert loss.item() == pytest.approx(expected[0].item(), rel=1e-5)
     assert torch.allclose(gradient, expected[1], atol=1e-6)
     assert torch.allclose(error, expected[2], atol=1e-5)
     assert not any(t.requires_grad for t in (loss, gradient, error))
     if kind == "plain":
         assert error.min() < 1 < error.max()  # both sides of Huber's threshold
-    groups = gradient.view(2, 40, 3 + dueling, readout.atoms).abs().sum(-1)
+    groups = gradient.view(2, 40, 3 + dueling, value_head.atoms).abs().sum(-1)
     if dueling:
         assert (groups > 0).all()  # the mean of the advantages feels all of them
     else:
@@ -227,20 +227,22 @@ def test_the_loss_and_its_gradient_equal_autograd(kind, dueling, weighted):
 @pytest.mark.parametrize("kind", ["categorical", "quantile"])
 def test_distributions_are_learnt(kind):
     """A return of −1 or 3, equally likely, at the end of an episode."""
-    readout = Readout(actions=1, **{**KINDS[kind], "atoms": 13 if kind == "categorical" else 8})
-    raw = torch.zeros(1, readout.outputs, requires_grad=True)
+    value_head = ValueHead(
+        actions=1, **{**KINDS[kind], "atoms": 13 if kind == "categorical" else 8}
+    )
+    raw = torch.zeros(1, value_head.outputs, requires_grad=True)
     adam = torch.optim.Adam([raw], lr=0.1)
     rewards = torch.tensor([-1.0, 3.0] * 16)
     ended = torch.zeros(32)
     for _ in range(400):
         batch = raw.detach().expand(32, -1)
-        judged = readout.split(batch)
-        target = readout.target(rewards, ended, judged, readout.values(judged))
-        _, gradient, _ = readout.loss(batch, torch.zeros(32, dtype=torch.int64), target)
+        judged = value_head.split(batch)
+        target = value_head.target(rewards, ended, judged, value_head.values(judged))
+        _, gradient, _ = value_head.loss(batch, torch.zeros(32, dtype=torch.int64), target)
         raw.grad = gradient.sum(0, keepdim=True)
         adam.step()
-    predicted = readout.split(raw.detach())
-    assert readout.values(predicted).item() == pytest.approx(1.0, abs=0.15)
+    predicted = value_head.split(raw.detach())
+    assert value_head.values(predicted).item() == pytest.approx(1.0, abs=0.15)
     if kind == "categorical":
         probs = F.softmax(predicted[0, 0], -1)
         assert probs[2] == pytest.approx(0.5, abs=0.02)  # the atoms are −2, −1.5, …, 4
