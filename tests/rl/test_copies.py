@@ -261,10 +261,10 @@ def test_priors_given_to_a_living_agent_are_those_it_learns_with(env, epinet):
             assert torch.equal(tensor, theirs.network.get_submodule("prior").state_dict()[name])
     stored = agent._ensemble.stored(agent._loop._observation[None])
     assert np.array_equal(agent._ensemble.prior(stored), theirs._ensemble.prior(stored))
-    if agent._replay._note is not None:
+    if agent._replay._prior is not None:
         batch = agent._replay.sample(20, agent._sampling)
         expected = theirs._ensemble.prior(batch.observation)
-        assert np.allclose(batch.note, expected, atol=1e-5)
+        assert np.allclose(batch.prior, expected, atol=1e-5)
 
 
 def test_priors_in_buffers_are_noticed_too():

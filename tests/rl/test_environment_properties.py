@@ -377,8 +377,8 @@ def check_stretch(agent, trajectory, column, e, own):
         assert trajectory.truncated[at] == (moment.truncated or (moment.broken and not last))
         if not moment.terminated:
             bootstrap_observation = (
-                trajectory.bootstrap_observation[trajectory.cuts.index(t), column, e]
-                if t in trajectory.cuts
+                trajectory.bootstrap_observation[trajectory.bootstrap_steps.index(t), column, e]
+                if t in trajectory.bootstrap_steps
                 else trajectory.observation[t + 1, column, e]
             )
             assert same(bootstrap_observation, stored(agent, moment.following))

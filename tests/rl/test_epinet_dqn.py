@@ -69,7 +69,7 @@ def test_an_update_follows_the_gradient_that_autograd_finds(env):
     batch = made._replay.sample(40, [np.random.default_rng(r) for r in range(2)])
     members = made._ensemble
     members.begin_update()
-    q, learn = members.differentiable(batch.observation, batch.note)
+    q, learn = members.differentiable(batch.observation, batch.prior)
     slope = torch.randn_like(q)
     x = torch.from_numpy(batch.observation)
     if env == SEA:
@@ -145,13 +145,13 @@ def test_each_update_trains_new_indices():
 def test_what_is_noted_is_the_values_of_the_prior_functions():
     made = agent(n_step=2).learn(60, progress=False)
     batch = made._replay.sample(20, [np.random.default_rng(0)])
-    assert batch.note.shape == (1, 20, 3, 2)
+    assert batch.prior.shape == (1, 20, 3, 2)
     epinet = made.network.member(0)
     assert isinstance(epinet, Epinet)
     x = torch.from_numpy(batch.observation[0])
     expected = 10.0 / 3**0.5 * epinet.prior(x).transpose(0, 1)
-    assert torch.allclose(torch.from_numpy(batch.note[0]), expected, atol=1e-4)
-    assert agent(SEA)._replay._note is None  # looked up by place instead
+    assert torch.allclose(torch.from_numpy(batch.prior[0]), expected, atol=1e-4)
+    assert agent(SEA)._replay._prior is None  # looked up by place instead
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_values_from_before_an_update_are_not_learned_from(kwargs):
     made = agent(**kwargs).learn(30, progress=False)
     batch = made._replay.sample(8, made._sampling)
     made._ensemble.begin_update()
-    both = [made._ensemble.differentiable(batch.observation, batch.note) for _ in range(2)]
+    both = [made._ensemble.differentiable(batch.observation, batch.prior) for _ in range(2)]
     assert torch.equal(both[0][0], both[1][0])
     gradient = torch.ones_like(both[0][0])
     both[0][1](gradient, 0.01)

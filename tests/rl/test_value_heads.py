@@ -5,13 +5,8 @@ import torch
 from torch.nn import functional as F
 
 from hunch.rl.networks.value_heads import ValueHead
-from hunch.rl.objectives.value_targets import (
-    categorical_loss,
-    chosen,
-    chosen_distribution,
-    project,
-    quantile_loss,
-)
+from hunch.rl.objectives.losses import categorical_loss, quantile_loss
+from hunch.rl.objectives.value_targets import chosen, chosen_distribution, project
 
 KINDS = {
     "plain": {},

@@ -179,8 +179,8 @@ class Agent(Linked, ABC):
 
     def _rounds_due(self) -> int:
         """Rounds of updates due after this step: one for each period that ended in it."""
-        before = self.steps - self.num_envs
-        return self.steps // self.update_period - before // self.update_period
+        steps = self._loop.steps
+        return steps // self.update_period - (steps - self.num_envs) // self.update_period
 
     # What users see.
 

@@ -175,6 +175,7 @@ class DQN(Agent):
         seed: int = 0,
     ) -> None:
         self.noisy, self.fast = bool(noisy), bool(fast)
+        self.prioritized = bool(prioritized)
         self.double = bool(double)
         self.discount = real_number("discount", discount, at_least=0.0, at_most=1.0)
         self.learning_rate = schedule("learning_rate", learning_rate)
@@ -296,7 +297,7 @@ class DQN(Agent):
         """The actions to try next in training, `(replicas, envs)`."""
         if self._pair.layout.first_moved:
             self._settle()
-        epsilon = 0.0 if self.noisy else value_at(self.epsilon, self.steps)
+        epsilon = 0.0 if self.noisy else value_at(self.epsilon, self._loop.steps)
         if epsilon == 0.0:
             return self._best(observation) + self.first_action
         shape = observation.shape[:2]
@@ -311,7 +312,8 @@ class DQN(Agent):
     def _best(self, observation: NDArray[Any]) -> NDArray[np.int64]:
         """The actions of the highest value under one draw of the noise."""
         raw = self._online(self._tensor(observation))
-        return _best(self.value_head.values(self.value_head.split(raw)))
+        value_head = self._range.value_head
+        return _best(value_head.values(value_head.split(raw)))
 
     def observe(self, step: Step) -> None:
         """Store a step of all environments; update the network as often as it is time to."""
@@ -320,9 +322,10 @@ class DQN(Agent):
         self._replay.add(step)
         if len(self._replay) < self.min_replay_size or not self._replay.num_drawable:
             return
-        self._range.look(self._replay)
+        if self._range.chooses:
+            self._range.look(self._replay)
+        beta = value_at(self.priority_correction, self._loop.steps) if self.prioritized else 1.0
         for _ in range(self._rounds_due() * self.updates_per_round):
-            beta = value_at(self.priority_correction, self.steps)
             self._update(self._replay.sample(self.batch_size, self._sampling, beta))
 
     @torch.no_grad()
@@ -335,30 +338,30 @@ class DQN(Agent):
         weight = None if batch.weight is None else torch.from_numpy(batch.weight).to(self.device)
         raw, backward = self._online.differentiable(self._tensor(batch.observation))
         # A sum over replicas gives each the gradient that it would have alone.
-        loss, gradient, error = self.value_head.loss(raw, action, target, weight)
+        loss, gradient, error = self._range.value_head.loss(raw, action, target, weight)
         backward(gradient)
-        mean_loss = check_loss(loss.item() / self.replicas, self.updates)
-        self._pair.step(value_at(self.learning_rate, self.steps))
+        mean_loss = check_loss(loss.item() / self.replicas, self._pair.updates)
+        self._pair.step(value_at(self.learning_rate, self._loop.steps))
         self.losses.append(mean_loss)
         if weight is not None:
             self._replay.update_priorities(batch.position, error.cpu().numpy())
 
     def _bootstrapped(self, batch: Transitions) -> Tensor:
         """What the values of a batch are trained towards."""
-        next_observation = self._tensor(batch.next_observation)
-        following = self.value_head.split(self._target(next_observation))
+        next_observation, value_head = self._tensor(batch.next_observation), self._range.value_head
+        following = value_head.split(self._target(next_observation))
         selecting = following
         if self.double:
-            selecting = self.value_head.split(self._online(next_observation))
+            selecting = value_head.split(self._online(next_observation))
         outcome = (
             torch.from_numpy(batch.reward).to(self.device),
             torch.from_numpy(batch.discount).to(self.device),
             following,
-            self.value_head.values(selecting),
+            value_head.values(selecting),
         )
-        if self._range.watches(self.updates):
-            self._range.take_notice(self.value_head.beyond(*outcome))
-        return self.value_head.target(*outcome)
+        if self._range.categorical and self._range.watches(self._pair.updates):
+            self._range.take_notice(value_head.beyond(*outcome))
+        return value_head.target(*outcome)
 
     def _policy(self, replica: int) -> Policy:
         network = members_of(self.network, self.replicas, replica)

@@ -104,6 +104,7 @@ class TrainingLoop:
         self.histories = [History() for _ in range(replicas)]
         self.per_replica = envs.num_envs // replicas
         self._lead = (replicas, self.per_replica)
+        self._shape = (*self._lead, *observation_shape)
         self._observation = np.zeros((envs.num_envs, *observation_shape), observation_dtype)
         self._return = np.zeros(envs.num_envs)
         self._length = np.zeros(envs.num_envs, np.int64)
@@ -163,21 +164,22 @@ class TrainingLoop:
             self._return[is_first] = 0.0
             self._length[is_first] = 0
         observation = self._observation
-        actions = learner.act(self._by_replica(observation), self._by_replica(is_first))
+        lead, shape = self._lead, self._shape
+        actions = learner.act(observation.reshape(shape), is_first.reshape(lead))
         outcome = self.envs.step(actions.reshape(-1, *actions.shape[2:]))
         self.steps += self.per_replica
         self._return += outcome.reward
         self._length += outcome.valid
         given_up = learner.observe(
             Step(
-                observation=self._by_replica(observation),
+                observation=observation.reshape(shape),
                 action=actions,
-                reward=self._by_replica(outcome.reward.astype(np.float32)),
-                next_observation=self._by_replica(outcome.next_observation),
-                terminated=self._by_replica(outcome.terminated),
-                truncated=self._by_replica(outcome.truncated),
-                valid=self._by_replica(outcome.valid),
-                is_first=self._by_replica(is_first),
+                reward=outcome.reward.astype(np.float32).reshape(lead),
+                next_observation=outcome.next_observation.reshape(shape),
+                terminated=outcome.terminated.reshape(lead),
+                truncated=outcome.truncated.reshape(lead),
+                valid=outcome.valid.reshape(lead),
+                is_first=is_first.reshape(lead),
             )
         )
         self._ended = outcome.terminated | outcome.truncated
@@ -202,9 +204,6 @@ class TrainingLoop:
                     self.cut_short = (i, stops)
                     raise
         return stops
-
-    def _by_replica(self, values: NDArray[Any]) -> NDArray[Any]:
-        return values.reshape(self._lead + values.shape[1:])
 
     def _record(self, outcome: Outcome) -> None:
         for i in np.flatnonzero(self._ended).tolist():

@@ -150,7 +150,7 @@ class SingleEnvs:
         terminated = np.empty(self.num_envs, np.bool_)
         truncated = np.empty(self.num_envs, np.bool_)
         infos = []
-        taken = as_taken(actions)
+        taken = actions.tolist() if actions.ndim == 1 else as_taken(actions)
         check = self._intake.of_step
         for i, env in enumerate(self.envs):
             answer = check(env.step(taken[i]), i)

@@ -7,7 +7,6 @@ stack at once. A network with any other layer, or with hooks, is left to autogra
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
@@ -46,22 +45,29 @@ class Layer(Protocol):
 
 
 class _Linear:
-    """x Wᵀ + b."""
+    """x Wᵀ + b, and max(·, 0) of that where a ReLU stands behind it."""
 
     def __init__(self, module: nn.Linear, gradients: Views, members: bool) -> None:
         self.weight, self.gw = _pair(module.weight, gradients, members)
         bias, self.gb = _pair(module.bias, gradients, members)
         # Views are made once: they share the parameters' memory and cost as much as small products.
         self.transposed, self.bias = self.weight.mT, _as_row(bias)
+        self.relu = False
 
     def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
+        bias, transposed = self.bias, self.transposed
+        y = torch.bmm(x, transposed) if bias is None else torch.baddbmm(bias, x, transposed)
+        if self.relu:
+            torch.relu_(y)
         if tape is not None:
-            self.kept = x
+            self.kept = (x, y)
             tape.append(self.kept)
-        return _affine(x, self.transposed, self.bias)
+        return y
 
     def backward(self, gradient: Tensor, needed: bool, tape: Tape) -> Tensor:
-        x = tape.pop()
+        x, y = tape.pop()
+        if self.relu:
+            gradient = torch.ops.aten.threshold_backward(gradient, y, 0.0)
         if self.gw is not None:
             _weight_gradient(gradient, x, self.gw)
         if self.gb is not None:
@@ -174,10 +180,17 @@ class _Chain:
 
     def __init__(self, module: nn.Module, gradients: Views, members: bool) -> None:
         # Not `children()`, which names a module that stands in two places once.
-        self.layers = [by_hand(part, gradients, members) for part in _parts_of(module)]
-        for before, layer in itertools.pairwise(self.layers):
-            if isinstance(layer, _ReLU):
-                layer.owned = isinstance(before, _Linear | _NoisyLinear | _LayerNorm)
+        self.layers: list[Layer] = []
+        for part in _parts_of(module):
+            layer, before = by_hand(part, gradients, members), self.layers[-1:]
+            if isinstance(layer, _Chain):
+                self.layers += layer.layers
+            elif isinstance(layer, _ReLU) and before and isinstance(before[0], _Linear):
+                before[0].relu = True
+            else:
+                if isinstance(layer, _ReLU) and before:
+                    layer.owned = isinstance(before[0], _NoisyLinear | _LayerNorm)
+                self.layers.append(layer)
 
     def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
         for layer in self.layers:
@@ -366,29 +379,28 @@ class FastRunner(Runner):
         if layers is not None:
             self._layers = layers(views)
         elif supported(own):
-            self._layers = [by_hand(own, views, self._stacked)]
+            layer = by_hand(own, views, self._stacked)
+            self._layers = layer.layers if isinstance(layer, _Chain) else [layer]
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """As `Runner`'s."""
-        if self._by_hand(inputs[0]):  # of detached tensors: autograd has nothing to record
-            return self._run(inputs[0], None)
-        return super().__call__(*inputs)
+        out = self._by_hand(inputs[0], None)  # of detached tensors: autograd has nothing to record
+        return super().__call__(*inputs) if out is None else out
 
     def differentiable(self, *inputs: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """As `Runner`'s."""
-        if self._by_hand(inputs[0]):
-            tape: Tape = []
-            return self._run(inputs[0], tape), partial(self._backward, tape)
-        return super().differentiable(*inputs)
+        tape: Tape = []
+        out = self._by_hand(inputs[0], tape)
+        if out is None:
+            return super().differentiable(*inputs)
+        return out, partial(self._backward, tape)
 
-    def _by_hand(self, x: Tensor) -> bool:
-        if self._layers is None or (x.dim() != 3 and not self._flattens):
-            return False
-        return not any(self._hooks)
-
-    def _run(self, x: Tensor, tape: Tape | None) -> Tensor:
-        draws = self._noise.draws()
-        for layer in self._layers or ():
+    def _by_hand(self, x: Tensor, tape: Tape | None) -> Tensor | None:
+        """Outputs by the layers here; None if torch has to be asked."""
+        if self._layers is None or (x.dim() != 3 and not self._flattens) or any(self._hooks):
+            return None
+        draws = self._noise.draws() if self._noise.has_layers else {}
+        for layer in self._layers:
             x = layer.forward(x, draws, tape)
         return x
 

@@ -49,6 +49,7 @@ class FreshNoise(Linked):
         # Noise per sample depends on the batch, so it cannot be drawn before there is one.
         self._layers = [layer for layer in layers if not layer.per_sample]
         self._per_sample = [layer for layer in layers if layer.per_sample]
+        self.has_layers = bool(self._layers)  # whose noise is drawn here
         if self._per_sample and len(self._generators) > 1:
             raise ConfigurationError(
                 f"`network` has noisy layers with per_sample=True in {len(self._generators)} "

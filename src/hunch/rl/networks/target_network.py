@@ -134,7 +134,7 @@ class NetworkPair(Linked):
             clip(self._rows, self._max_norm)
         self._adam.step([self.vector], [self.gradient], learning_rate)
         self.updates += 1
-        if self.target_synced:
+        if self.updates % self._period == 0:
             self._sync_target()
 
     @property

@@ -51,7 +51,9 @@ class ValueRange:
         replicas: agents that live side by side.
 
     Attributes:
-        value_head: the value_head with the ranges as they are now.
+        value_head: the value head with the ranges as they are now.
+        categorical: whether there are ranges at all.
+        chooses: whether they are chosen.
 
     Example:
         >>> value_head = ValueHead(actions=2, distribution="categorical", atoms=3)
@@ -66,8 +68,8 @@ class ValueRange:
         self, value_head: ValueHead, *, chosen: bool, discount: float, replicas: int
     ) -> None:
         self.value_head = value_head
-        self._categorical = value_head.distribution == "categorical"
-        self._chooses = chosen and self._categorical
+        self.categorical = value_head.distribution == "categorical"
+        self.chooses = chosen and self.categorical
         self._discount = discount
         self._ends = np.tile(np.array([value_head.low, value_head.high], np.float64), (replicas, 1))
         self._known = np.zeros(replicas, np.bool_)  # whether rewards told anything yet
@@ -78,7 +80,7 @@ class ValueRange:
 
     def look(self, replay: Replay) -> None:
         """Choose the ranges, or widen those that turn out too narrow, if it is time to look."""
-        if not self._chooses or 0 <= self._looked > replay.steps - LOOK_EVERY:
+        if not self.chooses or 0 <= self._looked > replay.steps - LOOK_EVERY:
             return
         reach = FURTHEST_BACK
         if self._discount < 1.0:  # what is further away counts for a twentieth
@@ -131,7 +133,7 @@ class ValueRange:
 
     def watches(self, updates: int) -> bool:
         """Whether the next batch's targets are to be looked at."""
-        return self._categorical and updates >= UNLEARNED and updates % WATCH_EVERY == 0
+        return self.categorical and updates >= UNLEARNED and updates % WATCH_EVERY == 0
 
     def take_notice(self, beyond: Tensor) -> None:
         """Take notice of a batch.
@@ -165,14 +167,14 @@ class ValueRange:
             "such returns are not learned. "
             + (
                 "Give a wider `value_range`."
-                if self._chooses
+                if self.chooses
                 else "Leave `value_range` away to have it chosen, or give a wider one."
             )
         )
 
     def state_dict(self) -> dict[str, Tensor]:
         """The ranges, and what was noticed since the user was last told."""
-        if not self._categorical:
+        if not self.categorical:
             return {}
         return {
             "ends": torch.from_numpy(self._ends.copy()),
@@ -190,7 +192,7 @@ class ValueRange:
         self._ends[:], self._known[:] = state["ends"].numpy(), state["known"].numpy()
         self._looked, self._batches = int(state["looked"]), int(state["batches"])
         self._clipped[:], self._told = state["judged"].numpy(), float(state["told"])
-        if self._chooses and self._known.any():
+        if self.chooses and self._known.any():
             self._show()
 
 

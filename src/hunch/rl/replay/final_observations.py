@@ -21,6 +21,9 @@ class FinalObservations:
     Args:
         prior_shape: shape of the prior that belongs to an observation; None for no priors.
 
+    Attributes:
+        by_slot: rows, what they ended with and its prior, by slot.
+
     Example:
         >>> final_observations = FinalObservations()
         >>> final_observations.add(7, 0, np.array([5.0]))
@@ -33,19 +36,15 @@ class FinalObservations:
 
     def __init__(self, prior_shape: tuple[int, ...] | None = None) -> None:
         self._prior_shape = prior_shape
-        self._by_slot: dict[int, list[tuple[int, NDArray[Any], Prior | None]]] = {}
-
-    def __len__(self) -> int:
-        """Number of slots that hold any."""
-        return len(self._by_slot)
+        self.by_slot: dict[int, list[tuple[int, NDArray[Any], Prior | None]]] = {}
 
     def add(self, slot: int, row: int, observation: NDArray[Any]) -> None:
         """Keep a copy of what the episode of `row` ended with, its last step being in `slot`."""
-        self._by_slot.setdefault(slot, []).append((row, observation.copy(), None))
+        self.by_slot.setdefault(slot, []).append((row, observation.copy(), None))
 
     def forget(self, slot: int) -> None:
         """Drop them: the slot is written over."""
-        self._by_slot.pop(slot, None)
+        self.by_slot.pop(slot, None)
 
     def cache_priors(
         self, slots: Collection[int], of: Callable[[int, NDArray[Any]], Prior]
@@ -56,9 +55,9 @@ class FinalObservations:
             slots: the slots.
             of: from a row and an observation to its prior.
         """
-        for slot in self._by_slot.keys() & set(slots):
-            self._by_slot[slot] = [
-                (row, final, of(row, final)) for row, final, _ in self._by_slot[slot]
+        for slot in self.by_slot.keys() & set(slots):
+            self.by_slot[slot] = [
+                (row, final, of(row, final)) for row, final, _ in self.by_slot[slot]
             ]
 
     def put_into(
@@ -79,7 +78,7 @@ class FinalObservations:
             row: its row within the slot.
         """
         for position in zip(*np.nonzero(truncated), strict=True):
-            for stored, final, final_prior in self._by_slot[int(slot[position])]:
+            for stored, final, final_prior in self.by_slot[int(slot[position])]:
                 if stored == row[position]:
                     observation[position] = final
                     if prior is not None:
@@ -87,7 +86,7 @@ class FinalObservations:
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """All that is kept; nothing if that is nothing."""
-        entries = [(slot, *entry) for slot, kept in self._by_slot.items() for entry in kept]
+        entries = [(slot, *entry) for slot, kept in self.by_slot.items() for entry in kept]
         if not entries:
             return {}
         state = {
@@ -101,7 +100,7 @@ class FinalObservations:
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take over what `state_dict` gave."""
-        self._by_slot = {}
+        self.by_slot = {}
         for i, (slot, row) in enumerate(state["slot"].tolist() if state else []):
             prior = state["note"][i] if self._prior_shape is not None else None
-            self._by_slot.setdefault(slot, []).append((row, state["observation"][i], prior))
+            self.by_slot.setdefault(slot, []).append((row, state["observation"][i], prior))

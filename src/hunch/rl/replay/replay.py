@@ -42,6 +42,10 @@ class Replay:
             None for nothing.
         mask_size: number of members in the mask of each transition; 0 for no mask.
 
+    Attributes:
+        num_drawable: transitions that may be drawn for each replica, the least of all replicas. The
+            newest ones wait for their n-th reward, and what is not valid is never drawn.
+
     Raises:
         ConfigurationError: if a number is out of range.
 
@@ -107,6 +111,7 @@ class Replay:
         self._added = 0
         self._uncached = 0  # the first step whose observation has no prior yet
         self._drawable = np.zeros(replicas, np.int64)
+        self.num_drawable = 0
         self._priorities = (
             None
             if priority_exponent is None
@@ -118,14 +123,6 @@ class Replay:
     def __len__(self) -> int:
         """Number of transitions stored for each replica."""
         return min(self._added, self._slots - self._frame_stack) * self.envs
-
-    @property
-    def num_drawable(self) -> int:
-        """Number of those that may be drawn for each replica, the least of all replicas.
-
-        The newest ones wait for their n-th reward, and what did not happen is never drawn.
-        """
-        return int(self._drawable.min())
 
     @property
     def steps(self) -> int:
@@ -170,7 +167,8 @@ class Replay:
         slot, behind = self._added % self._slots, (self._added + 1) % self._slots
         if self._added and step.is_first is not None and np.count_nonzero(step.is_first):
             self._cut(slot, step.is_first)
-        self._final_observations.forget(slot)
+        if self._final_observations.by_slot:
+            self._final_observations.forget(slot)
         stacked = self._frame_stack > 1
         if stacked:
             check_stacks(step)
@@ -203,6 +201,7 @@ class Replay:
         kept = self._slots - self._frame_stack
         if self._added > kept:
             self._drawable -= self._valid[newest - kept].sum(1)
+        self.num_drawable = int(self._drawable.min())
 
     def _cut(self, slot: int, is_first: NDArray[np.bool_]) -> None:
         """Truncate episodes that another one follows without an end."""
@@ -234,7 +233,7 @@ class Replay:
         priors = of(self._observations(slot, row, self._index(slot, row)))
         by_step = priors.reshape(self.replicas, len(steps), self.envs, *self._prior.shape[3:])
         self._prior[slots] = by_step.swapaxes(0, 1)
-        if self._final_observations:
+        if self._final_observations.by_slot:
             self._final_observations.cache_priors(
                 slots.tolist(), lambda row, final: self._final_prior(of, row, final)
             )
@@ -347,7 +346,7 @@ class Replay:
             prior, next_prior = flat.take(index, axis=0), flat.take(at_next, axis=0)
         if self._mask is not None:
             mask = self._mask.reshape(-1, self._mask.shape[-1]).take(index, axis=0)
-        if self._final_observations:
+        if self._final_observations.by_slot:
             truncated = self._truncated.reshape(-1).take(at_last)
             self._final_observations.put_into(next_observation, next_prior, truncated, last, row)
         return Transitions(
@@ -424,6 +423,7 @@ class Replay:
         steps = len(self) // self.envs - (self.n_step - 1)
         window = (self._added - self.n_step - np.arange(max(0, steps))) % self._slots
         self._drawable = self._valid[window].sum((0, 2))
+        self.num_drawable = int(self._drawable.min())
         self._final_observations.load_state_dict(under("finals.", state))
         if self._priorities is not None:
             self._priorities.load_state_dict(state)
