@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hunch.rl.sum_tree import SumTree
+from hunch.rl.replay.sum_tree import SumTree
 
 DRAWS = 128
 
@@ -110,7 +110,7 @@ class NumpyBinaryTree:
 
 
 class Ours:
-    """`hunch.rl.sum_tree.SumTree`."""
+    """`hunch.rl.replay.sum_tree.SumTree`."""
 
     def __init__(self, priorities: np.ndarray) -> None:
         self.tree = SumTree(len(priorities))

@@ -11,7 +11,7 @@ import pytest
 
 from hunch.errors import HunchError
 from hunch.rl import DQN, Plan, Run
-from hunch.rl.run_summary import summarize
+from hunch.rl.runs.summary import summarize
 from hunch.storage import new_folder, open_folder, write_json
 from hunch.tables import TableModel
 from hunch.tables.columns import Columns

@@ -58,3 +58,25 @@ def warn_user(message: str) -> None:
 def _ours(module: str) -> bool:
     # torch stands between two lines of ours where a function runs without gradients.
     return module.partition(".")[0] in ("hunch", "torch")
+
+
+def sentence(error: Exception) -> str:
+    """The first line of what an error says, with a full stop.
+
+    Example:
+        >>> sentence(ValueError("no such thing")), sentence(KeyError())
+        ('no such thing.', 'KeyError.')
+    """
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return text if text.endswith((".", "?", "!")) else text + "."
+
+
+def kind_and_sentence(error: Exception) -> str:
+    """The same with the error's kind in front, as Python shows it.
+
+    Example:
+        >>> kind_and_sentence(OSError("no display")), kind_and_sentence(NotImplementedError())
+        ('OSError: no display.', 'NotImplementedError.')
+    """
+    text, kind = sentence(error), type(error).__name__
+    return text if text == f"{kind}." else f"{kind}: {text}"

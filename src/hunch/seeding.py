@@ -8,6 +8,7 @@ global random state, except inside `default_generator_seeded` and `drawing_from`
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hunch.errors import ConfigurationError
+from hunch.validation import whole_number
 
 if TYPE_CHECKING:
     import torch
@@ -32,9 +34,7 @@ def check_seed(seed: int) -> int:
         >>> check_seed(7)
         7
     """
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ConfigurationError(f"`seed` got {seed!r}; expected an integer of at least 0.")
-    return int(seed)
+    return whole_number("seed", seed, at_least=0, at_most=math.inf)
 
 
 def _sequence(seed: int, keys: tuple[Key, ...]) -> np.random.SeedSequence:

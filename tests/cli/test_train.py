@@ -75,8 +75,8 @@ def test_every_agent_trains_leaves_a_run_and_says_how_it_went(agent, here, capsy
 
 
 def test_atari_settings_fit_the_agents_they_are_for():
-    from hunch.rl.saved_agents import from_json
-    from hunch.rl.weights import agent_class
+    from hunch.rl.agents.saving import from_json
+    from hunch.rl.runs.weights import agent_class
 
     for recipe in RECIPES.values():
         settings = {k: from_json(v) for k, v in {**recipe.settings, **recipe.atari}.items()}
@@ -342,7 +342,7 @@ class Endless(Undrawn):
 def test_an_evaluation_without_an_end_is_cut_and_the_summary_says_so(
     here, capsys, registered, monkeypatch
 ):
-    monkeypatch.setattr("hunch.rl.run_summary.MAX_STEPS", 200)
+    monkeypatch.setattr("hunch.rl.runs.summary.MAX_STEPS", 200)
     for place in (evaluate, Evaluate.__init__):
         monkeypatch.setitem(place.__kwdefaults__, "max_steps", 200)
     words = ["--set=epsilon=0.5", "--set=learning_rate=0.01", "--set=min_replay_size=8"]
@@ -361,7 +361,7 @@ def test_ctrl_c_while_judging_says_how_to_go_on(here, capsys, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("hunch.rl.run_summary.summarize", interrupted)
+        patch.setattr("hunch.rl.runs.summary.summarize", interrupted)
         assert run(["train", "dqn", "CartPole-v1", *SMALL, "--out=a"]) == 130
     assert "go on with: hunch train --resume a" in capsys.readouterr().err
     assert run(["train", "--resume", "a"]) == 0

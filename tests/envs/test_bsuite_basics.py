@@ -169,12 +169,12 @@ def test_gymnasium_batches_them(name):
 @pytest.mark.parametrize(
     ("name", "wrong", "message"),
     [
-        (CATCH, {"rows": 1}, "`rows` got 1; expected a whole number of at least 2"),
+        (CATCH, {"rows": 1}, "`rows` got 1; expected an integer of at least 2"),
         (CATCH, {"columns": 0}, "`columns` got 0"),
         (BANDIT, {"num_actions": 1}, "`num_actions` got 1"),
         (BANDIT, {"mapping_seed": -1}, "`mapping_seed` got -1"),
         (CAR, {"max_steps": 0.5}, "`max_steps` got 0.5"),
-        (POLE, {"max_time": 0}, "`max_time` got 0; expected a number above 0"),
+        (POLE, {"max_time": 0}, "`max_time` got 0; expected a finite number above 0"),
         (POLE, {"height_threshold": "high"}, "`height_threshold` got 'high'"),
         (POLE, {"init_range": -1.0}, "`init_range` got -1.0; expected a number of at least 0"),
     ],

@@ -176,16 +176,16 @@ def test_pictures_show_the_state(name):
 
 
 WRONG = [
-    (NAMES[0], dict(size=1), "`size` got 1; expected a whole number of at least 2"),
+    (NAMES[0], dict(size=1), "`size` got 1; expected an integer of at least 2"),
     (NAMES[0], dict(size=2.5), "`size` got 2.5"),
     (NAMES[0], dict(size=True), "`size` got True"),
     (NAMES[0], dict(mapping_seed=-1), "`mapping_seed` got -1"),
     (NAMES[0], dict(stochastic="no"), "`stochastic` got 'no'; expected False or True"),
     (NAMES[0], dict(move_cost=float("nan")), "`move_cost` got nan"),
-    (NAMES[1], dict(max_time=0), "`max_time` got 0; expected a number above 0"),
+    (NAMES[1], dict(max_time=0), "`max_time` got 0; expected a finite number above 0"),
     (NAMES[1], dict(height_threshold="high"), "`height_threshold` got 'high'"),
     (NAMES[1], dict(init_range=-1.0), "`init_range` got -1.0"),
-    (NAMES[2], dict(size=2), "`size` got 2; expected a whole number of at least 3"),
+    (NAMES[2], dict(size=2), "`size` got 2; expected an integer of at least 3"),
     (NAMES[2], dict(features="onehot"), "`features` got 'onehot'; expected 'thermometer' or"),
     (NAMES[2], dict(episode_length=0), "`episode_length` got 0"),
 ]

@@ -6,7 +6,7 @@ import pytest
 from hunch.errors import FolderError
 from hunch.plots.run_report import _held, _running_mean, mean_and_interval, write_report
 from hunch.rl import DQN, Plan, Run
-from hunch.rl.run_summary import summarize
+from hunch.rl.runs.summary import summarize
 
 
 @pytest.mark.parametrize("count", [2, 3, 8, 14, 20, 60])

@@ -307,7 +307,7 @@ class Batch(VectorEnv):
     def step(self, actions):
         count = self.num_envs
         rewards, dies, cut = np.zeros(count), np.zeros(count, bool), np.zeros(count, bool)
-        infos, finals = [{} for _ in range(count)], {}
+        infos, final_observations = [{} for _ in range(count)], {}
         began = self.over[-1] and self.mode is AutoresetMode.NEXT_STEP
         for i, env in enumerate(self.envs):
             if self.over[i] and self.mode is AutoresetMode.NEXT_STEP:
@@ -318,7 +318,7 @@ class Batch(VectorEnv):
                 given, rewards[i], dies[i], cut[i], info = env.step(action)
                 infos[i] = dict(info)
                 if (dies[i] or cut[i]) and self.mode is AutoresetMode.SAME_STEP:
-                    finals[i] = (np.array(given), infos[i])
+                    final_observations[i] = (np.array(given), infos[i])
                     given, infos[i] = env.reset()
             self.observation[i] = np.array(given)
         self.over = (dies | cut) & (self.mode is not AutoresetMode.SAME_STEP)
@@ -329,7 +329,7 @@ class Batch(VectorEnv):
             self._same("rewards", rewards),
             self._same("dies", dies),
             self._same("cut", cut),
-            self._infos(infos, finals),
+            self._infos(infos, final_observations),
         ]
         number, self.steps = self.steps, self.steps + 1
         # The last one's reward is nobody's where it only began anew.
@@ -340,21 +340,26 @@ class Batch(VectorEnv):
             return spoil(tuple(answer), *BATCH_FAULTS[name])
         return tuple(answer)
 
-    def _infos(self, infos, finals):
+    def _infos(self, infos, final_observations):
         if self.listed:
             both = [dict(info) for info in infos]
-            for i, (observation, info) in finals.items():
+            for i, (observation, info) in final_observations.items():
                 both[i] |= {self.final: observation, "final_info": info}
             return both
         said = self._gathered(infos)
-        if finals:
+        if final_observations:
             last = np.full(self.num_envs, None, object)
-            for i, (observation, _) in finals.items():
+            for i, (observation, _) in final_observations.items():
                 last[i] = observation
             said[self.final] = last
-            said["_" + self.final] = np.array([i in finals for i in range(self.num_envs)])
+            said["_" + self.final] = np.array(
+                [i in final_observations for i in range(self.num_envs)]
+            )
             said["final_info"] = self._gathered(
-                [finals[i][1] if i in finals else {} for i in range(self.num_envs)]
+                [
+                    final_observations[i][1] if i in final_observations else {}
+                    for i in range(self.num_envs)
+                ]
             )
         return said
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hunch.rl.transitions import Step
+from hunch.rl.replay.transitions import Step
 
 
 class Record(NamedTuple):
@@ -16,7 +16,7 @@ class Record(NamedTuple):
     following: np.ndarray
     terminated: bool
     truncated: bool
-    happened: bool
+    valid: bool
     mask: np.ndarray
 
 
@@ -68,9 +68,9 @@ class Stream:
     def step(self):
         """One step of all, as arguments of `Replay.add`."""
         rows = np.empty(self.lead, object)
-        begins = self.ended | (self.rng.random(self.lead) < self.cuts)
+        is_first = self.ended | (self.rng.random(self.lead) < self.cuts)
         for r, e in np.ndindex(self.lead):
-            rows[r, e] = self._one(r, e, begins)
+            rows[r, e] = self._one(r, e, is_first)
 
         def gathered(name, dtype):
             values = [getattr(row, name) for row in rows.flat]
@@ -84,21 +84,21 @@ class Stream:
             gathered("following", self.dtype),
             gathered("terminated", bool),
             gathered("truncated", bool),
-            gathered("happened", bool),
-            begins,
+            gathered("valid", bool),
+            is_first,
         )
         self.ended = step.terminated | step.truncated
         return step, gathered("mask", bool)
 
-    def _one(self, r, e, begins):
+    def _one(self, r, e, is_first):
         own = self.records[r][e]
         pause = self.pauses and own and self.ended[r, e]
-        if begins[r, e] and own and own[-1].happened and not self.ended[r, e]:
+        if is_first[r, e] and own and own[-1].valid and not self.ended[r, e]:
             own[-1] = own[-1]._replace(truncated=True)
         if pause:
             observation, following = self.current[r][e], self._fresh()
         else:
-            observation = self._fresh() if begins[r, e] else self.current[r][e]
+            observation = self._fresh() if is_first[r, e] else self.current[r][e]
             following = self._fresh(observation)
         end = not pause and self.rng.random() < self.ends
         terminated, truncated = [(True, False), (False, True), (True, True)][self.rng.integers(3)]
@@ -122,7 +122,7 @@ class Stream:
         actions = set()
         for own in self.records[r]:
             for t in range(max(0, len(own) - kept), len(own) - n_step + 1):
-                if own[t].happened:
+                if own[t].valid:
                     actions.add(own[t].action)
         return actions
 

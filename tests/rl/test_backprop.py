@@ -9,9 +9,8 @@ from torch import nn
 
 from hunch.nn import MLP, Ensemble, NoisyLinear, Streams
 from hunch.rl import DQN
-from hunch.rl.backprop import Runner
-from hunch.rl.fresh_noise import FreshNoise
-from hunch.rl.solo import SoloNetwork
+from hunch.rl.fast.manual_backprop import FastRunner
+from hunch.rl.networks.noise import FreshNoise
 
 RELU = nn.ReLU()
 
@@ -118,7 +117,9 @@ def generators(count):
 def runner(network, count):
     parameters = [p for p in network.parameters() if p.requires_grad]
     gradient = torch.full((sum(p.numel() for p in parameters),), float("nan"))
-    return Runner(network, FreshNoise(network, generators(count)), parameters, gradient), gradient
+    return FastRunner(
+        network, FreshNoise(network, generators(count)), parameters, gradient
+    ), gradient
 
 
 ALONE = ["tied layers", "tied weights", "per sample"]  # no agent stacks them
@@ -222,7 +223,6 @@ def test_a_forward_put_into_a_layer_is_called():
     network[0].forward = lambda x: torch.zeros(*x.shape[:-1], 6)
     run, _ = runner(network, 1)
     assert torch.equal(run(torch.ones(1, 2, 4))[0], network(torch.ones(2, 4)))
-    assert SoloNetwork.of(network) is None
 
 
 def test_a_forward_between_does_not_disturb_the_gradient():

@@ -19,8 +19,8 @@ from hunch.rl import (
     TensorBoardLog,
     evaluate,
 )
-from hunch.rl.callbacks import Player
-from hunch.rl.weights import read_weights, set_weights, weights_of
+from hunch.rl.runs.callbacks import Player
+from hunch.rl.runs.weights import read_weights, set_weights, weights_of
 
 SMALL = dict(hidden_sizes=(8,), batch_size=8, epsilon=0.2)
 
@@ -134,7 +134,7 @@ def test_a_checkpoint_is_an_agents_folder_and_only_the_last_are_kept(tmp_path):
 
 
 def test_the_previous_checkpoint_is_there_until_the_new_one_is_whole(tmp_path, monkeypatch):
-    import hunch.rl.checkpoints as module
+    import hunch.rl.runs.checkpoints as module
 
     checkpoint = Checkpoint(tmp_path, every=20, keep=1)
     agent = agents().learn(20, callbacks=[checkpoint], progress=False)

@@ -14,7 +14,7 @@ import hunch.envs  # noqa: F401 registers them
 from hunch.errors import ConfigurationError, DataError
 from hunch.nn import RandomFourierPrior
 from hunch.rl import A2C, DQN, BootstrappedDQN, Evaluate, Linear, Reinforce, StopOnReturn
-from hunch.rl.saved_agents import from_json
+from hunch.rl.agents.saving import from_json
 
 CARTPOLE = {"env": "CartPole-v1", "env_kwargs": {"max_episode_steps": 60}}
 SEA = {"env": "hunch/DeepSea-v0", "env_kwargs": {"size": 5}}
@@ -259,12 +259,12 @@ def test_priors_given_to_a_living_agent_are_those_it_learns_with(env, epinet):
     for part in (agent.network, agent.target_network):
         for name, tensor in part.part("prior").state_dict().items():
             assert torch.equal(tensor, theirs.network.get_submodule("prior").state_dict()[name])
-    stored = agent._guesses.stored(agent._loop._observation[None])
-    assert np.array_equal(agent._guesses.prior(stored), theirs._guesses.prior(stored))
-    if agent._replay._note is not None:
+    stored = agent._ensemble.stored(agent._loop._observation[None])
+    assert np.array_equal(agent._ensemble.prior(stored), theirs._ensemble.prior(stored))
+    if agent._replay._prior is not None:
         batch = agent._replay.sample(20, agent._sampling)
-        expected = theirs._guesses.prior(batch.observation)
-        assert np.allclose(batch.note, expected, atol=1e-5)
+        expected = theirs._ensemble.prior(batch.observation)
+        assert np.allclose(batch.prior, expected, atol=1e-5)
 
 
 def test_priors_in_buffers_are_noticed_too():
@@ -285,7 +285,7 @@ def test_priors_in_buffers_are_noticed_too():
 def test_an_all_zero_observation_moves_no_first_layer():
     """A linear layer without an input is its bias: nothing to look up, and nothing to learn."""
     agent = make("BootstrappedDQN epinet=False replicas=1 on hunch/DeepSea-v0")
-    first = agent._guesses._first
+    first = agent._ensemble._first
     zeros = np.full((1, 8), 25, np.int32)
     gradient = torch.ones_like(first.hidden(zeros))
     before = first.hidden(zeros).clone()

@@ -10,9 +10,9 @@ from torch import nn
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.nn import MLP, NoisyConv2d, NoisyLinear, RandomizedPrior, noise
 from hunch.rl import DQN, Linear, Transitions, evaluate
-from hunch.rl.fresh_noise import FreshNoise
-from hunch.rl.network_pair import NetworkPair, as_vector, clip
-from hunch.rl.networks import noisy_layers
+from hunch.rl.networks.noise import FreshNoise
+from hunch.rl.networks.target_network import NetworkPair, as_vector, clip
+from hunch.rl.networks.value_networks import noisy_layers
 
 FIRST = np.ones((1, 1), bool)
 SMALL = {"hidden_sizes": (8, 8), "batch_size": 16, "min_replay_size": 16}
@@ -227,7 +227,7 @@ def test_termination_stops_the_bootstrap_and_a_time_limit_does_not(steady, trunc
         min_replay_size=16,
     ).learn(600, progress=False)
     # A step is worth 1 and, where only a time limit ended it, as much again discounted, in the
-    # observation behind it, which the agent never acts in: its values there are its own guess.
+    # observation behind it, which the agent never acts in: its values there are its own member.
     with torch.no_grad():
         q = agent.network(torch.tensor([[1.0, 0.0], [1.0, 0.5]]))
     behind = q[1].max().item()
@@ -266,7 +266,7 @@ def test_loss_equals_the_formula_row_by_row(double):
     assert (q_next.argmax(1) != judged.argmax(1)).any()
     raw = agent._online(torch.from_numpy(batch.observation))
     action = torch.from_numpy(batch.action)
-    loss, _, error = agent.readout.loss(raw, action, agent._bootstrapped(batch))
+    loss, _, error = agent.value_head.loss(raw, action, agent._bootstrapped(batch))
     assert loss.item() == pytest.approx(np.mean(losses), rel=1e-5)
     assert error[0].tolist() == pytest.approx(errors, rel=1e-4)
 
@@ -362,17 +362,17 @@ def test_frozen_parameters_stay_as_they_are():
 
 
 def test_pictures_stay_small_in_memory_and_reach_a_noisy_convolution(steady):
-    class Pictures(gymnasium.ObservationWrapper):
+    class Images(gymnasium.ObservationWrapper):
         observation_space = gymnasium.spaces.Box(0, 255, (3, 6, 6), np.uint8)
 
         def observation(self, observation):
             return np.full((3, 6, 6), 200, np.uint8)
 
     net = nn.Sequential(NoisyConv2d(3, 2, 3), nn.Flatten(), nn.Linear(32, 2))
-    agent = DQN(Pictures(steady()), noisy=True, network=net, batch_size=8, min_replay_size=8)
+    agent = DQN(Images(steady()), noisy=True, network=net, batch_size=8, min_replay_size=8)
     agent.learn(20, progress=False)
     assert agent._replay.sample(1, [np.random.default_rng(0)]).observation.dtype == np.uint8
-    flat = DQN(Pictures(steady()), noisy=True, batch_size=8, min_replay_size=8)
+    flat = DQN(Images(steady()), noisy=True, batch_size=8, min_replay_size=8)
     assert flat.learn(20, progress=False).predict(np.zeros((3, 6, 6))) in (0, 1)
 
 

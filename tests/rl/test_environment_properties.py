@@ -194,7 +194,7 @@ def check(case):
         return
     agent = case.agent(made, **options)
     mark_rounds(agent._loop.envs, journal)
-    stretches = watch_updates(agent)
+    trajectories = watch_updates(agent)
     if not learn(agent, case, journal):
         return
     rows = account_of(journal, case.num_envs * case.replicas)
@@ -203,7 +203,7 @@ def check(case):
     if case.agent in VALUES:
         check_replay(agent, rows)
     else:
-        check_stretches(agent, rows, stretches)
+        check_stretches(agent, rows, trajectories)
     assert all(bool(p.isfinite().all()) for p in agent.network.parameters())
     check_actions(agent, case, rows)
 
@@ -250,7 +250,7 @@ def check_refusal(message, case, journal):
 
 
 def watch_updates(agent):
-    """The stretches that a policy learns from, each with the round behind it."""
+    """The trajectories that a policy learns from, each with the round behind it."""
     seen = []
     if isinstance(agent, A2C):
         update = agent._update
@@ -263,9 +263,9 @@ def watch_updates(agent):
     elif isinstance(agent, Reinforce):
         learn_from = agent._update
 
-        def watching(replica, stretch):
-            seen.append((agent.steps // agent.num_envs, replica, stretch))
-            learn_from(replica, stretch)
+        def watching(replica, trajectory):
+            seen.append((agent.steps // agent.num_envs, replica, trajectory))
+            learn_from(replica, trajectory)
 
         agent._update = watching
     return seen
@@ -314,7 +314,7 @@ def check_replay(agent, rows):
         drawable = 0
         for t in range(rounds - kept, rounds):
             slot = t % replay._slots
-            assert replay._happened[slot, r, e] == (own[t] is not None)
+            assert replay._valid[slot, r, e] == (own[t] is not None)
             if own[t] is None or t + replay.n_step > rounds:
                 continue
             drawable += 1
@@ -345,43 +345,43 @@ def check_transition(agent, drawn, r, own, t):
         assert same(drawn.next_observation[r, 0], stored(agent, last.following))
 
 
-def check_stretches(agent, rows, stretches):
-    begun = [0] * agent.replicas  # the round in which each replica's stretch begins
-    for behind, replica, stretch in stretches:
+def check_stretches(agent, rows, trajectories):
+    begun = [0] * agent.replicas  # the round in which each replica's trajectory begins
+    for behind, replica, trajectory in trajectories:
         replicas = range(agent.replicas) if replica is None else [replica]
-        length = len(stretch.reward)
+        length = len(trajectory.reward)
         for column, r in enumerate(replicas):
             assert begun[r] == behind - length
             begun[r] = behind
             for e in range(agent.num_envs):
                 own = rows[r * agent.num_envs + e][behind - length : behind]
-                check_stretch(agent, stretch, column, e, own)
+                check_stretch(agent, trajectory, column, e, own)
     if isinstance(agent, A2C):
-        assert len(stretches) == len(rows[0]) // agent.rollout_length
+        assert len(trajectories) == len(rows[0]) // agent.rollout_length
 
 
-def check_stretch(agent, stretch, column, e, own):
+def check_stretch(agent, trajectory, column, e, own):
     share = agent.episodes // agent.num_envs if isinstance(agent, Reinforce) else np.inf
     played = 0
     for t, moment in enumerate(own):
         at = (t, column, e)
-        assert stretch.counts[at] == (moment is not None and played < share)
+        assert trajectory.counts[at] == (moment is not None and played < share)
         if moment is None:
             continue
-        assert same(stretch.observation[at], stored(agent, moment.observation))
-        action = agent._actor.actions.to_env(stretch.raw[at]) + agent.first_action
+        assert same(trajectory.observation[at], stored(agent, moment.observation))
+        action = agent._actor.actions.to_env(trajectory.raw[at]) + agent.first_action
         assert np.array_equal(action, moment.action)
-        assert stretch.reward[at] == np.float32(moment.reward)
-        assert stretch.terminated[at] == moment.terminated
+        assert trajectory.reward[at] == np.float32(moment.reward)
+        assert trajectory.terminated[at] == moment.terminated
         last = t == len(own) - 1  # what is broken behind it is not known yet
-        assert stretch.truncated[at] == (moment.truncated or (moment.broken and not last))
+        assert trajectory.truncated[at] == (moment.truncated or (moment.broken and not last))
         if not moment.terminated:
-            led_to = (
-                stretch.led_to[stretch.cuts.index(t), column, e]
-                if t in stretch.cuts
-                else stretch.observation[t + 1, column, e]
+            bootstrap_observation = (
+                trajectory.bootstrap_observation[trajectory.bootstrap_steps.index(t), column, e]
+                if t in trajectory.bootstrap_steps
+                else trajectory.observation[t + 1, column, e]
             )
-            assert same(led_to, stored(agent, moment.following))
+            assert same(bootstrap_observation, stored(agent, moment.following))
         played += moment.terminated or moment.truncated
 
 
@@ -424,14 +424,14 @@ def test_agents_store_what_environments_in_other_processes_say(agent, mode):
     envs = AsyncVectorEnv([lambda i=i: Told(manner, i, []) for i in range(2)], autoreset_mode=mode)
     try:
         agent = agent(envs, hidden_sizes=(4,), discount=DISCOUNT)
-        stretches = watch_updates(agent)
+        trajectories = watch_updates(agent)
         agent.learn(2 * 40, progress=False)
         rows = [rounds_of(events, mode) for events in envs.get_attr("journal")]
     finally:
         envs.close()
     check_history(agent, rows)
-    if stretches:
-        check_stretches(agent, rows, stretches)
+    if trajectories:
+        check_stretches(agent, rows, trajectories)
     else:
         check_replay(agent, rows)
 

@@ -9,7 +9,7 @@ import hunch.envs  # noqa: F401
 from hunch.errors import ConfigurationError
 from hunch.nn import Epinet
 from hunch.rl import BootstrappedDQN, evaluate
-from hunch.rl.epinet_pass import EpinetPass
+from hunch.rl.fast.epinet_backprop import EpinetPass
 
 SMALL = {"num_members": 4, "hidden_sizes": (8, 8), "batch_size": 8, "epinet": True, "index_dim": 3}
 SEA = "hunch/DeepSea-v0"
@@ -25,17 +25,17 @@ def test_one_index_plays_an_episode(kwargs):
     made = agent(**kwargs)
     act = made.act
 
-    def watched(observation, begins):
-        actions = act(observation, begins)
+    def watched(observation, is_first):
+        actions = act(observation, is_first)
         played.append(made._active.copy())
-        begun.append(begins.copy())
+        begun.append(is_first.copy())
         return actions
 
     made.act = watched
     made.learn(120, progress=False)
-    indices, begins = np.stack(played), np.stack(begun)
+    indices, is_first = np.stack(played), np.stack(begun)
     changed = (indices[1:] != indices[:-1]).any(-1)
-    assert np.array_equal(changed, begins[1:])
+    assert np.array_equal(changed, is_first[1:])
     assert changed.sum() > 2
     apart = indices.reshape(len(indices), -1, 3)
     assert len(np.unique(apart[0], axis=0)) == apart.shape[1]
@@ -56,10 +56,10 @@ def test_actions_are_those_of_the_index_and_values_those_of_the_network(env):
             one = made.network.member(r)
             q = one(torch.from_numpy(x[r, e : e + 1]), torch.from_numpy(made._active[r, e]))
             assert best[r, e] == q.argmax()
-    guesses = made._guesses
-    q = guesses.values(0, guesses.stored(x), None)
+    members = made._ensemble
+    q = members.values(0, members.stored(x), None)
     for r in range(2):
-        own = made.network.member(r)(torch.from_numpy(x[r]), guesses._trained[r])
+        own = made.network.member(r)(torch.from_numpy(x[r]), members._trained[r])
         assert torch.allclose(q[r], own, atol=1e-5)
 
 
@@ -67,16 +67,16 @@ def test_actions_are_those_of_the_index_and_values_those_of_the_network(env):
 def test_an_update_follows_the_gradient_that_autograd_finds(env):
     made = agent(env, replicas=2, batch_size=40).learn(39, progress=False)
     batch = made._replay.sample(40, [np.random.default_rng(r) for r in range(2)])
-    guesses = made._guesses
-    guesses.begin_update()
-    q, learn = guesses.differentiable(batch.observation, batch.note)
+    members = made._ensemble
+    members.begin_update()
+    q, learn = members.differentiable(batch.observation, batch.prior)
     slope = torch.randn_like(q)
     x = torch.from_numpy(batch.observation)
     if env == SEA:
         x = nn.functional.one_hot(x.long(), 101)[..., :100].float().view(2, 40, 10, 10)
     sides = [made.network.member(r) for r in range(2)]
     for r, side in enumerate(sides):
-        (side(x[r], guesses._trained[r]) * slope[r]).sum().backward()
+        (side(x[r], members._trained[r]) * slope[r]).sum().backward()
     # An update of rate 0 leaves the gradient where it is.
     learn(slope, 0.0)
     start = 0
@@ -136,7 +136,7 @@ def test_each_update_trains_new_indices():
     seen = []
     for _ in range(3):
         made._update(made._replay.sample(8, made._sampling))
-        seen.append(made._guesses._trained.clone())
+        seen.append(made._ensemble._trained.clone())
         assert seen[-1].shape == (1, 4, 3)
     assert not torch.equal(seen[0], seen[1])
     assert not torch.equal(seen[1], seen[2])
@@ -145,13 +145,13 @@ def test_each_update_trains_new_indices():
 def test_what_is_noted_is_the_values_of_the_prior_functions():
     made = agent(n_step=2).learn(60, progress=False)
     batch = made._replay.sample(20, [np.random.default_rng(0)])
-    assert batch.note.shape == (1, 20, 3, 2)
+    assert batch.prior.shape == (1, 20, 3, 2)
     epinet = made.network.member(0)
     assert isinstance(epinet, Epinet)
     x = torch.from_numpy(batch.observation[0])
     expected = 10.0 / 3**0.5 * epinet.prior(x).transpose(0, 1)
-    assert torch.allclose(torch.from_numpy(batch.note[0]), expected, atol=1e-4)
-    assert agent(SEA)._replay._note is None  # looked up by place instead
+    assert torch.allclose(torch.from_numpy(batch.prior[0]), expected, atol=1e-4)
+    assert agent(SEA)._replay._prior is None  # looked up by place instead
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_a_replica_is_the_agent_of_its_seed():
 
 def test_predictions_are_the_mean_over_indices_or_one_of_them():
     made = agent(num_members=5).learn(40, progress=False)
-    indices = made._guesses._predicting[0]
+    indices = made._ensemble._predicting[0]
     assert indices.shape == (6, 3)
     assert torch.equal(indices[:3], -indices[3:])
     x = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
@@ -214,7 +214,7 @@ def test_any_network_that_ends_with_a_linear_layer():
 
     made = agent(network=network, hidden_sizes=()).learn(40, progress=False)
     assert made.updates > 0
-    assert isinstance(made._guesses._passes[0], EpinetPass)
+    assert isinstance(made._ensemble._passes[0], EpinetPass)
     linear = agent(hidden_sizes=()).learn(40, progress=False)
     assert np.isfinite(linear.losses).all()
     with pytest.raises(ConfigurationError, match=r"whose last layer is an nn\.Linear"):
@@ -242,8 +242,8 @@ def test_it_learns_a_deep_sea():
 def test_values_from_before_an_update_are_not_learned_from(kwargs):
     made = agent(**kwargs).learn(30, progress=False)
     batch = made._replay.sample(8, made._sampling)
-    made._guesses.begin_update()
-    both = [made._guesses.differentiable(batch.observation, batch.note) for _ in range(2)]
+    made._ensemble.begin_update()
+    both = [made._ensemble.differentiable(batch.observation, batch.prior) for _ in range(2)]
     assert torch.equal(both[0][0], both[1][0])
     gradient = torch.ones_like(both[0][0])
     both[0][1](gradient, 0.01)

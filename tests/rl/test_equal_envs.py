@@ -1,4 +1,4 @@
-"""Agents are judged and filmed in the environment that they are trained in, or not at all."""
+"""Agents are judged and recorded in the environment that they are trained in, or not at all."""
 
 import copy
 import functools
@@ -14,9 +14,9 @@ from gymnasium.wrappers import vector
 import hunch.envs  # noqa: F401 registers them
 from hunch.errors import ConfigurationError
 from hunch.rl import A2C, DQN, Evaluate, evaluate, record
-from hunch.rl.env_copies import copy_of
-from hunch.rl.environments import another_env
-from hunch.rl.likeness import differences
+from hunch.rl.environments.copies import copy_of
+from hunch.rl.environments.equality import differences
+from hunch.rl.environments.make import another_env
 
 SMALL = {"hidden_sizes": (8,), "batch_size": 8}
 REMEDY = r"evaluate\(agent, env=…\)"

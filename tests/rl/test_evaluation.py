@@ -4,7 +4,7 @@ import pytest
 
 from hunch.errors import ConfigurationError, DataError, HunchWarning
 from hunch.rl import DQN, evaluate
-from hunch.rl.evaluation import MAX_STEPS
+from hunch.rl.runs.evaluation import MAX_STEPS
 
 SMALL = {"hidden_sizes": (8, 8), "batch_size": 16, "min_replay_size": 16}
 
@@ -35,7 +35,7 @@ def test_an_episode_depends_on_seed_and_number_alone(agent):
 
 
 def test_returns_equal_a_loop_by_hand(agent):
-    from hunch.rl.environments import evaluation_reset_seed
+    from hunch.rl.environments.make import evaluation_reset_seed
 
     env = agent.another_env()
     for episode, expected in enumerate(evaluate(agent, 3, seed=5).returns):

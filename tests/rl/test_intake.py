@@ -12,9 +12,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from hunch.cli.main import run
 from hunch.errors import ConfigurationError, DataError, ShapeError
 from hunch.rl import A2C, DQN, BootstrappedDQN, CsvLog, Evaluate, Reinforce, evaluate
-from hunch.rl.callbacks import Score
-from hunch.rl.parallel_envs import SingleEnvs, VectorEnvs
-from hunch.rl.training import TrainingLoop
+from hunch.rl.agents.loop import TrainingLoop
+from hunch.rl.environments.vector import SingleEnvs, VectorEnvs
+from hunch.rl.runs.callbacks import Score
 
 AGENTS = (DQN, BootstrappedDQN, A2C, Reinforce)
 SMALL = {"hidden_sizes": (8,)}
@@ -113,7 +113,7 @@ class Fixed:
 
     seen = 0
 
-    def act(self, observation, begins):
+    def act(self, observation, is_first):
         return np.zeros(observation.shape[:2], int)
 
     def observe(self, step):
@@ -354,7 +354,7 @@ def test_an_evaluation_of_nan_is_worse_than_any(monkeypatch):
     means = iter([float("nan"), 5.0, 3.0, float("nan")])
     check = Evaluate(every=10, episodes=1)
     fake = type("Fake", (), {"returns": property(lambda self: np.array([next(means)]))})
-    monkeypatch.setattr("hunch.rl.callbacks.evaluate", lambda *args, **kwargs: fake())
+    monkeypatch.setattr("hunch.rl.runs.callbacks.evaluate", lambda *args, **kwargs: fake())
     DQN(Plain, **SMALL).learn(40, callbacks=[check], progress=False)
     assert check.best(0) == Score(20, 0, (5.0,))
 
@@ -453,7 +453,7 @@ def test_modes_are_taken_by_name_and_by_value():
         assert set(agent.history.lengths) == {5}
 
 
-def test_stacks_that_a_wrapper_changes_behind_are_not_stored_by_their_newest_picture():
+def test_stacks_that_a_wrapper_changes_behind_are_not_stored_by_their_newest_image():
     class Reversing(gymnasium.Wrapper):
         """No observation wrapper by its class, but it changes observations."""
 

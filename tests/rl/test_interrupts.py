@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in evaluations, films and callbacks: between two steps, and taken up again."""
+"""Ctrl-C and SIGTERM in evaluations, films and callbacks: between two steps, and resumed."""
 
 import os
 import signal

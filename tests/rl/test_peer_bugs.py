@@ -16,9 +16,9 @@ from torch import nn
 import hunch.envs  # noqa: F401 registers them
 from hunch.nn import Ensemble, NoisyLinear, noise, noisy, reset_noise
 from hunch.rl import DQN, BootstrappedDQN, Linear, Replay
-from hunch.rl.networks import noisy_layers
-from hunch.rl.sum_tree import SumTree
-from hunch.rl.transitions import Step
+from hunch.rl.networks.value_networks import noisy_layers
+from hunch.rl.replay.sum_tree import SumTree
+from hunch.rl.replay.transitions import Step
 
 FIRST = np.ones((1, 1), bool)
 SMALL = {"hidden_sizes": (16, 16), "batch_size": 16}
@@ -233,7 +233,7 @@ def test_torchrl_3002_cuda_graphs_replay_the_same_noise():
 # 14-16: replay and targets
 
 
-def one_step(t, *, reward=0.0, terminated=False, truncated=False, happened=True):
+def one_step(t, *, reward=0.0, terminated=False, truncated=False, valid=True):
     """Step t of one environment, whose observations are t and, true and last, t + 0.5."""
 
     def one(value, kind):
@@ -247,7 +247,7 @@ def one_step(t, *, reward=0.0, terminated=False, truncated=False, happened=True)
         one([t + 0.5 if ended else t + 1], np.float32),
         one(terminated, bool),
         one(truncated, bool),
-        one(happened, bool),
+        one(valid, bool),
     )
 
 
@@ -490,20 +490,20 @@ def test_bsuite_defaults_disagree_and_members_run_one_after_another():
 
 @pytest.mark.parametrize("num_envs", [1, 3])
 def test_bsuite_37_one_member_plays_a_whole_episode(num_envs):
-    """Deep exploration needs one guess from the first step to the last."""
+    """Deep exploration needs one member from the first step to the last."""
     agent = members(num_members=8, num_envs=num_envs, seed=1)
     played, act = [], agent.act
 
-    def watched(observation, begins):
-        actions = act(observation, begins)
-        played.append((begins[0].copy(), agent._active[0].copy()))
+    def watched(observation, is_first):
+        actions = act(observation, is_first)
+        played.append((is_first[0].copy(), agent._active[0].copy()))
         return actions
 
     agent.act = watched
     agent.learn(300, progress=False)
-    for (_, before), (begins, now) in itertools.pairwise(played):
-        assert (begins | (now == before)).all()
-    assert len({member for begins, now in played for member in now[begins].tolist()}) > 3
+    for (_, before), (is_first, now) in itertools.pairwise(played):
+        assert (is_first | (now == before)).all()
+    assert len({member for is_first, now in played for member in now[is_first].tolist()}) > 3
 
 
 # 19: starts

@@ -14,7 +14,7 @@ import hunch.envs  # noqa: F401 registers them
 from hunch.errors import ConfigurationError
 from hunch.nn import MLP, Ensemble, NoisyLinear, Normalizer, noise
 from hunch.rl import A2C, DQN, Linear, Reinforce, evaluate
-from hunch.rl.weights import set_weights, weights_of
+from hunch.rl.runs.weights import set_weights, weights_of
 
 SMALL = {"hidden_sizes": (8,), "env_kwargs": {"max_episode_steps": 17}}
 PENDULUM = {**SMALL, "env": "Pendulum-v1"}
@@ -81,7 +81,7 @@ def test_a_run_in_pieces_ends_with_the_same_bits(kind, replicas, tmp_path):
     assert whole.losses == carried.losses
     # Memory is still shared: what one network learns the other acts by.
     if replicas > 1:
-        own = parameters(carried._actor.networks.alone[1])
+        own = parameters(carried._actor.networks.per_replica[1])
         assert torch.equal(own, parameters(carried.network.member(1)))
     explore = np.zeros((20, *whole.observation_shape))
     for r in range(replicas):
@@ -129,8 +129,10 @@ def test_an_update_of_a2c_is_plain_autograd():
     for e in range(2):
         steps = agent.steps_seen
         out = twin(torch.from_numpy(np.stack([s.observation[0, e] for s in steps])))
-        led_to = twin(torch.from_numpy(np.stack([s.next_observation[0, e] for s in steps])))
-        value, following = out[:, 0], led_to[:, 0].detach()
+        bootstrap_observation = twin(
+            torch.from_numpy(np.stack([s.next_observation[0, e] for s in steps]))
+        )
+        value, following = out[:, 0], bootstrap_observation[:, 0].detach()
         advantage = torch.zeros(len(steps))
         carried = 0.0
         for t in reversed(range(len(steps))):
@@ -275,12 +277,12 @@ def test_what_is_played_beyond_the_share_is_given_up():
     class Watched(Reinforce):
         counts = ()
 
-        def _update(self, replica, stretch):
-            ended = (stretch.terminated | stretch.truncated) & stretch.counts
+        def _update(self, replica, trajectory):
+            ended = (trajectory.terminated | trajectory.truncated) & trajectory.counts
             self.counts = [*self.counts, ended.sum((0, 1)).tolist()]
-            first = stretch.observation[0, 0]
+            first = trajectory.observation[0, 0]
             assert (np.abs(first) < 0.05).all()  # where CartPole begins
-            super()._update(replica, stretch)
+            super()._update(replica, trajectory)
 
     agent = Watched("CartPole-v1", num_envs=3, episodes=6, hidden_sizes=(8,))
     agent.learn(1_000, progress=False)
@@ -297,9 +299,9 @@ def test_noise_is_held_over_a_rollout_and_its_update():
     class Watched(A2C):
         draws = ()
 
-        def act(self, observation, begins):
+        def act(self, observation, is_first):
             self.draws = [*self.draws, self._actor.noise._draws[0][0].clone()]
-            return super().act(observation, begins)
+            return super().act(observation, is_first)
 
         def _update(self):
             self.learned_with = [*getattr(self, "learned_with", []), self._actor.noise._draws[0][0].clone()]  # fmt: skip
@@ -318,7 +320,7 @@ def test_noise_is_held_over_a_rollout_and_its_update():
     assert not torch.equal(agent.draws[0], agent.draws[4])
     assert not torch.equal(layers[0].weight_sigma, before)  # the noise learns how large it is to be
     x = np.zeros(4)
-    means = agent._actor.networks.alone[0]
+    means = agent._actor.networks.per_replica[0]
     with torch.no_grad(), noise(means, "off"):
         expected = int(means(torch.zeros(1, 4))[0, 1:].argmax())
     assert agent.predict(x) == expected
@@ -400,4 +402,4 @@ def test_weights_go_from_replica_to_replica(kind):
     assert np.allclose(agents.replica(1).predict(x), other.replica(0).predict(x), atol=1e-5)
     member = parameters(agents.network.member(1))
     assert torch.equal(member, parameters(other.network.member(0)))
-    assert torch.equal(member, parameters(agents._actor.networks.alone[1]))
+    assert torch.equal(member, parameters(agents._actor.networks.per_replica[1]))

@@ -10,13 +10,13 @@ from torch.distributions import AffineTransform, Normal, TanhTransform, Transfor
 
 from hunch.errors import ConfigurationError
 from hunch.nn import Constant, Ensemble, NoisyLinear, Normalizer, Streams
-from hunch.rl.action_distributions import Categorical, Gaussian
-from hunch.rl.actor import policy_loss
-from hunch.rl.advantages import advantages, leave_one_out_by_time
-from hunch.rl.held_noise import HeldNoise
-from hunch.rl.replica_networks import ReplicaNetworks
-from hunch.rl.rollout import Rollout
-from hunch.rl.transitions import Step
+from hunch.rl.networks.action_distributions import Categorical, Gaussian
+from hunch.rl.networks.held_noise import HeldNoise
+from hunch.rl.networks.replica_networks import ReplicaNetworks
+from hunch.rl.objectives.advantages import advantages, leave_one_out_by_time
+from hunch.rl.objectives.losses import policy_loss
+from hunch.rl.replay.rollout import Rollout
+from hunch.rl.replay.transitions import Step
 
 BOX = Box(np.array([-2, 0.5], np.float32), np.array([4, 1], np.float32))
 
@@ -205,10 +205,10 @@ def test_networks_share_memory_and_move_as_under_adam(count):
     for turn in range(6):
         due = list(range(count)) if turn % 2 == 0 else [count - 1]
         if len(due) == count:
-            out = networks.together(x, per_member=True) if count > 1 else networks.together(x[0])
+            out = networks.stacked(x, per_member=True) if count > 1 else networks.stacked(x[0])
             gradient = networks.gradient(squares(out))
         else:
-            gradient = networks.gradient(squares(networks.alone[due[0]](x[due[0]])), due[0])
+            gradient = networks.gradient(squares(networks.per_replica[due[0]](x[due[0]])), due[0])
         networks.step(due, gradient, 0.01)
         for r in due:
             optimizers[r].zero_grad()
@@ -216,13 +216,13 @@ def test_networks_share_memory_and_move_as_under_adam(count):
             nn.utils.clip_grad_norm_(twins[r].parameters(), 0.5)
             optimizers[r].step()
         for r in due:
-            networks.alone[r][0].update(x[r])
+            networks.per_replica[r][0].update(x[r])
             twins[r][0].update(x[r])
     with torch.no_grad():
         for r in range(count):
-            assert torch.allclose(networks.alone[r](x[r]), twins[r](x[r]), atol=1e-5)
+            assert torch.allclose(networks.per_replica[r](x[r]), twins[r](x[r]), atol=1e-5)
             if count > 1:
-                together = networks.together(x, per_member=True)[r]
+                together = networks.stacked(x, per_member=True)[r]
                 assert torch.allclose(together, twins[r](x[r]), atol=1e-5)
     assert networks.updates[-1] == 6
 
@@ -244,23 +244,33 @@ def test_a_normalizer_knows_the_mean_and_variance_of_all_it_saw():
 def test_a_rollout_knows_episodes_and_closes_broken_ones():
     no = np.zeros((1, 2), bool)
 
-    def step(t, terminated=no, truncated=no, begins=no):
+    def step(t, terminated=no, truncated=no, is_first=no):
         x = np.full((1, 2, 1), t, np.float32)
-        return Step(x, np.zeros((1, 2)), np.ones((1, 2), np.float32), x + 1, terminated, truncated, ~no, begins)  # fmt: skip
+        return Step(x, np.zeros((1, 2)), np.ones((1, 2), np.float32), x + 1, terminated, truncated, ~no, is_first)  # fmt: skip
 
     rollout = Rollout()
     left = np.array([[True, False]])
     for t, made in enumerate(
-        [step(0, begins=~no), step(1, terminated=left), step(2, begins=left), step(3, begins=~no)]
+        [
+            step(0, is_first=~no),
+            step(1, terminated=left),
+            step(2, is_first=left),
+            step(3, is_first=~no),
+        ]
     ):
         rollout.add(made, made.action, counts=~no)
         assert len(rollout) == t + 1
-    stretch = rollout.since(0)
+    trajectory = rollout.since(0)
     # Both episodes were broken off before step 3 without an end.
-    assert stretch.truncated[:, 0].tolist() == [[False] * 2, [False] * 2, [True] * 2, [False] * 2]
-    assert stretch.cuts == [2, 3]
-    assert stretch.led_to[:, 0, 0, 0].tolist() == [3.0, 4.0]
-    episode, place = stretch.episodes()
+    assert trajectory.truncated[:, 0].tolist() == [
+        [False] * 2,
+        [False] * 2,
+        [True] * 2,
+        [False] * 2,
+    ]
+    assert trajectory.bootstrap_steps == [2, 3]
+    assert trajectory.bootstrap_observation[:, 0, 0, 0].tolist() == [3.0, 4.0]
+    episode, place = trajectory.episodes()
     assert episode.tolist() == [0, 1, 0, 1, 2, 1, 4, 3]
     assert place.tolist() == [0, 0, 1, 1, 0, 2, 0, 0]
 
@@ -271,8 +281,15 @@ def test_the_gradient_of_the_loss_is_the_formula():
     out = torch.randn(2, 9, 5, generator=generator, requires_grad=True)
     raw = torch.randint(4, (2, 9), generator=generator)
     target, baseline = torch.randn(2, 2, 9, generator=generator)
+    actions, value, policy = Categorical(4), out[..., 0], out[..., 1:]
     ours = policy_loss(
-        Categorical(4), out, raw, target, baseline, value_weight=0.7, entropy_weight=0.3
+        actions.log_prob(policy, raw),
+        value,
+        target,
+        baseline,
+        value_weight=0.7,
+        entropy=actions.entropy(policy),
+        entropy_weight=0.3,
     )
     dist = torch.distributions.Categorical(logits=out[..., 1:])
     by_hand = -((target - baseline) * dist.log_prob(raw)).mean(1)
@@ -284,7 +301,7 @@ def test_the_gradient_of_the_loss_is_the_formula():
 
 
 def test_spaces_have_their_distributions():
-    from hunch.rl.actor import action_distribution
+    from hunch.rl.agents.actor import action_distribution
 
     assert action_distribution(Discrete(3, start=1), "squashed").outputs == 3
     assert action_distribution(gymnasium.spaces.Box(-1, 1, (3,)), "squashed").outputs == 6

@@ -3,7 +3,7 @@ import pytest
 
 from hunch.errors import ConfigurationError, DataError, ShapeError
 from hunch.rl import Replay
-from hunch.rl.transitions import Step
+from hunch.rl.replay.transitions import Step
 
 
 def step(observation, action, reward, following, *, terminated=False, dtype=np.float32):
@@ -47,7 +47,7 @@ def test_rows_stay_together_and_the_oldest_go_first():
     assert np.array_equal(batch.reward, batch.action / 2)
     assert np.array_equal(batch.next_observation[:, 0], batch.action + 1)
     assert np.array_equal(batch.discount == 0, batch.action % 3 == 0)
-    assert batch.weight is batch.note is batch.next_note is batch.mask is None
+    assert batch.weight is batch.prior is batch.next_prior is batch.mask is None
 
 
 def test_draws_are_uniform():
@@ -94,7 +94,7 @@ def test_what_was_never_drawable_is_not_drawn(frame_stack):
     shape = (frame_stack, 2) if frame_stack > 1 else (2,)
     replay = Replay(2, shape, n_step=2, priority_exponent=0.5, frame_stack=frame_stack)
     given = step(np.zeros(shape), 0, 0.0, np.zeros(shape))
-    replay.add(given._replace(happened=np.zeros((1, 1), bool)))
+    replay.add(given._replace(valid=np.zeros((1, 1), bool)))
     assert replay.num_drawable == 0
     replay.add(given)
     assert replay.num_drawable == 0

@@ -17,9 +17,9 @@ LAYOUTS = {
     "pauses": {"envs": 3, "pauses": True},
     "faults": {"replicas": 2, "envs": 2, "cuts": 0.1},
     "pauses and faults": {"envs": 2, "pauses": True, "cuts": 0.1},
-    "pictures": {"stack": 3},
-    "pictures of several": {"replicas": 2, "envs": 2, "stack": 4, "ends": 0.15},
-    "pictures and faults": {"envs": 2, "stack": 2, "cuts": 0.1},
+    "images": {"stack": 3},
+    "images of several": {"replicas": 2, "envs": 2, "stack": 4, "ends": 0.15},
+    "images and faults": {"envs": 2, "stack": 2, "cuts": 0.1},
 }
 
 
@@ -37,12 +37,12 @@ def filled(stream, capacity, n_step, count, *, discount=0.9, alpha=None, reload=
             discount=discount,
             priority_exponent=alpha,
             frame_stack=stream.stack,
-            note_shape=(2,),
+            prior_shape=(2,),
             mask_size=stream.members,
         )
 
     def notes_of(observations):
-        # Each replica notes in its own way, as each has networks of its own.
+        # Each replica priors in its own way, as each has networks of its own.
         own = np.arange(replay.replicas)[:, None, None]
         return stream.note_of(observations) + own
 
@@ -50,12 +50,12 @@ def filled(stream, capacity, n_step, count, *, discount=0.9, alpha=None, reload=
     for i in range(count):
         replay.add(*stream.step())
         if i % 4 == 1:
-            replay.note(notes_of)
+            replay.cache_priors(notes_of)
         if reload and i % 7 == 3:
             state = {name: np.array(values) for name, values in replay.state_dict().items()}
             replay = new()
             replay.load_state_dict(state)
-    replay.note(notes_of)
+    replay.cache_priors(notes_of)
     return replay
 
 
@@ -70,11 +70,11 @@ def check_rows(batch, stream, n_step, discount):
         assert np.array_equal(batch.observation[r, i], first.observation)
         assert batch.reward[r, i] == pytest.approx(reward, rel=1e-5, abs=1e-5)
         assert batch.discount[r, i] == pytest.approx(factor, rel=1e-6)
-        assert np.array_equal(batch.note[r, i], stream.note_of(first.observation) + r)
+        assert np.array_equal(batch.prior[r, i], stream.note_of(first.observation) + r)
         assert np.array_equal(batch.mask[r, i], first.mask)
         if not last.terminated:  # what is behind an end is multiplied with 0
             assert np.array_equal(batch.next_observation[r, i], last.following)
-            assert np.array_equal(batch.next_note[r, i], stream.note_of(last.following) + r)
+            assert np.array_equal(batch.next_prior[r, i], stream.note_of(last.following) + r)
 
 
 @pytest.mark.parametrize("n_step", [1, 3, 5])
@@ -117,7 +117,7 @@ def test_a_buffer_that_goes_through_its_state_is_the_same(layout):
     states = [replay.state_dict() for replay in (whole, carried)]
     assert states[0].keys() == states[1].keys()
     for name, values in states[0].items():
-        if not name.startswith("finals"):
+        if not name.startswith("final_observations"):
             assert np.array_equal(values, states[1][name]), name
     batches = [
         replay.sample(500, [np.random.default_rng(r) for r in range(replay.replicas)], beta=0.5)
@@ -132,7 +132,7 @@ def test_windows_do_not_cross_an_end_and_tails_are_not_lost():
     one = np.ones((1, 1))
     replay = Replay(20, (1,), n_step=3, discount=0.5)
     ends = [(0, 0), (0, 0), (1, 0), (0, 0), (0, 1), (0, 0), (0, 0), (0, 0)]
-    from hunch.rl.transitions import Step
+    from hunch.rl.replay.transitions import Step
 
     for t, (terminated, truncated) in enumerate(ends):
         replay.add(

@@ -36,8 +36,8 @@ KINDS = {
 class Watched(DQN):
     """Remembers what it did."""
 
-    def act(self, observation, begins):
-        self.done = [*getattr(self, "done", []), super().act(observation, begins)]
+    def act(self, observation, is_first):
+        self.done = [*getattr(self, "done", []), super().act(observation, is_first)]
         return self.done[-1]
 
 
@@ -70,7 +70,7 @@ def test_a_replica_is_the_agent_of_its_seed(kind):
 
 def test_a_replica_is_the_agent_of_its_seed_where_noise_is_drawn_in_small_blocks(monkeypatch):
     """What is drawn at once is limited; where a block ends must not depend on the replicas."""
-    monkeypatch.setattr("hunch.rl.fresh_noise.DRAWN_AHEAD", 1000)
+    monkeypatch.setattr("hunch.rl.networks.noise.DRAWN_AHEAD", 1000)
     test_a_replica_is_the_agent_of_its_seed("noisy")
 
 
@@ -125,7 +125,7 @@ def test_looking_at_replicas_does_not_change_what_they_become():
 def test_noisy_convolutions_in_replicas(steady, independent):
     """An ensemble runs convolutions one member after another; each gets its own noise."""
 
-    class Pictures(steady):
+    class Images(steady):
         def __init__(self):
             super().__init__(length=4)
             import gymnasium
@@ -152,9 +152,9 @@ def test_noisy_convolutions_in_replicas(steady, independent):
         )
 
     kwargs = {"noisy": True, "network": network, "batch_size": 8, "learning_rate": 1e-2}
-    together = DQN(Pictures, replicas=2, seed=1, **kwargs).learn(40, progress=False)
+    together = DQN(Images, replicas=2, seed=1, **kwargs).learn(40, progress=False)
     for r in range(2):
-        alone = DQN(Pictures, seed=1 + r, **kwargs).learn(40, progress=False)
+        alone = DQN(Images, seed=1 + r, **kwargs).learn(40, progress=False)
         assert alone.history == together.histories[r]
         member = together.network.member(r)
         assert torch.allclose(parameters(alone.network), parameters(member), atol=1e-4)
@@ -211,5 +211,5 @@ def test_buffers_that_replicas_would_no_longer_share_are_refused():
     agent = A2C("CartPole-v1", network=lambda: Centred(True), replicas=2, rollout_length=4)
     networks = agent.learn(200, progress=False)._actor.networks
     for r in range(2):
-        assert networks.alone[r].mean.abs().sum() > 0
-        assert torch.equal(networks.alone[r].mean, networks.together.get_buffer("mean")[r])
+        assert networks.per_replica[r].mean.abs().sum() > 0
+        assert torch.equal(networks.per_replica[r].mean, networks.stacked.get_buffer("mean")[r])

@@ -5,8 +5,8 @@ import torch
 
 from hunch.errors import ConfigurationError
 from hunch.rl import Linear
-from hunch.rl.arguments import real_number, whole_number
-from hunch.rl.returns import bootstrapped_target, chosen, double_value, max_value
+from hunch.rl.objectives.value_targets import bootstrapped_target, chosen, double_value, max_value
+from hunch.validation import real_number, whole_number
 
 
 def test_targets_equal_the_formula_row_by_row():

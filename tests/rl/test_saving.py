@@ -12,7 +12,7 @@ import hunch.envs  # noqa: F401 registers them
 from hunch.errors import ConfigurationError, DataError, FolderError
 from hunch.nn import NoisyLinear
 from hunch.rl import DQN, BootstrappedDQN, Linear
-from hunch.rl.saved_agents import GIVEN, agent_origin, from_json, to_json
+from hunch.rl.agents.saving import GIVEN, agent_origin, from_json, to_json
 
 SMALL = {
     "hidden_sizes": (8,),
@@ -95,7 +95,7 @@ def test_an_ensemble_in_pieces_ends_with_the_same_bits(kind, env, tmp_path):
     check_exact(lambda: BootstrappedDQN(env, **kwargs), tmp_path / "a", rng, BootstrappedDQN)
 
 
-class Pictures(gymnasium.ObservationWrapper):
+class Images(gymnasium.ObservationWrapper):
     observation_space = gymnasium.spaces.Box(0, 255, (5, 5), np.uint8)
 
     def observation(self, observation):
@@ -103,7 +103,7 @@ class Pictures(gymnasium.ObservationWrapper):
 
 
 def stacks_of_pictures(steady):
-    inner = gymnasium.wrappers.TimeLimit(Pictures(steady(length=9, truncates=False)), 7)
+    inner = gymnasium.wrappers.TimeLimit(Images(steady(length=9, truncates=False)), 7)
     return gymnasium.wrappers.FrameStackObservation(inner, 3)
 
 
@@ -124,7 +124,7 @@ def test_pictures_stored_once_teach_the_same(agent, steady, monkeypatch):
         return made._replay, made.learn(90, progress=False).network.state_dict()
 
     once, weights = learned()
-    monkeypatch.setattr("hunch.rl.agent.frame_stack_of", lambda env: 1)
+    monkeypatch.setattr("hunch.rl.agents.agent.frame_stack_of", lambda env: 1)
     whole, expected = learned()
     assert once._observation.nbytes < 0.4 * whole._observation.nbytes
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
@@ -226,7 +226,7 @@ def test_a_save_that_fails_leaves_the_one_before(folder, monkeypatch):
     def fail(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hunch.rl.saved_agents.write_tensors", fail)
+    monkeypatch.setattr("hunch.rl.agents.saving.write_tensors", fail)
     with pytest.raises(KeyboardInterrupt):
         agent.learn(40, progress=False).save(folder)
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before

@@ -1,4 +1,4 @@
-"""Agents of one's own: they are saved, taken up again and played like hunch's."""
+"""Agents of one's own: they are saved, resumed and played like hunch's."""
 
 import json
 import subprocess
@@ -10,8 +10,8 @@ import torch
 from hunch.cli.main import run as hunch
 from hunch.errors import ConfigurationError, FolderError
 from hunch.rl import A2C, DQN, Checkpoint, Plan, Run
-from hunch.rl.saved_agents import SETTINGS_FILE, origin_of
-from hunch.rl.weights import agent_class, read_weights
+from hunch.rl.agents.saving import SETTINGS_FILE, origin_of
+from hunch.rl.runs.weights import agent_class, read_weights
 
 SMALL = {"hidden_sizes": (8,), "batch_size": 8, "replay_capacity": 50}
 
@@ -121,7 +121,7 @@ def test_hunch_says_of_a_class_nobody_defined_what_to_do(tmp_path, monkeypatch):
     for file in [tmp_path / "a", *(tmp_path / "c").iterdir()]:
         said = json.loads((file / SETTINGS_FILE).read_text())
         assert (said["agent"], said["module"]) == ("Plain", Plain.__module__)
-    monkeypatch.setattr("hunch.rl.weights._subclasses", lambda cls: [])
+    monkeypatch.setattr("hunch.rl.runs.weights._subclasses", lambda cls: [])
     with pytest.raises(
         ConfigurationError, match=r"your module '.*test_subclasses'.*Plain\.load\("
     ) as error:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hunch.errors import ConfigurationError, DataError, ShapeError
-from hunch.rl.sum_tree import SumTree
+from hunch.rl.replay.sum_tree import SumTree
 
 # One leaf; less than a block; a full block; a block and a leaf; several sizes of blocks.
 CAPACITIES = [1, 2, 7, 8, 9, 64, 1000, 4096, 40_001]

@@ -10,7 +10,7 @@ from torch import nn
 
 from hunch.errors import ConfigurationError, HunchError
 from hunch.rl import DQN
-from hunch.rl.networks import noisy_layers
+from hunch.rl.networks.value_networks import noisy_layers
 
 TINY = {"hidden_sizes": (6, 5), "batch_size": 4, "replay_capacity": 20, "atoms": 3}
 SWITCHES = ["noisy", "double", "dueling", "prioritized", "n_step"]
@@ -53,9 +53,9 @@ def test_every_combination_learns(switches, replicas):
 
 def test_switches_name_their_values():
     agent = DQN("CartPole-v1", distributional=True, dueling=True, atoms=5, value_range=(0, 3))
-    assert agent.readout.distribution == "categorical"
-    assert agent.readout.outputs == 15
-    assert (agent.readout.low, agent.readout.high) == (0.0, 3.0)
+    assert agent.value_head.distribution == "categorical"
+    assert agent.value_head.outputs == 15
+    assert (agent.value_head.low, agent.value_head.high) == (0.0, 3.0)
     assert agent._replay.n_step == 1
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from hunch.errors import ConfigurationError
 from hunch.rl import evaluate
-from hunch.rl.environments import another_env, check_spaces, make_env
-from hunch.rl.parallel_envs import SingleEnvs
-from hunch.rl.training import TrainingLoop
-from hunch.rl.transitions import Step
+from hunch.rl.agents.loop import TrainingLoop
+from hunch.rl.environments.make import another_env, check_spaces, make_env
+from hunch.rl.environments.vector import SingleEnvs
+from hunch.rl.replay.transitions import Step
 
 
 class Recorder:
@@ -19,11 +19,11 @@ class Recorder:
 
     def __init__(self, fail_at=None, interrupt_at=None):
         self.seen = []
-        self.begins = []
+        self.is_first = []
         self.fail_at, self.interrupt_at = fail_at, interrupt_at
 
-    def act(self, observation, begins):
-        self.begins.append(begins.copy())
+    def act(self, observation, is_first):
+        self.is_first.append(is_first.copy())
         if len(self.seen) == self.fail_at:
             self.fail_at = None
             raise RuntimeError("a fault")
@@ -52,9 +52,9 @@ def test_every_step_is_observed_once_with_the_true_final_observation(steady):
     assert nexts == [(1, 0), (1, 0), (1, 0.5)] * 2 + [(1, 0)]
     assert not any(step.terminated.any() for step in learner.seen)
     assert [step.truncated.item() for step in learner.seen] == [False, False, True] * 2 + [False]
-    assert [step.begins.item() for step in learner.seen] == [True, False, False] * 2 + [True]
-    assert [begins.item() for begins in learner.begins] == [True, False, False] * 2 + [True]
-    assert all(step.happened.all() for step in learner.seen)
+    assert [step.is_first.item() for step in learner.seen] == [True, False, False] * 2 + [True]
+    assert [is_first.item() for is_first in learner.is_first] == [True, False, False] * 2 + [True]
+    assert all(step.valid.all() for step in learner.seen)
     assert loop.histories[0].returns == [3.0, 3.0]
     assert loop.histories[0].lengths == [3, 3]
     assert loop.histories[0].ends == [3, 6]
@@ -97,7 +97,7 @@ def test_ctrl_c_stops_between_steps_and_learning_goes_on(steady):
 @pytest.mark.usefixtures("interruptible")
 def test_a_second_ctrl_c_does_not_wait_for_the_step(steady):
     class Stuck(Recorder):
-        def act(self, observation, begins):
+        def act(self, observation, is_first):
             for _ in range(2):
                 os.kill(os.getpid(), signal.SIGINT)
             self.waited = True
@@ -141,7 +141,10 @@ def test_after_a_fault_a_new_episode_begins(steady):
     assert len(env.seeds) == 2
     assert loop.histories[0].lengths == [5]
     assert loop.steps == len(learner.seen) == 8
-    assert [bool(step.begins) for step in learner.seen] == [True, False, False] * 2 + [False, False]
+    assert [bool(step.is_first) for step in learner.seen] == [True, False, False] * 2 + [
+        False,
+        False,
+    ]
 
 
 def test_replicas_keep_their_environments_and_histories_apart(steady):

@@ -10,8 +10,8 @@ import pytest
 from hunch.cli.main import run as program
 from hunch.errors import FolderError
 from hunch.rl import DQN, Plan, Run
-from hunch.rl.checkpoints import Checkpoint
-from hunch.rl.weights import read_weights
+from hunch.rl.runs.checkpoints import Checkpoint
+from hunch.rl.runs.weights import read_weights
 from hunch.storage import checksum, read_json, sealed, unsealed, write_json
 
 SMALL = dict(hidden_sizes=(4,), batch_size=8, num_envs=1)

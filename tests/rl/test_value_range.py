@@ -1,4 +1,4 @@
-"""The range of a categorical distribution: chosen from rewards, widened, watched, taken up again."""
+"""The range of a categorical distribution: chosen from rewards, widened, watched, resumed."""
 
 import warnings
 
@@ -11,16 +11,16 @@ from gymnasium import spaces
 import hunch.envs  # noqa: F401 registers them
 from hunch.errors import HunchWarning
 from hunch.rl import DQN, evaluate
-from hunch.rl.readout import Readout
-from hunch.rl.replay import Replay
-from hunch.rl.transitions import Step
-from hunch.rl.value_range import (
+from hunch.rl.networks.value_heads import ValueHead
+from hunch.rl.networks.value_range import (
     MARGIN,
-    STRETCH,
+    TIMES_AS_LONG,
     ValueRange,
     discounted_returns,
     lasting_returns,
 )
+from hunch.rl.replay.replay import Replay
+from hunch.rl.replay.transitions import Step
 
 SMALL = {
     "distributional": True,
@@ -37,7 +37,7 @@ RAINBOW = {"noisy": True, "double": True, "dueling": True, "prioritized": True, 
 def soon(monkeypatch):
     """Judge and look more often, to be done sooner."""
     for name, value in {"UNLEARNED": 64, "WATCHED": 8, "LOOK_EVERY": 50}.items():
-        monkeypatch.setattr(f"hunch.rl.value_range.{name}", value)
+        monkeypatch.setattr(f"hunch.rl.networks.value_range.{name}", value)
 
 
 class Paid(gymnasium.Env):
@@ -92,7 +92,7 @@ def test_returns_equal_a_loop_over_steps(discount, seed):
         for t in range(len(paid)):
             if end[t] or t == len(paid) - 1:
                 counted = paid[begin : t + 1 - true_end[t]]
-                weights = discount ** np.arange(STRETCH * len(counted))
+                weights = discount ** np.arange(TIMES_AS_LONG * len(counted))
                 expected[begin] = counted.mean() * weights.sum() if len(counted) else 0.0
                 begin = t + 1
         assert lasting[(slice(None), *where)] == pytest.approx(expected)
@@ -105,10 +105,10 @@ def test_recent_rewards_are_those_of_the_replay_in_order_of_time():
     for t in range(37):
         reward = rng.normal(size=(2, 2)).astype(np.float32)
         terminated, truncated, gap = rng.random((3, 2, 2)) < 0.2
-        begins = np.full((2, 2), t == 0)
+        is_first = np.full((2, 2), t == 0)
         seen = np.zeros((2, 2, 1))
         replay.add(
-            Step(seen, np.zeros((2, 2), int), reward, seen, terminated, truncated, ~gap, begins)
+            Step(seen, np.zeros((2, 2), int), reward, seen, terminated, truncated, ~gap, is_first)
         )
         steps.append((np.where(gap, 0, reward), terminated & ~gap, terminated | truncated | gap))
         for asked in (4, 1000):
@@ -136,7 +136,7 @@ def test_the_range_covers_what_returns_can_come_to(env, kwargs, low, high):
     ((bottom, top),) = ends(agent)
     assert low[0] <= bottom <= low[1]
     assert high[0] <= top <= high[1]
-    assert (agent.readout.low, agent.readout.high) == (bottom, top)
+    assert (agent.value_head.low, agent.value_head.high) == (bottom, top)
 
 
 def test_large_returns_are_learned():
@@ -181,29 +181,29 @@ def test_a_range_grows_with_what_comes_and_never_shrinks(soon):
 
 
 def test_returns_beyond_leave_a_margin_for_more(soon):
-    ranges = ValueRange(Readout(2, False, "categorical"), chosen=True, discount=0.9, replicas=1)
+    ranges = ValueRange(ValueHead(2, False, "categorical"), chosen=True, discount=0.9, replicas=1)
     reward, no = np.zeros((100, 1, 1)), np.zeros((100, 1, 1), bool)
     reward[50], once = 1.0, no.copy()
     once[50] = True  # both end there
     ranges.cover(reward, once, once)
-    assert ranges.readout.high == 1.0
+    assert ranges.value_head.high == 1.0
     ranges.cover(1.02 * reward, once, once)
-    assert ranges.readout.high == 1.0  # hardly beyond
+    assert ranges.value_head.high == 1.0  # hardly beyond
     ranges.cover(2.0 * reward, once, once)
-    assert ranges.readout.high == 2.0 * (1 + MARGIN)
+    assert ranges.value_head.high == 2.0 * (1 + MARGIN)
     ranges.cover(reward, once, once)
-    assert (ranges.readout.low, ranges.readout.high) == (0.0, 2.5)
+    assert (ranges.value_head.low, ranges.value_head.high) == (0.0, 2.5)
 
 
 def test_zeros_learned_before_the_first_reward_stay_zeros():
-    ranges = ValueRange(Readout(2, False, "categorical", 51), chosen=True, discount=1, replicas=1)
+    ranges = ValueRange(ValueHead(2, False, "categorical", 51), chosen=True, discount=1, replicas=1)
     replay = Replay(5_000, (1,))
     seen, no, yes = np.zeros((1, 1, 1)), np.zeros((1, 1), bool), np.ones((1, 1), bool)
     for t in range(1_200):
         ranges.look(replay) if t else None
         reward = np.full((1, 1), 3.0 * (t == 1_000), np.float32)
         replay.add(Step(seen, np.zeros((1, 1), int), reward, seen, yes, no, yes, yes))
-    assert (ranges.readout.low, ranges.readout.high) == (-3.0, 3.0)
+    assert (ranges.value_head.low, ranges.value_head.high) == (-3.0, 3.0)
 
 
 def test_replicas_have_ranges_of_their_own():
@@ -217,8 +217,8 @@ def test_replicas_have_ranges_of_their_own():
     agents = DQN(env, **SMALL, discount=0.5, replicas=3).learn(60, progress=False)
     highs = np.array(ends(agents))[:, 1]
     assert highs / highs[0] == pytest.approx([1.0, 2.0, 3.0])
-    assert agents.readout.high == tuple(highs)
-    assert agents.readout.of(1).high == highs[1]
+    assert agents.value_head.high == tuple(highs)
+    assert agents.value_head.of(1).high == highs[1]
 
 
 def test_quantiles_have_no_range(soon):
@@ -283,10 +283,10 @@ def test_it_names_the_replica_and_the_end(soon):
 
 
 def test_the_share_is_the_mass_that_the_projection_moves():
-    readout = Readout(2, False, "categorical", 11, 0.0, 10.0)
+    value_head = ValueHead(2, False, "categorical", 11, 0.0, 10.0)
     following = torch.zeros(1, 4, 2, 11)
     reward, discount = torch.tensor([[0.0, 3.0, -2.0, 50.0]]), torch.tensor([[1.0, 1.0, 1.0, 0.0]])
-    share = readout.beyond(reward, discount, following, torch.zeros(1, 4, 2))
+    share = value_head.beyond(reward, discount, following, torch.zeros(1, 4, 2))
     # Of eleven atoms the upper three, the lower two, and all.
     assert share.tolist() == [pytest.approx([2 / 11 / 4, (3 / 11 + 1) / 4])]
 
@@ -328,5 +328,5 @@ def test_a_life_from_before_ranges_were_kept_goes_on():
     assert len(state) < len(half.state_dict())
     again = make()
     again.load_state_dict(state)
-    assert again.learn(300, progress=False).readout.low == -10.0
+    assert again.learn(300, progress=False).value_head.low == -10.0
     assert torch.equal(again._pair.vector, whole._pair.vector)

@@ -10,10 +10,10 @@ from gymnasium.vector import SyncVectorEnv
 import hunch.envs  # noqa: F401 registers them
 from hunch.errors import ConfigurationError
 from hunch.rl import DQN, BootstrappedDQN, evaluate
-from hunch.rl.environments import training_reset_seed
-from hunch.rl.parallel_envs import VectorEnvs
-from hunch.rl.training import TrainingLoop
-from hunch.rl.transitions import Step
+from hunch.rl.agents.loop import TrainingLoop
+from hunch.rl.environments.make import training_reset_seed
+from hunch.rl.environments.vector import VectorEnvs
+from hunch.rl.replay.transitions import Step
 
 MODES = ["NextStep", "SameStep", "Disabled"]
 SETTINGS = {
@@ -41,10 +41,10 @@ class Reacting:
 
     def __init__(self, num_envs, fail_at=None):
         self.rows = [[] for _ in range(num_envs)]
-        self.begins = []
+        self.is_first = []
         self.fail_at, self.seen = fail_at, 0
 
-    def act(self, observation, begins):
+    def act(self, observation, is_first):
         return np.array([[reaction(o) for o in observation[0]]])
 
     def observe(self, step):
@@ -53,7 +53,7 @@ class Reacting:
             raise RuntimeError("a fault")
         step = Step(*(np.array(field)[0] for field in step))
         for i, own in enumerate(self.rows):
-            if step.happened[i]:
+            if step.valid[i]:
                 own.append(row(step, i))
 
 
@@ -121,7 +121,7 @@ def test_an_agent_draws_nothing_but_what_happened(name, mode, prioritized):
 
     def watch(step):
         given = Step(*(np.array(field)[0] for field in step))
-        seen.update(row(given, i)[:4] for i in range(3) if given.happened[i])
+        seen.update(row(given, i)[:4] for i in range(3) if given.valid[i])
         observe(step)
 
     agent.observe = watch

@@ -7,7 +7,7 @@ import pytest
 
 from hunch.errors import ConfigurationError, FolderError, MissingDependencyError
 from hunch.rl import DQN, evaluate, record
-from hunch.rl.video import encode_mp4, shrink
+from hunch.rl.runs.video import encode_mp4, shrink
 
 pytest.importorskip("imageio_ffmpeg")
 pytest.importorskip("pygame")
@@ -80,7 +80,7 @@ def test_misuse_is_named(agent, steady, tmp_path, monkeypatch):
         record(agent, tmp_path / "no" / "a.mp4")
     with pytest.raises(ConfigurationError, match="`fps` got 0"):
         record(agent, fps=0)
-    with pytest.raises(ConfigurationError, match="no picture"):
+    with pytest.raises(ConfigurationError, match="no image"):
         encode_mp4([])
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     with pytest.raises(MissingDependencyError, match=r'pip install "torch-hunch\[video\]"'):
@@ -108,10 +108,10 @@ def test_whatever_drawing_raises_is_one_line(steady, fault, said):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("picture", ["text", np.zeros((4, 4)), np.zeros((1, 1, 3), np.uint8)])
-def test_what_is_no_picture_is_named(steady, picture):
+@pytest.mark.parametrize("image", ["text", np.zeros((4, 4)), np.zeros((1, 1, 3), np.uint8)])
+def test_what_is_no_picture_is_named(steady, image):
     env = steady()
-    env.render_mode, env.render = "rgb_array", lambda: picture
+    env.render_mode, env.render = "rgb_array", lambda: image
     with pytest.raises(ConfigurationError, match="expected an array"):
         record(DQN(env))
 

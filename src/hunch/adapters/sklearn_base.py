@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 import warnings
 from collections.abc import Iterable
 from typing import Any, Final, Literal, get_args
@@ -21,6 +19,7 @@ from hunch.adapters.sklearn_reach import Reach
 from hunch.adapters.sklearn_rows import Floats, Scale, check_size, odd_cells
 from hunch.errors import ConfigurationError
 from hunch.nn.mlp import ACTIVATIONS
+from hunch.validation import real_number, whole_number
 
 Kind = Literal["multinomial", "poisson", "double_or_nothing"]
 
@@ -72,17 +71,18 @@ class RandomizedPriorBase(BaseEstimator):
         """The parameters, checked, in hunch's own words."""
         sizes = self.hidden_layer_sizes
         hidden = tuple(sizes) if isinstance(sizes, Iterable) else (sizes,)
-        _check_positive("n_estimators", self.n_estimators)
+        whole_number("n_estimators", self.n_estimators, at_least=1)
         for size in hidden:
-            _check_positive("hidden_layer_sizes", size)
+            whole_number("hidden_layer_sizes", size, at_least=1)
         for name in ("batch_size", "max_iter"):
-            _check_positive(name, getattr(self, name), or_auto=True)
-        _check_positive("n_iter_no_change", self.n_iter_no_change)
+            if (value := getattr(self, name)) != "auto":
+                whole_number(name, value, at_least=1, instead="'auto'")
+        whole_number("n_iter_no_change", self.n_iter_no_change, at_least=1)
         _check_choice("activation", self.activation, list(_ACTIVATIONS))
         _check_choice("bootstrap", self.bootstrap, list(get_args(Kind)))
-        _check_number("prior_scale", self.prior_scale)
-        _check_number("alpha", self.alpha)
-        _check_number("learning_rate_init", self.learning_rate_init, above_zero=True)
+        real_number("prior_scale", self.prior_scale, at_least=0.0)
+        real_number("alpha", self.alpha, at_least=0.0)
+        real_number("learning_rate_init", self.learning_rate_init, above=0.0)
         return Recipe(
             num_members=int(self.n_estimators),
             hidden_sizes=tuple(int(size) for size in hidden),
@@ -161,22 +161,6 @@ def forget_out_of_bag(estimator: RandomizedPriorBase) -> None:
             delattr(estimator, name)
 
 
-def _check_positive(name: str, value: object, *, or_auto: bool = False) -> None:
-    if or_auto and isinstance(value, str) and value == "auto":
-        return
-    integral = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not integral or int(value) < 1:  # type: ignore[call-overload]
-        also = " or 'auto'" if or_auto else ""
-        raise ConfigurationError(f"`{name}` got {value!r}; expected an integer above 0{also}.")
-
-
 def _check_choice(name: str, value: object, choices: list[str]) -> None:
     if value not in choices:
         raise ConfigurationError(f"`{name}` got {value!r}; expected one of {', '.join(choices)}.")
-
-
-def _check_number(name: str, value: Any, *, above_zero: bool = False) -> None:
-    real = isinstance(value, numbers.Real) and math.isfinite(value)
-    if not real or value < 0 or (above_zero and value == 0):
-        bound = "above 0" if above_zero else "of at least 0"
-        raise ConfigurationError(f"`{name}` got {value!r}; expected a number {bound}.")

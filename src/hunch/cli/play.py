@@ -17,7 +17,7 @@ from hunch.cli.options import (
 
 if TYPE_CHECKING:
     from hunch.rl import Run
-    from hunch.rl.agent import Agent
+    from hunch.rl.agents.agent import Agent
 
 _EPILOG = """\b
 Example: hunch play runs/noisy-dqn-CartPole-v1-0 --episodes 100
@@ -80,8 +80,8 @@ def _play(
     as_json: bool,
 ) -> None:
     from hunch.rl import evaluate, record
-    from hunch.rl.callbacks import Player
-    from hunch.rl.video import check_video_place
+    from hunch.rl.runs.callbacks import Player
+    from hunch.rl.runs.video import check_video_place
 
     if video is not None:
         check_video_place(video)
@@ -107,9 +107,9 @@ def _player(
 ) -> tuple[Agent, int, dict[str, Any]]:
     """The agent, which of its replicas plays, and how its environment differs."""
     from hunch.rl import Run
-    from hunch.rl.plans import RUN_FILE
-    from hunch.rl.saved_agents import SETTINGS_FILE, agent_origin
-    from hunch.rl.weights import class_of
+    from hunch.rl.agents.saving import SETTINGS_FILE, agent_origin
+    from hunch.rl.runs.plan import RUN_FILE
+    from hunch.rl.runs.weights import class_of
     from hunch.storage import expanded, recovered
 
     folder = recovered(expanded(place))

@@ -147,11 +147,11 @@ def _env_kwargs(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _begin(context: click.Context, name: str, env: str, options: Mapping[str, Any]) -> Run:
-    from hunch.rl.callbacks import Player
-    from hunch.rl.plans import Plan
-    from hunch.rl.runs import Run, check_new
-    from hunch.rl.saved_agents import from_json
-    from hunch.rl.weights import agent_class
+    from hunch.rl.agents.saving import from_json
+    from hunch.rl.runs.callbacks import Player
+    from hunch.rl.runs.plan import Plan
+    from hunch.rl.runs.run import Run, check_new
+    from hunch.rl.runs.weights import agent_class
 
     place = options["out"] or _free_place(name, env, options["seed"])
     check_new(place)
@@ -213,7 +213,7 @@ def _resume(
     context: click.Context, agent: str | None, env: str | None, options: Mapping[str, Any]
 ) -> Run:
     from hunch.errors import ConfigurationError
-    from hunch.rl.runs import Run
+    from hunch.rl.runs.run import Run
 
     run = Run.open(options["resume"], trust=options["trust"])
     asked = _asked(context, agent, env, options, run)
@@ -241,8 +241,8 @@ def _asked(
     run: Run,
 ) -> dict[str, Any]:
     """What the command line says of the run, as `_has` says it."""
-    from hunch.rl.saved_agents import to_json
-    from hunch.rl.weights import agent_class
+    from hunch.rl.agents.saving import to_json
+    from hunch.rl.runs.weights import agent_class
 
     given = click.core.ParameterSource.COMMANDLINE
     words = {"AGENT": agent, "ENV": env}
@@ -292,7 +292,7 @@ def _to_the_report(run: Run, *, as_json: bool) -> int:
     agent = run.train(tell=_tell)
     click.echo("hunch: judging and writing the report", err=True)
     from hunch.plots.run_report import write_report
-    from hunch.rl.run_summary import summarize
+    from hunch.rl.runs.summary import summarize
     from hunch.storage import dump_json
 
     summary = summarize(run, agent)

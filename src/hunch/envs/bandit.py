@@ -9,7 +9,8 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from hunch.envs.checks import check_action, check_options, check_whole, not_running
+from hunch.envs.checks import check_action, check_options, not_running
+from hunch.validation import whole_number
 
 
 class Bandit(gymnasium.Env[NDArray[np.float32], Any]):
@@ -40,10 +41,10 @@ class Bandit(gymnasium.Env[NDArray[np.float32], Any]):
     metadata = {"render_modes": []}  # noqa: RUF012 Gymnasium's own type
 
     def __init__(self, mapping_seed: int | None = 0, num_actions: int = 11) -> None:
-        arms = check_whole("num_actions", num_actions, 2)
+        arms = whole_number("num_actions", num_actions, at_least=2)
         order = np.arange(arms)
         if mapping_seed is not None:
-            seed = check_whole("mapping_seed", mapping_seed, 0)
+            seed = whole_number("mapping_seed", mapping_seed, at_least=0)
             # The legacy generator and bsuite's own call: its order, arm for arm.
             order = np.random.RandomState(seed).choice(range(arms), size=arms, replace=False)
         self.rewards = np.linspace(0, 1, arms)[order]

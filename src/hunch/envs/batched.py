@@ -13,8 +13,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from hunch.envs.checks import check_actions, check_choice, check_whole, no_picture, not_running
+from hunch.envs.checks import check_actions, check_choice, no_picture, not_running
 from hunch.errors import ConfigurationError
+from hunch.validation import whole_number
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -89,7 +90,7 @@ class BatchedEnv(VectorEnv[Any, Any, Any]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
     ) -> None:
-        self.num_envs = check_whole("num_envs", num_envs, 1)
+        self.num_envs = whole_number("num_envs", num_envs, at_least=1)
         self.render_mode = check_choice("render_mode", render_mode, (None, "rgb_array"))
         self.autoreset_mode = _mode(autoreset_mode)
         self.metadata = {"render_modes": ["rgb_array"], "autoreset_mode": self.autoreset_mode}

@@ -14,13 +14,13 @@ from hunch.envs.cartpole_physics import FORCE, accelerations
 from hunch.envs.checks import (
     check_action,
     check_choice,
-    check_number,
     check_options,
     no_picture,
     not_running,
 )
 from hunch.envs.pictures import cartpole_picture
 from hunch.errors import ConfigurationError
+from hunch.validation import real_number
 
 
 class BsuiteCartPole(gymnasium.Env[NDArray[np.float32], Any]):
@@ -73,11 +73,11 @@ class BsuiteCartPole(gymnasium.Env[NDArray[np.float32], Any]):
         init_range: float = 0.05,
         render_mode: str | None = None,
     ) -> None:
-        self.height_threshold = check_number("height_threshold", height_threshold)
-        self.x_threshold = check_number("x_threshold", x_threshold, positive=True)
-        self.timescale = check_number("timescale", timescale, positive=True)
-        self.max_time = check_number("max_time", max_time, positive=True)
-        self.init_range = check_number("init_range", init_range)
+        self.height_threshold = real_number("height_threshold", height_threshold)
+        self.x_threshold = real_number("x_threshold", x_threshold, above=0.0)
+        self.timescale = real_number("timescale", timescale, above=0.0)
+        self.max_time = real_number("max_time", max_time, above=0.0)
+        self.init_range = real_number("init_range", init_range)
         if self.init_range < 0:
             raise ConfigurationError(
                 f"`init_range` got {init_range!r}; expected a number of at least 0."

@@ -13,11 +13,11 @@ from hunch.envs.checks import (
     check_action,
     check_choice,
     check_options,
-    check_whole,
     no_picture,
     not_running,
 )
 from hunch.envs.pictures import mountain_picture
+from hunch.validation import whole_number
 
 LEFT_END, RIGHT_END, GOAL, MAX_SPEED = -1.2, 0.6, 0.5, 0.07
 FORCE, GRAVITY = 0.001, 0.0025
@@ -59,7 +59,7 @@ class BsuiteMountainCar(gymnasium.Env[NDArray[np.float32], Any]):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 50}  # noqa: RUF012 Gymnasium's own type
 
     def __init__(self, max_steps: int = 1000, *, render_mode: str | None = None) -> None:
-        self.max_steps = check_whole("max_steps", max_steps, 1)
+        self.max_steps = whole_number("max_steps", max_steps, at_least=1)
         self.render_mode = check_choice("render_mode", render_mode, (None, "rgb_array"))
         low = np.array([LEFT_END, -MAX_SPEED, 0.0], dtype=np.float32)
         high = np.array([RIGHT_END, MAX_SPEED, 1.0], dtype=np.float32)

@@ -18,13 +18,13 @@ from hunch.envs.cartpole_physics import FORCE, accelerations
 from hunch.envs.checks import (
     check_action,
     check_choice,
-    check_number,
     check_options,
     no_picture,
     not_running,
 )
 from hunch.envs.pictures import cartpole_picture
 from hunch.errors import ConfigurationError
+from hunch.validation import real_number
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Rules:
         """Refuse settings that cannot work."""
         positive = ("x_threshold", "timescale", "max_time")
         for name, value in vars(self).items():
-            check_number(name, value, positive=name in positive)
+            real_number(name, value, above=0.0 if name in positive else -math.inf)
         if self.init_range < 0:
             raise ConfigurationError(
                 f"`init_range` got {self.init_range!r}; expected a number of at least 0."

@@ -13,11 +13,11 @@ from hunch.envs.checks import (
     check_action,
     check_choice,
     check_options,
-    check_whole,
     no_picture,
     not_running,
 )
 from hunch.envs.pictures import catch_picture
+from hunch.validation import whole_number
 
 
 class Catch(gymnasium.Env[NDArray[np.float32], Any]):
@@ -51,8 +51,8 @@ class Catch(gymnasium.Env[NDArray[np.float32], Any]):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 8}  # noqa: RUF012 Gymnasium's own type
 
     def __init__(self, rows: int = 10, columns: int = 5, *, render_mode: str | None = None) -> None:
-        self.rows = check_whole("rows", rows, 2)
-        self.columns = check_whole("columns", columns, 1)
+        self.rows = whole_number("rows", rows, at_least=2)
+        self.columns = whole_number("columns", columns, at_least=1)
         self.render_mode = check_choice("render_mode", render_mode, (None, "rgb_array"))
         self.observation_space = Box(0.0, 1.0, (self.rows, self.columns), np.float32)
         self.action_space = Discrete(3)

@@ -15,11 +15,11 @@ from hunch.envs.checks import (
     check_action,
     check_choice,
     check_options,
-    check_whole,
     no_picture,
     not_running,
 )
 from hunch.envs.pictures import chain_picture
+from hunch.validation import whole_number
 
 NEAR_REWARD, FAR_REWARD = 0.001, 1.0
 START = 1  # the second state, counted from 0
@@ -29,11 +29,11 @@ class Rules:
     """The checked settings of a chain, shared by the single and the batched environment."""
 
     def __init__(self, size: int, features: str, episode_length: int | None) -> None:
-        self.size = check_whole("size", size, 3)
+        self.size = whole_number("size", size, at_least=3)
         known = ("thermometer", "one-hot")
         self.thermometer = check_choice("features", features, known) == "thermometer"
         length = self.size + 8 if episode_length is None else episode_length
-        self.episode_length = check_whole("episode_length", length, 1)
+        self.episode_length = whole_number("episode_length", length, at_least=1)
 
     def observe(self, position: NDArray[np.intp]) -> NDArray[np.float32]:
         """Features (..., size) of positions (...)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from typing import Any
 
@@ -10,40 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hunch.errors import ConfigurationError
-
-
-def check_whole(name: str, value: int, least: int) -> int:
-    """Return `value` as an int if it is a whole number of at least `least`.
-
-    Raises:
-        ConfigurationError: if it is not.
-
-    Example:
-        >>> check_whole("size", 20, 2)
-        20
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ConfigurationError(
-            f"`{name}` got {value!r}; expected a whole number of at least {least}."
-        )
-    return int(value)
-
-
-def check_number(name: str, value: float, *, positive: bool = False) -> float:
-    """Return `value` as a float if it is finite (and above 0, where asked).
-
-    Raises:
-        ConfigurationError: if it is not.
-
-    Example:
-        >>> check_number("move_cost", 0.1)
-        0.1
-    """
-    wanted = "a number above 0" if positive else "a finite number"
-    number = isinstance(value, int | float | np.integer | np.floating)
-    if not number or not math.isfinite(value) or (positive and value <= 0):
-        raise ConfigurationError(f"`{name}` got {value!r}; expected {wanted}.")
-    return float(value)
 
 
 def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> Any:

@@ -14,13 +14,12 @@ from hunch.envs.batched import BatchedEnv, Bools, Floats
 from hunch.envs.checks import (
     check_action,
     check_choice,
-    check_number,
     check_options,
-    check_whole,
     no_picture,
     not_running,
 )
 from hunch.envs.pictures import grid_picture
+from hunch.validation import real_number, whole_number
 
 SWEEP_MAPPING_SEED = 42
 
@@ -32,8 +31,8 @@ class Tables:
     """
 
     def __init__(self, size: int, mapping_seed: int | None, move_cost: float) -> None:
-        self.size = check_whole("size", size, 2)
-        self.move_cost = check_number("move_cost", move_cost)
+        self.size = whole_number("size", size, at_least=2)
+        self.move_cost = real_number("move_cost", move_cost)
         self.mapping = _mapping(self.size, mapping_seed)
         last = self.size - 1
         row, column, action = np.indices((self.size, self.size, 2))
@@ -62,7 +61,7 @@ class Tables:
 def _mapping(size: int, mapping_seed: int | None) -> NDArray[np.int64]:
     if mapping_seed is None:
         return np.ones((size, size), dtype=np.int64)
-    seed = check_whole("mapping_seed", mapping_seed, 0)
+    seed = whole_number("mapping_seed", mapping_seed, at_least=0)
     # The legacy generator, whose streams numpy keeps as they are: bsuite's mapping, bit for bit.
     draws = np.random.RandomState(seed).binomial(1, 0.5, (size, size))
     return np.asarray(draws, dtype=np.int64)

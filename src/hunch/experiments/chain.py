@@ -17,7 +17,7 @@ import hunch.envs  # noqa: F401 registers the environments
 from hunch.experiments.claims import Check
 from hunch.experiments.parallel import collect
 from hunch.rl import DQN, BootstrappedDQN, Linear
-from hunch.rl.agent import Agent
+from hunch.rl.agents.agent import Agent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -27,7 +27,7 @@ from hunch.experiments.claims import Check
 from hunch.experiments.parallel import in_processes
 from hunch.progress import progress_bar
 from hunch.rl import DQN, BootstrappedDQN, Linear
-from hunch.rl.agent import Agent
+from hunch.rl.agents.agent import Agent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

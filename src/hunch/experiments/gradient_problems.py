@@ -23,9 +23,8 @@ from torch.distributions import (
     Poisson,
 )
 
-from hunch.errors import ConfigurationError
+from hunch.errors import ConfigurationError, kind_and_sentence
 from hunch.gradients import Diagnosis, diagnose
-from hunch.rl.arguments import kind_and_sentence
 from hunch.seeding import drawing_from
 from hunch.storage import expanded
 

@@ -39,7 +39,7 @@ from hunch.experiments.claims import Check
 from hunch.nn import NoisyLinear
 from hunch.progress import progress_bar
 from hunch.rl import DQN, Linear, evaluate, record
-from hunch.rl.networks import noisy_layers
+from hunch.rl.networks.value_networks import noisy_layers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

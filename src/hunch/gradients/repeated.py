@@ -18,6 +18,7 @@ from hunch.gradients.relax import Relax
 from hunch.gradients.relaxations import Gumbel
 from hunch.gradients.samplers import draw
 from hunch.seeding import drawing_from, torch_generator
+from hunch.validation import whole_number
 
 Params = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 
@@ -77,8 +78,7 @@ class Repeated:
         repeats: int,
         seed: int,
     ) -> None:
-        if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 10:
-            raise ConfigurationError(f"`repeats` got {repeats!r}; expected an integer >= 10.")
+        repeats = whole_number("repeats", repeats, at_least=10)
         self.f, self.n, self.repeats, self.seed = f, n, repeats, seed
         self.names = tuple(params) if isinstance(params, Mapping) else None
         self.params = [p.detach() for p in in_order(params, self.names)]

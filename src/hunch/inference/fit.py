@@ -33,6 +33,7 @@ from hunch.nn import Ensemble, Epinet
 from hunch.nn.heads import head_of
 from hunch.progress import progress_bar
 from hunch.seeding import check_seed
+from hunch.validation import real_number, whole_number
 
 
 @dataclass(frozen=True)
@@ -268,15 +269,11 @@ def _check_numbers(
     max_gradient_norm: float | None,
     patience: int | None,
 ) -> None:
-    if not (math.isfinite(target_noise) and target_noise >= 0):
-        raise ConfigurationError(
-            f"`target_noise` got {target_noise}; expected a number of at least 0."
-        )
-    if steps < 0:
-        raise ConfigurationError(f"`steps` got {steps}; expected at least 0.")
+    real_number("target_noise", target_noise, at_least=0.0)
+    whole_number("steps", steps, at_least=0)
     for name, value in (("batch_size", batch_size), ("patience", patience)):
-        if value is not None and value < 1:
-            raise ConfigurationError(f"`{name}` got {value}; expected at least 1.")
+        if value is not None:
+            whole_number(name, value, at_least=1)
     if max_gradient_norm is not None and not max_gradient_norm > 0:
         raise ConfigurationError(
             f"`max_gradient_norm` got {max_gradient_norm}; expected a number above 0."

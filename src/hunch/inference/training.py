@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from hunch.adam import Adam
 from hunch.errors import ConfigurationError, DataError
 from hunch.inference.bootstrap import Bootstrap, standard_normals, weights_of_epochs
 from hunch.inference.indices import IndexedMembers
@@ -214,23 +215,30 @@ class MemberAdam:
         self.shared = shared
         self.fractions = None if isinstance(lr, float) else lr / lr.max()
         top = lr if isinstance(lr, float) else float(lr.max())
-        self.adam = torch.optim.Adam(parameters, lr=top, fused=_fusible(parameters))
+        self.top, self.adam = top, Adam(parameters)
 
     def step(self, loss: Tensor) -> None:
         """One step down the sum of the members' losses."""
-        self.adam.zero_grad()
+        for p in self.parameters:
+            p.grad = None
         loss.backward()
         if self.max_gradient_norm is not None:
             self._shorten(self.max_gradient_norm)
         if self.fractions is None:
-            self.adam.step()
+            self._move()
             return
         # A step is proportional to its learning rate: take the longest, then go back by a fraction.
         before = [p.detach().clone() for p in self.parameters]
-        self.adam.step()
+        self._move()
         with torch.no_grad():
             for p, old in zip(self.parameters, before, strict=True):
                 p.copy_(torch.lerp(old, p, _align(self.fractions, p)))
+
+    def _move(self) -> None:
+        # What the loss does not depend on has no gradient and stays.
+        which = [i for i, p in enumerate(self.parameters) if p.grad is not None]
+        values = [self.parameters[i] for i in which]
+        self.adam.step(values, [p.grad for p in values if p.grad is not None], self.top, which)
 
     def _shorten(self, longest: float) -> None:
         gradients = [p.grad for p in self.parameters if p.grad is not None]
@@ -368,8 +376,3 @@ def squared_norm(tensors: Sequence[Tensor], *, shared: bool = False) -> Tensor:
 def _align(numbers: Tensor, tensor: Tensor) -> Tensor:
     """One number a member, in a shape that broadcasts to a tensor `(members, …)`."""
     return numbers.reshape(-1, *[1] * (tensor.ndim - 1))
-
-
-def _fusible(parameters: list[torch.nn.Parameter]) -> bool:
-    """Whether torch has one fused Adam kernel for these, three times faster on small networks."""
-    return all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)

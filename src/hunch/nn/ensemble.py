@@ -22,6 +22,7 @@ from hunch.nn.engines import Engine, Outcome, Pass, versions, wants_loop
 from hunch.nn.noisy_base import NoisyLayer
 from hunch.nn.stacking import apply_to_members, check_copyable, check_stackable, stack, stand_in
 from hunch.seeding import check_seed, default_generator_seeded
+from hunch.validation import whole_number
 
 
 class Ensemble(nn.Module):
@@ -88,10 +89,7 @@ class Ensemble(nn.Module):
                 "member, such as `lambda: MLP(1, [20], 1)`. For modules that exist already use "
                 "`Ensemble.from_modules([...])`."
             )
-        if isinstance(num_members, bool) or not isinstance(num_members, int) or num_members < 1:
-            raise ConfigurationError(
-                f"`num_members` got {num_members!r}; expected an integer of at least 1."
-            )
+        num_members = whole_number("num_members", num_members, at_least=1)
         if seed is not None:
             check_seed(seed)
         members = []

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -20,6 +19,7 @@ from hunch.errors import ConfigurationError, ShapeError
 from hunch.nn.ensemble import Ensemble
 from hunch.nn.mlp import MLP
 from hunch.nn.priors import FunctionPrior
+from hunch.validation import real_number, whole_number
 
 
 class IndexNetwork(nn.Module):
@@ -148,16 +148,12 @@ class Epinet(nn.Module):
     ) -> None:
         super().__init__()
         head = _last_linear(model)
-        if isinstance(index_dim, bool) or not isinstance(index_dim, int) or index_dim < 1:
-            raise ConfigurationError(f"`index_dim` got {index_dim!r}; expected an integer above 0.")
+        index_dim = whole_number("index_dim", index_dim, at_least=1)
         if not hidden_sizes:
             raise ConfigurationError(
                 "`hidden_sizes` got no layer; expected at least one, such as (15, 15)."
             )
-        if not math.isfinite(prior_scale) or prior_scale < 0:
-            raise ConfigurationError(
-                f"`prior_scale` got {prior_scale}; expected a finite number of at least 0."
-            )
+        prior_scale = real_number("prior_scale", prior_scale, at_least=0.0)
         inputs = _inputs_of(model) if in_features is None else in_features
         self.index_dim = index_dim
         self.trunk = nn.Sequential(*list(model)[:-1])

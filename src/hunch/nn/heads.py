@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hunch.errors import ConfigurationError, ShapeError
+from hunch.validation import real_number
 
 
 class Streams(nn.Module):
@@ -88,9 +88,8 @@ class GaussianHead(nn.Module):
 
     def __init__(self, location: nn.Module, spread: nn.Module, *, floor: float = 1e-3) -> None:
         super().__init__()
-        if not (math.isfinite(floor) and floor > 0):
-            raise ConfigurationError(f"`floor` got {floor}; expected a number above 0.")
-        self.location, self.spread, self.floor = location, spread, float(floor)
+        self.location, self.spread = location, spread
+        self.floor = real_number("floor", floor, above=0.0)
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Tensor:
         """Return mean and standard deviation."""

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hunch.errors import ConfigurationError, ShapeError
-from hunch.nn.noisy_base import Draw, Noise, NoisyLayer, _one_of, _positive
+from hunch.nn.noisy_base import Draw, Noise, NoisyLayer, _one_of
+from hunch.validation import whole_number
 
 
 class NoisyLinear(NoisyLayer):
@@ -95,7 +96,10 @@ class NoisyLinear(NoisyLayer):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(
-            (_positive("out_features", out_features), _positive("in_features", in_features)),
+            (
+                whole_number("out_features", out_features, at_least=1),
+                whole_number("in_features", in_features, at_least=1),
+            ),
             bias,
             groups=1,
             noise=noise,
@@ -231,7 +235,7 @@ class NoisyConv2d(NoisyLayer):
         dtype: torch.dtype | None = None,
     ) -> None:
         for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
-            if _positive(name, value) % _positive("groups", groups):
+            if whole_number(name, value, at_least=1) % whole_number("groups", groups, at_least=1):
                 raise ConfigurationError(
                     f"`groups` got {groups}; expected a divisor of `{name}`, which is {value}."
                 )

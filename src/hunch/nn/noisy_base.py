@@ -29,12 +29,6 @@ def _one_of(name: str, value: object, options: Sequence[object]) -> None:
         raise ConfigurationError(f"`{name}` got {value!r}; expected one of {listed}.")
 
 
-def _positive(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(f"`{name}` got {value!r}; expected an integer of at least 1.")
-    return value
-
-
 class _Stream:
     """A generator that all copies of a layer share.
 

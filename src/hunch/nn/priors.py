@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError
 from hunch.nn.heads import head_of
+from hunch.validation import real_number
 
 
 class RandomizedPrior(nn.Module):
@@ -74,10 +75,7 @@ class RandomizedPrior(nn.Module):
             raise ConfigurationError(
                 f"`prior` got {type(prior).__name__}; expected a module or a function of x."
             )
-        if not math.isfinite(scale) or scale < 0:
-            raise ConfigurationError(
-                f"`scale` got {scale}; expected a finite number of at least 0."
-            )
+        scale = real_number("scale", scale, at_least=0.0)
         self.model = model
         # Freezing the caller's own network would silently end its training elsewhere: copy first.
         self.prior = copy.deepcopy(prior) if isinstance(prior, nn.Module) else FunctionPrior(prior)

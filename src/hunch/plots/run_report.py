@@ -13,16 +13,21 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.spaces import Discrete
 
-from hunch.errors import FolderError, HunchError, MissingDependencyError
+from hunch.errors import (
+    FolderError,
+    HunchError,
+    MissingDependencyError,
+    kind_and_sentence,
+    sentence,
+)
 from hunch.plots.page import Block, Code, Figures, Section, Table, Text, Video, render_page
 from hunch.plots.panel import BLUE, CYCLE, GRAY, ORANGE, panel
 from hunch.rl import Run, record
-from hunch.rl.arguments import kind_and_sentence, sentence
-from hunch.rl.callbacks import Player
-from hunch.rl.evaluation import MAX_STEPS
-from hunch.rl.idle import idle_settings
-from hunch.rl.logs import EPISODES, EVALUATIONS, PROGRESS
-from hunch.rl.training import SHOWN_EPISODES
+from hunch.rl.agents.idle_settings import idle_settings
+from hunch.rl.agents.loop import SHOWN_EPISODES
+from hunch.rl.runs.callbacks import Player
+from hunch.rl.runs.evaluation import MAX_STEPS
+from hunch.rl.runs.loggers import EPISODES, EVALUATIONS, PROGRESS
 from hunch.seeding import derive
 from hunch.storage import as_written, write_own_text
 
@@ -30,7 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from hunch.rl.agent import Agent
+    from hunch.rl.agents.agent import Agent
 
 Array = npt.NDArray[np.float64]
 Figures_ = dict[str, tuple["Figure", str]]

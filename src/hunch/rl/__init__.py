@@ -15,21 +15,21 @@
 
 from __future__ import annotations
 
-from hunch.rl.actor_critic import A2C
-from hunch.rl.bootstrapped_dqn import BootstrappedDQN
-from hunch.rl.callbacks import Evaluate, Score, StopOnReturn, StopWhenSolved
-from hunch.rl.checkpoints import Checkpoint
-from hunch.rl.dqn import DQN
-from hunch.rl.evaluation import Evaluation, evaluate
-from hunch.rl.logs import CsvLog, TensorBoardLog
-from hunch.rl.plans import Plan
-from hunch.rl.reinforce import Reinforce
-from hunch.rl.replay import Replay
-from hunch.rl.runs import Run
-from hunch.rl.schedules import Linear
-from hunch.rl.training import History
-from hunch.rl.transitions import Transitions
-from hunch.rl.video import Recording, record
+from hunch.rl.agents.a2c import A2C
+from hunch.rl.agents.bootstrapped_dqn import BootstrappedDQN
+from hunch.rl.agents.dqn import DQN
+from hunch.rl.agents.loop import History
+from hunch.rl.agents.reinforce import Reinforce
+from hunch.rl.agents.schedules import Linear
+from hunch.rl.replay.replay import Replay
+from hunch.rl.replay.transitions import Transitions
+from hunch.rl.runs.callbacks import Evaluate, Score, StopOnReturn, StopWhenSolved
+from hunch.rl.runs.checkpoints import Checkpoint
+from hunch.rl.runs.evaluation import Evaluation, evaluate
+from hunch.rl.runs.loggers import CsvLog, TensorBoardLog
+from hunch.rl.runs.plan import Plan
+from hunch.rl.runs.run import Run
+from hunch.rl.runs.video import Recording, record
 
 __all__ = [
     "A2C",

@@ -1,0 +1,1 @@
+"""The agents, and the loop between them and their environments."""

@@ -1,0 +1,464 @@
+"""What is true of every agent: environments, time, replicas, and how its life is kept."""
+
+from __future__ import annotations
+
+import copy
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, ClassVar, Final, Self
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import VectorEnv
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from hunch.errors import ConfigurationError
+from hunch.rl.agents.devices import usable_device
+from hunch.rl.agents.divergence import check_weights
+from hunch.rl.agents.loop import Callback, History, TrainingLoop
+from hunch.rl.agents.replica import Policy, Replica
+from hunch.rl.agents.saving import (
+    GIVEN,
+    arguments_of,
+    check_state,
+    from_json,
+    origin_of,
+    read_agent,
+    to_json,
+    write_agent,
+)
+from hunch.rl.agents.trust import check_trusted
+from hunch.rl.environments.make import (
+    Env,
+    EnvLike,
+    another_env,
+    check_spaces,
+    frame_stack_of,
+    make_env,
+    stored_dtype,
+)
+from hunch.rl.environments.origins import Origin, check_distinct
+from hunch.rl.environments.vector import Bools, ParallelEnvs, SingleEnvs, VectorEnvs
+from hunch.rl.networks.feature_layers import is_pixels
+from hunch.rl.networks.shared_memory import Linked
+from hunch.rl.replay.transitions import Step
+from hunch.seeding import check_seed, numpy_generator, torch_generator
+from hunch.storage import as_written
+from hunch.storage.parts import Arrays, Part, load_parts, state_of
+from hunch.validation import whole_number
+
+_MOST_ENVS: Final = 2**16  # more would take minutes to open and as long for each round of steps
+
+
+class Agent(Linked, ABC):
+    """One agent, or several replicas of it with other seeds, in its environments.
+
+    Not made by users: `hunch.rl.DQN` and the other agents are.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Keep the constructor's arguments, a subclass's own among them, for `save`."""
+        agent = super().__new__(cls)
+        agent._settings = {n: to_json(v) for n, v in arguments_of(cls, args, kwargs).items()}
+        return agent
+
+    def __init__(
+        self,
+        env: EnvLike | VectorEnv[Any, Any, Any],
+        *,
+        env_kwargs: Mapping[str, Any] | None,
+        num_envs: int,
+        replicas: int,
+        device: torch.device | str,
+        seed: int,
+    ) -> None:
+        self.seed = check_seed(seed)
+        self.replicas = whole_number("replicas", replicas, at_least=1)
+        self.device = usable_device(device)
+        self._env_kwargs = dict(env_kwargs or {})
+        self._env_source = env
+        envs, first = self._open(env, whole_number("num_envs", num_envs, at_least=1))
+        observations, self.action_space = self._check_spaces(first)
+        self._first_env = first
+        self.num_envs = envs.num_envs // self.replicas
+        self.observation_shape = observations.shape
+        self.observation_dtype = stored_dtype(observations)
+        # Of a finite set; other actions have no names but themselves.
+        self._num_actions, self.first_action = 0, 0
+        if isinstance(self.action_space, Discrete):
+            self._num_actions = int(self.action_space.n)
+            self.first_action = int(self.action_space.start)
+        # Images that lie in several stacks are stored once.
+        self._frame_stack = frame_stack_of(first) if is_pixels(self.observation_dtype) else 1
+        self._loop = TrainingLoop(
+            envs, self.replicas, self.observation_shape, self.observation_dtype
+        )
+
+    def _open(
+        self, env: EnvLike | VectorEnv[Any, Any, Any], num_envs: int
+    ) -> tuple[ParallelEnvs, Any]:
+        if isinstance(env, VectorEnv):
+            if self.replicas > 1 or num_envs not in (1, env.num_envs) or self._env_kwargs:
+                raise ConfigurationError(
+                    "`env` is a vector environment that is already made; expected neither "
+                    "`replicas`, `num_envs` nor `env_kwargs` beside it. Give its id to have "
+                    "several environments made."
+                )
+            check_distinct(getattr(env.unwrapped, "envs", ()))
+            return VectorEnvs(env, self.seed), _Spaces(env)
+        count = num_envs * self.replicas
+        if count > _MOST_ENVS:
+            raise ConfigurationError(
+                f"`num_envs` got {num_envs} for `replicas`={self.replicas}; expected at most "
+                f"{_MOST_ENVS:,} environments in all: each one is opened and stepped by itself."
+            )
+        first = make_env(env, self._env_kwargs)
+        self._check_spaces(first)  # before more of them are opened
+        made = [first, *(another_env(env, self._env_kwargs) for _ in range(count - 1))]
+        check_distinct(made)
+        seeds = [self.seed + r for r in range(self.replicas) for _ in range(num_envs)]
+        offsets = np.tile(np.arange(num_envs), self.replicas)
+        envs = SingleEnvs(made, seeds, offsets.tolist(), stride=num_envs)
+        return envs, first
+
+    def _check_spaces(self, first: Any) -> tuple[Box, Discrete | Box]:
+        return check_spaces(first, continuous=self.handles_boxes)
+
+    # What an agent fills in.
+
+    handles_boxes: ClassVar[bool] = False  # whether actions may be continuous
+
+    @property
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """What is trained; with replicas those of all."""
+
+    @property
+    @abstractmethod
+    def updates(self) -> int:
+        """Gradient updates made so far."""
+
+    @abstractmethod
+    def _settle(self) -> None:
+        """Make good what somebody did to the networks' memory, or refuse it."""
+
+    @abstractmethod
+    def act(self, observation: NDArray[Any], is_first: Bools) -> NDArray[Any]:
+        """The actions to try next in training, `(replicas, envs, …)`."""
+
+    @abstractmethod
+    def observe(self, step: Step) -> Bools | None:
+        """Take in one step of all environments; learn if it is time to.
+
+        Returns:
+            Which episodes are to be given up, `(replicas, envs)`; None for none.
+        """
+
+    @abstractmethod
+    def _policy(self, replica: int) -> Policy:
+        """How a replica acts now, outside training."""
+
+    @abstractmethod
+    def _parts(self) -> Mapping[str, Part]:
+        """All that decides how training goes on, but for the loop and its histories."""
+
+    # Random streams, one for each replica: replica r of seed s is the agent of seed s + r.
+
+    def _numpy_generators(self, purpose: str) -> list[np.random.Generator]:
+        return [numpy_generator(self.seed + r, purpose) for r in range(self.replicas)]
+
+    def _torch_generators(self, purpose: str) -> list[torch.Generator]:
+        return [torch_generator(self.seed + r, purpose) for r in range(self.replicas)]
+
+    update_period: int
+
+    def _rounds_due(self) -> int:
+        """Rounds of updates due after this step: one for each period that ended in it."""
+        steps = self._loop.steps
+        return steps // self.update_period - (steps - self.num_envs) // self.update_period
+
+    # What users see.
+
+    @property
+    def steps(self) -> int:
+        """Environment steps that each replica made in training so far."""
+        return self._loop.steps
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether an interrupt came between the callbacks of the present step.
+
+        The next `learn` calls those that are left before it makes a step.
+        """
+        return self._loop.cut_short is not None
+
+    @property
+    def history(self) -> History:
+        """Returns, lengths and ends of the training episodes finished so far.
+
+        Raises:
+            ConfigurationError: if there are several replicas, whose `histories` are a list.
+        """
+        if self.replicas > 1:
+            raise ConfigurationError(
+                f"`history` is one agent's; this one has {self.replicas} replicas: "
+                "read `histories[r]`."
+            )
+        return self._loop.histories[0]
+
+    @property
+    def histories(self) -> list[History]:
+        """The history of each replica."""
+        return self._loop.histories
+
+    def another_env(self) -> Env:
+        """A new environment equal to the one that the agent is trained on.
+
+        Raises:
+            ConfigurationError: if none can be made; see `hunch.rl.evaluate` for what to do.
+        """
+        return self.origin.another()
+
+    def rendering_env(self) -> Env:
+        """A new environment equal to the one that the agent is trained on, which draws images.
+
+        Raises:
+            ConfigurationError: as `another_env`, and if it cannot draw.
+        """
+        return self.origin.rendering()
+
+    @property
+    def origin(self) -> Origin:
+        """Where the environments come from, those of the first replica if there are several."""
+        return self.origin_of(0)
+
+    def origin_of(self, r: int) -> Origin:
+        """Where the environments of replica `r` come from."""
+        envs = self._loop.envs
+        if not isinstance(envs, SingleEnvs):
+            return Origin(self._env_source, {}, [self._env_source], [self._env_source])
+        own = envs.envs[r * self.num_envs : (r + 1) * self.num_envs]
+        return Origin(self._env_source, self._env_kwargs, own, envs.envs)
+
+    def learn(
+        self, steps: int, *, callbacks: Sequence[Callback] = (), progress: bool = True
+    ) -> Self:
+        """Learn until each replica has made `steps` environment steps in its life.
+
+        A second `learn(20_000)` does nothing, `learn(30_000)` adds 10,000 steps.
+
+        Args:
+            steps: environment steps, all earlier calls included; at least 0. With several
+                environments the last round may go beyond.
+            callbacks: what to do every so often; see `hunch.rl.runs.callbacks`.
+            progress: whether to show a bar on standard error.
+
+        Returns:
+            The agent itself.
+
+        Raises:
+            ConfigurationError: if `steps` is no integer of at least 0, if the network is no longer
+                what can be trained, such as of another type or device, or if a callback could not
+                do what it is there for.
+            DataError: if the network diverges; see the message for what to do.
+            KeyboardInterrupt: if interrupted, between two steps; the agent may learn on.
+        """
+        until = whole_number("steps", steps, at_least=0)
+        self._settle()
+        for callback in callbacks if self.steps < until else ():
+            if (check := getattr(callback, "check", None)) is not None:
+                check(self)
+        before = self.updates
+        self._loop.run(self, until, callbacks=callbacks, progress=progress)
+        if self.updates > before:
+            check_weights(self.network.parameters())
+        return self
+
+    def predict(self, observation: ArrayLike, deterministic: bool = True) -> Any:
+        """The action for one observation, or the actions for a batch of them.
+
+        Args:
+            observation: one observation, or a batch with the batch on axis 0.
+            deterministic: take the action that is best by all that was learned. If False, explore
+                as in training.
+
+        Returns:
+            An int for one observation, an int64 array of shape `(batch,)` for a batch; where
+            actions are a `Box`, an array of the box's shape, or a batch of those.
+
+        Raises:
+            ShapeError: if `observation` is neither.
+            DataError: if it holds NaN or infinite numbers, or the network answers NaN.
+            ConfigurationError: if there are several replicas; ask `replica(r)`.
+        """
+        if self.replicas > 1:
+            raise ConfigurationError(
+                f"`predict` is one agent's; this one has {self.replicas} replicas: "
+                "ask `replica(r).predict`."
+            )
+        return Replica(self, self._policy(0)).predict(observation, deterministic)
+
+    def replica(self, r: int) -> Replica:
+        """Replica `r` as it is now, to be evaluated or recorded.
+
+        Args:
+            r: from 0 to `replicas - 1`.
+
+        Raises:
+            ConfigurationError: if there is no such replica.
+
+        Example:
+            >>> from hunch.rl import DQN, evaluate
+            >>> agents = DQN("CartPole-v1", replicas=2, hidden_sizes=(8,))
+            >>> evaluate(agents.replica(1), episodes=2).returns.shape
+            (2,)
+        """
+        if not 0 <= r < self.replicas:
+            raise ConfigurationError(f"`r` got {r!r}; expected 0 to {self.replicas - 1}.")
+        return Replica(self, self._policy(r), r)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """An agent that goes on as this one would, apart from it; its environments are copies.
+
+        Raises:
+            ConfigurationError: if an environment cannot be copied.
+            DataError: if one that has to be made anew does not repeat the episode it is in.
+        """
+        made = memo[id(self)] = object.__new__(type(self))
+        self._loop.envs.copy_into(memo)
+        made.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return made
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """A pickle, where it holds all that decides how the agent goes on.
+
+        Raises:
+            ConfigurationError: if an environment would lose what was changed in it.
+        """
+        self._loop.envs.check_pickles()
+        return super().__reduce_ex__(protocol)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Every tensor that decides how training goes on, random states and replay included.
+
+        They are copies: what is learned later does not change them.
+        """
+        return {name: value.clone() for name, value in self._state().items()}
+
+    def _state(self) -> dict[str, Tensor]:
+        """As `state_dict`, but in part the tensors themselves: for who writes them at once."""
+        return state_of(self._all_parts())
+
+    def _all_parts(self) -> dict[str, Part]:
+        own = {f"agent.{name}": part for name, part in self._parts().items()}
+        return {**own, "loop": Arrays(self._loop)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on as the agent that gave `state`, which must have had the same settings.
+
+        Raises:
+            ConfigurationError: if observations, number of environments, networks or memory are
+                others.
+            DataError: if an environment does not repeat the episode that it is in.
+        """
+        self._settle()
+        check_state(self._state(), state)
+        load_parts(self._all_parts(), state)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments that made the agent, as plain values."""
+        return dict(self._settings)
+
+    _settings: dict[str, Any]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the agent to a folder, from which `load` goes on to the same bits.
+
+        The folder holds weights, optimiser, replay, random states and the place in the present
+        episodes: safetensors and JSON, nothing pickled. A folder that `save` wrote is replaced;
+        a kill leaves either the old one or the new one.
+
+        Args:
+            path: the folder.
+
+        Raises:
+            FolderError: if it cannot be written or holds files of somebody else's.
+        """
+        write_agent(path, origin_of(type(self)), self._settings, self._state())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, trust: bool = False, **given: Any) -> Self:
+        """Read an agent that `save` wrote.
+
+        Args:
+            path: the folder.
+            trust: whether modules may be imported that the folder names and nobody else did, such
+                as that of an environment `module:Name`. Say so only of folders whose makers you
+                would let run programs here.
+            given: arguments that are no plain values, such as `env` or `network` if the agent was
+                made with an environment or a module; or `device`.
+
+        Returns:
+            An agent that goes on where the saved one stood.
+
+        Raises:
+            FolderError: if there is no such folder, a file in it is not as it was written, or it
+                names a module that would be imported.
+            ConfigurationError: if an argument is missing or differs from what was saved, or
+                environment and networks do not fit it.
+            DataError: if the environment does not repeat the episode that it was in.
+
+        Example:
+            >>> import tempfile
+            >>> from hunch.rl import DQN
+            >>> folder = tempfile.mkdtemp() + "/agent"
+            >>> DQN("CartPole-v1").learn(10, progress=False).save(folder)
+            >>> DQN.load(folder).learn(20, progress=False).steps
+            20
+        """
+        settings, state = read_agent(path, origin_of(cls))
+        found = {name: value for name, value in settings.items() if name not in given}
+        check_trusted(path, found, trust=trust)
+        for name, value in given.items():
+            if name not in settings:
+                raise ConfigurationError(f"`{cls.__name__}` has no argument {name!r}.")
+            saved = settings[name]
+            if name != "device" and saved != GIVEN and from_json(to_json(value)) != saved:
+                raise ConfigurationError(
+                    f"`{name}` got {value!r}, but the saved agent has {saved!r}; a saved life goes "
+                    "on with the settings it began with. Make a new agent to change them."
+                )
+            settings[name] = value
+        if missing := [name for name, value in settings.items() if value == GIVEN]:
+            names = ", ".join(f"`{name}`" for name in missing)
+            raise ConfigurationError(
+                f"{str(path)!r} was saved with {names} that cannot be written to a file; expected "
+                f"{cls.__name__}.load(path, {', '.join(f'{name}=…' for name in missing)})."
+            )
+        # What is given may raise errors of its own.
+        with nullcontext() if given else as_written(Path(path)):
+            agent = cls(**settings)
+            agent.load_state_dict(state)
+        return agent
+
+    def _tensor(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(self.device)
+
+
+class _Spaces:
+    """The spaces of one of the environments of a vector environment."""
+
+    def __init__(self, envs: VectorEnv[Any, Any, Any]) -> None:
+        self.observation_space = envs.single_observation_space
+        self.action_space = envs.single_action_space
+
+    @property
+    def unwrapped(self) -> _Spaces:
+        """As an environment has it; nothing is known of what is inside."""
+        return self

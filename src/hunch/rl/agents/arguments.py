@@ -1,0 +1,68 @@
+"""What several arguments of an agent have to be beside each other."""
+
+from __future__ import annotations
+
+from typing import Final, SupportsIndex
+
+from hunch.errors import ConfigurationError
+from hunch.validation import whole_number
+
+_MOST_UPDATES: Final = 1_000  # for each step; more would keep a round from ending
+
+
+def updates_in_a_round(value: SupportsIndex, update_period: int) -> int:
+    """Return `updates_per_round`, or say what is wrong with it.
+
+    Args:
+        value: what was given.
+        update_period: environment steps from one round to the next.
+
+    Raises:
+        ConfigurationError: if it is no integer of at least 1, or a round would not end.
+
+    Example:
+        >>> updates_in_a_round(4, update_period=1)
+        4
+    """
+    return whole_number(
+        "updates_per_round",
+        value,
+        at_least=1,
+        at_most=_MOST_UPDATES * update_period,
+        since=f"{_MOST_UPDATES:,} for each of the {update_period} steps of `update_period`",
+    )
+
+
+def check_sizes(
+    min_replay_size: int | None, batch_size: int, replay_capacity: int, n_step: int
+) -> int:
+    """Return how many transitions are stored before the first update, or say what does not fit.
+
+    Args:
+        min_replay_size: what was given; None is `batch_size`.
+        batch_size: transitions per gradient update.
+        replay_capacity: transitions kept.
+        n_step: number of rewards summed.
+
+    Raises:
+        ConfigurationError: if the agent could never learn.
+
+    Example:
+        >>> check_sizes(None, 32, 1000, 1)
+        32
+    """
+    capacity = whole_number("replay_capacity", replay_capacity, at_least=1)
+    if batch_size > capacity:
+        raise ConfigurationError(
+            f"`batch_size` got {batch_size}; expected at most `replay_capacity`={capacity}."
+        )
+    size = batch_size
+    if min_replay_size is not None:
+        size = whole_number("min_replay_size", min_replay_size, at_least=1)
+    for name, value in (("min_replay_size", size), ("n_step", n_step)):
+        if value > capacity:
+            raise ConfigurationError(
+                f"`{name}` got {value}; expected at most `replay_capacity`={capacity}, or the "
+                "agent would never learn."
+            )
+    return size

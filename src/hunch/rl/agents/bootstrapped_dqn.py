@@ -1,0 +1,389 @@
+"""Bootstrapped DQN with randomised priors: explore by acting on one value function for an episode.
+
+K members learn from the same experience. Each is a trained network plus a prior function of its
+own that never changes, so where there is little experience they disagree, and an episode played by
+one of them goes where that member believes the reward to be, through many steps if it must.
+
+Member k's prior is the same in its online and its target network: a value that is bootstrapped from
+another prior would carry that prior's error. Since priors never change, their values are computed
+once for each observation and stored with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hunch.errors import ConfigurationError
+from hunch.nn import Ensemble
+from hunch.rl.agents.agent import Agent
+from hunch.rl.agents.arguments import check_sizes, updates_in_a_round
+from hunch.rl.agents.divergence import check_loss, check_outputs_known
+from hunch.rl.agents.replica import Policy
+from hunch.rl.agents.schedules import Linear, schedule, value_at
+from hunch.rl.environments.make import EnvLike
+from hunch.rl.environments.vector import Bools
+from hunch.rl.fast.one_hot_layer import is_one_hot
+from hunch.rl.networks.feature_layers import is_pixels
+from hunch.rl.networks.target_network import NetworkPair
+from hunch.rl.networks.value_heads import ValueHead
+from hunch.rl.networks.value_networks import value_network
+from hunch.rl.objectives.value_targets import bootstrapped_target, double_value, max_value
+from hunch.rl.replay.replay import Replay
+from hunch.rl.replay.transitions import Step, Transitions
+from hunch.rl.value_ensembles.epinet import EpinetEnsemble
+from hunch.rl.value_ensembles.prior_ensemble import PriorEnsemble
+from hunch.rl.value_ensembles.value_ensemble import EnsembleConfig, ValueEnsemble, ensembles
+from hunch.storage.parts import Arrays, Losses, NumpyStreams, Part
+from hunch.validation import real_number, whole_number
+
+MemberFactory = Callable[[], nn.Module]
+_MOST_MEMBERS: Final = 10_000  # more would take minutes to make
+
+
+class BootstrappedDQN(Agent):
+    """Deep Q-learning by an ensemble with randomised priors, which explores by Thompson sampling.
+
+    Before each episode one member is drawn; it alone chooses the actions of the episode, greedily.
+    All members learn from all transitions, or from those that a mask gives them.
+
+    Args:
+        env: a Gymnasium id, an environment, a function that makes one, or a Gymnasium vector
+            environment. Observations must be a `Box`, actions `Discrete`.
+        num_members: K, at least 1.
+        prior_scale: how strongly the priors speak, in units of reward; 0 for no priors.
+        mask_probability: probability that a member learns from a transition, in (0, 1].
+        double: let the online network choose the next action and the target network evaluate it.
+        n_step: number of rewards summed before a value is asked for, at least 1.
+        discount: γ per environment step, in [0, 1].
+        learning_rate: step size of Adam, or a `Linear` schedule over environment steps.
+        batch_size: transitions per gradient update, the same ones for all members.
+        replay_capacity: transitions kept.
+        min_replay_size: transitions stored before the first gradient update; None is `batch_size`.
+        update_period: environment steps from one round of gradient updates to the next.
+        updates_per_round: gradient updates in such a round.
+        target_update_period: gradient updates per update of the target network.
+        target_update_rate: how far the target network then moves towards the online one.
+        max_gradient_norm: each member's gradient is scaled down to this Euclidean norm.
+        hidden_sizes: width of each hidden layer of members and priors made by default.
+        layer_norm: normalise hidden layers of the trained networks before their ReLU.
+        network: a function without arguments that makes one member's trained network, from a batch
+            of observations to `(batch, actions)`. None makes a multilayer perceptron, or for
+            images the convolutions of Mnih et al. before it.
+        prior: a function without arguments that makes one member's prior; None makes one of the
+            same kind as the trained network.
+        epinet: the cheap variant: one network with an epinet of `index_dim` dimensions instead of
+            K networks. An index z drawn at the start of an episode plays it, and each update
+            trains `num_members` indices drawn for it.
+        index_dim: D, entries of an index.
+        epinet_hidden_sizes: width of each hidden layer of the epinet, at least one.
+        env_kwargs: keyword arguments for `gymnasium.make`.
+        num_envs: environments that each replica plays side by side, each with a member of its own.
+        replicas: agents trained side by side, with the seeds `seed`, `seed + 1`, ….
+        fast: differentiate common layers by hand, and look first layers of one-hot observations up;
+            False leaves all to torch, which takes longer.
+        device: where the networks live.
+        seed: seed of everything that is left to chance, at least 0.
+
+    Raises:
+        ConfigurationError: for an unknown environment, spaces the agent cannot handle, a number
+            out of range, or a network that does not fit.
+
+    Attributes:
+        network: all members, an `hunch.nn.Ensemble` of `hunch.nn.RandomizedPrior`, those of the
+            first replica first; with `epinet` one `hunch.nn.Epinet` for each replica.
+        target_network: their copies from a while ago, with the same priors.
+        losses: mean loss of a member in each gradient update.
+
+    Example:
+        >>> from hunch.rl import BootstrappedDQN
+        >>> agent = BootstrappedDQN("hunch.envs:hunch/DeepSea-v0", env_kwargs=dict(size=5))
+        >>> agent.learn(200, progress=False).steps
+        200
+
+    Reference:
+        Osband, Blundell, Pritzel & Van Roy (2016), "Deep exploration via bootstrapped DQN";
+        Osband, Aslanides & Cassirer (2018), "Randomized prior functions for deep reinforcement
+        learning", algorithm 1 and section 4; for the cheap variant Osband et al. (2023),
+        "Approximate Thompson sampling via epistemic neural networks".
+
+    Note:
+        The loss is half the squared error, with Adam. `predict` takes the action with the highest
+        mean over members; with `deterministic=False` one member drawn at random chooses. If the
+        environment says that observations are one-hot (deep sea does), the first layer looks its
+        weights up and its optimiser moves only rows that a batch has seen.
+
+        With `epinet` a prior is a mix of D functions made by `prior`, divided by √D, so that
+        `prior_scale` means the same in both variants; `predict` takes the mean over `num_members`
+        fixed indices (one more if that is odd), each with its opposite; images reach the epinet
+        by the base network's features alone. The base network learns from the mean over indices.
+    """
+
+    def __init__(
+        self,
+        env: EnvLike | VectorEnv[Any, Any, Any],
+        *,
+        num_members: int = 20,
+        prior_scale: float = 10.0,
+        mask_probability: float = 1.0,
+        double: bool = False,
+        n_step: int = 1,
+        discount: float = 0.99,
+        learning_rate: float | Linear = 1e-3,
+        batch_size: int = 128,
+        replay_capacity: int = 100_000,
+        min_replay_size: int | None = None,
+        update_period: int = 1,
+        updates_per_round: int = 1,
+        target_update_period: int = 4,
+        target_update_rate: float = 1.0,
+        max_gradient_norm: float = float("inf"),
+        hidden_sizes: Sequence[int] = (50, 50),
+        layer_norm: bool = False,
+        network: MemberFactory | None = None,
+        prior: MemberFactory | None = None,
+        epinet: bool = False,
+        index_dim: int = 8,
+        epinet_hidden_sizes: Sequence[int] = (50,),
+        env_kwargs: Mapping[str, Any] | None = None,
+        num_envs: int = 1,
+        replicas: int = 1,
+        fast: bool = True,
+        device: torch.device | str = "cpu",
+        seed: int = 0,
+    ) -> None:
+        self.num_members = whole_number(
+            "num_members", num_members, at_least=1, at_most=_MOST_MEMBERS
+        )
+        self.prior_scale = real_number("prior_scale", prior_scale, at_least=0.0)
+        self.mask_probability = real_number(
+            "mask_probability", mask_probability, above=0.0, at_most=1.0
+        )
+        self.double, self.fast = bool(double), bool(fast)
+        self.discount = real_number("discount", discount, at_least=0.0, at_most=1.0)
+        self.learning_rate = schedule("learning_rate", learning_rate)
+        self.batch_size = whole_number("batch_size", batch_size, at_least=1)
+        n_step = whole_number("n_step", n_step, at_least=1)
+        self.min_replay_size = check_sizes(
+            min_replay_size, self.batch_size, replay_capacity, n_step
+        )
+        self.update_period = whole_number("update_period", update_period, at_least=1)
+        self.epinet = bool(epinet)
+        if self.epinet and self.mask_probability < 1.0:
+            raise ConfigurationError(
+                f"`mask_probability` got {self.mask_probability} with epinet=True; expected 1.0: "
+                "indices are drawn for each batch, so there is no member to keep data from."
+            )
+        index_dim = whole_number("index_dim", index_dim, at_least=1, at_most=_MOST_MEMBERS)
+        target_update_period = whole_number(
+            "target_update_period", target_update_period, at_least=1
+        )
+        target_update_rate = real_number(
+            "target_update_rate", target_update_rate, above=0.0, at_most=1.0
+        )
+        self.updates_per_round = updates_in_a_round(updates_per_round, self.update_period)
+        if max_gradient_norm != float("inf"):
+            real_number("max_gradient_norm", max_gradient_norm, above=0.0)
+        super().__init__(
+            env,
+            env_kwargs=env_kwargs,
+            num_envs=num_envs,
+            replicas=replicas,
+            device=device,
+            seed=seed,
+        )
+        one_hot = (
+            self.fast
+            and network is None
+            and self.device.type == "cpu"
+            and max_gradient_norm == float("inf")
+            and len(hidden_sizes) > 0
+            and is_one_hot(self._first_env)
+        )
+        if one_hot and target_update_rate != 1.0:
+            raise ConfigurationError(
+                f"`target_update_rate` got {target_update_rate}; expected 1.0 for an environment "
+                "with one-hot observations, whose target network copies what moved."
+            )
+        config = EnsembleConfig(
+            replicas=self.replicas,
+            envs=self.num_envs,
+            members=self.num_members,
+            actions=self._num_actions,
+            observation_shape=self.observation_shape,
+            one_hot=one_hot,
+            fast=self.fast,
+            device=self.device,
+            seed=self.seed,
+        )
+        pixels = is_pixels(self.observation_dtype)
+
+        def make(factory: MemberFactory | None, norm: bool) -> nn.Module:
+            return value_network(
+                factory,
+                self.observation_shape,
+                ValueHead(self._num_actions),
+                hidden_sizes,
+                layer_norm=norm,
+                pixels=pixels,
+            )
+
+        kinds = (
+            config,
+            lambda: make(network, layer_norm),
+            lambda: make(prior or network, False),
+            self.prior_scale,
+            {
+                "max_gradient_norm": max_gradient_norm,
+                "target_update_period": target_update_period,
+                "target_update_rate": target_update_rate,
+            },
+        )
+        self._ensemble: ValueEnsemble = (
+            EpinetEnsemble(
+                *kinds, index_dim=index_dim, hidden_sizes=epinet_hidden_sizes, sees_input=not pixels
+            )
+            if epinet
+            else PriorEnsemble(*kinds)
+        )
+        self._replay = Replay(
+            replay_capacity,
+            () if one_hot else self.observation_shape,
+            np.int32 if one_hot else self.observation_dtype,
+            replicas=self.replicas,
+            envs=self.num_envs,
+            n_step=n_step,
+            discount=self.discount,
+            frame_stack=self._frame_stack,
+            prior_shape=self._ensemble.prior.cached_shape,
+            mask_size=self.num_members if self.mask_probability < 1.0 else 0,
+        )
+        self._sampling = self._numpy_generators("replay")
+        self._masking = self._numpy_generators("mask")
+        self.losses: list[float] = []
+
+    @property
+    def network(self) -> Ensemble:
+        """All members, or the epinets, those of the first replica first."""
+        return ensembles(self._pair)[0]
+
+    @property
+    def target_network(self) -> Ensemble:
+        """Their copies from a while ago, with the same priors."""
+        return ensembles(self._pair)[1]
+
+    @property
+    def updates(self) -> int:
+        """Gradient updates made so far."""
+        return self._pair.updates
+
+    @property
+    def _pair(self) -> NetworkPair:
+        return self._ensemble.pair
+
+    @property
+    def _active(self) -> NDArray[Any]:
+        """The member that plays each environment's episode, or its index."""
+        return self._ensemble.active
+
+    def _settle(self) -> None:
+        if self._ensemble.settle():
+            self._replay.forget_priors()
+
+    @torch.no_grad()
+    def act(self, observation: NDArray[Any], is_first: Bools) -> NDArray[np.int64]:
+        """The action that each environment's member likes best, `(replicas, envs)`."""
+        if self._pair.layout.first_moved:
+            self._settle()
+        if np.count_nonzero(is_first):
+            self._ensemble.choose(is_first)
+        return self._ensemble.best(self._ensemble.stored(observation)) + self.first_action
+
+    def observe(self, step: Step) -> None:
+        """Store a step of all environments; update the members as often as it is time to."""
+        kept = step._replace(
+            observation=self._ensemble.stored(step.observation),
+            next_observation=self._ensemble.stored(step.next_observation),
+            action=step.action - self.first_action,
+        )
+        self._replay.add(kept, self._drawn_mask())
+        if len(self._replay) < self.min_replay_size or not self._replay.num_drawable:
+            return
+        rounds = self._rounds_due()
+        if rounds:
+            self._replay.cache_priors(self._ensemble.prior)
+        for _ in range(rounds * self.updates_per_round):
+            self._update(self._replay.sample(self.batch_size, self._sampling))
+
+    def _drawn_mask(self) -> NDArray[np.bool_] | None:
+        if self.mask_probability == 1.0:
+            return None
+        shape = (self.num_envs, self.num_members)
+        return np.stack([rng.random(shape) < self.mask_probability for rng in self._masking])
+
+    @torch.no_grad()
+    def _update(self, batch: Transitions) -> None:
+        """Make one gradient update of all members, and one of their targets if it is time to."""
+        if self._pair.layout.moved:
+            self._settle()
+        self._ensemble.begin_update()
+        target = self._bootstrapped(batch)
+        q, learn = self._ensemble.differentiable(batch.observation, batch.prior)
+        action = torch.from_numpy(batch.action).to(self.device)
+        index = action[:, None, :, None].expand(*q.shape[:-1], 1)
+        error = q.gather(-1, index).squeeze(-1) - target
+        if batch.mask is not None:
+            error = error * torch.from_numpy(batch.mask).to(self.device).transpose(1, 2)
+        loss = check_loss(0.5 * error.square().mean().item(), self.updates)
+        # The gradient of half the mean square, for each member by itself or for what they share.
+        slope = (error / (error.shape[-1] * self._ensemble.shared)).unsqueeze(-1)
+        learn(
+            torch.zeros_like(q).scatter_(-1, index, slope),
+            value_at(self.learning_rate, self.steps),
+        )
+        self.losses.append(loss)
+
+    def _bootstrapped(self, batch: Transitions) -> Tensor:
+        """What each member is trained towards, `(replicas, members, batch)`."""
+        following = (batch.next_observation, batch.next_prior)
+        q_next = self._ensemble.values(1, *following)
+        if self.double:
+            next_value = double_value(q_next, self._ensemble.values(0, *following))
+        else:
+            next_value = max_value(q_next)
+        reward, discount = (
+            torch.from_numpy(values).to(self.device).unsqueeze(1)
+            for values in (batch.reward, batch.discount)
+        )
+        return bootstrapped_target(reward, discount, next_value)
+
+    def _policy(self, replica: int) -> Policy:
+        return _EnsemblePolicy(self._ensemble, replica)
+
+    def _parts(self) -> dict[str, Part]:
+        return {
+            **self._ensemble.parts(),
+            "replay": Arrays(self._replay),
+            "stream.replay": NumpyStreams(self._sampling),
+            "stream.mask": NumpyStreams(self._masking),
+            "losses": Losses(self.losses),
+        }
+
+
+class _EnsemblePolicy(Policy):
+    """The action of the highest mean over members, or of one member drawn at random."""
+
+    def __init__(self, ensemble: ValueEnsemble, replica: int) -> None:
+        self._ensemble, self._replica = ensemble, replica
+
+    def actions(self, observation: Tensor, deterministic: bool) -> NDArray[np.int64]:
+        q = self._ensemble.predicted(observation, self._replica, deterministic)
+        check_outputs_known(q.cpu().numpy())
+        best: NDArray[np.int64] = q.argmax(-1).cpu().numpy()
+        return best

@@ -1,0 +1,172 @@
+"""One replica of an agent, to be asked, evaluated and recorded, but not trained."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from hunch.errors import DataError, ShapeError
+from hunch.nn import Ensemble, noise
+from hunch.rl.environments.make import Env
+from hunch.rl.environments.origins import Origin
+from hunch.rl.networks.value_networks import noisy_layers
+
+
+class Home(Protocol):
+    """What a replica asks of the agent that it belongs to."""
+
+    @property
+    def observation_shape(self) -> tuple[int, ...]:
+        """Shape of one observation."""
+
+    @property
+    def observation_dtype(self) -> Any:
+        """Type in which observations are kept."""
+
+    @property
+    def first_action(self) -> int:
+        """The environment's name for the action of index 0."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks live."""
+
+    def origin_of(self, r: int) -> Origin:
+        """Where the environments of replica `r` come from."""
+
+
+class Policy(ABC):
+    """How a replica acts outside training."""
+
+    @abstractmethod
+    def actions(self, observation: Tensor, deterministic: bool) -> NDArray[Any]:
+        """Actions for observations `(batch, …)`: indices `(batch,)`, or points of a box."""
+
+
+class NetworkPolicy(Policy):
+    """Actions by a network of its own, under the mean weights or under new noise.
+
+    Args:
+        network: what is called; in evaluation mode where no chance is wanted.
+        noise: source of its noise outside training.
+        choose: from the network's outputs, and whether no chance is wanted, to the actions.
+
+    Example:
+        >>> policy = NetworkPolicy(nn.Identity(), torch.Generator(), lambda out, _: out.argmax(-1))
+        >>> policy.actions(torch.tensor([[0.0, 1.0]]), deterministic=True)
+        tensor([1])
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        noise: torch.Generator,
+        choose: Callable[[Tensor, bool], NDArray[Any]],
+    ) -> None:
+        self._network, self._noise, self._choose = network, noise, choose
+        self._has_noise = bool(noisy_layers(network))
+
+    def actions(self, observation: Tensor, deterministic: bool) -> NDArray[Any]:
+        """As `Policy.actions`."""
+        network = self._network
+        training = network.training
+        network.train(not deterministic)
+        try:
+            if self._has_noise:
+                with noise(network, "off" if deterministic else "fresh", generator=self._noise):
+                    outputs = network(observation)
+            else:
+                outputs = network(observation)
+        finally:
+            network.train(training)
+        return self._choose(outputs, deterministic)
+
+
+class Replica:
+    """One replica of an agent as it was when `Agent.replica` was called.
+
+    Args:
+        agent: what it belongs to.
+        policy: how it acts.
+        r: its number.
+    """
+
+    def __init__(self, agent: Home, policy: Policy, r: int = 0) -> None:
+        self._agent, self._number = agent, r
+        self.policy = policy
+
+    @property
+    def origin(self) -> Origin:
+        """Where its environments come from."""
+        return self._agent.origin_of(self._number)
+
+    def another_env(self) -> Env:
+        """As `Agent.another_env`."""
+        return self.origin.another()
+
+    def rendering_env(self) -> Env:
+        """As `Agent.rendering_env`."""
+        return self.origin.rendering()
+
+    @torch.no_grad()
+    def predict(self, observation: ArrayLike, deterministic: bool = True) -> Any:
+        """As `Agent.predict`."""
+        agent = self._agent
+        expected = agent.observation_shape
+        given = self._given(observation)
+        if single := given.shape == expected:
+            given = given[None]
+        if given.shape[1:] != expected or given.ndim == 0:
+            raise ShapeError(
+                f"`observation` got shape {np.shape(observation)}; expected "
+                f"{expected} or a batch (batch, {', '.join(map(str, expected))})."
+            )
+        if np.count_nonzero(np.isfinite(given)) < given.size:
+            raise DataError(
+                "`observation` holds NaN or infinite numbers; expected finite ones, for which "
+                "alone the networks have values."
+            )
+        tensor = torch.from_numpy(np.ascontiguousarray(given)).to(agent.device)
+        actions = self.policy.actions(tensor, deterministic)
+        if actions.ndim > 1:
+            return actions[0] if single else actions
+        actions = actions + agent.first_action
+        return int(actions[0]) if single else actions
+
+    def _given(self, observation: ArrayLike) -> NDArray[np.float32]:
+        """The observations as the networks take them, if they fit the type of their space."""
+        try:
+            given = np.array(observation, np.float32)
+        except (TypeError, ValueError) as error:
+            raise ShapeError(
+                f"`observation` got a {type(observation).__name__} that is no array of numbers; "
+                "expected what the environment returns, and not its info beside it."
+            ) from error
+        dtype = self._agent.observation_dtype
+        if np.issubdtype(dtype, np.integer) and getattr(observation, "dtype", None) != dtype:
+            limits = np.iinfo(dtype)
+            fits = (given == np.floor(given)) & (given >= limits.min) & (given <= limits.max)
+            if np.count_nonzero(fits) < given.size and np.isfinite(given).all():
+                raise DataError(
+                    f"`observation` holds {given[~fits][0]:g}, which {np.dtype(dtype)}, the type "
+                    "of the observation space, does not hold; expected the environment's own "
+                    "observations, not yet divided by anything."
+                )
+        return given
+
+
+def members_of(network: nn.Module, replicas: int, r: int) -> nn.Module:
+    """The network of replica `r`: a copy out of an ensemble, or the only one itself.
+
+    Example:
+        >>> net = nn.Linear(2, 1)
+        >>> members_of(net, 1, 0) is net
+        True
+    """
+    return network.member(r) if replicas > 1 and isinstance(network, Ensemble) else network

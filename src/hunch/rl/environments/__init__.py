@@ -1,0 +1,1 @@
+"""Environments: opened, copied, compared, stepped side by side, and checked."""

@@ -1,0 +1,1 @@
+"""Common layers differentiated by hand; without this package agents run plain torch."""

@@ -1,0 +1,462 @@
+"""Networks of common layers, forwards and backwards by hand.
+
+A small network spends more time in autograd's bookkeeping than in arithmetic. The layers below know
+their own derivative, write parameters' gradients straight into one vector, and run all members of a
+stack at once. A network with any other layer, or with hooks, is left to autograd.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from hunch.nn import MLP, Ensemble, NoisyLinear, Streams
+from hunch.nn.noisy_base import Draw
+from hunch.rl.networks.noise import FreshNoise
+from hunch.rl.networks.runner import Runner
+
+FEW_ROWS = 8  # up to here noise is cheaper to apply to rows than to weights
+# Up to here a product as narrow as the input takes a CPU several times as long as its transpose.
+FEW_INPUTS = 8
+
+Views = Mapping[int, Tensor]
+Tape = list[Any]
+
+
+class Layer(Protocol):
+    """A layer on `(members, batch, in)`; what a forward leaves to its backward is on a tape.
+
+    A layer holds what it put there last, too (`kept`), until it has another: memory that is given
+    back to the system after each update costs up to a tenth of an update to get again.
+    """
+
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
+        """The outputs; what `backward` needs goes onto the end of the tape, if there is one."""
+
+    def backward(self, gradient: Tensor, needed: bool, tape: Tape) -> Tensor:
+        """Write the parameters' gradients; return the inputs', if they are needed.
+
+        What `forward` put onto the tape is taken off its end.
+        """
+
+
+class _Linear:
+    """x Wᵀ + b, and max(·, 0) of that where a ReLU stands behind it."""
+
+    def __init__(self, module: nn.Linear, gradients: Views, members: bool) -> None:
+        self.weight, self.gw = _pair(module.weight, gradients, members)
+        bias, self.gb = _pair(module.bias, gradients, members)
+        # Views are made once: they share the parameters' memory and cost as much as small products.
+        self.transposed, self.bias = self.weight.mT, _as_row(bias)
+        self.relu = False
+
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
+        bias, transposed = self.bias, self.transposed
+        y = torch.bmm(x, transposed) if bias is None else torch.baddbmm(bias, x, transposed)
+        if self.relu:
+            torch.relu_(y)
+        if tape is not None:
+            self.kept = (x, y)
+            tape.append(self.kept)
+        return y
+
+    def backward(self, gradient: Tensor, needed: bool, tape: Tape) -> Tensor:
+        x, y = tape.pop()
+        if self.relu:
+            gradient = torch.ops.aten.threshold_backward(gradient, y, 0.0)
+        if self.gw is not None:
+            _weight_gradient(gradient, x, self.gw)
+        if self.gb is not None:
+            torch.sum(gradient, 1, out=self.gb)
+        return torch.bmm(gradient, self.weight) if needed else gradient
+
+
+class _NoisyLinear:
+    """x (W + S ∘ ε)ᵀ + b + s ∘ ε_b."""
+
+    def __init__(self, module: NoisyLinear, gradients: Views, members: bool) -> None:
+        self.key = id(module)
+        self.factorized = module.noise == "factorized"
+        self.weight, self.gw = _pair(module.weight, gradients, members)
+        self.sigma, self.gws = _pair(module.weight_sigma, gradients, members)
+        bias, self.gb = _pair(module.bias, gradients, members)
+        bias_sigma, self.gbs = _pair(module.bias_sigma, gradients, members)
+        self.bias, self.bias_sigma = _as_row(bias), _as_row(bias_sigma)
+        self.row, self.column = (self.weight.shape[0], 1, -1), (self.weight.shape[0], -1, 1)
+
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
+        draw = draws[self.key]
+        if self.factorized and x.shape[1] <= FEW_ROWS and tape is None:
+            rows, columns = (part.view(self.row) for part in draw)
+            spread = _affine(x * rows, self.sigma.mT, self.bias_sigma)
+            return _affine(x, self.weight.mT, self.bias).addcmul_(spread, columns)
+        noise, bias_noise = self._noise(draw)
+        # Without a gradient the product of the factors is needed no longer, and is in the cache.
+        spent = noise if self.factorized and tape is None else None
+        weight = torch.addcmul(self.weight, self.sigma, noise, out=spent)
+        bias = self.bias
+        if bias is not None:
+            bias = torch.addcmul(bias, self.bias_sigma, bias_noise)
+        if tape is not None:
+            self.kept = (x, weight, noise, bias_noise)
+            tape.append(self.kept)
+        return _affine(x, weight.mT, bias)
+
+    def _noise(self, draw: Draw) -> tuple[Tensor, Tensor]:
+        """Noise of the weights `(members, out, in)` and of the biases `(members, 1, out)`."""
+        if self.factorized:
+            rows, columns = draw
+            return columns.view(self.column) * rows.view(self.row), columns.view(self.row)
+        return draw[0].view_as(self.weight), draw[-1].view(self.row)
+
+    def backward(self, gradient: Tensor, needed: bool, tape: Tape) -> Tensor:
+        x, perturbed, noise, bias_noise = tape.pop()
+        gw = _weight_gradient(gradient, x, self.gw)
+        torch.mul(gw, noise, out=self.gws)
+        if self.bias is not None:
+            gb = torch.sum(gradient, 1, out=self.gb)
+            torch.mul(gb, bias_noise.squeeze(1), out=self.gbs)
+        return torch.bmm(gradient, perturbed) if needed else gradient
+
+
+class _ReLU:
+    """max(x, 0)."""
+
+    def __init__(self, module: nn.ReLU, gradients: Views, members: bool) -> None:
+        self.owned = False  # whether nobody else looks at what comes in
+
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
+        y = torch.relu_(x) if self.owned else torch.relu(x)
+        if tape is not None:
+            self.kept = y
+            tape.append(self.kept)
+        return y
+
+    def backward(self, gradient: Tensor, needed: bool, tape: Tape) -> Tensor:
+        dx: Tensor = torch.ops.aten.threshold_backward(gradient, tape.pop(), 0.0)
+        return dx
+
+
+class _LayerNorm:
+    """Each row to mean 0 and variance 1."""
+
+    def __init__(self, module: nn.LayerNorm, gradients: Views, members: bool) -> None:
+        self.shape, self.eps = list(module.normalized_shape), module.eps
+
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
+        y, mean, rstd = torch.native_layer_norm(x, self.shape, None, None, self.eps)
+        if tape is not None:
+            self.kept = (x, mean, rstd)
+            tape.append(self.kept)
+        return y
+
+    def backward(self, gradient: Tensor, needed: bool, tape: Tape) -> Tensor:
+        back = torch.ops.aten.native_layer_norm_backward
+        wanted = [True, False, False]
+        x, mean, rstd = tape.pop()
+        dx: Tensor = back(gradient, x, self.shape, mean, rstd, None, None, wanted)[0]
+        return dx
+
+
+class _Flatten:
+    """All axes behind the batch as one."""
+
+    def __init__(self, module: nn.Flatten, gradients: Views, members: bool) -> None:
+        pass
+
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
+        return x.flatten(2)
+
+    def backward(self, gradient: Tensor, needed: bool, tape: Tape) -> Tensor:
+        return gradient
+
+
+class _Chain:
+    """One layer after another."""
+
+    def __init__(self, module: nn.Module, gradients: Views, members: bool) -> None:
+        # Not `children()`, which names a module that stands in two places once.
+        self.layers: list[Layer] = []
+        for part in _parts_of(module):
+            layer, before = by_hand(part, gradients, members), self.layers[-1:]
+            if isinstance(layer, _Chain):
+                self.layers += layer.layers
+            elif isinstance(layer, _ReLU) and before and isinstance(before[0], _Linear):
+                before[0].relu = True
+            else:
+                if isinstance(layer, _ReLU) and before:
+                    layer.owned = isinstance(before[0], _NoisyLinear | _LayerNorm)
+                self.layers.append(layer)
+
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
+        for layer in self.layers:
+            x = layer.forward(x, draws, tape)
+        return x
+
+    def backward(self, gradient: Tensor, needed: bool, tape: Tape) -> Tensor:
+        for i in reversed(range(len(self.layers))):
+            gradient = self.layers[i].backward(gradient, needed or i > 0, tape)
+        return gradient
+
+
+class _Streams:
+    """Two networks on the same features."""
+
+    def __init__(self, module: Streams, gradients: Views, members: bool) -> None:
+        self.value = by_hand(module.value, gradients, members)
+        self.advantage = by_hand(module.advantage, gradients, members)
+
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
+        value = self.value.forward(x, draws, tape)
+        advantage = self.advantage.forward(x, draws, tape)
+        if tape is not None:
+            tape.append(value.shape[-1])
+        return torch.cat([value, advantage], -1)
+
+    def backward(self, gradient: Tensor, needed: bool, tape: Tape) -> Tensor:
+        split = tape.pop()
+        # What went forwards last goes backwards first.
+        other = self.advantage.backward(gradient[..., split:].contiguous(), needed, tape)
+        value = self.value.backward(gradient[..., :split].contiguous(), needed, tape)
+        return value + other if needed else gradient
+
+
+class AddedBias:
+    """x + b, for a linear layer whose product is computed elsewhere.
+
+    Args:
+        bias: `(members, width)`.
+        gradients: where gradients are written, by parameter.
+    """
+
+    def __init__(self, bias: Tensor, gradients: Views) -> None:
+        self.bias, self.gradient = bias.detach().unsqueeze(1), gradients.get(id(bias))
+
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
+        """Return `x + b`."""
+        return x + self.bias
+
+    def backward(self, gradient: Tensor, needed: bool, tape: Tape) -> Tensor:
+        """Write the bias's gradient; return the inputs'."""
+        if self.gradient is not None:
+            torch.sum(gradient, 1, out=self.gradient)
+        return gradient
+
+
+_LAYERS: Final[dict[type[nn.Module], Callable[[Any, Views, bool], Layer]]] = {
+    nn.Linear: _Linear,
+    NoisyLinear: _NoisyLinear,
+    nn.ReLU: _ReLU,
+    nn.LayerNorm: _LayerNorm,
+    nn.Flatten: _Flatten,
+    nn.Sequential: _Chain,
+    MLP: _Chain,
+    Streams: _Streams,
+}
+
+
+def by_hand(module: nn.Module, gradients: Views, members: bool) -> Layer:
+    """The layer of a module that has a rule.
+
+    Args:
+        module: the module.
+        gradients: where gradients are written, by the parameters' ids.
+        members: whether parameters carry a leading axis of members.
+    """
+    return _LAYERS[type(module)](module, gradients, members)
+
+
+def _pair(parameter: Tensor | None, gradients: Views, members: bool) -> tuple[Any, Any]:
+    """A parameter and the place of its gradient, both with a leading axis of members."""
+    if parameter is None:
+        return None, None
+    gradient = gradients.get(id(parameter))
+    own = parameter.detach()
+    if members:
+        return own, gradient
+    return own.unsqueeze(0), None if gradient is None else gradient.unsqueeze(0)
+
+
+def _as_row(bias: Any) -> Any:
+    return None if bias is None else bias.unsqueeze(1)
+
+
+def _affine(x: Tensor, transposed: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.bmm(x, transposed) if bias is None else torch.baddbmm(bias, x, transposed)
+
+
+def _weight_gradient(gradient: Tensor, x: Tensor, out: Tensor | None) -> Tensor:
+    """gradientᵀ x, written to `out` if there is one."""
+    if out is None or x.shape[-1] > FEW_INPUTS:
+        return torch.bmm(gradient.mT, x, out=out)
+    return out.copy_(torch.bmm(x.mT, gradient).mT)
+
+
+def supported(network: nn.Module) -> bool:
+    """Whether every part of a network has a rule here.
+
+    Example:
+        >>> supported(MLP(2, [8], 1)), supported(nn.Sequential(nn.Linear(2, 1), nn.Tanh()))
+        (True, False)
+    """
+    parts = [part for _, part in network.named_modules(remove_duplicate=False)]
+    held = [id(p) for part in parts for p in part._parameters.values() if p is not None]
+    # A parameter in two places has a gradient from each; here the last one would stand alone.
+    return all(map(_has_rule, parts)) and len(held) == len(set(held))
+
+
+def _parts_of(module: nn.Module) -> list[nn.Module]:
+    return [part for part in module._modules.values() if part is not None]
+
+
+def _flattens_first(module: nn.Module) -> bool:
+    while isinstance(module, nn.Sequential) and len(module) > 0:
+        module = module[0]
+    return isinstance(module, nn.Flatten)
+
+
+def _has_rule(part: nn.Module) -> bool:
+    if "forward" in vars(part):  # one put into this object's place of its class's
+        return False
+    if isinstance(part, NoisyLinear) and part.per_sample:
+        return False
+    if isinstance(part, nn.LayerNorm) and part.elementwise_affine:
+        return False
+    if isinstance(part, nn.Flatten) and (part.start_dim, part.end_dim) != (1, -1):
+        return False
+    return type(part) in _LAYERS
+
+
+class FastRunner(Runner):
+    """A `Runner` that runs common layers by hand and leaves all others to torch.
+
+    Args:
+        network: as for `Runner`.
+        noise: as for `Runner`.
+        parameters: as for `Runner`.
+        gradient: as for `Runner`.
+        layers: what to run instead of the network's own layers, if anything. The function that
+            `differentiable` returns then returns the gradient of `x`.
+
+    Example:
+        >>> net = nn.Linear(2, 1)
+        >>> gradient = torch.zeros(3)
+        >>> run = FastRunner(net, FreshNoise(net, []), list(net.parameters()), gradient)
+        >>> out, backward = run.differentiable(torch.ones(1, 5, 2))
+        >>> _ = backward(torch.ones(1, 5, 1))
+        >>> out.shape, gradient
+        (torch.Size([1, 5, 1]), tensor([5., 5., 5.]))
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        noise: FreshNoise,
+        parameters: Sequence[Tensor] = (),
+        gradient: Tensor | None = None,
+        layers: Callable[[Views], Sequence[Layer]] | None = None,
+    ) -> None:
+        super().__init__(network, noise, parameters, gradient)
+        views = {} if gradient is None else views_of(parameters, gradient)
+        own = network.skeleton if isinstance(network, Ensemble) else network
+        # The dictionaries themselves: a hook that is added later shows in them.
+        self._hooks = [
+            hooks
+            for part in own.modules()
+            for hooks in (
+                part._forward_hooks,
+                part._forward_pre_hooks,
+                part._backward_hooks,
+                part._backward_pre_hooks,
+            )
+        ]
+        self._flattens = _flattens_first(own)
+        self._layers: Sequence[Layer] | None = None
+        if layers is not None:
+            self._layers = layers(views)
+        elif supported(own):
+            layer = by_hand(own, views, self._stacked)
+            self._layers = layer.layers if isinstance(layer, _Chain) else [layer]
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """As `Runner`'s."""
+        out = self._by_hand(inputs[0], None)  # of detached tensors: autograd has nothing to record
+        return super().__call__(*inputs) if out is None else out
+
+    def differentiable(self, *inputs: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """As `Runner`'s."""
+        tape: Tape = []
+        out = self._by_hand(inputs[0], tape)
+        if out is None:
+            return super().differentiable(*inputs)
+        return out, partial(self._backward, tape)
+
+    def _by_hand(self, x: Tensor, tape: Tape | None) -> Tensor | None:
+        """Outputs by the layers here; None if torch has to be asked."""
+        if self._layers is None or (x.dim() != 3 and not self._flattens) or any(self._hooks):
+            return None
+        draws = self._noise.draws() if self._noise.has_layers else {}
+        for layer in self._layers:
+            x = layer.forward(x, draws, tape)
+        return x
+
+    def _backward(self, tape: Tape, gradient: Tensor) -> Tensor:
+        tape = tape.copy()  # so that it may be called again
+        layers = self._layers or ()
+        for i in reversed(range(len(layers))):
+            gradient = layers[i].backward(gradient, i > 0, tape)
+        return gradient
+
+
+def views_of(parameters: Sequence[Tensor], gradient: Tensor) -> dict[int, Tensor]:
+    """The place of each parameter's gradient in a vector, by the parameter's id.
+
+    Example:
+        >>> weight, gradient = torch.zeros(2, 3), torch.arange(6.0)
+        >>> views_of([weight], gradient)[id(weight)]
+        tensor([[0., 1., 2.],
+                [3., 4., 5.]])
+    """
+    places = gradient.split([parameter.numel() for parameter in parameters]) if parameters else ()
+    return {
+        id(parameter): place.view(parameter.shape)
+        for parameter, place in zip(parameters, places, strict=True)
+    }
+
+
+def runner_of(
+    part: Ensemble, parameters: Sequence[Tensor], gradient: Tensor, behind_first: bool
+) -> FastRunner:
+    """What calls a part of all members.
+
+    Args:
+        part: the part.
+        parameters: those whose gradient is asked for.
+        gradient: a vector with a place for each of them.
+        behind_first: whether the product of the first linear layer is computed elsewhere.
+    """
+    layers: Callable[[Views], list[Layer]] | None = None
+    if behind_first:
+        own = list(part.skeleton.children())
+        first = first_linear(part.skeleton)
+
+        def layers(gradients: Views) -> list[Layer]:
+            rest = own[own.index(first) + 1 :]
+            added = AddedBias(first.bias, gradients)
+            return [added, *(by_hand(layer, gradients, True) for layer in rest)]
+
+    return FastRunner(part, FreshNoise(part, []), parameters, gradient, layers)
+
+
+def first_linear(layers: nn.Module) -> nn.Linear:
+    """The first linear layer among a module's children.
+
+    Example:
+        >>> first_linear(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))
+        Linear(in_features=4, out_features=2, bias=True)
+    """
+    return next(layer for layer in layers.children() if isinstance(layer, nn.Linear))

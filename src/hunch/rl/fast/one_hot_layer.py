@@ -1,0 +1,150 @@
+"""A first layer for observations that are one-hot: rows looked up instead of a matrix product.
+
+An observation of D entries of which one is 1 picks one column of a linear layer's weight. For a
+deep sea of size 50 that column is a 2,500th of the layer, so looking it up, and moving in each
+update only the columns that the batch saw, is what makes large sizes affordable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hunch.adam import RowAdam
+
+Cells = NDArray[np.int32]
+
+
+def is_one_hot(env: gymnasium.Env[Any, Any]) -> bool:
+    """Whether an environment promises observations of a single 1, or of zeros alone.
+
+    It does so by an attribute `one_hot_observations`; wrappers that change observations undo it.
+
+    Example:
+        >>> import hunch.envs
+        >>> is_one_hot(gymnasium.make("hunch/DeepSea-v0"))
+        True
+    """
+    promised = getattr(env.unwrapped, "one_hot_observations", False) is True
+    return promised and env.observation_space == env.unwrapped.observation_space
+
+
+def to_cells(observation: NDArray[Any], axes: int) -> Cells:
+    """The place of the 1 in each observation; one place more than there are for zeros alone.
+
+    Args:
+        observation: `(…, *shape)`.
+        axes: number of axes of one observation.
+
+    Example:
+        >>> to_cells(np.array([[0.0, 1.0], [0.0, 0.0]]), axes=1)
+        array([1, 2], dtype=int32)
+    """
+    flat = observation.reshape(*observation.shape[: observation.ndim - axes], -1)
+    cells = flat.argmax(-1)
+    empty = np.take_along_axis(flat, cells[..., None], -1)[..., 0] == 0
+    places: Cells = np.where(empty, flat.shape[-1], cells).astype(np.int32)
+    return places
+
+
+class OneHotLayer:
+    """The first linear layer of all members, of an online network and of its target.
+
+    Its weights live in tables with a row `(members · width)` for each input and replica, of which
+    the layers' own weights become views. The last rows stand for an observation of zeros.
+
+    Args:
+        online: the layer, with a leading axis of `replicas · members` in its tensors.
+        target: the target network's.
+        replicas: agents that live side by side.
+
+    Note:
+        Rows move by Adam with moments of their own that stand still while a row is not seen, as
+        `torch.optim.SparseAdam` has it. Dense Adam would move every row in every update.
+    """
+
+    def __init__(self, online: nn.Linear, target: nn.Linear, replicas: int) -> None:
+        self.replicas = replicas
+        self._layers = (online, target)
+        self._stacked, self._width, self._inputs = online.weight.shape
+        self.share()
+        self._adam = RowAdam(self._table)
+        self._behind: list[NDArray[np.int64]] = []  # rows that the target has yet to copy
+        self._replica = np.arange(replicas)[:, None]
+
+    def share(self) -> None:
+        """Make tables of the layers' weights, as they are now, with arrays of the same memory."""
+        self._table, self._target_table = (
+            _as_table(layer, self.replicas).numpy() for layer in self._layers
+        )
+
+    def hidden(self, cells: Cells, *, target: bool = False) -> Tensor:
+        """The layer's outputs without a bias `(replicas · members, batch, width)`.
+
+        Args:
+            cells: `(replicas, batch)`.
+            target: whether the target network's.
+        """
+        table = self._target_table if target else self._table
+        return self._by_member(torch.from_numpy(table.take(self._rows(cells).ravel(), axis=0)))
+
+    def step(self, cells: Cells, gradient: Tensor, learning_rate: float) -> None:
+        """Move the rows of a batch.
+
+        Args:
+            cells: `(replicas, batch)`.
+            gradient: of the loss with respect to `hidden`, `(replicas · members, batch, width)`.
+            learning_rate: Adam's step size.
+        """
+        rows, place = np.unique(self._rows(cells), return_inverse=True)
+        by_row = self._by_row(gradient)
+        # Rows that a batch holds several times move by the sum.
+        total = torch.zeros(len(rows), by_row.shape[1])
+        summed = total.index_add_(0, torch.from_numpy(place.reshape(-1)), by_row).numpy()
+        self._adam.step(self._table, rows, summed, learning_rate)
+        self._table[-self.replicas :] = 0.0  # without an input no weight acts
+        self._behind.append(rows)
+
+    def sync_target(self) -> None:
+        """Copy to the target what moved since the last time."""
+        rows = np.unique(np.concatenate(self._behind)) if self._behind else np.zeros(0, np.int64)
+        self._target_table[rows] = self._table.take(rows, axis=0)
+        self._behind.clear()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Adam's moments and what the target has yet to copy; the weights are the networks' own."""
+        behind = np.concatenate(self._behind) if self._behind else np.zeros(0, np.int64)
+        return {**self._adam.state_dict(), "behind": torch.from_numpy(behind)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on where the layer that gave `state` stood."""
+        self._adam.load_state_dict(state)
+        self._behind = [state["behind"].numpy()]
+
+    def _rows(self, cells: Cells) -> NDArray[np.int64]:
+        return cells.astype(np.int64) * self.replicas + self._replica
+
+    def _by_member(self, rows: Tensor) -> Tensor:
+        """`(replicas · batch, members · width)` to `(replicas · members, batch, width)`."""
+        by_replica = rows.view(self.replicas, -1, self._stacked // self.replicas, self._width)
+        return by_replica.transpose(1, 2).reshape(self._stacked, -1, self._width)
+
+    def _by_row(self, gradient: Tensor) -> Tensor:
+        by_replica = gradient.view(self.replicas, self._stacked // self.replicas, -1, self._width)
+        return by_replica.transpose(1, 2).reshape(-1, self._table.shape[1])
+
+
+def _as_table(layer: nn.Linear, replicas: int) -> Tensor:
+    """A table that holds the layer's weights; from now on they are views of it."""
+    stacked, width, inputs = layer.weight.shape
+    # With replicas the rows of one input lie side by side, so each is a row of its own.
+    table = torch.zeros(inputs + 1, stacked, width)
+    table[:inputs] = layer.weight.detach().permute(2, 0, 1)
+    layer.weight.data = table[:inputs].permute(1, 2, 0)
+    return table.view((inputs + 1) * replicas, -1)

@@ -1,0 +1,1 @@
+"""The networks of agents: what they are made of, what their outputs mean, how they move."""

@@ -1,0 +1,1 @@
+"""What networks are trained towards, as pure functions with their equations."""

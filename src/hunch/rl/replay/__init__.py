@@ -1,0 +1,1 @@
+"""Transitions kept until they are learned from."""

@@ -1,0 +1,330 @@
+"""Logs of a training: CSV files, and TensorBoard's (extra `tensorboard`).
+
+Both are callbacks with a memory: when a training is resumed from a checkpoint, its logs are
+cut back to that checkpoint and then grow as they would have. Nothing in the CSV files depends on
+the time of day, so the same run writes the same bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from hunch.errors import FolderError, MissingDependencyError, warn_user
+from hunch.rl.agents.agent import Agent
+from hunch.rl.agents.loop import SHOWN_EPISODES
+from hunch.rl.runs.callbacks import Evaluate
+from hunch.validation import whole_number
+
+EPISODES: Final = "episodes.csv"
+PROGRESS: Final = "progress.csv"
+EVALUATIONS: Final = "evaluations.csv"
+
+
+class CsvLog:
+    """Three tables that grow while an agent learns.
+
+    `episodes.csv` has a row for each training episode: replica, number, environment step at its
+    end, return, length, and the numbers in the environment's last `info`, a column for each name
+    that any episode had; one that is called like a column before it has `info.` in front.
+    `progress.csv` has a row every so often: steps, updates, mean return of the last 20 episodes of
+    all replicas, mean loss since the row before. `evaluations.csv` has a row for each evaluation of
+    a replica.
+
+    Args:
+        folder: where the files go; it is made.
+        every: environment steps from one writing to the next.
+        evaluation: an `Evaluate` before this one in the list, whose scores are written.
+
+    Example:
+        >>> import tempfile
+        >>> from hunch.rl import DQN
+        >>> folder = tempfile.mkdtemp()
+        >>> log = CsvLog(folder, every=100)
+        >>> agent = DQN("CartPole-v1").learn(200, callbacks=[log], progress=False)
+        >>> print(Path(folder, "episodes.csv").read_text().splitlines()[0])
+        replica,episode,step,return,length
+
+    Note:
+        A file that was deleted meanwhile is written again as far as the agent remembers it.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        every: int = 1_000,
+        evaluation: Evaluate | None = None,
+    ) -> None:
+        self.folder = Path(folder).expanduser()
+        self.every = whole_number("every", every, at_least=1)
+        self.evaluation = evaluation
+        self._bytes: dict[str, int] = {}  # written so far, by name of the file
+        self._sums: dict[str, int] = {}  # their checksums (CRC-32)
+        self._episodes: list[int] = []  # written so far, by replica
+        self._infos: list[str] = []  # names of the columns of infos written so far
+        self._scores = self._updates = 0
+
+    def __call__(self, agent: Agent) -> None:
+        """Write what happened since the last call."""
+        losses: list[float] = getattr(agent, "losses", [])[self._updates :]
+        self._updates = agent.updates
+        last = [value for h in agent.histories for value in h.returns[-SHOWN_EPISODES:]]
+        row = [
+            agent.steps,
+            agent.updates,
+            float(np.mean(last)) if last else "",
+            float(np.mean(losses)) if losses else "",
+        ]
+        self._append(PROGRESS, ["step", "updates", "mean_return", "loss"], [row])
+        self.flush(agent)
+
+    def flush(self, agent: Agent) -> None:
+        """Write the episodes and evaluations that are not written yet, at the end of a training."""
+        self._write_episodes(agent)
+        if self.evaluation is not None:
+            new = self.evaluation.scores[self._scores :]
+            self._scores += len(new)
+            head = ["step", "replica", "mean_return", "std_return", "min_return", "max_return"]
+            rows = [
+                [
+                    s.step,
+                    s.replica,
+                    s.mean,
+                    float(np.std(s.returns)),
+                    min(s.returns),
+                    max(s.returns),
+                ]
+                for s in new
+            ]
+            self._append(EVALUATIONS, head, rows)
+
+    def _write_episodes(self, agent: Agent) -> None:
+        if len(self._episodes) != agent.replicas:
+            self._episodes = [0] * agent.replicas
+        names = set(self._infos)
+        for done, history in zip(self._episodes, agent.histories, strict=True):
+            names.update(name for info in history.infos[done:] for name in info)
+        if names != set(self._infos):
+            # One table has one head, so it is written anew.
+            self._infos = sorted(names)
+            self._episodes = [0] * agent.replicas
+            self._bytes.pop(EPISODES, None)
+        rows: list[tuple[int, int, int]] = []  # (step, replica, episode): the order of the file
+        for r, history in enumerate(agent.histories):
+            rows += [(history.ends[i], r, i) for i in range(self._episodes[r], len(history.ends))]
+            self._episodes[r] = len(history.ends)
+        if not rows:
+            return
+        rows.sort()
+        table = []
+        for step, r, i in rows:
+            history = agent.histories[r]
+            info = [history.infos[i].get(name, "") for name in self._infos]
+            table.append([r, i + 1, step, history.returns[i], history.lengths[i], *info])
+        self._append(EPISODES, _episodes_head(self._infos), table)
+
+    def _append(self, name: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        if not rows:
+            return
+        begun = self._bytes.get(name, 0) > 0
+        content = _csv(rows if begun else [head, *rows])
+        with self._saying_what_fails(name):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with (self.folder / name).open("ab" if begun else "wb") as file:
+                file.write(content)
+        self._sums[name] = zlib.crc32(content, self._sums.get(name, 0) if begun else 0)
+        self._bytes[name] = self._bytes.get(name, 0) + len(content)
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the files are written."""
+        return {
+            "bytes": dict(self._bytes),
+            "sums": dict(self._sums),
+            "episodes": list(self._episodes),
+            "infos": list(self._infos),
+            "scores": self._scores,
+            "updates": self._updates,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Cut the files back to where they were.
+
+        One that is gone or damaged is written anew. Of `progress.csv` the agent does not remember
+        the rows: what there is of them is kept beside it, and a warning says so.
+        """
+        self._bytes, self._episodes = dict(state["bytes"]), list(state["episodes"])
+        self._infos = list(state.get("infos", []))  # older checkpoints do not have it
+        self._scores, self._updates = int(state["scores"]), int(state["updates"])
+        whole = {name for name in self._bytes if _is_whole(self.folder / name, name, state)}
+        if EPISODES in whole and not self._has_head(self.folder / EPISODES):
+            whole.remove(EPISODES)
+        for name, size in list(self._bytes.items()):
+            if name in whole:
+                self._cut(name, size)
+                continue
+            del self._bytes[name]
+            if name == EPISODES:
+                self._episodes = []
+            elif name == EVALUATIONS:
+                self._scores = 0
+            elif (self.folder / name).exists():
+                self._keep_beside(name)
+        # Not those of the checkpoint, which may be an older one and have none.
+        self._sums = {name: _sum(self.folder / name, size) for name, size in self._bytes.items()}
+
+    def _cut(self, name: str, size: int) -> None:
+        with self._saying_what_fails(name):
+            os.truncate(self.folder / name, size)
+
+    @contextmanager
+    def _saying_what_fails(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise FolderError(
+                f"cannot write {str(self.folder / name)!r}: {error.strerror}."
+            ) from error
+
+    def _keep_beside(self, name: str) -> None:
+        file = self.folder / name
+        kept = file.with_name(f"damaged-{name}")
+        with self._saying_what_fails(name):
+            os.replace(file, kept)
+        warn_user(
+            f"{str(file)!r} is damaged and begins anew; what there is of it is {kept.name!r}."
+        )
+
+    def _has_head(self, file: Path) -> bool:
+        """Whether a table of episodes has no columns that came after the checkpoint."""
+        head = _csv([_episodes_head(self._infos)])
+        try:
+            with file.open("rb") as content:
+                return content.read(len(head)) == head
+        except OSError:
+            return False
+
+
+def damaged_logs(folder: Path, state: Mapping[str, Any]) -> list[Path]:
+    """The tables in a folder that are not as a `CsvLog` wrote them.
+
+    Args:
+        folder: where they are.
+        state: what `CsvLog.state_dict` gave.
+
+    Example:
+        >>> damaged_logs(Path("logs"), {"bytes": {}})
+        []
+    """
+    return [folder / name for name in state["bytes"] if not _is_whole(folder / name, name, state)]
+
+
+def _is_whole(file: Path, name: str, state: Mapping[str, Any]) -> bool:
+    """Whether a table has all that was written before a checkpoint, as it was written."""
+    size = int(state["bytes"][name])
+    if not file.is_file() or file.stat().st_size < size:
+        return False
+    sums = state.get("sums", {})  # older checkpoints do not have it
+    return name not in sums or _sum(file, size) == sums[name]
+
+
+def _sum(file: Path, size: int) -> int:
+    found = 0
+    with file.open("rb") as content:
+        while size > 0 and (part := content.read(min(size, 1 << 20))):
+            found, size = zlib.crc32(part, found), size - len(part)
+    return found
+
+
+def _episodes_head(infos: Sequence[str]) -> list[str]:
+    own = ["replica", "episode", "step", "return", "length"]
+    return own + [f"info.{name}" if name in own else name for name in infos]
+
+
+def _csv(rows: Sequence[Sequence[Any]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+class TensorBoardLog:
+    """Curves for TensorBoard: return and length of episodes, loss, evaluations.
+
+    Args:
+        folder: where the event files go.
+        every: environment steps from one writing to the next.
+        evaluation: an `Evaluate` before this one in the list, whose scores are written.
+
+    Raises:
+        MissingDependencyError: if tensorboard is not installed.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        every: int = 1_000,
+        evaluation: Evaluate | None = None,
+    ) -> None:
+        self.folder = Path(folder).expanduser()
+        self.every = whole_number("every", every, at_least=1)
+        self.evaluation = evaluation
+        self._writer_class = _summary_writer()
+        self._writer: Any = None
+        self._step = self._scores = self._updates = 0
+
+    def __call__(self, agent: Agent) -> None:
+        """Write what happened since the last call."""
+        if self._writer is None:
+            # TensorBoard then leaves out what a killed training wrote after its checkpoint.
+            self._writer = self._writer_class(str(self.folder), purge_step=self._step + 1)
+        for r, history in enumerate(agent.histories):
+            new = [i for i, end in enumerate(history.ends) if end > self._step]
+            self._curve(f"episode/return/{r}", ((history.ends[i], history.returns[i]) for i in new))
+            self._curve(f"episode/length/{r}", ((history.ends[i], history.lengths[i]) for i in new))
+        losses: list[float] = getattr(agent, "losses", [])[self._updates :]
+        if losses:
+            self._curve("train/loss", [(agent.steps, float(np.mean(losses)))])
+        if self.evaluation is not None:
+            for score in self.evaluation.scores[self._scores :]:
+                self._curve(f"evaluation/return/{score.replica}", [(score.step, score.mean)])
+            self._scores = len(self.evaluation.scores)
+        self._step, self._updates = agent.steps, agent.updates
+        self._writer.flush()
+
+    def flush(self, agent: Agent) -> None:
+        """Write what is not written yet, at the end of a training."""
+        if agent.steps > self._step:
+            self(agent)
+
+    def _curve(self, name: str, points: Iterable[tuple[int, float]]) -> None:
+        for step, value in points:
+            self._writer.add_scalar(name, value, step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the curves are written."""
+        return {"step": self._step, "scores": self._scores, "updates": self._updates}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there in a new event file."""
+        self._step, self._scores = int(state["step"]), int(state["scores"])
+        self._updates = int(state["updates"])
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def _summary_writer() -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingDependencyError(
+            'TensorBoard logs need tensorboard: pip install "torch-hunch[tensorboard]".'
+        ) from error
+    return SummaryWriter

@@ -1,0 +1,180 @@
+"""How a run went: its last and its best weights in episodes that chose neither."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from hunch.rl.agents.agent import Agent
+from hunch.rl.runs.callbacks import Player, StopWhenSolved
+from hunch.rl.runs.evaluation import MAX_STEPS, Evaluation, evaluate
+from hunch.rl.runs.run import Run
+from hunch.seeding import derive
+
+SUMMARY_EPISODES: Final = 20
+
+
+@dataclass(frozen=True)
+class ReplicaSummary:
+    """One replica.
+
+    Args:
+        seed: its own.
+        last: returns with the weights it has at the end.
+        best: returns with those that did best in evaluations during training; None if none were.
+        best_step: environment steps after which it had those.
+        solved: number of the episode that solved a deep sea, if it is one.
+        cut: how many of those episodes had no end and were cut; see `hunch.rl.evaluate`.
+    """
+
+    seed: int
+    last: tuple[float, ...]
+    best: tuple[float, ...] | None
+    best_step: int | None
+    solved: int | None
+    cut: int = 0
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a run went.
+
+    Args:
+        name: agent and environment.
+        finished: why it ended, as `Run.finished`.
+        steps: environment steps of each replica.
+        episodes: training episodes of all replicas.
+        replicas: each of them.
+    """
+
+    name: str
+    finished: str
+    steps: int
+    episodes: int
+    replicas: tuple[ReplicaSummary, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "name": self.name,
+            "finished": self.finished,
+            "steps": self.steps,
+            "episodes": self.episodes,
+            "replicas": [
+                {
+                    "seed": r.seed,
+                    "last": _figures(r.last),
+                    "best": None if r.best is None else _figures(r.best),
+                    "best_step": r.best_step,
+                    "solved_in_episodes": r.solved,
+                    **({"cut_episodes": r.cut} if r.cut else {}),
+                }
+                for r in self.replicas
+            ],
+        }
+
+    def lines(self) -> list[str]:
+        """The same for people, one line for each replica."""
+        lines = [f"{self.name}: {self.steps:,} steps, {self.episodes:,} episodes, {self._end()}"]
+        for r in self.replicas:
+            text = f"seed {r.seed}: return {_said(r.last)} with the last weights"
+            if r.best is not None:
+                text += f", {_said(r.best)} with the best (of step {r.best_step:,})"
+            if r.solved is not None:
+                text += f"; solved in {r.solved:,} episodes"
+            if r.cut:
+                text += f"; {r.cut:,} episodes had no end and were cut after {MAX_STEPS:,} steps"
+            lines.append(text)
+        return lines
+
+    def _end(self) -> str:
+        ends = {"solved": "solved", "stop_at": "stopped at the return asked for"}
+        return ends.get(self.finished, "all steps made")
+
+
+def summarize(run: Run, agent: Agent, episodes: int | None = None) -> Summary:
+    """Play evaluation episodes with a finished run's weights; also written to `summary.json`.
+
+    Args:
+        run: the run.
+        agent: as `Run.train` returned it.
+        episodes: of each replica and kind of weights; None takes what the run was begun with.
+
+    Example:
+        >>> import tempfile
+        >>> from hunch.rl import DQN, Plan
+        >>> plan = Plan("DQN", DQN("CartPole-v1").settings, steps=200, evaluate_every=100)
+        >>> run = Run.begin(tempfile.mkdtemp() + "/run", plan)
+        >>> summary = summarize(run, run.train(progress=False), episodes=2)
+        >>> len(summary.lines()), len(summary.replicas[0].last)
+        (2, 2)
+    """
+    count = episodes or int(run.about.get("judge_episodes", SUMMARY_EPISODES))
+    last = _evaluated(run, agent, count)
+    best = _evaluated(run, run.best_agent(), count) if run.evaluation is not None else None
+    rows = []
+    for r in range(agent.replicas):
+        score = run.evaluation.best(r) if run.evaluation is not None else None
+        rows.append(
+            ReplicaSummary(
+                seed=run.seed + r,
+                last=tuple(last[r].returns.tolist()),
+                best=None if best is None else tuple(best[r].returns.tolist()),
+                best_step=None if score is None else score.step,
+                solved=run.stop.solved[r] if isinstance(run.stop, StopWhenSolved) else None,
+                cut=sum(int(played[r].cut.sum()) for played in (last, best) if played),
+            )
+        )
+    summary = Summary(
+        name=run.name,
+        finished=run.finished or "not finished",
+        steps=agent.steps,
+        episodes=sum(len(history.returns) for history in agent.histories),
+        replicas=tuple(rows),
+    )
+    run.write_summary(summary.to_json())
+    return summary
+
+
+def evaluate_replicas(
+    run: Run, agent: Agent, episodes: int, seed: int | None = None
+) -> list[list[float]]:
+    """Returns of evaluation episodes of each replica, from starts that chose no weights.
+
+    Args:
+        run: where the environment comes from.
+        agent: whose replicas play.
+        episodes: of each replica.
+        seed: seed of the starts; None for the run's own.
+
+    Example:
+        >>> import tempfile
+        >>> from hunch.rl import DQN, Plan
+        >>> agent = DQN("CartPole-v1")
+        >>> run = Run.begin(tempfile.mkdtemp() + "/run", Plan("DQN", agent.settings, steps=1))
+        >>> len(evaluate_replicas(run, agent, episodes=3)[0])
+        3
+    """
+    return [played.returns.tolist() for played in _evaluated(run, agent, episodes, seed)]
+
+
+def _evaluated(run: Run, agent: Agent, episodes: int, seed: int | None = None) -> list[Evaluation]:
+    starts = derive(run.seed if seed is None else seed, "judgement")
+    players = [Player(agent, r, run.plan.evaluation_env_kwargs) for r in range(agent.replicas)]
+    return [evaluate(player, episodes, seed=starts) for player in players]
+
+
+def _figures(returns: tuple[float, ...]) -> dict[str, Any]:
+    return {
+        "mean_return": float(np.mean(returns)),
+        "std_return": float(np.std(returns)),
+        "returns": list(returns),
+    }
+
+
+def _said(returns: tuple[float, ...]) -> str:
+    mean, std = float(np.mean(returns)), float(np.std(returns))
+    digits = 1 if abs(mean) >= 10 else 3
+    return f"{mean:.{digits}f} ± {std:.{digits}f}"

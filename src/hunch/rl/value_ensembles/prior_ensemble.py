@@ -1,0 +1,156 @@
+"""Members made by an ensemble: each member is a network of its own with a prior of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hunch.nn import Ensemble, RandomizedPrior
+from hunch.rl.fast.manual_backprop import first_linear, runner_of
+from hunch.rl.fast.one_hot_layer import OneHotLayer
+from hunch.rl.networks.noise import FreshNoise
+from hunch.rl.networks.runner import Runner
+from hunch.rl.networks.target_network import NetworkPair
+from hunch.rl.value_ensembles.value_ensemble import (
+    EnsembleConfig,
+    Floats,
+    Learn,
+    Make,
+    PriorValues,
+    ValueEnsemble,
+    ensembles,
+    repeated,
+)
+from hunch.seeding import default_generator_seeded
+from hunch.storage.parts import Part
+
+
+class PriorEnsemble(ValueEnsemble):
+    """K networks with priors, all trained on every batch.
+
+    Args:
+        config: what they have to fit into.
+        model: makes one trained network.
+        prior: makes one prior.
+        prior_scale: how strongly priors speak.
+        pair_settings: for `NetworkPair`.
+    """
+
+    def __init__(
+        self,
+        config: EnsembleConfig,
+        model: Make,
+        prior: Make,
+        prior_scale: float,
+        pair_settings: Mapping[str, Any],
+    ) -> None:
+        made = []
+        for r in range(config.replicas):
+            for k in range(config.members):
+                with default_generator_seeded(config.seed + r, "member", k):
+                    trained = model()
+                with default_generator_seeded(config.seed + r, "prior", k):
+                    made.append(RandomizedPrior(trained, prior(), prior_scale))
+        members = Ensemble.from_modules(made).to(config.device)
+        self.pair = NetworkPair(
+            members,
+            members=members.num_members,
+            excluded=[_first_of(members).weight] if config.one_hot else [],
+            **pair_settings,
+        )
+        online, target = ensembles(self.pair)
+        self._first = (
+            OneHotLayer(_first_of(online), _first_of(target), config.replicas)
+            if config.one_hot
+            else None
+        )
+        self.active = np.zeros((config.replicas, config.envs), np.int64)
+        super().__init__(config, PriorValues(online.part("prior"), prior_scale, config))
+        self._link()
+
+    _linked = frozenset({"_runners"})
+
+    def _link(self) -> None:
+        """Make what runs the layers on the networks' memory."""
+        online, target = ensembles(self.pair)
+        if self._first is not None:
+            self._first.share()
+            self.pair.mark()
+        self._runners = [
+            self._runner(network.part("model"), parameters)
+            for network, parameters in ((online, self.pair.parameters), (target, []))
+        ]
+
+    def _runner(self, model: Ensemble, parameters: Sequence[Tensor]) -> Runner:
+        gradient = self.pair.gradient
+        if self.config.fast:
+            return runner_of(model, parameters, gradient, self.config.one_hot)
+        return Runner(model, FreshNoise(model, []), parameters, gradient)
+
+    def _draw(self, rng: np.random.Generator, n: int) -> NDArray[Any]:
+        return rng.integers(self.config.members, size=n)
+
+    def best(self, stored: NDArray[Any]) -> NDArray[np.int64]:
+        """The action that each environment's member likes best, `(replicas, envs)`."""
+        trained = self._trained(0, stored).cpu().numpy()
+        q = trained.transpose(0, 2, 1, 3) + self.prior(stored)
+        own = np.take_along_axis(q, self.active[:, :, None, None], 2)[:, :, 0]
+        best: NDArray[np.int64] = own.argmax(-1)
+        return best
+
+    def begin_update(self) -> None:
+        """Nothing is to be settled: all members learn from every batch."""
+
+    def values(self, which: int, stored: NDArray[Any], prior: Floats | None) -> Tensor:
+        """Values `(replicas, members, batch, actions)` by the online (0) or target (1) network."""
+        return self._trained(which, stored) + self.prior.of(stored, prior)
+
+    def differentiable(self, stored: NDArray[Any], prior: Floats | None) -> tuple[Tensor, Learn]:
+        """The online network's values, and what learns from their gradient."""
+        raw, backward = self._runners[0].differentiable(self._inputs(0, stored))
+        updates = self.pair.updates
+
+        def learn(gradient: Tensor, rate: float) -> None:
+            self._check_unmoved(updates)
+            hidden_gradient = backward(gradient.view(raw.shape))
+            self.pair.step(rate)
+            if self._first is not None:
+                self._first.step(stored, hidden_gradient, rate)
+                if self.pair.target_synced:
+                    self._first.sync_target()
+
+        return self._by_replica(raw) + self.prior.of(stored, prior), learn
+
+    def predicted(self, observation: Tensor, replica: int, deterministic: bool) -> Tensor:
+        """Values `(batch, actions)`: the mean over members, or those of one drawn at random."""
+        size = self.config.members
+        q: Tensor = self.pair.online(observation)[replica * size : (replica + 1) * size]
+        if deterministic:
+            return q.mean(0)
+        return q[int(self._predict_choosing[replica].integers(size))]
+
+    def _trained(self, which: int, stored: NDArray[Any]) -> Tensor:
+        """The trained parts' values `(replicas, members, batch, actions)`, without priors."""
+        return self._by_replica(self._runners[which](self._inputs(which, stored)))
+
+    def _inputs(self, which: int, stored: NDArray[Any]) -> Tensor:
+        """What a runner takes: the first layer's product, or all members' observations."""
+        if self._first is not None:
+            return self._first.hidden(stored, target=which == 1)
+        return repeated(self.config.tensor(stored), self.config.members)
+
+    def _by_replica(self, values: Tensor) -> Tensor:
+        return values.view(self.config.replicas, self.config.members, *values.shape[1:])
+
+    def parts(self) -> dict[str, Part]:
+        """Networks, optimisers, members in play and random streams."""
+        first = {} if self._first is None else {"first": self._first}
+        return {**super().parts(), **first}
+
+
+def _first_of(members: Ensemble) -> nn.Linear:
+    return first_linear(members.part("model").skeleton)

@@ -1,0 +1,244 @@
+"""What an agent that explores by value functions needs of them, however they are made.
+
+A member is a whole value function that what was seen does not rule out. `prior_ensemble` makes
+members by networks of their own, `epinet` by one network and an index.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hunch.errors import ConfigurationError
+from hunch.nn import Ensemble
+from hunch.rl.environments.vector import Bools
+from hunch.rl.fast.one_hot_layer import to_cells
+from hunch.rl.networks.shared_memory import Linked
+from hunch.rl.networks.target_network import NetworkPair
+from hunch.seeding import numpy_generator
+from hunch.storage.parts import InPlace, NumpyStreams, Part
+
+Floats = NDArray[np.float32]
+Learn = Callable[[Tensor, float], None]
+Make = Callable[[], nn.Module]
+
+
+@dataclass(frozen=True)
+class EnsembleConfig:
+    """What members have to fit into.
+
+    Args:
+        replicas: agents that live side by side.
+        envs: environments of each.
+        members: K, members that learn from a batch.
+        actions: number of actions.
+        observation_shape: shape of one observation.
+        one_hot: whether observations are kept as the place of their 1.
+        fast: whether common layers are differentiated by hand.
+        device: where networks live.
+        seed: of the first replica.
+    """
+
+    replicas: int
+    envs: int
+    members: int
+    actions: int
+    observation_shape: tuple[int, ...]
+    one_hot: bool
+    fast: bool
+    device: torch.device
+    seed: int
+
+    def tensor(self, array: NDArray[Any]) -> Tensor:
+        """An array as float32 on the device."""
+        return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(self.device)
+
+    def generators(self, purpose: str) -> list[np.random.Generator]:
+        """A random stream for each replica."""
+        return [numpy_generator(self.seed + r, purpose) for r in range(self.replicas)]
+
+
+class ValueEnsemble(Linked, ABC):
+    """An online and a target network that hold members, and the member each environment plays.
+
+    Attributes:
+        pair: the two networks and their optimiser.
+        active: what tells the member that plays each environment's episode, `(replicas, envs, …)`.
+        shared: how many members of a batch one parameter serves.
+    """
+
+    pair: NetworkPair
+    active: NDArray[Any]
+    shared: int = 1
+
+    def __init__(self, config: EnsembleConfig, prior: PriorValues) -> None:
+        self.config = config
+        self.prior = prior
+        self._choosing = config.generators("member")
+        self._predict_choosing = config.generators("predict")
+
+    def settle(self) -> bool:
+        """Make good what somebody did to the networks since the last time.
+
+        Returns:
+            Whether priors are others than they were, so that what was cached of them is void.
+
+        Raises:
+            ConfigurationError: if what the networks are now cannot be trained on.
+        """
+        if self.pair.settle():
+            self._link()
+        others = self.pair.settle_frozen("prior.")
+        if others:
+            self.prior.refresh()
+        return others
+
+    def stored(self, observation: NDArray[Any]) -> NDArray[Any]:
+        """Observations as they are stored: themselves, or the place of their 1."""
+        if not self.config.one_hot:
+            return observation
+        return to_cells(observation, len(self.config.observation_shape))
+
+    def choose(self, is_first: Bools) -> None:
+        """Draw the member that plays each episode that begins."""
+        for r, rng in enumerate(self._choosing):
+            if is_first[r].any():
+                drawn = self._draw(rng, self.config.envs)
+                chosen = is_first[r].reshape(-1, *[1] * (drawn.ndim - 1))
+                self.active[r] = np.where(chosen, drawn, self.active[r])
+
+    @abstractmethod
+    def _draw(self, rng: np.random.Generator, n: int) -> NDArray[Any]:
+        """Draw `n` members."""
+
+    @abstractmethod
+    def best(self, stored: NDArray[Any]) -> NDArray[np.int64]:
+        """The action that each environment's member likes best, `(replicas, envs)`."""
+
+    @abstractmethod
+    def begin_update(self) -> None:
+        """Settle which members the next batch trains."""
+
+    @abstractmethod
+    def values(self, which: int, stored: NDArray[Any], prior: Floats | None) -> Tensor:
+        """Values `(replicas, members, batch, actions)` by the online (0) or target (1) network."""
+
+    @abstractmethod
+    def differentiable(self, stored: NDArray[Any], prior: Floats | None) -> tuple[Tensor, Learn]:
+        """The online network's values, and a function of their gradient and the learning rate.
+
+        The function moves the online network, and the target network if it is time to.
+        """
+
+    def _check_unmoved(self, updates: int) -> None:
+        """Refuse to learn from values that were computed before the last update."""
+        if self.pair.updates != updates:
+            raise ConfigurationError(
+                f"the gradient is that of values after {updates} updates, but there were "
+                f"{self.pair.updates} by now; expected one update after each computation of values."
+            )
+
+    @abstractmethod
+    def predicted(self, observation: Tensor, replica: int, deterministic: bool) -> Tensor:
+        """Values `(batch, actions)`: the mean over members, or those of one drawn at random."""
+
+    def parts(self) -> dict[str, Part]:
+        """Networks, optimisers, members in play and random streams."""
+        return {
+            "pair": self.pair,
+            "stream.member": NumpyStreams(self._choosing),
+            "stream.predict": NumpyStreams(self._predict_choosing),
+            "active": InPlace(self.active),
+            "prior": self.prior,
+        }
+
+
+class PriorValues:
+    """The values of prior functions that never change.
+
+    Args:
+        functions: the priors of all replicas, those of the first replica first.
+        scale: what they are multiplied with.
+        config: what they have to fit into.
+
+    Note:
+        For one-hot observations they are computed once, for each place of the 1.
+    """
+
+    def __init__(self, functions: Ensemble, scale: float, config: EnsembleConfig) -> None:
+        self._functions, self._scale, self._config = functions, scale, config
+        self.count = functions.num_members // config.replicas
+        self._table: Floats | None = None
+        self.refresh()
+
+    @property
+    def cached_shape(self) -> tuple[int, int] | None:
+        """Shape of what is worth storing beside each observation, if anything."""
+        return None if self._table is not None else (self.count, self._config.actions)
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Take notice of other functions in the same place."""
+        if not self._config.one_hot:
+            return
+        size = int(np.prod(self._config.observation_shape))
+        cells = torch.cat([torch.eye(size), torch.zeros(1, size)])
+        values = self._functions(cells.view(size + 1, *self._config.observation_shape))
+        self._table = self._scaled(values)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Nothing: all of it follows from the functions."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take notice of the functions, which were loaded before."""
+        self.refresh()
+
+    @torch.no_grad()
+    def __call__(self, stored: NDArray[Any]) -> Floats:
+        """Scaled values `(replicas, batch, functions, actions)`."""
+        if self._table is not None:
+            looked_up: Floats = self._table[np.arange(self._config.replicas)[:, None], stored]
+            return looked_up
+        if self._scale == 0.0:
+            return np.zeros((*stored.shape[:2], self.count, self._config.actions), np.float32)
+        x = repeated(self._config.tensor(stored), self.count)
+        return self._scaled(self._functions(x, per_member=True))
+
+    def of(self, stored: NDArray[Any], prior: Floats | None) -> Tensor:
+        """Scaled values `(replicas, functions, batch, actions)`, cached already or not."""
+        values = self(stored) if prior is None else prior
+        return torch.from_numpy(values).to(self._config.device).transpose(1, 2)
+
+    def _scaled(self, values: Tensor) -> Floats:
+        by_replica = values.view(self._config.replicas, self.count, *values.shape[1:])
+        scaled = self._scale * by_replica.transpose(1, 2)
+        array: Floats = scaled.contiguous().cpu().numpy()
+        return array
+
+
+def repeated(observation: Tensor, times: int) -> Tensor:
+    """`(replicas, batch, …)` to `(replicas · times, batch, …)`, without a copy if it can.
+
+    Example:
+        >>> repeated(torch.zeros(2, 7, 3), 5).shape
+        torch.Size([10, 7, 3])
+    """
+    if observation.shape[0] == 1:
+        return observation.expand(times, *observation.shape[1:])
+    return observation.repeat_interleave(times, 0)
+
+
+def ensembles(pair: NetworkPair) -> tuple[Ensemble, Ensemble]:
+    """The online and the target network of a pair of ensembles."""
+    online, target = pair.online, pair.target
+    if not isinstance(online, Ensemble) or not isinstance(target, Ensemble):
+        raise TypeError("a pair of ensembles was expected")
+    return online, target
