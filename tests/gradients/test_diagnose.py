@@ -7,8 +7,9 @@ import torch
 from torch.distributions import Bernoulli, Categorical, Independent, Normal, OneHotCategorical
 
 from hunch.errors import ConfigurationError, ShapeError
-from hunch.gradients import Gumbel, diagnose, estimators
-from hunch.gradients.repeated import Repeated, Way
+from hunch.gradients import Gumbel, diagnose
+from hunch.gradients.diagnosis.repeated import Repeated, Way
+from hunch.gradients.estimators import by_name as estimators
 
 NORMAL = (torch.tensor(1.0), torch.tensor(0.7))
 

@@ -20,8 +20,10 @@ from torch.distributions import (
     OneHotCategoricalStraightThrough,
 )
 
-from hunch.gradients import Relax, diagnose, diagnosis, references
-from hunch.gradients.repeated import Repeated, Way
+from hunch.gradients import Relax, diagnose
+from hunch.gradients.diagnosis import references
+from hunch.gradients.diagnosis import table as diagnosis
+from hunch.gradients.diagnosis.repeated import Repeated, Way
 from hunch.plots import diagnosis_figure
 
 FEW = 400

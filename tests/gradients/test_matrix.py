@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from hunch.gradients import estimators, torch_draws
+from hunch.gradients.estimators import by_name as estimators
+from hunch.gradients.sampling import torch_draws
 
 from .families import FAMILIES
 from .matrix import ESTIMATORS, MODES, PRECISIONS, checkpointed, compiled, estimated, reverse

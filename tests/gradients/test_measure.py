@@ -5,7 +5,8 @@ import torch
 from torch.distributions import Bernoulli, Beta, Categorical, Gamma, Independent, Normal, Poisson
 
 from hunch.errors import ConfigurationError, ShapeError
-from hunch.gradients import expectation, measure
+from hunch.gradients import expectation
+from hunch.gradients.estimators import measure
 
 from .problems import LIMIT, MORE, PROBLEMS, estimates, worst, z_score
 

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.gradients import expectation
-from hunch.gradients.levels import carries_gradient
+from hunch.gradients.checks.gradient_flow import carries_gradient
 
 from .problems import z_score
 

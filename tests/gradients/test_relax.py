@@ -5,7 +5,8 @@ import torch
 from torch.distributions import Bernoulli, Categorical, OneHotCategorical
 
 from hunch.errors import ConfigurationError
-from hunch.gradients import Relax, expectation, relax
+from hunch.gradients import Relax, expectation
+from hunch.gradients.estimators import relax
 
 from .problems import DRAWS, LIMIT, MORE, PROBLEMS, estimates, tensor, worst, z_score
 

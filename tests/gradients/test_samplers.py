@@ -17,8 +17,9 @@ from torch.distributions import (
 from torch.func import grad
 
 from hunch.errors import ConfigurationError
-from hunch.gradients import baselines, expectation
-from hunch.gradients.samplers import draw
+from hunch.gradients import expectation
+from hunch.gradients.baselines import from_samples as baselines
+from hunch.gradients.sampling.samplers import draw
 
 from .problems import LIMIT, PROBLEMS, SAMPLED, estimates, worst
 

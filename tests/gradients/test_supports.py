@@ -13,7 +13,8 @@ from torch.distributions import (
 from torch.func import grad
 
 from hunch.errors import ConfigurationError
-from hunch.gradients import expectation, supports
+from hunch.gradients import expectation
+from hunch.gradients.estimators import enumeration as supports
 
 from .problems import MORE, estimates, tensor, truths
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from hunch.gradients import estimators, expectation, surrogate
+from hunch.gradients import expectation, surrogate
+from hunch.gradients.estimators import by_name as estimators
 
 from .problems import DRAWS, LIMIT, PROBLEMS, estimates, tensor, truths, z_score
 

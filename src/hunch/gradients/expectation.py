@@ -7,14 +7,14 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from hunch.errors import ConfigurationError
-from hunch.gradients.baselines import Baseline, check_baseline
-from hunch.gradients.estimators import ESTIMATORS, Estimator, masked_score
-from hunch.gradients.guards import HALF, Cost, wide
-from hunch.gradients.masks import Mask
-from hunch.gradients.relax import Relax
-from hunch.gradients.relaxations import Gumbel
-from hunch.gradients.samplers import check_sampler, parameter_of
-from hunch.gradients.twins import in_single
+from hunch.gradients.baselines.from_samples import Baseline, check_baseline
+from hunch.gradients.checks.costs import HALF, Cost, wide
+from hunch.gradients.checks.distributions import in_single
+from hunch.gradients.checks.masks import Mask
+from hunch.gradients.estimators.by_name import ESTIMATORS, Estimator, masked_score
+from hunch.gradients.estimators.relax import Relax
+from hunch.gradients.estimators.relaxations import Gumbel
+from hunch.gradients.sampling.samplers import check_sampler, parameter_of
 
 
 def expectation(

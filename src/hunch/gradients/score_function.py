@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from hunch.errors import ConfigurationError, ShapeError
-from hunch.gradients.baselines import given_baseline
-from hunch.gradients.cautions import caution_baseline, caution_standardized
-from hunch.gradients.guards import check_finite, wide
-from hunch.gradients.masks import check_mask, scored_cost, scored_mean
+from hunch.gradients.baselines.from_samples import given_baseline
+from hunch.gradients.checks.cautions import caution_baseline, caution_standardized
+from hunch.gradients.checks.costs import check_finite, wide
+from hunch.gradients.checks.masks import check_mask, scored_cost, scored_mean
 
 
 def score_terms(log_prob: Tensor, cost: Tensor, baseline: Tensor | None) -> Tensor:

@@ -18,8 +18,8 @@ from torch.distributions import Dirichlet, Distribution
 from torch.overrides import TorchFunctionMode
 
 from hunch.errors import ConfigurationError
-from hunch.gradients.levels import in_transform
-from hunch.gradients.twins import remade
+from hunch.gradients.checks.distributions import remade
+from hunch.gradients.checks.gradient_flow import in_transform
 
 
 def torch_draw(dist: Distribution, shape: torch.Size, differentiable: bool) -> Tensor:

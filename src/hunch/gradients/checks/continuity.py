@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from hunch.draws import untraced
-from hunch.gradients.levels import in_transform
+from hunch.gradients.checks.gradient_flow import in_transform
 
 Dependence = Literal["none", "smooth", "jump", "opaque"]
 

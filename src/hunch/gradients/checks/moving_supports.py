@@ -31,7 +31,7 @@ from torch.distributions.transforms import (
 )
 
 from hunch.errors import ConfigurationError
-from hunch.gradients.levels import carries_gradient, underlying
+from hunch.gradients.checks.gradient_flow import carries_gradient, underlying
 
 # What is known of a support: its two ends, or the kind of constraint that it is.
 Extent = tuple[float, float] | type

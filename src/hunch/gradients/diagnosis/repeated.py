@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from hunch.errors import ConfigurationError
-from hunch.gradients.baselines import Baseline
+from hunch.gradients.baselines.from_samples import Baseline
+from hunch.gradients.baselines.learned import EMA
+from hunch.gradients.checks.costs import Cost, checked
+from hunch.gradients.estimators.relax import Relax
+from hunch.gradients.estimators.relaxations import Gumbel
 from hunch.gradients.expectation import expectation
-from hunch.gradients.guards import Cost, checked
-from hunch.gradients.learned import EMA
-from hunch.gradients.relax import Relax
-from hunch.gradients.relaxations import Gumbel
-from hunch.gradients.samplers import draw
+from hunch.gradients.sampling.samplers import draw
 from hunch.seeding import drawing_from, torch_generator
 
 Params = Tensor | Sequence[Tensor] | Mapping[str, Tensor]

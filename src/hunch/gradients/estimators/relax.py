@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, OneHotCategorical
 
 from hunch.errors import ConfigurationError
-from hunch.gradients.cautions import caution_edge
-from hunch.gradients.continuity import dependence
-from hunch.gradients.guards import (
+from hunch.gradients.checks.cautions import caution_edge
+from hunch.gradients.checks.continuity import dependence
+from hunch.gradients.checks.costs import (
     Cost,
     check_density,
     checked,
@@ -26,8 +26,8 @@ from hunch.gradients.guards import (
     refuse_baseline,
     wide,
 )
-from hunch.gradients.relaxations import softened_cost, softened_family
-from hunch.gradients.samplers import uniforms
+from hunch.gradients.estimators.relaxations import softened_cost, softened_family
+from hunch.gradients.sampling.samplers import uniforms
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from hunch.errors import ConfigurationError
-from hunch.gradients.baselines import Baseline, leave_one_out, resolve_baseline
-from hunch.gradients.cautions import caution_collapse, caution_edge
-from hunch.gradients.continuity import dependence, jumps_on_the_way, looked_into
-from hunch.gradients.greedy import greedy_cost
-from hunch.gradients.guards import (
+from hunch.gradients.baselines.from_samples import Baseline, leave_one_out, resolve_baseline
+from hunch.gradients.baselines.learned import EMA, Critic
+from hunch.gradients.baselines.self_critical import greedy_cost
+from hunch.gradients.checks.cautions import caution_collapse, caution_edge
+from hunch.gradients.checks.continuity import dependence, jumps_on_the_way, looked_into
+from hunch.gradients.checks.costs import (
     COST,
     Cost,
     check_density,
@@ -27,19 +28,18 @@ from hunch.gradients.guards import (
     shaped,
     wide,
 )
-from hunch.gradients.learned import EMA, Critic
-from hunch.gradients.levels import carries_gradient, hides_gradient, in_forward_mode
-from hunch.gradients.masks import Mask, check_mask, scored_cost, scored_mean
-from hunch.gradients.measure import measure
-from hunch.gradients.moving_supports import refuse_moving_support
-from hunch.gradients.paths import has_own_steps, lacks_path
-from hunch.gradients.relax import Relax
-from hunch.gradients.relaxations import Gumbel, straight_through
-from hunch.gradients.samplers import draw, independent_groups, own_log_prob
+from hunch.gradients.checks.distributions import tensors_of
+from hunch.gradients.checks.gradient_flow import carries_gradient, hides_gradient, in_forward_mode
+from hunch.gradients.checks.masks import Mask, check_mask, scored_cost, scored_mean
+from hunch.gradients.checks.moving_supports import refuse_moving_support
+from hunch.gradients.checks.paths import has_own_steps, lacks_path
+from hunch.gradients.estimators.enumeration import outcomes, probabilities
+from hunch.gradients.estimators.measure import measure
+from hunch.gradients.estimators.relax import Relax
+from hunch.gradients.estimators.relaxations import Gumbel, straight_through
+from hunch.gradients.estimators.transformed import untransformed
+from hunch.gradients.sampling.samplers import draw, independent_groups, own_log_prob
 from hunch.gradients.score_function import score_terms
-from hunch.gradients.supports import outcomes, probabilities
-from hunch.gradients.transformed import untransformed
-from hunch.gradients.twins import tensors_of
 
 Estimator = Callable[[Cost, Distribution, int, Baseline, torch.Generator | None, str], Tensor]
 

@@ -21,8 +21,8 @@ from torch.distributions import (
 )
 
 from hunch.errors import ConfigurationError
-from hunch.gradients.guards import Cost, checked, mean_cost, refuse_baseline
-from hunch.gradients.samplers import draw
+from hunch.gradients.checks.costs import Cost, checked, mean_cost, refuse_baseline
+from hunch.gradients.sampling.samplers import draw
 
 
 def straight_through(

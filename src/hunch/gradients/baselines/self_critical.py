@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Independent
 
 from hunch.errors import ConfigurationError
-from hunch.gradients.guards import all_finite, checked
+from hunch.gradients.checks.costs import all_finite, checked
 
 
 def greedy_cost(f: Callable[[Tensor], Tensor], dist: Distribution) -> Tensor:

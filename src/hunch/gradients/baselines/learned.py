@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError, ShapeError
-from hunch.gradients.guards import wide
+from hunch.gradients.checks.costs import wide
 from hunch.recomputation import recalled
 
 

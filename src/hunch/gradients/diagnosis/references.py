@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from hunch.errors import ConfigurationError, DataError, ShapeError
-from hunch.gradients.learned import EMA
-from hunch.gradients.repeated import Params, Repeated, Way, in_order
+from hunch.gradients.baselines.learned import EMA
+from hunch.gradients.diagnosis.repeated import Params, Repeated, Way, in_order
 
 MATERIAL = 0.01  # of the gradient's length, in one coordinate: less is not called a bias
 _LONG = 20  # a reference by Monte Carlo takes so many times the draws of a row

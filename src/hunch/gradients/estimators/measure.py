@@ -26,9 +26,9 @@ from torch.distributions import (
 )
 
 from hunch.errors import ConfigurationError
-from hunch.gradients.guards import Cost, checked, mean_cost, refuse_baseline
-from hunch.gradients.levels import carries_gradient, in_forward_mode
-from hunch.gradients.samplers import draw, uniforms
+from hunch.gradients.checks.costs import Cost, checked, mean_cost, refuse_baseline
+from hunch.gradients.checks.gradient_flow import carries_gradient, in_forward_mode
+from hunch.gradients.sampling.samplers import draw, uniforms
 from hunch.recomputation import may_repeat
 
 

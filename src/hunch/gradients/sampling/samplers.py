@@ -25,11 +25,11 @@ from torch.quasirandom import SobolEngine
 
 from hunch.draws import drawing_again, drawn, untraced
 from hunch.errors import ConfigurationError, ShapeError
-from hunch.gradients.baselines import FROM_OTHERS
-from hunch.gradients.cautions import caution_path, own_probs
-from hunch.gradients.guards import check_generator, check_path
-from hunch.gradients.torch_draws import torch_draw
-from hunch.gradients.twins import tensors_of
+from hunch.gradients.baselines.from_samples import FROM_OTHERS
+from hunch.gradients.checks.cautions import caution_path, own_probs
+from hunch.gradients.checks.costs import check_generator, check_path
+from hunch.gradients.checks.distributions import tensors_of
+from hunch.gradients.sampling.torch_draws import torch_draw
 from hunch.recomputation import may_repeat
 from hunch.seeding import drawing_from
 

@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from hunch.errors import ConfigurationError, DataError
-from hunch.gradients.diagnosis import Diagnosis, Row, recommend
-from hunch.gradients.guards import Cost
-from hunch.gradients.learned import EMA
-from hunch.gradients.references import Judges, distance, find_judges, given_judges
-from hunch.gradients.relax import Relax
-from hunch.gradients.relaxations import Gumbel
-from hunch.gradients.repeated import Params, Repeated, Way
+from hunch.gradients.baselines.learned import EMA
+from hunch.gradients.checks.costs import Cost
+from hunch.gradients.diagnosis.references import Judges, distance, find_judges, given_judges
+from hunch.gradients.diagnosis.repeated import Params, Repeated, Way
+from hunch.gradients.diagnosis.table import Diagnosis, Row, recommend
+from hunch.gradients.estimators.relax import Relax
+from hunch.gradients.estimators.relaxations import Gumbel
 
 _SAMPLERS = ("iid", "antithetic", "sobol")
 _SINGLE = torch.finfo(torch.float32).eps

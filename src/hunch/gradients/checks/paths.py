@@ -19,7 +19,7 @@ from torch.distributions import (
 )
 
 from hunch.draws import untraced
-from hunch.gradients.levels import in_transform, underlying
+from hunch.gradients.checks.gradient_flow import in_transform, underlying
 
 
 def lacks_path(dist: Distribution) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hunch.errors import ConfigurationError, ShapeError
-from hunch.gradients.guards import wide
+from hunch.gradients.checks.costs import wide
 
 Mask = Tensor | Callable[[Tensor], Tensor]
 

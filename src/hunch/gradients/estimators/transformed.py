@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, TransformedDistribution
 
-from hunch.gradients.guards import Cost, check_path
-from hunch.gradients.levels import carries_gradient
-from hunch.gradients.samplers import parameter_of
+from hunch.gradients.checks.costs import Cost, check_path
+from hunch.gradients.checks.gradient_flow import carries_gradient
+from hunch.gradients.sampling.samplers import parameter_of
 
 
 def untransformed(f: Cost, dist: Distribution) -> tuple[Cost, Distribution]:

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.distributions import Beta, Dirichlet, Distribution, Gamma, Independent
 
 from hunch.errors import HunchWarning
-from hunch.gradients.guards import wide
-from hunch.gradients.masks import scored_cost, scored_mean
+from hunch.gradients.checks.costs import wide
+from hunch.gradients.checks.masks import scored_cost, scored_mean
 
 # Of what the locations span, and the widest spread on top: the spread that is called collapsing,
 # by itself for one sample, and where the costs of one input are much alike.

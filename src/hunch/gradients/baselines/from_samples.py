@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from hunch.errors import ConfigurationError, ShapeError
-from hunch.gradients.guards import wide
-from hunch.gradients.learned import EMA, Critic
-from hunch.gradients.masks import check_mask, scored_cost
+from hunch.gradients.baselines.learned import EMA, Critic
+from hunch.gradients.checks.costs import wide
+from hunch.gradients.checks.masks import check_mask, scored_cost
 
 Baseline = Literal["auto", "loo", "ema", "self-critical"] | EMA | Critic | Tensor | float | None
 
@@ -161,7 +161,7 @@ def resolve_baseline(baseline: Baseline, cost: Tensor, groups: int | None = None
 
     Args:
         baseline: as in `hunch.gradients.expectation`, other than `"self-critical"`, which needs
-            the cost function: `hunch.gradients.greedy.greedy_cost` gives its tensor.
+            the cost function: `greedy_cost` gives its tensor.
         cost: costs, shape `(n, *batch)`.
         groups: as in `leave_group_out`; None for independent samples.
 

@@ -13,7 +13,7 @@ from torch.distributions import (
 )
 
 from hunch.errors import ConfigurationError
-from hunch.gradients.cautions import caution_edge, own_probs
+from hunch.gradients.checks.cautions import caution_edge, own_probs
 
 MOST = 1024  # outcomes that coordinates in `Independent` may have together: those of ten coins
 
