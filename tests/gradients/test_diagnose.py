@@ -9,7 +9,7 @@ from torch.distributions import Bernoulli, Categorical, Independent, Normal, One
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.gradients import Gumbel, diagnose
 from hunch.gradients.diagnosis.repeated import Repeated, Way
-from hunch.gradients.estimators import by_name as estimators
+from hunch.gradients.estimators import score
 
 NORMAL = (torch.tensor(1.0), torch.tensor(0.7))
 
@@ -91,8 +91,8 @@ def test_discrete_problems_are_held_against_enumeration(one_hot):
 
 
 def test_a_broken_estimator_is_seen(monkeypatch):
-    right = estimators.score_terms
-    monkeypatch.setattr(estimators, "score_terms", lambda lp, c, b: right(1.1 * lp, c, b))
+    right = score.score_terms
+    monkeypatch.setattr(score, "score_terms", lambda lp, c, b: right(1.1 * lp, c, b))
     rows = by_label(diagnose(torch.square, Normal, NORMAL, exact=(2 * NORMAL[0], 2 * NORMAL[1])))
     assert rows["score + loo"].biased
     assert rows["score + loo"].relative_bias == pytest.approx(0.1, abs=0.05)

@@ -274,8 +274,8 @@ def test_a_value_that_is_nan_is_a_failure_too():
     problem = Repeated(squared, Normal, (torch.tensor(1.0), torch.tensor(0.5)), 2, 10, seed=0)
 
     class Spoilt(Relax):
-        def __call__(self, f, dist, *rest):
-            value = squared(dist.rsample())
+        def __call__(self, request):
+            value = squared(request.dist.rsample())
             value[3] = value[3].detach() * torch.nan
             return value
 

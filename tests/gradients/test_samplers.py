@@ -18,7 +18,7 @@ from torch.func import grad
 
 from hunch.errors import ConfigurationError
 from hunch.gradients import expectation
-from hunch.gradients.baselines import from_samples as baselines
+from hunch.gradients.baselines import from_samples, given
 from hunch.gradients.sampling.samplers import draw
 
 from .problems import LIMIT, PROBLEMS, SAMPLED, estimates, worst
@@ -34,10 +34,10 @@ def test_leaving_out_the_sample_but_not_what_depends_on_it_would_be_noticed(
     monkeypatch, sampler, baseline
 ):
     monkeypatch.setattr(
-        baselines, "leave_group_out", lambda cost, groups: baselines.leave_one_out(cost)
+        given, "leave_group_out", lambda cost, groups: from_samples.leave_one_out(cost)
     )
-    right = baselines.earlier_average
-    monkeypatch.setattr(baselines, "earlier_average", lambda cost, _: right(cost, len(cost)))
+    right = given.earlier_average
+    monkeypatch.setattr(given, "earlier_average", lambda cost, _: right(cost, len(cost)))
     problem = SAMPLED["normal"]
     found = estimates(problem, 4, estimator="score", baseline=baseline, sampler=sampler)
     assert worst(problem, found) > 2 * LIMIT

@@ -8,6 +8,7 @@
 - `EMA`, `Critic`: baselines that are learned, from earlier costs or by a network.
 - `Relax`: REBAR and RELAX, unbiased for discrete samples, with a surrogate of yours.
 - `Gumbel`: the Gumbel-softmax estimator with a temperature; biased.
+- `Estimator`, `Request`: what an estimator of your own looks like, and what it is asked.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from hunch.gradients.diagnosis.diagnose import diagnose
 from hunch.gradients.diagnosis.table import Diagnosis
 from hunch.gradients.estimators.relax import Relax
 from hunch.gradients.estimators.relaxations import Gumbel
+from hunch.gradients.estimators.request import Estimator, Request
 from hunch.gradients.expectation import expectation
 from hunch.gradients.score_function import surrogate
 
@@ -26,8 +28,10 @@ __all__ = [
     "EMA",
     "Critic",
     "Diagnosis",
+    "Estimator",
     "Gumbel",
     "Relax",
+    "Request",
     "diagnose",
     "expectation",
     "grpo_advantages",

@@ -1,25 +1,14 @@
-"""Baselines: what is subtracted from a cost before it weighs a score.
-
-Any number that does not depend on a sample may be subtracted from that sample's cost without
-moving the expected gradient. A good one is close to the cost that was to be expected *for this
-input*; one that is shared across inputs helps little.
-"""
+"""Baselines made of the other samples of the same call."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from hunch.errors import ConfigurationError, ShapeError
-from hunch.gradients.baselines.learned import EMA, Critic
 from hunch.gradients.checks.costs import wide
 from hunch.gradients.checks.masks import check_mask, scored_cost
 
-Baseline = Literal["auto", "loo", "ema", "self-critical"] | EMA | Critic | Tensor | float | None
-
-FROM_OTHERS = ("auto", "loo", "ema")  # made from the other samples of the same call
 _DECAY = 0.9  # of "ema", as of EMA()
 
 
@@ -80,35 +69,6 @@ def _leave_one_out_of_scored(cost: Tensor, dim: int, scored: Tensor) -> Tensor:
     return found.to(cost.dtype) if cost.is_floating_point() else found
 
 
-def check_baseline(baseline: object, n: int) -> None:
-    """Refuse a baseline that has no meaning, or that `n` samples cannot give.
-
-    Raises:
-        ConfigurationError: if so.
-
-    Example:
-        >>> check_baseline("loo", n=2)
-    """
-    if baseline == "loo" and isinstance(baseline, str) and n < 2:
-        raise ConfigurationError(
-            f"`baseline` got 'loo' with n={n}; leave-one-out needs n >= 2, because a sample's "
-            "baseline is the mean of the others; draw more samples or give baseline=None."
-        )
-    if baseline == "ema" and isinstance(baseline, str) and n < 2:
-        raise ConfigurationError(
-            f"`baseline` got 'ema' with n={n}; the name stands for an average over the samples of "
-            "one call, so it needs n >= 2; for one that lives from call to call make "
-            "ema = EMA(0.9) and give baseline=ema each time."
-        )
-    known = baseline is None or isinstance(baseline, EMA | Critic | Tensor | int | float)
-    names = (*FROM_OTHERS, "self-critical")
-    if not known and not (isinstance(baseline, str) and baseline in names):
-        raise ConfigurationError(
-            f"`baseline` got {baseline!r}; expected 'auto', 'loo', 'ema', 'self-critical', an "
-            "EMA, a Critic, None, a number or a tensor."
-        )
-
-
 def leave_group_out(cost: Tensor, groups: int) -> Tensor:
     """Baseline of each sample: the mean cost of the samples that are independent of it.
 
@@ -154,69 +114,3 @@ def earlier_average(cost: Tensor, groups: int) -> Tensor:
     weight = weight / weight.sum(1, keepdim=True)
     earlier: Tensor = torch.tensordot(weight, mean, 1).to(cost.dtype)
     return earlier.expand_as(grouped).flatten(0, 1)
-
-
-def resolve_baseline(baseline: Baseline, cost: Tensor, groups: int | None = None) -> Tensor | None:
-    """The baseline as numbers: one per sample, one per factor, or None.
-
-    Args:
-        baseline: as in `hunch.gradients.expectation`, other than `"self-critical"`, which needs
-            the cost function: `greedy_cost` gives its tensor.
-        cost: costs, shape `(n, *batch)`.
-        groups: as in `leave_group_out`; None for independent samples.
-
-    Returns:
-        A tensor of shape `()`, `(*batch,)` or `(n, *batch)`, or None.
-
-    Raises:
-        ShapeError: if a given tensor has any other shape.
-
-    Example:
-        >>> resolve_baseline("auto", torch.tensor([[1.0], [3.0]]))
-        tensor([[3.],
-                [1.]])
-    """
-    if baseline is None or (isinstance(baseline, float | int) and baseline == 0):
-        return None
-    if isinstance(baseline, str):
-        groups = cost.shape[0] if groups is None else groups
-        if baseline == "auto" and groups < 2:
-            return None
-        return earlier_average(cost, groups) if baseline == "ema" else leave_group_out(cost, groups)
-    if isinstance(baseline, EMA | Critic):
-        return baseline(cost)
-    return given_baseline(baseline, cost, 0)
-
-
-def given_baseline(baseline: Tensor | float, cost: Tensor, dim: int | None) -> Tensor:
-    """The numbers that a user gave, shaped so that they meet the costs they are meant for.
-
-    Args:
-        baseline: a number or a tensor.
-        cost: the costs.
-        dim: the sample axis of `cost`; None if it has none of its own.
-
-    Raises:
-        ShapeError: if the tensor is shaped neither like `cost` nor like `cost` without its samples.
-
-    Example:
-        >>> given_baseline(torch.tensor([1.0, 2.0]), torch.ones(2, 3), dim=1)
-        tensor([[1.],
-                [2.]])
-    """
-    # A given baseline is a constant of the estimator: a critic learns from its own loss.
-    given = torch.as_tensor(baseline, dtype=cost.dtype, device=cost.device).detach()
-    if given.dim() == 0 or given.shape == cost.shape:
-        return given
-    if dim is not None:
-        factors = list(cost.shape)
-        del factors[dim]
-        if list(given.shape) == factors:
-            return given.unsqueeze(dim)
-        wanted = f"{tuple(factors)}, one per factor, or {tuple(cost.shape)}, one per sample"
-    else:
-        wanted = f"{tuple(cost.shape)}, one per sample"
-    raise ShapeError(
-        f"`baseline` got shape {tuple(given.shape)}; expected {wanted}; nothing else is broadcast: "
-        "reshape it."
-    )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, Distribution, Independent
+from torch.distributions import Bernoulli, Distribution
 
 from hunch.errors import ConfigurationError
-from hunch.gradients.checks.costs import all_finite, checked
+from hunch.gradients.checks.costs import Cost, all_finite, checked
+from hunch.gradients.checks.distributions import base_of
 
 
-def greedy_cost(f: Callable[[Tensor], Tensor], dist: Distribution) -> Tensor:
+def greedy_cost(f: Cost, dist: Distribution) -> Tensor:
     """The cost of the distribution's mode, which depends on no sample.
 
     Args:
@@ -48,9 +47,7 @@ def greedy_cost(f: Callable[[Tensor], Tensor], dist: Distribution) -> Tensor:
 
 
 def _mode(dist: Distribution) -> Tensor:
-    base = dist
-    while isinstance(base, Independent):
-        base = base.base_dist
+    base = base_of(dist)
     if isinstance(base, Bernoulli):
         # Torch's own is NaN where both are equally probable; either will do.
         return (base.probs > 0.5).to(base.probs.dtype)

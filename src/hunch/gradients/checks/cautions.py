@@ -13,10 +13,11 @@ import warnings
 
 import torch
 from torch import Tensor
-from torch.distributions import Beta, Dirichlet, Distribution, Gamma, Independent
+from torch.distributions import Beta, Dirichlet, Distribution, Gamma
 
 from hunch.errors import HunchWarning
 from hunch.gradients.checks.costs import wide
+from hunch.gradients.checks.distributions import base_of, innermost, own_probs
 from hunch.gradients.checks.masks import scored_cost, scored_mean
 
 # Of what the locations span, and the widest spread on top: the spread that is called collapsing,
@@ -76,8 +77,7 @@ def caution_collapse(dist: Distribution, cost: Tensor) -> None:
     Example:
         >>> caution_collapse(torch.distributions.Poisson(3.0), torch.ones(1, 4))
     """
-    while isinstance(dist, Independent):
-        dist = dist.base_dist
+    dist = base_of(dist)
     loc, scale = vars(dist).get("loc"), vars(dist).get("scale")
     if not isinstance(scale, Tensor) or not scale.requires_grad or not isinstance(loc, Tensor):
         return
@@ -102,8 +102,7 @@ def caution_edge(dist: Distribution) -> None:
     Example:
         >>> caution_edge(torch.distributions.Bernoulli(torch.tensor(0.5, requires_grad=True)))
     """
-    while "base_dist" in vars(dist):
-        dist = dist.base_dist  # type: ignore[attr-defined]
+    dist = innermost(dist)
     if isinstance(dist, Gamma | Beta | Dirichlet):
         if not torch.compiler.is_compiling() and _underflows(dist):
             _say(UNDERFLOW)
@@ -131,28 +130,12 @@ def caution_path(dist: Distribution) -> None:
     Example:
         >>> caution_path(Beta(torch.tensor(0.5, requires_grad=True), torch.tensor(0.5)))
     """
-    while "base_dist" in vars(dist):
-        dist = dist.base_dist  # type: ignore[attr-defined]
+    dist = innermost(dist)
     if not isinstance(dist, Beta | Dirichlet) or torch.compiler.is_compiling():
         return
     parts = vars(dist).get("_dirichlet", dist).concentration
     if parts.requires_grad and _readable((parts.detach().sum(-1) < _SMALL).any()):
         _say(LOST)
-
-
-def own_probs(dist: Distribution) -> Tensor | None:
-    """The probabilities that a distribution was given; None if it was given logits, or neither.
-
-    Example:
-        >>> own_probs(torch.distributions.Bernoulli(torch.tensor(0.5)))
-        tensor(0.5000)
-        >>> own_probs(torch.distributions.Bernoulli(logits=torch.tensor(0.5))) is None
-        True
-    """
-    # What was not given is computed once and then kept under the same name.
-    inner = vars(vars(dist).get("_categorical", dist))
-    probs = inner.get("probs")
-    return probs if isinstance(probs, Tensor) and probs is inner.get("_param") else None
 
 
 def caution_baseline(
@@ -266,7 +249,7 @@ def _readable(answer: Tensor) -> bool:
 
 
 def _say(message: str) -> None:
-    """Blame the first line outside of this room."""
+    """Blame the first line outside of `hunch.gradients`."""
     level, frame = 3, sys._getframe(1)
     while frame.f_back is not None and _ours(str(frame.f_back.f_globals.get("__name__"))):
         level, frame = level + 1, frame.f_back

@@ -1,4 +1,4 @@
-"""What is refused at the door of `hunch.gradients`: costs of the wrong shape, NaN, foreign devices.
+"""What every estimator refuses: costs of the wrong shape, NaN, generators of another device.
 
 The checks that read values are left out where a value cannot be read: inside `torch.func.vmap`
 and while `torch.compile` traces.
@@ -46,6 +46,10 @@ def all_finite(values: Tensor) -> bool | None:
         return None
 
 
+def _bad(values: Tensor) -> int:
+    return int((~torch.isfinite(values.detach())).sum())
+
+
 def check_finite(values: Tensor, name: str) -> bool | None:
     """Refuse NaN and infinity; return what `all_finite` says otherwise.
 
@@ -58,37 +62,37 @@ def check_finite(values: Tensor, name: str) -> bool | None:
     """
     finite = all_finite(values)
     if finite is False:
-        bad = int((~torch.isfinite(values.detach())).sum())
         raise DataError(
-            f"{name} got {bad} of {values.numel()} values that are NaN or infinite; expected "
-            "finite numbers, because one bad value spoils the gradient of all; mask or bound them."
+            f"{name} got {_bad(values)} of {values.numel()} values that are NaN or infinite; "
+            "expected finite numbers, because one bad value spoils the gradient of all; mask or "
+            "bound them."
         )
     return finite
 
 
-def check_cost(cost: object, n: int, batch_shape: torch.Size, dtype: torch.dtype) -> Tensor:
-    """The costs that `f` returned, as floating-point numbers of shape `(n, *batch_shape)`.
+def shaped(cost: object, samples: Tensor, dist: Distribution) -> Tensor:
+    """The costs that `f` returned for samples, as floating-point numbers `(n, *batch)`.
 
     Raises:
         ShapeError: if the shape is another one; the message says which change would help.
 
     Example:
-        >>> check_cost(torch.tensor([1, 2]), 2, torch.Size([]), torch.float32)
+        >>> shaped(torch.tensor([1, 2]), torch.ones(2), torch.distributions.Normal(0.0, 1.0))
         tensor([1., 2.])
     """
     if not isinstance(cost, Tensor):
         raise ConfigurationError(
             f"`f` returned {type(cost).__name__}; expected a tensor of costs, shape (n, *batch)."
         )
-    expected = (n, *batch_shape)
+    expected = (samples.shape[0], *dist.batch_shape)
     if cost.shape != expected:
         raise ShapeError(
             f"`f` returned costs of shape {tuple(cost.shape)}; expected (n, *batch_shape) = "
             f"{expected}, one per sample and factor; {_remedy(tuple(cost.shape), expected)}."
         )
-    if not cost.is_floating_point():
-        cost = cost.to(dtype)
-    return cost
+    if cost.is_floating_point():
+        return cost
+    return cost.to(samples.dtype if samples.is_floating_point() else torch.get_default_dtype())
 
 
 def _remedy(shape: tuple[int, ...], expected: tuple[int, ...]) -> str:
@@ -110,26 +114,12 @@ def check_generator(generator: torch.Generator | None, samples: Tensor) -> None:
 
     Raises:
         ConfigurationError: if a generator was given for samples that are not on the CPU.
-
-    Example:
-        >>> check_generator(None, torch.ones(2))
     """
     if generator is not None and samples.device.type != "cpu":
         raise ConfigurationError(
             f"`generator` got a CPU generator, but the samples are drawn on {samples.device}; "
             "expected a distribution on the CPU; move its parameters, or seed the device instead."
         )
-
-
-def shaped(cost: object, samples: Tensor, dist: Distribution) -> Tensor:
-    """`check_cost` for samples of a distribution, in their precision.
-
-    Example:
-        >>> shaped(torch.tensor([1, 2]), torch.ones(2), torch.distributions.Normal(0.0, 1.0))
-        tensor([1., 2.])
-    """
-    dtype = samples.dtype if samples.is_floating_point() else torch.get_default_dtype()
-    return check_cost(cost, samples.shape[0], dist.batch_shape, dtype)
 
 
 def checked(cost: object, samples: Tensor, dist: Distribution) -> Tensor:
@@ -152,16 +142,13 @@ def check_path(samples: Tensor, dist: Distribution) -> None:
 
     Raises:
         DataError: if a sample is NaN or infinite.
-
-    Example:
-        >>> check_path(torch.ones(2), torch.distributions.Normal(0.0, 1.0))
     """
     if all_finite(samples) is False:
-        bad = int((~torch.isfinite(samples.detach())).sum())
         raise DataError(
-            f"`dist` got {type(dist).__name__}, of which {bad} of {samples.numel()} numbers drawn "
-            f"are NaN or infinite in {samples.dtype}; expected finite samples, because no pathwise "
-            "gradient leads there; bound the parameters, or use double precision."
+            f"`dist` got {type(dist).__name__}, of which {_bad(samples)} of {samples.numel()} "
+            f"numbers drawn are NaN or infinite in {samples.dtype}; expected finite samples, "
+            "because no pathwise gradient leads there; bound the parameters, or use double "
+            "precision."
         )
 
 
@@ -176,16 +163,11 @@ def check_density(value: Tensor, cost: Tensor, log_prob: Tensor, dist: Distribut
 
     Raises:
         DataError: if the value is NaN or infinite.
-
-    Example:
-        >>> one = torch.ones(2)
-        >>> check_density(one, one, one, torch.distributions.Normal(0.0, 1.0))
     """
     if all_finite(value) is not False:
         return
     check_finite(cost, COST)
-    bad = int((~torch.isfinite(log_prob.detach())).sum())
-    if bad:
+    if bad := _bad(log_prob):
         raise DataError(
             f"`dist` got {type(dist).__name__}, whose log-probability is NaN or infinite for {bad} "
             f"of {log_prob.numel()} of its own samples, as where a transform such as tanh rounds "
@@ -212,19 +194,3 @@ def mean_cost(cost: Tensor) -> Tensor:
         return cost.squeeze(0)
     # Torch's mean adds first, which half precision cannot hold.
     return wide(cost).mean(0).to(cost.dtype)
-
-
-def refuse_baseline(baseline: object, estimator: str) -> None:
-    """Refuse a baseline for an estimator that has no use for one.
-
-    Raises:
-        ConfigurationError: if one was asked for.
-
-    Example:
-        >>> refuse_baseline("auto", "pathwise")
-    """
-    if not (baseline is None or (isinstance(baseline, str) and baseline == "auto")):
-        raise ConfigurationError(
-            f"`baseline` was given with estimator={estimator!r}; expected None or 'auto', because "
-            "only the score function has a use for a baseline."
-        )

@@ -31,6 +31,7 @@ from torch.distributions.transforms import (
 )
 
 from hunch.errors import ConfigurationError
+from hunch.gradients.checks.distributions import base_of
 from hunch.gradients.checks.gradient_flow import carries_gradient, underlying
 
 # What is known of a support: its two ends, or the kind of constraint that it is.
@@ -115,9 +116,7 @@ def _infinite(end: Tensor) -> bool:
 
 
 def _shifted(dist: TransformedDistribution, samples: Tensor) -> bool:
-    base = dist.base_dist
-    while isinstance(base, Independent):
-        base = base.base_dist
+    base = base_of(dist.base_dist)
     return _after_all(dist.transforms, _extent(_support(base)), samples) is None
 
 

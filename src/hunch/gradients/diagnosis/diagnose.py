@@ -16,8 +16,7 @@ from hunch.gradients.checks.costs import Cost
 from hunch.gradients.diagnosis.references import Judges, distance, find_judges, given_judges
 from hunch.gradients.diagnosis.repeated import Params, Repeated, Way
 from hunch.gradients.diagnosis.table import Diagnosis, Row, recommend
-from hunch.gradients.estimators.relax import Relax
-from hunch.gradients.estimators.relaxations import Gumbel
+from hunch.gradients.estimators.request import Estimator
 
 _SAMPLERS = ("iid", "antithetic", "sobol")
 _SINGLE = torch.finfo(torch.float32).eps
@@ -32,7 +31,6 @@ WAYS = (
     Way("straight_through", "", "iid"),
     Way("gumbel", "", "iid"),
 )
-_BIASED = ("straight_through", "gumbel")
 
 
 def diagnose(
@@ -41,7 +39,7 @@ def diagnose(
     params: Params,
     n: int = 16,
     *,
-    estimators: str | Sequence[str | Gumbel | Relax] = "all",
+    estimators: str | Estimator | Sequence[str | Estimator] = "all",
     exact: Params | None = None,
     repeats: int = 1000,
     seed: int = 0,
@@ -59,7 +57,7 @@ def diagnose(
             dict.
         params: where the gradient is taken: a tensor, several, or a dict of them.
         n: samples per call.
-        estimators: `"all"`, or names, or `Gumbel` and `Relax` objects.
+        estimators: `"all"`, or one or several: names, `Estimator` objects such as `Gumbel(0.5)`.
         exact: the true gradient of the summed expectation, in the form of `params`. None to find
             it, in double precision where the problem runs in it, by two rules that agree: the sum
             over a finite support, 20 times `repeats` calls of an estimator, or differences of the
@@ -127,19 +125,18 @@ def diagnose(
     )
 
 
-def _chosen(estimators: str | Sequence[str | Gumbel | Relax]) -> list[Way]:
-    if isinstance(estimators, str):
-        if estimators == "all":
-            return list(WAYS)
-        estimators = [estimators]
+def _chosen(estimators: str | Estimator | Sequence[str | Estimator]) -> list[Way]:
+    if isinstance(estimators, str) and estimators == "all":
+        return list(WAYS)
     ways: list[Way] = []
-    for name in estimators:
-        found = [Way(name, "", "iid")] if isinstance(name, Gumbel | Relax) else []
-        found = found or [way for way in WAYS if way.estimator == name]
+    for name in [estimators] if isinstance(estimators, str) or callable(estimators) else estimators:
+        own = callable(name) and not isinstance(name, type)
+        found = [Way(name, "", "iid")] if own else [w for w in WAYS if w.estimator == name]
         if not found:
             names = ", ".join(dict.fromkeys(repr(way.estimator) for way in WAYS))
             raise ConfigurationError(
-                f"`estimators` got {name!r}; expected 'all', {names}, or a Gumbel or Relax."
+                f"`estimators` got {name!r}; expected 'all', {names}, or an Estimator such as "
+                "Gumbel(0.5)."
             )
         ways += found
     return ways
@@ -181,7 +178,7 @@ def _row(problem: Repeated, way: Way, judges: Judges, limit: float) -> Row:
         bias_z=bias_z,
         relative_bias=relative_bias,
         biased=bias_z > limit,
-        unbiased_by_design=not isinstance(way.estimator, Gumbel) and way.estimator not in _BIASED,
+        unbiased_by_design=not way.biased,
         variance=total,
         evaluations=evaluations,
         signal_to_noise=norm / total**0.5 if total else float("inf"),

@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from hunch.errors import ConfigurationError
-from hunch.gradients.baselines.from_samples import Baseline
+from hunch.gradients.baselines.given import Baseline
 from hunch.gradients.baselines.learned import EMA
 from hunch.gradients.checks.costs import Cost, checked
-from hunch.gradients.estimators.relax import Relax
-from hunch.gradients.estimators.relaxations import Gumbel
+from hunch.gradients.estimators.by_name import ESTIMATORS
+from hunch.gradients.estimators.request import Estimator
 from hunch.gradients.expectation import expectation
 from hunch.gradients.sampling.samplers import draw
 from hunch.seeding import drawing_from, torch_generator
@@ -32,14 +32,22 @@ class Way(NamedTuple):
         'score + loo + sobol'
     """
 
-    estimator: str | Gumbel | Relax
+    estimator: str | Estimator
     baseline: str = ""
     sampler: str = ""
 
     @property
     def name(self) -> str:
         """The estimator in words."""
-        return self.estimator if isinstance(self.estimator, str) else f"{self.estimator}"
+        if isinstance(self.estimator, str):
+            return self.estimator
+        return getattr(self.estimator, "__name__", None) or f"{self.estimator}"
+
+    @property
+    def biased(self) -> bool:
+        """Whether it says of itself that it is biased."""
+        how = self.estimator
+        return getattr(ESTIMATORS[how] if isinstance(how, str) else how, "biased", False)
 
     @property
     def label(self) -> str:
@@ -262,11 +270,11 @@ def _stacks(problem: Repeated, single: Distribution) -> bool:
         first = dist.log_prob(z)[:, 0].sum()
         slopes = torch.autograd.grad(first, leaves, materialize_grads=True)
         each = torch.stack([problem.f(z[:, r]) for r in range(rows)], dim=1)
-        together = problem.f(z)
+        stacked = problem.f(z)
         return (
             all(not slope[1:].any() for slope in slopes)
-            and together.shape == each.shape
-            and torch.allclose(together, each, rtol=1e-3, atol=1e-5)
+            and stacked.shape == each.shape
+            and torch.allclose(stacked, each, rtol=1e-3, atol=1e-5)
         )
     except Exception:  # the user's functions may fail in any way on shapes they do not expect
         return False

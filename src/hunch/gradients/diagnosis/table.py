@@ -82,6 +82,13 @@ class Row:
         sampler = "" if self.sampler == "iid" else self.sampler
         return " + ".join(part for part in (self.estimator, self.baseline, sampler) if part)
 
+    def to_json(self) -> dict[str, object]:
+        """Plain values, the same for the same seed: no time; what is infinite is None."""
+        figures = {**vars(self), "variance_cost": self.variance_cost}
+        del figures["milliseconds"]
+        infinite = (name for name, x in figures.items() if x in (math.inf, -math.inf) or x != x)
+        return figures | dict.fromkeys(infinite)
+
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -123,33 +130,8 @@ class Diagnosis:
     def to_json(self) -> dict[str, object]:
         """Plain values, the same for the same seed: no times; what is infinite is None."""
         return {
-            "n": self.n,
-            "repeats": self.repeats,
-            "coordinates": self.coordinates,
-            "gradient_norm": self.gradient_norm,
-            "reference": self.reference,
-            "second_reference": self.second_reference,
-            "limit": self.limit,
-            "seed": self.seed,
-            "recommendation": self.recommendation,
-            "rows": [
-                {
-                    "estimator": row.estimator,
-                    "baseline": row.baseline,
-                    "sampler": row.sampler,
-                    "judged": row.judged,
-                    "failed": row.failed,
-                    "bias_z": _finite(row.bias_z),
-                    "relative_bias": _finite(row.relative_bias),
-                    "biased": row.biased,
-                    "unbiased_by_design": row.unbiased_by_design,
-                    "variance": _finite(row.variance),
-                    "evaluations": row.evaluations,
-                    "variance_cost": _finite(row.variance_cost),
-                    "signal_to_noise": _finite(row.signal_to_noise),
-                }
-                for row in self.rows
-            ],
+            **vars(self),
+            "rows": [row.to_json() for row in self.rows],
             "skipped": [list(pair) for pair in self.skipped],
         }
 
@@ -175,10 +157,6 @@ class Diagnosis:
         if self.second_reference is None:
             return self.reference
         return f"{self.reference}, confirmed by {self.second_reference}"
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _cells(row: Row) -> tuple[str, ...]:

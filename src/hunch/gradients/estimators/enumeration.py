@@ -1,4 +1,4 @@
-"""All values a distribution can take, and their probabilities, where there are few enough."""
+"""The exact expectation: all values a distribution can take, and their probabilities."""
 
 from __future__ import annotations
 
@@ -8,14 +8,45 @@ from torch.distributions import (
     Bernoulli,
     Categorical,
     Distribution,
-    Independent,
     OneHotCategorical,
 )
 
 from hunch.errors import ConfigurationError
-from hunch.gradients.checks.cautions import caution_edge, own_probs
+from hunch.gradients.checks.cautions import caution_edge
+from hunch.gradients.checks.costs import check_density, wide
+from hunch.gradients.checks.distributions import base_of, own_probs
+from hunch.gradients.estimators.request import Request
 
 MOST = 1024  # outcomes that coordinates in `Independent` may have together: those of ten coins
+
+
+def enumerate_support(request: Request) -> Tensor:
+    """The exact expectation over a finite support: no sample is drawn, `n` plays no part.
+
+    `f` gets every value of the support along its first axis.
+
+    Raises:
+        ConfigurationError: if the support cannot be enumerated, or if a baseline was given.
+
+    Example:
+        >>> p = torch.tensor(0.25, requires_grad=True)
+        >>> dist = torch.distributions.Bernoulli(p)
+        >>> enumerate_support(Request(lambda z: 8 * z, dist, 1)).item()
+        2.0
+    """
+    request.refuse_baseline("enumerate")
+    if request.sampler != "iid":
+        raise ConfigurationError(
+            f"`sampler` got {request.sampler!r} with estimator='enumerate'; expected 'iid', "
+            "because no sample is drawn."
+        )
+    dist = request.dist
+    values = outcomes(dist)
+    cost = request.cost(values)
+    probability = probabilities(dist, values)
+    value = wide(probability * cost).sum(0).to(cost.dtype)
+    check_density(value, cost, probability, dist)
+    return value
 
 
 def outcomes(dist: Distribution) -> Tensor:
@@ -27,7 +58,8 @@ def outcomes(dist: Distribution) -> Tensor:
         ConfigurationError: if torch cannot list the support, or it is too large.
 
     Example:
-        >>> outcomes(Independent(Bernoulli(torch.full((2,), 0.5)), 1)).tolist()
+        >>> coins = torch.distributions.Independent(Bernoulli(torch.full((2,), 0.5)), 1)
+        >>> outcomes(coins).tolist()
         [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
     """
     base, joined = _unwrapped(dist)
@@ -80,7 +112,5 @@ def probabilities(dist: Distribution, values: Tensor) -> Tensor:
 
 def _unwrapped(dist: Distribution) -> tuple[Distribution, torch.Size]:
     """The distribution without its `Independent`, and the dimensions that this joined."""
-    base = dist
-    while isinstance(base, Independent):
-        base = base.base_dist
+    base = base_of(dist)
     return base, dist.event_shape[: len(dist.event_shape) - len(base.event_shape)]

@@ -20,15 +20,16 @@ from torch.distributions import (
     Categorical,
     Distribution,
     Gamma,
-    Independent,
     Normal,
     Poisson,
 )
 
 from hunch.errors import ConfigurationError
-from hunch.gradients.checks.costs import Cost, checked, mean_cost, refuse_baseline
+from hunch.gradients.checks.costs import mean_cost
+from hunch.gradients.checks.distributions import base_of
 from hunch.gradients.checks.gradient_flow import carries_gradient, in_forward_mode
-from hunch.gradients.sampling.samplers import draw, uniforms
+from hunch.gradients.estimators.request import Request
+from hunch.gradients.sampling.samplers import uniforms
 from hunch.recomputation import may_repeat
 
 
@@ -41,14 +42,7 @@ class Split(NamedTuple):
     minus: Tensor | None
 
 
-def measure(
-    f: Cost,
-    dist: Distribution,
-    n: int,
-    baseline: object,
-    generator: torch.Generator | None,
-    sampler: str = "iid",
-) -> Tensor:
+def measure(request: Request) -> Tensor:
     """The measure-valued gradient: any cost; Normal, Bernoulli, Categorical, Poisson and Gamma.
 
     `f` is called twice: for the samples, and, without gradients, for all shifted points at once: 3
@@ -71,7 +65,7 @@ def measure(
         >>> mu = torch.tensor([-1.0, 0.0], requires_grad=True)
         >>> g = torch.Generator().manual_seed(0)
         >>> dist = torch.distributions.Normal(mu, 1.0)
-        >>> measure(lambda z: (z > 0).float(), dist, 100_000, None, g).sum().backward()
+        >>> measure(Request(lambda z: (z > 0).float(), dist, 100_000, None, g)).sum().backward()
         >>> [round(x, 2) for x in mu.grad.tolist()]  # the densities at 0
         [0.24, 0.4]
 
@@ -79,10 +73,10 @@ def measure(
         Mohamed et al. (2020), "Monte Carlo Gradient Estimation in Machine Learning", section 6;
         Heidergott et al. (2008), "Measure-Valued Differentiation for Stationary Markov Chains".
     """
-    refuse_baseline(baseline, "measure")
-    base, split = _splitting(dist)
-    samples = draw(dist, n, generator, differentiable=False, sampler=sampler)
-    cost = checked(f(samples), samples, dist)
+    request.refuse_baseline("measure")
+    base, split = _splitting(request.dist)
+    samples = request.draw(groups=1)
+    cost = request.cost(samples)
     value = mean_cost(cost)
     differentiated = torch.is_grad_enabled() or in_forward_mode()
     # Without gradients the points are not needed, but a checkpointed region that will be run again
@@ -90,11 +84,11 @@ def measure(
     if not differentiated and not may_repeat():
         return value
     with torch.no_grad():
-        uniform = partial(uniforms, dist, n, generator, sampler)
+        uniform = partial(uniforms, request.dist, request.n, request.generator, request.sampler)
         splits = [s for s in split(base, samples, uniform) if carries_gradient(s.parameter)]
         if not differentiated or not splits:
             return value
-        gradients = _gradients(f, dist, samples, cost.detach(), splits)
+        gradients = _gradients(request, samples, cost.detach(), splits)
     # Forward mode does not stop where gradients are off.
     known = (gradient.detach() for gradient in gradients)
     result: Tensor = _FirstOrder.apply(value, *(s.parameter for s in splits), *known)
@@ -102,12 +96,12 @@ def measure(
 
 
 def _gradients(
-    f: Cost, dist: Distribution, samples: Tensor, cost: Tensor, splits: list[Split]
+    request: Request, samples: Tensor, cost: Tensor, splits: list[Split]
 ) -> list[Tensor]:
     """For each split the mean over samples, shape `(*batch, *event)`."""
     points = [s.plus for s in splits] + [s.minus for s in splits if s.minus is not None]
-    costs = list(_replaced(f, dist, samples, torch.cat(points)).unflatten(0, (len(points), -1)))
-    own = cost.reshape(*cost.shape, *[1] * len(dist.event_shape))
+    costs = list(_replaced(request, samples, torch.cat(points)).unflatten(0, (len(points), -1)))
+    own = cost.reshape(*cost.shape, *[1] * len(request.dist.event_shape))
     minus = iter(costs[len(splits) :])
     found = []
     for s, plus in zip(splits, costs[: len(splits)], strict=True):
@@ -116,21 +110,21 @@ def _gradients(
     return found
 
 
-def _replaced(f: Cost, dist: Distribution, samples: Tensor, values: Tensor) -> Tensor:
+def _replaced(request: Request, samples: Tensor, values: Tensor) -> Tensor:
     """The cost after replacing one coordinate of a sample by its value in `values`, for each.
 
     `values` is `(m, *batch, *event)` with `m` a multiple of the number of samples.
     """
-    event = dist.event_shape
+    event = request.dist.event_shape
     if not event:
-        return checked(f(values), values, dist)
+        return request.cost(values)
     size = event.numel()
     own = samples.repeat(len(values) // len(samples), *[1] * (samples.dim() - 1))
     # (coordinate, m, *batch, *event): all sample but for the one coordinate.
     which = torch.eye(size, dtype=torch.bool, device=samples.device)
-    which = which.view(size, *[1] * (1 + len(dist.batch_shape)), *event)
+    which = which.view(size, *[1] * (1 + len(request.dist.batch_shape)), *event)
     points = torch.where(which, values, own).flatten(0, 1)
-    costs = checked(f(points), points, dist).unflatten(0, (size, -1))
+    costs = request.cost(points).unflatten(0, (size, -1))
     per_coordinate: Tensor = costs.movedim(0, -1).unflatten(-1, event)
     return per_coordinate
 
@@ -266,9 +260,7 @@ _SPLITTINGS: dict[type[Distribution], Splitting] = {
 
 
 def _splitting(dist: Distribution) -> tuple[Distribution, Splitting]:
-    base = dist
-    while isinstance(base, Independent):
-        base = base.base_dist
+    base = base_of(dist)
     for family, split in _SPLITTINGS.items():
         if isinstance(base, family):
             return base, split

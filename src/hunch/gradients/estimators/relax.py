@@ -13,20 +13,23 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, Distribution, OneHotCategorical
+from torch.distributions import Bernoulli, OneHotCategorical
 
 from hunch.errors import ConfigurationError
 from hunch.gradients.checks.cautions import caution_edge
 from hunch.gradients.checks.continuity import dependence
 from hunch.gradients.checks.costs import (
-    Cost,
     check_density,
     checked,
     mean_cost,
-    refuse_baseline,
     wide,
 )
-from hunch.gradients.estimators.relaxations import softened_cost, softened_family
+from hunch.gradients.estimators.relaxations import (
+    check_temperature,
+    softened_cost,
+    softened_family,
+)
+from hunch.gradients.estimators.request import Request
 from hunch.gradients.sampling.samplers import uniforms
 
 
@@ -83,28 +86,18 @@ class Relax:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.temperature < float("inf"):
-            raise ConfigurationError(
-                f"`temperature` got {self.temperature!r}; expected a number above 0, such as 1.0."
-            )
+        check_temperature(self.temperature)
 
-    def __call__(
-        self,
-        f: Cost,
-        dist: Distribution,
-        n: int,
-        baseline: object,
-        generator: torch.Generator | None,
-        sampler: str = "iid",
-    ) -> Tensor:
-        """The estimate; arguments as in `hunch.gradients.expectation`."""
-        refuse_baseline(baseline, "rebar")
+    def __call__(self, request: Request) -> Tensor:
+        """The estimate, for `hunch.gradients.expectation`."""
+        request.refuse_baseline("rebar")
+        f, dist = request.f, request.dist
         family = softened_family(dist, "rebar")
         caution_edge(family)
         # Two numbers for each coordinate, each evenly spread over the samples if so wished.
-        u, v = (uniforms(dist, n, generator, sampler) for _ in range(2))
+        u, v = (uniforms(dist, request.n, request.generator, request.sampler) for _ in range(2))
         sample, soft = _draws(family, u, v, self.temperature)
-        cost = checked(f(sample), sample, dist)
+        cost = request.cost(sample)
         control = checked(softened_cost(self.surrogate or f, soft), soft, dist)
         if soft.requires_grad and not control.requires_grad:
             raise ConfigurationError(

@@ -7,7 +7,8 @@ both on a problem of yours.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,30 +22,22 @@ from torch.distributions import (
 )
 
 from hunch.errors import ConfigurationError
-from hunch.gradients.checks.costs import Cost, checked, mean_cost, refuse_baseline
-from hunch.gradients.sampling.samplers import draw
+from hunch.gradients.checks.costs import Cost, checked, mean_cost
+from hunch.gradients.checks.distributions import base_of
+from hunch.gradients.estimators.request import Request
 
 
-def straight_through(
-    f: Cost,
-    dist: Distribution,
-    n: int,
-    baseline: object,
-    generator: torch.Generator | None,
-    sampler: str = "iid",
-) -> Tensor:
+@dataclass(frozen=True)
+class StraightThrough:
     """The straight-through gradient, biased: that of `f` at the sample, taken for the mean's.
 
     The value is unbiased. The gradient is right for costs that are linear in the sample, and wrong
     by the cost's curvature otherwise. Bernoulli and OneHotCategorical.
 
-    Raises:
-        ConfigurationError: for another distribution, a baseline, or a cost without a gradient.
-
     Example:
         >>> p = torch.tensor(0.25, requires_grad=True)
         >>> dist = torch.distributions.Bernoulli(p)
-        >>> straight_through(lambda z: 3 * z, dist, 4, None, None).backward()
+        >>> StraightThrough()(Request(lambda z: 3 * z, dist, 4)).backward()
         >>> p.grad
         tensor(3.)
 
@@ -52,11 +45,20 @@ def straight_through(
         Bengio et al. (2013), "Estimating or Propagating Gradients Through Stochastic Neurons for
         Conditional Computation".
     """
-    refuse_baseline(baseline, "straight_through")
-    softened_family(dist, "straight_through")
-    samples = draw(dist, n, generator, differentiable=False, sampler=sampler)
-    # The difference is zero and has the mean's gradient.
-    return _through(f, samples + (dist.mean - dist.mean.detach()), dist)
+
+    biased: ClassVar[bool] = True
+
+    def __call__(self, request: Request) -> Tensor:
+        """The estimate, for `hunch.gradients.expectation`.
+
+        Raises:
+            ConfigurationError: for another distribution, a baseline, or a cost without a gradient.
+        """
+        request.refuse_baseline("straight_through")
+        dist = request.dist
+        softened_family(dist, "straight_through")
+        # The difference is zero and has the mean's gradient.
+        return _through(request, request.draw(groups=1) + (dist.mean - dist.mean.detach()))
 
 
 @dataclass(frozen=True)
@@ -93,32 +95,33 @@ class Gumbel:
 
     temperature: float = 0.5
     hard: bool = False
+    biased: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not 0 < self.temperature < float("inf"):
-            raise ConfigurationError(
-                f"`temperature` got {self.temperature!r}; expected a number above 0, such as 0.5."
-            )
+        check_temperature(self.temperature)
 
-    def __call__(
-        self,
-        f: Cost,
-        dist: Distribution,
-        n: int,
-        baseline: object,
-        generator: torch.Generator | None,
-        sampler: str = "iid",
-    ) -> Tensor:
-        """The estimate; arguments as in `hunch.gradients.expectation`."""
-        refuse_baseline(baseline, "gumbel")
-        softened_family(dist, "gumbel")
-        soft = draw(
-            _relaxed(dist, self.temperature), n, generator, differentiable=True, sampler=sampler
-        )
+    def __call__(self, request: Request) -> Tensor:
+        """The estimate, for `hunch.gradients.expectation`."""
+        request.refuse_baseline("gumbel")
+        softened_family(request.dist, "gumbel")
+        relaxed = replace(request, dist=_relaxed(request.dist, self.temperature))
+        soft = relaxed.draw(differentiable=True, groups=1)
         if not self.hard:
-            return _through(f, soft, dist)
-        sharp = _sharpened(soft.detach(), dist)
-        return _through(f, sharp + (soft - soft.detach()), dist)
+            return _through(request, soft)
+        sharp = _sharpened(soft.detach(), request.dist)
+        return _through(request, sharp + (soft - soft.detach()))
+
+
+def check_temperature(temperature: float) -> None:
+    """Refuse a temperature at which nothing is softened.
+
+    Raises:
+        ConfigurationError: if it is not above 0.
+    """
+    if not 0 < temperature < float("inf"):
+        raise ConfigurationError(
+            f"`temperature` got {temperature!r}; expected a number above 0, such as 0.5."
+        )
 
 
 def softened_cost(f: Cost, soft: Tensor) -> Tensor:
@@ -144,8 +147,8 @@ def softened_cost(f: Cost, soft: Tensor) -> Tensor:
         ) from error
 
 
-def _through(f: Cost, samples: Tensor, dist: Distribution) -> Tensor:
-    cost = checked(softened_cost(f, samples), samples, dist)
+def _through(request: Request, samples: Tensor) -> Tensor:
+    cost = checked(softened_cost(request.f, samples), samples, request.dist)
     if samples.requires_grad and not cost.requires_grad:
         raise ConfigurationError(
             "`f` returned a cost that carries no gradient of its samples, which this estimator "
@@ -165,15 +168,14 @@ def softened_family(dist: Distribution, estimator: str) -> Bernoulli | OneHotCat
         >>> softened_family(Independent(coins, 1), "gumbel") is coins
         True
     """
-    while isinstance(dist, Independent):
-        dist = dist.base_dist
-    if not isinstance(dist, Bernoulli | OneHotCategorical):
+    base = base_of(dist)
+    if not isinstance(base, Bernoulli | OneHotCategorical):
         raise ConfigurationError(
-            f"`estimator` got {estimator!r} for {type(dist).__name__}; expected Bernoulli or "
+            f"`estimator` got {estimator!r} for {type(base).__name__}; expected Bernoulli or "
             "OneHotCategorical, whose samples are numbers a gradient can flow into (the indices of "
             "Categorical are not); use estimator='score'."
         )
-    return dist
+    return base
 
 
 def _relaxed(dist: Distribution, temperature: float) -> Distribution:

@@ -7,27 +7,39 @@ sigmoid of 20 is clamped to what belongs to 16.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, TransformedDistribution
 
+from hunch.gradients.baselines.given import is_named
 from hunch.gradients.checks.costs import Cost, check_path
+from hunch.gradients.checks.distributions import parameter_of
 from hunch.gradients.checks.gradient_flow import carries_gradient
-from hunch.gradients.sampling.samplers import parameter_of
+from hunch.gradients.estimators.request import Request
 
 
-def untransformed(f: Cost, dist: Distribution) -> tuple[Cost, Distribution]:
-    """A cost and a distribution with the same expectation, without transforms that are not trained.
+def untransformed(request: Request) -> Request:
+    """A request for the same expectation, without transforms that are not trained.
 
     Example:
         >>> squashed = TransformedDistribution(
         ...     torch.distributions.Normal(0.0, 1.0), torch.distributions.TanhTransform())
-        >>> f, dist = untransformed(torch.square, squashed)
-        >>> dist, round(f(torch.tensor(0.5)).item(), 3)  # tanh(0.5)²
+        >>> plain = untransformed(Request(torch.square, squashed, 2))
+        >>> plain.dist, round(plain.f(torch.tensor(0.5)).item(), 3)  # tanh(0.5)²
         (Normal(loc: 0.0, scale: 1.0), 0.214)
     """
+    # The mode that the self-critical baseline asks is that of the whole.
+    if is_named(request.baseline, "self-critical"):
+        return request
+    f, dist = _untransformed(request.f, request.dist)
+    return request if dist is request.dist else replace(request, f=f, dist=dist)
+
+
+def _untransformed(f: Cost, dist: Distribution) -> tuple[Cost, Distribution]:
     if isinstance(dist, Independent):
-        inner, base = untransformed(f, dist.base_dist)
+        inner, base = _untransformed(f, dist.base_dist)
         if base is dist.base_dist:
             return f, dist
         return inner, Independent(base, dist.reinterpreted_batch_ndims)
@@ -43,7 +55,7 @@ def untransformed(f: Cost, dist: Distribution) -> tuple[Cost, Distribution]:
             check_path(z, dist)
         return f(z)
 
-    return untransformed(cost, base)
+    return _untransformed(cost, base)
 
 
 def _applied(dist: TransformedDistribution, x: Tensor) -> Tensor:

@@ -24,11 +24,10 @@ from torch.distributions import (
 from torch.quasirandom import SobolEngine
 
 from hunch.draws import drawing_again, drawn, untraced
-from hunch.errors import ConfigurationError, ShapeError
-from hunch.gradients.baselines.from_samples import FROM_OTHERS
-from hunch.gradients.checks.cautions import caution_path, own_probs
+from hunch.errors import ConfigurationError
+from hunch.gradients.checks.cautions import caution_path
 from hunch.gradients.checks.costs import check_generator, check_path
-from hunch.gradients.checks.distributions import tensors_of
+from hunch.gradients.checks.distributions import own_probs, parameter_of
 from hunch.gradients.sampling.torch_draws import torch_draw
 from hunch.recomputation import may_repeat
 from hunch.seeding import drawing_from
@@ -54,40 +53,6 @@ def check_sampler(sampler: object, n: int) -> None:
             f"`n` got {n} with sampler='antithetic'; expected an even number, because samples come "
             "in mirrored pairs."
         )
-
-
-def independent_groups(sampler: str, n: int, baseline: object) -> int:
-    """How many groups of samples that are independent of each other `n` samples are drawn in.
-
-    Sobol points make one group; two, of half the size, where a sample's baseline comes from others.
-
-    Raises:
-        ConfigurationError: if leave-one-out cannot be had from them.
-
-    Example:
-        >>> independent_groups("antithetic", 8, "loo"), independent_groups("sobol", 8, "loo")
-        (4, 2)
-    """
-    if sampler == "iid":
-        return n
-    others = isinstance(baseline, str) and baseline in FROM_OTHERS
-    if sampler == "antithetic":
-        if n < 4 and others and baseline != "auto":
-            raise ConfigurationError(
-                f"`baseline` got {baseline!r} with n={n} and sampler='antithetic'; expected "
-                "n >= 4, because a sample's pair must be left out with it; draw more, or give "
-                "baseline=None."
-            )
-        return n // 2
-    if not others or n == 1:
-        return 1
-    if n % 2:
-        raise ConfigurationError(
-            f"`n` got {n} with sampler='sobol' and baseline={baseline!r}; expected an even number, "
-            "because each half of the points is the other half's baseline; give an even n, or "
-            "baseline=None."
-        )
-    return 2
 
 
 def draw(
@@ -170,48 +135,6 @@ def _normal(
     if differentiable:
         return torch.addcmul(loc, noise, scale)
     return torch.addcmul(loc.detach(), noise, scale.detach())
-
-
-def own_log_prob(dist: Distribution, samples: Tensor) -> Tensor:
-    """Log-probability of samples that `dist` drew itself, which need no look whether it could.
-
-    Raises:
-        ConfigurationError: if torch has no log-probability, or none inside this transform.
-        ShapeError: if it is not one number per sample.
-
-    Example:
-        >>> dist = torch.distributions.Exponential(torch.tensor(1.0))
-        >>> own_log_prob(dist, torch.tensor(2.0))
-        tensor(-2.)
-    """
-    try:
-        log_prob = _trusting(dist).log_prob(samples)
-    except RuntimeError as error:  # NotImplementedError is one, and has no text
-        why = str(error).strip().split("\n")[0] or "it has none"
-        raise ConfigurationError(
-            f"`dist` got {type(dist).__name__}, which gives no log_prob() here ({why}); expected a "
-            "distribution with a density, which the score function needs; use "
-            "estimator='pathwise' if it has rsample()."
-        ) from error
-    # Torch's own for some stacked transforms is not summed over the event, and would broadcast.
-    expected = samples.shape[: samples.dim() - len(dist.event_shape)]
-    if log_prob.shape != expected:
-        raise ShapeError(
-            f"`dist` got {type(dist).__name__}, whose log_prob() has shape {tuple(log_prob.shape)} "
-            f"for {tuple(expected)} samples; expected one number per sample; sum it over the event "
-            "in a distribution of your own, or use estimator='pathwise'."
-        )
-    return log_prob
-
-
-def _trusting(dist: Distribution) -> Distribution:
-    """A twin that does not validate: that costs as much as the log-probability itself."""
-    state = dist.__dict__
-    twin = Distribution.__new__(type(dist))
-    twin.__dict__.update(state, _validate_args=False)
-    if "base_dist" in state:
-        twin.__dict__["base_dist"] = _trusting(state["base_dist"])
-    return twin
 
 
 def uniforms(
@@ -297,19 +220,3 @@ def _inverse(dist: Distribution, u: Tensor, sampler: str) -> Tensor:
         "inverse distribution function; expected one with icdf(), Bernoulli, Categorical or "
         "MultivariateNormal; use sampler='iid'."
     )
-
-
-def parameter_of(dist: Distribution) -> Tensor | None:
-    """One floating-point parameter, which tells the device and the precision.
-
-    Example:
-        >>> parameter_of(torch.distributions.Normal(0.5, 1.0))
-        tensor(0.5000)
-    """
-    while hasattr(dist, "base_dist"):
-        dist = dist.base_dist
-    values = (vars(dist).get(name) for name in dist.arg_constraints)
-    found = next((v for v in values if isinstance(v, Tensor) and v.is_floating_point()), None)
-    if found is None:  # Beta keeps its own in another distribution
-        found = next((v for v in tensors_of(dist) if v.is_floating_point()), None)
-    return found
