@@ -105,7 +105,11 @@ def test_a_baseline_is_refused_by_one_that_has_no_use_for_it():
         (lambda request: request.cost(request.draw()), ShapeError, r"returned shape \(4, 2\)"),
         (lambda request: request.cost(request.draw()).mean(), ShapeError, r"returned shape \(\)"),
         (lambda request: 1.0, ShapeError, "`estimator` returned float"),
-        (lambda request: request.cost(request.draw() / 0).mean(0), DataError, "returned by `f` got"),
+        (
+            lambda request: request.cost(request.draw() / 0).mean(0),
+            DataError,
+            "returned by `f` got",
+        ),
         (Relax, ConfigurationError, "`estimator` got the class Relax"),
         (Gumbel, ConfigurationError, "`estimator` got the class Gumbel"),
         (3, ConfigurationError, "`estimator` got 3; expected one of 'auto'"),

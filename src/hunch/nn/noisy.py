@@ -15,7 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hunch.errors import ConfigurationError, ShapeError
-from hunch.nn.noisy_base import Draw, Noise, NoisyLayer, _one_of, _positive
+from hunch.nn.batched import affine, batched
+from hunch.nn.noisy_base import Draw, Noise, _one_of, _positive
+from hunch.nn.noisy_layer import NoisyLayer
 
 
 class NoisyLinear(NoisyLayer):
@@ -140,6 +142,14 @@ class NoisyLinear(NoisyLayer):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return f"{self.in_features}, {self.out_features}, {super().extra_repr()}"
+
+
+@batched(NoisyLinear)
+def _all_layers(layer: NoisyLinear, x: Tensor) -> Tensor:
+    draw = layer.draw_for_members()
+    if draw is None:
+        return affine(x, layer.weight, layer.bias)
+    return affine(x, *layer._perturbed(draw))
 
 
 Pair = int | tuple[int, int]
@@ -319,7 +329,7 @@ class NoisyConv2d(NoisyLayer):
         )
         batch, groups, positions = x.shape[:-3], self.groups, patches.shape[-1]
         noisy = (patches * rows.unsqueeze(-1)).reshape(*batch, groups, self._fan_in, positions)
-        # Channels may come last in memory, in weights as in pictures: no views there.
+        # Channels may come last in memory, in weights as in images: no views there.
         sigma = self.weight_sigma.reshape(groups, self.out_channels // groups, self._fan_in)
         spread = (sigma @ noisy).view(*batch, self.out_channels, positions)
         if self.bias_sigma is not None:

@@ -12,6 +12,7 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils.parametrize import is_parametrized
 
 from hunch.errors import ConfigurationError
+from hunch.nn.batched import is_hooked
 from hunch.nn.noisy import NoisyConv2d, NoisyLinear
 from hunch.nn.noisy_base import Noise
 
@@ -96,18 +97,12 @@ def _candidates(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _check_convertible(name: str, layer: nn.Module) -> None:
-    hooks = (
-        layer._forward_hooks,
-        layer._forward_pre_hooks,
-        layer._backward_hooks,
-        layer._backward_pre_hooks,
-    )
     problem = None
     if isinstance(layer, LazyModuleMixin):
         problem = "is lazy and has no weights yet; run one forward first"
     elif is_parametrized(layer):
         problem = "has a parametrized weight, which a noisy layer cannot keep"
-    elif any(hooks):
+    elif is_hooked(layer):
         problem = "has hooks, which the noisy layer would lose"
     if problem is not None:
         raise ConfigurationError(

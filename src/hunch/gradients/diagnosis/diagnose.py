@@ -13,7 +13,12 @@ from torch.distributions import Distribution
 from hunch.errors import ConfigurationError, DataError
 from hunch.gradients.baselines.learned import EMA
 from hunch.gradients.checks.costs import Cost
-from hunch.gradients.diagnosis.references import Judges, distance, find_judges, given_judges
+from hunch.gradients.diagnosis.references import (
+    References,
+    distance,
+    find_references,
+    given_references,
+)
 from hunch.gradients.diagnosis.repeated import Params, Repeated, Way
 from hunch.gradients.diagnosis.table import Diagnosis, Row, recommend
 from hunch.gradients.estimators.request import Estimator
@@ -94,16 +99,16 @@ def diagnose(
     problem = Repeated(f, dist_fn, params, n, repeats, seed)
     ways = _chosen(estimators)
     limit = _limit(problem.coordinates * len(ways))
-    judges = (
-        given_judges(problem, exact)
+    references = (
+        given_references(problem, exact)
         if exact is not None
-        else find_judges(problem.in_double(), limit)
+        else find_references(problem.in_double(), limit)
     )
     rows: list[Row] = []
     skipped: list[tuple[str, str]] = []
     for way in ways:
         try:
-            rows.append(_row(problem, way, judges, limit))
+            rows.append(_row(problem, way, references, limit))
         except (ConfigurationError, DataError) as error:
             skipped.append((way.label, str(error)))
     if not rows:
@@ -116,9 +121,9 @@ def diagnose(
         n=n,
         repeats=repeats,
         coordinates=problem.coordinates,
-        gradient_norm=judges.first.norm,
-        reference=judges.first.source,
-        second_reference=judges.second.source if judges.second else None,
+        gradient_norm=references.first.norm,
+        reference=references.first.source,
+        second_reference=references.second.source if references.second else None,
         limit=limit,
         seed=seed,
         recommendation=recommend(rows),
@@ -148,12 +153,12 @@ def _limit(comparisons: int) -> float:
     return float(-torch.special.ndtri(tail))
 
 
-def _row(problem: Repeated, way: Way, judges: Judges, limit: float) -> Row:
+def _row(problem: Repeated, way: Way, references: References, limit: float) -> Row:
     estimates = problem.estimates(way, problem.n, f"row {way.label}")
     finite = estimates.isfinite().all(1)
     failed = 1 - float(finite.double().mean())
-    reference = judges.judge(way)
-    norm = judges.first.norm
+    reference = references.reference_for(way)
+    norm = references.first.norm
     bias_z = relative_bias = total = float("inf") if failed else 0.0
     if not failed:
         eps = torch.finfo(problem.params[0].dtype).eps

@@ -1,8 +1,8 @@
 """What an estimate is held against: the same gradient, come by in another way.
 
-An estimator that is its own judge is never wrong. So a reference is believed once a second one,
-made of other draws by another rule, agrees with it, and each judges the ways the other shares its
-rule with. All run in double precision, whatever the problem's is, if the problem allows it.
+An estimator held against itself is never wrong. So a reference is believed once a second one,
+made of other draws by another rule, agrees with it, and each is held against the ways that share
+the other's rule. All run in double precision, whatever the problem's is, if the problem allows it.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Judges:
-    """One reference or two that agree: each way is judged by the first that is not its own rule."""
+class References:
+    """One reference or two that agree: a way is held against the first that is not its own rule."""
 
     first: Reference
     second: Reference | None
 
-    def judge(self, way: Way) -> Reference | None:
+    def reference_for(self, way: Way) -> Reference | None:
         """The reference for a way; None if there is none but its own."""
         if way.estimator != self.first.rule:
             return self.first
@@ -90,7 +90,7 @@ def distance(miss: Tensor, variance: Tensor, norm: float, rounding: float, limit
     return float((miss.abs() / variance.sqrt().clamp_min(least)).max())
 
 
-def given_judges(problem: Repeated, exact: Params) -> Judges:
+def given_references(problem: Repeated, exact: Params) -> References:
     """The gradient that the user knows.
 
     Raises:
@@ -102,10 +102,10 @@ def given_judges(problem: Repeated, exact: Params) -> Judges:
     if shapes != wanted:
         raise ShapeError(f"`exact` got shapes {shapes}; expected those of `params`, {wanted}.")
     gradient = torch.cat([value.detach().double().flatten() for value in values])
-    return Judges(Reference(gradient, torch.zeros_like(gradient), "", "given"), None)
+    return References(Reference(gradient, torch.zeros_like(gradient), "", "given"), None)
 
 
-def find_judges(problem: Repeated, limit: float) -> Judges:
+def find_references(problem: Repeated, limit: float) -> References:
     """Two references that agree, or the one that is believed most.
 
     Args:
@@ -120,16 +120,16 @@ def find_judges(problem: Repeated, limit: float) -> Judges:
     for reference in _candidates(problem, reasons):
         if not reference.rule:  # needs no estimator, so that all may be judged by it
             agreed = next((other for other in seen if _agree(other, reference, limit)), None)
-            return Judges(agreed, reference) if agreed else Judges(reference, None)
+            return References(agreed, reference) if agreed else References(reference, None)
         for other in seen:
             if _agree(other, reference, limit):
-                return Judges(other, reference)
+                return References(other, reference)
         seen.append(reference)
     if not seen:
         raise ConfigurationError(
             f"`estimators` left none that applies here ({'; '.join(reasons)})."
         )
-    return Judges(seen[0], None)
+    return References(seen[0], None)
 
 
 def _agree(one: Reference, two: Reference, limit: float) -> bool:
@@ -202,8 +202,8 @@ def _slope(problem: Repeated, coordinate: int, step: float, run: int) -> Tensor:
         moved = flat.clone()
         moved[coordinate] += by
         pairs = zip(moved.split(sizes), problem.params, strict=True)
-        stream = f"reference difference {run} {coordinate}"
-        return problem.mean_costs([part.view_as(p) for part, p in pairs], stream)
+        purpose = f"reference difference {run} {coordinate}"
+        return problem.mean_costs([part.view_as(p) for part, p in pairs], purpose)
 
     one, two = ((value(k * step) - value(-k * step)) / (2 * k * step) for k in (1, 2))
     return (4 * one - two) / 3

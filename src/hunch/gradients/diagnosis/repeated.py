@@ -72,7 +72,7 @@ class Repeated:
     Example:
         >>> normal = torch.distributions.Normal
         >>> problem = Repeated(torch.square, normal, (torch.zeros(3), torch.ones(3)), 2, 50, seed=0)
-        >>> problem.estimates(Way("score", "loo"), 2, "a stream").shape
+        >>> problem.estimates(Way("score", "loo"), 2, "a purpose").shape
         torch.Size([50, 6])
     """
 
@@ -110,11 +110,11 @@ class Repeated:
         except Exception:  # the user's functions may fail in any way on numbers of another kind
             return self
 
-    def generator(self, stream: str) -> torch.Generator | None:
-        """A stream of the seed; None on a device whose draws it cannot decide."""
+    def generator(self, purpose: str) -> torch.Generator | None:
+        """Random numbers for a purpose; None on a device whose draws it cannot decide."""
         if any(p.device.type != "cpu" for p in self.params):
             return None
-        return torch_generator(self.seed, "diagnose", stream)
+        return torch_generator(self.seed, "diagnose", purpose)
 
     def dist(self, leaves: Sequence[Tensor]) -> Distribution:
         """The distribution of these parameters."""
@@ -127,9 +127,9 @@ class Repeated:
         lead = () if rows is None else (rows,)
         return [p.expand((*lead, *p.shape)).clone().requires_grad_() for p in self.params]
 
-    def estimates(self, way: Way, n: int, stream: str) -> Tensor:
+    def estimates(self, way: Way, n: int, purpose: str) -> Tensor:
         """Independent gradients, shape `(repeats, coordinates)`, in double precision."""
-        generator = self.generator(stream)
+        generator = self.generator(purpose)
         if self.stacks:
             ema = EMA(shape=(self.repeats, *[1] * len(self.dist(self.leaves()).batch_shape)))
             for _ in range(_WARM if way.baseline == "ema" else 0):
@@ -178,13 +178,13 @@ class Repeated:
         spoilt = ~value.detach().reshape(rows or 1, -1).isfinite().all(1)
         return gradient.masked_fill(spoilt.unsqueeze(1), torch.nan)
 
-    def mean_costs(self, params: Sequence[Tensor], stream: str) -> Tensor:
-        """The summed mean cost of `repeats` calls, by samples that the stream decides alone.
+    def mean_costs(self, params: Sequence[Tensor], purpose: str) -> Tensor:
+        """The summed mean cost of `repeats` calls, by samples that the purpose alone decides.
 
         Raises:
             ConfigurationError: if the parameters are none that the distribution may have.
         """
-        generator = self.generator(stream)
+        generator = self.generator(purpose)
         rows = self.repeats if self.stacks else 1
         found = []
         with torch.no_grad():
@@ -198,9 +198,9 @@ class Repeated:
                 found.append(cost.double().mean(0).reshape(rows, -1).sum(1))
         return torch.cat(found)
 
-    def scores(self, stream: str) -> Tensor:
+    def scores(self, purpose: str) -> Tensor:
         """How far the log-probability of a sample moves with each parameter, a row for a sample."""
-        generator = self.generator(stream)
+        generator = self.generator(purpose)
         rows = self.repeats if self.stacks else 1
         found = []
         for _ in range(1 if self.stacks else 50):
