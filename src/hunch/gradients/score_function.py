@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.gradients.baselines.given import given_baseline
-from hunch.gradients.checks.cautions import caution_baseline, caution_standardized
+from hunch.gradients.checks.cautions import caution_weights
 from hunch.gradients.checks.costs import check_finite, wide
 from hunch.gradients.checks.masks import check_mask, scored_cost, scored_mean
 from hunch.gradients.estimators.score import score_terms
@@ -98,9 +98,7 @@ def surrogate(
             "compute it with gradients on, from parameters that are not detached."
         )
     constant = None if baseline is None else given_baseline(baseline, cost, dim)
-    caution_standardized(cost, dim, mask)
-    if constant is not None and isinstance(baseline, Tensor):
-        caution_baseline(constant, cost, dim, mask)
+    caution_weights(cost, constant if isinstance(baseline, Tensor) else None, dim, mask)
     if mask is None:
         terms = score_terms(log_prob, cost, constant)
         values = wide(terms)

@@ -36,9 +36,6 @@ def check_baseline(baseline: object, n: int) -> None:
 
     Raises:
         ConfigurationError: if so.
-
-    Example:
-        >>> check_baseline("loo", n=2)
     """
     if is_named(baseline, "loo") and n < 2:
         raise ConfigurationError(
@@ -93,30 +90,26 @@ def independent_groups(sampler: str, n: int, baseline: object) -> int:
     return 2
 
 
-def resolve_baseline(baseline: Baseline, cost: Tensor, groups: int | None = None) -> Tensor | None:
+def resolve_baseline(baseline: Baseline, cost: Tensor, groups: int) -> Tensor | None:
     """The baseline as numbers: one per sample, one per factor, or None.
 
     Args:
         baseline: as in `hunch.gradients.expectation`, other than `"self-critical"`, which needs
             the cost function: `greedy_cost` gives its tensor.
         cost: costs, shape `(n, *batch)`.
-        groups: as in `leave_group_out`; None for independent samples.
-
-    Returns:
-        A tensor of shape `()`, `(*batch,)` or `(n, *batch)`, or None.
+        groups: as in `leave_group_out`.
 
     Raises:
-        ShapeError: if a given tensor has any other shape.
+        ShapeError: if a given tensor fits neither factors nor samples.
 
     Example:
-        >>> resolve_baseline("auto", torch.tensor([[1.0], [3.0]]))
+        >>> resolve_baseline("auto", torch.tensor([[1.0], [3.0]]), groups=2)
         tensor([[3.],
                 [1.]])
     """
     if baseline is None or (isinstance(baseline, float | int) and baseline == 0):
         return None
     if isinstance(baseline, str):
-        groups = cost.shape[0] if groups is None else groups
         if baseline == "auto" and groups < 2:
             return None
         return earlier_average(cost, groups) if baseline == "ema" else leave_group_out(cost, groups)

@@ -66,16 +66,8 @@ def caution_collapse(dist: Distribution, cost: Tensor) -> None:
 
     It is held against what the locations of all inputs span, and the widest spread of any: a
     distance that matters to the cost; where there is one location, against its size. With several
-    samples per input the costs tell as well, and
-    earlier: their mean is far larger than what they differ by. That alone is no collapse: a cost
-    of 1000 + z² has it at any spread.
-
-    Args:
-        dist: the distribution; only those with a location and a scale are looked at.
-        cost: shape `(n, *batch)`.
-
-    Example:
-        >>> caution_collapse(torch.distributions.Poisson(3.0), torch.ones(1, 4))
+    samples per input the costs `(n, *batch)` tell as well, and earlier: their mean is far larger
+    than what they differ by. That alone is no collapse: a cost of 1000 + z² has it at any spread.
     """
     dist = base_of(dist)
     loc, scale = vars(dist).get("loc"), vars(dist).get("scale")
@@ -95,12 +87,7 @@ def caution_collapse(dist: Distribution, cost: Tensor) -> None:
 def caution_edge(dist: Distribution) -> None:
     """Warn about trained parameters at which torch's log-probability misses what the score needs.
 
-    Args:
-        dist: the distribution; looked at are those that hold probabilities, and Gamma, Beta and
-            Dirichlet, bare or transformed.
-
-    Example:
-        >>> caution_edge(torch.distributions.Bernoulli(torch.tensor(0.5, requires_grad=True)))
+    Looked at are those that hold probabilities, and Gamma, Beta and Dirichlet.
     """
     dist = innermost(dist)
     if isinstance(dist, Gamma | Beta | Dirichlet):
@@ -122,13 +109,9 @@ def caution_edge(dist: Distribution) -> None:
 def caution_path(dist: Distribution) -> None:
     """Warn about trained parameters at which torch's `rsample` gives a wrong gradient.
 
-    Args:
-        dist: the distribution; looked at are Beta and Dirichlet, bare or transformed. All of their
-            Gamma numbers underflow together, even in the double precision that torch draws them
-            in, with a probability of the smallest number to the sum of the concentrations.
-
-    Example:
-        >>> caution_path(Beta(torch.tensor(0.5, requires_grad=True), torch.tensor(0.5)))
+    Looked at are Beta and Dirichlet. All of their Gamma numbers underflow at once, even in the
+    double precision that torch draws them in, with a probability of the smallest number to the sum
+    of the concentrations.
     """
     dist = innermost(dist)
     if not isinstance(dist, Beta | Dirichlet) or torch.compiler.is_compiling():
@@ -138,58 +121,47 @@ def caution_path(dist: Distribution) -> None:
         _say(LOST)
 
 
-def caution_baseline(
-    baseline: Tensor, cost: Tensor, dim: int | None, mask: Tensor | None = None
+def caution_weights(
+    cost: Tensor, baseline: Tensor | None, dim: int | None, mask: Tensor | None = None
 ) -> None:
-    """Warn about a baseline that is the mean of the very costs it is subtracted from.
+    """Warn about costs that were standardized, and about a baseline that is their own mean.
 
     Args:
-        baseline: shaped so that it broadcasts against `cost`.
-        cost: the costs.
-        dim: the sample axis; None for all of them.
+        cost: the costs, with samples along `dim`; None for all of them.
+        baseline: what is subtracted, in a shape that broadcasts; None for nothing to be looked at.
+        dim: the sample axis.
         mask: true where a sample was scored; None for all of them.
 
     Example:
-        >>> caution_baseline(torch.tensor(0.3), torch.tensor([1.0, 3.0]), 0)
+        >>> caution_weights(torch.tensor([1.0, 3.0, 4.0]), torch.tensor(0.3), 0)
     """
-    if _tells_nothing(cost, dim):
-        return
-    with torch.no_grad():
-        mean, *_ = _moments(cost, dim, mask)
-        mean = mean if dim is None else mean.unsqueeze(dim)
-        away, differ = (baseline - mean).abs(), cost - mean
-        if mask is not None:
-            away, differ = scored_cost(away, mask), scored_cost(differ, mask)
-        same = (away <= 1e-5 * cost.abs().amax()).all() & differ.any()
-    if _readable(same):
-        _say(SELF)
-
-
-def caution_standardized(cost: Tensor, dim: int | None, mask: Tensor | None = None) -> None:
-    """Warn about costs that were divided by the spread of the group they belong to.
-
-    Args:
-        cost: the costs.
-        dim: the sample axis; None for all of them.
-        mask: true where a sample was scored; None for all of them.
-
-    Example:
-        >>> caution_standardized(torch.tensor([1.0, 3.0, 4.0]), 0)
-    """
-    if _tells_nothing(cost, dim):
+    size = cost.numel() if dim is None else cost.shape[dim]
+    if size < 2 or cost.numel() == 0 or torch.compiler.is_compiling():
         return
     with torch.no_grad():
         mean, broad, narrow = _moments(cost, dim, mask)
         varied = narrow > 0
         one = ((broad - 1).abs() < 1e-2) | ((narrow - 1).abs() < 1e-2)
-        centered = mean.abs() < 1e-4
         # Costs of plus and minus one look like it by themselves.
-        size = cost.numel() if dim is None else cost.shape[dim]
         sign = cost.abs() == 1 if mask is None else (cost.abs() == 1) | ~mask
         signs = sign.all() if size > 2 else varied.new_zeros(())
-        found = varied.any() & (one | ~varied).all() & centered.all() & ~signs
-    if _readable(found):
+        centered = (mean.abs() < 1e-4).all() & ~signs
+        standardized = varied.any() & (one | ~varied).all() & centered
+        own = None if baseline is None else _is_mean(baseline, mean, cost, dim, mask)
+    if _readable(standardized):
         _say(STANDARDIZED)
+    if own is not None and _readable(own):
+        _say(SELF)
+
+
+def _is_mean(
+    baseline: Tensor, mean: Tensor, cost: Tensor, dim: int | None, mask: Tensor | None
+) -> Tensor:
+    mean = mean if dim is None else mean.unsqueeze(dim)
+    away, differ = (baseline - mean).abs(), cost - mean
+    if mask is not None:
+        away, differ = scored_cost(away, mask), scored_cost(differ, mask)
+    return (away <= 1e-5 * cost.abs().amax()).all() & differ.any()
 
 
 def _narrow(loc: Tensor, scale: Tensor, limit: float) -> bool:
@@ -234,11 +206,6 @@ def _moments(cost: Tensor, dim: int | None, mask: Tensor | None) -> tuple[Tensor
     spreads = (squares / (count - off).clamp_min(1) for off in (1, 0))
     broad, narrow = (variance.sqrt() for variance in spreads)
     return mean, broad, narrow
-
-
-def _tells_nothing(cost: Tensor, dim: int | None) -> bool:
-    size = cost.numel() if dim is None else cost.shape[dim]
-    return size < 2 or cost.numel() == 0 or torch.compiler.is_compiling()
 
 
 def _readable(answer: Tensor) -> bool:

@@ -55,10 +55,6 @@ def check_finite(values: Tensor, name: str) -> bool | None:
 
     Raises:
         DataError: if any value is NaN or infinite.
-
-    Example:
-        >>> check_finite(torch.ones(2), "cost")
-        True
     """
     finite = all_finite(values)
     if finite is False:
@@ -127,10 +123,6 @@ def checked(cost: object, samples: Tensor, dist: Distribution) -> Tensor:
 
     Raises:
         DataError: if a cost is NaN or infinite.
-
-    Example:
-        >>> checked(torch.tensor([1, 2]), torch.ones(2), torch.distributions.Normal(0.0, 1.0))
-        tensor([1., 2.])
     """
     values = shaped(cost, samples, dist)
     check_finite(values, COST)
@@ -155,11 +147,7 @@ def check_path(samples: Tensor, dist: Distribution) -> None:
 def check_density(value: Tensor, cost: Tensor, log_prob: Tensor, dist: Distribution) -> None:
     """Refuse a value that is not finite, because costs or densities of samples are not.
 
-    Args:
-        value: the estimate, which NaN and infinity of any sample reach.
-        cost: of the samples.
-        log_prob: of the samples.
-        dist: which they were drawn from.
+    NaN and infinity of any sample reach the value, so that one look at it is enough.
 
     Raises:
         DataError: if the value is NaN or infinite.

@@ -73,7 +73,7 @@ def remade(thing: Any, change: Change, instead: Instead = lambda dist: None) -> 
     Args:
         thing: a distribution, a transform, a list of them, or anything else, which is handed back.
         change: what becomes of each tensor.
-        instead: another distribution to take for one, None to make its copy.
+        instead: another distribution to take for one; None to make its copy.
 
     Example:
         >>> import torch

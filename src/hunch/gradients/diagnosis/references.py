@@ -76,8 +76,8 @@ def distance(miss: Tensor, variance: Tensor, norm: float, rounding: float, limit
     the other way, leaves a small error behind and no variance that would explain it.
 
     Args:
-        miss: errors, shape `(coordinates,)`.
-        variance: of these.
+        miss: errors, shape `(coordinates,)`, with their `variance`.
+        variance: of the errors.
         norm: the gradient's length.
         rounding: what may be lost by the precision of the numbers.
         limit: the distance from which on a bias is spoken of.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +22,12 @@ from hunch.seeding import drawing_from, torch_generator
 
 Params = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 
+_BASELINES: Final[dict[str, Baseline]] = {
+    "": "auto",
+    "none": 0.0,  # as None, but on purpose
+    "loo": "loo",
+    "self-critical": "self-critical",
+}
 _WARM = 10  # calls from which a moving average has learned before it is judged
 
 
@@ -58,13 +65,7 @@ class Way(NamedTuple):
 class Repeated:
     """A problem, and independent estimates of its gradient.
 
-    Args:
-        f: the cost function.
-        dist_fn: parameters to a distribution.
-        params: where the gradient is taken.
-        n: samples per call.
-        repeats: estimates, at least 10.
-        seed: decides every draw, on the CPU.
+    The arguments are those of `hunch.gradients.diagnose`.
 
     Raises:
         ConfigurationError: if an argument cannot work.
@@ -129,17 +130,13 @@ class Repeated:
 
     def estimates(self, way: Way, n: int, purpose: str) -> Tensor:
         """Independent gradients, shape `(repeats, coordinates)`, in double precision."""
-        generator = self.generator(purpose)
-        if self.stacks:
-            ema = EMA(shape=(self.repeats, *[1] * len(self.dist(self.leaves()).batch_shape)))
-            for _ in range(_WARM if way.baseline == "ema" else 0):
-                self.once(way, n, generator, ema, self.f, self.repeats)
-            return self.once(way, n, generator, ema, self.f, self.repeats)
-        ema = EMA()
+        batch = self.dist(self.leaves()).batch_shape
+        ema = EMA(shape=(self.repeats, *[1] * len(batch)) if self.stacks else ())
+        rows, calls = (self.repeats, 1) if self.stacks else (None, self.repeats)
+        one = partial(self.once, way, n, self.generator(purpose), ema, self.f, rows)
         for _ in range(_WARM if way.baseline == "ema" else 0):
-            self.once(way, n, generator, ema, self.f)
-        found = [self.once(way, n, generator, ema, self.f) for _ in range(self.repeats)]
-        return torch.cat(found)
+            one()
+        return torch.cat([one() for _ in range(calls)])
 
     def once(
         self,
@@ -152,19 +149,12 @@ class Repeated:
     ) -> Tensor:
         """The gradients of one call, shape `(rows or 1, coordinates)`."""
         leaves = self.leaves(rows)
-        baselines: dict[str, Baseline] = {
-            "": "auto",
-            "none": 0.0,  # as None, but on purpose
-            "loo": "loo",
-            "self-critical": "self-critical",
-            "ema": ema,
-        }
         value = expectation(
             f,
             self.dist(leaves),
             n,
             estimator=way.estimator,
-            baseline=baselines[way.baseline],
+            baseline=ema if way.baseline == "ema" else _BASELINES[way.baseline],
             sampler=way.sampler or "iid",
             generator=generator,
         )

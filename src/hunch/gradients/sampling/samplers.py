@@ -41,9 +41,6 @@ def check_sampler(sampler: object, n: int) -> None:
 
     Raises:
         ConfigurationError: if so.
-
-    Example:
-        >>> check_sampler("antithetic", n=4)
     """
     if not isinstance(sampler, str) or sampler not in SAMPLERS:
         names = ", ".join(repr(name) for name in SAMPLERS)
@@ -72,7 +69,7 @@ def draw(
         generator: decides the draws; None for torch's default one.
         differentiable: whether the samples carry the gradient of the parameters.
         sampler: one of `SAMPLERS`.
-        groups: as `independent_groups` says; plays a part for Sobol points.
+        groups: of Sobol points that are independent of each other.
 
     Raises:
         ConfigurationError: if the distribution has no inverse distribution function to draw by.
