@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.nn.batched import affine, batched
 from hunch.nn.noisy_base import Draw, Noise, _one_of, _positive
-from hunch.nn.noisy_layer import NoisyLayer
+from hunch.nn.noisy_layer import NoiseSettings, NoisyLayer
 
 
 class NoisyLinear(NoisyLayer):
@@ -99,13 +99,8 @@ class NoisyLinear(NoisyLayer):
         super().__init__(
             (_positive("out_features", out_features), _positive("in_features", in_features)),
             bias,
-            groups=1,
-            noise=noise,
-            std_init=std_init,
-            per_sample=per_sample,
-            init=init,
-            bias_std=bias_std,
-            noise_distribution=noise_distribution,
+            1,
+            NoiseSettings(noise, std_init, per_sample, init, bias_std, noise_distribution),
             generator=generator,
             device=device,
             dtype=dtype,
@@ -255,13 +250,8 @@ class NoisyConv2d(NoisyLayer):
         super().__init__(
             (out_channels, in_channels // groups, *kernel),
             bias,
-            groups=groups,
-            noise=noise,
-            std_init=std_init,
-            per_sample=per_sample,
-            init=init,
-            bias_std=bias_std,
-            noise_distribution=noise_distribution,
+            groups,
+            NoiseSettings(noise, std_init, per_sample, init, bias_std, noise_distribution),
             generator=generator,
             device=device,
             dtype=dtype,

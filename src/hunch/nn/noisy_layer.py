@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import torch
@@ -15,6 +16,38 @@ from hunch.nn.noisy_checkpoints import adopt_layout
 _STD_INIT: Final = {"factorized": 0.5, "independent": 0.017}  # the paper, §3.2
 
 
+@dataclass(frozen=True)
+class NoiseSettings:
+    """How a layer is noisy: the arguments that `hunch.nn.NoisyLinear` explains."""
+
+    noise: Noise = "factorized"
+    std_init: float | None = None
+    per_sample: bool = False
+    init: Noise | None = None
+    bias_std: Literal["in", "out"] = "in"
+    noise_distribution: Literal["normal", "truncated_normal"] = "normal"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        _one_of("noise", self.noise, ("factorized", "independent"))
+        _one_of("init", self.init, (None, "factorized", "independent"))
+        _one_of("bias_std", self.bias_std, ("in", "out"))
+        _one_of("noise_distribution", self.noise_distribution, ("normal", "truncated_normal"))
+        if self.std_init is not None:
+            _check_std(self.std_init)
+        if (self.init or self.noise) == "independent" and self.bias_std == "out":
+            raise ConfigurationError(
+                '`bias_std` got "out", but independent initial values give every weight and bias '
+                'the std `std_init`; expected "in", or init="factorized".'
+            )
+        normal = self.noise_distribution == "normal"
+        if self.per_sample and self.noise == "independent" and not normal:
+            raise ConfigurationError(
+                f"`noise_distribution` got {self.noise_distribution!r} with independent per-sample "
+                'noise, whose outputs are drawn as exact normals; expected "normal".'
+            )
+
+
 class NoisyLayer(DrawingLayer):
     """What all noisy layers share: parameters, their initial values, and where noise comes from."""
 
@@ -25,39 +58,21 @@ class NoisyLayer(DrawingLayer):
         self,
         weight_shape: tuple[int, ...],
         bias: bool,
-        *,
         groups: int,
-        noise: Noise,
-        std_init: float | None,
-        per_sample: bool,
-        init: Noise | None,
-        bias_std: Literal["in", "out"],
-        noise_distribution: Literal["normal", "truncated_normal"],
+        settings: NoiseSettings,
+        *,
         generator: torch.Generator | None,
         device: torch.device | str | None,
         dtype: torch.dtype | None,
     ) -> None:
         super().__init__()
-        _one_of("noise", noise, ("factorized", "independent"))
-        _one_of("init", init, (None, "factorized", "independent"))
-        _one_of("bias_std", bias_std, ("in", "out"))
-        _one_of("noise_distribution", noise_distribution, ("normal", "truncated_normal"))
-        self.noise: Noise = noise
-        self.per_sample = per_sample
-        self.init: Noise = init or noise
-        self.std_init = _STD_INIT[self.init] if std_init is None else _checked_std(std_init)
-        self.bias_std = bias_std
-        self.noise_distribution = noise_distribution
-        if self.init == "independent" and bias_std == "out":
-            raise ConfigurationError(
-                '`bias_std` got "out", but independent initial values give every weight and bias '
-                'the std `std_init`; expected "in", or init="factorized".'
-            )
-        if per_sample and noise == "independent" and noise_distribution != "normal":
-            raise ConfigurationError(
-                f"`noise_distribution` got {noise_distribution!r} with independent per-sample "
-                'noise, whose outputs are drawn as exact normals; expected "normal".'
-            )
+        self.noise: Noise = settings.noise
+        self.per_sample = settings.per_sample
+        self.init: Noise = settings.init or settings.noise
+        std_init = settings.std_init
+        self.std_init = _STD_INIT[self.init] if std_init is None else float(std_init)
+        self.bias_std = settings.bias_std
+        self.noise_distribution = settings.noise_distribution
         self._groups = groups
         self._fan_in = math.prod(weight_shape[1:])  # the paper's p
         self._fan_out = weight_shape[0]  # the paper's q
@@ -128,11 +143,10 @@ class NoisyLayer(DrawingLayer):
         )
 
 
-def _checked_std(std_init: float) -> float:
+def _check_std(std_init: float) -> None:
     number = isinstance(std_init, int | float) and not isinstance(std_init, bool)
     if not number or not math.isfinite(std_init) or std_init < 0:
         raise ConfigurationError(
             f"`std_init` got {std_init!r}; expected a finite number of at least 0, or None for the "
             "paper's value."
         )
-    return float(std_init)
