@@ -21,8 +21,7 @@ from torch.distributions import (
 )
 
 from hunch.gradients import Relax, diagnose
-from hunch.gradients.diagnosis import references
-from hunch.gradients.diagnosis import table as diagnosis
+from hunch.gradients.diagnosis import references, table
 from hunch.gradients.diagnosis.repeated import Repeated, Way
 from hunch.plots import diagnosis_figure
 
@@ -293,12 +292,12 @@ def test_no_way_that_is_right_is_said():
 
 
 def test_a_recommendation_of_what_failed_or_was_not_judged():
-    row = diagnosis.Row("score", "loo", "iid", 0.0, 0.0, False, True, 4.0, 16, 0.2, 1.0)
-    unjudged = diagnosis.Row(
+    row = table.Row("score", "loo", "iid", 0.0, 0.0, False, True, 4.0, 16, 0.2, 1.0)
+    unjudged = table.Row(
         "pathwise", "", "iid", 0.0, 0.0, False, True, 1.0, 16, 2.0, 1.0, judged=False
     )
-    assert "Use estimator='score'" in diagnosis.recommend([unjudged, row])
-    assert "no independent reference for estimator='pathwise'" in diagnosis.recommend([unjudged])
+    assert "Use estimator='score'" in table.recommend([unjudged, row])
+    assert "no independent reference for estimator='pathwise'" in table.recommend([unjudged])
 
 
 def test_the_gamma_of_a_tiny_concentration():

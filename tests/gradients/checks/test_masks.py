@@ -15,7 +15,7 @@ from hunch.gradients import (
     surrogate,
 )
 
-from .problems import DRAWS, LIMIT, tensor, z_score
+from ..problems import DRAWS, LIMIT, tensor, z_score
 
 TABLE = tensor(3.0, -1.0, torch.nan, 2.0)  # the third category cannot be scored
 SCORED = torch.tensor([True, True, False, True])

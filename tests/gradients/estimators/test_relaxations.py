@@ -7,7 +7,7 @@ from torch.distributions import Bernoulli, Categorical, Independent, Normal, One
 from hunch.errors import ConfigurationError
 from hunch.gradients import Gumbel, expectation
 
-from .problems import LIMIT, MORE, PROBLEMS, Problem, estimates, tensor, truths, z_score
+from ..problems import LIMIT, MORE, PROBLEMS, Problem, estimates, tensor, truths, z_score
 
 BERNOULLI = PROBLEMS["bernoulli"]
 LINEAR = {

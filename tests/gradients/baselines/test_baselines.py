@@ -15,7 +15,7 @@ from torch.distributions import (
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.gradients import EMA, Critic, expectation
 
-from .problems import DRAWS, LIMIT, PROBLEMS, estimates, tensor, worst
+from ..problems import DRAWS, LIMIT, PROBLEMS, estimates, tensor, worst
 
 
 def seeded(seed=0):

@@ -8,7 +8,7 @@ from hunch.errors import ConfigurationError
 from hunch.gradients import Relax, expectation
 from hunch.gradients.estimators import relax
 
-from .problems import DRAWS, LIMIT, MORE, PROBLEMS, estimates, tensor, worst, z_score
+from ..problems import DRAWS, LIMIT, MORE, PROBLEMS, estimates, tensor, worst, z_score
 
 ALL = PROBLEMS | MORE
 

@@ -8,7 +8,7 @@ from hunch.errors import ConfigurationError, ShapeError
 from hunch.gradients import expectation
 from hunch.gradients.estimators import measure
 
-from .problems import LIMIT, MORE, PROBLEMS, estimates, worst, z_score
+from ..problems import LIMIT, MORE, PROBLEMS, estimates, worst, z_score
 
 ALL = PROBLEMS | MORE
 MEASURE = {"estimator": "measure"}

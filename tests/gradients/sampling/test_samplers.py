@@ -21,7 +21,7 @@ from hunch.gradients import expectation
 from hunch.gradients.baselines import from_samples, given
 from hunch.gradients.sampling.samplers import draw
 
-from .problems import LIMIT, PROBLEMS, SAMPLED, estimates, worst
+from ..problems import LIMIT, PROBLEMS, SAMPLED, estimates, worst
 
 
 def seeded(seed=0):

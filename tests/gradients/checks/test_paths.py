@@ -17,7 +17,7 @@ from hunch.errors import ConfigurationError, ShapeError
 from hunch.gradients import expectation
 from hunch.gradients.checks.gradient_flow import carries_gradient
 
-from .problems import z_score
+from ..problems import z_score
 
 V = {"validate_args": False}
 ROWS = 50_000

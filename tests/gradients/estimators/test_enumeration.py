@@ -14,9 +14,9 @@ from torch.func import grad
 
 from hunch.errors import ConfigurationError
 from hunch.gradients import expectation
-from hunch.gradients.estimators import enumeration as supports
+from hunch.gradients.estimators import enumeration
 
-from .problems import MORE, estimates, tensor, truths
+from ..problems import MORE, estimates, tensor, truths
 
 DOUBLE = torch.float64
 
@@ -81,7 +81,7 @@ def test_every_combination_counts_once(make, shape):
 
 
 def test_the_number_of_outcomes_is_limited():
-    assert supports.MOST == 1024
+    assert enumeration.MOST == 1024
     ten = Independent(Bernoulli(torch.full((10,), 0.5, requires_grad=True)), 1)
     value = expectation(lambda z: z.sum(-1), ten, 1, estimator="enumerate")
     assert value.item() == pytest.approx(5)
