@@ -33,7 +33,7 @@ def copy(tmp_path):
         (None, ""),
         ("nn/mlp.py", "from hunch.inference import fit\n"),
         ("inference/data.py", "import hunch.rl\n"),
-        ("gradients/baselines.py", "from hunch import nn\n"),
+        ("gradients/advantages.py", "from hunch import nn\n"),
         ("errors.py", "import hunch.seeding\n"),
         ("nn/mlp.py", "import matplotlib\n"),
     ],

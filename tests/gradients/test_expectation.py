@@ -17,7 +17,7 @@ from torch.func import grad, vmap
 
 from hunch.errors import ConfigurationError, DataError, ShapeError
 from hunch.gradients import expectation
-from hunch.gradients.continuity import dependence
+from hunch.gradients.checks.continuity import dependence
 
 
 def normal(*shape, dtype=torch.float32):

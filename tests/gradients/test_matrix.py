@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from hunch.gradients import estimators, torch_draws
+from hunch.gradients.estimators import pathwise, score
+from hunch.gradients.sampling import torch_draws
 
 from .families import FAMILIES
 from .matrix import ESTIMATORS, MODES, PRECISIONS, checkpointed, compiled, estimated, reverse
@@ -156,18 +157,19 @@ def _check(name, table):
 
 
 @pytest.mark.parametrize(
-    ("what", "replacement", "seen"),
+    ("file", "what", "replacement", "seen"),
     [
-        ("refuse_moving_support", lambda *_: None, ("Exponential, shifted", "score", "backward")),
-        ("_forward_only", lambda *_: False, None),
-        ("lacks_path", lambda dist: "" if dist.has_rsample else "none",
+        (score, "refuse_moving_support", lambda *_: None,
+         ("Exponential, shifted", "score", "backward")),
+        (pathwise, "_forward_only", lambda *_: False, None),
+        (pathwise, "lacks_path", lambda dist: "" if dist.has_rsample else "none",
          ("OneHotCategoricalStraightThrough", "auto", "backward")),
     ],
 )  # fmt: skip
-def test_what_is_broken_is_seen(monkeypatch, what, replacement, seen):
-    monkeypatch.setattr(estimators, what, replacement)
+def test_what_is_broken_is_seen(monkeypatch, file, what, replacement, seen):
+    monkeypatch.setattr(file, what, replacement)
     if seen is None:  # path and score are both counted
-        monkeypatch.setattr(estimators, "hides_gradient", lambda *_: False)
+        monkeypatch.setattr(pathwise, "hides_gradient", lambda *_: False)
         seen = ("Normal", "auto", "jvp")
     name, label, way = seen
     assert estimated(name, label, MODES[way], DRAWS).outcome == "WRONG"

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from hunch.gradients import estimators, expectation, surrogate
+from hunch.gradients import expectation, surrogate
+from hunch.gradients.estimators import request, score
 
 from .problems import DRAWS, LIMIT, PROBLEMS, estimates, tensor, truths, z_score
 
@@ -17,18 +18,18 @@ PATHWISE = {"estimator": "pathwise"}
 
 
 def tilted_score(monkeypatch):
-    right = estimators.score_terms
-    monkeypatch.setattr(estimators, "score_terms", lambda lp, c, b: right(1.02 * lp, c, b))
+    right = score.score_terms
+    monkeypatch.setattr(score, "score_terms", lambda lp, c, b: right(1.02 * lp, c, b))
 
 
 def tilted_path(monkeypatch):
-    right = estimators.draw
+    right = request.draw
 
     def draw(*args, **how):
         samples = right(*args, **how)
         return samples + 0.02 * (samples - samples.detach())
 
-    monkeypatch.setattr(estimators, "draw", draw)
+    monkeypatch.setattr(request, "draw", draw)
 
 
 # How each row of `test_table` would look is computed there; here the code itself is broken.
@@ -45,7 +46,7 @@ def test_an_estimator_that_is_two_percent_off_is_noticed(monkeypatch, how, name)
 
 
 def test_a_mean_that_includes_the_sample_would_be_noticed(monkeypatch):
-    monkeypatch.setattr(estimators, "resolve_baseline", lambda _, cost, *rest: cost.mean(0))
+    monkeypatch.setattr(request, "resolve_baseline", lambda _, cost, *rest: cost.mean(0))
     problem = PROBLEMS["normal"]
     _, gradient, _ = estimates(problem, 4, baseline="loo", estimator="score")
     assert abs(gradient.mean() / truths(problem)[1] - 0.75) < 0.05  # the known factor, 1 - 1/n

@@ -12,7 +12,7 @@ def test_equals_a_loop_over_data(out):
     weights = bootstrap_weights("multinomial", 8, range(30), seed=1)
     weights[:, 4] = 1  # one datum that every member saw
     weights[0, 5] = 0
-    weights[1:, 5] = 2  # and one with a single absentee
+    weights[1:, 5] = 2  # and one with a single out-of-bag member
     bag = out_of_bag(members, weights)
     for i in range(30):
         absent = members[weights[:, i] == 0, i]

@@ -8,26 +8,30 @@
 - `EMA`, `Critic`: baselines that are learned, from earlier costs or by a network.
 - `Relax`: REBAR and RELAX, unbiased for discrete samples, with a surrogate of yours.
 - `Gumbel`: the Gumbel-softmax estimator with a temperature; biased.
+- `Estimator`, `Request`: what an estimator of your own looks like, and what it is asked.
 """
 
 from __future__ import annotations
 
 from hunch.gradients.advantages import grpo_advantages, rloo_advantages
-from hunch.gradients.baselines import leave_one_out
-from hunch.gradients.diagnose import diagnose
-from hunch.gradients.diagnosis import Diagnosis
+from hunch.gradients.baselines.from_samples import leave_one_out
+from hunch.gradients.baselines.learned import EMA, Critic
+from hunch.gradients.diagnosis.diagnose import diagnose
+from hunch.gradients.diagnosis.table import Diagnosis
+from hunch.gradients.estimators.relax import Relax
+from hunch.gradients.estimators.relaxations import Gumbel
+from hunch.gradients.estimators.request import Estimator, Request
 from hunch.gradients.expectation import expectation
-from hunch.gradients.learned import EMA, Critic
-from hunch.gradients.relax import Relax
-from hunch.gradients.relaxations import Gumbel
 from hunch.gradients.score_function import surrogate
 
 __all__ = [
     "EMA",
     "Critic",
     "Diagnosis",
+    "Estimator",
     "Gumbel",
     "Relax",
+    "Request",
     "diagnose",
     "expectation",
     "grpo_advantages",

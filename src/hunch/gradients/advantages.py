@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from hunch.errors import ConfigurationError
-from hunch.gradients.baselines import leave_one_out
-from hunch.gradients.guards import wide
-from hunch.gradients.masks import scored_cost
+from hunch.gradients.baselines.from_samples import leave_one_out
+from hunch.gradients.checks.costs import wide
+from hunch.gradients.checks.masks import scored_cost
 
 
 def rloo_advantages(reward: Tensor, dim: int = 0, mask: Tensor | None = None) -> Tensor:

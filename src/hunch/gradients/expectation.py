@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from hunch.errors import ConfigurationError
-from hunch.gradients.baselines import Baseline, check_baseline
-from hunch.gradients.estimators import ESTIMATORS, Estimator, masked_score
-from hunch.gradients.guards import HALF, Cost, wide
-from hunch.gradients.masks import Mask
-from hunch.gradients.relax import Relax
-from hunch.gradients.relaxations import Gumbel
-from hunch.gradients.samplers import check_sampler, parameter_of
-from hunch.gradients.twins import in_single
+from hunch.errors import ConfigurationError, ShapeError
+from hunch.gradients.baselines.given import Baseline, check_baseline
+from hunch.gradients.checks.costs import HALF, Cost, wide
+from hunch.gradients.checks.distributions import in_single, parameter_of
+from hunch.gradients.checks.masks import Mask
+from hunch.gradients.estimators.by_name import ESTIMATORS
+from hunch.gradients.estimators.request import Estimator, Request
+from hunch.gradients.estimators.score import masked_score
+from hunch.gradients.sampling.samplers import check_sampler
 
 
 def expectation(
@@ -22,7 +22,7 @@ def expectation(
     dist: Distribution,
     n: int = 2,
     *,
-    estimator: str | Gumbel | Relax = "auto",
+    estimator: str | Estimator = "auto",
     baseline: Baseline = "auto",
     sampler: str = "iid",
     mask: Mask | None = None,
@@ -48,7 +48,8 @@ def expectation(
             outcomes together; `"measure"` for any cost and Normal, Bernoulli, Categorical, Poisson
             or Gamma, first derivatives only; `"rebar"` or `Relax(surrogate)` for Bernoulli and
             OneHotCategorical. Biased, for these two: `"straight_through"`, and `"gumbel"` or
-            `Gumbel(temperature)`. `"auto"` is pathwise if the distribution has `rsample` and a
+            `Gumbel(temperature)`. One of your own is a function of one `Request`, see `Estimator`.
+            `"auto"` is pathwise if the distribution has `rsample` and a
             gradient flows from cost to sample without passing a sign, a rounding or a draw, else
             the score. What torch does not differentiate at all leaves no trace in the graph when a
             smooth term stands beside it: a comparison, an index, a cast to integers, a `detach()`
@@ -136,15 +137,17 @@ def expectation(
         return value.to(kind)
     check_baseline(baseline, n)
     check_sampler(sampler, n)
-    estimate = estimator if isinstance(estimator, Gumbel | Relax) else _named(estimator)
-    if mask is None:
-        return estimate(f, dist, n, baseline, generator, sampler)
-    if estimator not in ("auto", "score") or sampler != "iid":
-        raise ConfigurationError(
-            f"`mask` was given with estimator={estimator!r} and sampler={sampler!r}; expected "
-            "'score' and 'iid', because the others need the cost of every sample they draw."
-        )
-    return masked_score(f, dist, n, baseline, generator, mask)
+    request = Request(f, dist, n, baseline, generator, sampler)
+    if mask is not None:
+        if estimator not in ("auto", "score") or sampler != "iid":
+            raise ConfigurationError(
+                f"`mask` was given with estimator={estimator!r} and sampler={sampler!r}; expected "
+                "'score' and 'iid', because the others need the cost of every sample they draw."
+            )
+        return masked_score(request, mask)
+    if isinstance(estimator, str) and estimator in ESTIMATORS:
+        return ESTIMATORS[estimator](request)
+    return _of_ones_own(estimator, request)
 
 
 def _precision(dist: Distribution) -> torch.dtype | None:
@@ -166,8 +169,21 @@ def _of_half(f: Cost, kind: torch.dtype) -> Cost:
     return cost
 
 
-def _named(estimator: object) -> Estimator:
-    if not isinstance(estimator, str) or estimator not in ESTIMATORS:
+def _of_ones_own(estimator: object, request: Request) -> Tensor:
+    """What an estimator that is none of the names returns, if it is an expectation."""
+    if isinstance(estimator, type) or not callable(estimator):
         names = ", ".join(repr(name) for name in ESTIMATORS)
-        raise ConfigurationError(f"`estimator` got {estimator!r}; expected one of {names}.")
-    return ESTIMATORS[estimator]
+        got = f"the class {estimator.__name__}" if isinstance(estimator, type) else repr(estimator)
+        raise ConfigurationError(
+            f"`estimator` got {got}; expected one of {names}, or a function or object that is "
+            "called with one hunch.gradients.Request, such as Gumbel(0.5)."
+        )
+    value = estimator(request)
+    shape = request.dist.batch_shape
+    if not isinstance(value, Tensor) or value.shape != shape:
+        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise ShapeError(
+            f"`estimator` returned {got}; expected a tensor of shape {tuple(shape)}, one mean cost "
+            "for each factor: take the mean over the samples, which lie along the first axis."
+        )
+    return value

@@ -1,10 +1,4 @@
-"""The score function: gradients through samples that carry none.
-
-The gradient of `E[f(z)]` is `E[f(z) * grad log p(z)]`. Written with the factor
-`exp(log p - stop(log p))`, which equals one but has the score as its derivative, one expression
-has the right value and the right gradient at every order, also where the cost depends on the
-parameters itself.
-"""
+"""The score function for samples and costs that exist already."""
 
 from __future__ import annotations
 
@@ -12,30 +6,11 @@ import torch
 from torch import Tensor
 
 from hunch.errors import ConfigurationError, ShapeError
-from hunch.gradients.baselines import given_baseline
-from hunch.gradients.cautions import caution_baseline, caution_standardized
-from hunch.gradients.guards import check_finite, wide
-from hunch.gradients.masks import check_mask, scored_cost, scored_mean
-
-
-def score_terms(log_prob: Tensor, cost: Tensor, baseline: Tensor | None) -> Tensor:
-    """One unbiased term per sample: `box * (cost - baseline) + baseline`, `box` being 1.
-
-    Adding the baseline again outside the box keeps the value, and makes the Hessian right: in the
-    naive surrogate `log_prob * (cost - baseline)` it is wrong with and without a baseline.
-
-    Example:
-        >>> score_terms(torch.tensor([-1.0]), torch.tensor([3.0]), torch.tensor(2.0))
-        tensor([3.])
-
-    Reference:
-        Foerster et al. (2018), "DiCE: The Infinitely Differentiable Monte Carlo Estimator", for the
-        box; Mao et al. (2019), "A Baseline for Any Order Gradient Estimation", for the baseline.
-    """
-    box = torch.exp(log_prob - log_prob.detach())
-    if baseline is None:
-        return box * cost
-    return torch.addcmul(baseline, box, cost - baseline)
+from hunch.gradients.baselines.given import given_baseline
+from hunch.gradients.checks.cautions import caution_weights
+from hunch.gradients.checks.costs import check_finite, wide
+from hunch.gradients.checks.masks import check_mask, scored_cost, scored_mean
+from hunch.gradients.estimators.score import score_terms
 
 
 def surrogate(
@@ -123,9 +98,7 @@ def surrogate(
             "compute it with gradients on, from parameters that are not detached."
         )
     constant = None if baseline is None else given_baseline(baseline, cost, dim)
-    caution_standardized(cost, dim, mask)
-    if constant is not None and isinstance(baseline, Tensor):
-        caution_baseline(constant, cost, dim, mask)
+    caution_weights(cost, constant if isinstance(baseline, Tensor) else None, dim, mask)
     if mask is None:
         terms = score_terms(log_prob, cost, constant)
         values = wide(terms)

@@ -77,9 +77,9 @@ def expected_calibration_error(probs: Tensor, y: Tensor, *, num_bins: int = 15) 
     check_classes(probs, y)
     if num_bins < 1:
         raise ConfigurationError(f"`num_bins` got {num_bins}; expected at least 1.")
-    confidence, guess = probs.max(dim=1)
+    confidence, likeliest = probs.max(dim=1)
     which = (confidence * num_bins).ceil().long().sub(1).clamp(0, num_bins - 1)
-    surplus = confidence - (guess == y).to(probs)
+    surplus = confidence - (likeliest == y).to(probs)
     return torch.zeros(num_bins).to(probs).index_add(0, which, surplus).abs().sum() / len(y)
 
 

@@ -228,7 +228,7 @@ def jackknife_after_bootstrap(
     if rank > n:
         infinite = torch.full_like(new_members[0], torch.inf)
         return -infinite, infinite
-    # nan_to_num: of a datum without absentees nothing is known.
+    # nan_to_num: of a datum without out-of-bag members nothing is known.
     residuals = (y - bag.mean).abs().nan_to_num(nan=torch.inf).reshape(n, -1)
     average = bag.unseen.T.to(members) / bag.count.clamp_min(1).unsqueeze(1)
     rows = max(1, max_elements // residuals.numel())

@@ -24,7 +24,7 @@ class IndexedMembers(nn.Module):
         epinet: whose parameters all members share.
         num_members: indices held, at least 1.
         seed: decides them.
-        purpose: names the stream that they come from.
+        purpose: what they are for; each has random numbers of its own.
 
     Shape:
         x `(batch, …)` to `(members, batch, out)`.

@@ -1,7 +1,7 @@
 """Predictions for the training data by the members that did not see them, free of charge.
 
-A bootstrap leaves out about 37 % of the data for each member. Asking a datum's absentees about it
-is a test on data they were not trained on: an honest error without a held-out part.
+A bootstrap leaves out about 37 % of the data for each member. Asking a datum's out-of-bag members
+about it is a test on data they were not trained on: an honest error without a held-out part.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def out_of_bag(members: Tensor, weights: Tensor) -> OutOfBag:
 
     Raises:
         ShapeError: if the shapes do not fit each other.
-        DataError: if no weight is 0, so that no member is an absentee, or one is negative or NaN.
+        DataError: if no weight is 0, so that no member is out of bag, or one is negative or NaN.
 
     Note:
         After `fit(..., redraw=True)` members have seen other data in each epoch, and in the end

@@ -115,16 +115,17 @@ class MemberData:
         noise: float,
         seed: int,
     ) -> None:
-        self.members, self.keys, self.kind, self.seed = ensemble.num_members, keys, kind, seed
+        self.num_members, self.keys = ensemble.num_members, keys
+        self.kind, self.seed = kind, seed
         self.redraw, self.device = redraw and kind != "none", x.device
         # Some epochs at a time: drawing one by one costs small ensembles a tenth of their time.
-        self.block = max(1, min(64, 2_000_000 // (self.members * len(keys)))) if redraw else 1
+        self.block = max(1, min(64, 2_000_000 // (self.num_members * len(keys)))) if redraw else 1
         self._draw(range(self.block))
         self.targets = y.unsqueeze(0)
         if noise:
-            normals = standard_normals(self.members, keys, tuple(y.shape[1:]), seed=seed)
+            normals = standard_normals(self.num_members, keys, tuple(y.shape[1:]), seed=seed)
             self.targets = self.targets + noise * normals.to(y)
-        self.targets = self.targets.expand(self.members, *y.shape)
+        self.targets = self.targets.expand(self.num_members, *y.shape)
 
     def batch(self, epoch: int, rows: Rows) -> tuple[Tensor, Tensor]:
         """Weights `(members, batch)` and targets `(members, batch, *out)`."""
@@ -136,7 +137,7 @@ class MemberData:
         return weights[:, rows], self.targets[:, rows]
 
     def _draw(self, epochs: range) -> None:
-        weights = weights_of_epochs(self.kind, self.members, self.keys, epochs, seed=self.seed)
+        weights = weights_of_epochs(self.kind, self.num_members, self.keys, epochs, seed=self.seed)
         self.weights, self.epochs = weights.to(self.device), epochs
 
 

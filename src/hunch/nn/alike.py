@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.utils.hooks import RemovableHandle
 
-from hunch.nn.noisy_base import NoisyLayer
+from hunch.nn.noisy_base import DrawingLayer
 
 _BUFFER: Final = (
     "members may differ in their parameters and buffers alone, so make it the same for all, or a "
@@ -68,7 +68,7 @@ _BOOKKEEPING: Final = frozenset(
     {"_parameters", "_buffers", "_modules", "_compiled_call_impl", *_HOOKS, *_HOOK_KINDS}
 )
 # Held noise is stacked, as a member's tensors are; a recurrent layer keeps its lists up to date.
-_OF_KIND: Final = {NoisyLayer: {"_held"}, nn.RNNBase: {"_flat_weights", "_flat_weight_refs"}}
+_OF_KIND: Final = {DrawingLayer: {"_held"}, nn.RNNBase: {"_flat_weights", "_flat_weight_refs"}}
 # What Python writes into every class.
 _CLASS_BOOKKEEPING: Final = frozenset(
     {
@@ -137,6 +137,16 @@ def is_same_state(a: Any, b: Any) -> bool:
     except Difference:
         return False
     return True
+
+
+def _made_of(*names: str) -> Callable[..., None]:
+    """A rule for objects of Python's own that are one if these attributes are."""
+
+    def compare(comparison: _Comparison, a: Any, b: Any, where: str) -> None:
+        for name in names:
+            comparison.same(getattr(a, name), getattr(b, name), where)
+
+    return compare
 
 
 class _Comparison:
@@ -228,11 +238,11 @@ class _Comparison:
 
     def attributes(self, a: Any, b: Any, ignored: frozenset[str], where: str) -> None:
         """Compare two namespaces."""
-        alone = self.first is self.other
+        with_itself = self.first is self.other
         for name, x in a.items():
             y = b.get(name, _MISSING)
             # Most are numbers and names: no more than this is done for those.
-            if name in ignored or (x is y and not alone) or (type(x) in _PLAIN and x is y):
+            if name in ignored or (x is y and not with_itself) or (type(x) in _PLAIN and x is y):
                 continue
             if y is _MISSING:
                 raise Difference(_join(where, name))
@@ -275,7 +285,7 @@ class _Comparison:
         """What an instance of a container's subclass holds beside its elements."""
         self.attributes(getattr(a, "__dict__", {}), getattr(b, "__dict__", {}), _NOTHING, where)
 
-    def members(self, a: Any, b: Any, where: str) -> None:
+    def elements(self, a: Any, b: Any, where: str) -> None:
         if a is not b and not all(isinstance(x, (*_PLAIN, float)) for x in (*a, *b)):
             raise Difference(where, _UNKNOWN)
         if a != b:
@@ -290,27 +300,6 @@ class _Comparison:
                 raise Difference(where, _OWN)
             self.same(x, y, where)
         self.attributes(vars(a), vars(b), _NOTHING, where)
-
-    def method(self, a: Any, b: Any, where: str) -> None:
-        self.same(a.__func__, b.__func__, where)
-        self.same(a.__self__, b.__self__, where)
-
-    def partial(self, a: Any, b: Any, where: str) -> None:
-        self.same(a.func, b.func, where)
-        self.every(a.args, b.args, where)
-        self.mapping(a.keywords, b.keywords, where)
-
-    def wrapped(self, a: Any, b: Any, where: str) -> None:
-        self.same(a.__func__, b.__func__, where)
-
-    def accessors(self, a: property, b: property, where: str) -> None:
-        self.every((a.fget, a.fset, a.fdel), (b.fget, b.fset, b.fdel), where)
-
-    def cached(self, a: Any, b: Any, where: str) -> None:
-        self.same(a.func, b.func, where)
-
-    def nothing(self, a: Any, b: Any, where: str) -> None:
-        """Handles and slots: torch's and Python's bookkeeping."""
 
     def reference(self, a: Any, b: Any, where: str) -> None:
         self.same(a(), b(), where)
@@ -355,14 +344,15 @@ class _Comparison:
         (float, complex): number,
         (list, tuple): sequence,
         dict: mapping,
-        (set, frozenset): members,
+        (set, frozenset): elements,
         types.FunctionType: function,
-        types.MethodType: method,
-        functools.partial: partial,
-        (staticmethod, classmethod): wrapped,
-        property: accessors,
-        functools.cached_property: cached,
-        (RemovableHandle, types.MemberDescriptorType, types.GetSetDescriptorType): nothing,
+        types.MethodType: _made_of("__func__", "__self__"),
+        functools.partial: _made_of("func", "args", "keywords"),
+        (staticmethod, classmethod): _made_of("__func__"),
+        property: _made_of("fget", "fset", "fdel"),
+        functools.cached_property: _made_of("func"),
+        # Torch's and Python's bookkeeping.
+        (RemovableHandle, types.MemberDescriptorType, types.GetSetDescriptorType): _made_of(),
         weakref.ReferenceType: reference,
     }
 
@@ -420,8 +410,8 @@ def bits(tensor: Tensor) -> bytes:
         b'\x01'
     """
     whole = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous()
-    raw: bytes = whole.flatten().view(torch.uint8).numpy().tobytes()
-    return raw
+    values: bytes = whole.flatten().view(torch.uint8).numpy().tobytes()
+    return values
 
 
 def _join(where: str, name: Any) -> str:

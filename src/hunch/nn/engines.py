@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflat
 from hunch.errors import ConfigurationError
 from hunch.nn.batched import is_hooked, run_batched
 from hunch.nn.borrowing import Attributes, Places, call_with, check_replaced
-from hunch.nn.noisy_base import Draw, NoisyLayer
+from hunch.nn.noisy_base import Draw, DrawingLayer
 
 Engine = Literal["auto", "bmm", "vmap", "loop"]
 Outcome = tuple[Any, dict[str, Tensor]]
@@ -65,7 +65,7 @@ class Pass:
 
     skeleton: nn.Module
     places: Places
-    noisy: list[NoisyLayer]
+    noisy: list[DrawingLayer]
     foreign: list[nn.Module]
     tensors: dict[str, Tensor]
     draws: dict[int, Draw]

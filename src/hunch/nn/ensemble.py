@@ -19,7 +19,7 @@ from hunch.nn.borrowing import (
     written_by_users,
 )
 from hunch.nn.engines import Engine, Outcome, Pass, versions, wants_loop
-from hunch.nn.noisy_base import NoisyLayer
+from hunch.nn.noisy_base import DrawingLayer
 from hunch.nn.stacking import apply_to_members, check_copyable, check_stackable, stack, stand_in
 from hunch.seeding import check_seed, default_generator_seeded
 from hunch.validation import whole_number
@@ -214,7 +214,7 @@ class Ensemble(nn.Module):
         self._loops = False  # whether "auto" has found that nothing else works
         self._mapped: set[bool] = set()  # the modes in which it has found that vmap does
         self._foreign = written_by_users(skeleton)
-        self._noisy = [m for m in skeleton.modules() if isinstance(m, NoisyLayer)]
+        self._noisy = [m for m in skeleton.modules() if isinstance(m, DrawingLayer)]
         for layer in self._noisy:
             layer.stand_for_members(num_members)
 
@@ -304,7 +304,7 @@ class Ensemble(nn.Module):
         slices = {name: t.detach()[k].clone() for name, t in tensors_of(self.skeleton).items()}
         member = stand_in(self.skeleton, slices)
         for part in member.modules():
-            if isinstance(part, NoisyLayer):
+            if isinstance(part, DrawingLayer):
                 held = part._held and tuple(t[k].clone() for t in part._held)
                 part.stand_for_members(None)
                 part._held = held

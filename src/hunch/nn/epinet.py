@@ -98,7 +98,7 @@ class Epinet(nn.Module):
 
     μ is the base network and φ(x) the input of its last layer, from which σ sends no gradient back
     (sg). σ = zᵀ g(φ, x, z), with g a perceptron of D rows of outputs. The D functions p_d are
-    random and never trained. One z is one member: a consistent guess at the whole function.
+    random and never trained. One z is one member: one function of x, consistent over all of it.
 
     Args:
         model: the base network: an `nn.Sequential`, such as `hunch.nn.MLP`, whose last layer is an
@@ -109,7 +109,7 @@ class Epinet(nn.Module):
         hidden_sizes: width of each hidden layer of g, at least one.
         prior_scale: s, in units of the output; a number of at least 0.
         in_features: entries of one x, which g sees beside the features; None takes those of the
-            base network's first linear layer, 0 gives g the features alone, as for pictures.
+            base network's first linear layer, 0 gives g the features alone, as for images.
 
     Shape:
         x `(batch, …)`; z `(D,)` to `(batch, out)`, z `(members, D)` to `(members, batch, out)`.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hunch.errors import ConfigurationError, ShapeError
+from hunch.nn.batched import batched, run_batched
 from hunch.validation import real_number
 
 
@@ -44,6 +45,11 @@ class Streams(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return the outputs of both streams, the value's first."""
         return torch.cat([self.value(features), self.advantage(features)], dim=-1)
+
+
+@batched(Streams)
+def _all_streams(net: Streams, x: Tensor) -> Tensor:
+    return torch.cat([run_batched(net.value, x), run_batched(net.advantage, x)], dim=-1)
 
 
 class GaussianHead(nn.Module):
@@ -174,6 +180,11 @@ class QuantileHead(nn.Module):
     def extra_repr(self) -> str:
         """The levels."""
         return f"levels={self.levels}"
+
+
+@batched(GaussianHead, QuantileHead)
+def _all_heads(net: GaussianHead | QuantileHead, x: Tensor) -> Tensor:
+    return net.join(run_batched(net.location, x), run_batched(net.spread, x))
 
 
 def head_of(module: nn.Module) -> GaussianHead | QuantileHead | None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError, ShapeError
+from hunch.nn.batched import batched, run_elementwise, run_sequence
 
 ACTIVATIONS: Final[dict[str, type[nn.Module]]] = {
     "elu": nn.ELU,
@@ -20,6 +21,7 @@ ACTIVATIONS: Final[dict[str, type[nn.Module]]] = {
     "silu": nn.SiLU,
     "tanh": nn.Tanh,
 }
+batched(*ACTIVATIONS.values())(run_elementwise)
 
 
 class MLP(nn.Sequential):
@@ -105,6 +107,12 @@ class MLP(nn.Sequential):
                 f"`x` has {features} features in its last axis; expected {self.in_features}: "
                 f"the network was built with in_features={self.in_features}."
             )
+
+
+@batched(MLP)
+def _all_members(net: MLP, x: Tensor) -> Tensor:
+    net.check_input(x)
+    return run_sequence(net, x)
 
 
 def _empty_linear(

@@ -11,14 +11,14 @@ from torch import nn
 from hunch.errors import ConfigurationError
 from hunch.nn.noisy_base import (
     Mode,
-    NoisyLayer,
     _generator,
     _one_of,
     _outliving_inference,
     _random,
+    _SharedGenerator,
     _split,
-    _Stream,
 )
+from hunch.nn.noisy_layer import NoisyLayer
 
 
 def _noisy_layers(module: nn.Module) -> list[NoisyLayer]:
@@ -36,20 +36,20 @@ def _shapes(layer: NoisyLayer) -> list[tuple[int, ...]]:
     return [lead + shape for shape in layer.draw_shapes()]
 
 
-def _redraw(layers: Sequence[NoisyLayer], stream: _Stream | None) -> None:
+def _redraw(layers: Sequence[NoisyLayer], shared: _SharedGenerator | None) -> None:
     """Give layers a new held draw, from one flat draw for all layers of a kind."""
     kinds: dict[tuple[object, ...], list[NoisyLayer]] = {}
     for layer in layers:
-        layer._held_stream = stream or layer._stream
+        layer._held_source = shared or layer._shared
         layer._held = None
         if layer.per_sample:
             continue  # the next held forward draws, for the batch that it sees
-        weight, own = layer.weight, layer._held_stream
+        weight, own = layer.weight, layer._held_source
         kind = (weight.device, weight.dtype, layer.noise, layer.noise_distribution)
         kinds.setdefault((*kind, id(_generator(own))), []).append(layer)
     for alike in kinds.values():
         shapes = [_shapes(layer) for layer in alike]
-        first, own = alike[0], alike[0]._held_stream
+        first, own = alike[0], alike[0]._held_source
         size = sum(math.prod(shape) for of_layer in shapes for shape in of_layer)
         how = (first.weight, first.noise, first.noise_distribution)
         with _outliving_inference():
@@ -88,7 +88,7 @@ def reset_noise(module: nn.Module, generator: torch.Generator | None = None) -> 
         >>> bool((layer(x) == first).all())
         False
     """
-    _redraw(_noisy_layers(module), None if generator is None else _Stream(generator))
+    _redraw(_noisy_layers(module), None if generator is None else _SharedGenerator(generator))
 
 
 class _Restore:
@@ -96,14 +96,14 @@ class _Restore:
 
     def __init__(self, module: nn.Module, layers: Sequence[NoisyLayer]) -> None:
         self._module = module
-        self._before = [(layer, layer._mode, layer._stream) for layer in layers]
+        self._before = [(layer, layer._mode, layer._shared) for layer in layers]
 
     def __enter__(self) -> nn.Module:
         return self._module
 
     def __exit__(self, *exception: object) -> None:
-        for layer, mode, stream in self._before:
-            layer._mode, layer._stream = mode, stream
+        for layer, mode, shared in self._before:
+            layer._mode, layer._shared = mode, shared
 
 
 def noise(module: nn.Module, mode: Mode, generator: torch.Generator | None = None) -> _Restore:
@@ -145,10 +145,10 @@ def noise(module: nn.Module, mode: Mode, generator: torch.Generator | None = Non
     _one_of("mode", mode, ("fresh", "held", "off", "auto"))
     layers = _noisy_layers(module)
     restore = _Restore(module, layers)
-    stream = None if generator is None else _Stream(generator)
+    shared = None if generator is None else _SharedGenerator(generator)
     for layer in layers:
         layer._mode = mode
-        layer._stream = stream or layer._stream
+        layer._shared = shared or layer._shared
     if mode == "held":
         _redraw([layer for layer in layers if layer._held is None], None)
     return restore

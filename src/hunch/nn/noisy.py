@@ -15,7 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hunch.errors import ConfigurationError, ShapeError
-from hunch.nn.noisy_base import Draw, Noise, NoisyLayer, _one_of
+from hunch.nn.batched import affine, batched
+from hunch.nn.noisy_base import Draw, Noise, _one_of
+from hunch.nn.noisy_layer import NoiseSettings, NoisyLayer
 from hunch.validation import whole_number
 
 
@@ -101,13 +103,8 @@ class NoisyLinear(NoisyLayer):
                 whole_number("in_features", in_features, at_least=1),
             ),
             bias,
-            groups=1,
-            noise=noise,
-            std_init=std_init,
-            per_sample=per_sample,
-            init=init,
-            bias_std=bias_std,
-            noise_distribution=noise_distribution,
+            1,
+            NoiseSettings(noise, std_init, per_sample, init, bias_std, noise_distribution),
             generator=generator,
             device=device,
             dtype=dtype,
@@ -144,6 +141,14 @@ class NoisyLinear(NoisyLayer):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return f"{self.in_features}, {self.out_features}, {super().extra_repr()}"
+
+
+@batched(NoisyLinear)
+def _all_layers(layer: NoisyLinear, x: Tensor) -> Tensor:
+    draw = layer.draw_for_members()
+    if draw is None:
+        return affine(x, layer.weight, layer.bias)
+    return affine(x, *layer._perturbed(draw))
 
 
 Pair = int | tuple[int, int]
@@ -249,13 +254,8 @@ class NoisyConv2d(NoisyLayer):
         super().__init__(
             (out_channels, in_channels // groups, *kernel),
             bias,
-            groups=groups,
-            noise=noise,
-            std_init=std_init,
-            per_sample=per_sample,
-            init=init,
-            bias_std=bias_std,
-            noise_distribution=noise_distribution,
+            groups,
+            NoiseSettings(noise, std_init, per_sample, init, bias_std, noise_distribution),
             generator=generator,
             device=device,
             dtype=dtype,
@@ -323,7 +323,7 @@ class NoisyConv2d(NoisyLayer):
         )
         batch, groups, positions = x.shape[:-3], self.groups, patches.shape[-1]
         noisy = (patches * rows.unsqueeze(-1)).reshape(*batch, groups, self._fan_in, positions)
-        # Channels may come last in memory, in weights as in pictures: no views there.
+        # Channels may come last in memory, in weights as in images: no views there.
         sigma = self.weight_sigma.reshape(groups, self.out_channels // groups, self._fan_in)
         spread = (sigma @ noisy).view(*batch, self.out_channels, positions)
         if self.bias_sigma is not None:

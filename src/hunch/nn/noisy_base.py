@@ -1,4 +1,4 @@
-"""What noisy layers stand on: means, stds, their initial values, and where noise comes from."""
+"""What a layer draws in its forward: where the noise comes from, and for how many members."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from torch import Tensor, nn
 
 from hunch.draws import drawn, drawn_once
 from hunch.errors import ConfigurationError, ShapeError
-from hunch.nn.noisy_checkpoints import adopt_layout
 from hunch.recomputation import may_repeat, recalled
 
 Noise = Literal["factorized", "independent"]
 Mode = Literal["fresh", "held", "off", "auto"]
 Draw = tuple[Tensor, ...]
 
-_STD_INIT = {"factorized": 0.5, "independent": 0.017}  # the paper, §3.2
 _TRUNCATION = 2.0  # dqn_zoo cuts its normal draws at two standard deviations
 
 
@@ -29,7 +27,7 @@ def _one_of(name: str, value: object, options: Sequence[object]) -> None:
         raise ConfigurationError(f"`{name}` got {value!r}; expected one of {listed}.")
 
 
-class _Stream:
+class _SharedGenerator:
     """A generator that all copies of a layer share.
 
     `copy.deepcopy` copies a generator with its state, so the target network would repeat the online
@@ -39,15 +37,15 @@ class _Stream:
     def __init__(self, generator: torch.Generator | None) -> None:
         self.generator = generator
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Stream:
+    def __deepcopy__(self, memo: dict[int, Any]) -> _SharedGenerator:
         return self
 
 
-_DEFAULT = _Stream(None)  # torch's default generator
+_DEFAULT = _SharedGenerator(None)  # torch's default generator
 
 
-def _generator(stream: _Stream | None) -> torch.Generator | None:
-    return None if stream is None else stream.generator
+def _generator(shared: _SharedGenerator | None) -> torch.Generator | None:
+    return None if shared is None else shared.generator
 
 
 def _random(
@@ -93,9 +91,9 @@ def _split(flat: Tensor, shapes: Sequence[tuple[int, ...]]) -> Draw:
 
 
 class _Using:
-    """What `NoisyLayer.using` returns."""
+    """What `DrawingLayer.using` returns."""
 
-    def __init__(self, layer: NoisyLayer, draw: Draw) -> None:
+    def __init__(self, layer: DrawingLayer, draw: Draw) -> None:
         # `nn.Module.__setattr__` costs more than a small layer's matrix product; agents do this
         # for every layer of every forward.
         self._state, self._draw = layer.__dict__, draw
@@ -108,70 +106,27 @@ class _Using:
         self._state["_given"] = self._outside
 
 
-class NoisyLayer(nn.Module):
-    """What all noisy layers share: parameters, their initial values, and where noise comes from."""
+class DrawingLayer(nn.Module):
+    """A layer that draws noise in its forward, by itself or for all members of an ensemble."""
 
     weight: Tensor
-    weight_sigma: Tensor
     bias: Tensor | None
-    bias_sigma: Tensor | None
+    noise: Noise
+    noise_distribution: str
+    per_sample: bool
+    _weight_shape: tuple[int, ...]
+    _groups: int
+    _fan_in: int
+    _fan_out: int
 
-    def __init__(
-        self,
-        weight_shape: tuple[int, ...],
-        bias: bool,
-        *,
-        groups: int,
-        noise: Noise,
-        std_init: float | None,
-        per_sample: bool,
-        init: Noise | None,
-        bias_std: Literal["in", "out"],
-        noise_distribution: Literal["normal", "truncated_normal"],
-        generator: torch.Generator | None,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
-    ) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        _one_of("noise", noise, ("factorized", "independent"))
-        _one_of("init", init, (None, "factorized", "independent"))
-        _one_of("bias_std", bias_std, ("in", "out"))
-        _one_of("noise_distribution", noise_distribution, ("normal", "truncated_normal"))
-        self.noise: Noise = noise
-        self.per_sample = per_sample
-        self.init: Noise = init or noise
-        self.std_init = _STD_INIT[self.init] if std_init is None else _checked_std(std_init)
-        self.bias_std = bias_std
-        self.noise_distribution = noise_distribution
-        if self.init == "independent" and bias_std == "out":
-            raise ConfigurationError(
-                '`bias_std` got "out", but independent initial values give every weight and bias '
-                'the std `std_init`; expected "in", or init="factorized".'
-            )
-        if per_sample and noise == "independent" and noise_distribution != "normal":
-            raise ConfigurationError(
-                f"`noise_distribution` got {noise_distribution!r} with independent per-sample "
-                'noise, whose outputs are drawn as exact normals; expected "normal".'
-            )
-        self._groups = groups
-        self._fan_in = math.prod(weight_shape[1:])  # the paper's p
-        self._fan_out = weight_shape[0]  # the paper's q
         self._mode: Mode = "auto"
-        self._stream: _Stream | None = None  # None: torch's default generator
+        self._shared: _SharedGenerator | None = None  # None: torch's default generator
         self._held: Draw | None = None
-        self._held_stream: _Stream | None = None  # of a held draw that waits for its batch
+        self._held_source: _SharedGenerator | None = None  # of a held draw that waits for its batch
         self._given: Draw | None = None
         self._members: int | None = None  # an Ensemble's K, whose parameters carry a member axis
-        self._weight_shape = weight_shape
-
-        def parameter(*shape: int) -> nn.Parameter:
-            return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-
-        self.weight = parameter(*weight_shape)
-        self.register_parameter("bias", parameter(self._fan_out) if bias else None)
-        self.weight_sigma = parameter(*weight_shape)
-        self.register_parameter("bias_sigma", parameter(self._fan_out) if bias else None)
-        self.reset_parameters(generator)
 
     @property
     def active_mode(self) -> Literal["fresh", "held", "off"]:
@@ -179,30 +134,6 @@ class NoisyLayer(nn.Module):
         if self._mode == "auto":
             return "fresh" if self.training else "off"
         return self._mode
-
-    @property
-    def initial_stds(self) -> tuple[float, float]:
-        """The initial std of every weight and of every bias."""
-        if self.init == "independent":
-            return self.std_init, self.std_init
-        fan_bias = self._fan_in if self.bias_std == "in" else self._fan_out
-        return self.std_init / math.sqrt(self._fan_in), self.std_init / math.sqrt(fan_bias)
-
-    @torch.no_grad()
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Give means and stds new initial values, drawn from `generator` or torch's default."""
-        bound = math.sqrt((1.0 if self.init == "factorized" else 3.0) / self._fan_in)
-        for mean in (self.weight, self.bias):
-            if mean is None:
-                continue
-            drawn = mean
-            if generator is not None and generator.device != mean.device:
-                drawn = torch.empty(mean.shape, dtype=mean.dtype, device=generator.device)
-            mean.copy_(drawn.uniform_(-bound, bound, generator=generator))
-        weight_std, bias_std = self.initial_stds
-        self.weight_sigma.fill_(weight_std)
-        if self.bias_sigma is not None:
-            self.bias_sigma.fill_(bias_std)
 
     def draw_shapes(self, batch_shape: Sequence[int] = ()) -> list[tuple[int, ...]]:
         """The shapes of the tensors that `draw` returns for an input with that leading shape."""
@@ -265,20 +196,20 @@ class NoisyLayer(nn.Module):
             source, again = self._source(batch_shape), False
             if source is _DEFAULT and self._mode != "held":
                 return self._draw(None, self.draw_shapes(batch_shape), drawn_once)
-        if not isinstance(source, _Stream):
+        if not isinstance(source, _SharedGenerator):
             return source
         if self._mode != "held":
             return self.draw(source.generator, batch_shape=batch_shape)
         return self._draw_to_hold(source, again, batch_shape=batch_shape)
 
-    def _draw_to_hold(self, stream: _Stream, again: bool, **shape: Any) -> Draw:
+    def _draw_to_hold(self, shared: _SharedGenerator, again: bool, **shape: Any) -> Draw:
         with _outliving_inference():
-            drawn = self.draw(stream.generator, **shape)
+            drawn = self.draw(shared.generator, **shape)
         if not again:
             self._hold(drawn)
         return drawn
 
-    def _source(self, batch_shape: Sequence[int]) -> Draw | _Stream | None:
+    def _source(self, batch_shape: Sequence[int]) -> Draw | _SharedGenerator | None:
         """Noise that is there for this forward, or where new noise comes from; None: the means."""
         if self._given is not None:
             return self._given
@@ -286,9 +217,9 @@ class NoisyLayer(nn.Module):
         if mode == "off":
             return None
         if mode == "fresh":
-            return self._stream or _DEFAULT
+            return self._shared or _DEFAULT
         if self._held is None:
-            return self._held_stream or self._stream or _DEFAULT
+            return self._held_source or self._shared or _DEFAULT
         if self.per_sample and self._held[0].shape[:-1] != torch.Size(batch_shape):
             raise ShapeError(
                 f"`x` has leading shape {tuple(batch_shape)}, but the held per-sample noise was "
@@ -314,13 +245,13 @@ class NoisyLayer(nn.Module):
             ConfigurationError: for held per-sample noise, which no member could keep.
         """
         source, again = recalled(self, self._source_for_members)
-        if not isinstance(source, _Stream):
+        if not isinstance(source, _SharedGenerator):
             return source
         if self._mode != "held":
             return self.draw(source.generator, members=self._members)
         return self._draw_to_hold(source, again, members=self._members)
 
-    def _source_for_members(self) -> Draw | _Stream | None:
+    def _source_for_members(self) -> Draw | _SharedGenerator | None:
         if self._given is not None:
             return self._given
         mode = self.active_mode
@@ -332,8 +263,8 @@ class NoisyLayer(nn.Module):
                 "with per_sample=False."
             )
         if mode == "fresh":
-            return self._stream or _DEFAULT
-        return self._held or self._held_stream or self._stream or _DEFAULT
+            return self._shared or _DEFAULT
+        return self._held or self._held_source or self._shared or _DEFAULT
 
     def stand_for_members(self, members: int | None) -> None:
         """Say that parameters carry a leading axis of that many members; None for no axis."""
@@ -360,50 +291,9 @@ class NoisyLayer(nn.Module):
             )
         self._held = tuple(torch.stack(parts) for parts in zip(*given, strict=True))
 
-    def _perturbed(self, draw: Draw) -> tuple[Tensor, Tensor | None]:
-        """Weight and bias under noise that the whole batch shares."""
-        weight, bias, bias_sigma = self.weight, self.bias, self.bias_sigma
-        noise = draw[0]
-        if self.noise == "factorized":
-            rows, columns = draw
-            if self._groups == 1:
-                noise = columns.unsqueeze(-1) * rows.unsqueeze(-2)  # with or without members
-            else:
-                noise = columns.view(self._groups, -1, 1) * rows.view(self._groups, 1, -1)
-            if weight.dim() != 2:
-                noise = noise.view(weight.shape)
-        # addcmul would save a pass forwards and cost two backwards.
-        weight = weight + self.weight_sigma * noise
-        if bias is None or bias_sigma is None:
-            return weight, None
-        return weight, bias + bias_sigma * draw[1]
-
-    def _apply(self, fn: Any, recurse: bool = True) -> NoisyLayer:
+    def _apply(self, fn: Any, recurse: bool = True) -> DrawingLayer:
         # Held noise is no buffer, so what moves the module has to be told about it.
         super()._apply(fn, recurse)
         if self._held is not None:
             self._held = tuple(fn(part) for part in self._held)
         return self
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
-    ) -> None:
-        adopt_layout(state_dict, prefix, self._parameters)
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-
-    def extra_repr(self) -> str:
-        """The settings, for `print`."""
-        return (
-            f"bias={self.bias is not None}, noise={self.noise}, std_init={self.std_init:g}, "
-            f"per_sample={self.per_sample}"
-        )
-
-
-def _checked_std(std_init: float) -> float:
-    number = isinstance(std_init, int | float) and not isinstance(std_init, bool)
-    if not number or not math.isfinite(std_init) or std_init < 0:
-        raise ConfigurationError(
-            f"`std_init` got {std_init!r}; expected a finite number of at least 0, or None for the "
-            "paper's value."
-        )
-    return float(std_init)

@@ -12,8 +12,10 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils.parametrize import is_parametrized
 
 from hunch.errors import ConfigurationError
+from hunch.nn.batched import is_hooked
 from hunch.nn.noisy import NoisyConv2d, NoisyLinear
 from hunch.nn.noisy_base import Noise
+from hunch.nn.noisy_layer import NoiseSettings
 
 
 def noisy(
@@ -63,14 +65,7 @@ def noisy(
         (False, True)
         >>> head_only = noisy(net, layers=lambda name, layer: name == "2")
     """
-    settings: dict[str, Any] = {
-        "noise": noise,
-        "std_init": std_init,
-        "per_sample": per_sample,
-        "init": init,
-        "bias_std": bias_std,
-        "noise_distribution": noise_distribution,
-    }
+    settings = NoiseSettings(noise, std_init, per_sample, init, bias_std, noise_distribution)
     # deepcopy looks into `memo` first: a layer entered there beforehand is replaced wherever it
     # occurs, be it twice, in a plain list, or as `module` itself.
     memo: dict[int, Any] = {}
@@ -96,18 +91,12 @@ def _candidates(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _check_convertible(name: str, layer: nn.Module) -> None:
-    hooks = (
-        layer._forward_hooks,
-        layer._forward_pre_hooks,
-        layer._backward_hooks,
-        layer._backward_pre_hooks,
-    )
     problem = None
     if isinstance(layer, LazyModuleMixin):
         problem = "is lazy and has no weights yet; run one forward first"
     elif is_parametrized(layer):
         problem = "has a parametrized weight, which a noisy layer cannot keep"
-    elif any(hooks):
+    elif is_hooked(layer):
         problem = "has hooks, which the noisy layer would lose"
     if problem is not None:
         raise ConfigurationError(
@@ -116,7 +105,7 @@ def _check_convertible(name: str, layer: nn.Module) -> None:
         )
 
 
-def _converted(layer: nn.Module, memo: dict[int, Any], settings: dict[str, Any]) -> nn.Module:
+def _converted(layer: nn.Module, memo: dict[int, Any], settings: NoiseSettings) -> nn.Module:
     # Initial values on the meta device cost nothing and draw no random number; all are replaced.
     new: NoisyLinear | NoisyConv2d
     if isinstance(layer, nn.Linear):
@@ -125,7 +114,7 @@ def _converted(layer: nn.Module, memo: dict[int, Any], settings: dict[str, Any])
             layer.out_features,
             layer.bias is not None,
             device="meta",
-            **settings,
+            **vars(settings),
         )
     elif isinstance(layer, nn.Conv2d):
         new = NoisyConv2d(
@@ -139,7 +128,7 @@ def _converted(layer: nn.Module, memo: dict[int, Any], settings: dict[str, Any])
             layer.bias is not None,
             layer.padding_mode,
             device="meta",
-            **settings,
+            **vars(settings),
         )
     for name, std in zip(("weight", "bias"), new.initial_stds, strict=True):
         mean = getattr(layer, name)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hunch.nn.batched import batched
+
 
 class Normalizer(nn.Module):
     """Each feature shifted and scaled by the mean and variance of all data seen so far.
@@ -70,6 +72,11 @@ class Normalizer(nn.Module):
         return f"{', '.join(map(str, self.mean.shape))}, clip={self.clip}"
 
 
+@batched(Normalizer)
+def _all_normalizers(layer: Normalizer, x: Tensor) -> Tensor:
+    return layer.apply_to(x, layer.mean.unsqueeze(1), layer.variance.unsqueeze(1))
+
+
 class Constant(nn.Module):
     """The same learned outputs for every input.
 
@@ -91,3 +98,9 @@ class Constant(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs, once for each row of `x`."""
         return self.value.expand(*x.shape[:-1], -1)
+
+
+@batched(Constant)
+def _all_constants(layer: Constant, x: Tensor) -> Tensor:
+    shape = (-1, *[1] * (x.ndim - 2), layer.value.shape[-1])
+    return layer.value.reshape(shape).expand(*x.shape[:-1], -1)

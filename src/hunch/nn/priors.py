@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError
+from hunch.nn.batched import affine, batched, run_batched
 from hunch.nn.heads import head_of
 from hunch.validation import real_number
 
@@ -96,6 +97,13 @@ class RandomizedPrior(nn.Module):
         return trained + self.scale * fixed
 
 
+@batched(RandomizedPrior)
+def _all_sums(net: RandomizedPrior, x: Tensor) -> Tensor:
+    trained = run_batched(net.model, x)
+    scale = net.scale.reshape(-1, *[1] * (trained.ndim - 1))
+    return trained + scale * run_batched(net.prior, x)
+
+
 def _type_of(parameter: Tensor | None) -> torch.dtype:
     if parameter is not None and parameter.is_floating_point():
         return parameter.dtype
@@ -126,6 +134,12 @@ class FunctionPrior(nn.Module):
     def extra_repr(self) -> str:
         """The function's name."""
         return getattr(self.function, "__name__", type(self.function).__name__)
+
+
+@batched(FunctionPrior)
+def _all_functions(prior: FunctionPrior, x: Tensor) -> Tensor:
+    out: Tensor = torch.vmap(prior.function, randomness="different")(x)
+    return out
 
 
 class RandomFourierPrior(nn.Module):
@@ -197,3 +211,9 @@ class RandomFourierPrior(nn.Module):
         """Evaluate the draw at `x (..., in_features)`."""
         angles = nn.functional.linear(x, self.frequencies, self.phases)
         return nn.functional.linear(torch.cos(angles), self.weights)
+
+
+@batched(RandomFourierPrior)
+def _all_draws(prior: RandomFourierPrior, x: Tensor) -> Tensor:
+    angles = affine(x, prior.frequencies, prior.phases)
+    return affine(torch.cos(angles), prior.weights, None)

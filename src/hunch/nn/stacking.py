@@ -15,7 +15,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from hunch.errors import ConfigurationError
 from hunch.nn.alike import Difference, bits, check_alike
 from hunch.nn.borrowing import call_with, check_replaced, places_of, tensors_of
-from hunch.nn.noisy_base import NoisyLayer
+from hunch.nn.noisy_base import DrawingLayer
 
 
 def stack(members: list[nn.Module]) -> nn.Module:
@@ -37,8 +37,8 @@ def stack(members: list[nn.Module]) -> nn.Module:
     _check_distinct(columns)
     rows = {name: torch.stack([column[name].detach() for column in columns]) for name in columns[0]}
     skeleton = stand_in(members[0], rows)
-    layers = [[m for m in member.modules() if isinstance(m, NoisyLayer)] for member in members]
-    own = [m for m in skeleton.modules() if isinstance(m, NoisyLayer)]
+    layers = [[m for m in member.modules() if isinstance(m, DrawingLayer)] for member in members]
+    own = [m for m in skeleton.modules() if isinstance(m, DrawingLayer)]
     for layer, *alike in zip(own, *layers, strict=True):
         layer.hold_for_members([one._held for one in alike])
     return skeleton
@@ -101,7 +101,7 @@ def check_stackable(member: nn.Module, tensors: dict[str, Tensor]) -> None:
                 "weight is no parameter; expected a parametrization: "
                 "`nn.utils.parametrizations.spectral_norm`."
             )
-        if isinstance(part, NoisyLayer) and part._members is not None:
+        if isinstance(part, DrawingLayer) and part._members is not None:
             raise ConfigurationError(
                 "members are ensembles of noisy layers, whose noise has one member axis alone; "
                 "expected one ensemble of all of them."

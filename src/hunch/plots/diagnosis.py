@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from hunch.gradients.diagnosis import Diagnosis
+from hunch.gradients import Diagnosis
 from hunch.plots.panel import BLUE, ORANGE, panel
 
 if TYPE_CHECKING:

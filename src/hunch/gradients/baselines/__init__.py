@@ -1,0 +1,1 @@
+"""What is subtracted from a cost before it weighs a score."""

@@ -1,0 +1,275 @@
+"""What `hunch.gradients.diagnose` found: rows of figures, a table of them, a recommendation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_HEAD: tuple[str, ...] = (
+    "estimator",
+    "baseline",
+    "sampler",
+    "bias |z|",
+    "bias",
+    "variance",
+    "cost",
+    "var × cost",
+    "signal/noise",
+    "ms",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to estimate the gradient, and how good it is on this problem.
+
+    Attributes:
+        estimator: its name, as `hunch.gradients.expectation` takes it.
+        baseline: its baseline; empty where it has none.
+        sampler: how samples are drawn; empty where none are.
+        bias_z: largest distance of a coordinate's mean estimate from the reference, in standard
+            errors.
+        relative_bias: length of the mean error over length of the gradient; noise included.
+        biased: whether `bias_z` is beyond what chance explains; an error of less than 1 % of the
+            gradient's length in one coordinate is not, because rare events leave one.
+        unbiased_by_design: false for the relaxations.
+        variance: of one call's gradient, summed over its coordinates.
+        evaluations: of the cost in one call, per factor.
+        signal_to_noise: length of the gradient over the root of `variance`.
+        milliseconds: median time of one call with its backward pass.
+        failed: share of the calls that gave NaN or infinity; then the figures above are infinite.
+        judged: whether there was a reference that is not this estimator itself; without one
+            `bias_z` and `relative_bias` are 0 and say nothing.
+    """
+
+    estimator: str
+    baseline: str
+    sampler: str
+    bias_z: float
+    relative_bias: float
+    biased: bool
+    unbiased_by_design: bool
+    variance: float
+    evaluations: int
+    signal_to_noise: float
+    milliseconds: float
+    failed: float = 0.0
+    judged: bool = True
+
+    @property
+    def variance_cost(self) -> float:
+        """Variance times evaluations: what one evaluation's variance would be. Lower is better."""
+        return self.variance * self.evaluations
+
+    @property
+    def trusted(self) -> bool:
+        """Whether it is unbiased, by design and by what was found; never if nothing judged it."""
+        return self.doubt == 0
+
+    @property
+    def doubt(self) -> int:
+        """0 if trusted, 1 if nothing judged it, 2 if it is biased or may be, 3 if it fails."""
+        if self.failed:
+            return 3
+        if self.biased or not self.unbiased_by_design:
+            return 2
+        return 0 if self.judged else 1
+
+    @property
+    def label(self) -> str:
+        """Estimator, baseline and sampler in a few words."""
+        sampler = "" if self.sampler == "iid" else self.sampler
+        return " + ".join(part for part in (self.estimator, self.baseline, sampler) if part)
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values, the same for the same seed: no time; what is infinite is None."""
+        figures = {**vars(self), "variance_cost": self.variance_cost}
+        del figures["milliseconds"]
+        infinite = (name for name, x in figures.items() if x in (math.inf, -math.inf) or x != x)
+        return figures | dict.fromkeys(infinite)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The rows, best first and biased ones last; `str()` gives a table.
+
+    Attributes:
+        rows: one per way that applies.
+        skipped: (way, reason) for those that do not.
+        n: samples per call.
+        repeats: calls per row.
+        coordinates: of the gradient.
+        gradient_norm: length of the reference gradient.
+        reference: where the reference gradient comes from.
+        second_reference: where the gradient comes from that agrees with it, and judges the ways
+            that the reference is made by; None if there is none.
+        limit: the `bias_z` beyond which a row counts as biased: an unbiased one anywhere in the
+            table would pass it once in a thousand tables.
+        seed: decides every draw.
+        recommendation: in words.
+    """
+
+    rows: tuple[Row, ...]
+    skipped: tuple[tuple[str, str], ...]
+    n: int
+    repeats: int
+    coordinates: int
+    gradient_norm: float
+    reference: str
+    limit: float
+    seed: int
+    recommendation: str
+    second_reference: str | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is a way that was not found wrong."""
+        return any(row.doubt < 2 for row in self.rows)
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values, the same for the same seed: no times; what is infinite is None."""
+        return {
+            **vars(self),
+            "rows": [row.to_json() for row in self.rows],
+            "skipped": [list(pair) for pair in self.skipped],
+        }
+
+    def __str__(self) -> str:
+        lines = [_HEAD, *(_cells(row) for row in self.rows)]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(_HEAD))]
+        table = [
+            "  ".join(
+                cell.ljust(width) if i < 3 else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in lines
+        ]
+        notes = [
+            f"{self.repeats} calls a row, n={self.n}; reference: {self._references()}; "
+            f"biased if |z| > {self.limit:.1f}.",
+            *_left_out(self.skipped),
+            self.recommendation,
+        ]
+        return "\n".join([*table, "", *notes])
+
+    def _references(self) -> str:
+        if self.second_reference is None:
+            return self.reference
+        return f"{self.reference}, confirmed by {self.second_reference}"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    exact = math.isinf(row.signal_to_noise)
+    return (
+        row.estimator,
+        row.baseline,
+        row.sampler,
+        f"{row.bias_z:.1f}" if row.judged else "",
+        _bias(row),
+        f"{row.variance:.3g}",
+        str(row.evaluations),
+        f"{row.variance_cost:.3g}",
+        "exact" if exact and row.trusted else "no noise" if exact else f"{row.signal_to_noise:.3g}",
+        f"{row.milliseconds:.2f}",
+    )
+
+
+def _bias(row: Row) -> str:
+    if row.failed:
+        return f"fails {max(row.failed, 0.01):.0%}"
+    if not row.judged:
+        return "unjudged"
+    if row.biased:
+        return f"{row.relative_bias:.0%}"
+    return "no" if row.trusted else "not seen"
+
+
+def _left_out(skipped: Sequence[tuple[str, str]]) -> list[str]:
+    """One line for all that share a reason, of which the first clause is enough here."""
+    ways: dict[str, list[str]] = {}
+    for way, reason in skipped:
+        ways.setdefault(reason.split(";")[0], []).append(way)
+    return [f"left out: {', '.join(names)}: {reason}." for reason, names in ways.items()]
+
+
+def recommend(rows: Sequence[Row]) -> str:
+    """What to use and what to beware of, in two to five sentences.
+
+    Args:
+        rows: at least one.
+
+    Example:
+        >>> row = Row("score", "loo", "iid", 0.5, 0.0, False, True, 4.0, 16, 0.2, 1.0)
+        >>> recommend([row])[:37]
+        "Use estimator='score', baseline='loo'"
+    """
+    words: list[str] = []
+    trusted = [row for row in rows if row.trusted]
+    if trusted:
+        best = min(trusted, key=lambda row: (row.variance_cost, row.evaluations))
+        words.append(f"Use {_call(best)}: {_why(best, rows)}.")
+        if best.signal_to_noise < 1:
+            calls = math.ceil(best.signal_to_noise**-2) if best.signal_to_noise > 0 else 0
+            words.append(
+                "Its noise is larger than the gradient"
+                + (f": it takes about {calls} calls, or so many times n, to bring" if calls else "")
+                + (" both to one size." if calls else ", which is zero.")
+            )
+    elif unjudged := [row for row in rows if row.doubt == 1]:
+        best = min(unjudged, key=lambda row: (row.variance_cost, row.evaluations))
+        words.append(
+            f"Nothing here was found to be right: there is no independent reference for "
+            f"{_call(best)}, which is unbiased by design and the quietest of those; give `exact` "
+            "where you know it."
+        )
+    else:
+        words.append("No way that applies here is unbiased: take another estimator.")
+    failing = list(dict.fromkeys(row.label for row in rows if row.failed))
+    if failing:
+        words.append(f"NaN or infinite gradients: {', '.join(failing)}.")
+    wrong = [row for row in rows if row.biased and not row.failed]
+    ways = [row for row in rows if row.estimator == "pathwise"]
+    if ways and all(row in wrong for row in ways):
+        words.append(
+            "The pathwise gradient is biased here: the cost is not continuous in the sample, or "
+            "rsample() is no true path."
+        )
+    odd = [row for row in wrong if row.unbiased_by_design and row.estimator != "pathwise"]
+    if odd:
+        worst = {row.estimator: row for row in sorted(odd, key=lambda row: row.relative_bias)}
+        names = ", ".join(f"{name} by up to {row.relative_bias:.0%}" for name, row in worst.items())
+        words.append(f"Found biased, though no cost should make it so: {names}.")
+    softened = [row for row in wrong if not row.unbiased_by_design]
+    if softened:
+        names = ", ".join(f"{row.estimator} by {row.relative_bias:.0%}" for row in softened)
+        words.append(f"Biased: {names}.")
+    return " ".join(words)
+
+
+def _call(row: Row) -> str:
+    parts = [f"estimator={row.estimator!r}"]
+    if row.baseline:
+        # The moving average keeps its state in an object, which is what has to be given.
+        baseline = {"ema": "EMA()", "none": "None"}.get(row.baseline, repr(row.baseline))
+        parts.append(f"baseline={baseline}")
+    if row.sampler not in ("", "iid"):
+        parts.append(f"sampler={row.sampler!r}")
+    return ", ".join(parts)
+
+
+def _why(best: Row, rows: Sequence[Row]) -> str:
+    if math.isinf(best.signal_to_noise):
+        return f"it is exact, at {best.evaluations} evaluations of the cost"
+    plain = next((row for row in rows if row.label == "score + none"), None)
+    if plain is None or plain is best or best.variance_cost <= 0:
+        return "no bias was found and its variance per evaluation is the lowest"
+    return (
+        f"no bias was found, and at equal cost its variance is {_times(plain, best)} times lower "
+        "than that of the score function without a baseline"
+    )
+
+
+def _times(plain: Row, best: Row) -> str:
+    ratio = plain.variance_cost / best.variance_cost
+    return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.1f}"
