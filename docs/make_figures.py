@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from hunch.experiments.gradient_problems import PROBLEMS
-from hunch.experiments.toy_regression import toy_data
+from hunch.experiments.gradients.gradient_problems import PROBLEMS
+from hunch.experiments.uncertainty.toy_regression import toy_data
 from hunch.inference import fit, predict
 from hunch.nn import MLP, Ensemble, RandomFourierPrior, RandomizedPrior
 from hunch.plots import BLUE, RED, band, diagnosis_figure, panel, to_svg

@@ -36,7 +36,7 @@ def reproduce(
 
     Without a NAME, list the claims. NAME may be "all".
     """
-    from hunch.experiments.registry import EXPERIMENTS, describe
+    from hunch.experiments.claims.registry import EXPERIMENTS, describe
 
     if not names:
         for name in EXPERIMENTS:
@@ -49,7 +49,7 @@ def reproduce(
             f"no claim is called {unknown[0]!r}; there are: {', '.join(EXPERIMENTS)}", context
         )
     one_thread()
-    from hunch.experiments.registry import check_places, reproduce_claim
+    from hunch.experiments.claims.registry import check_places, reproduce_claim
     from hunch.storage import dump_json
 
     check_places(chosen, out)  # before the first claim is run, and not after the last

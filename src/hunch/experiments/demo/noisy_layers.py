@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hunch.experiments import noisy_layers
 from hunch.experiments.demo.outcome import Outcome, claim_block
-from hunch.experiments.noisy_layers import DQN, Settings
+from hunch.experiments.noise import noisy_layers
+from hunch.experiments.noise.noisy_layers import DQN, Settings
 from hunch.nn import noisy
 from hunch.plots import Code, Figures, Table, Text
 

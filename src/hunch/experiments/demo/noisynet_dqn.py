@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hunch.experiments import noisy_cartpole
+from hunch.experiments.control import noisy_cartpole
+from hunch.experiments.control.noisy_cartpole import Settings
 from hunch.experiments.demo.outcome import Outcome, claim_block
-from hunch.experiments.noisy_cartpole import Settings
 from hunch.plots import Block, Figures, Text, Video
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from hunch.experiments.claims import Check, claim_settings, settings_in_words
+from hunch.experiments.claims.checks import Check, claim_settings, settings_in_words
 from hunch.plots import Block, Claim
 
 

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from hunch.experiments import linear_posterior, randomized_priors
 from hunch.experiments.demo.outcome import Outcome, claim_block
-from hunch.experiments.randomized_priors import BLOG, ENN, FAR, PRIORS
+from hunch.experiments.uncertainty import linear_posterior, randomized_priors
+from hunch.experiments.uncertainty.randomized_priors import BLOG, ENN, FAR, PRIORS
 from hunch.plots import Block, Claim, Figures, Film, Films, Table, Text
 
 

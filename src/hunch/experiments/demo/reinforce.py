@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from hunch.experiments import four_curves
 from hunch.experiments.demo.outcome import Outcome, claim_block
-from hunch.experiments.four_curves import Settings
-from hunch.experiments.four_curves_network import ARMS, CURVES, FORUM, LEAVE_ONE_OUT, PATHWISE
+from hunch.experiments.gradients import four_curves
+from hunch.experiments.gradients.four_curves import Settings
+from hunch.experiments.gradients.four_curves_network import (
+    ARMS,
+    CURVES,
+    FORUM,
+    LEAVE_ONE_OUT,
+    PATHWISE,
+)
 from hunch.plots import Figures, Table, Text
 
 

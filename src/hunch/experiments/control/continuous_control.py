@@ -1,0 +1,255 @@
+"""Two classic tasks with continuous actions: swing a pendulum up, and balance one on a cart.
+
+Pendulum-v1 counts as solved from a mean return of −250 (swinging up alone costs a good one some
+150), InvertedPendulum-v5 from 950 of 1,000. Each seed is judged once, at the end, by its greedy
+actions in 100 episodes from starts that it was not trained on. `Reinforce` is beside it: the same
+networks, whole episodes in place of short rollouts.
+
+InvertedPendulum needs MuJoCo, the extra `mujoco`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hunch.errors import MissingDependencyError
+from hunch.experiments.claims.checks import Check
+from hunch.experiments.claims.parallel import in_processes
+from hunch.progress import progress_bar
+from hunch.rl import A2C, Linear, Reinforce, evaluate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CLAIM = (
+    "A2C solves Pendulum-v1 (mean return of at least −250) and InvertedPendulum-v5 (at least 950) "
+    "on at least 8 of 10 seeds each."
+)
+SWING: Final = "Pendulum-v1"
+CART: Final = "InvertedPendulum-v5"
+SOLVED: Final = {SWING: -250.0, CART: 950.0}
+
+Array = npt.NDArray[np.float64]
+
+_CART: Final[dict[str, Any]] = dict(
+    discount=0.99, learning_rate=Linear(3e-3, 0.0, 150_000), reward_scale=0.1, initial_std=0.3
+)
+_SETTINGS: Final[dict[tuple[str, str], dict[str, Any]]] = {
+    ("A2C", SWING): dict(
+        discount=0.9,
+        gae_lambda=0.9,
+        learning_rate=Linear(1e-3, 0.0, 1_000_000),
+        reward_scale=0.1,
+        rollout_length=8,
+    ),
+    ("A2C", CART): dict(gae_lambda=0.95, rollout_length=16, **_CART),
+    ("Reinforce", SWING): dict(discount=0.9, learning_rate=3e-3, reward_scale=0.1, num_envs=4),
+    ("Reinforce", CART): dict(num_envs=4, **_CART),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long and how often.
+
+    Args:
+        num_seeds: replicas of `A2C`, trained at once.
+        beside_seeds: of `Reinforce`; 0 leaves it out.
+        frames: environment steps of each seed, by task.
+        judging_episodes: of each seed at the end.
+        jobs: agents at a time, each in a process of its own.
+    """
+
+    num_seeds: int = 10
+    beside_seeds: int = 3
+    frames: dict[str, int] = field(default_factory=lambda: {SWING: 1_000_000, CART: 150_000})
+    judging_episodes: int = 100
+    jobs: int = 1
+
+    @classmethod
+    def quick(cls) -> Settings:
+        """Too short to solve, and without MuJoCo."""
+        return cls(num_seeds=2, beside_seeds=1, frames={SWING: 2_000}, judging_episodes=2)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One agent on one task, all seeds.
+
+    Args:
+        agent: its class.
+        env: the task.
+        returns: mean return of each seed in the judging episodes.
+        curve: for each seed, the mean return of the training episodes in each twentieth of the
+            frames; NaN where none ended.
+        seconds: CPU time of all seeds together.
+    """
+
+    agent: str
+    env: str
+    returns: Array
+    curve: Array
+    seconds: float
+
+    @property
+    def solved(self) -> int:
+        """Seeds that reach the bound."""
+        return int((self.returns >= SOLVED[self.env]).sum())
+
+
+@dataclass(frozen=True)
+class Result:
+    """All agents on all tasks."""
+
+    settings: Settings
+    trials: tuple[Trial, ...]
+
+    def of(self, agent: str, env: str) -> Trial | None:
+        """One agent on one task, if it was run."""
+        return next((t for t in self.trials if (t.agent, t.env) == (agent, env)), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, the same for the same seed."""
+        return {
+            "frames": dict(self.settings.frames),
+            "trials": [
+                {
+                    "agent": t.agent,
+                    "env": t.env,
+                    "solved": t.solved,
+                    "mean_return": t.returns.round(1).tolist(),
+                }
+                for t in self.trials
+            ],
+        }
+
+    def to_markdown(self) -> str:
+        """One line for each agent and task."""
+        lines = [
+            "| agent | task | frames a seed | solved | mean return: median (all) "
+            "| CPU seconds a seed |",
+            "|---" * 6 + "|",
+        ]
+        for t in self.trials:
+            every = ", ".join(f"{value:.0f}" for value in t.returns)
+            lines.append(
+                f"| {t.agent} | {t.env} | {self.settings.frames[t.env]:,} "
+                f"| {t.solved} of {len(t.returns)} | {np.median(t.returns):.0f} ({every}) "
+                f"| {t.seconds / len(t.returns):.0f} |"
+            )
+        return "\n".join(lines)
+
+
+def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
+    """Train and judge all agents.
+
+    Args:
+        settings: the claim's own if None.
+        seed: the first replica's.
+        progress: show a bar over the agents.
+
+    Raises:
+        MissingDependencyError: if MuJoCo is needed and not installed.
+    """
+    settings = settings or Settings()
+    if CART in settings.frames and importlib.util.find_spec("mujoco") is None:
+        raise MissingDependencyError(
+            f"{CART} needs the package mujoco; run: pip install 'torch-hunch[mujoco]'"
+        )
+    envs = list(settings.frames)
+    agents = ("A2C", "Reinforce") if settings.beside_seeds else ("A2C",)
+    tasks = [(agent, env, seed, settings) for agent in agents for env in envs]
+    trials: list[Trial] = []
+    with progress_bar(len(tasks), "continuous control", "run", enabled=progress) as bar:
+        for trial in in_processes(_train, tasks, settings.jobs):
+            trials.append(trial)
+            bar.update()
+    trials.sort(key=lambda t: (agents.index(t.agent), envs.index(t.env)))
+    return Result(settings, tuple(trials))
+
+
+def _train(task: tuple[str, str, int, Settings]) -> Trial:
+    name, env, seed, settings = task
+    started = time.process_time()
+    seeds = settings.num_seeds if name == "A2C" else settings.beside_seeds
+    agent = make_agent(name, env, seed, seeds)
+    agent.learn(settings.frames[env], progress=False)
+    judged = [
+        evaluate(agent.replica(r), settings.judging_episodes, seed=seed + r).mean_return
+        for r in range(seeds)
+    ]
+    curve = [_curve(history.ends, history.returns, agent.steps) for history in agent.histories]
+    seconds = time.process_time() - started
+    return Trial(name, env, np.array(judged), np.array(curve), seconds)
+
+
+def _curve(ends: list[int], returns: list[float], steps: int, parts: int = 20) -> Array:
+    """Mean return of the episodes that ended in each part of the training."""
+    part = np.minimum(np.array(ends, np.int64) * parts // (steps + 1), parts - 1)
+    count = np.bincount(part, minlength=parts)
+    total = np.bincount(part, weights=returns, minlength=parts)
+    curve: Array = np.where(count, total / np.maximum(count, 1), np.nan)
+    return curve
+
+
+def make_agent(name: str, env: str, seed: int, replicas: int = 1) -> A2C | Reinforce:
+    """An untrained agent.
+
+    Example:
+        >>> make_agent("A2C", SWING, seed=0).reward_scale
+        0.1
+    """
+    common: dict[str, Any] = dict(normalize=True, replicas=replicas, seed=seed)
+    own = _SETTINGS[name, env]
+    if name == "A2C":
+        return A2C(env, entropy_weight=0.0, num_envs=8, **own, **common)
+    return Reinforce(env, **own, **common)
+
+
+def check(result: Result) -> list[Check]:
+    """Seeds that solve each task; a short run is only held against falling over."""
+    settings = result.settings
+    if CART not in settings.frames:
+        trial = result.of("A2C", SWING)
+        worst = -2_000.0 if trial is None else float(trial.returns.min())
+        return [Check("mean return, too few frames to solve", worst, ">=", -1_900.0)]
+    checks = []
+    for env in (SWING, CART):
+        trial = result.of("A2C", env)
+        what = f"seeds with mean return >= {SOLVED[env]:g} on {env}"
+        checks.append(Check(what, trial.solved if trial else 0, ">=", 0.8 * settings.num_seeds))
+    return checks
+
+
+def plot(result: Result) -> dict[str, tuple[Figure, str]]:
+    """Training returns of each task: the median over seeds and the band between quartiles."""
+    from hunch.plots import BLUE, ORANGE, panel
+
+    figures = {}
+    for env in result.settings.frames:
+        figure, axes = panel(env, "frames", "return in training")
+        for agent, color in (("A2C", BLUE), ("Reinforce", ORANGE)):
+            if (trial := result.of(agent, env)) is None:
+                continue
+            parts = trial.curve.shape[1]
+            frames = (np.arange(parts) + 0.5) / parts * result.settings.frames[env]
+            # Early parts in which no episode of any seed ended have nothing to show.
+            shown = ~np.isnan(trial.curve).all(0)
+            low, middle, high = np.nanquantile(trial.curve[:, shown], (0.25, 0.5, 0.75), axis=0)
+            axes.fill_between(frames[shown], low, high, color=color, alpha=0.25, linewidth=0)
+            axes.plot(frames[shown], middle, color=color, label=agent)
+        axes.axhline(SOLVED[env], color="black", lw=0.8)
+        axes.legend(fontsize=8)
+        name = "continuous-" + env.partition("-")[0].lower()
+        caption = (
+            "Median over seeds and quartiles, actions drawn; the line is what greedy actions have "
+            "to reach in the end."
+        )
+        figures[name] = (figure, caption)
+    return figures

@@ -1,0 +1,267 @@
+"""Bootstrapped DQN with priors on bsuite's problems, scored as bsuite scores.
+
+The published figures of bsuite's own bootstrapped DQN are 1.00 on deep sea, 0.86 on its stochastic
+version and 0.28 on swing-up, read off the bars of its report. The full sweeps of the last two take
+hours, so evenly spaced ids stand for them; of the four problems that need no deep exploration some
+ids are played to see that nothing is lost there.
+
+All deep seas have one setting of the agent, all other problems another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+import hunch.envs  # noqa: F401 registers the environments
+from hunch.experiments.claims.checks import Check
+from hunch.experiments.claims.parallel import in_processes
+from hunch.experiments.exploration.bsuite_problems import PROBLEMS, Problem
+from hunch.experiments.exploration.bsuite_scores import SEA_RULES, is_logged, score, solved
+from hunch.progress import progress_bar
+from hunch.rl import BootstrappedDQN
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CLAIM = (
+    "BootstrappedDQN scores 1.00 on bsuite's deep_sea, at least 0.86 on deep_sea_stochastic and at "
+    "least 0.28 on cartpole_swingup, the published figures of bootstrapped DQN; all 21 ids of the "
+    "first, evenly spaced ids of the others."
+)
+PUBLISHED: Final[Mapping[str, float]] = {
+    "deep_sea": 1.00,
+    "deep_sea_stochastic": 0.86,
+    "cartpole_swingup": 0.28,
+    "cartpole": 0.70,
+    "mountain_car": 0.97,
+    "catch": 0.99,
+    "bandit": 0.99,
+}
+CLAIMED: Final = ("deep_sea", "deep_sea_stochastic", "cartpole_swingup")
+IDS: Final[Mapping[str, tuple[int, ...]]] = {
+    "deep_sea": tuple(range(21)),
+    "deep_sea_stochastic": (0, 3, 7, 10, 13, 17, 20),
+    "cartpole_swingup": (0, 5, 10, 14, 19),
+    "cartpole": (0,),
+    "mountain_car": (0, 1),
+    "catch": (0, 1),
+    "bandit": (0, 10, 19),
+}
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is played and for how long.
+
+    Args:
+        ids: for each problem the ids that are played.
+        max_sea_episodes: episodes after which a deep sea is given up.
+        max_episodes: cap on the episodes of the other problems; bsuite's own number if None.
+        jobs: runs at a time, each in a process of its own.
+    """
+
+    ids: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: dict(IDS))
+    max_sea_episodes: int = 5_000
+    max_episodes: int | None = None
+    jobs: int = 1
+
+    @classmethod
+    def quick(cls) -> Settings:
+        """The smallest sea and a few episodes of two other problems."""
+        return cls({"deep_sea": (0,), "catch": (0,), "bandit": (0,)}, 400, max_episodes=50)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One id.
+
+    Args:
+        problem: its experiment's name.
+        index: its number there.
+        outcomes: for deep sea whether each episode was bad, otherwise its return.
+        steps: environment steps.
+    """
+
+    problem: str
+    index: int
+    outcomes: Array
+    steps: int
+
+    def to_json(self) -> dict[str, Any]:
+        """What the score stands on."""
+        row: dict[str, Any] = {
+            "id": self.index,
+            "episodes": len(self.outcomes),
+            "steps": self.steps,
+        }
+        if self.problem in SEA_RULES:
+            found = solved(self.outcomes, name=self.problem)
+            return {**row, "solved": found.exact, "solved_logged": found.logged}
+        best, mean = float(self.outcomes.max()), float(self.outcomes.mean())
+        return {**row, "best_return": round(best, 3), "mean_return": round(mean, 3)}
+
+
+@dataclass(frozen=True)
+class Result:
+    """All runs."""
+
+    settings: Settings
+    runs: tuple[Run, ...]
+
+    def of(self, name: str) -> list[Run]:
+        """The runs of one problem."""
+        return [run for run in self.runs if run.problem == name]
+
+    def score(self, name: str) -> float:
+        """The score of one problem over the ids that were played."""
+        sea = name in SEA_RULES
+        budget = self.settings.max_sea_episodes if sea else self.settings.max_episodes
+        runs = {run.index: run.outcomes for run in self.of(name)}
+        return score(name, runs, num_episodes=budget)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, the same for the same seed."""
+        return {
+            name: {
+                "score": round(self.score(name), 4),
+                "published": PUBLISHED[name],
+                "ids_in_sweep": PROBLEMS[name].num_ids,
+                "runs": [run.to_json() for run in self.of(name)],
+            }
+            for name in self.settings.ids
+        }
+
+    def to_markdown(self) -> str:
+        """One line for each problem."""
+        lines = [
+            "| problem | score | published | ids played | of each id |",
+            "|---|---|---|---|---|",
+        ]
+        for name in self.settings.ids:
+            runs = self.of(name)
+            lines.append(
+                f"| {name} | {self.score(name):.2f} | {PUBLISHED[name]:.2f} | "
+                f"{len(runs)} of {PROBLEMS[name].num_ids} | {_each(runs)} |"
+            )
+        return "\n".join(lines)
+
+
+def _each(runs: list[Run]) -> str:
+    if runs[0].problem in SEA_RULES:
+        solved_at = [run.to_json()["solved"] for run in runs]
+        return "solved in episode " + ", ".join(str(s or "–") for s in solved_at)
+    found = [run.to_json() for run in runs]
+    return "mean (best) return " + ", ".join(
+        f"{run['mean_return']:.4g} ({run['best_return']:.4g})" for run in found
+    )
+
+
+def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
+    """Play the ids.
+
+    Args:
+        settings: what is played; the claim's own if None.
+        seed: of every agent.
+        progress: show a bar over the runs.
+    """
+    settings = settings or Settings()
+    tasks = [(name, i, seed, settings) for name, ids in settings.ids.items() for i in ids]
+    # The longest first, so that no process is left alone with one at the end.
+    tasks.sort(key=lambda task: task[0] not in ("cartpole_swingup", "cartpole"))
+    runs: list[Run] = []
+    with progress_bar(len(tasks), "bsuite", "id", enabled=progress) as bar:
+        for done in in_processes(_play, tasks, settings.jobs):
+            runs.append(done)
+            bar.update()
+    names = list(settings.ids)
+    runs.sort(key=lambda r: (names.index(r.problem), r.index))
+    return Result(settings, tuple(runs))
+
+
+def _play(task: tuple[str, int, int, Settings]) -> Run:
+    name, index, seed, settings = task
+    problem = PROBLEMS[name]
+    agent = make_agent(problem, index, seed)
+    if name in SEA_RULES:
+        outcomes = _play_sea(agent, problem, index, settings.max_sea_episodes)
+    else:
+        wanted = min(problem.num_episodes, settings.max_episodes or problem.num_episodes)
+        while len(agent.history.returns) < wanted:
+            agent.learn(agent.steps + wanted - len(agent.history.returns), progress=False)
+        # Without an end of episode in `info` the score reads the return.
+        values = agent.history.returns[:wanted]
+        if problem.infos:
+            values = [info[problem.infos[0]] for info in agent.history.infos[:wanted]]
+        outcomes = np.array(values)
+    return Run(name, index, outcomes, agent.steps)
+
+
+def _play_sea(agent: BootstrappedDQN, problem: Problem, index: int, limit: int) -> Array:
+    """Whether each episode was bad, until bsuite would have logged that it is solved."""
+    size = problem.settings[index]["size"]
+    for episode in range(1, limit + 1):
+        agent.learn(episode * size, progress=False)
+        bad = np.array([info["bad_episode"] for info in agent.history.infos])
+        if is_logged(episode) and solved(bad, name=problem.name).logged is not None:
+            break
+    return bad
+
+
+def make_agent(problem: Problem, index: int, seed: int) -> BootstrappedDQN:
+    """An untrained agent for one id.
+
+    Example:
+        >>> make_agent(PROBLEMS["catch"], 0, seed=0).update_period
+        5
+    """
+    deep_sea: dict[str, Any] = dict(prior_scale=10.0)
+    # Longer episodes with rewards further apart: a longer horizon, n steps, fewer updates.
+    others: dict[str, Any] = dict(
+        prior_scale=10.0,
+        num_members=10,
+        batch_size=64,
+        discount=0.997,
+        n_step=5,
+        update_period=5,
+        target_update_period=40,
+    )
+    return BootstrappedDQN(
+        problem.environment,
+        env_kwargs=dict(problem.settings[index]),
+        seed=seed,
+        **(deep_sea if problem.name in SEA_RULES else others),
+    )
+
+
+def check(result: Result) -> list[Check]:
+    """The claimed scores; of a smaller run those that it has."""
+    full = result.settings.max_episodes is None
+    return [
+        Check(f"score on {name}", result.score(name), ">=", PUBLISHED[name])
+        for name in CLAIMED
+        if name in result.settings.ids and (full or name in SEA_RULES)
+    ]
+
+
+def plot(result: Result) -> dict[str, tuple[Figure, str]]:
+    """Scores beside the published ones."""
+    from hunch.plots import BLUE, GRAY, panel
+
+    figure, axes = panel("bsuite scores", "", "score")
+    names = list(result.settings.ids)
+    places = np.arange(len(names))
+    scores = [result.score(name) for name in names]
+    published = [PUBLISHED[name] for name in names]
+    axes.bar(places - 0.2, scores, 0.4, color=BLUE, label="hunch")
+    axes.bar(places + 0.2, published, 0.4, color=GRAY, label="published bootstrapped DQN")
+    axes.set_xticks(places, names, rotation=35, ha="right", fontsize=8)
+    axes.legend(fontsize=8)
+    caption = "Scores by bsuite's definition; not all ids of every problem were played."
+    return {"bsuite": (figure, caption)}

@@ -1,0 +1,330 @@
+"""Deep sea: which agents find the one path of N moves, and after how many episodes.
+
+bsuite's problem: its environment, its action mapping for seed 42, its definition of solved (the
+first episode after which fewer than 90 % of all episodes so far have left the best path; 80 %, and
+not before episode 100, if the environment is stochastic). An agent that finds the path by chance
+needs some 2ᴺ episodes. Osband et al. (2018) report episodes in proportion to N³ for bootstrapped
+DQN with randomised priors.
+
+All agents have two hidden layers of 50 units, batches of 128 and one update a step. The agents
+without a member for each episode are beside it to show what the method is for: ε-greedy DQN and
+NoisyNet explore step by step, and bootstrapping without priors has nothing to disagree about. The
+epinet is the same method with one network in place of twenty.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+import hunch.envs
+from hunch.experiments.claims.checks import Check
+from hunch.experiments.claims.parallel import in_processes
+from hunch.progress import progress_bar
+from hunch.rl import DQN, BootstrappedDQN, Linear
+from hunch.rl.agent import Agent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CLAIM = (
+    "BootstrappedDQN with randomised priors solves bsuite's deep sea of size 10, 20 and 30 on 5 of "
+    "5 seeds and of size 50 on at least 4 of 5, within 2,500 episodes; its episodes grow no faster "
+    "than N^2.2, and ε-greedy DQN solves none of size 20 or more."
+)
+PRIOR: Final = "bootstrapped, prior"
+NO_PRIOR: Final = "bootstrapped, no prior"
+EPINET: Final = "epinet"
+NOISY: Final = "NoisyNet DQN"
+GREEDY: Final = "ε-greedy DQN"
+SECONDS: Final = {10: 5.0, 20: 15.0, 30: 60.0, 50: 240.0}  # claimed medians, one core
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Which sizes, how often, how long.
+
+    Args:
+        sizes: N of the bootstrapped agent with priors.
+        num_seeds: runs of each size.
+        beside: N of the agents beside it; bootstrapping without priors and the epinet, whose
+            updates cost most, leave the largest out.
+        beside_seeds: runs of each of those.
+        max_episodes: episodes after which a run is given up.
+        jobs: runs at a time, each in a process of its own.
+    """
+
+    sizes: tuple[int, ...] = (10, 20, 30, 50)
+    num_seeds: int = 5
+    beside: tuple[int, ...] = (10, 20, 30)
+    beside_seeds: int = 3
+    max_episodes: int = 2_500
+    jobs: int = 1
+
+    @classmethod
+    def quick(cls) -> Settings:
+        """One small sea, so that the whole path is seen."""
+        return cls(sizes=(6, 8), num_seeds=1, beside=(5, 6), beside_seeds=1, max_episodes=300)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run.
+
+    Args:
+        agent: its name.
+        size: N.
+        seed: the run's.
+        solved: first episode after which bsuite calls it solved, None if it never was.
+        first: first episode that kept to the best path, None if there was none.
+        episodes: episodes played.
+        seconds: CPU time.
+    """
+
+    agent: str
+    size: int
+    seed: int
+    solved: int | None
+    first: int | None
+    episodes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """All runs."""
+
+    settings: Settings
+    trials: tuple[Trial, ...]
+
+    def of(self, agent: str, size: int) -> list[Trial]:
+        """The runs of one agent at one size."""
+        return [t for t in self.trials if t.agent == agent and t.size == size]
+
+    def median_episodes(self, size: int) -> float:
+        """Median episodes to solve, of the agent with priors; infinite if most runs failed."""
+        return float(np.median([t.solved or np.inf for t in self.of(PRIOR, size)]))
+
+    @property
+    def exponent(self) -> float:
+        """Slope of log episodes against log N, through the medians; NaN where there is no line."""
+        medians = np.array([self.median_episodes(size) for size in self.settings.sizes])
+        if len(medians) < 2 or not np.isfinite(medians).all():
+            return float("nan")
+        return float(np.polyfit(np.log(self.settings.sizes), np.log(medians), 1)[0])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, the same for the same seed."""
+        return {
+            "max_episodes": self.settings.max_episodes,
+            "exponent": None if np.isnan(self.exponent) else self.exponent,
+            "trials": [
+                {
+                    "agent": t.agent,
+                    "size": t.size,
+                    "seed": t.seed,
+                    "solved": t.solved,
+                    "first_good_episode": t.first,
+                    "episodes": t.episodes,
+                }
+                for t in self.trials
+            ],
+        }
+
+    def to_markdown(self) -> str:
+        """One line for each agent and size."""
+        lines = [
+            "| agent | N | solved | episodes: median (all) | CPU seconds: median (all) |",
+            "|---|---|---|---|---|",
+        ]
+        for agent in dict.fromkeys(t.agent for t in self.trials):
+            for size in sorted({t.size for t in self.trials if t.agent == agent}):
+                lines.append(_row(self.of(agent, size), self.settings.max_episodes))
+        fit = f"Episodes of the agent with priors grow as N^{self.exponent:.2f}."
+        return "\n".join([*lines, "", fit])
+
+
+def _row(trials: Sequence[Trial], limit: int) -> str:
+    solved = [t.solved for t in trials if t.solved is not None]
+    episodes = ", ".join(str(t.solved or "–") for t in trials)
+    middle = np.median([t.solved or np.inf for t in trials])
+    median = f"{middle:.0f}" if np.isfinite(middle) else f"> {limit}"
+    seconds = [t.seconds for t in trials]
+    return (
+        f"| {trials[0].agent} | {trials[0].size} | {len(solved)} of {len(trials)} "
+        f"| {median} ({episodes}) | {np.median(seconds):.1f} "
+        f"({', '.join(f'{s:.1f}' for s in seconds)}) |"
+    )
+
+
+def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
+    """Play all runs.
+
+    Args:
+        settings: sizes and budgets; the claim's own if None.
+        seed: the first of `num_seeds`.
+        progress: show a bar over the runs.
+    """
+    settings = settings or Settings()
+    seeds = range(seed, seed + settings.num_seeds)
+    largest_first = sorted(settings.sizes, reverse=True)
+    tasks = [(PRIOR, size, s, 1, settings) for size in largest_first for s in seeds]
+    # What is only beside it need not be timed one by one: all its seeds at once.
+    tasks += [
+        (agent, size, seed, settings.beside_seeds, settings)
+        for agent in (GREEDY, NOISY, NO_PRIOR, EPINET)
+        for size in sorted(settings.beside)
+        if agent in (GREEDY, NOISY) or size < max(settings.beside)
+    ]
+    trials: list[Trial] = []
+    with progress_bar(len(tasks), "deep sea", "run", enabled=progress) as bar:
+        for done in in_processes(_play_task, tasks, settings.jobs):
+            trials += done
+            bar.update()
+            bar.set_postfix_str(_told(done))
+    order = [PRIOR, EPINET, NO_PRIOR, NOISY, GREEDY]
+    trials.sort(key=lambda t: (order.index(t.agent), t.size, t.seed))
+    return Result(settings, tuple(trials))
+
+
+def _told(trials: Sequence[Trial]) -> str:
+    solved = ", ".join(str(t.solved or "not solved") for t in trials)
+    return f"{trials[0].agent}, N = {trials[0].size}: {solved}, {trials[0].seconds:.0f} s"
+
+
+def _play_task(task: tuple[str, int, int, int, Settings]) -> list[Trial]:
+    name, size, seed, replicas, settings = task
+    started = time.process_time()
+    agent = make_agent(name, size, seed, replicas=replicas)
+    watched = play_until_solved(agent, size, settings.max_episodes)
+    seconds = (time.process_time() - started) / replicas
+    return [
+        Trial(name, size, seed + r, w.solved, w.first, w.episodes, seconds)
+        for r, w in enumerate(watched)
+    ]
+
+
+def make_agent(
+    name: str, size: int, seed: int, *, replicas: int = 1, stochastic: bool = False
+) -> Agent:
+    """An untrained agent in a deep sea.
+
+    Example:
+        >>> make_agent(PRIOR, 10, seed=0).num_members
+        20
+    """
+    env: dict[str, Any] = dict(
+        env="hunch/DeepSea-v0",
+        env_kwargs=dict(
+            size=size, mapping_seed=hunch.envs.deep_sea.SWEEP_MAPPING_SEED, stochastic=stochastic
+        ),
+        seed=seed,
+        replicas=replicas,
+    )
+    if name in (PRIOR, NO_PRIOR, EPINET):
+        scale = 0.0 if name == NO_PRIOR else 10.0
+        return BootstrappedDQN(prior_scale=scale, epinet=name == EPINET, **env)
+    return DQN(
+        noisy=name == NOISY,
+        # The same number of random moves an episode, at most one, at every size.
+        epsilon=Linear(1.0, 1.0 / size, steps=100 * size),
+        hidden_sizes=(50, 50),
+        target_update_period=4,
+        replay_capacity=100_000,
+        **env,
+    )
+
+
+@dataclass
+class Watched:
+    """What one agent's episodes have shown so far.
+
+    Args:
+        solved: as in `Trial`.
+        first: as in `Trial`.
+        bad: episodes that left the best path.
+        episodes: episodes seen.
+    """
+
+    solved: int | None = None
+    first: int | None = None
+    bad: int = 0
+    episodes: int = 0
+
+    def see(self, bad: bool, stochastic: bool) -> None:
+        """Count one more episode."""
+        self.episodes += 1
+        self.bad += bad
+        if not bad and self.first is None:
+            self.first = self.episodes
+        bound, earliest = (0.8, 100) if stochastic else (0.9, 1)
+        if self.solved is None and self.episodes >= earliest:
+            self.solved = self.episodes if self.bad < bound * self.episodes else None
+
+
+def play_until_solved(
+    agent: Agent,
+    size: int,
+    max_episodes: int,
+    *,
+    stochastic: bool = False,
+    tell: Callable[[int], None] = lambda episode: None,
+) -> list[Watched]:
+    """Let an agent play and learn until all its replicas have solved the sea.
+
+    Args:
+        agent: the agent.
+        size: N, the length of each episode.
+        max_episodes: episodes after which it is given up.
+        stochastic: whether the sea is, which has another definition of solved.
+        tell: called with the number of each episode.
+
+    Example:
+        >>> watched = play_until_solved(make_agent(PRIOR, 4, seed=0), 4, max_episodes=200)
+        >>> watched[0].solved is not None
+        True
+    """
+    watched = [Watched() for _ in range(agent.replicas)]
+    for episode in range(1, max_episodes + 1):
+        agent.learn(episode * size, progress=False)
+        for one, history in zip(watched, agent.histories, strict=True):
+            one.see(bool(history.infos[-1]["bad_episode"]), stochastic)
+        tell(episode)
+        if all(one.solved is not None for one in watched):
+            break
+    return watched
+
+
+def check(result: Result) -> list[Check]:
+    """The claim's figures, or for smaller runs that the smallest sea was solved."""
+    settings = result.settings
+    checks = []
+    for size in settings.sizes:
+        solved = sum(t.solved is not None for t in result.of(PRIOR, size))
+        needed = settings.num_seeds if size < 50 else 0.8 * settings.num_seeds
+        what = f"seeds that solve N = {size} within {settings.max_episodes:,} episodes"
+        checks.append(Check(what, solved, ">=", needed))
+    if set(settings.sizes) >= set(SECONDS):
+        checks.append(Check("exponent of episodes against N", result.exponent, "<=", 2.2))
+        for size, bound in SECONDS.items():
+            seconds = float(np.median([t.seconds for t in result.of(PRIOR, size)]))
+            checks.append(Check(f"median CPU seconds at N = {size}", seconds, "<=", bound))
+    large = [size for size in settings.beside if size >= 20]
+    if large:
+        count = sum(t.solved is not None for size in large for t in result.of(GREEDY, size))
+        checks.append(Check("runs of N ≥ 20 that ε-greedy DQN solves", count, "<=", 0))
+    return checks
+
+
+def plot(result: Result) -> dict[str, tuple[Figure, str]]:
+    """Episodes to solve against N."""
+    from hunch.experiments.exploration.deep_sea_figures import draw
+
+    return draw(result)

@@ -1,0 +1,141 @@
+"""The exploration claims: what counts as solved, and that small runs go all the way."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from hunch.experiments.claims.parallel import in_processes
+from hunch.experiments.control import cartpole_seeds
+from hunch.experiments.exploration import bsuite, chain, deep_sea
+
+
+def trial(size, seed, solved, agent=deep_sea.PRIOR, seconds=1.0):
+    return deep_sea.Trial(agent, size, seed, solved, solved, solved or 2_500, seconds)
+
+
+def full(episodes=lambda n: n**2, **changes):
+    settings = deep_sea.Settings()
+    trials = [trial(n, s, int(episodes(n))) for n in settings.sizes for s in range(5)]
+    trials += [trial(n, s, None, deep_sea.GREEDY) for n in settings.beside for s in range(5)]
+    trials += [
+        trial(n, s, None, agent)
+        for agent in (deep_sea.NO_PRIOR, deep_sea.NOISY)
+        for n in settings.beside
+        for s in range(5)
+    ]
+    return dataclasses.replace(deep_sea.Result(settings, tuple(trials)), **changes)
+
+
+def test_a_sea_is_solved_when_a_tenth_of_all_episodes_were_good():
+    watched = deep_sea.Watched()
+    for _ in range(90):
+        watched.see(True, stochastic=False)
+    for _ in range(10):
+        watched.see(False, stochastic=False)
+    assert (watched.solved, watched.first) == (None, 91)  # 90 of 100 is not below 0.9
+    watched.see(False, stochastic=False)
+    watched.see(True, stochastic=False)
+    assert watched.solved == 101  # and it stays
+
+
+def test_a_stochastic_sea_needs_a_fifth_and_a_hundred_episodes():
+    watched = deep_sea.Watched()
+    for _ in range(99):
+        watched.see(False, stochastic=True)
+    assert watched.solved is None
+    watched.see(False, stochastic=True)
+    assert watched.solved == 100
+
+
+def test_the_deep_sea_claim_holds_where_it_should_and_fails_where_it_should():
+    result = full()
+    assert result.exponent == pytest.approx(2.0)
+    assert all(check.holds for check in deep_sea.check(result))
+    cubic = full(lambda n: 0.0199 * n**3)
+    assert not all(check.holds for check in deep_sea.check(cubic))
+    lost = full()
+    trials = [
+        dataclasses.replace(t, solved=None)
+        if t.agent == deep_sea.PRIOR and (t.size, t.seed) == (30, 2)
+        else t
+        for t in lost.trials
+    ]
+    failed = deep_sea.check(dataclasses.replace(lost, trials=tuple(trials)))
+    assert [c.what for c in failed if not c.holds] == [
+        "seeds that solve N = 30 within 2,500 episodes"
+    ]
+
+
+def test_a_greedy_agent_that_solves_a_large_sea_breaks_the_claim():
+    result = full()
+    trials = [
+        dataclasses.replace(t, solved=2_000) if t.agent == deep_sea.GREEDY and t.size == 20 else t
+        for t in result.trials
+    ]
+    checks = deep_sea.check(dataclasses.replace(result, trials=tuple(trials)))
+    assert [c.holds for c in checks][-1] is False
+
+
+def test_small_deep_seas_go_all_the_way_and_repeat_themselves():
+    settings = deep_sea.Settings(
+        sizes=(4,), num_seeds=1, beside=(3, 4), beside_seeds=1, max_episodes=150
+    )
+    first, again = (deep_sea.run(settings, seed=3, progress=False) for _ in range(2))
+    assert first.to_json() == again.to_json()
+    assert first.of(deep_sea.PRIOR, 4)[0].solved is not None
+    json.dumps(first.to_json(), allow_nan=False)
+    assert "| bootstrapped, prior | 4 | 1 of 1 |" in first.to_markdown()
+    assert set(deep_sea.plot(first)) == {"deep-sea"}
+
+
+def test_a_chain_is_solved_by_a_hundred_best_episodes_in_a_row():
+    assert chain.solved_at([10.0] * 50 + [9.0] + [10.0] * 99) is None
+    assert chain.solved_at([10.0] * 50 + [9.0] + [10.0] * 100) == 151
+
+
+def test_a_short_chain_goes_all_the_way():
+    settings = chain.Settings(sizes=(4,), num_seeds=1, max_episodes=120)
+    result = chain.run(settings, progress=False)
+    assert len(result.trials) == 3
+    json.dumps(result.to_json(), allow_nan=False)
+    assert "| bootstrapped, prior |" in result.to_markdown()
+
+
+def test_bsuite_scores_of_a_short_run():
+    settings = bsuite.Settings(
+        {"deep_sea": (0,), "catch": (0,), "bandit": (3,)}, max_sea_episodes=30, max_episodes=10
+    )
+    result = bsuite.run(settings, progress=False)
+    assert result.score("deep_sea") == 0.0  # thirty episodes are too few
+    assert 0.0 <= result.score("catch") <= 1.0
+    assert [check.holds for check in bsuite.check(result)] == [False]
+    json.dumps(result.to_json(), allow_nan=False)
+    assert set(bsuite.plot(result)) == {"bsuite"}
+
+
+def test_bsuite_score_reads_what_was_played():
+    settings = bsuite.Settings({"deep_sea": (0, 20)}, max_sea_episodes=200)
+    bad = np.array([1.0] * 100 + [0.0] * 100)
+    runs = [bsuite.Run("deep_sea", 0, bad, 2_000), bsuite.Run("deep_sea", 20, bad * 0 + 1, 10_000)]
+    assert bsuite.Result(settings, tuple(runs)).score("deep_sea") == 0.5
+
+
+def test_replicas_on_cartpole_are_judged_by_their_best_weights():
+    settings = cartpole_seeds.Settings(2, 600, 300, 2, 4)
+    result = cartpole_seeds.run(settings, seed=5, progress=False)
+    assert result.best.shape == result.last.shape == (2,)
+    assert result.curves.shape == (2, 2)
+    assert set(result.best_frames) <= {300.0, 600.0}
+    json.dumps(result.to_json(), allow_nan=False)
+    solved = dataclasses.replace(
+        result, settings=cartpole_seeds.Settings(), best=np.array([490.0] * 18 + [100.0] * 2)
+    )
+    assert all(check.holds for check in cartpole_seeds.check(solved))
+    worse = dataclasses.replace(solved, best=np.array([490.0] * 17 + [489.9] * 3))
+    assert not all(check.holds for check in cartpole_seeds.check(worse))
+
+
+def test_work_in_processes_comes_back_whole():
+    assert sorted(in_processes(abs, [-3, 2, -1], jobs=2)) == [1, 2, 3]
