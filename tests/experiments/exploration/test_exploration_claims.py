@@ -2,13 +2,16 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from hunch.experiments.claims.drawing import figures
 from hunch.experiments.claims.parallel import in_processes
 from hunch.experiments.control import cartpole_seeds
-from hunch.experiments.exploration import bsuite, chain, deep_sea
+from hunch.experiments.exploration import bsuite, bsuite_scores, chain, deep_sea
+from hunch.rl import History, StopWhenSolved
 
 
 def trial(size, seed, solved, agent=deep_sea.PRIOR, seconds=1.0):
@@ -28,25 +31,23 @@ def full(episodes=lambda n: n**2, **changes):
     return dataclasses.replace(deep_sea.Result(settings, tuple(trials)), **changes)
 
 
-def test_a_sea_is_solved_when_a_tenth_of_all_episodes_were_good():
-    watched = deep_sea.Watched()
-    for _ in range(90):
-        watched.see(True, stochastic=False)
-    for _ in range(10):
-        watched.see(False, stochastic=False)
-    assert (watched.solved, watched.first) == (None, 91)  # 90 of 100 is not below 0.9
-    watched.see(False, stochastic=False)
-    watched.see(True, stochastic=False)
-    assert watched.solved == 101  # and it stays
+@pytest.mark.parametrize(("name", "bound", "earliest"), [
+    ("deep_sea", 0.9, 1), ("deep_sea_stochastic", 0.8, 100),
+])  # fmt: skip
+def test_a_sea_is_solved_while_training_when_the_score_says_so(name, bound, earliest):
+    rng = np.random.default_rng(0)
+    for share in (0.95, 0.89, 0.79, 0.5, 0.1):
+        flags = rng.random(400) < share
+        history = History(infos=[{"bad_episode": bool(flag)} for flag in flags])
+        stop = StopWhenSolved(bound, earliest)
+        stop(SimpleNamespace(replicas=1, histories=[history]))
+        assert stop.solved == [bsuite_scores.solved(flags, name=name).exact]
 
 
-def test_a_stochastic_sea_needs_a_fifth_and_a_hundred_episodes():
-    watched = deep_sea.Watched()
-    for _ in range(99):
-        watched.see(False, stochastic=True)
-    assert watched.solved is None
-    watched.see(False, stochastic=True)
-    assert watched.solved == 100
+def test_the_first_good_episode_is_counted_from_1():
+    flags = [True] * 90 + [False] * 10
+    assert deep_sea.first_good(History(infos=[{"bad_episode": f} for f in flags])) == 91
+    assert deep_sea.first_good(History(infos=[{"bad_episode": True}])) is None
 
 
 def test_the_deep_sea_claim_holds_where_it_should_and_fails_where_it_should():
@@ -87,7 +88,7 @@ def test_small_deep_seas_go_all_the_way_and_repeat_themselves():
     assert first.of(deep_sea.PRIOR, 4)[0].solved is not None
     json.dumps(first.to_json(), allow_nan=False)
     assert "| bootstrapped, prior | 4 | 1 of 1 |" in first.to_markdown()
-    assert set(deep_sea.plot(first)) == {"deep-sea"}
+    assert set(figures("deep-sea", first)) == {"deep-sea"}
 
 
 def test_a_chain_is_solved_by_a_hundred_best_episodes_in_a_row():
@@ -108,18 +109,18 @@ def test_bsuite_scores_of_a_short_run():
         {"deep_sea": (0,), "catch": (0,), "bandit": (3,)}, max_sea_episodes=30, max_episodes=10
     )
     result = bsuite.run(settings, progress=False)
-    assert result.score("deep_sea") == 0.0  # thirty episodes are too few
-    assert 0.0 <= result.score("catch") <= 1.0
+    assert result.problems["deep_sea"].score == 0.0  # thirty episodes are too few
+    assert 0.0 <= result.problems["catch"].score <= 1.0
     assert [check.holds for check in bsuite.check(result)] == [False]
     json.dumps(result.to_json(), allow_nan=False)
-    assert set(bsuite.plot(result)) == {"bsuite"}
+    assert set(figures("bsuite", result)) == {"bsuite"}
 
 
 def test_bsuite_score_reads_what_was_played():
     settings = bsuite.Settings({"deep_sea": (0, 20)}, max_sea_episodes=200)
     bad = np.array([1.0] * 100 + [0.0] * 100)
     runs = [bsuite.Run("deep_sea", 0, bad, 2_000), bsuite.Run("deep_sea", 20, bad * 0 + 1, 10_000)]
-    assert bsuite.Result(settings, tuple(runs)).score("deep_sea") == 0.5
+    assert bsuite.summary(settings, runs).problems["deep_sea"].score == 0.5
 
 
 def test_replicas_on_cartpole_are_judged_by_their_best_weights():

@@ -10,8 +10,16 @@ import torch
 from torch import nn
 
 from hunch.errors import ConfigurationError
+from hunch.experiments.claims.drawing import figures
 from hunch.experiments.exploration import neural_bandit, neural_bandit_play
-from hunch.experiments.exploration.neural_bandit import Result, Settings, agents, check, plot, run
+from hunch.experiments.exploration.neural_bandit import (
+    Settings,
+    agents,
+    check,
+    play_all,
+    run,
+    summary,
+)
 from hunch.experiments.exploration.neural_bandit_play import (
     SLOPE,
     Agent,
@@ -38,12 +46,12 @@ def test_a_seed_decides_everything_and_another_changes_it():
 
 
 def test_a_bandit_does_not_depend_on_how_many_there_are(monkeypatch):
-    few = run(TINY, progress=False)
-    more = run(dataclasses.replace(TINY, num_seeds=5), progress=False)
-    for row, wider in zip(few.rows, more.rows, strict=True):
+    few = play_all(TINY, 0)
+    more = play_all(dataclasses.replace(TINY, num_seeds=5), 0)
+    for row, wider in zip(few, more, strict=True):
         np.testing.assert_allclose(row.regret, wider.regret[:3], rtol=1e-9)
     monkeypatch.setattr(neural_bandit, "NETWORKS", 2)  # bandits of an ensemble one by one
-    for row, alone in zip(few.rows, run(TINY, progress=False).rows, strict=True):
+    for row, alone in zip(few, play_all(TINY, 0), strict=True):
         np.testing.assert_allclose(row.regret, alone.regret, rtol=1e-9)
 
 
@@ -66,9 +74,10 @@ def test_acting_at_random_has_the_regret_of_the_mean_action():
     # about 0.02: 0.15 is beyond chance.
     problem = Problem(num_steps=300, num_inputs=6, hidden_size=5, batch_size=1)
     random = Agent("random", "fixed ε", epsilon=1.0)
-    result = run(Settings(40, (random,), problem), progress=False)
-    assert result.rows[0].regret.std() < 3
-    assert abs(result.rows[0].regret.mean() - result.at_random) < 0.15
+    settings = Settings(40, (random,), problem)
+    assert play_all(settings, 0)[0].regret.std() < 3
+    result = run(settings, progress=False)
+    assert abs(result.agents[0].regret - result.regret_at_random) < 0.15
 
 
 def networks_and_data(prior, keep_some):
@@ -230,25 +239,23 @@ def short_run():
 
 def test_agents_learn_and_a_broken_one_is_seen(monkeypatch):
     result = short_run()
-    late = {row.agent.name: row.late.mean() for row in result.rows}
-    assert all(late[name] < 0.75 * result.at_random for name in LEARNERS)
+    late = {row.agent: row.late_regret for row in result.agents}
+    assert all(late[name] < 0.75 * result.regret_at_random for name in LEARNERS)
     assert late["ensemble of 10"] < late["ε = 0.05"]
     monkeypatch.setattr(Networks, "descend", lambda *args: None)
-    broken = {row.agent.name: row.late.mean() for row in short_run().rows}
-    assert all(broken[name] > 0.8 * result.at_random for name in LEARNERS)
+    broken = {row.agent: row.late_regret for row in short_run().agents}
+    assert all(broken[name] > 0.8 * result.regret_at_random for name in LEARNERS)
 
 
 def test_checks_fail_when_the_order_is_another():
-    result = run(TINY, progress=False)
+    result, played = run(TINY, progress=False), play_all(TINY, 0)
 
     def with_regret(fixed, dropout, annealed, ensemble, control=40):
         level = {"fixed ε": fixed, "dropout": dropout, "annealed ε": annealed}
         level |= {"ensemble": ensemble, "no prior": control}
         spread = np.array([-1.0, 0.0, 1.0])
-        rows = [
-            dataclasses.replace(row, regret=spread + level[row.agent.family]) for row in result.rows
-        ]
-        return Result(Settings(), tuple(rows), 70.0, 60.0)
+        rows = [dataclasses.replace(row, regret=spread + level[row.agent.family]) for row in played]
+        return summary(Settings(), rows, 70.0, 60.0)
 
     assert all(c.holds for c in check(with_regret(30, 20, 15, 10)))
     assert [c.holds for c in check(with_regret(20, 30, 15, 10))] == [False, True, True, True, True]
@@ -257,7 +264,7 @@ def test_checks_fail_when_the_order_is_another():
     assert [c.holds for c in check(with_regret(30, 20, 15, 10, 9))] == [True] * 3 + [False, True]
     assert not check(with_regret(70, 20, 15, 10))[-1].holds
     gap = with_regret(30, 20, 15, 10).order[0]
-    assert (gap.mean, gap.half_width) == (10, 0)
+    assert (gap.difference, gap.half_width) == (10, 0)
     assert len(check(result)) == 1  # too few bandits for the order
 
 
@@ -266,11 +273,11 @@ def test_the_table_has_every_agent_and_figures_are_made():
     table = result.to_markdown()
     assert all(f"| {agent.name} |" in table for agent in TINY.agents)
     assert table.count("**") == 2 * 5  # the best of each family
-    assert set(plot(result)) == {"neural-bandit-curves", "neural-bandit-agents"}
+    assert set(figures("neural-bandit", result)) == {"neural-bandit-curves", "neural-bandit-agents"}
     alone = run(dataclasses.replace(TINY, agents=TINY.agents[:1]), progress=False)
     assert alone.order == ()
     assert math.isfinite(alone.to_json()["agents"][0]["half_width"])
-    plot(alone)
+    figures("neural-bandit", alone)
 
 
 def test_the_quick_settings_have_an_agent_of_each_kind():

@@ -15,7 +15,8 @@ from typing import Any, Final
 from hunch.experiments.claims.checks import Check, claim_settings, settings_in_words
 from hunch.storage import check_writable, dump_json, write_text, written_with
 
-# Name to module, from this package on; a module has CLAIM, Settings, run, check and plot.
+# Name to subject and module. A module has CLAIM, Settings, Result, run and check; a function of its
+# name in `experiments/figures/SUBJECT.py` draws a result.
 EXPERIMENTS: Final = {
     "linear-posterior": "uncertainty.linear_posterior",
     "randomized-priors": "uncertainty.randomized_priors",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +14,10 @@ from torch import Tensor
 
 from hunch.errors import ConfigurationError
 from hunch.experiments.claims.checks import Check
-from hunch.experiments.claims.parallel import in_processes
-from hunch.progress import progress_bar
+from hunch.experiments.claims.markdown import table
+from hunch.experiments.claims.parallel import collect
+from hunch.experiments.claims.saved import SavedResult, written
 from hunch.seeding import default_generator_seeded, derive, torch_generator
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CLAIM = (
     "With an ensemble of networks with random priors as BoTorch's model, Thompson sampling and "
@@ -30,6 +29,8 @@ THOMPSON: Final = "ensemble, Thompson sampling"
 IMPROVEMENT: Final = "ensemble, qLogEI"
 EXACT: Final = "exact GP, qLogEI"
 METHODS: Final = (RANDOM, THOMPSON, IMPROVEMENT, EXACT)
+Array = npt.NDArray[np.float64]
+
 # By how much the ensembles are to beat random search.
 FACTORS: Final = {"Branin": 10.0, "Hartmann-6": 3.0}
 FIRST_SEED: Final = 100  # settings were chosen on seeds from 900 on
@@ -101,74 +102,99 @@ class Trial:
     method: str
     problem: str
     seed: int
-    regrets: npt.NDArray[np.float64]
+    regrets: Array
 
 
 @dataclass(frozen=True)
-class Result:
-    """All methods on all problems."""
+class Last:
+    """Where one method ended on one problem.
+
+    Args:
+        method: its name.
+        problem: the problem's name.
+        seed: of the run.
+        regret: after the last evaluation.
+    """
+
+    method: str
+    problem: str
+    seed: int
+    regret: float
+
+
+@dataclass(frozen=True)
+class Result(SavedResult):
+    """All methods on all problems.
+
+    Args:
+        settings: what was solved.
+        final_regrets: of every run.
+        median_regret_by_evaluation: over seeds, by problem and method, `(evaluations,)`.
+    """
 
     settings: Settings
-    trials: tuple[Trial, ...]
+    final_regrets: tuple[Last, ...]
+    median_regret_by_evaluation: dict[str, dict[str, npt.NDArray[np.float64]]] = field(
+        metadata=written(digits=4)
+    )
 
-    def median(self, method: str, problem: str) -> npt.NDArray[np.float64]:
-        """A method's median regret after each evaluation, `(evaluations,)`."""
-        of_all = [t.regrets for t in self.trials if (t.method, t.problem) == (method, problem)]
-        middle: npt.NDArray[np.float64] = np.median(np.stack(of_all), axis=0)
-        return middle
+    def last(self, method: str, problem: str) -> list[float]:
+        """A method's regret after the last evaluation, for each seed."""
+        own = (t for t in self.final_regrets if (t.method, t.problem) == (method, problem))
+        return [t.regret for t in own]
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, the same for the same seed."""
+    def median(self, method: str, problem: str) -> float:
+        """The median of `last`."""
+        return float(np.median(self.last(method, problem)))
+
+    def derived(self) -> dict[str, Any]:
+        """The medians after the last evaluation."""
         return {
             "median_regret": {
-                p.name: {m: float(self.median(m, p.name)[-1]) for m in METHODS}
-                for p in self.settings.problems
-            },
-            "final_regrets": [
-                {
-                    "method": t.method,
-                    "problem": t.problem,
-                    "seed": t.seed,
-                    "regret": float(t.regrets[-1]),
-                }
-                for t in self.trials
-            ],
-            "median_regret_by_evaluation": {
-                p.name: {m: [float(f"{r:.4g}") for r in self.median(m, p.name)] for m in METHODS}
-                for p in self.settings.problems
-            },
+                p.name: {m: self.median(m, p.name) for m in METHODS} for p in self.settings.problems
+            }
         }
 
     def to_markdown(self) -> str:
         """Regrets after the last evaluation."""
-        lines = ["| problem | evaluations | method | median regret | worst | times lower |"]
-        lines.append("|---|---|---|---|---|---|")
+        rows = []
         for p in self.settings.problems:
-            chance = self.median(RANDOM, p.name)[-1]
             for method in METHODS:
-                last = [
-                    t.regrets[-1] for t in self.trials if (t.method, t.problem) == (method, p.name)
-                ]
-                middle = float(np.median(last))
-                lines.append(
-                    f"| {p.name} | {p.evaluations} | {method} | {middle:.3g} | {max(last):.3g} | "
-                    f"{chance / middle:.3g} |"
-                )
-        return "\n".join([*lines, "", "Times lower: than random search's median."])
+                middle, worst = self.median(method, p.name), max(self.last(method, p.name))
+                lower = self.median(RANDOM, p.name) / middle
+                regrets = f"{middle:.3g}", f"{worst:.3g}", f"{lower:.3g}"
+                rows.append([p.name, p.evaluations, method, *regrets])
+        head = ["problem", "evaluations", "method", "median regret", "worst", "times lower"]
+        return table(head, rows, "Times lower: than random search's median.")
+
+
+def summary(settings: Settings, trials: Sequence[Trial]) -> Result:
+    """Medians over seeds, and where each run ended."""
+    medians = {
+        p.name: {
+            method: np.median(
+                [t.regrets for t in trials if (t.method, t.problem) == (method, p.name)], axis=0
+            )
+            for method in METHODS
+        }
+        for p in settings.problems
+    }
+    last = [Last(t.method, t.problem, t.seed, float(t.regrets[-1])) for t in trials]
+    return Result(settings, tuple(last), medians)
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
     """Solve all problems with all methods.
 
-    Args:
-        settings: the claim's own if None.
-        seed: decides all draws.
-        progress: show a bar over the runs.
-
     Raises:
         MissingDependencyError: if BoTorch is not installed.
     """
     settings = settings or Settings()
+    return summary(settings, solve_all(settings, seed, progress=progress))
+
+
+def solve_all(settings: Settings, seed: int, *, progress: bool = False) -> list[Trial]:
+    """Every method on every problem."""
     first = FIRST_SEED * (seed + 1)
     tasks = [
         (method, problem, first + s, settings)
@@ -176,17 +202,14 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
         for s in range(settings.num_seeds)
         for method in METHODS
     ]
-    trials: list[Trial] = []
-    with progress_bar(len(tasks), "optimization", "run", enabled=progress) as bar:
-        for trial in in_processes(_solve, tasks, settings.jobs):
-            trials.append(trial)
-            bar.update()
+    trials = collect(
+        _solve, tasks, settings.jobs, label="optimization", unit="run", progress=progress
+    )
     names = [p.name for p in settings.problems]
-    trials.sort(key=lambda t: (names.index(t.problem), METHODS.index(t.method), t.seed))
-    return Result(settings, tuple(trials))
+    return sorted(trials, key=lambda t: (names.index(t.problem), METHODS.index(t.method), t.seed))
 
 
-def _solve(task: tuple[str, Problem, int, Settings]) -> Trial:
+def _solve(task: tuple[str, Problem, int, Settings]) -> list[Trial]:
     method, problem, seed, settings = task
     # BoTorch draws from torch's default generator, and warns of much that is no concern here.
     with warnings.catch_warnings(), default_generator_seeded(seed, "optimization", method):
@@ -194,7 +217,7 @@ def _solve(task: tuple[str, Problem, int, Settings]) -> Trial:
         function = make_function(problem.name)
         values = _values(method, function, problem, seed, settings)
     best = np.maximum.accumulate(values.squeeze(1).numpy())
-    return Trial(method, problem.name, seed, float(function.optimal_value) - best)
+    return [Trial(method, problem.name, seed, float(function.optimal_value) - best)]
 
 
 def make_function(name: str) -> Any:
@@ -278,33 +301,16 @@ def _maximize(acquisition: Any, dim: int, settings: Settings) -> Tensor:
 def check(result: Result) -> list[Check]:
     """The claim's ratios; for fewer seeds that no method lost what it had found."""
     if result.settings.num_seeds < Settings.num_seeds:
-        rises = max(float(np.diff(t.regrets).max()) for t in result.trials)
+        by_method = result.median_regret_by_evaluation.values()
+        rises = max(float(np.diff(m).max()) for medians in by_method for m in medians.values())
         return [Check("largest rise of a regret, too few seeds to compare", rises, "<=", 0.0)]
     return [
         Check(
             f"{p.name}: random search's median regret over that of {method}",
-            float(result.median(RANDOM, p.name)[-1] / result.median(method, p.name)[-1]),
+            result.median(RANDOM, p.name) / result.median(method, p.name),
             ">=",
             FACTORS[p.name],
         )
         for p in result.settings.problems
         for method in (THOMPSON, IMPROVEMENT)
     ]
-
-
-def plot(result: Result) -> dict[str, tuple[Figure, str]]:
-    """Median regret over evaluations, one figure a problem."""
-    from hunch.plots import CYCLE, panel
-
-    figures = {}
-    for p in result.settings.problems:
-        figure, axes = panel(p.name, "evaluation", "median simple regret")
-        for method, color in zip(METHODS, CYCLE, strict=False):
-            at = np.arange(1, p.evaluations + 1)
-            axes.plot(at, result.median(method, p.name), color=color, lw=1.6, label=method)
-        axes.set_yscale("log")
-        axes.legend(fontsize=8)
-        seeds = result.settings.num_seeds
-        caption = f"Median of {seeds} seeds; the first {p.initial} evaluations are Sobol points."
-        figures[f"bayesian-optimization-{p.name.lower()}"] = (figure, caption)
-    return figures

@@ -10,23 +10,21 @@ All deep seas have one setting of the agent, all other problems another one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 import hunch.envs  # noqa: F401 registers the environments
 from hunch.experiments.claims.checks import Check
-from hunch.experiments.claims.parallel import in_processes
+from hunch.experiments.claims.markdown import listed, table
+from hunch.experiments.claims.parallel import collect
+from hunch.experiments.claims.saved import SavedResult, built, plain, written
 from hunch.experiments.exploration.bsuite_problems import PROBLEMS, Problem
 from hunch.experiments.exploration.bsuite_scores import SEA_RULES, is_logged, score, solved
-from hunch.progress import progress_bar
 from hunch.rl import BootstrappedDQN
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CLAIM = (
     "BootstrappedDQN scores 1.00 on bsuite's deep_sea, at least 0.86 on deep_sea_stochastic and at "
@@ -80,7 +78,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Run:
-    """One id.
+    """One id, as it was played.
 
     Args:
         problem: its experiment's name.
@@ -94,13 +92,9 @@ class Run:
     outcomes: Array
     steps: int
 
-    def to_json(self) -> dict[str, Any]:
+    def in_short(self) -> dict[str, Any]:
         """What the score stands on."""
-        row: dict[str, Any] = {
-            "id": self.index,
-            "episodes": len(self.outcomes),
-            "steps": self.steps,
-        }
+        row = {"id": self.index, "episodes": len(self.outcomes), "steps": self.steps}
         if self.problem in SEA_RULES:
             found = solved(self.outcomes, name=self.problem)
             return {**row, "solved": found.exact, "solved_logged": found.logged}
@@ -109,83 +103,89 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Result:
-    """All runs."""
+class Played:
+    """One problem.
+
+    Args:
+        score: bsuite's, over the ids that were played.
+        published: of bootstrapped DQN.
+        ids_in_sweep: how many ids there are.
+        runs: of each id what the score stands on.
+    """
+
+    score: float = field(metadata=written(decimals=4))
+    published: float
+    ids_in_sweep: int
+    runs: list[dict[str, Any]]
+
+    def to_markdown(self) -> str:
+        """What became of each id."""
+        if "solved" in self.runs[0]:
+            return "solved in episode " + listed(run["solved"] for run in self.runs)
+        return "mean (best) return " + ", ".join(
+            f"{run['mean_return']:.4g} ({run['best_return']:.4g})" for run in self.runs
+        )
+
+
+@dataclass(frozen=True)
+class Result(SavedResult):
+    """All problems, by name."""
 
     settings: Settings
-    runs: tuple[Run, ...]
-
-    def of(self, name: str) -> list[Run]:
-        """The runs of one problem."""
-        return [run for run in self.runs if run.problem == name]
-
-    def score(self, name: str) -> float:
-        """The score of one problem over the ids that were played."""
-        sea = name in SEA_RULES
-        budget = self.settings.max_sea_episodes if sea else self.settings.max_episodes
-        runs = {run.index: run.outcomes for run in self.of(name)}
-        return score(name, runs, num_episodes=budget)
+    problems: dict[str, Played]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, the same for the same seed."""
-        return {
-            name: {
-                "score": round(self.score(name), 4),
-                "published": PUBLISHED[name],
-                "ids_in_sweep": PROBLEMS[name].num_ids,
-                "runs": [run.to_json() for run in self.of(name)],
-            }
-            for name in self.settings.ids
-        }
+        return {name: plain(played) for name, played in self.problems.items()}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any], settings: Settings, seed: int = 0) -> Result:
+        """The result that `to_json` wrote."""
+        return cls(settings, {name: built(Played, played) for name, played in values.items()})
 
     def to_markdown(self) -> str:
         """One line for each problem."""
-        lines = [
-            "| problem | score | published | ids played | of each id |",
-            "|---|---|---|---|---|",
-        ]
-        for name in self.settings.ids:
-            runs = self.of(name)
-            lines.append(
-                f"| {name} | {self.score(name):.2f} | {PUBLISHED[name]:.2f} | "
-                f"{len(runs)} of {PROBLEMS[name].num_ids} | {_each(runs)} |"
-            )
-        return "\n".join(lines)
+        return table(
+            ["problem", "score", "published", "ids played", "of each id"],
+            [
+                [
+                    name,
+                    f"{played.score:.2f}",
+                    f"{played.published:.2f}",
+                    f"{len(played.runs)} of {played.ids_in_sweep}",
+                    played.to_markdown(),
+                ]
+                for name, played in self.problems.items()
+            ],
+        )
 
 
-def _each(runs: list[Run]) -> str:
-    if runs[0].problem in SEA_RULES:
-        solved_at = [run.to_json()["solved"] for run in runs]
-        return "solved in episode " + ", ".join(str(s or "–") for s in solved_at)
-    found = [run.to_json() for run in runs]
-    return "mean (best) return " + ", ".join(
-        f"{run['mean_return']:.4g} ({run['best_return']:.4g})" for run in found
-    )
+def summary(settings: Settings, runs: Sequence[Run]) -> Result:
+    """The scores of all that was played."""
+    problems = {}
+    for name in settings.ids:
+        own = sorted((run for run in runs if run.problem == name), key=lambda run: run.index)
+        budget = settings.max_sea_episodes if name in SEA_RULES else settings.max_episodes
+        problems[name] = Played(
+            score(name, {run.index: run.outcomes for run in own}, num_episodes=budget),
+            PUBLISHED[name],
+            PROBLEMS[name].num_ids,
+            [run.in_short() for run in own],
+        )
+    return Result(settings, problems)
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
-    """Play the ids.
-
-    Args:
-        settings: what is played; the claim's own if None.
-        seed: of every agent.
-        progress: show a bar over the runs.
-    """
+    """Play the ids; `seed` is that of every agent."""
     settings = settings or Settings()
     tasks = [(name, i, seed, settings) for name, ids in settings.ids.items() for i in ids]
     # The longest first, so that no process is left alone with one at the end.
     tasks.sort(key=lambda task: task[0] not in ("cartpole_swingup", "cartpole"))
-    runs: list[Run] = []
-    with progress_bar(len(tasks), "bsuite", "id", enabled=progress) as bar:
-        for done in in_processes(_play, tasks, settings.jobs):
-            runs.append(done)
-            bar.update()
-    names = list(settings.ids)
-    runs.sort(key=lambda r: (names.index(r.problem), r.index))
-    return Result(settings, tuple(runs))
+    runs = collect(_play, tasks, settings.jobs, label="bsuite", unit="id", progress=progress)
+    return summary(settings, runs)
 
 
-def _play(task: tuple[str, int, int, Settings]) -> Run:
+def _play(task: tuple[str, int, int, Settings]) -> list[Run]:
     name, index, seed, settings = task
     problem = PROBLEMS[name]
     agent = make_agent(problem, index, seed)
@@ -200,7 +200,7 @@ def _play(task: tuple[str, int, int, Settings]) -> Run:
         if problem.infos:
             values = [info[problem.infos[0]] for info in agent.history.infos[:wanted]]
         outcomes = np.array(values)
-    return Run(name, index, outcomes, agent.steps)
+    return [Run(name, index, outcomes, agent.steps)]
 
 
 def _play_sea(agent: BootstrappedDQN, problem: Problem, index: int, limit: int) -> Array:
@@ -244,24 +244,7 @@ def check(result: Result) -> list[Check]:
     """The claimed scores; of a smaller run those that it has."""
     full = result.settings.max_episodes is None
     return [
-        Check(f"score on {name}", result.score(name), ">=", PUBLISHED[name])
+        Check(f"score on {name}", result.problems[name].score, ">=", PUBLISHED[name])
         for name in CLAIMED
         if name in result.settings.ids and (full or name in SEA_RULES)
     ]
-
-
-def plot(result: Result) -> dict[str, tuple[Figure, str]]:
-    """Scores beside the published ones."""
-    from hunch.plots import BLUE, GRAY, panel
-
-    figure, axes = panel("bsuite scores", "", "score")
-    names = list(result.settings.ids)
-    places = np.arange(len(names))
-    scores = [result.score(name) for name in names]
-    published = [PUBLISHED[name] for name in names]
-    axes.bar(places - 0.2, scores, 0.4, color=BLUE, label="hunch")
-    axes.bar(places + 0.2, published, 0.4, color=GRAY, label="published bootstrapped DQN")
-    axes.set_xticks(places, names, rotation=35, ha="right", fontsize=8)
-    axes.legend(fontsize=8)
-    caption = "Scores by bsuite's definition; not all ids of every problem were played."
-    return {"bsuite": (figure, caption)}

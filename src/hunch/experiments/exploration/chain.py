@@ -9,18 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
-
-import numpy as np
+from typing import Any, Final
 
 import hunch.envs  # noqa: F401 registers the environments
 from hunch.experiments.claims.checks import Check
+from hunch.experiments.claims.markdown import listed, table
 from hunch.experiments.claims.parallel import collect
+from hunch.experiments.claims.saved import SavedResult
 from hunch.rl import DQN, BootstrappedDQN, Linear
-from hunch.rl.agent import Agent
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CLAIM = (
     "BootstrappedDQN with randomised priors solves the n-chain (100 best episodes in a row within "
@@ -29,6 +25,7 @@ CLAIM = (
 PRIOR: Final = "bootstrapped, prior"
 NOISY: Final = "NoisyNet DQN"
 GREEDY: Final = "ε-greedy DQN"
+AGENTS: Final = (PRIOR, NOISY, GREEDY)
 IN_A_ROW: Final = 100
 BEST: Final = 10.0
 
@@ -73,7 +70,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(SavedResult):
     """All runs."""
 
     settings: Settings
@@ -81,44 +78,31 @@ class Result:
 
     def of(self, agent: str, size: int) -> list[Trial]:
         """The runs of one agent on one chain."""
-        return [t for t in self.trials if t.agent == agent and t.size == size]
+        return [t for t in self.trials if (t.agent, t.size) == (agent, size)]
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, the same for the same seed."""
-        trials = [
-            {"agent": t.agent, "size": t.size, "seed": t.seed, "solved": t.solved}
-            for t in self.trials
-        ]
-        return {"max_episodes": self.settings.max_episodes, "trials": trials}
+    def derived(self) -> dict[str, Any]:
+        """The budget."""
+        return {"max_episodes": self.settings.max_episodes}
 
     def to_markdown(self) -> str:
         """One line for each agent, one column for each chain."""
         sizes = self.settings.sizes
-        lines = [
-            "| agent | " + " | ".join(f"N = {size}" for size in sizes) + " |",
-            "|---" * (len(sizes) + 1) + "|",
-        ]
-        for agent in (PRIOR, NOISY, GREEDY):
-            cells = [
-                ", ".join(str(t.solved or "–") for t in self.of(agent, size)) for size in sizes
-            ]
-            lines.append(f"| {agent} | " + " | ".join(cells) + " |")
-        return "\n".join([*lines, "", "Episodes until solved, one number a seed."])
+        return table(
+            ["agent", *(f"N = {size}" for size in sizes)],
+            [
+                [agent, *(listed(t.solved for t in self.of(agent, size)) for size in sizes)]
+                for agent in AGENTS
+            ],
+            "Episodes until solved, one number a seed.",
+        )
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
-    """Play all chains.
-
-    Args:
-        settings: the claim's own if None.
-        seed: the first of `num_seeds`.
-        progress: show a bar over the runs.
-    """
+    """Play all chains; `seed` is the first of `num_seeds`."""
     settings = settings or Settings()
-    tasks = [(a, size, seed, settings) for size in settings.sizes for a in (PRIOR, NOISY, GREEDY)]
+    tasks = [(agent, size, seed, settings) for size in settings.sizes for agent in AGENTS]
     trials = collect(_play, tasks, settings.jobs, label="chain", unit="run", progress=progress)
-    trials.sort(key=lambda t: (t.agent, t.size, t.seed))
-    return Result(settings, tuple(trials))
+    return Result(settings, tuple(sorted(trials, key=lambda t: (t.agent, t.size, t.seed))))
 
 
 def _play(task: tuple[str, int, int, Settings]) -> list[Trial]:
@@ -148,7 +132,7 @@ def solved_at(returns: Sequence[float]) -> int | None:
     return None
 
 
-def make_agent(name: str, size: int, seed: int, replicas: int = 1) -> Agent:
+def make_agent(name: str, size: int, seed: int, replicas: int = 1) -> DQN | BootstrappedDQN:
     """An untrained agent on a chain.
 
     Example:
@@ -188,21 +172,3 @@ def check(result: Result) -> list[Check]:
         count = sum(t.solved is not None for size in large for t in result.of(GREEDY, size))
         checks.append(Check("runs of N ≥ 25 that ε-greedy DQN solves", count, "<=", 0))
     return checks
-
-
-def plot(result: Result) -> dict[str, tuple[Figure, str]]:
-    """Episodes until solved, for each agent."""
-    from hunch.plots import BLUE, GRAY, ORANGE, panel
-
-    figure, axes = panel("Episodes until the chain is solved", "N", "episodes")
-    limit = result.settings.max_episodes
-    for agent, color in ((PRIOR, BLUE), (NOISY, ORANGE), (GREEDY, GRAY)):
-        medians = [
-            float(np.median([t.solved or 1.1 * limit for t in result.of(agent, size)]))
-            for size in result.settings.sizes
-        ]
-        axes.plot(result.settings.sizes, medians, "o-", color=color, label=agent)
-    axes.axhline(limit, color=GRAY, lw=0.8)
-    axes.legend(fontsize=8)
-    caption = f"Median over seeds; above the line: not solved within {limit:,} episodes."
-    return {"chain": (figure, caption)}

@@ -14,23 +14,20 @@ epinet is the same method with one network in place of twenty.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 import hunch.envs
 from hunch.experiments.claims.checks import Check
-from hunch.experiments.claims.parallel import in_processes
-from hunch.progress import progress_bar
-from hunch.rl import DQN, BootstrappedDQN, Linear
-from hunch.rl.agent import Agent
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from hunch.experiments.claims.markdown import listed, table
+from hunch.experiments.claims.parallel import collect
+from hunch.experiments.claims.saved import NOT_WRITTEN, SavedResult
+from hunch.rl import DQN, BootstrappedDQN, History, Linear, StopWhenSolved
 
 CLAIM = (
     "BootstrappedDQN with randomised priors solves bsuite's deep sea of size 10, 20 and 30 on 5 of "
@@ -43,8 +40,6 @@ EPINET: Final = "epinet"
 NOISY: Final = "NoisyNet DQN"
 GREEDY: Final = "ε-greedy DQN"
 SECONDS: Final = {10: 5.0, 20: 15.0, 30: 60.0, 50: 240.0}  # claimed medians, one core
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -83,7 +78,7 @@ class Trial:
         size: N.
         seed: the run's.
         solved: first episode after which bsuite calls it solved, None if it never was.
-        first: first episode that kept to the best path, None if there was none.
+        first_good_episode: first episode that kept to the best path, None if there was none.
         episodes: episodes played.
         seconds: CPU time.
     """
@@ -92,13 +87,13 @@ class Trial:
     size: int
     seed: int
     solved: int | None
-    first: int | None
+    first_good_episode: int | None
     episodes: int
-    seconds: float
+    seconds: float = field(default=math.nan, metadata=NOT_WRITTEN)
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(SavedResult):
     """All runs."""
 
     settings: Settings
@@ -106,72 +101,51 @@ class Result:
 
     def of(self, agent: str, size: int) -> list[Trial]:
         """The runs of one agent at one size."""
-        return [t for t in self.trials if t.agent == agent and t.size == size]
-
-    def median_episodes(self, size: int) -> float:
-        """Median episodes to solve, of the agent with priors; infinite if most runs failed."""
-        return float(np.median([t.solved or np.inf for t in self.of(PRIOR, size)]))
+        return [t for t in self.trials if (t.agent, t.size) == (agent, size)]
 
     @property
     def exponent(self) -> float:
         """Slope of log episodes against log N, through the medians; NaN where there is no line."""
-        medians = np.array([self.median_episodes(size) for size in self.settings.sizes])
+        medians = np.array([_median(self.of(PRIOR, size)) for size in self.settings.sizes])
         if len(medians) < 2 or not np.isfinite(medians).all():
             return float("nan")
         return float(np.polyfit(np.log(self.settings.sizes), np.log(medians), 1)[0])
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, the same for the same seed."""
-        return {
-            "max_episodes": self.settings.max_episodes,
-            "exponent": None if np.isnan(self.exponent) else self.exponent,
-            "trials": [
-                {
-                    "agent": t.agent,
-                    "size": t.size,
-                    "seed": t.seed,
-                    "solved": t.solved,
-                    "first_good_episode": t.first,
-                    "episodes": t.episodes,
-                }
-                for t in self.trials
-            ],
-        }
+    def derived(self) -> dict[str, Any]:
+        """The budget and the exponent."""
+        return {"max_episodes": self.settings.max_episodes, "exponent": self.exponent}
 
     def to_markdown(self) -> str:
         """One line for each agent and size."""
-        lines = [
-            "| agent | N | solved | episodes: median (all) | CPU seconds: median (all) |",
-            "|---|---|---|---|---|",
-        ]
-        for agent in dict.fromkeys(t.agent for t in self.trials):
-            for size in sorted({t.size for t in self.trials if t.agent == agent}):
-                lines.append(_row(self.of(agent, size), self.settings.max_episodes))
-        fit = f"Episodes of the agent with priors grow as N^{self.exponent:.2f}."
-        return "\n".join([*lines, "", fit])
+        groups = dict.fromkeys((t.agent, t.size) for t in self.trials)
+        return table(
+            ["agent", "N", "solved", "episodes: median (all)", "CPU seconds: median (all)"],
+            [_row(self.of(*group), self.settings.max_episodes) for group in groups],
+            f"Episodes of the agent with priors grow as N^{self.exponent:.2f}.",
+        )
 
 
-def _row(trials: Sequence[Trial], limit: int) -> str:
-    solved = [t.solved for t in trials if t.solved is not None]
-    episodes = ", ".join(str(t.solved or "–") for t in trials)
-    middle = np.median([t.solved or np.inf for t in trials])
+def _median(trials: Sequence[Trial]) -> float:
+    """Median episodes to solve; infinite if most runs failed."""
+    return float(np.median([t.solved or np.inf for t in trials]))
+
+
+def _row(trials: Sequence[Trial], limit: int) -> list[object]:
+    solved = sum(t.solved is not None for t in trials)
+    middle = _median(trials)
     median = f"{middle:.0f}" if np.isfinite(middle) else f"> {limit}"
     seconds = [t.seconds for t in trials]
-    return (
-        f"| {trials[0].agent} | {trials[0].size} | {len(solved)} of {len(trials)} "
-        f"| {median} ({episodes}) | {np.median(seconds):.1f} "
-        f"({', '.join(f'{s:.1f}' for s in seconds)}) |"
-    )
+    return [
+        trials[0].agent,
+        trials[0].size,
+        f"{solved} of {len(trials)}",
+        f"{median} ({listed(t.solved for t in trials)})",
+        f"{np.median(seconds):.1f} ({', '.join(f'{s:.1f}' for s in seconds)})",
+    ]
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
-    """Play all runs.
-
-    Args:
-        settings: sizes and budgets; the claim's own if None.
-        seed: the first of `num_seeds`.
-        progress: show a bar over the runs.
-    """
+    """Play all runs; `seed` is the first of `num_seeds`."""
     settings = settings or Settings()
     seeds = range(seed, seed + settings.num_seeds)
     largest_first = sorted(settings.sizes, reverse=True)
@@ -183,37 +157,27 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
         for size in sorted(settings.beside)
         if agent in (GREEDY, NOISY) or size < max(settings.beside)
     ]
-    trials: list[Trial] = []
-    with progress_bar(len(tasks), "deep sea", "run", enabled=progress) as bar:
-        for done in in_processes(_play_task, tasks, settings.jobs):
-            trials += done
-            bar.update()
-            bar.set_postfix_str(_told(done))
+    trials = collect(_play, tasks, settings.jobs, label="deep sea", unit="run", progress=progress)
     order = [PRIOR, EPINET, NO_PRIOR, NOISY, GREEDY]
     trials.sort(key=lambda t: (order.index(t.agent), t.size, t.seed))
     return Result(settings, tuple(trials))
 
 
-def _told(trials: Sequence[Trial]) -> str:
-    solved = ", ".join(str(t.solved or "not solved") for t in trials)
-    return f"{trials[0].agent}, N = {trials[0].size}: {solved}, {trials[0].seconds:.0f} s"
-
-
-def _play_task(task: tuple[str, int, int, int, Settings]) -> list[Trial]:
+def _play(task: tuple[str, int, int, int, Settings]) -> list[Trial]:
     name, size, seed, replicas, settings = task
     started = time.process_time()
     agent = make_agent(name, size, seed, replicas=replicas)
-    watched = play_until_solved(agent, size, settings.max_episodes)
+    solved = play_until_solved(agent, size, settings.max_episodes)
     seconds = (time.process_time() - started) / replicas
     return [
-        Trial(name, size, seed + r, w.solved, w.first, w.episodes, seconds)
-        for r, w in enumerate(watched)
+        Trial(name, size, seed + r, at, first_good(history), len(history.infos), seconds)
+        for r, (at, history) in enumerate(zip(solved, agent.histories, strict=True))
     ]
 
 
 def make_agent(
     name: str, size: int, seed: int, *, replicas: int = 1, stochastic: bool = False
-) -> Agent:
+) -> DQN | BootstrappedDQN:
     """An untrained agent in a deep sea.
 
     Example:
@@ -242,64 +206,32 @@ def make_agent(
     )
 
 
-@dataclass
-class Watched:
-    """What one agent's episodes have shown so far.
-
-    Args:
-        solved: as in `Trial`.
-        first: as in `Trial`.
-        bad: episodes that left the best path.
-        episodes: episodes seen.
-    """
-
-    solved: int | None = None
-    first: int | None = None
-    bad: int = 0
-    episodes: int = 0
-
-    def see(self, bad: bool, stochastic: bool) -> None:
-        """Count one more episode."""
-        self.episodes += 1
-        self.bad += bad
-        if not bad and self.first is None:
-            self.first = self.episodes
-        bound, earliest = (0.8, 100) if stochastic else (0.9, 1)
-        if self.solved is None and self.episodes >= earliest:
-            self.solved = self.episodes if self.bad < bound * self.episodes else None
-
-
 def play_until_solved(
-    agent: Agent,
-    size: int,
-    max_episodes: int,
-    *,
-    stochastic: bool = False,
-    tell: Callable[[int], None] = lambda episode: None,
-) -> list[Watched]:
-    """Let an agent play and learn until all its replicas have solved the sea.
+    agent: DQN | BootstrappedDQN, size: int, max_episodes: int
+) -> list[int | None]:
+    """Let an agent play and learn until all its replicas have solved a sea without chance.
 
     Args:
         agent: the agent.
         size: N, the length of each episode.
         max_episodes: episodes after which it is given up.
-        stochastic: whether the sea is, which has another definition of solved.
-        tell: called with the number of each episode.
+
+    Returns:
+        For each replica the episode that solved the sea, None if there was none.
 
     Example:
-        >>> watched = play_until_solved(make_agent(PRIOR, 4, seed=0), 4, max_episodes=200)
-        >>> watched[0].solved is not None
+        >>> play_until_solved(make_agent(PRIOR, 4, seed=0), 4, max_episodes=200) != [None]
         True
     """
-    watched = [Watched() for _ in range(agent.replicas)]
-    for episode in range(1, max_episodes + 1):
-        agent.learn(episode * size, progress=False)
-        for one, history in zip(watched, agent.histories, strict=True):
-            one.see(bool(history.infos[-1]["bad_episode"]), stochastic)
-        tell(episode)
-        if all(one.solved is not None for one in watched):
-            break
-    return watched
+    stop = StopWhenSolved(every=size)
+    agent.learn(max_episodes * size, callbacks=[stop], progress=False)
+    return stop.solved
+
+
+def first_good(history: History) -> int | None:
+    """The first episode that kept to the best path, counted from 1; None if there was none."""
+    good = (n for n, info in enumerate(history.infos, 1) if not info["bad_episode"])
+    return next(good, None)
 
 
 def check(result: Result) -> list[Check]:
@@ -321,10 +253,3 @@ def check(result: Result) -> list[Check]:
         count = sum(t.solved is not None for size in large for t in result.of(GREEDY, size))
         checks.append(Check("runs of N ≥ 20 that ε-greedy DQN solves", count, "<=", 0))
     return checks
-
-
-def plot(result: Result) -> dict[str, tuple[Figure, str]]:
-    """Episodes to solve against N."""
-    from hunch.experiments.exploration.deep_sea_figures import draw
-
-    return draw(result)

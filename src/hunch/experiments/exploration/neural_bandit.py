@@ -31,12 +31,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from hunch.errors import ConfigurationError
 from hunch.experiments.claims.checks import Check
+from hunch.experiments.claims.markdown import table
+from hunch.experiments.claims.saved import SavedResult, written
 from hunch.experiments.exploration.neural_bandit_play import (
     Agent,
     Array,
@@ -45,9 +47,6 @@ from hunch.experiments.exploration.neural_bandit_play import (
     play,
 )
 from hunch.progress import progress_bar
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CLAIM = (
     "On bandits whose rewards are a random network of 100 inputs and 50 hidden units, each family "
@@ -102,8 +101,8 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Row:
-    """What one agent lost.
+class Played:
+    """One agent on all bandits.
 
     Args:
         agent: who.
@@ -119,116 +118,99 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Row:
+    """What one agent lost, mean over the seeds and half of its 95 % interval.
+
+    Args:
+        agent: its name.
+        family: one of `FAMILIES`.
+        regret: per step.
+        half_width: of its interval.
+        late_regret: per step, over the last tenth of the steps.
+        late_half_width: of its interval.
+        curve: in each fiftieth part of the steps, `(parts,)`.
+    """
+
+    agent: str
+    family: str
+    regret: float = field(metadata=written(decimals=4))
+    half_width: float = field(metadata=written(decimals=4))
+    late_regret: float = field(metadata=written(decimals=4))
+    late_half_width: float = field(metadata=written(decimals=4))
+    curve: Array = field(metadata=written(decimals=4))
+
+
+@dataclass(frozen=True)
 class Difference:
     """One agent's regret per step less another's on the same bandits.
 
     Args:
         worse: name of the first agent.
         better: name of the second.
-        mean: over the seeds.
-        half_width: of the 95 % interval.
+        difference: mean over the seeds.
+        half_width: of its 95 % interval.
     """
 
     worse: str
     better: str
-    mean: float
-    half_width: float
+    difference: float = field(metadata=written(decimals=4))
+    half_width: float = field(metadata=written(decimals=4))
 
     @property
     def low(self) -> float:
         """Lower end of the interval."""
-        return self.mean - self.half_width
+        return self.difference - self.half_width
 
 
 @dataclass(frozen=True)
-class Result:
-    """All agents on the same bandits."""
+class Result(SavedResult):
+    """All agents on the same bandits.
+
+    Args:
+        settings: what was played.
+        mean_reward_of_best_action: over bandits.
+        regret_at_random: per step, of actions at random.
+        agents: what each lost.
+        order: what the claim compares: the best of each family with that of the next, and the
+            control with the same ensemble. The best are chosen on the bandits they are compared
+            on, from about as many in each family.
+    """
 
     settings: Settings
-    rows: tuple[Row, ...]
-    best_possible: float
-    at_random: float
+    mean_reward_of_best_action: float = field(metadata=written(decimals=4))
+    regret_at_random: float = field(metadata=written(decimals=4))
+    agents: tuple[Row, ...]
+    order: tuple[Difference, ...]
 
-    def best(self, *families: str) -> Row | None:
-        """The agent with the least mean regret among these families, None if none played."""
-        rows = [row for row in self.rows if row.agent.family in families]
-        return min(rows, key=lambda row: float(row.regret.mean()), default=None)
+    def best(self, family: str) -> Row | None:
+        """The agent with the least mean regret of a family, None if none played."""
+        rows = [row for row in self.agents if row.family == family]
+        return min(rows, key=lambda row: row.regret, default=None)
 
-    def difference(self, worse: Row, better: Row) -> Difference:
-        """Between two agents, seed by seed."""
-        gap = worse.regret - better.regret
-        return Difference(worse.agent.name, better.agent.name, float(gap.mean()), half_width(gap))
-
-    @property
-    def order(self) -> tuple[Difference, ...]:
-        """What the claim compares: the best of each family with that of the next, and the control.
-
-        The best are chosen on the bandits they are compared on, from about as many in each family.
-        """
-        best = [self.best(f) for f in ("fixed ε", "dropout", "annealed ε", "ensemble")]
-        control = self.best("no prior")
-        same = [row for row in self.rows if control and _same_but_prior(row.agent, control.agent)]
-        pairs = [*pairwise(best), (control, same[0] if same else None)]
-        return tuple(self.difference(worse, better) for worse, better in pairs if worse and better)
-
-    def to_json(self) -> dict[str, Any]:
-        """Means with their intervals, short curves and the order."""
-        return {
-            "num_seeds": self.settings.num_seeds,
-            "problem": asdict(self.settings.problem),
-            "mean_reward_of_best_action": _rounded(self.best_possible),
-            "regret_at_random": _rounded(self.at_random),
-            "agents": [
-                {
-                    "agent": row.agent.name,
-                    "family": row.agent.family,
-                    "regret": _rounded(row.regret.mean()),
-                    "half_width": _rounded(half_width(row.regret)),
-                    "late_regret": _rounded(row.late.mean()),
-                    "late_half_width": _rounded(half_width(row.late)),
-                    "curve": [_rounded(value) for value in row.curve],
-                }
-                for row in self.rows
-            ],
-            "order": [
-                {
-                    "worse": gap.worse,
-                    "better": gap.better,
-                    "difference": _rounded(gap.mean),
-                    "half_width": _rounded(gap.half_width),
-                }
-                for gap in self.order
-            ],
-        }
+    def derived(self) -> dict[str, Any]:
+        """What was played."""
+        return {"num_seeds": self.settings.num_seeds, "problem": asdict(self.settings.problem)}
 
     def to_markdown(self) -> str:
         """The table of all agents."""
-        tenth = max(1, self.settings.problem.num_steps // 10)
-        lines = [
+        steps = self.settings.problem.num_steps
+        rows = []
+        for row in self.agents:
+            whole = f"{row.regret:.2f} ± {row.half_width:.2f}"
+            best = row is self.best(row.family)
+            late = f"{row.late_regret:.2f} ± {row.late_half_width:.2f}"
+            rows.append([row.agent, f"**{whole}**" if best else whole, late])
+        intro = (
             f"Regret per step, mean of {self.settings.num_seeds} bandits ± half a 95 % interval; "
-            f"an action at random has {self.at_random:.1f}.",
-            "",
-            f"| agent | all {self.settings.problem.num_steps} steps | last {tenth} steps |",
-            "|---|---|---|",
-        ]
-        for row in self.rows:
-            best = row is self.best(row.agent.family)
-            whole, late = _interval(row.regret), _interval(row.late)
-            lines.append(f"| {row.agent.name} | {f'**{whole}**' if best else whole} | {late} |")
-        lines += ["", "Bold: the best of its family. Regret per step on the same bandits:", ""]
-        lines += [
-            f"- {gap.worse}: {gap.mean:.2f} ± {gap.half_width:.2f} more than {gap.better}"
+            f"an action at random has {self.regret_at_random:.1f}."
+        )
+        head = ["agent", f"all {steps} steps", f"last {max(1, steps // 10)} steps"]
+        note = "Bold: the best of its family. Regret per step on the same bandits:"
+        gaps = [
+            f"- {gap.worse}: {gap.difference:.2f} ± {gap.half_width:.2f} more than {gap.better}"
             for gap in self.order
         ]
-        return "\n".join(lines)
-
-
-def _interval(values: Array) -> str:
-    return f"{values.mean():.2f} ± {half_width(values):.2f}"
-
-
-def _same_but_prior(agent: Agent, control: Agent) -> bool:
-    return agent.family == "ensemble" and agent.num_members == control.num_members
+        return "\n".join([intro, "", table(head, rows, note), "", *gaps])
 
 
 def half_width(values: Array) -> float:
@@ -244,11 +226,8 @@ def half_width(values: Array) -> float:
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
     """Let every agent play every bandit.
 
-    Args:
-        settings: the bandit, the agents and how often; the claim's own if None.
-        seed: decides bandits, noise and what agents leave to chance. Each bandit and each agent
-            on it have streams of their own, so neither depends on how many there are.
-        progress: show a bar.
+    Each bandit and each agent on it have random streams of their own, so neither depends on how
+    many there are.
 
     Raises:
         ConfigurationError: if there are fewer than two seeds, or no agents.
@@ -260,35 +239,85 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
         )
     if not settings.agents:
         raise ConfigurationError("`agents` is empty; expected at least one, such as agents()[0].")
-    problem, count = settings.problem, settings.num_seeds
-    bandits = [make_bandit(problem, seed, number) for number in range(count)]
-    total = count * sum(max(agent.num_members, 1) for agent in settings.agents)
-    rows = []
-    with progress_bar(total, "neural bandit", "network", enabled=progress) as bar:
-        for agent in settings.agents:
-            members, parts = max(agent.num_members, 1), []
-            together = max(1, NETWORKS // members)
-            for start in range(0, count, together):
-                numbers = range(start, min(start + together, count))
-                some = bandits[start : start + together]
-                parts.append(play(agent, some, numbers, problem, seed))
-                bar.update(members * len(numbers))
-            rows.append(_row(agent, np.concatenate(parts)))
+    bandits = [make_bandit(settings.problem, seed, n) for n in range(settings.num_seeds)]
     means = np.array([bandit.means for bandit in bandits])
     best = means.max(axis=1)
     at_random = float((best - means.mean(axis=1)).mean())
-    return Result(settings, tuple(rows), float(best.mean()), at_random)
+    played = play_all(settings, seed, progress=progress)
+    return summary(settings, played, float(best.mean()), at_random)
 
 
-def _row(agent: Agent, regret: Array) -> Row:
+def play_all(settings: Settings, seed: int, *, progress: bool = False) -> list[Played]:
+    """Every agent on every bandit."""
+    problem, count = settings.problem, settings.num_seeds
+    bandits = [make_bandit(problem, seed, number) for number in range(count)]
+    total = count * sum(max(agent.num_members, 1) for agent in settings.agents)
+    played = []
+    with progress_bar(total, "neural bandit", "network", enabled=progress) as bar:
+        for agent in settings.agents:
+            members, parts = max(agent.num_members, 1), []
+            at_once = max(1, NETWORKS // members)
+            for start in range(0, count, at_once):
+                numbers = range(start, min(start + at_once, count))
+                parts.append(play(agent, bandits[start : numbers.stop], numbers, problem, seed))
+                bar.update(members * len(numbers))
+            played.append(_by_seed(agent, np.concatenate(parts)))
+    return played
+
+
+def _by_seed(agent: Agent, regret: Array) -> Played:
     steps = regret.shape[1]
-    late = regret[:, -max(1, steps // 10) :]
+    late = regret[:, -max(1, steps // 10) :].mean(axis=1)
     parts = np.array_split(regret.mean(axis=0), min(50, steps))
-    return Row(agent, regret.mean(axis=1), late.mean(axis=1), np.array([p.mean() for p in parts]))
+    return Played(agent, regret.mean(axis=1), late, np.array([p.mean() for p in parts]))
 
 
-def _rounded(value: float) -> float:
-    return round(float(value), 4)
+def summary(
+    settings: Settings, played: Sequence[Played], best_possible: float, at_random: float
+) -> Result:
+    """Means with their intervals, and the order.
+
+    Args:
+        settings: what was played.
+        played: by every agent.
+        best_possible: mean reward of the best actions.
+        at_random: regret of actions at random.
+    """
+    rows = tuple(
+        Row(
+            one.agent.name,
+            one.agent.family,
+            float(one.regret.mean()),
+            half_width(one.regret),
+            float(one.late.mean()),
+            half_width(one.late),
+            one.curve,
+        )
+        for one in played
+    )
+    return Result(settings, best_possible, at_random, rows, _order(played))
+
+
+def _order(played: Sequence[Played]) -> tuple[Difference, ...]:
+    def best(family: str) -> Played | None:
+        own = [one for one in played if one.agent.family == family]
+        return min(own, key=lambda one: float(one.regret.mean()), default=None)
+
+    control = best("no prior")
+    same = [one for one in played if control and _same_but_prior(one.agent, control.agent)]
+    families = [best(family) for family in ("fixed ε", "dropout", "annealed ε", "ensemble")]
+    pairs = [*pairwise(families), (control, same[0] if same else None)]
+    found = []
+    for worse, better in pairs:
+        if worse and better:
+            gap = worse.regret - better.regret
+            names = worse.agent.name, better.agent.name
+            found.append(Difference(*names, float(gap.mean()), half_width(gap)))
+    return tuple(found)
+
+
+def _same_but_prior(agent: Agent, control: Agent) -> bool:
+    return agent.family == "ensemble" and agent.num_members == control.num_members
 
 
 def check(result: Result) -> list[Check]:
@@ -298,7 +327,7 @@ def check(result: Result) -> list[Check]:
     intervals are too wide.
     """
     bests = [row for row in map(result.best, FAMILIES) if row]
-    worst = max(float(row.regret.mean()) for row in bests) / result.at_random
+    worst = max(row.regret for row in bests) / result.regret_at_random
     chance = Check("largest regret of a family's best, in that of random actions", worst, "<=", 1.0)
     if not result.settings.enough:
         return [chance]
@@ -307,10 +336,3 @@ def check(result: Result) -> list[Check]:
         *(Check(what.format(gap.worse, gap.better), gap.low, ">=", 0.0) for gap in result.order),
         chance,
     ]
-
-
-def plot(result: Result) -> dict[str, tuple[Figure, str]]:
-    """Regret over time of each family's best, and of all agents as a whole."""
-    from hunch.experiments.exploration.neural_bandit_figures import draw
-
-    return draw(result)
