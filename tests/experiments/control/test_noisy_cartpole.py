@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from hunch.errors import ConfigurationError
+from hunch.experiments.claims.drawing import figures
 from hunch.experiments.control import noisy_cartpole as experiment
 from hunch.experiments.control.noisy_cartpole import Settings
 from hunch.nn import NoisyLinear
@@ -21,7 +22,7 @@ def test_the_same_seed_gives_the_same_json(result):
     again = experiment.run(TINY, seed=1, progress=False)
     assert json.dumps(again.to_json()) == json.dumps(result.to_json(), allow_nan=False)
     assert again.shown.video == result.shown.video
-    other = experiment.run_seed(TINY, seed=2, film=False, progress=False)
+    other = experiment.run_seed(TINY, seed=2, video=False, progress=False)
     assert other.video is None
     assert other.row.seed == 2
     assert not np.array_equal(other.evaluation_returns, result.shown.evaluation_returns)
@@ -66,7 +67,7 @@ def test_mean_std_counts_every_weight_once():
 
 def test_several_seeds_make_a_table(result):
     rows = experiment.run_seeds(dataclasses.replace(TINY, frames=300), [4, 5], progress=False)
-    lines = experiment.table(rows).splitlines()
+    lines = dataclasses.replace(result, rows=tuple(rows)).to_markdown().splitlines()
     assert len(lines) == 4
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["4", "5"]
 
@@ -92,9 +93,9 @@ def test_figures_draw(result):
     pytest.importorskip("matplotlib")
     from hunch.plots import to_svg
 
-    figures = experiment.plot(result)
-    assert len(figures) == 4
-    for figure, caption in figures.values():
+    drawn = figures("noisy-cartpole", result)
+    assert len(drawn) == 4
+    for figure, caption in drawn.values():
         assert len(figure.axes) == 1
         assert figure.axes[0].get_xlabel()
         assert figure.axes[0].get_ylabel()

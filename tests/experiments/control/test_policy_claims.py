@@ -8,25 +8,28 @@ import numpy as np
 import pytest
 
 from hunch.errors import MissingDependencyError
+from hunch.experiments.claims.drawing import figures
+from hunch.experiments.claims.registry import load
 from hunch.experiments.control import continuous_control, noisy_a2c, relax_cartpole
 
 
-def check_whole(module, settings, tmp_path=None):
+def check_whole(name, settings):
     """Run, print, draw; the same seed gives the same results."""
+    module = load(name)
     first, second = (module.run(settings, seed=1, progress=False) for _ in range(2))
     assert json.dumps(first.to_json()) == json.dumps(second.to_json())
     assert json.loads(json.dumps(first.to_json(), allow_nan=False))
     lines = [line for line in first.to_markdown().splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in lines}) == 1
     assert all(check.holds for check in module.check(first))
-    for figure, caption in module.plot(first).values():
+    for figure, caption in figures(name, first).values():
         assert figure.axes
         assert caption.endswith(".")
     return first
 
 
 def test_relax_cartpole_goes_all_the_way():
-    result = check_whole(relax_cartpole, relax_cartpole.Settings.quick())
+    result = check_whole("relax-cartpole", relax_cartpole.Settings.quick())
     assert [trial.seed for trial in result.trials] == [1, 2]
     assert all(trial.solved is None for trial in result.trials)
 
@@ -43,7 +46,7 @@ def test_the_median_counts_seeds_that_never_solved():
     settings = relax_cartpole.Settings()
 
     def result(*solved):
-        trials = [relax_cartpole.Trial("learned value", i, s, ()) for i, s in enumerate(solved)]
+        trials = [relax_cartpole.Trial("learned value", i, s) for i, s in enumerate(solved)]
         return relax_cartpole.Result(settings, tuple(trials))
 
     assert all(check.holds for check in relax_cartpole.check(result(*[250] * 10)))
@@ -53,19 +56,14 @@ def test_the_median_counts_seeds_that_never_solved():
 
 
 def test_noisy_a2c_goes_all_the_way():
-    result = check_whole(noisy_a2c, noisy_a2c.Settings.quick())
-    assert [dive.agent for dive in result.dives[::2]] == list(noisy_a2c.AGENTS)
+    result = check_whole("noisy-a2c", noisy_a2c.Settings.quick())
+    assert [dive.agent for dive in result.deep_sea[::2]] == list(noisy_a2c.AGENTS)
     assert noisy_a2c.make_agent(noisy_a2c.NOISY, "CartPole-v1", 0).entropy_weight == 0
 
 
 def test_continuous_control_goes_all_the_way():
-    result = check_whole(continuous_control, continuous_control.Settings.quick())
+    result = check_whole("continuous-control", continuous_control.Settings.quick())
     assert [trial.agent for trial in result.trials] == ["A2C", "Reinforce"]
-
-
-def test_a_curve_is_the_mean_of_the_episodes_that_ended_in_each_part():
-    curve = continuous_control._curve([3, 40, 45, 100], [1.0, 2.0, 4.0, 8.0], steps=100, parts=4)
-    assert np.array_equal(curve, [1.0, 3.0, np.nan, 8.0], equal_nan=True)
 
 
 def test_eight_seeds_of_ten_are_asked_for():
@@ -74,7 +72,7 @@ def test_eight_seeds_of_ten_are_asked_for():
     def trial(env, solved):
         bound = continuous_control.SOLVED[env]
         returns = np.array([bound] * solved + [bound - 1] * (10 - solved))
-        return continuous_control.Trial("A2C", env, returns, np.zeros((10, 20)), 1.0)
+        return continuous_control.Trial("A2C", env, returns, 1.0)
 
     result = continuous_control.Result(settings, (trial("Pendulum-v1", 8),))
     assert [check.holds for check in continuous_control.check(result)] == [True, False]

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from hunch.errors import ConfigurationError, MissingDependencyError
+from hunch.experiments.claims.drawing import figures
 from hunch.experiments.control import sb3_cartpole as experiment
-from hunch.experiments.control.sb3_cartpole import Row, Settings
+from hunch.experiments.control.sb3_cartpole import Row, Score, Settings
 from hunch.rl import Evaluation
 
 TINY = Settings(
@@ -30,11 +31,11 @@ def result():
 
 
 def row(best, last=30.0, seed=0):
-    lengths = np.full(3, 9)
-    evaluations = [
-        Evaluation(np.full(3, mean), lengths, np.zeros(3, bool)) for mean in (best, last)
+    scores = [
+        Score.of(Evaluation(np.full(3, mean), np.full(3, 9), np.zeros(3, bool)))
+        for mean in (best, last)
     ]
-    return Row(seed, np.array([20.0, 500.0, 30.0]), 5000, *evaluations)
+    return Row(seed, np.array([20.0, 500.0, 30.0]), 5000, *scores)
 
 
 def test_the_same_seed_gives_the_same_json_and_randomness_is_put_back(result):
@@ -50,14 +51,13 @@ def test_the_same_seed_gives_the_same_json_and_randomness_is_put_back(result):
 
 
 def test_rows_fit_together(result):
-    assert [r.seed for r in result.rows] == [1, 2]
-    for r in result.rows:
-        assert r.curve.shape == (3,)
-        assert r.best_frame == 200 * (1 + int(np.argmax(r.curve)))
-        assert r.best.returns.shape == r.last.returns.shape == (5,)
+    assert [r.seed for r in result.seeds] == [1, 2]
+    for r in result.seeds:
+        assert r.selection_curve.shape == (3,)
+        assert r.best_frame == 200 * (1 + int(np.argmax(r.selection_curve)))
         if r.best_frame == TINY.frames:
-            assert np.array_equal(r.best.returns, r.last.returns)
-    assert not np.array_equal(result.rows[0].curve, result.rows[1].curve)
+            assert r.best == r.last
+    assert not np.array_equal(result.seeds[0].curve, result.seeds[1].curve)
 
 
 def test_the_model_is_the_one_claimed():
@@ -89,9 +89,10 @@ def test_figures_draw():
     pytest.importorskip("matplotlib")
     from hunch.plots import to_svg
 
-    figures = experiment.plot(experiment.Result(Settings(), (row(500.0), row(480.0, seed=1))))
-    assert set(figures) == {"sb3-cartpole-curves", "sb3-cartpole-models"}
-    for figure, caption in figures.values():
+    result = experiment.Result(Settings(), (row(500.0), row(480.0, seed=1)))
+    drawn = figures("sb3-cartpole", result)
+    assert set(drawn) == {"sb3-cartpole-curves", "sb3-cartpole-models"}
+    for figure, caption in drawn.values():
         assert len(figure.axes) == 1
         assert figure.axes[0].get_xlabel()
         assert figure.axes[0].get_ylabel()

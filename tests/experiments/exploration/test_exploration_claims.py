@@ -9,7 +9,6 @@ import pytest
 
 from hunch.experiments.claims.drawing import figures
 from hunch.experiments.claims.parallel import in_processes
-from hunch.experiments.control import cartpole_seeds
 from hunch.experiments.exploration import bsuite, bsuite_scores, chain, deep_sea
 from hunch.rl import History, StopWhenSolved
 
@@ -121,21 +120,6 @@ def test_bsuite_score_reads_what_was_played():
     bad = np.array([1.0] * 100 + [0.0] * 100)
     runs = [bsuite.Run("deep_sea", 0, bad, 2_000), bsuite.Run("deep_sea", 20, bad * 0 + 1, 10_000)]
     assert bsuite.summary(settings, runs).problems["deep_sea"].score == 0.5
-
-
-def test_replicas_on_cartpole_are_judged_by_their_best_weights():
-    settings = cartpole_seeds.Settings(2, 600, 300, 2, 4)
-    result = cartpole_seeds.run(settings, seed=5, progress=False)
-    assert result.best.shape == result.last.shape == (2,)
-    assert result.curves.shape == (2, 2)
-    assert set(result.best_frames) <= {300.0, 600.0}
-    json.dumps(result.to_json(), allow_nan=False)
-    solved = dataclasses.replace(
-        result, settings=cartpole_seeds.Settings(), best=np.array([490.0] * 18 + [100.0] * 2)
-    )
-    assert all(check.holds for check in cartpole_seeds.check(solved))
-    worse = dataclasses.replace(solved, best=np.array([490.0] * 17 + [489.9] * 3))
-    assert not all(check.holds for check in cartpole_seeds.check(worse))
 
 
 def test_work_in_processes_comes_back_whole():

@@ -2,25 +2,25 @@
 
 The agents' networks are stacked on a member axis, so one process trains all of them for a fraction
 of twenty trainings. Each replica is evaluated every few thousand frames on episodes kept for that
-purpose; the weights that did best there are judged on 100 other episodes, greedily with the mean
+purpose; the weights that did best there are evaluated on 100 other episodes, greedily with the mean
 weights. The last weights' figure stands beside it: value networks that have solved a task may
 unlearn it for a while, so the last one is a matter of luck.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from hunch.experiments.claims.checks import Check
+from hunch.experiments.claims.markdown import table
+from hunch.experiments.claims.saved import NOT_WRITTEN, SavedResult, written
 from hunch.rl import DQN, Evaluate, Linear, evaluate
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CLAIM = (
     "A DQN that explores by noisy weights alone reaches a mean return of at least 490 of 500 over "
@@ -35,21 +35,21 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Settings:
-    """The agents and how they are judged.
+    """The agents and how they are evaluated.
 
     Args:
         num_seeds: replicas.
         frames: environment steps of each.
-        evaluation_period: frames from one evaluation to the next.
-        selecting_episodes: episodes of such an evaluation.
-        judging_episodes: episodes that judge the chosen weights and the last ones.
+        selection_period: frames from one evaluation during training to the next.
+        selection_episodes: episodes of such an evaluation.
+        evaluation_episodes: episodes on which the chosen weights and the last ones are evaluated.
     """
 
     num_seeds: int = 20
     frames: int = 100_000
-    evaluation_period: int = 5_000
-    selecting_episodes: int = 20
-    judging_episodes: int = 100
+    selection_period: int = 5_000
+    selection_episodes: int = 20
+    evaluation_episodes: int = 100
 
     @classmethod
     def quick(cls) -> Settings:
@@ -58,110 +58,107 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Result:
-    """What became of each seed.
+class Seed:
+    """What became of one seed.
 
     Args:
-        settings: as given.
-        seed: the first replica's.
-        frames: frames of the evaluations during training.
-        curves: mean return of each seed there, `(seeds, points)`.
-        best_frames: frames at which the judged weights were taken.
-        best: mean return of the judged weights over the judging episodes, for each seed.
-        worst_episode: the lowest return among them.
-        last: mean return of the last weights.
-        seconds: CPU time of training and evaluation.
+        seed: the replica's.
+        best_frame: frame at which the best weights were taken.
+        best_mean_return: of these over the evaluation episodes.
+        best_worst_episode: the lowest return among them.
+        last_mean_return: of the last weights.
     """
 
-    settings: Settings
     seed: int
+    best_frame: int
+    best_mean_return: float
+    best_worst_episode: float
+    last_mean_return: float
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The evaluations during training.
+
+    Args:
+        frames: at which they were made, `(points,)`.
+        mean_return: of each seed there, `(seeds, points)`.
+    """
+
     frames: Array
-    curves: Array
-    best_frames: Array
-    best: Array
-    worst_episode: Array
-    last: Array
-    seconds: float
+    mean_return: Array = field(metadata=written(decimals=1))
+
+
+@dataclass(frozen=True)
+class Result(SavedResult):
+    """All seeds; `seconds` is the CPU time of training and evaluation."""
+
+    settings: Settings
+    seeds: tuple[Seed, ...]
+    curves: Curves
+    seconds: float = field(default=math.nan, metadata=NOT_WRITTEN)
 
     @property
     def solved(self) -> int:
-        """Number of seeds whose judged weights reach the bound."""
-        return int((self.best >= SOLVED).sum())
+        """Number of seeds whose best weights reach the bound."""
+        return sum(s.best_mean_return >= SOLVED for s in self.seeds)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, the same for the same seed."""
+    @property
+    def solved_by_last(self) -> int:
+        """Number of seeds whose last weights reach the bound."""
+        return sum(s.last_mean_return >= SOLVED for s in self.seeds)
+
+    def derived(self) -> dict[str, Any]:
+        """The budget and how many solved."""
         return {
             "frames": self.settings.frames,
             "solved_seeds": self.solved,
-            "solved_seeds_by_last_weights": int((self.last >= SOLVED).sum()),
-            "seeds": [
-                {
-                    "seed": self.seed + r,
-                    "best_frame": int(self.best_frames[r]),
-                    "best_mean_return": self.best[r],
-                    "best_worst_episode": self.worst_episode[r],
-                    "last_mean_return": self.last[r],
-                }
-                for r in range(len(self.best))
-            ],
-            "curves": {
-                "frames": self.frames.tolist(),
-                "mean_return": self.curves.round(1).tolist(),
-            },
+            "solved_seeds_by_last_weights": self.solved_by_last,
         }
 
     def to_markdown(self) -> str:
         """One line for each seed."""
-        lines = [
-            "| seed | best weights of frame | their mean return (worst episode) | last weights |",
-            "|---|---|---|---|",
+        rows = [
+            [
+                s.seed,
+                f"{s.best_frame:,}",
+                f"{s.best_mean_return:.1f} ({s.best_worst_episode:.0f})",
+                f"{s.last_mean_return:.1f}",
+            ]
+            for s in self.seeds
         ]
-        lines += [
-            f"| {self.seed + r} | {self.best_frames[r]:,.0f} | {self.best[r]:.1f} "
-            f"({self.worst_episode[r]:.0f}) | {self.last[r]:.1f} |"
-            for r in range(len(self.best))
-        ]
-        lines += [
-            "",
-            f"At least {SOLVED:g}: {self.solved} of {len(self.best)} seeds by the best weights, "
-            f"{int((self.last >= SOLVED).sum())} by the last. {self.seconds:.0f} s of CPU time for "
-            "all seeds, evaluations included.",
-        ]
-        return "\n".join(lines)
+        head = ["seed", "best weights of frame", "their mean return (worst episode)"]
+        note = (
+            f"At least {SOLVED:g}: {self.solved} of {len(self.seeds)} seeds by the best weights, "
+            f"{self.solved_by_last} by the last. {self.seconds:.0f} s of CPU time for all seeds, "
+            "evaluations included."
+        )
+        return table([*head, "last weights"], rows, note)
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
-    """Train and judge all seeds in one process.
-
-    Args:
-        settings: the claim's own if None.
-        seed: the first replica's.
-        progress: show a bar.
-    """
+    """Train and evaluate all seeds in one process; `seed` is the first replica's."""
     settings = settings or Settings()
     started = time.process_time()
     agent = make_agent(settings, seed)
-    selecting = Evaluate(settings.evaluation_period, settings.selecting_episodes, seed=SELECTING)
+    selecting = Evaluate(settings.selection_period, settings.selection_episodes, seed=SELECTING)
     agent.learn(settings.frames, callbacks=[selecting], progress=progress)
-    last, _ = _judged(agent, settings)
+    last = _evaluated(agent, settings)
     chosen = [selecting.best(r) for r in range(agent.replicas)]
     selecting.load_best(agent)
-    best, worst = _judged(agent, settings)
+    best = _evaluated(agent, settings)
     by_seed = [
         [score.mean for score in selecting.scores if score.replica == r]
         for r in range(agent.replicas)
     ]
-    return Result(
-        settings=settings,
-        seed=seed,
-        frames=np.array(sorted({score.step for score in selecting.scores}), float),
-        curves=np.array(by_seed),
-        best_frames=np.array([score.step for score in chosen if score is not None], float),
-        best=best,
-        worst_episode=worst,
-        last=last,
-        seconds=time.process_time() - started,
-    )
+    seeds = [
+        Seed(seed + r, score.step, *best[r], last[r][0])
+        for r, score in enumerate(chosen)
+        if score is not None
+    ]
+    frames = np.array(sorted({score.step for score in selecting.scores}), float)
+    seconds = time.process_time() - started
+    return Result(settings, tuple(seeds), Curves(frames, np.array(by_seed)), seconds)
 
 
 def make_agent(settings: Settings, seed: int) -> DQN:
@@ -187,14 +184,13 @@ def make_agent(settings: Settings, seed: int) -> DQN:
     )
 
 
-def _judged(agent: DQN, settings: Settings) -> tuple[Array, Array]:
+def _evaluated(agent: DQN, settings: Settings) -> list[tuple[float, float]]:
     """Mean return of each replica and its worst, on episodes that chose nothing."""
     played = [
-        evaluate(agent.replica(r), settings.judging_episodes, seed=agent.seed + r, num_envs=50)
+        evaluate(agent.replica(r), settings.evaluation_episodes, seed=agent.seed + r, num_envs=50)
         for r in range(agent.replicas)
     ]
-    means = np.array([evaluation.mean_return for evaluation in played])
-    return means, np.array([evaluation.returns.min() for evaluation in played])
+    return [(one.mean_return, float(one.returns.min())) for one in played]
 
 
 def check(result: Result) -> list[Check]:
@@ -202,23 +198,7 @@ def check(result: Result) -> list[Check]:
     settings = result.settings
     if settings.frames < 100_000:
         what = "mean return, too few frames to solve"
-        return [Check(what, float(result.best.mean()), ">=", 22.0)]
+        mean = float(np.mean([s.best_mean_return for s in result.seeds]))
+        return [Check(what, mean, ">=", 22.0)]
     what = f"seeds with mean return >= {SOLVED:g}"
     return [Check(what, result.solved, ">=", 0.9 * settings.num_seeds)]
-
-
-def plot(result: Result) -> dict[str, tuple[Figure, str]]:
-    """Evaluations during training: the median over seeds and the band between quartiles."""
-    from hunch.plots import BLUE, panel
-
-    figure, axes = panel("CartPole-v1 by noise alone", "frames", "greedy return")
-    low, middle, high = np.quantile(result.curves, (0.25, 0.5, 0.75), axis=0)
-    axes.fill_between(result.frames, low, high, color=BLUE, alpha=0.25, linewidth=0)
-    axes.plot(result.frames, middle, color=BLUE, label="median and quartiles")
-    axes.plot(result.frames, result.curves.min(0), ":", color=BLUE, label="worst seed")
-    axes.legend(fontsize=8)
-    caption = (
-        f"{len(result.best)} seeds trained at once; evaluation episodes, mean weights. Single "
-        "seeds still fall back after having solved the task."
-    )
-    return {"cartpole-seeds": (figure, caption)}

@@ -1,7 +1,7 @@
 """Two classic tasks with continuous actions: swing a pendulum up, and balance one on a cart.
 
 Pendulum-v1 counts as solved from a mean return of −250 (swinging up alone costs a good one some
-150), InvertedPendulum-v5 from 950 of 1,000. Each seed is judged once, at the end, by its greedy
+150), InvertedPendulum-v5 from 950 of 1,000. Each seed is evaluated once, at the end, by its greedy
 actions in 100 episodes from starts that it was not trained on. `Reinforce` is beside it: the same
 networks, whole episodes in place of short rollouts.
 
@@ -11,21 +11,20 @@ InvertedPendulum needs MuJoCo, the extra `mujoco`.
 from __future__ import annotations
 
 import importlib.util
+import math
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from hunch.errors import MissingDependencyError
 from hunch.experiments.claims.checks import Check
-from hunch.experiments.claims.parallel import in_processes
-from hunch.progress import progress_bar
+from hunch.experiments.claims.markdown import table
+from hunch.experiments.claims.parallel import collect
+from hunch.experiments.claims.saved import NOT_WRITTEN, SavedResult, plain, written
 from hunch.rl import A2C, Linear, Reinforce, evaluate
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CLAIM = (
     "A2C solves Pendulum-v1 (mean return of at least −250) and InvertedPendulum-v5 (at least 950) "
@@ -62,20 +61,20 @@ class Settings:
         num_seeds: replicas of `A2C`, trained at once.
         beside_seeds: of `Reinforce`; 0 leaves it out.
         frames: environment steps of each seed, by task.
-        judging_episodes: of each seed at the end.
+        evaluation_episodes: of each seed at the end.
         jobs: agents at a time, each in a process of its own.
     """
 
     num_seeds: int = 10
     beside_seeds: int = 3
     frames: dict[str, int] = field(default_factory=lambda: {SWING: 1_000_000, CART: 150_000})
-    judging_episodes: int = 100
+    evaluation_episodes: int = 100
     jobs: int = 1
 
     @classmethod
     def quick(cls) -> Settings:
         """Too short to solve, and without MuJoCo."""
-        return cls(num_seeds=2, beside_seeds=1, frames={SWING: 2_000}, judging_episodes=2)
+        return cls(num_seeds=2, beside_seeds=1, frames={SWING: 2_000}, evaluation_episodes=2)
 
 
 @dataclass(frozen=True)
@@ -85,26 +84,23 @@ class Trial:
     Args:
         agent: its class.
         env: the task.
-        returns: mean return of each seed in the judging episodes.
-        curve: for each seed, the mean return of the training episodes in each twentieth of the
-            frames; NaN where none ended.
+        mean_return: of each seed in the evaluation episodes.
         seconds: CPU time of all seeds together.
     """
 
     agent: str
     env: str
-    returns: Array
-    curve: Array
-    seconds: float
+    mean_return: Array = field(metadata=written(decimals=1))
+    seconds: float = field(default=math.nan, metadata=NOT_WRITTEN)
 
     @property
     def solved(self) -> int:
         """Seeds that reach the bound."""
-        return int((self.returns >= SOLVED[self.env]).sum())
+        return int((self.mean_return >= SOLVED[self.env]).sum())
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(SavedResult):
     """All agents on all tasks."""
 
     settings: Settings
@@ -116,43 +112,31 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, the same for the same seed."""
-        return {
-            "frames": dict(self.settings.frames),
-            "trials": [
-                {
-                    "agent": t.agent,
-                    "env": t.env,
-                    "solved": t.solved,
-                    "mean_return": t.returns.round(1).tolist(),
-                }
-                for t in self.trials
-            ],
-        }
+        trials = [{"solved": t.solved, **plain(t)} for t in self.trials]
+        return {"frames": dict(self.settings.frames), "trials": trials}
 
     def to_markdown(self) -> str:
         """One line for each agent and task."""
-        lines = [
-            "| agent | task | frames a seed | solved | mean return: median (all) "
-            "| CPU seconds a seed |",
-            "|---" * 6 + "|",
-        ]
+        rows = []
         for t in self.trials:
-            every = ", ".join(f"{value:.0f}" for value in t.returns)
-            lines.append(
-                f"| {t.agent} | {t.env} | {self.settings.frames[t.env]:,} "
-                f"| {t.solved} of {len(t.returns)} | {np.median(t.returns):.0f} ({every}) "
-                f"| {t.seconds / len(t.returns):.0f} |"
+            every = ", ".join(f"{value:.0f}" for value in t.mean_return)
+            seeds = len(t.mean_return)
+            rows.append(
+                [
+                    t.agent,
+                    t.env,
+                    f"{self.settings.frames[t.env]:,}",
+                    f"{t.solved} of {seeds}",
+                    f"{np.median(t.mean_return):.0f} ({every})",
+                    f"{t.seconds / seeds:.0f}",
+                ]
             )
-        return "\n".join(lines)
+        head = ["agent", "task", "frames a seed", "solved", "mean return: median (all)"]
+        return table([*head, "CPU seconds a seed"], rows)
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
-    """Train and judge all agents.
-
-    Args:
-        settings: the claim's own if None.
-        seed: the first replica's.
-        progress: show a bar over the agents.
+    """Train and evaluate all agents; `seed` is the first replica's.
 
     Raises:
         MissingDependencyError: if MuJoCo is needed and not installed.
@@ -165,37 +149,24 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
     envs = list(settings.frames)
     agents = ("A2C", "Reinforce") if settings.beside_seeds else ("A2C",)
     tasks = [(agent, env, seed, settings) for agent in agents for env in envs]
-    trials: list[Trial] = []
-    with progress_bar(len(tasks), "continuous control", "run", enabled=progress) as bar:
-        for trial in in_processes(_train, tasks, settings.jobs):
-            trials.append(trial)
-            bar.update()
+    trials = collect(
+        _train, tasks, settings.jobs, label="continuous control", unit="run", progress=progress
+    )
     trials.sort(key=lambda t: (agents.index(t.agent), envs.index(t.env)))
     return Result(settings, tuple(trials))
 
 
-def _train(task: tuple[str, str, int, Settings]) -> Trial:
+def _train(task: tuple[str, str, int, Settings]) -> list[Trial]:
     name, env, seed, settings = task
     started = time.process_time()
     seeds = settings.num_seeds if name == "A2C" else settings.beside_seeds
     agent = make_agent(name, env, seed, seeds)
     agent.learn(settings.frames[env], progress=False)
-    judged = [
-        evaluate(agent.replica(r), settings.judging_episodes, seed=seed + r).mean_return
+    returns = [
+        evaluate(agent.replica(r), settings.evaluation_episodes, seed=seed + r).mean_return
         for r in range(seeds)
     ]
-    curve = [_curve(history.ends, history.returns, agent.steps) for history in agent.histories]
-    seconds = time.process_time() - started
-    return Trial(name, env, np.array(judged), np.array(curve), seconds)
-
-
-def _curve(ends: list[int], returns: list[float], steps: int, parts: int = 20) -> Array:
-    """Mean return of the episodes that ended in each part of the training."""
-    part = np.minimum(np.array(ends, np.int64) * parts // (steps + 1), parts - 1)
-    count = np.bincount(part, minlength=parts)
-    total = np.bincount(part, weights=returns, minlength=parts)
-    curve: Array = np.where(count, total / np.maximum(count, 1), np.nan)
-    return curve
+    return [Trial(name, env, np.array(returns), time.process_time() - started)]
 
 
 def make_agent(name: str, env: str, seed: int, replicas: int = 1) -> A2C | Reinforce:
@@ -217,7 +188,7 @@ def check(result: Result) -> list[Check]:
     settings = result.settings
     if CART not in settings.frames:
         trial = result.of("A2C", SWING)
-        worst = -2_000.0 if trial is None else float(trial.returns.min())
+        worst = -2_000.0 if trial is None else float(trial.mean_return.min())
         return [Check("mean return, too few frames to solve", worst, ">=", -1_900.0)]
     checks = []
     for env in (SWING, CART):
@@ -225,31 +196,3 @@ def check(result: Result) -> list[Check]:
         what = f"seeds with mean return >= {SOLVED[env]:g} on {env}"
         checks.append(Check(what, trial.solved if trial else 0, ">=", 0.8 * settings.num_seeds))
     return checks
-
-
-def plot(result: Result) -> dict[str, tuple[Figure, str]]:
-    """Training returns of each task: the median over seeds and the band between quartiles."""
-    from hunch.plots import BLUE, ORANGE, panel
-
-    figures = {}
-    for env in result.settings.frames:
-        figure, axes = panel(env, "frames", "return in training")
-        for agent, color in (("A2C", BLUE), ("Reinforce", ORANGE)):
-            if (trial := result.of(agent, env)) is None:
-                continue
-            parts = trial.curve.shape[1]
-            frames = (np.arange(parts) + 0.5) / parts * result.settings.frames[env]
-            # Early parts in which no episode of any seed ended have nothing to show.
-            shown = ~np.isnan(trial.curve).all(0)
-            low, middle, high = np.nanquantile(trial.curve[:, shown], (0.25, 0.5, 0.75), axis=0)
-            axes.fill_between(frames[shown], low, high, color=color, alpha=0.25, linewidth=0)
-            axes.plot(frames[shown], middle, color=color, label=agent)
-        axes.axhline(SOLVED[env], color="black", lw=0.8)
-        axes.legend(fontsize=8)
-        name = "continuous-" + env.partition("-")[0].lower()
-        caption = (
-            "Median over seeds and quartiles, actions drawn; the line is what greedy actions have "
-            "to reach in the end."
-        )
-        figures[name] = (figure, caption)
-    return figures

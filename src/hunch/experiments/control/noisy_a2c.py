@@ -8,21 +8,19 @@ it punishes each step a little, as bsuite has it. Who wins is printed, not claim
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 import hunch.envs
 from hunch.experiments.claims.checks import Check
-from hunch.experiments.claims.parallel import in_processes
-from hunch.experiments.exploration.deep_sea import Watched
-from hunch.progress import progress_bar
-from hunch.rl import A2C, Linear, evaluate
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from hunch.experiments.claims.markdown import listed, table
+from hunch.experiments.claims.parallel import collect
+from hunch.experiments.claims.saved import SavedResult, written
+from hunch.experiments.exploration.deep_sea import first_good
+from hunch.rl import A2C, Linear, StopWhenSolved, evaluate
 
 CLAIM = (
     "NoisyNet-A2C and A2C with an entropy bonus both learn CartPole-v1 within 100,000 frames (a "
@@ -76,12 +74,12 @@ class Poles:
     Args:
         agent: its name.
         frames: at which it was evaluated.
-        returns: mean greedy return, `(seeds, evaluations)`.
+        mean_return: of greedy episodes, `(seeds, evaluations)`.
     """
 
     agent: str
     frames: Array
-    returns: Array
+    mean_return: Array = field(metadata=written(decimals=1))
 
 
 @dataclass(frozen=True)
@@ -102,100 +100,72 @@ class Dive:
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(SavedResult):
     """Both tasks."""
 
     settings: Settings
-    poles: tuple[Poles, ...]
-    dives: tuple[Dive, ...]
+    cartpole: tuple[Poles, ...]
+    deep_sea: tuple[Dive, ...]
 
-    def last(self, agent: str) -> Array:
-        """Mean return on CartPole at the end of training, for each seed."""
-        (poles,) = [p for p in self.poles if p.agent == agent]
-        return poles.returns[:, -1]
+    def poles(self, agent: str) -> Array:
+        """Mean return on CartPole, `(seeds, evaluations)`."""
+        return next(p.mean_return for p in self.cartpole if p.agent == agent)
 
-    def along(self, agent: str) -> float:
-        """Mean return on CartPole over all evaluations and seeds."""
-        (poles,) = [p for p in self.poles if p.agent == agent]
-        return float(poles.returns.mean())
-
-    def of(self, agent: str) -> list[Dive]:
+    def dives(self, agent: str) -> list[Dive]:
         """An agent's seeds in the deep sea."""
-        return [dive for dive in self.dives if dive.agent == agent]
-
-    def solved(self, agent: str) -> int:
-        """Seeds that solved the sea."""
-        return sum(dive.solved is not None for dive in self.of(agent))
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, the same for the same seed."""
-        return {
-            "cartpole": [
-                {
-                    "agent": p.agent,
-                    "frames": p.frames.tolist(),
-                    "mean_return": p.returns.round(1).tolist(),
-                }
-                for p in self.poles
-            ],
-            "deep_sea": [
-                {"agent": d.agent, "seed": d.seed, "first": d.first, "solved": d.solved}
-                for d in self.dives
-            ],
-        }
+        return [dive for dive in self.deep_sea if dive.agent == agent]
 
     def to_markdown(self) -> str:
         """One line for each agent."""
-        settings = self.settings
-        lines = [
-            f"| agent | CartPole-v1, {settings.frames:,} frames: return at the end, median (worst) "
-            f"| seeds at {BALANCED:g} or more | mean return along the way "
-            f"| deep sea N = {settings.size}: seeds that found the treasure | solved, by episode |",
-            "|---" * 6 + "|",
-        ]
+        settings, rows = self.settings, []
         for agent in AGENTS:
-            last, dives = self.last(agent), self.of(agent)
+            returns, dives = self.poles(agent), self.dives(agent)
+            last, seeds = returns[:, -1], len(dives)
             found = sum(dive.first is not None for dive in dives)
-            episodes = ", ".join(str(dive.solved or "–") for dive in dives)
-            lines.append(
-                f"| {agent} | {np.median(last):.0f} ({last.min():.0f}) "
-                f"| {int((last >= BALANCED).sum())} of {len(last)} | {self.along(agent):.0f} "
-                f"| {found} of {len(dives)} | {self.solved(agent)} of {len(dives)} ({episodes}) |"
+            solved = sum(dive.solved is not None for dive in dives)
+            rows.append(
+                [
+                    agent,
+                    f"{np.median(last):.0f} ({last.min():.0f})",
+                    f"{int((last >= BALANCED).sum())} of {len(last)}",
+                    f"{returns.mean():.0f}",
+                    f"{found} of {seeds}",
+                    f"{solved} of {seeds} ({listed(dive.solved for dive in dives)})",
+                ]
             )
-        lines += ["", f"Deep sea is given up after {settings.dives:,} episodes."]
-        return "\n".join(lines)
+        head = [
+            "agent",
+            f"CartPole-v1, {settings.frames:,} frames: return at the end, median (worst)",
+            f"seeds at {BALANCED:g} or more",
+            "mean return along the way",
+            f"deep sea N = {settings.size}: seeds that found the treasure",
+            "solved, by episode",
+        ]
+        return table(head, rows, f"Deep sea is given up after {settings.dives:,} episodes.")
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
-    """Train all agents on both tasks.
-
-    Args:
-        settings: the claim's own if None.
-        seed: the first replica's.
-        progress: show a bar over the runs.
-    """
+    """Train all agents on both tasks; `seed` is the first replica's."""
     settings = settings or Settings()
     tasks = [(task, agent, seed, settings) for task in ("pole", "sea") for agent in AGENTS]
-    done: list[Poles | list[Dive]] = []
-    with progress_bar(len(tasks), "noisy A2C", "run", enabled=progress) as bar:
-        for found in in_processes(_train, tasks, settings.jobs):
-            done.append(found)
-            bar.update()
+    found = collect(_train, tasks, settings.jobs, label="noisy A2C", unit="run", progress=progress)
     order = list(AGENTS)
     poles = sorted(
-        (found for found in done if isinstance(found, Poles)), key=lambda p: order.index(p.agent)
+        (one for one in found if isinstance(one, Poles)), key=lambda p: order.index(p.agent)
     )
-    dives = [dive for found in done if isinstance(found, list) for dive in found]
-    dives.sort(key=lambda dive: (order.index(dive.agent), dive.seed))
+    dives = sorted(
+        (one for one in found if isinstance(one, Dive)),
+        key=lambda dive: (order.index(dive.agent), dive.seed),
+    )
     return Result(settings, tuple(poles), tuple(dives))
 
 
-def _train(task: tuple[str, str, int, Settings]) -> Poles | list[Dive]:
+def _train(task: tuple[str, str, int, Settings]) -> list[Poles | Dive]:
     kind, name, seed, settings = task
     return (_balance if kind == "pole" else _dive)(name, seed, settings)
 
 
-def _balance(name: str, seed: int, settings: Settings) -> Poles:
+def _balance(name: str, seed: int, settings: Settings) -> list[Poles | Dive]:
     agent = make_agent(name, "CartPole-v1", seed, settings.num_seeds, settings.frames)
     frames = np.linspace(0, settings.frames, settings.looks + 1)[1:].round()
     returns = np.zeros((settings.num_seeds, settings.looks))
@@ -204,24 +174,20 @@ def _balance(name: str, seed: int, settings: Settings) -> Poles:
         for r in range(settings.num_seeds):
             played = evaluate(agent.replica(r), settings.episodes, seed=seed + r)
             returns[r, look] = played.mean_return
-    return Poles(name, frames, returns)
+    return [Poles(name, frames, returns)]
 
 
-def _dive(name: str, seed: int, settings: Settings) -> list[Dive]:
+def _dive(name: str, seed: int, settings: Settings) -> list[Poles | Dive]:
     size = settings.size
-    mapping = hunch.envs.deep_sea.SWEEP_MAPPING_SEED
-    sea = dict(size=size, mapping_seed=mapping)
+    sea = dict(size=size, mapping_seed=hunch.envs.deep_sea.SWEEP_MAPPING_SEED)
     frames = settings.dives * size
     agent = make_agent(name, "hunch/DeepSea-v0", seed, settings.num_seeds, frames, env_kwargs=sea)
-    watched = [Watched() for _ in agent.histories]
-    while watched[0].episodes < settings.dives:
-        agent.learn(agent.steps + size * agent.num_envs, progress=False)
-        for one, history in zip(watched, agent.histories, strict=True):
-            for info in history.infos[one.episodes :]:
-                one.see(bool(info["bad_episode"]), stochastic=False)
-        if all(one.solved is not None for one in watched):
-            break
-    return [Dive(name, seed + r, one.first, one.solved) for r, one in enumerate(watched)]
+    stop = StopWhenSolved(every=size * agent.num_envs)
+    agent.learn(frames, callbacks=[stop], progress=False)
+    return [
+        Dive(name, seed + r, first_good(history), at)
+        for r, (at, history) in enumerate(zip(stop.solved, agent.histories, strict=True))
+    ]
 
 
 def make_agent(
@@ -249,38 +215,11 @@ def make_agent(
 
 def check(result: Result) -> list[Check]:
     """That everything ran and learned; who wins is printed, not claimed."""
-    settings = result.settings
-    if settings.frames < 100_000:
-        late = min(float(result.last(agent).mean()) for agent in AGENTS)
+    last = {agent: result.poles(agent)[:, -1] for agent in AGENTS}
+    if result.settings.frames < 100_000:
+        late = min(float(returns.mean()) for returns in last.values())
         return [Check("mean return on CartPole, too few frames to solve", late, ">=", 8.0)]
     return [
-        Check(f"median return on CartPole, {agent}", float(np.median(result.last(agent))), ">=", b)
+        Check(f"median return on CartPole, {agent}", float(np.median(last[agent])), ">=", b)
         for agent, b in ((NOISY, 400.0), (ENTROPY, 400.0))
     ]
-
-
-def plot(result: Result) -> dict[str, tuple[Figure, str]]:
-    """Evaluations on CartPole, and how many seeds solved the sea by which episode."""
-    from hunch.plots import BLUE, GRAY, ORANGE, panel
-
-    colors = {NOISY: ORANGE, ENTROPY: BLUE, NEITHER: GRAY}
-    pole, axes = panel("CartPole-v1", "frames", "greedy return")
-    for poles in result.poles:
-        low, middle, high = np.quantile(poles.returns, (0.25, 0.5, 0.75), axis=0)
-        color = colors[poles.agent]
-        axes.fill_between(poles.frames, low, high, color=color, alpha=0.2, linewidth=0)
-        axes.plot(poles.frames, middle, color=color, label=poles.agent)
-    axes.legend(fontsize=8)
-    settings = result.settings
-    sea, axes = panel(f"Deep sea, N = {settings.size}", "episode", "seeds that solved it")
-    for agent, color in colors.items():
-        at = sorted(dive.solved for dive in result.of(agent) if dive.solved is not None)
-        x = [0, *at, settings.dives]
-        axes.step(x, [*range(len(at) + 1), len(at)], where="post", color=color, label=agent)
-    axes.set_ylim(-0.3, settings.num_seeds + 0.3)
-    axes.legend(fontsize=8)
-    seeds = f"{settings.num_seeds} seeds"
-    return {
-        "noisy-a2c-cartpole": (pole, f"Median and quartiles over {seeds}, mean weights."),
-        "noisy-a2c-deep-sea": (sea, f"By bsuite's definition; {seeds} each."),
-    }

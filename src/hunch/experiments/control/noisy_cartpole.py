@@ -2,9 +2,9 @@
 
 After the fifth notebook of "Rainbow is all you need": CartPole capped at 200 steps, 20,000 frames,
 a network 4-128-128-2 whose last two layers are noisy, batches of 128 from a replay buffer, target
-network copied now and then, discount 0.99, Adam at 1e-3, Huber loss. The notebook judges itself by
-one episode of the last policy; here it is 100 greedy episodes with the mean weights, from starts
-that training never saw, on ten seeds.
+network copied now and then, discount 0.99, Adam at 1e-3, Huber loss. The notebook shows one
+episode of the last policy; here it is evaluated in 100 greedy episodes with the mean weights, from
+starts that training never saw, on ten seeds.
 
 Where this differs from the notebook, and why:
 
@@ -25,10 +25,11 @@ Where this differs from the notebook, and why:
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -36,13 +37,12 @@ from torch import nn
 
 from hunch.errors import ConfigurationError, MissingDependencyError
 from hunch.experiments.claims.checks import Check
+from hunch.experiments.claims.markdown import table
+from hunch.experiments.claims.saved import NOT_WRITTEN, SavedResult, built, plain
 from hunch.nn import NoisyLinear
 from hunch.progress import progress_bar
 from hunch.rl import DQN, Linear, evaluate, record
 from hunch.rl.networks import noisy_layers
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Array = npt.NDArray[np.float64]
 
@@ -58,7 +58,7 @@ EVERY: Final = 100  # frames from one point of the curves to the next
 
 @dataclass(frozen=True)
 class Settings:
-    """The agent and how it is judged.
+    """The agent and how it is evaluated.
 
     Args:
         frames: environment steps of training.
@@ -73,8 +73,8 @@ class Settings:
         replay_capacity: transitions kept.
         target_update_period: gradient updates from one copy of the target network to the next.
         double: whether double Q-learning is on.
-        evaluation_episodes: greedy episodes that judge the agent.
-        num_seeds: agents trained; the first one's curves and film are shown.
+        evaluation_episodes: greedy episodes on which the agent is evaluated.
+        num_seeds: agents trained; the first one's curves and video are shown.
     """
 
     frames: int = 20_000
@@ -124,12 +124,12 @@ class Row:
     mean_return: float
     min_return: float
     capped: float
-    seconds: float
+    seconds: float = field(default=math.nan, metadata=NOT_WRITTEN)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One trained agent: its curves, its evaluation, its film.
+    """One trained agent: its curves, its evaluation, its video.
 
     Args:
         row: the evaluation in short.
@@ -153,7 +153,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(SavedResult):
     """The first agent in full, all agents in short."""
 
     settings: Settings
@@ -166,22 +166,14 @@ class Result:
         return sum(row.mean_return >= SOLVED for row in self.rows)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, the same for the same seed; the film is left out."""
+        """Plain values, the same for the same seed: every tenth point, and no video."""
         shown = self.shown
         return {
             "frames": self.settings.frames,
             "enough_frames_to_judge": self.settings.enough,
             "evaluation_episodes": self.settings.evaluation_episodes,
             "solved_seeds": self.solved,
-            "seeds": [
-                {
-                    "seed": row.seed,
-                    "mean_return": row.mean_return,
-                    "min_return": row.min_return,
-                    "capped": row.capped,
-                }
-                for row in self.rows
-            ],
+            "seeds": [plain(row) for row in self.rows],
             "curves": {
                 "seed": shown.row.seed,
                 "episode_returns": shown.episode_returns.tolist(),
@@ -193,19 +185,40 @@ class Result:
             "evaluation_returns": shown.evaluation_returns.tolist(),
         }
 
+    @classmethod
+    def from_json(cls, values: dict[str, Any], settings: Settings, seed: int = 0) -> Result:
+        """The result that `to_json` wrote; each point of a curve stands for ten."""
+        rows = tuple(built(Row, row) for row in values["seeds"])
+        curves = {name: np.array(points, float) for name, points in values["curves"].items()}
+        shown = Run(
+            row=rows[0],
+            episode_returns=curves["episode_returns"],
+            episode_frames=curves["episode_frames"],
+            frames=np.arange(1, 10 * len(curves["frames"]) + 1) * float(EVERY),
+            loss=curves["loss"].repeat(10),
+            sigma=curves["sigma"].repeat(10, axis=1),
+            evaluation_returns=np.array(values["evaluation_returns"]),
+            video=None,
+        )
+        return cls(settings, shown, rows)
+
     def to_markdown(self) -> str:
-        """The table of all seeds."""
-        return table(self.rows)
+        """One line for each seed."""
+        rows = [
+            [
+                row.seed,
+                f"{row.mean_return:.1f}",
+                f"{row.min_return:.0f}",
+                f"{100 * row.capped:.0f} %",
+                f"{row.seconds:.0f}",
+            ]
+            for row in self.rows
+        ]
+        return table(["seed", "mean return", "worst return", "at the cap", "CPU seconds"], rows)
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
-    """Train and judge `num_seeds` agents, with the seeds `seed`, `seed + 1`, ….
-
-    Args:
-        settings: the agent and how it is judged; the claim's own, on one seed, if None.
-        seed: the first agent's.
-        progress: show a bar for each agent.
-    """
+    """Train and evaluate agents with the seeds `seed`, `seed + 1`, …; one by default."""
     settings = settings or Settings()
     shown = run_seed(settings, seed, progress=progress)
     others = range(seed + 1, seed + settings.num_seeds)
@@ -213,31 +226,23 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
 
 
 def run_seeds(settings: Settings, seeds: Sequence[int], *, progress: bool = True) -> list[Row]:
-    """Train and judge one agent for each seed.
-
-    Args:
-        settings: the agent and how it is judged.
-        seeds: one for each agent.
-        progress: show a bar for each agent.
-
-    Returns:
-        One row for each seed, in their order.
+    """Train and evaluate one agent for each seed, in their order.
 
     Example:
         >>> tiny = Settings(frames=200, evaluation_episodes=2)
         >>> [row.seed for row in run_seeds(tiny, [3], progress=False)]
         [3]
     """
-    return [run_seed(settings, seed, film=False, progress=progress).row for seed in seeds]
+    return [run_seed(settings, seed, video=False, progress=progress).row for seed in seeds]
 
 
-def run_seed(settings: Settings, seed: int, *, film: bool = True, progress: bool = True) -> Run:
-    """Train one agent, judge it, and film it.
+def run_seed(settings: Settings, seed: int, *, video: bool = True, progress: bool = True) -> Run:
+    """Train one agent, evaluate it, and record a video.
 
     Args:
-        settings: the agent and how it is judged.
+        settings: the agent and how it is evaluated.
         seed: decides everything left to chance.
-        film: whether to film the first evaluation episode.
+        video: whether to record the first evaluation episode.
         progress: show a bar.
     """
     if settings.frames < EVERY:
@@ -272,7 +277,7 @@ def run_seed(settings: Settings, seed: int, *, film: bool = True, progress: bool
         loss=np.array(losses),
         sigma=np.array(sigmas).T,
         evaluation_returns=evaluation.returns,
-        video=_film(agent, seed) if film else None,
+        video=_video(agent, seed) if video else None,
     )
 
 
@@ -323,27 +328,6 @@ def mean_std(layer: nn.Module) -> float:
     return float(total / sum(value.numel() for value in sigmas))
 
 
-def table(rows: Sequence[Row]) -> str:
-    """One line for each seed, in Markdown.
-
-    Example:
-        >>> print(table([Row(0, 200.0, 200.0, 1.0, 20.0)]))
-        | seed | mean return | worst return | at the cap | CPU seconds |
-        |---|---|---|---|---|
-        | 0 | 200.0 | 200 | 100 % | 20 |
-    """
-    lines = [
-        "| seed | mean return | worst return | at the cap | CPU seconds |",
-        "|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {row.seed} | {row.mean_return:.1f} | {row.min_return:.0f} | {row.capped:.0%} "
-        f"| {row.seconds:.0f} |".replace("%", " %")
-        for row in rows
-    ]
-    return "\n".join(lines)
-
-
 def check(result: Result) -> list[Check]:
     """The claim's figure: on one seed its mean return, on several the number of seeds that solve.
 
@@ -383,14 +367,7 @@ def found(result: Result) -> str:
     )
 
 
-def plot(result: Result) -> dict[str, tuple[Figure, str]]:
-    """Score, loss, size of the noise and the evaluation, each in a figure of its own."""
-    from hunch.experiments.control.noisy_cartpole_figures import draw
-
-    return draw(result)
-
-
-def _film(agent: DQN, seed: int) -> bytes | None:
+def _video(agent: DQN, seed: int) -> bytes | None:
     try:
         return record(agent, seed=seed).video
     except MissingDependencyError:

@@ -9,19 +9,18 @@ baseline is a value learned by the side.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 
 from hunch.experiments.claims.checks import Check
-from hunch.experiments.claims.parallel import in_processes
-from hunch.progress import progress_bar
+from hunch.experiments.claims.markdown import listed, table
+from hunch.experiments.claims.parallel import collect
+from hunch.experiments.claims.saved import NOT_WRITTEN, SavedResult
 from hunch.rl import Reinforce
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CLAIM = (
     "REINFORCE with a learned value solves CartPole, as the RELAX paper sets it (two hidden layers "
@@ -72,17 +71,17 @@ class Trial:
         baseline: of the agent.
         seed: the replica's.
         solved: the episode that completes the first 100 of a mean above 195; None if none did.
-        returns: of each episode up to there.
+        late: mean return of the last 20 episodes up to there.
     """
 
     baseline: str
     seed: int
     solved: int | None
-    returns: tuple[float, ...]
+    late: float = field(default=math.nan, metadata=NOT_WRITTEN)
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(SavedResult):
     """All seeds."""
 
     settings: Settings
@@ -101,50 +100,34 @@ class Result:
         """Those that were run."""
         return list(dict.fromkeys(trial.baseline for trial in self.trials))
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, the same for the same seed."""
-        return {
-            "max_steps": self.settings.max_steps,
-            "paper": dict(PAPER),
-            "trials": [
-                {"baseline": t.baseline, "seed": t.seed, "solved": t.solved} for t in self.trials
-            ],
-        }
+    def derived(self) -> dict[str, Any]:
+        """The budget and the paper's figures."""
+        return {"max_steps": self.settings.max_steps, "paper": PAPER}
 
     def to_markdown(self) -> str:
         """One line for each agent, and the paper's."""
-        lines = ["| agent | solved | episodes: median (all) |", "|---|---|---|"]
+        rows = []
         for baseline in self.baselines:
-            trials = self.of(baseline)
+            trials, middle = self.of(baseline), self.median(baseline)
             solved = sum(trial.solved is not None for trial in trials)
-            middle = self.median(baseline)
             median = f"{middle:.0f}" if np.isfinite(middle) else "–"
-            every = ", ".join(str(trial.solved or "–") for trial in trials)
-            lines.append(
-                f"| REINFORCE, {baseline} | {solved} of {len(trials)} | {median} ({every}) |"
-            )
-        lines += [
+            episodes = f"{median} ({listed(trial.solved for trial in trials)})"
+            rows.append([f"REINFORCE, {baseline}", f"{solved} of {len(trials)}", episodes])
+        text = table(["agent", "solved", "episodes: median (all)"], rows)
+        paper = [
             f"| {name}, from the paper | | {mean} (mean of 5) |" for name, mean in PAPER.items()
         ]
-        return "\n".join(lines)
+        return "\n".join([text, *paper])
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
-    """Train all seeds of each agent.
-
-    Args:
-        settings: the claim's own if None.
-        seed: the first replica's.
-        progress: show a bar over the agents.
-    """
+    """Train all seeds of each agent; `seed` is the first replica's."""
     settings = settings or Settings()
     baselines = list(_BASELINES) if settings.beside_seeds else [VALUE]
     tasks = [(baseline, seed, settings) for baseline in baselines]
-    trials: list[Trial] = []
-    with progress_bar(len(tasks), "CartPole", "agent", enabled=progress) as bar:
-        for done in in_processes(_train, tasks, settings.jobs):
-            trials += done
-            bar.update()
+    trials = collect(
+        _train, tasks, settings.jobs, label="CartPole", unit="agent", progress=progress
+    )
     trials.sort(key=lambda trial: (baselines.index(trial.baseline), trial.seed))
     return Result(settings, tuple(trials))
 
@@ -160,7 +143,7 @@ def _train(task: tuple[str, int, Settings]) -> list[Trial]:
         if all(found):
             break
     return [
-        Trial(baseline, seed + r, at, tuple(history.returns[:at]))
+        Trial(baseline, seed + r, at, float(np.mean(history.returns[:at][-20:])))
         for r, (at, history) in enumerate(zip(found, agent.histories, strict=True))
     ]
 
@@ -201,33 +184,10 @@ def solved_at(returns: Sequence[float]) -> int | None:
 def check(result: Result) -> list[Check]:
     """The median against the claim; a short run is only held against chance."""
     if result.settings.max_steps < 100_000:
-        late = [np.mean(trial.returns[-20:]) for trial in result.of(VALUE)]
+        late = [trial.late for trial in result.of(VALUE)]
         return [Check("mean return, too few steps to solve", float(np.mean(late)), ">=", 25.0)]
     solved = sum(trial.solved is not None for trial in result.of(VALUE))
     return [
         Check("median episodes to solve", result.median(VALUE), "<=", 300),
         Check("seeds that solve", solved, ">=", result.settings.num_seeds),
     ]
-
-
-def plot(result: Result) -> dict[str, tuple[Figure, str]]:
-    """The mean of the last 100 returns against episodes, every seed."""
-    from hunch.plots import BLUE, GRAY, ORANGE, panel
-
-    figure, axes = panel("CartPole with 2 × 10 units", "episode", "mean of last 100 returns")
-    for baseline, color in ((NONE, GRAY), (PAIRS, ORANGE), (VALUE, BLUE)):
-        for i, trial in enumerate(result.of(baseline)):
-            total = np.cumsum([0.0, *trial.returns])
-            means = (total[WINDOW:] - total[:-WINDOW]) / WINDOW
-            label = baseline if i == 0 else None
-            axes.plot(np.arange(len(means)) + WINDOW, means, color=color, lw=0.9, label=label)
-    axes.axhline(SOLVED, color="black", lw=0.8)
-    for mean in PAPER.values():
-        axes.axvline(mean, color="black", lw=0.8, ls=":")
-    axes.set_xlim(WINDOW, 1_400)
-    axes.legend(fontsize=8)
-    caption = (
-        "Each line a seed, up to where it solves the task. Dotted: the RELAX paper's means, "
-        f"{PAPER['RELAX']} episodes for RELAX and {PAPER['A2C']} for A2C."
-    )
-    return {"relax-cartpole": (figure, caption)}

@@ -14,8 +14,8 @@ Where this differs from the recipe, and why:
 - Blocks of 64 updates instead of 128, so that the target network is copied twice as often for the
   same work. With 128 the agent stood at 120 for 25,000 to 45,000 frames.
 
-Each seed is judged twice over 100 deterministic episodes: the last model, and the best one, chosen
-during training by separate episodes with that library's `EvalCallback`.
+Of each seed two models are evaluated in 100 deterministic episodes: the last one, and the best one,
+chosen during training by separate episodes with that library's `EvalCallback`.
 
 What this does not show is that CartPole needs noise. Its starts are varied enough for an agent that
 explores little: with the noise turned off, seeds 0 to 2 gave best models of 500, 475 and 500 and
@@ -29,7 +29,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import gymnasium
 import numpy as np
@@ -38,12 +38,11 @@ import torch
 
 from hunch.errors import ConfigurationError
 from hunch.experiments.claims.checks import Check
+from hunch.experiments.claims.markdown import table
+from hunch.experiments.claims.saved import SavedResult
 from hunch.progress import progress_bar
 from hunch.rl import Evaluation, evaluate
 from hunch.seeding import derive
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Array = npt.NDArray[np.float64]
 
@@ -59,7 +58,7 @@ RANDOM: Final = 22.0  # mean return of a policy that flips a coin
 
 @dataclass(frozen=True)
 class Settings:
-    """The agent and how it is judged.
+    """The agent and how it is evaluated.
 
     Args:
         frames: environment steps of training.
@@ -77,7 +76,7 @@ class Settings:
         gradient_steps: gradient updates of a block.
         selection_period: environment steps from one evaluation during training to the next.
         selection_episodes: episodes of each of them.
-        evaluation_episodes: episodes that judge the last and the best model.
+        evaluation_episodes: episodes on which the last and the best model are evaluated.
         num_seeds: agents trained.
     """
 
@@ -116,76 +115,78 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Score:
+    """A model's evaluation in short."""
+
+    mean_return: float
+    min_return: float
+
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> Score:
+        """Mean and least return."""
+        return cls(evaluation.mean_return, float(evaluation.returns.min()))
+
+
+@dataclass(frozen=True)
 class Row:
     """One seed.
 
     Args:
         seed: the agent's.
-        curve: mean return of each evaluation during training.
+        selection_curve: mean return of each evaluation during training.
         best_frame: frame of the best of them, the first one of several.
         best: evaluation of the model of that frame.
         last: evaluation of the model at the end.
     """
 
     seed: int
-    curve: Array
+    selection_curve: Array
     best_frame: int
-    best: Evaluation
-    last: Evaluation
+    best: Score
+    last: Score
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(SavedResult):
     """All agents."""
 
     settings: Settings
-    rows: tuple[Row, ...]
+    seeds: tuple[Row, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, the same for the same seed."""
+    def derived(self) -> dict[str, Any]:
+        """The budgets, and how many solved."""
+        s = self.settings
         return {
-            "frames": self.settings.frames,
-            "enough_frames_to_judge": self.settings.enough,
-            "evaluation_episodes": self.settings.evaluation_episodes,
-            "selection_period": self.settings.selection_period,
-            "selection_episodes": self.settings.selection_episodes,
+            "frames": s.frames,
+            "enough_frames_to_judge": s.enough,
+            "evaluation_episodes": s.evaluation_episodes,
+            "selection_period": s.selection_period,
+            "selection_episodes": s.selection_episodes,
             "solved_seeds": {
-                "best": sum(row.best.mean_return >= SOLVED for row in self.rows),
-                "last": sum(row.last.mean_return >= SOLVED for row in self.rows),
+                "best": sum(row.best.mean_return >= SOLVED for row in self.seeds),
+                "last": sum(row.last.mean_return >= SOLVED for row in self.seeds),
             },
-            "seeds": [
-                {
-                    "seed": row.seed,
-                    "best": _summary(row.best),
-                    "best_frame": row.best_frame,
-                    "last": _summary(row.last),
-                    "selection_curve": row.curve.tolist(),
-                }
-                for row in self.rows
-            ],
         }
 
     def to_markdown(self) -> str:
         """The table of all seeds."""
-        lines = [
-            "| seed | best model, mean return | worst | frame | last model, mean return | worst |",
-            "|---|---|---|---|---|---|",
+        rows = [
+            [
+                row.seed,
+                f"{row.best.mean_return:.1f}",
+                f"{row.best.min_return:.0f}",
+                f"{row.best_frame:,}",
+                f"{row.last.mean_return:.1f}",
+                f"{row.last.min_return:.0f}",
+            ]
+            for row in self.seeds
         ]
-        lines += [
-            f"| {row.seed} | {row.best.mean_return:.1f} | {row.best.returns.min():.0f} "
-            f"| {row.best_frame:,} | {row.last.mean_return:.1f} | {row.last.returns.min():.0f} |"
-            for row in self.rows
-        ]
-        return "\n".join(lines)
+        head = ["seed", "best model, mean return", "worst", "frame", "last model, mean return"]
+        return table([*head, "worst"], rows)
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
-    """Train and judge `num_seeds` agents, with the seeds `seed`, `seed + 1`, ….
-
-    Args:
-        settings: the agent and how it is judged; the claim's own, on one seed, if None.
-        seed: the first agent's.
-        progress: show a bar for each agent.
+    """Train and evaluate agents with the seeds `seed`, `seed + 1`, ….
 
     Raises:
         ConfigurationError: if training ends before the first evaluation.
@@ -261,7 +262,7 @@ def _run_seed(settings: Settings, seed: int, *, progress: bool) -> Row:
         model.policy.load_state_dict(best_weights)
         best = evaluate(_Player(model), settings.evaluation_episodes, seed=seed)
     best_frame = (int(np.argmax(curve)) + 1) * settings.selection_period
-    return Row(seed, np.array(curve), best_frame, best, last)
+    return Row(seed, np.array(curve), best_frame, Score.of(best), Score.of(last))
 
 
 def _learn(
@@ -318,57 +319,15 @@ def _global_randomness_kept() -> Iterator[None]:
         np.random.set_state(legacy)  # noqa: NPY002
 
 
-def _summary(evaluation: Evaluation) -> dict[str, float]:
-    return {
-        "mean_return": evaluation.mean_return,
-        "min_return": float(evaluation.returns.min()),
-    }
-
-
 def check(result: Result) -> list[Check]:
     """The claim's figure: the lowest mean return of the chosen models over all seeds.
 
     A run with fewer frames or episodes than the claim asks for is only held against chance.
     """
     episodes = result.settings.evaluation_episodes
-    worst = min(row.best.mean_return for row in result.rows)
+    worst = min(row.best.mean_return for row in result.seeds)
     if not result.settings.enough:
         what = f"mean return of {episodes} deterministic episodes, too few frames to solve"
         return [Check(what, worst, ">=", RANDOM)]
     what = f"mean return of {episodes} deterministic episodes, best model, worst seed"
     return [Check(what, worst, ">=", SOLVED)]
-
-
-def plot(result: Result) -> dict[str, tuple[Figure, str]]:
-    """The evaluations during training, and how the best and the last model were judged."""
-    return {"sb3-cartpole-curves": _curves(result), "sb3-cartpole-models": _models(result)}
-
-
-def _curves(result: Result) -> tuple[Figure, str]:
-    from hunch.plots import BLACK, CYCLE, panel
-
-    figure, ax = panel("Stable-Baselines3's DQN with noise", "frame", "mean return (steps)")
-    for i, row in enumerate(result.rows):
-        frames = np.arange(1, len(row.curve) + 1) * result.settings.selection_period
-        color = CYCLE[i % len(CYCLE)]
-        ax.plot(frames, row.curve, ".-", color=color, linewidth=1.2, label=f"seed {row.seed}")
-    ax.axhline(SOLVED, color=BLACK, linewidth=1, linestyle="--")
-    ax.set_ylim(0, 680)  # the legend has room above the cap of 500
-    ax.legend(loc="upper center", ncols=3)
-    episodes = result.settings.selection_episodes
-    return figure, f"Mean of {episodes} deterministic episodes; the dashed line is {SOLVED:g}."
-
-
-def _models(result: Result) -> tuple[Figure, str]:
-    from hunch.plots import BLACK, BLUE, SKY, panel
-
-    figure, ax = panel("Best and last model", "seed", "mean return (steps)")
-    at = np.arange(len(result.rows))
-    for shift, name, color in ((-0.2, "best", BLUE), (0.2, "last", SKY)):
-        means = [getattr(row, name).mean_return for row in result.rows]
-        ax.bar(at + shift, means, width=0.4, color=color, label=name)
-    ax.axhline(SOLVED, color=BLACK, linewidth=1, linestyle="--")
-    ax.set_xticks(at, [str(row.seed) for row in result.rows])
-    ax.legend(loc="lower right")
-    episodes = result.settings.evaluation_episodes
-    return figure, f"{episodes} deterministic episodes each; the dashed line is {SOLVED:g}."
