@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.distributions import Normal
 
+from hunch.experiments.claims.drawing import figures
 from hunch.experiments.gradients import four_curves
 from hunch.experiments.gradients.four_curves import Settings
 from hunch.experiments.gradients.four_curves_network import ARMS
@@ -137,11 +138,11 @@ def test_answer_quotes_the_run(result):
 
 def test_figures_have_one_panel_a_title_and_a_caption(result):
     pytest.importorskip("matplotlib")
-    figures = four_curves.plot(result)
-    assert set(figures) == {
+    drawn = figures("four-curves", result)
+    assert set(drawn) == {
         "identity", "square", "cube", "sine", "total-error", "spread", "gradient-variance",
     }  # fmt: skip
-    for figure, caption in figures.values():
+    for figure, caption in drawn.values():
         (axes,) = figure.axes
         assert axes.get_title(loc="left")
         assert axes.get_xlabel()

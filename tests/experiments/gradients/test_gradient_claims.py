@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Independent, kl_divergence
 
+from hunch.experiments.claims.drawing import figures
 from hunch.experiments.gradients import bayes_logistic, discrete_vae, gradient_variance
 from hunch.experiments.gradients.gradient_forms import FORMS, measured
 from hunch.experiments.gradients.gradient_variance import POINTS
@@ -53,7 +54,9 @@ def test_checks_tables_and_figures(results, module):
     assert not all(check.holds for check in module.check(result))  # this was far too short
     assert "| " in result.to_markdown()
     pytest.importorskip("matplotlib")
-    for figure, caption in module.plot(result).values():
+    for figure, caption in figures(
+        module.__name__.rpartition(".")[2].replace("_", "-"), result
+    ).values():
         (axes,) = figure.axes
         assert axes.get_title(loc="left")
         assert axes.get_xlabel()

@@ -92,7 +92,9 @@ def plain_values(value: Any, how: Metadata) -> Any:
     if isinstance(value, dict):
         return {name: plain_values(one, how) for name, one in value.items()}
     if isinstance(value, np.ndarray | np.generic):
-        return plain_values(value.tolist(), how)
+        decimals = how.get("decimals")
+        rounded = value if decimals is None else np.round(value, decimals)  # in its own precision
+        return plain_values(rounded.tolist(), {**how, "decimals": None})
     if isinstance(value, tuple | list):
         return [plain_values(one, how) for one in value]
     if not isinstance(value, float):

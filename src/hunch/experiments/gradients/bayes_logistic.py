@@ -12,9 +12,8 @@ divergence from the prior in closed form.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,13 +22,13 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from hunch.experiments.claims.checks import Check
+from hunch.experiments.claims.markdown import table
+from hunch.experiments.claims.saved import written
+from hunch.experiments.gradients.bounds import Arm, BoundResult
 from hunch.experiments.gradients.data import breast_cancer
-from hunch.gradients import Diagnosis, diagnose, expectation
+from hunch.gradients import diagnose, expectation
 from hunch.progress import Bar, progress_bar
 from hunch.seeding import torch_generator
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CLAIM = (
     "Bayesian logistic regression on the breast-cancer data, 94 evaluations of the likelihood per "
@@ -38,20 +37,6 @@ CLAIM = (
     "measure-valued gradients at most 2. Per evaluation leave-one-out has at most half the "
     "variance of no baseline, and pathwise at most 1/40 of leave-one-out's."
 )
-
-
-@dataclass(frozen=True)
-class Arm:
-    """An estimator and the samples that 94 evaluations give it."""
-
-    estimator: str
-    samples: int
-    baseline: str | float | None = None
-
-    @property
-    def how(self) -> dict[str, Any]:
-        """Arguments of `hunch.gradients.expectation`."""
-        return {"estimator": self.estimator, "baseline": self.baseline}
 
 
 # A measure-valued gradient asks the cost at three more points for each of the 31 weights.
@@ -92,22 +77,14 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Result:
-    """What was measured.
+class Result(BoundResult):
+    """The bound is that of all training data; the diagnosis where the pathwise arm ended.
 
     Args:
-        settings: what it was run with.
-        updates: update at which each record was taken.
-        bound: evidence lower bound in nats on all training data, by arm, (records, replicas).
-        accuracy: on the held-out patients with the mean weights, by arm, (replicas,).
-        diagnosis: of the gradient where the pathwise arm ended, on one batch.
+        accuracy: on the held-out patients with the mean weights, by arm, `(replicas,)`.
     """
 
-    settings: Settings
-    updates: np.ndarray
-    bound: dict[str, np.ndarray]
-    accuracy: dict[str, np.ndarray]
-    diagnosis: Diagnosis
+    accuracy: dict[str, np.ndarray] = field(metadata=written(decimals=4))
 
     def variance(self, estimator: str, baseline: str = "") -> float:
         """Variance times evaluations of a row of the diagnosis with independent samples."""
@@ -117,34 +94,19 @@ class Result:
             if (row.estimator, row.baseline) == (estimator, baseline) and row.sampler in ("", "iid")
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "settings": asdict(self.settings),
-            "updates": self.updates.tolist(),
-            "bound": {name: np.round(b.mean(1), 3).tolist() for name, b in self.bound.items()},
-            "final_bound": {name: np.round(b[-1], 3).tolist() for name, b in self.bound.items()},
-            "accuracy": {name: np.round(a, 4).tolist() for name, a in self.accuracy.items()},
-            "diagnosis": self.diagnosis.to_json(),
-        }
-
     def to_markdown(self) -> str:
         """Bound and accuracy of each arm."""
-        lines = ["| estimator | bound, nats | held-out accuracy |", "|---|---|---|"]
-        lines += [
-            f"| {name} | {self.bound[name][-1].mean():.2f} | {self.accuracy[name].mean():.3f} |"
-            for name in ARMS
-        ]
-        return "\n".join(lines)
+        return table(
+            ["estimator", "bound, nats", "held-out accuracy"],
+            [
+                [name, f"{self.final(name):.2f}", f"{self.accuracy[name].mean():.3f}"]
+                for name in ARMS
+            ],
+        )
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
     """Train by every estimator, and diagnose the gradient where the best one ended.
-
-    Args:
-        settings: budgets; the claim's own if None.
-        seed: decides every draw.
-        progress: show a bar.
 
     Raises:
         MissingDependencyError: if scikit-learn is not installed.
@@ -156,22 +118,24 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
     with progress_bar(total, "Bayesian logistic regression", "update", enabled=progress) as bar:
         for name, arm in ARMS.items():
             generator = torch_generator(seed, "bayes-logistic", name)
-            mean, log_std, bound[name] = _train(arm, settings, x, y, generator, bar)
-            hits = torch.einsum("rd,bd->rb", mean, x_test) * y_test > 0
+            weights, log_std, bound[name] = _train(arm, settings, x, y, generator, bar)
+            hits = torch.einsum("rd,bd->rb", weights, x_test) * y_test > 0
             accuracy[name] = hits.double().mean(1).numpy()
     batch = torch.randperm(len(x), generator=torch_generator(seed, "bayes-logistic", "diagnosed"))
     batch = batch[: settings.batch_size]
     found = diagnose(
         partial(negative_log_likelihood, x[batch], y[batch], len(x)),
         lambda m, s: Independent(Normal(m, s.exp()), 1),
-        (mean[0], log_std[0]),
+        (weights[0], log_std[0]),
         4,
         estimators=["score", "pathwise", "measure"],
         repeats=settings.repeats,
         seed=seed,
     )
     steps = [*range(0, settings.updates, settings.record_every), settings.updates]
-    return Result(settings, np.array(steps), bound, accuracy, found)
+    mean = {name: records.mean(1) for name, records in bound.items()}
+    final = {name: records[-1] for name, records in bound.items()}
+    return Result(settings, steps, mean, final, found, accuracy)
 
 
 def negative_log_likelihood(x: Tensor, y: Tensor, size: int, weights: Tensor) -> Tensor:
@@ -225,7 +189,14 @@ def _expected(
     generator: torch.Generator,
 ) -> Tensor:
     posterior = Independent(Normal(mean, log_std.exp(), validate_args=False), 1)
-    return expectation(f, posterior, arm.samples, generator=generator, **arm.how)
+    return expectation(
+        f,
+        posterior,
+        arm.samples,
+        estimator=arm.estimator,
+        baseline=arm.baseline,
+        generator=generator,
+    )
 
 
 def _divergence(mean: Tensor, log_std: Tensor) -> Tensor:
@@ -244,35 +215,14 @@ def _bound(settings: Settings, x: Tensor, y: Tensor, mean: Tensor, log_std: Tens
 
 def check(result: Result) -> list[Check]:
     """The claim's figures."""
-    final = {name: float(bound[-1].mean()) for name, bound in result.bound.items()}
-    best = final["pathwise"]
+    best = result.final("pathwise")
+    below = {name: best - result.final(name) for name in ARMS}
     plain, loo = result.variance("score", "none"), result.variance("score", "loo")
+    path = result.variance("pathwise")
     return [
-        Check("nats below pathwise, no baseline", best - final["no baseline"], ">=", 1.5),
-        Check("nats below pathwise, leave-one-out", best - final["leave-one-out"], "<=", 1),
-        Check("nats below pathwise, measure-valued", best - final["measure-valued"], "<=", 2),
+        Check("nats below pathwise, no baseline", below["no baseline"], ">=", 1.5),
+        Check("nats below pathwise, leave-one-out", below["leave-one-out"], "<=", 1),
+        Check("nats below pathwise, measure-valued", below["measure-valued"], "<=", 2),
         Check("variance, leave-one-out over no baseline", loo / plain, "<=", 1 / 2),
-        Check(
-            "variance, pathwise over leave-one-out", result.variance("pathwise") / loo, "<=", 1 / 40
-        ),
+        Check("variance, pathwise over leave-one-out", path / loo, "<=", 1 / 40),
     ]
-
-
-def plot(result: Result) -> dict[str, tuple[Figure, str]]:
-    """The bound in the course of training, and the diagnosis."""
-    from hunch.plots import CYCLE, diagnosis_figure, panel
-
-    figure, ax = panel("Bayesian logistic regression", "update", "evidence lower bound (nats)")
-    for color, (name, bound) in zip(CYCLE, result.bound.items(), strict=False):
-        ax.fill_between(
-            result.updates, bound.min(1), bound.max(1), color=color, alpha=0.2, linewidth=0
-        )
-        ax.plot(result.updates, bound.mean(1), color=color, linewidth=1.8, label=name)
-    top = max(bound.max() for bound in result.bound.values())
-    ax.set_ylim(top - 150, top + 10)
-    ax.legend()
-    caption = (
-        f"Mean and range of {result.settings.replicas} seeds on the breast-cancer data; each "
-        "estimator evaluates the likelihood of a batch 94 times per update."
-    )
-    return {"bound": (figure, caption), "diagnosis": diagnosis_figure(result.diagnosis)}

@@ -12,9 +12,9 @@ square of the gradient taken by the code's logits rather than by all weights.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,13 +23,13 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Independent
 
 from hunch.experiments.claims.checks import Check
+from hunch.experiments.claims.markdown import table
+from hunch.experiments.claims.saved import written
+from hunch.experiments.gradients.bounds import Arm, BoundResult
 from hunch.experiments.gradients.data import binary_digits
 from hunch.gradients import Diagnosis, Relax, diagnose, expectation
 from hunch.progress import Bar, progress_bar
 from hunch.seeding import torch_generator
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CLAIM = (
     "A variational autoencoder with a code of 32 coins on scikit-learn's digits, three evaluations "
@@ -43,15 +43,7 @@ CODE, HIDDEN = 32, 64  # coins; units of the surrogate
 TEMPERATURE = 0.5
 
 
-@dataclass(frozen=True)
-class Arm:
-    """An estimator and how often it asks the decoder per image: three times in all."""
-
-    estimator: str
-    samples: int
-    baseline: str | float | None = None
-
-
+# Each asks the decoder three times per image.
 ARMS = {
     "no baseline": Arm("score", 3, 0.0),
     "leave-one-out": Arm("score", 3, "loo"),
@@ -151,56 +143,36 @@ def divergence(logits: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Result:
-    """What was measured.
+class Result(BoundResult):
+    """The bound is per held-out image; the diagnosis by the logits where leave-one-out ended.
 
     Args:
-        settings: what it was run with.
-        updates: update at which each record was taken.
-        bound: evidence lower bound in nats per held-out image, by arm, (records, replicas).
-        train_bound: at the end on the training images, by arm, (replicas,).
-        diagnosis: of the gradient by the code's logits where leave-one-out ended.
+        train_bound: at the end on the training images, by arm, `(replicas,)`.
     """
 
-    settings: Settings
-    updates: np.ndarray
-    bound: dict[str, np.ndarray]
-    train_bound: dict[str, np.ndarray]
-    diagnosis: Diagnosis
+    train_bound: dict[str, np.ndarray] = field(metadata=written(decimals=3))
 
     def variance(self, label: str) -> float:
         """Variance times evaluations of a row of the diagnosis."""
         return next(row.variance_cost for row in self.diagnosis.rows if row.label == label)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "settings": asdict(self.settings),
-            "updates": self.updates.tolist(),
-            "bound": {name: np.round(b.mean(1), 3).tolist() for name, b in self.bound.items()},
-            "final_bound": {name: np.round(b[-1], 3).tolist() for name, b in self.bound.items()},
-            "train_bound": {n: np.round(b, 3).tolist() for n, b in self.train_bound.items()},
-            "diagnosis": self.diagnosis.to_json(),
-        }
-
     def to_markdown(self) -> str:
         """The bounds of each arm."""
-        lines = ["| estimator | held-out bound, nats | training bound, nats |", "|---|---|---|"]
-        lines += [
-            f"| {name} | {self.bound[name][-1].mean():.3f} ± {self.bound[name][-1].std():.3f} | "
-            f"{self.train_bound[name].mean():.3f} |"
-            for name in ARMS
-        ]
-        return "\n".join(lines)
+        return table(
+            ["estimator", "held-out bound, nats", "training bound, nats"],
+            [
+                [
+                    name,
+                    f"{self.final(name):.3f} ± {self.final_bound[name].std():.3f}",
+                    f"{self.train_bound[name].mean():.3f}",
+                ]
+                for name in ARMS
+            ],
+        )
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
     """Train by every estimator, and diagnose the gradient where leave-one-out ended.
-
-    Args:
-        settings: budgets; the claim's own if None.
-        seed: decides every draw.
-        progress: show a bar.
 
     Raises:
         MissingDependencyError: if scikit-learn is not installed.
@@ -218,7 +190,9 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
             train_bound[name] = _bound(weights, train, settings)
     steps = [*range(0, settings.updates, settings.record_every), settings.updates]
     found = _diagnosis(trained["leave-one-out"], test[: settings.diagnosed_images], settings, seed)
-    return Result(settings, np.array(steps), bound, train_bound, found)
+    mean = {name: records.mean(1) for name, records in bound.items()}
+    final = {name: records[-1] for name, records in bound.items()}
+    return Result(settings, steps, mean, final, found, train_bound)
 
 
 def _train(
@@ -305,35 +279,14 @@ def _diagnosis(weights: Weights, images: Tensor, settings: Settings, seed: int) 
 
 def check(result: Result) -> list[Check]:
     """The claim's figures."""
-    final = {name: float(bound[-1].mean()) for name, bound in result.bound.items()}
-    loo = final["leave-one-out"]
+    loo = result.final("leave-one-out")
+    above = {name: loo - result.final(name) for name in ARMS}
     rebar = result.variance(f"{Relax(temperature=TEMPERATURE)}")
     ratio = rebar / result.variance("score + loo")
     return [
-        Check("nats, leave-one-out above no baseline", loo - final["no baseline"], ">=", 0.8),
-        Check("nats, above straight-through", loo - final["straight-through"], ">=", 0.3),
-        Check("nats, REBAR above leave-one-out", final["REBAR"] - loo, "<=", 0.2),
-        Check("nats, RELAX above leave-one-out", final["RELAX"] - loo, "<=", 0.2),
+        Check("nats, leave-one-out above no baseline", above["no baseline"], ">=", 0.8),
+        Check("nats, above straight-through", above["straight-through"], ">=", 0.3),
+        Check("nats, REBAR above leave-one-out", -above["REBAR"], "<=", 0.2),
+        Check("nats, RELAX above leave-one-out", -above["RELAX"], "<=", 0.2),
         Check("variance per evaluation, REBAR over leave-one-out", ratio, ">=", 1),
     ]
-
-
-def plot(result: Result) -> dict[str, tuple[Figure, str]]:
-    """The bound in the course of training, and the diagnosis."""
-    from hunch.plots import CYCLE, diagnosis_figure, panel
-
-    figure, ax = panel("Autoencoder with 32 coins", "update", "held-out bound (nats per image)")
-    for color, (name, bound) in zip(CYCLE, result.bound.items(), strict=False):
-        style = "--" if name in BIASED else "-"
-        ax.fill_between(
-            result.updates, bound.min(1), bound.max(1), color=color, alpha=0.2, linewidth=0
-        )
-        ax.plot(result.updates, bound.mean(1), style, color=color, linewidth=1.8, label=name)
-    top = max(bound.max() for bound in result.bound.values())
-    ax.set_ylim(top - 10, top + 0.5)
-    ax.legend()
-    caption = (
-        f"Mean and range of {result.settings.replicas} seeds on scikit-learn's digits; three "
-        "evaluations of the decoder per image and update. Dashed: a biased gradient."
-    )
-    return {"bound": (figure, caption), "diagnosis": diagnosis_figure(result.diagnosis)}

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hunch.experiments.claims.checks import Check
+from hunch.experiments.claims.saved import SavedResult, plain_values, written
 from hunch.experiments.gradients.four_curves_network import (
     ARMS,
     CURVES,
@@ -36,9 +37,6 @@ from hunch.experiments.gradients.four_curves_network import (
 from hunch.experiments.gradients.gradient_forms import FORMS, measured
 from hunch.progress import Bar, progress_bar
 from hunch.seeding import torch_generator
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CLAIM = (
     "At 64 evaluations per curve and update (Adam 5e-4, mean of 5 seeds) the forum's estimator is "
@@ -61,6 +59,8 @@ ANSWER = (
     "variance stays bounded as σ shrinks. If the cost is differentiable, let the gradient through "
     "with rsample()."
 )
+
+GRID = torch.linspace(-3, 3, 121).numpy()  # inputs of the curves at the end
 
 # Total squared error of each arm's means: after so many updates, at least or at most so much.
 BOUNDS: dict[int, dict[str, tuple[Literal["<=", ">="], float]]] = {
@@ -135,13 +135,18 @@ class Trained:
         mean: the means on the grid at the end, (grid, curves), of the replica whose total error is
             the median.
         std: that replica's spreads.
+        final: total error of each replica at the end, where `mse` has but their mean.
+
+    A result that was read from a file has the mean over replicas as its only one, and of the other
+    fields only the forum's `printed`.
     """
 
     mse: np.ndarray
     sigma: np.ndarray
-    printed: np.ndarray
-    mean: np.ndarray
-    std: np.ndarray
+    printed: np.ndarray | None
+    mean: np.ndarray | None
+    std: np.ndarray | None
+    final: list[float] | None = None
 
     @property
     def total(self) -> np.ndarray:
@@ -150,7 +155,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(SavedResult):
     """Everything measured in one run.
 
     Args:
@@ -171,57 +176,65 @@ class Result:
     variance: np.ndarray = field(repr=False)
 
     def to_json(self) -> dict[str, Any]:
-        """The result as plain values."""
-        return {
+        """Plain values, the same for the same seed: means over replicas."""
+        values = {
             "settings": asdict(self.settings),
             "seed": self.seed,
-            "iterations": self.iterations.tolist(),
-            "curves": list(CURVES),
-            "printed_columns": ["gradient mean", *(f"loss {c}" for c in CURVES)]
-            + [f"sigma {c}" for c in CURVES],
+            "iterations": self.iterations,
+            "curves": CURVES,
+            "printed_columns": ["gradient mean"]
+            + [f"{what} {c}" for what in ("loss", "sigma") for c in CURVES],
             "arms": {
                 name: {
-                    "final_total_mse": _plain(arm.total[-1]),
-                    "mse": _plain(arm.mse.mean(1)),
-                    "sigma": _plain(arm.sigma.mean(1)),
+                    "final_total_mse": arm.total[-1] if arm.final is None else arm.final,
+                    "mse": arm.mse.mean(1),
+                    "sigma": arm.sigma.mean(1),
                 }
                 for name, arm in self.arms.items()
             },
-            "printed_by_the_forum": _plain(self.arms[FORUM.name].printed),
+            "printed_by_the_forum": self.arms[FORUM.name].printed,
             "gradient_variance": {
                 "columns": ["d", "sigma", *FORM_OF],
-                "measured": _plain(self.variance),
-                "closed_form": _plain(_closed_forms(self.variance)),
+                "measured": self.variance,
+                "closed_form": _closed_forms(self.variance),
             },
         }
+        plain: dict[str, Any] = plain_values(values, written(digits=6))
+        return plain
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any], settings: Settings, seed: int = 0) -> Result:
+        """The result that `to_json` wrote; see `Trained` for what is missing."""
+        arms = {
+            name: Trained(
+                mse=np.array(arm["mse"])[:, None],
+                sigma=np.array(arm["sigma"])[:, None],
+                printed=np.array(values["printed_by_the_forum"]) if name == FORUM.name else None,
+                mean=None,
+                std=None,
+                final=arm["final_total_mse"],
+            )
+            for name, arm in values["arms"].items()
+        }
+        variance = np.array(values["gradient_variance"]["measured"])
+        return cls(settings, seed, np.array(values["iterations"]), GRID, arms, variance)
 
 
-def run(settings: Settings, *, seed: int = 0, progress: bool = True) -> Result:
+def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
     """Train every arm from the same starts, and measure the variance of each estimator.
-
-    Args:
-        settings: budgets.
-        seed: decides every draw, at least 0.
-        progress: whether a bar is shown on standard error.
 
     Example:
         >>> small = Settings(replicas=1, iterations=2, record_every=1, test_inputs=10, draws=10)
         >>> run(small, progress=False).arms["forum"].mse.shape
         (3, 1, 4)
     """
-    grid = torch.linspace(-3, 3, 121).unsqueeze(-1)
+    settings = settings or Settings()
+    grid = torch.from_numpy(GRID).unsqueeze(-1)
     updates = sum(settings.updates(arm) for arm in ARMS)
     with progress_bar(updates, "four curves", "update", enabled=progress) as bar:
         arms = {arm.name: _train(arm, settings, seed, grid, bar) for arm in ARMS}
-    steps = [*range(0, settings.iterations, settings.record_every), settings.iterations]
-    return Result(
-        settings=settings,
-        seed=seed,
-        iterations=np.array(steps),
-        grid=grid.squeeze(-1).numpy(),
-        arms=arms,
-        variance=_measure_variance(settings.draws, seed),
-    )
+    steps = np.array([*range(0, settings.iterations, settings.record_every), settings.iterations])
+    return Result(settings, seed, steps, GRID, arms, _measure_variance(settings.draws, seed))
 
 
 def check(result: Result) -> list[Check]:
@@ -300,13 +313,6 @@ def answer(result: Result) -> str:
     )
 
 
-def plot(result: Result) -> dict[str, tuple[Figure, str]]:
-    """Small figures with their captions, by name: see `four_curves_figures`."""
-    from hunch.experiments.gradients.four_curves_figures import draw
-
-    return draw(result)
-
-
 def _train(arm: Arm, settings: Settings, seed: int, grid: Tensor, bar: Bar) -> Trained:
     parameters = initial_parameters(settings.replicas, seed)
     rate = settings.fast_learning_rate if arm.fast else settings.learning_rate
@@ -359,10 +365,3 @@ def _closed_forms(variance: np.ndarray) -> np.ndarray:
     d, sigma = variance[:, 0], variance[:, 1]
     forms = [FORMS[name] for name in FORM_OF.values()]
     return np.stack([form.by_mean(d, sigma) * form.evaluations for form in forms], axis=-1)
-
-
-def _plain(values: np.ndarray) -> Any:
-    """Nested lists of six significant digits: enough to compare, and short."""
-    if values.ndim == 0:
-        return float(f"{float(values):.6g}")
-    return [_plain(value) for value in values]

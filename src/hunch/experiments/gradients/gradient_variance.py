@@ -8,9 +8,8 @@ drawing inputs is part of it, as in training.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,8 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from hunch.experiments.claims.checks import Check
+from hunch.experiments.claims.markdown import table
+from hunch.experiments.claims.saved import SavedResult, plain_values, written
 from hunch.experiments.gradients.four_curves_network import (
     CURVES,
     FORUM,
@@ -33,9 +34,6 @@ from hunch.experiments.gradients.four_curves_network import (
 from hunch.experiments.gradients.gradient_forms import FORMS, measured
 from hunch.progress import progress_bar
 from hunch.seeding import torch_generator
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CLAIM = (
     "Measured variances of the gradient by mean and by log σ are within 3 % of their closed forms "
@@ -80,7 +78,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(SavedResult):
     """What was measured.
 
     Args:
@@ -104,62 +102,82 @@ class Result:
         return np.asarray(self.error[..., 1] / self.error[..., 0])
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        rows = []
-        for (i, name), (j, (d, s)) in itertools.product(enumerate(FORMS), enumerate(POINTS)):
-            pair = self.variance[i, j], self.closed_form[i, j]
-            measured_at, form = ([float(f"{v:.6g}") for v in values] for values in pair)
-            rows.append({"estimator": name, "d": d, "sigma": s,
-                         "measured": measured_at, "closed_form": form})  # fmt: skip
+        """Plain values, the same for the same seed."""
+        rows = [
+            {"estimator": name, "d": d, "sigma": s}
+            | {"measured": self.variance[i, j], "closed_form": self.closed_form[i, j]}
+            for i, name in enumerate(FORMS)
+            for j, (d, s) in enumerate(POINTS)
+        ]
         looks = ("start", f"after {self.settings.updates} updates")
         network = {
             look: {
                 arm.name: {
-                    "relative_squared_error": [float(f"{v:.4g}") for v in self.error[k, :, a]],
-                    "cosine": [float(f"{v:.4g}") for v in self.cosine[k, :, a]],
+                    "relative_squared_error": self.error[k, :, a],
+                    "cosine": self.cosine[k, :, a],
                 }
                 for a, arm in enumerate(NETWORK_ARMS)
             }
             for k, look in enumerate(looks)
         }
-        return {"settings": asdict(self.settings), "variances": rows, "network": network}
+        return {
+            "settings": asdict(self.settings),
+            "variances": plain_values(rows, written(digits=6)),
+            "network": plain_values(network, written(digits=4)),
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any], settings: Settings, seed: int = 0) -> Result:
+        """The result that `to_json` wrote."""
+        measured_at, closed = (
+            np.reshape([row[of] for row in values["variances"]], (len(FORMS), len(POINTS), 2))
+            for of in ("measured", "closed_form")
+        )
+        looks = values["network"].values()
+        error, cosine = (
+            np.array([[arm[of] for arm in look.values()] for look in looks]).swapaxes(1, 2)
+            for of in ("relative_squared_error", "cosine")
+        )
+        return cls(settings, measured_at, closed, error, cosine)
 
     def to_markdown(self) -> str:
         """Variance times evaluations by mean, and the network's errors."""
-        lines = ["Variance by the mean times evaluations, measured (closed form):", ""]
-        lines.append("| | " + " | ".join(f"d = {d:g}, σ = {s:g}" for d, s in POINTS) + " |")
-        lines.append("|---" * (len(POINTS) + 1) + "|")
-        for i, (name, form) in enumerate(FORMS.items()):
-            cells = [
-                f"{self.variance[i, j, 0] * form.evaluations:.4g} "
-                f"({self.closed_form[i, j, 0] * form.evaluations:.4g})"
-                for j in range(len(POINTS))
+        forms = [
+            [
+                name,
+                *(
+                    f"{self.variance[i, j, 0] * form.evaluations:.4g} "
+                    f"({self.closed_form[i, j, 0] * form.evaluations:.4g})"
+                    for j in range(len(POINTS))
+                ),
             ]
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+            for i, (name, form) in enumerate(FORMS.items())
+        ]
+        network = [
+            [
+                arm.name,
+                *(
+                    f"{self.error[k, 0, a]:.3g} ({np.median(self.error[k, :, a]):.3g}), "
+                    f"{self.cosine[k, 0, a]:.2g} ({np.median(self.cosine[k, :, a]):.2g})"
+                    for k in (0, 1)
+                ),
+            ]
+            for a, arm in enumerate(NETWORK_ARMS)
+        ]
         about = (
             "Squared error of the network's gradient over its squared length, and its cosine with "
             "the true one, for torch's seed 0 (and the median of all):"
         )
-        lines += ["", about, ""]
-        lines += ["| | start | after the forum's updates |", "|---|---|---|"]
-        for a, arm in enumerate(NETWORK_ARMS):
-            cells = [
-                f"{self.error[k, 0, a]:.3g} ({np.median(self.error[k, :, a]):.3g}), "
-                f"{self.cosine[k, 0, a]:.2g} ({np.median(self.cosine[k, :, a]):.2g})"
-                for k in (0, 1)
-            ]
-            lines.append(f"| {arm.name} | " + " | ".join(cells) + " |")
-        return "\n".join(lines)
+        parts = [
+            "Variance by the mean times evaluations, measured (closed form):",
+            table(["", *(f"d = {d:g}, σ = {s:g}" for d, s in POINTS)], forms, about),
+            table(["", "start", "after the forum's updates"], network),
+        ]
+        return "\n\n".join(parts)
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
-    """Measure both.
-
-    Args:
-        settings: budgets; the claim's own if None.
-        seed: decides every draw.
-        progress: show a bar.
-    """
+    """Measure both."""
     settings = settings or Settings()
     generator = torch_generator(seed, "gradient-variance", "forms")
     steps = len(FORMS) + 2 * settings.networks
@@ -262,55 +280,3 @@ def check(result: Result) -> list[Check]:
         checks.append(Check(f"{what}, {name}, torch's seed 0", float(ratio[0]), "<=", bound))
         checks.append(Check(f"{what}, {name}, largest of all", float(ratio.max()), "<=", others))
     return checks
-
-
-def plot(result: Result) -> dict[str, tuple[Figure, str]]:
-    """Closed forms with measurements, and the network's errors."""
-    return {"variance-forms": _forms_figure(result), "network-error": _network_figure(result)}
-
-
-def _forms_figure(result: Result) -> tuple[Figure, str]:
-    from hunch.plots import CYCLE, panel
-
-    figure, ax = panel("Variance by the mean, d = 1", "spread σ", "variance × evaluations")
-    shown = ("score", "score, best constant", "leave-one-out 4", "antithetic pair", "pathwise")
-    fine = np.geomspace(0.01, 1, 60)
-    for color, name in zip(CYCLE, shown, strict=False):
-        form, i = FORMS[name], list(FORMS).index(name)
-        # Where the variance does not depend on σ the form is one number.
-        line = np.broadcast_to(form.by_mean(1.0, fine) * form.evaluations, fine.shape)
-        ax.plot(fine, line, color=color, label=name)
-        for j, (d, s) in enumerate(POINTS):
-            if d == 1.0:
-                ax.plot(s, result.variance[i, j, 0] * form.evaluations, "o", color=color)
-    ax.set_xscale("log")
-    ax.set_yscale("log")
-    ax.legend()
-    caption = (
-        f"Closed forms (lines) and what {result.settings.samples:,} samples gave (dots), where the "
-        "mean is off by 1. Only the score function without a baseline explodes as σ shrinks."
-    )
-    return figure, caption
-
-
-def _network_figure(result: Result) -> tuple[Figure, str]:
-    from hunch.plots import CYCLE, panel
-
-    figure, ax = panel(
-        "The forum's network", "parameters", "squared error of gradient / squared length"
-    )
-    for a, arm in enumerate(NETWORK_ARMS):
-        for look in (0, 1):
-            values = result.error[look, :, a]
-            where = look + 0.2 * (a - 1) + np.linspace(-0.06, 0.06, len(values))
-            label = arm.name if look == 0 else None
-            ax.plot(where, values, "o", color=CYCLE[a], label=label, markersize=5)
-    ax.set_xticks([0, 1], ["at the start", f"after {result.settings.updates:,} updates"])
-    ax.set_yscale("log")
-    ax.legend()
-    caption = (
-        f"One dot for each of {result.settings.networks} networks: how far a gradient from "
-        f"{result.settings.evaluations} evaluations per curve is from the true one, before and "
-        "after training with the forum's estimator. Above 1 the noise outweighs the gradient."
-    )
-    return figure, caption
