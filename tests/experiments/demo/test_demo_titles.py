@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from hunch.experiments.claims.checks import Check, claim_settings, settings_in_words
+from hunch.experiments.claims.drawing import figures
 from hunch.experiments.claims.registry import EXPERIMENTS, load, reproduce_claim
 from hunch.experiments.control import noisy_cartpole as cartpole
 from hunch.experiments.demo import priors
 from hunch.experiments.demo.outcome import claim_block
 from hunch.experiments.demo.runner import _page
+from hunch.experiments.figures.uncertainty import residual, within
 from hunch.experiments.gradients import four_curves
 from hunch.experiments.noise import noisy_layers
 from hunch.experiments.uncertainty import linear_posterior, randomized_priors
@@ -32,7 +34,7 @@ def words_of(page):
 def pictures():
     short = dataclasses.replace(ENN, fit=ENN.fit | {"steps": 50})
     settings = randomized_priors.Settings(
-        num_members=6, recipes=(BLOG, short), film_members=4, film_steps=4
+        num_members=6, recipes=(BLOG, short), video_members=4, video_steps=4
     )
     return randomized_priors.run(settings, progress=False), settings
 
@@ -49,8 +51,8 @@ def page_of(monkeypatch, pictures, linear, quick=True):
     """The demo's first part, had the experiments found this."""
     for module, (result, settings) in ((randomized_priors, pictures), (linear_posterior, linear)):
         monkeypatch.setattr(module, "run", lambda *a, result=result, **k: result)
-        monkeypatch.setattr(module, "plot", lambda result: {})  # drawing takes long, words do not
         monkeypatch.setattr(module.Settings, "quick", lambda settings=settings: settings)
+    monkeypatch.setattr(priors, "figures", lambda name, result: {})  # drawing takes long
     outcome = priors.run(quick=quick, seed=5, progress=False)
     part = SimpleNamespace(key="priors", title="Priors", source="")
     return words_of(_page([(part, outcome)], quick=quick, complete=False, seed=5)), outcome
@@ -58,13 +60,10 @@ def page_of(monkeypatch, pictures, linear, quick=True):
 
 def with_far(result, ratio):
     """Ensembles with priors that far away are so many times as unsure as they are."""
-    cases = []
-    for case in result.cases:
-        members = case.members
-        if case.prior == "mlp":
-            mean = members.mean(axis=0)
-            members = mean + ratio * (members - mean)
-        cases.append(dataclasses.replace(case, members=members))
+    cases = [
+        dataclasses.replace(case, far=ratio * case.far) if case.prior == "mlp" else case
+        for case in result.cases
+    ]
     return dataclasses.replace(result, cases=tuple(cases))
 
 
@@ -110,13 +109,14 @@ def test_a_page_of_smaller_settings_names_them_and_judges_no_claim(monkeypatch, 
 def test_the_first_picture_says_how_many_data_each_band_holds(pictures):
     result, _ = pictures
     case = result.case("osband2016", "mlp")
-    _, caption = randomized_priors.plot(result)["osband2016-mlp-band"]
-    inside = case.within(0.0), case.within(case.residual)
+    _, caption = figures("randomized-priors", result)["osband2016-mlp-band"]
+    left = residual(case.y, case.fitted)
+    inside = within(case.y, case.fitted, 0.0), within(case.y, case.fitted, left)
     assert inside[0] < 15 < inside[1]  # members alone leave out the noise
     assert f"hold {inside[0]} of 20 data" in caption
-    assert f"{case.residual:.2f}: noise, and what the fit has missed), {inside[1]} of 20" in caption
-    exact = dataclasses.replace(case, y=case.fitted.mean(axis=0))
-    assert (exact.residual, exact.within(0.0)) == (0.0, 20)
+    assert f"{left:.2f}: noise, and what the fit has missed), {inside[1]} of 20" in caption
+    mean = case.fitted.mean(axis=0)
+    assert (residual(mean, case.fitted), within(mean, case.fitted, 0.0)) == (0.0, 20)
 
 
 def run_of(mean_return, frames=20_000, seeds=1):
@@ -172,18 +172,18 @@ def test_the_sentence_on_the_four_curves_follows_their_errors():
     assert "Each estimator is better than the one before." in four_curves.answer(good)
     assert "not in the order of their variance" in four_curves.answer(bad)
     assert "After 4 updates of Adam at 0.0005, mean of 1 seeds" in four_curves.answer(bad)
-    _, spread = four_curves.plot(result)["spread"]
+    _, spread = figures("four-curves", result)["spread"]
     rising = {
         name: dataclasses.replace(
             arm, sigma=np.linspace(1, 2, arm.sigma.size).reshape(arm.sigma.shape)
         )
         for name, arm in result.arms.items()
     }
-    _, other = four_curves.plot(dataclasses.replace(result, arms=rising))["spread"]
+    _, other = figures("four-curves", dataclasses.replace(result, arms=rising))["spread"]
     assert "σ does not fall with forum and leave-one-out and pathwise" in other
     assert spread != other
     flat = dataclasses.replace(result, variance=np.where(result.variance > 3, 3.0, result.variance))
-    assert "None grows tenfold" in four_curves.plot(flat)["gradient-variance"][1]
+    assert "None grows tenfold" in figures("four-curves", flat)["gradient-variance"][1]
 
 
 def test_the_sentence_on_noisy_layers_follows_what_eval_does():

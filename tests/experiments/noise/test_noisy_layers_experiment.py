@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from hunch.errors import ConfigurationError
+from hunch.experiments.claims.drawing import figures
 from hunch.experiments.noise import noise_moments, noisy_layers
 
 SMALL = noisy_layers.Settings(draws=4000)
@@ -56,7 +57,7 @@ def test_each_broken_figure_is_noticed(result, change, words):
 
 def test_a_mode_that_does_other_than_documented_is_noticed(result):
     rows = list(result.modes)
-    rows[3] = dataclasses.replace(rows[3], is_mean=True)
+    rows[3] = dataclasses.replace(rows[3], output_is_the_mean=True)
     broken = noisy_layers.check(dataclasses.replace(result, modes=tuple(rows)))
     assert [c.value for c in broken if not c.holds] == [1]
 
@@ -64,7 +65,7 @@ def test_a_mode_that_does_other_than_documented_is_noticed(result):
 def test_dependent_rows_and_shifted_means_are_noticed(result):
     first, second, *rest = result.moments
     moments = (
-        dataclasses.replace(first, mean_error=first.mean_error + 0.2),
+        dataclasses.replace(first, mean_error_in_stds=first.mean_error_in_stds + 0.2),
         dataclasses.replace(second, row_correlation=20.0),
         *rest,
     )
@@ -73,9 +74,9 @@ def test_dependent_rows_and_shifted_means_are_noticed(result):
 
 
 def test_figures_are_legible_and_captioned(result, tmp_path):
-    figures = noisy_layers.plot(result)
-    assert set(figures) == {"noise-histogram", "variance-scatter", "noise-modes"}
-    for name, (figure, caption) in figures.items():
+    drawn = figures("noisy-layers", result)
+    assert set(drawn) == {"noise-histogram", "variance-scatter", "noise-modes"}
+    for name, (figure, caption) in drawn.items():
         (axes,) = figure.axes
         assert axes.get_title(loc="left")
         assert axes.get_xlabel()

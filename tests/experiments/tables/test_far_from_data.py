@@ -23,14 +23,14 @@ def test_on_six_tables_a_classifier_far_away_is_unsure_and_its_controls_are_not(
     assert len(result.settings.classes) == 6
     for table in result.settings.classes:
         for way in WAYS:
-            medians = result.medians(table, GROWING, way)
+            medians = result.said[table, GROWING, way].medians
             # With 10 networks a probability is a share of 10 votes, give or take.
-            assert result.far(table, GROWING, way) <= 0.65
+            assert result.said[table, GROWING, way].far <= 0.65
             assert max(medians[2:]) <= 0.7
-            assert medians[0] > result.far(table, GROWING, way) + 0.1
-            assert result.certain(table, GROWING, way) < 0.1
+            assert medians[0] > result.said[table, GROWING, way].far + 0.1
+            assert result.said[table, GROWING, way].certain < 0.1
     for control in (LEVEL, NONE):
-        stay = [result.far(table, control, "all") > 0.9 for table in result.settings.classes]
+        stay = [result.said[table, control, "all"].far > 0.9 for table in result.settings.classes]
         assert sum(stay) >= 3
 
 
@@ -43,13 +43,13 @@ def test_it_can_be_kept_and_printed(result):
 
 def test_nothing_changes_at_the_data(result):
     for table in result.settings.classes:
-        assert result.cost(table).lost <= 1.5
+        assert result.costs[table].lost <= 1.5
 
 
 def test_the_band_of_a_number_grows_with_the_distance(result):
     for table in result.settings.numbers:
         for way in WAYS:
-            here, _, *far = result.medians(table, GROWING, way)
+            here, _, *far = result.said[table, GROWING, way].medians
             assert all(np.diff([here, *far]) > 0)
             assert far[-1] > 3 * far[0]
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
+from hunch.experiments.claims.drawing import figures
 from hunch.experiments.uncertainty import gp_posterior
 from hunch.experiments.uncertainty.gp_posterior import (
     AGENTS,
@@ -72,7 +73,7 @@ def test_the_whole_path_runs_repeats_and_leaves_the_global_generator_alone():
     assert first.kl(PRIOR) < first.kl(DROPOUT)
     assert all(check.holds for check in gp_posterior.check(first))
     assert "1 × 10" in first.to_markdown()
-    assert list(gp_posterior.plot(first)) == ["gp-posterior"]
+    assert list(figures("gp-posterior", first)) == ["gp-posterior"]
 
 
 @pytest.mark.parametrize(("prior", "holds"), [(0.4, True), (0.6, False)])

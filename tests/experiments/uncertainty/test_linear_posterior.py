@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from hunch.experiments.claims.drawing import figures
 from hunch.experiments.uncertainty import linear_posterior
 from hunch.experiments.uncertainty.linear_posterior import (
     RECIPES,
@@ -110,4 +111,4 @@ def test_results_are_plain_and_figures_are_made():
     result = linear_posterior.run(few, seed=1, progress=False)
     assert result.to_json() == linear_posterior.run(few, seed=1, progress=False).to_json()
     names = {"linear-posterior-15", "linear-posterior-2", "linear-posterior-kl"}
-    assert set(linear_posterior.plot(result)) == names
+    assert set(figures("linear-posterior", result)) == names

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from hunch.errors import ConfigurationError
+from hunch.experiments.claims.drawing import figures
 from hunch.experiments.uncertainty import randomized_priors
 from hunch.experiments.uncertainty.randomized_priors import PRIORS, Settings
 from hunch.experiments.uncertainty.toy_regression import TOY_DATA, toy_data
@@ -32,15 +33,15 @@ def test_priors_alone_are_what_was_added(result):
     assert result.case("osband2016", "none").priors is None
 
 
-def test_films_begin_untrained_and_end_trained(result):
-    assert next(f.title for f in result.films) == "no prior, no bootstrap"
+def test_videos_begin_untrained_and_end_trained(result):
+    assert next(video.title for video in result.videos) == "no prior, no bootstrap"
     x, y = toy_data("osband2016", 0)
-    for film in result.films:
-        assert film.steps[0] == 0
-        assert len(film.steps) == len(film.frames)
-        grid = np.linspace(-1, 2, film.frames.shape[2])
+    for video in result.videos:
+        assert video.steps[0] == 0
+        assert len(video.steps) == len(video.frames)
+        grid = np.linspace(-1, 2, video.frames.shape[2])
         error = [
-            np.mean([(np.interp(x[:, 0], grid, m) - y[:, 0].numpy()) ** 2 for m in film.frames[i]])
+            np.mean([(np.interp(x[:, 0], grid, m) - y[:, 0].numpy()) ** 2 for m in video.frames[i]])
             for i in (0, -1)
         ]
         assert error[1] < 0.5 * error[0]
@@ -52,9 +53,9 @@ def test_same_seed_same_results(result):
 
 
 def test_figures_are_made(result):
-    figures = randomized_priors.plot(result)
-    assert len(figures) == 11 + 4
-    assert all(caption for _, caption in figures.values())
+    drawn = figures("randomized-priors", result)
+    assert len(drawn) == 11 + 4
+    assert all(caption for _, caption in drawn.values())
 
 
 @pytest.mark.parametrize("name", TOY_DATA)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from hunch.experiments.claims.drawing import figures
 from hunch.experiments.uncertainty import testbed_2d
 from hunch.experiments.uncertainty.testbed_2d import (
     AGENTS,
@@ -80,7 +81,7 @@ def test_the_whole_path_runs_and_repeats():
     assert {t.agent for t in first.trials} == set(AGENTS)
     assert all(check.holds for check in testbed_2d.check(first))
     assert "epinet" in first.to_markdown()
-    assert list(testbed_2d.plot(first)) == ["testbed-2d"]
+    assert list(figures("testbed-2d", first)) == ["testbed-2d"]
 
 
 def test_the_claim_can_fail():

@@ -40,7 +40,7 @@ def bayes_logistic(result: logistic.Result) -> Figures:
     title = "Bayesian logistic regression"
     figure, axes = _bounds(result, title, "evidence lower bound (nats)")
     top = max(bound.max() for bound in result.bound.values())
-    axes.set_ylim(top - 150, top + 10)
+    axes.set_ylim(top - 25, top + 1)
     caption = (
         f"Mean of {result.settings.replicas} seeds on the breast-cancer data, and each of them at "
         "the end (dots); every estimator evaluates the likelihood of a batch 94 times per update."
@@ -59,7 +59,9 @@ def discrete_vae(result: vae.Result) -> Figures:
         "the end (dots); three evaluations of the decoder per image and update. Dashed: a biased "
         "gradient."
     )
-    return {"bound": (figure, caption), "diagnosis": diagnosis_figure(result.diagnosis)}
+    diagnosis = diagnosis_figure(result.diagnosis)
+    diagnosis[0].set_figwidth(6.6)  # the name of an estimator with its settings is long
+    return {"bound": (figure, caption), "diagnosis": diagnosis}
 
 
 def _bounds(result: BoundResult, title: str, label: str) -> tuple[Figure, Axes]:

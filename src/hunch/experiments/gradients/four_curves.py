@@ -143,7 +143,7 @@ class Trained:
 
     mse: np.ndarray
     sigma: np.ndarray
-    printed: np.ndarray | None
+    printed: np.ndarray
     mean: np.ndarray | None
     std: np.ndarray | None
     final: list[float] | None = None
@@ -209,7 +209,7 @@ class Result(SavedResult):
             name: Trained(
                 mse=np.array(arm["mse"])[:, None],
                 sigma=np.array(arm["sigma"])[:, None],
-                printed=np.array(values["printed_by_the_forum"]) if name == FORUM.name else None,
+                printed=np.array(values["printed_by_the_forum"] if name == FORUM.name else []),
                 mean=None,
                 std=None,
                 final=arm["final_total_mse"],

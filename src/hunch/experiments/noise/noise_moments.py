@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hunch.experiments.claims.saved import NOT_WRITTEN
 from hunch.nn import NoisyLinear, noise
 
 Kind = Literal["factorized", "independent"]
@@ -34,32 +35,30 @@ class Moments:
     """One kind of noise, measured at every output of some layers.
 
     Args:
-        kind: kind of noise.
+        noise: kind of noise.
         sharing: `"shared"` by the batch or `"per sample"`.
-        mean_error: measured minus closed-form mean, in closed-form stds, per output.
-        measured: measured variance, per output.
-        closed: closed-form variance, per output.
+        outputs: how many there are.
+        mean_error_in_stds: root of the mean square of measured minus closed-form mean, in
+            closed-form stds, over all outputs.
+        variance_ratio: measured over closed-form variance, averaged over all outputs.
+        worst_output_variance_ratio_error: how far the worst of these ratios is from 1.
         row_correlation: largest correlation of consecutive draws, in its standard errors, 1/√draws.
-        density: histogram of the noise of the last layer's first output, in closed-form stds.
+        measured: measured variance, per output; None where read from a file.
+        closed: closed-form variance, per output; likewise.
+        density: histogram of the noise of the last layer's first output, in closed-form stds;
+            likewise.
     """
 
-    kind: Kind
+    noise: Kind
     sharing: Sharing
-    mean_error: np.ndarray
-    measured: np.ndarray
-    closed: np.ndarray
-    row_correlation: float
-    density: np.ndarray
-
-    @property
-    def root_mean_square_error_of_mean(self) -> float:
-        """Error of the means over all outputs, in closed-form stds."""
-        return float(np.sqrt(np.mean(self.mean_error**2)))
-
-    @property
-    def variance_ratio(self) -> float:
-        """Measured over closed-form variance, averaged over all outputs."""
-        return float(np.mean(self.measured / self.closed))
+    outputs: int
+    mean_error_in_stds: float
+    variance_ratio: float
+    worst_output_variance_ratio_error: float
+    row_correlation: float = field(default=math.nan, metadata=NOT_WRITTEN)
+    measured: np.ndarray | None = field(default=None, metadata=NOT_WRITTEN)
+    closed: np.ndarray | None = field(default=None, metadata=NOT_WRITTEN)
+    density: np.ndarray | None = field(default=None, metadata=NOT_WRITTEN)
 
 
 def closed_form_variance(layer: NoisyLinear, x: Tensor) -> Tensor:
@@ -113,8 +112,7 @@ def outputs_under_noise(
             row: Tensor = layer(x)
         return row
 
-    chunk = 5000  # each draw has its own weight matrix here
-    sizes = [min(chunk, draws - start) for start in range(0, draws, chunk)]
+    sizes = [min(_CHUNK, draws - start) for start in range(0, draws, _CHUNK)]
     return torch.cat([torch.vmap(forward)(layer.draw(generator, members=n)) for n in sizes])
 
 
@@ -133,22 +131,26 @@ def measure_moments(cases: Sequence[LayerCase], draws: int, generator: torch.Gen
         >>> moments.measured.shape, moments.sharing
         ((2,), 'shared')
     """
-    errors, measured, closed, lagged = [], [], [], []
+    errors, variances, closed_forms, lagged = [], [], [], []
     for layer, x, mean in cases:
         variance = closed_form_variance(layer, x).double()
         out = outputs_under_noise(layer, x, draws, generator).double()
         z = (out - mean.double()) / variance.sqrt()
         errors.append(z.mean(0))
-        measured.append(out.var(0))
-        closed.append(variance)
+        variances.append(out.var(0))
+        closed_forms.append(variance)
         lagged.append((z[1:] * z[:-1]).mean(0) / z.square().mean(0))
     counts, _ = np.histogram(z[:, 0].numpy(), bins=EDGES)
+    measured, closed = torch.cat(variances).numpy(), torch.cat(closed_forms).numpy()
     return Moments(
-        kind=layer.noise,
+        noise=layer.noise,
         sharing="per sample" if layer.per_sample else "shared",
-        mean_error=torch.cat(errors).numpy(),
-        measured=torch.cat(measured).numpy(),
-        closed=torch.cat(closed).numpy(),
+        outputs=len(closed),
+        mean_error_in_stds=float(np.sqrt(np.mean(torch.cat(errors).numpy() ** 2))),
+        variance_ratio=float(np.mean(measured / closed)),
+        worst_output_variance_ratio_error=float(np.max(np.abs(measured / closed - 1))),
         row_correlation=float(torch.cat(lagged).abs().max()) * math.sqrt(draws),
+        measured=measured,
+        closed=closed,
         density=counts / (draws * np.diff(EDGES)),
     )

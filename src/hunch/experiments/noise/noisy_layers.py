@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -16,13 +16,11 @@ from torch.nn import functional as F
 
 from hunch.errors import ConfigurationError
 from hunch.experiments.claims.checks import Check
+from hunch.experiments.claims.saved import SavedResult
 from hunch.experiments.noise.noise_moments import Kind, LayerCase, Moments, Sharing, measure_moments
 from hunch.nn import NoisyLinear, noise, noisy, reset_noise
 from hunch.progress import progress_bar
 from hunch.seeding import default_generator_seeded, torch_generator
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CLAIM = (
     "At 100,000 draws the mean and the variance of noisy layers' outputs lie within 1 % of their "
@@ -34,6 +32,7 @@ Mode = Literal["auto", "fresh", "held", "off"]
 KINDS: tuple[Kind, ...] = ("factorized", "independent")
 SHARINGS: tuple[Sharing, ...] = ("shared", "per sample")
 MODES: tuple[Mode, ...] = ("auto", "fresh", "held", "off")
+NUM_LAYERS = 2 * len(KINDS)  # noisy layers that are looked at for gradients
 
 
 class DQN(nn.Module):
@@ -103,20 +102,20 @@ class ModeRow:
     Args:
         mode: the noise mode.
         training: whether the network is in `train()`.
-        repeats: whether two forwards agree.
-        is_mean: whether the output is the plain network's.
-        reset_changes: whether `reset_noise` changes the output of the next forward.
+        two_forwards_agree: whether they do.
+        output_is_the_mean: whether the output is the plain network's.
+        reset_noise_changes_it: whether `reset_noise` changes the output of the next forward.
     """
 
     mode: str
     training: bool
-    repeats: bool
-    is_mean: bool
-    reset_changes: bool
+    two_forwards_agree: bool
+    output_is_the_mean: bool
+    reset_noise_changes_it: bool
 
     @property
     def expected(self) -> tuple[bool, bool, bool]:
-        """What the documentation says of `repeats`, `is_mean` and `reset_changes`."""
+        """What the documentation says of the last three."""
         mode = self.mode
         if mode == "auto":
             mode = "fresh" if self.training else "off"
@@ -125,23 +124,22 @@ class ModeRow:
     @property
     def as_documented(self) -> bool:
         """Whether the network did that."""
-        return (self.repeats, self.is_mean, self.reset_changes) == self.expected
+        found = self.two_forwards_agree, self.output_is_the_mean, self.reset_noise_changes_it
+        return found == self.expected
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(SavedResult):
     """What `run` measured.
 
     Args:
         settings: the experiment's sizes.
         seed: its seed.
         moments: one entry per kind of noise and sharing.
-        value_mean: mean of the first action value over draws of the whole network, by kind.
-        value_std: its std, by kind.
-        plain_value: the plain network's first action value.
+        first_value: the plain network's first action value, and for each kind of noise its mean
+            and std over draws of the whole network.
         eval_difference: largest difference between plain network and noisy one in `eval()`.
-        layers_with_gradient: noisy layers whose stds received a gradient, of `num_layers`.
-        num_layers: noisy layers looked at.
+        layers_with_gradient: noisy layers whose stds received a gradient, of `NUM_LAYERS`.
         modes: what each mode does.
         series: the first action value over consecutive forwards, by mode.
     """
@@ -149,52 +147,15 @@ class Result:
     settings: Settings
     seed: int
     moments: tuple[Moments, ...]
-    value_mean: dict[str, float]
-    value_std: dict[str, float]
-    plain_value: float
+    first_value: dict[str, Any]
     eval_difference: float
     layers_with_gradient: int
-    num_layers: int
     modes: tuple[ModeRow, ...]
     series: dict[str, np.ndarray]
 
-    def to_json(self) -> dict[str, Any]:
-        """The figures as plain values."""
-        return {
-            "claim": CLAIM,
-            "seed": self.seed,
-            "draws": self.settings.draws,
-            "moments": [
-                {
-                    "noise": m.kind,
-                    "sharing": m.sharing,
-                    "outputs": len(m.closed),
-                    "mean_error_in_stds": m.root_mean_square_error_of_mean,
-                    "variance_ratio": m.variance_ratio,
-                    "worst_output_variance_ratio_error": float(
-                        np.max(np.abs(m.measured / m.closed - 1))
-                    ),
-                }
-                for m in self.moments
-            ],
-            "first_value": {
-                "plain": self.plain_value,
-                **{k: {"mean": self.value_mean[k], "std": self.value_std[k]} for k in KINDS},
-            },
-            "eval_difference": self.eval_difference,
-            "layers_with_gradient": self.layers_with_gradient,
-            "modes": [
-                {
-                    "mode": row.mode,
-                    "training": row.training,
-                    "two_forwards_agree": row.repeats,
-                    "output_is_the_mean": row.is_mean,
-                    "reset_noise_changes_it": row.reset_changes,
-                }
-                for row in self.modes
-            ],
-            "series": {mode: values.tolist() for mode, values in self.series.items()},
-        }
+    def derived(self) -> dict[str, Any]:
+        """The claim and the draws."""
+        return {"claim": CLAIM, "draws": self.settings.draws}
 
 
 def _noisy_dqn(plain: DQN, kind: Kind, seed: int, *, per_sample: bool = False) -> DQN:
@@ -222,11 +183,11 @@ def _measure(plain: DQN, kind: Kind, sharing: Sharing, x: Tensor, draws: int, se
 
 
 @torch.no_grad()
-def _first_value(plain: DQN, kind: Kind, x: Tensor, draws: int, seed: int) -> tuple[float, float]:
+def _first_value(plain: DQN, kind: Kind, x: Tensor, draws: int, seed: int) -> dict[str, float]:
     net = _noisy_dqn(plain, kind, seed, per_sample=True)
     noise(net, "fresh", torch_generator(seed, "values", kind))
     values = net(x.expand(draws, -1))[:, 0].double()
-    return float(values.mean()), float(values.std())
+    return {"mean": float(values.mean()), "std": float(values.std())}
 
 
 @torch.no_grad()
@@ -244,9 +205,9 @@ def _mode_rows(plain: DQN, x: Tensor, seed: int) -> tuple[ModeRow, ...]:
                 ModeRow(
                     mode,
                     training,
-                    repeats=torch.equal(first, second),
-                    is_mean=torch.equal(first, mean),
-                    reset_changes=not torch.equal(second, third),
+                    two_forwards_agree=torch.equal(first, second),
+                    output_is_the_mean=torch.equal(first, mean),
+                    reset_noise_changes_it=not torch.equal(second, third),
                 )
             )
     return tuple(rows)
@@ -281,24 +242,21 @@ def _layers_with_gradient(plain: DQN, x: Tensor, seed: int) -> int:
     return count
 
 
-def run(settings: Settings, *, seed: int = 0, progress: bool = True) -> Result:
+def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
     """Measure the noise of the DQN's layers and try every mode.
-
-    Args:
-        settings: sizes of the experiment.
-        seed: decides weights, observation and noise.
-        progress: whether to show a bar on standard error once two seconds have passed.
 
     Example:
         >>> result = run(Settings(draws=1000), progress=False)
-        >>> result.eval_difference, [row.mode for row in result.modes if row.is_mean]
+        >>> result.eval_difference, [row.mode for row in result.modes if row.output_is_the_mean]
         (0.0, ['auto', 'off', 'off'])
     """
+    settings = settings or Settings()
     with default_generator_seeded(seed, "weights"):
         plain = DQN(settings.input_features, settings.output_features, settings.hidden_units)
     x = torch.randn(settings.input_features, generator=torch_generator(seed, "observation"))
     batch = x.unsqueeze(0)
-    moments, values = [], {}
+    moments: list[Moments] = []
+    values: dict[str, Any] = {}
     with progress_bar(6, "noisy layers", "measurement", enabled=progress) as bar:
         for kind in KINDS:
             for sharing in SHARINGS:
@@ -309,17 +267,14 @@ def run(settings: Settings, *, seed: int = 0, progress: bool = True) -> Result:
     in_eval = _noisy_dqn(plain, "factorized", seed).eval()
     with torch.no_grad():
         difference = float((in_eval(batch) - plain(batch)).abs().max())
-        plain_value = float(plain(batch)[0, 0])
+        values["plain"] = float(plain(batch)[0, 0])
     return Result(
         settings=settings,
         seed=seed,
         moments=tuple(moments),
-        value_mean={kind: mean for kind, (mean, _) in values.items()},
-        value_std={kind: std for kind, (_, std) in values.items()},
-        plain_value=plain_value,
+        first_value=values,
         eval_difference=difference,
         layers_with_gradient=_layers_with_gradient(plain, batch, seed),
-        num_layers=2 * len(KINDS),
         modes=_mode_rows(plain, batch, seed),
         series=_series(plain, batch, settings.forwards, seed),
     )
@@ -336,44 +291,24 @@ def check(result: Result) -> list[Check]:
     bound = result.settings.tolerance
     checks = []
     for m in result.moments:
-        which = f"{m.kind} noise, {m.sharing}"
+        which = f"{m.noise} noise, {m.sharing}"
+        off = abs(m.variance_ratio - 1)
         checks += [
-            Check(
-                f"{which}: error of the mean, in stds",
-                m.root_mean_square_error_of_mean,
-                "<=",
-                bound,
-            ),
-            Check(
-                f"{which}: relative error of the variance", abs(m.variance_ratio - 1), "<=", bound
-            ),
+            Check(f"{which}: error of the mean, in stds", m.mean_error_in_stds, "<=", bound),
+            Check(f"{which}: relative error of the variance", off, "<=", bound),
         ]
         if m.sharing == "per sample":
             # Over 68 outputs of two kinds, 6 standard errors are passed by 1 seed in 3,000,000.
-            checks.append(
-                Check(
-                    f"{which}: correlation of rows, in standard errors",
-                    m.row_correlation,
-                    "<=",
-                    6.0,
-                )
-            )
+            what = f"{which}: correlation of rows, in standard errors"
+            checks.append(Check(what, m.row_correlation, "<=", 6.0))
     wrong = sum(not row.as_documented for row in result.modes)
+    difference = "difference between noisy DQN in eval() and plain DQN"
+    gradient = "noisy layers whose stds receive a gradient"
     return [
         *checks,
-        Check(
-            "difference between noisy DQN in eval() and plain DQN",
-            result.eval_difference,
-            "<=",
-            0.0,
-        ),
+        Check(difference, result.eval_difference, "<=", 0.0),
         Check("noise modes that do other than documented", wrong, "<=", 0.0),
-        Check(
-            "noisy layers whose stds receive a gradient",
-            result.layers_with_gradient,
-            ">=",
-            result.num_layers,
-        ),
+        Check(gradient, result.layers_with_gradient, ">=", NUM_LAYERS),
     ]
 
 
@@ -384,7 +319,7 @@ def found(result: Result) -> str:
         >>> found(run(Settings(draws=1000), progress=False))[:28]
         'Over 1,000 draws the mean of'
     """
-    mean = max(m.root_mean_square_error_of_mean for m in result.moments)
+    mean = max(m.mean_error_in_stds for m in result.moments)
     variance = max(abs(m.variance_ratio - 1) for m in result.moments)
     same = result.eval_difference == 0
     does = "computes exactly" if same else "does not compute"
@@ -394,22 +329,3 @@ def found(result: Result) -> str:
         f"{mean:.2%} of a standard deviation off its closed form, the variance at most "
         f"{variance:.2%}. In eval() the noisy DQN {does} what the plain one does{off}."
     )
-
-
-def plot(result: Result) -> dict[str, tuple[Figure, str]]:
-    """Three figures with their captions, by name.
-
-    Raises:
-        MissingDependencyError: if matplotlib is not installed.
-
-    Example:
-        >>> sorted(plot(run(Settings(draws=1000), progress=False)))
-        ['noise-histogram', 'noise-modes', 'variance-scatter']
-    """
-    from hunch.experiments.noise import noisy_layers_figures as figures
-
-    return {
-        "noise-histogram": figures.histogram(result),
-        "variance-scatter": figures.variances(result),
-        "noise-modes": figures.modes(result),
-    }

@@ -2,8 +2,8 @@
 
 Six classification tables and four of numbers, each split at random into seven parts for training
 and three for the test. Test rows are moved 3, 12, 25 and 50 standard deviations away: in random
-directions, all features together ("all"), or one feature alone ("one"). A row is judged by its
-largest probability; a number by the standard deviation of an observation.
+directions, all features together ("all"), or one feature alone ("one"). Of a row its largest
+probability is looked at; of a number by the standard deviation of an observation.
 
 Controls: the same networks with priors that do not grow with the distance, which is also what says
 whether the growth costs anything on test rows that are not moved, and networks without priors.
@@ -11,22 +11,24 @@ whether the growth costs anything on test rows that are not moved, and networks 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from hunch.experiments.claims.checks import Check
+from hunch.experiments.claims.markdown import table as markdown_table
 from hunch.experiments.claims.parallel import collect
+from hunch.experiments.claims.saved import SavedResult
 from hunch.experiments.tables.data import classification_table, regression_table
 from hunch.seeding import derive, numpy_generator
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from hunch.adapters.sklearn import RandomizedPriorClassifier
 
 CLAIM = (
@@ -39,10 +41,9 @@ CLAIM = (
 )
 DISTANCES: Final = (0.0, 3.0, 12.0, 25.0, 50.0)
 FAR: Final = 12.0
+MODELS: Final = ("priors that grow", "priors that do not grow", "no priors")
 WAYS: Final = ("all", "one")
-GROWING: Final = "priors that grow"
-LEVEL: Final = "priors that do not grow"
-NONE: Final = "no priors"
+GROWING, LEVEL, NONE = MODELS
 
 Array = npt.NDArray[Any]
 
@@ -137,120 +138,150 @@ class Cost(NamedTuple):
         return max(-self.accuracy / self.accuracy_error, self.log_loss / self.log_loss_error)
 
 
+class Said(NamedTuple):
+    """What a model says of the test rows of all splits that are moved one way.
+
+    Args:
+        medians: at each distance.
+        certain: share with a probability above 0.99, from 12 standard deviations on.
+        far: median there; NaN where read from a file.
+    """
+
+    medians: list[float]
+    certain: float
+    far: float = math.nan
+
+
 @dataclass(frozen=True)
-class Result:
-    """All splits."""
+class Result(SavedResult):
+    """All tables.
+
+    Args:
+        settings: which tables, how often.
+        said: by table, model and way.
+        costs: of each table of classes.
+    """
 
     settings: Settings
-    trials: tuple[Trial, ...]
-
-    def of(self, table: str, model: str) -> list[Trial]:
-        """The splits of a table."""
-        return [t for t in self.trials if (t.table, t.model) == (table, model)]
-
-    def sure(self, table: str, model: str, way: str, *distances: float) -> Array:
-        """What is said of the test rows of all splits, at these distances together."""
-        said = [t.sure[way, d] for t in self.of(table, model) for d in distances]
-        return np.concatenate(said)
-
-    def medians(self, table: str, model: str, way: str) -> list[float]:
-        """The median at each distance."""
-        return [float(np.median(self.sure(table, model, way, d))) for d in DISTANCES]
-
-    def far(self, table: str, model: str, way: str) -> float:
-        """The median over all rows that are moved 12 standard deviations and more."""
-        return float(np.median(self.sure(table, model, way, *_far())))
-
-    def certain(self, table: str, model: str, way: str) -> float:
-        """The share of those rows with a probability above 0.99."""
-        return float((self.sure(table, model, way, *_far()) > 0.99).mean())
-
-    def cost(self, table: str) -> Cost:
-        """What growing priors change on rows that are not moved."""
-        grown, level = self.of(table, GROWING), self.of(table, LEVEL)
-        right = [np.concatenate([t.right for t in trials]) for trials in (grown, level)]
-        loss = [np.concatenate([t.loss for t in trials]) for trials in (grown, level)]
-        rows = len(right[1])
-        # Laplace's rule of succession, for tables on which all rows are right.
-        share = (right[1].sum() + 1) / (rows + 2)
-        return Cost(
-            float(right[0].mean() - right[1].mean()),
-            float(np.sqrt(share * (1 - share) / rows)),
-            float(loss[0].mean() - loss[1].mean()),
-            float(loss[1].std() / np.sqrt(rows)),
-        )
+    said: dict[tuple[str, str, str], Said]
+    costs: dict[str, Cost]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, the same for the same seed."""
-        classes = {
+        classes: dict[str, Any] = {
             table: {
                 model: {
                     way: {
-                        "medians": self.medians(table, model, way),
-                        "above 0.99 when far": self.certain(table, model, way),
+                        "medians": self.said[table, model, way].medians,
+                        "above 0.99 when far": self.said[table, model, way].certain,
                     }
                     for way in WAYS
                 }
-                for model in (GROWING, LEVEL, NONE)
+                for model in MODELS
             }
-            | {"cost": self.cost(table)._asdict()}
+            | {"cost": self.costs[table]._asdict()}
             for table in self.settings.classes
         }
         numbers = {
-            table: {way: self.medians(table, GROWING, way) for way in WAYS}
+            table: {way: self.said[table, GROWING, way].medians for way in WAYS}
             for table in self.settings.numbers
         }
         return {"distances": list(DISTANCES), "classes": classes, "numbers": numbers}
 
+    @classmethod
+    def from_json(cls, values: dict[str, Any], settings: Settings, seed: int = 0) -> Result:
+        """The result that `to_json` wrote."""
+        said = {
+            (table, model, way): Said(*values["classes"][table][model][way].values())
+            for table in values["classes"]
+            for model in MODELS
+            for way in WAYS
+        }
+        for table, by_way in values["numbers"].items():
+            said |= {(table, GROWING, way): Said(by_way[way], math.nan) for way in WAYS}
+        costs = {table: Cost(**found["cost"]) for table, found in values["classes"].items()}
+        return cls(settings, said, costs)
+
     def to_markdown(self) -> str:
         """A table for classes, one for what growth costs, one for numbers."""
-        away = " | ".join(f"{d:g} sd" for d in DISTANCES)
-        lines = [f"| table, moved | model | {away} | p > 0.99 from 12 sd on |", "|---" * 8 + "|"]
+        away = [f"{d:g} sd" for d in DISTANCES]
+        classes, costs, numbers = [], [], []
         for table in self.settings.classes:
             for way in WAYS:
-                for model in (GROWING, LEVEL, NONE):
-                    medians = " | ".join(f"{m:.2f}" for m in self.medians(table, model, way))
-                    share = f"{100 * self.certain(table, model, way):.0f} %"
-                    lines.append(f"| {table}, {way} | {model} | {medians} | {share} |")
-        lines += ["", "Median over test rows of the largest probability.", ""]
-        lines += ["| table | change of accuracy | of log loss |", "|---" * 3 + "|"]
-        for table in self.settings.classes:
-            cost = self.cost(table)
+                for model in MODELS:
+                    said = self.said[table, model, way]
+                    medians = [f"{m:.2f}" for m in said.medians]
+                    certain = f"{100 * said.certain:.0f} %"
+                    classes.append([f"{table}, {way}", model, *medians, certain])
+            cost = self.costs[table]
             accuracy = f"{cost.accuracy:+.4f} ± {cost.accuracy_error:.4f}"
-            loss = f"{cost.log_loss:+.4f} ± {cost.log_loss_error:.4f}"
-            lines.append(f"| {table} | {accuracy} | {loss} |")
-        lines += [
-            "",
-            "Rows not moved: priors that grow against such as do not, ± one standard error.",
-            "",
-        ]
-        lines += [f"| table, moved | {away} |", "|---" * 6 + "|"]
+            costs.append([table, accuracy, f"{cost.log_loss:+.4f} ± {cost.log_loss_error:.4f}"])
         for table in self.settings.numbers:
             for way in WAYS:
-                medians = " | ".join(f"{m:.3g}" for m in self.medians(table, GROWING, way))
-                lines.append(f"| {table}, {way} | {medians} |")
-        return "\n".join([*lines, "", "Median of the standard deviation of an observation."])
+                medians = [f"{m:.3g}" for m in self.said[table, GROWING, way].medians]
+                numbers.append([f"{table}, {way}", *medians])
+        parts = [
+            markdown_table(
+                ["table, moved", "model", *away, "p > 0.99 from 12 sd on"],
+                classes,
+                "Median over test rows of the largest probability.",
+            ),
+            markdown_table(
+                ["table", "change of accuracy", "of log loss"],
+                costs,
+                "Rows not moved: priors that grow against such as do not, ± one standard error.",
+            ),
+            markdown_table(
+                ["table, moved", *away],
+                numbers,
+                "Median of the standard deviation of an observation.",
+            ),
+        ]
+        return "\n\n".join(parts)
 
 
-def _far() -> list[float]:
-    return [d for d in DISTANCES if d >= FAR]
+def summary(settings: Settings, trials: Sequence[Trial]) -> Result:
+    """What is said of the rows of all splits together."""
+    said = {}
+    for table, model in dict.fromkeys((t.table, t.model) for t in trials):
+        own = [t for t in trials if (t.table, t.model) == (table, model)]
+        for way in WAYS:
+            at = {d: np.concatenate([t.sure[way, d] for t in own]) for d in DISTANCES}
+            far = np.concatenate([at[d] for d in DISTANCES if d >= FAR])
+            medians = [float(np.median(at[d])) for d in DISTANCES]
+            share = float((far > 0.99).mean())
+            said[table, model, way] = Said(medians, share, float(np.median(far)))
+    costs = {table: _cost(trials, table) for table in settings.classes}
+    return Result(settings, said, costs)
+
+
+def _cost(trials: Sequence[Trial], table: str) -> Cost:
+    """What growing priors change on rows that are not moved."""
+    grown, level = (
+        [t for t in trials if (t.table, t.model) == (table, model)] for model in (GROWING, LEVEL)
+    )
+    right = [np.concatenate([t.right for t in own]) for own in (grown, level)]
+    loss = [np.concatenate([t.loss for t in own]) for own in (grown, level)]
+    rows = len(right[1])
+    # Laplace's rule of succession, for tables on which all rows are right.
+    share = (right[1].sum() + 1) / (rows + 2)
+    return Cost(
+        float(right[0].mean() - right[1].mean()),
+        float(np.sqrt(share * (1 - share) / rows)),
+        float(loss[0].mean() - loss[1].mean()),
+        float(loss[1].std() / np.sqrt(rows)),
+    )
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
-    """Train on every table and ask far away.
-
-    Args:
-        settings: the claim's own if None.
-        seed: decides splits, drawn tables and networks.
-        progress: show a bar over the splits.
-    """
+    """Train on every table and ask far away; `seed` decides splits, drawn tables and networks."""
     settings = settings or Settings()
     tables = [*settings.classes, *settings.numbers]
     tasks = [(table, k, seed, settings) for table in tables for k in range(settings.splits)]
     trials = collect(
         _trials, tasks, settings.jobs, label="far from data", unit="split", progress=progress
     )
-    return Result(settings, tuple(sorted(trials, key=lambda t: (t.table, t.model, t.split))))
+    return summary(settings, sorted(trials, key=lambda t: (t.table, t.model, t.split)))
 
 
 def _trials(task: tuple[str, int, int, Settings]) -> list[Trial]:
@@ -338,28 +369,25 @@ def _moved(train: Array, test: Array, way: str, distance: float, seed: int) -> A
 def check(result: Result) -> list[Check]:
     """The claim's figures, over both ways of moving: the worst table's."""
     tables, numbers = result.settings.classes, result.settings.numbers
-    both = [(table, way) for table in tables for way in WAYS]
-    far = [result.far(table, GROWING, way) for table, way in both]
-    falls = [
-        result.medians(table, GROWING, way)[0] - result.far(table, GROWING, way)
-        for table, way in both
-    ]
-    rises = [
-        max(after - before for before, after in zip([m[0], *m[2:]], m[2:], strict=False))
-        for m in (result.medians(table, GROWING, way) for table, way in both)
-    ]
-    control = [result.far(table, LEVEL, "all") for table in tables]
-    steps = [
-        after / before
-        for table in numbers
-        for way in WAYS
-        for m in [result.medians(table, GROWING, way)]
-        for before, after in zip([m[0], *m[2:]], m[2:], strict=False)
-    ]
+    growing = [result.said[table, GROWING, way] for table in tables for way in WAYS]
+    of_numbers = [result.said[table, GROWING, way] for table in numbers for way in WAYS]
+    rises = [after - before for said in growing for before, after in _outwards(said)]
+    steps = [after / before for said in of_numbers for before, after in _outwards(said)]
+    control = [result.said[table, LEVEL, "all"].far for table in tables]
     where = f"{len(tables)} tables, {result.settings.splits} splits, 12 to 50 sd away"
     return [
-        Check(f"largest probability, {where}: largest median", max(far), "<=", 0.8),
-        Check("how much less it is than at the data: least of the tables", min(falls), ">=", 0.1),
+        Check(
+            f"largest probability, {where}: largest median",
+            max(said.far for said in growing),
+            "<=",
+            0.8,
+        ),
+        Check(
+            "how much less it is than at the data: least of the tables",
+            min(said.medians[0] - said.far for said in growing),
+            ">=",
+            0.1,
+        ),
         Check(
             "largest rise of a median from 0 to 12, 25 and 50 sd, which votes of networks make",
             max(rises),
@@ -374,7 +402,7 @@ def check(result: Result) -> list[Check]:
         ),
         Check(
             "accuracy or log loss lost at the data, in standard errors: the worst table's",
-            max(result.cost(table).lost for table in tables),
+            max(cost.lost for cost in result.costs.values()),
             "<=",
             1.0,
         ),
@@ -387,20 +415,7 @@ def check(result: Result) -> list[Check]:
     ]
 
 
-def plot(result: Result) -> dict[str, tuple[Figure, str]]:
-    """The largest probability by distance, with priors that grow and with such as do not."""
-    from hunch.plots import CYCLE, panel
-
-    figures = {}
-    for name, model in (("growing", GROWING), ("level", LEVEL)):
-        figure, ax = panel(f"Far from the data: {model}", "distance / sd", "largest probability")
-        for table, color in zip(result.settings.classes, CYCLE, strict=False):
-            ax.plot(DISTANCES, result.medians(table, model, "all"), "o-", color=color, label=table)
-        ax.set_ylim(0, 1.03)
-        ax.legend(fontsize=8)
-        figures[f"far-from-data-{name}"] = (
-            figure,
-            f"Median over test rows of {result.settings.splits} splits, "
-            f"{result.settings.num_members} networks.",
-        )
-    return figures
+def _outwards(said: Said) -> list[tuple[float, float]]:
+    """The medians at neighbouring distances, without the one between the data and `FAR`."""
+    here, _, *far = said.medians
+    return list(pairwise([here, *far]))

@@ -10,14 +10,17 @@ left out where it is not installed; it has the batches and the step size of our 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from hunch.experiments.claims.checks import Check
-from hunch.experiments.claims.parallel import in_processes
+from hunch.experiments.claims.markdown import table as markdown_table
+from hunch.experiments.claims.parallel import collect
+from hunch.experiments.claims.saved import SavedResult
 from hunch.experiments.tables.data import (
     CLASSIFICATION,
     REGRESSION,
@@ -37,10 +40,6 @@ from hunch.experiments.tables.methods import (
     methods_here,
     vote,
 )
-from hunch.progress import progress_bar
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CLAIM = (
     "At its defaults, RandomizedPriorRegressor's 90 % intervals cover 88 to 93 % of held-out "
@@ -92,103 +91,110 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Result:
-    """All splits."""
+class Result(SavedResult):
+    """All tables.
+
+    Args:
+        settings: which tables, how often.
+        tables: scores averaged over splits, by table and method.
+        ratios: CRPS divided by the Gaussian process's, on the splits that both have, by table for
+            regression and method; of our method alone where read from a file.
+    """
 
     settings: Settings
-    trials: tuple[Trial, ...]
-
-    def mean(self, table: str, method: str, score: str) -> float:
-        """A score averaged over splits; NaN if the method was not run."""
-        found = [
-            getattr(t.scores, score) for t in self.trials if t.table == table and t.method == method
-        ]
-        return float(np.mean(found)) if found else float("nan")
-
-    def crps_ratio(self, table: str, method: str = OURS) -> float:
-        """A method's CRPS divided by the Gaussian process's, on the splits that both have."""
-        own = self._by_split(table, method)
-        gp = self._by_split(table, GP)
-        return float(np.sum([own[s] for s in own]) / np.sum([gp[s] for s in own]))
-
-    def _by_split(self, table: str, method: str) -> dict[int, float]:
-        return {
-            t.split: t.scores.crps
-            for t in self.trials
-            if t.table == table and t.method == method and isinstance(t.scores, Forecast)
-        }
+    tables: dict[str, dict[str, dict[str, float]]]
+    ratios: dict[str, dict[str, float]]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, the same for the same seed."""
-        tables: dict[str, Any] = {}
-        for t in self.trials:
-            by_method = tables.setdefault(t.table, {})
-            by_method[t.method] = {
-                score: self.mean(t.table, t.method, score) for score in asdict(t.scores)
-            }
         return {
             "splits": self.settings.splits,
             "beside_splits": self.settings.beside_splits,
-            "tables": tables,
-            "crps_ratio_to_gaussian_process": {
-                table: self.crps_ratio(table) for table in self.settings.regression
-            },
+            "tables": self.tables,
+            "crps_ratio_to_gaussian_process": {t: own[OURS] for t, own in self.ratios.items()},
         }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any], settings: Settings, seed: int = 0) -> Result:
+        """The result that `to_json` wrote."""
+        ours = values["crps_ratio_to_gaussian_process"].items()
+        return cls(settings, values["tables"], {table: {OURS: ratio} for table, ratio in ours})
 
     def to_markdown(self) -> str:
         """One line for each table and method."""
-        lines = [
-            "| table | method | CRPS | against the GP | 90 % interval covers | RMSE |",
-            "|---|---|---|---|---|---|",
-        ]
-        for table in self.settings.regression:
-            for method in self._methods(table):
-                crps, covered, error = (
-                    self.mean(table, method, s) for s in ("crps", "covered", "error")
-                )
-                ratio = self.crps_ratio(table, method)
-                lines.append(
-                    f"| {table} | {method} | {crps:.4g} | {ratio:.3f} | {covered:.1%} "
-                    f"| {error:.4g} |"
-                )
-        lines += ["", "| table | method | NLL | accuracy | ECE |", "|---|---|---|---|---|"]
-        for table in self.settings.classification:
-            for method in self._methods(table):
-                nll, right, calibration = (
-                    self.mean(table, method, s) for s in ("nll", "accuracy", "calibration")
-                )
-                lines.append(
-                    f"| {table} | {method} | {nll:.3f} | {right:.1%} | {calibration:.3f} |"
-                )
         s = self.settings
-        lines += [
-            "",
+        numbers = [
+            [
+                table,
+                method,
+                f"{scores['crps']:.4g}",
+                f"{self.ratios[table].get(method, math.nan):.3f}",
+                f"{scores['covered']:.1%}",
+                f"{scores['error']:.4g}",
+            ]
+            for table in s.regression
+            for method, scores in self.tables[table].items()
+        ]
+        classes = [
+            [
+                table,
+                method,
+                f"{scores['nll']:.3f}",
+                f"{scores['accuracy']:.1%}",
+                f"{scores['calibration']:.3f}",
+            ]
+            for table in s.classification
+            for method, scores in self.tables.get(table, {}).items()
+        ]
+        note = (
             f"Means over {s.splits} splits for regression by randomised priors and the Gaussian "
             f"process, over the first {s.beside_splits} for all else; ratios are over the splits "
-            "that both methods have.",
+            "that both methods have."
+        )
+        head = ["table", "method", "CRPS", "against the GP", "90 % interval covers", "RMSE"]
+        parts = [
+            markdown_table(head, numbers),
+            markdown_table(["table", "method", "NLL", "accuracy", "ECE"], classes, note),
         ]
-        if s.beside_splits and not any(t.method == LAPLACE for t in self.trials):
-            lines += ["", f"laplace-torch was left out, not being installed: `{INSTALL_LAPLACE}`."]
-        return "\n".join(lines)
+        if s.beside_splits and not any(LAPLACE in methods for methods in self.tables.values()):
+            parts.append(f"laplace-torch was left out, not being installed: `{INSTALL_LAPLACE}`.")
+        return "\n\n".join(parts)
 
-    def _methods(self, table: str) -> list[str]:
-        return list(dict.fromkeys(t.method for t in self.trials if t.table == table))
+
+def summary(settings: Settings, trials: Sequence[Trial]) -> Result:
+    """Means over splits, and ratios over those that two methods have."""
+    by_split: dict[tuple[str, str], dict[int, dict[str, float]]] = {}
+    for t in trials:
+        by_split.setdefault((t.table, t.method), {})[t.split] = asdict(t.scores)
+    tables: dict[str, dict[str, dict[str, float]]] = {}
+    ratios: dict[str, dict[str, float]] = {}
+    for (table, method), own in by_split.items():
+        mean = {
+            score: float(np.mean([scores[score] for scores in own.values()]))
+            for score in next(iter(own.values()))
+        }
+        tables.setdefault(table, {})[method] = mean
+        if table in settings.regression:
+            gp = by_split[table, GP]
+            ratio = np.sum([own[s]["crps"] for s in own]) / np.sum([gp[s]["crps"] for s in own])
+            ratios.setdefault(table, {})[method] = float(ratio)
+    return Result(settings, tables, ratios)
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
-    """Train every method on every split.
-
-    Args:
-        settings: tables and splits; the claim's own if None.
-        seed: decides splits, draws and members.
-        progress: show a bar over the splits.
+    """Train every method on every split; `seed` decides splits, draws and members.
 
     Raises:
         MissingDependencyError: if scikit-learn is not installed.
     """
+    settings = settings or Settings()
+    return summary(settings, score_all(settings, seed, progress=progress))
+
+
+def score_all(settings: Settings, seed: int, *, progress: bool = False) -> list[Trial]:
+    """Every method on every split."""
     import hunch.adapters.sklearn  # noqa: F401, so that a missing package is named before all else
 
-    settings = settings or Settings()
     tasks = [
         (table, split, seed, settings)
         for table in (*settings.regression, *settings.classification)
@@ -196,16 +202,11 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
             settings.splits if table in settings.regression else settings.beside_splits
         )
     ]
-    trials: list[Trial] = []
-    with progress_bar(len(tasks), "tables", "split", enabled=progress) as bar:
-        for done in in_processes(_run_split, tasks, settings.jobs):
-            trials += done
-            bar.update()
-            bar.set_postfix_str(done[0].table)
-    tables = [*settings.regression, *settings.classification]
-    order = list(REGRESSORS)
-    trials.sort(key=lambda t: (tables.index(t.table), order.index(t.method), t.split))
-    return Result(settings, tuple(trials))
+    trials = collect(
+        _run_split, tasks, settings.jobs, label="tables", unit="split", progress=progress
+    )
+    tables, order = [*settings.regression, *settings.classification], list(REGRESSORS)
+    return sorted(trials, key=lambda t: (tables.index(t.table), order.index(t.method), t.split))
 
 
 def _run_split(task: tuple[str, int, int, Settings]) -> list[Trial]:
@@ -237,16 +238,9 @@ def check(result: Result) -> list[Check]:
     checks = []
     if result.settings.splits >= 20:
         for table in tables:
-            covered = result.mean(table, OURS, "covered")
+            covered = result.tables[table][OURS]["covered"]
             what = f"coverage of 90 % intervals, {table}"
             checks += [Check(what, covered, ">=", 0.88), Check(what, covered, "<=", 0.93)]
-    good = np.mean([result.crps_ratio(table) <= 1.02 for table in tables])
+    good = np.mean([result.ratios[table][OURS] <= 1.02 for table in tables])
     what = "share of tables with a CRPS better than the GP's or within 2 %"
     return [*checks, Check(what, float(good), ">=", 2 / 3)]
-
-
-def plot(result: Result) -> dict[str, tuple[Figure, str]]:
-    """Coverage and CRPS of the methods."""
-    from hunch.experiments.tables.uci_style_figures import draw
-
-    return draw(result)

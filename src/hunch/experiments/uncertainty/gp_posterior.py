@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hunch.experiments.claims.checks import Check
+from hunch.experiments.claims.markdown import table
 from hunch.experiments.claims.parallel import collect
+from hunch.experiments.claims.saved import SavedResult
 from hunch.inference import fit
 from hunch.nn import MLP, Ensemble, RandomizedPrior
 from hunch.seeding import default_generator_seeded, torch_generator
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CLAIM = (
     "Against the exact posterior of a Gaussian process with the kernel of a wide ReLU network, 30 "
@@ -68,7 +67,7 @@ class Settings:
         shapes: pairs of inputs and data per input.
         noise_stds: noise on y.
         num_seeds: problems of each kind.
-        members: networks in an ensemble, passes of dropout.
+        num_members: networks in an ensemble, passes of dropout.
         steps: optimizer steps.
         num_test: test inputs.
         jobs: problems at a time, each in a process of its own.
@@ -82,7 +81,7 @@ class Settings:
     )  # fmt: skip
     noise_stds: tuple[float, ...] = (0.01, 0.1, 1.0)
     num_seeds: int = 3
-    members: int = 30
+    num_members: int = 30
     steps: int = 1_000
     num_test: int = 1_000
     jobs: int = 1
@@ -90,7 +89,7 @@ class Settings:
     @classmethod
     def quick(cls) -> Settings:
         """Two small problems."""
-        return cls(((1, 10),), (0.1, 1.0), num_seeds=1, members=10, steps=200, num_test=100)
+        return cls(((1, 10),), (0.1, 1.0), num_seeds=1, num_members=10, steps=200, num_test=100)
 
 
 def relu_kernel(x: Tensor, y: Tensor) -> Tensor:
@@ -179,7 +178,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(SavedResult):
     """All agents on all problems."""
 
     settings: Settings
@@ -187,54 +186,50 @@ class Result:
 
     def kl(self, agent: str, **of: float) -> float:
         """An agent's mean divergence over all problems, or over those of one kind."""
-        return float(
-            np.mean(
-                [
-                    t.kl
-                    for t in self.trials
-                    if t.agent == agent and all(getattr(t.problem, k) == v for k, v in of.items())
-                ]
-            )
-        )
+        own = (t for t in self.trials if t.agent == agent)
+        kls = [t.kl for t in own if all(getattr(t.problem, k) == v for k, v in of.items())]
+        return float(np.mean(kls))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, the same for the same seed."""
-        return {
-            "mean_kl": {agent: self.kl(agent) for agent in AGENTS},
-            "trials": [
-                {
-                    "agent": t.agent,
-                    "inputs": t.problem.inputs,
-                    "data": t.problem.inputs * t.problem.ratio,
-                    "noise_std": t.problem.noise_std,
-                    "seed": t.problem.seed,
-                    "kl": t.kl,
-                }
-                for t in self.trials
-            ],
-        }
+        trials = [
+            {
+                "agent": t.agent,
+                "inputs": t.problem.inputs,
+                "data": t.problem.inputs * t.problem.ratio,
+                "noise_std": t.problem.noise_std,
+                "seed": t.problem.seed,
+                "kl": t.kl,
+            }
+            for t in self.trials
+        ]
+        return {"mean_kl": {agent: self.kl(agent) for agent in AGENTS}, "trials": trials}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any], settings: Settings, seed: int = 0) -> Result:
+        """The result that `to_json` wrote."""
+        trials = []
+        for t in values["trials"]:
+            ratio = t["data"] // t["inputs"]
+            problem = Problem(t["inputs"], ratio, t["noise_std"], t["seed"])
+            trials.append(Trial(t["agent"], problem, t["kl"]))
+        return cls(settings, tuple(trials))
 
     def to_markdown(self) -> str:
         """Mean divergences, overall and by shape and noise."""
         shapes, stds = self.settings.shapes, self.settings.noise_stds
-        head = ["agent", "all", *(f"{d} × {d * r}" for d, r in shapes), *(f"σ = {s}" for s in stds)]
-        lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+        rows = []
         for agent in AGENTS:
             by_shape = [self.kl(agent, inputs=d, ratio=r) for d, r in shapes]
             by_noise = [self.kl(agent, noise_std=s) for s in stds]
-            cells = [f"{kl:.3g}" for kl in (self.kl(agent), *by_shape, *by_noise)]
-            lines.append(f"| {agent} | " + " | ".join(cells) + " |")
-        return "\n".join([*lines, "", "KL to the exact posterior in nats; inputs × data."])
+            kls = [self.kl(agent), *by_shape, *by_noise]
+            rows.append([agent, *(f"{kl:.3g}" for kl in kls)])
+        head = ["agent", "all", *(f"{d} × {d * r}" for d, r in shapes), *(f"σ = {s}" for s in stds)]
+        return table(head, rows, "KL to the exact posterior in nats; inputs × data.")
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
-    """Train all agents and hold them against the posterior.
-
-    Args:
-        settings: the claim's own if None.
-        seed: decides the problems and all draws.
-        progress: show a bar over the problems.
-    """
+    """Train all agents and hold them against the posterior; `seed` decides the problems too."""
     settings = settings or Settings()
     first = FIRST_SEED * (seed + 1)
     problems = [
@@ -244,7 +239,7 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
         for s in range(settings.num_seeds)
     ]
     trials = collect(
-        _judge,
+        _compare,
         [(p, settings) for p in problems],
         settings.jobs,
         label="posterior",
@@ -256,15 +251,15 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
     return Result(settings, tuple(trials))
 
 
-def _judge(task: tuple[Problem, Settings]) -> list[Trial]:
+def _compare(task: tuple[Problem, Settings]) -> list[Trial]:
     problem, settings = task
     x, y, new = draw(problem, settings.num_test)
     mean, std = posterior(x, y, new, problem.noise_std)
     data = (x.float(), y.float().unsqueeze(1), new.float())
     trials = []
     for agent in AGENTS:
-        guesses = _learn(agent, problem, settings, *data).double()
-        own_mean, own_std = guesses.mean(0), guesses.std(0, correction=0)
+        drawn = _learn(agent, problem, settings, *data).double()
+        own_mean, own_std = drawn.mean(0), drawn.std(0, correction=0)
         kl = gaussian_kl(mean, std + STD_FLOOR, own_mean, own_std + STD_FLOOR)
         trials.append(Trial(agent, problem, float(kl.mean())))
     return trials
@@ -273,8 +268,8 @@ def _judge(task: tuple[Problem, Settings]) -> list[Trial]:
 def _learn(
     agent: str, problem: Problem, settings: Settings, x: Tensor, y: Tensor, new: Tensor
 ) -> Tensor:
-    """Guesses `(members, test inputs)` of a trained agent."""
-    net = make_agent(agent, problem.inputs, settings.members, seed=problem.seed)
+    """What a trained agent says, `(members, test inputs)`."""
+    net = make_agent(agent, problem.inputs, settings.num_members, seed=problem.seed)
     # Dropout draws its masks from torch's default generator.
     with default_generator_seeded(problem.seed, "gp posterior", agent):
         fit(
@@ -291,16 +286,16 @@ def _learn(
         )
         # Dropout is asked as it was trained: with its masks.
         net.train(agent == DROPOUT)
-        passes = settings.members if agent == DROPOUT else 1
+        passes = settings.num_members if agent == DROPOUT else 1
         with torch.no_grad():
             return torch.cat([net(new).squeeze(-1) for _ in range(passes)])
 
 
-def make_agent(agent: str, inputs: int, members: int, seed: int) -> Ensemble:
+def make_agent(agent: str, inputs: int, num_members: int, seed: int) -> Ensemble:
     """The networks before training.
 
     Example:
-        >>> make_agent(PRIOR, 3, members=5, seed=0)(torch.zeros(2, 3)).shape
+        >>> make_agent(PRIOR, 3, 5, seed=0)(torch.zeros(2, 3)).shape
         torch.Size([5, 2, 1])
     """
 
@@ -325,7 +320,7 @@ def make_agent(agent: str, inputs: int, members: int, seed: int) -> Ensemble:
 
     if agent == DROPOUT:
         return Ensemble(with_dropout, 1, seed=seed)
-    return Ensemble(with_prior if agent == PRIOR else perceptron, members, seed=seed)
+    return Ensemble(with_prior if agent == PRIOR else perceptron, num_members, seed=seed)
 
 
 def check(result: Result) -> list[Check]:
@@ -340,18 +335,3 @@ def check(result: Result) -> list[Check]:
             for other in (PLAIN, DROPOUT)
         ),
     ]
-
-
-def plot(result: Result) -> dict[str, tuple[Figure, str]]:
-    """Divergence of each agent for each shape."""
-    from hunch.plots import CYCLE, panel
-
-    figure, axes = panel("Divergence from the exact posterior", "inputs × data", "KL, nats")
-    shapes = result.settings.shapes
-    for agent, color in zip(AGENTS, CYCLE, strict=False):
-        kls = [result.kl(agent, inputs=d, ratio=r) for d, r in shapes]
-        axes.plot(range(len(shapes)), kls, "o-", color=color, ms=4, label=agent)
-    axes.set_yscale("log")
-    axes.set_xticks(range(len(shapes)), [f"{d}×{d * r}" for d, r in shapes], fontsize=8)
-    axes.legend(fontsize=8)
-    return {"gp-posterior": (figure, "Mean over noise, seeds and test inputs.")}

@@ -14,8 +14,8 @@ are trained by `hunch.inference.fit` too, from random initial values.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,14 +23,12 @@ import torch
 from torch import Tensor, nn
 
 from hunch.experiments.claims.checks import Check
+from hunch.experiments.claims.saved import NOT_WRITTEN, SavedResult, written
 from hunch.inference import bootstrap_weights, fit, standard_normals
 from hunch.inference.bootstrap import Bootstrap
 from hunch.nn import Ensemble, RandomizedPrior
 from hunch.progress import progress_bar
 from hunch.seeding import torch_generator
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CLAIM = (
     "On a linear model with Gaussian noise the ensemble with prior, target noise and ridge is the "
@@ -117,14 +115,14 @@ class Row:
     recipe: str
     num_data: int
     dimension: int
-    kl: float
+    kl: float = field(metadata=written(none=math.inf))
     variance_ratio: float
-    std: npt.NDArray[np.float64]
-    exact_std: npt.NDArray[np.float64]
+    std: npt.NDArray[np.float64] | None = field(default=None, metadata=NOT_WRITTEN)
+    exact_std: npt.NDArray[np.float64] | None = field(default=None, metadata=NOT_WRITTEN)
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(SavedResult):
     """All recipes on all data sets."""
 
     settings: Settings
@@ -134,32 +132,17 @@ class Result:
         """The row of one recipe and number of data and inputs."""
         return next(r for r in self.rows if (r.recipe, r.num_data, r.dimension) == (recipe, *shape))
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values; an infinite divergence is None."""
+    def derived(self) -> dict[str, Any]:
+        """The sizes of the ensembles."""
+        settings = self.settings
         return {
-            "num_members": self.settings.num_members,
-            "trained_members": self.settings.trained_members,
-            "rows": [
-                {
-                    "recipe": r.recipe,
-                    "num_data": r.num_data,
-                    "dimension": r.dimension,
-                    "kl": r.kl if math.isfinite(r.kl) else None,
-                    "variance_ratio": r.variance_ratio,
-                }
-                for r in self.rows
-            ],
+            "num_members": settings.num_members,
+            "trained_members": settings.trained_members,
         }
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
-    """Fit every recipe on every data set and compare it with the exact posterior.
-
-    Args:
-        settings: what is compared; the claim's own if None.
-        seed: decides data, priors and noise.
-        progress: show a bar.
-    """
+    """Fit every recipe on every data set and compare it with the exact posterior."""
     settings = settings or Settings()
     rows = []
     total = len(settings.shapes) * (len(RECIPES) + 1)
@@ -356,54 +339,3 @@ def found(result: Result) -> str:
         f"{n} data in {d} dimensions leave {result.row(NO_PRIOR, (n, d)).variance_ratio:.1%} of "
         "the true variance."
     )
-
-
-def plot(result: Result) -> dict[str, tuple[Figure, str]]:
-    """Members' standard deviation against the posterior's, and the divergence on every shape."""
-    figures = {
-        f"linear-posterior-{shape[0]}": _axes_figure(result, shape)
-        for shape in result.settings.shapes[:2]
-    }
-    return figures | {"linear-posterior-kl": _divergence_figure(result)}
-
-
-def _axes_figure(result: Result, shape: tuple[int, int]) -> tuple[Figure, str]:
-    from hunch.plots import BLACK, CYCLE, panel
-
-    title = f"Is it Bayes? {shape[0]} data, {shape[1]} dimensions"
-    figure, ax = panel(title, "recipe", "std / exact std")
-    for i, recipe in enumerate(RECIPES):
-        row = result.row(recipe.name, shape)
-        ratio = row.std / row.exact_std
-        where = i + np.linspace(-0.18, 0.18, len(ratio))
-        ax.plot(where, np.maximum(ratio, 1e-2), "o", color=CYCLE[i], markersize=6)
-    ax.axhline(1, color=BLACK, linewidth=1, linestyle="--")
-    ax.set_yscale("log")
-    labels = ["exact\nrecipe", "no\nprior", "no\nnoise", "no\nridge", "boot-\nstrap", "blog"]
-    ax.set_xticks(range(len(RECIPES)), labels)
-    caption = (
-        "One dot for each principal axis of the exact posterior, none below 0.01; the dashed line "
-        f"is exact. {result.settings.num_members:,} members."
-    )
-    return figure, caption
-
-
-def _divergence_figure(result: Result) -> tuple[Figure, str]:
-    from hunch.plots import BLACK, CYCLE, panel
-
-    shapes = result.settings.shapes
-    figure, ax = panel("How far from Bayes?", "data × dimensions", "KL divergence (nats)")
-    shown = ((EXACT, "exact recipe"), (TRAINED, "trained by fit"), (RECIPES[-1].name, "blog"))
-    for i, (recipe, label) in enumerate(shown):
-        divergence = [result.row(recipe, shape).kl for shape in shapes]
-        ax.plot(range(len(shapes)), divergence, "os^"[i], color=CYCLE[i], label=label)
-    ax.axhline(0.05, color=BLACK, linewidth=1, linestyle="--")
-    ax.set_yscale("log")
-    ax.set_xticks(range(len(shapes)), [f"{n} × {d}" for n, d in shapes])
-    ax.legend()
-    k, d = result.settings.trained_members, max(d for _, d in shapes)
-    caption = (
-        "The dashed line is 0.05. With a finite number of members no divergence is 0: that of "
-        f"{k:,} exact draws in {d} dimensions is about {d * (d + 3) / (4 * k):.3f}."
-    )
-    return figure, caption

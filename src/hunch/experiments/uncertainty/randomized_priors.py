@@ -1,4 +1,4 @@
-"""Randomised priors on one-dimensional data: the blog post's pictures, and what the prior adds.
+"""Randomised priors on one-dimensional data: the blog post's figures, and what the prior adds.
 
 Four ensembles on two data sets: with a network as prior, with the fixed function sin(3x), with a
 network pretrained on a related task, and without prior. On the data of Osband et al. (2016) they
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from hunch.experiments.claims.checks import Check
+from hunch.experiments.claims.saved import SavedResult, plain_values, written
 from hunch.experiments.uncertainty.toy_regression import toy_data
 from hunch.inference import fit, predict
 from hunch.inference.bootstrap import Bootstrap
 from hunch.nn import MLP, Ensemble, RandomizedPrior
 from hunch.progress import progress_bar
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CLAIM = (
     "Far from the data an ensemble of 50 with random priors is at least 3 times as unsure as at "
@@ -88,20 +86,20 @@ class Settings:
         num_members: K, members of each ensemble.
         recipes: one set of four ensembles each.
         num_grid: points on [−1, 2] at which members are drawn.
-        film_members: members of the filmed ensembles; 0 for no film.
-        film_steps: optimizer steps of the film.
+        video_members: members of the ensembles that are shown as they learn; 0 for none.
+        video_steps: optimizer steps that are shown.
     """
 
     num_members: int = 50
     recipes: tuple[Recipe, ...] = (BLOG, ENN)
     num_grid: int = 121
-    film_members: int = 40
-    film_steps: int = 100
+    video_members: int = 40
+    video_steps: int = 100
 
     @classmethod
     def quick(cls) -> Settings:
-        """Fewer members and a shorter film."""
-        return cls(num_members=20, film_members=20, film_steps=60)
+        """Fewer members and shorter videos."""
+        return cls(num_members=20, video_members=20, video_steps=60)
 
 
 @dataclass(frozen=True)
@@ -113,48 +111,32 @@ class Case:
         prior: key of `PRIORS`.
         x: data, `(n,)`.
         y: data, `(n,)`.
-        members: predictions on the grid, `(members, grid)`.
-        priors: what the priors alone say there, `(members, grid)`; None without prior.
+        num_members: K.
+        mean: the members' on the grid, `(grid,)`.
+        std: their standard deviation there.
         at_data: mean over the data of the members' standard deviation.
-        fitted: what members predict at the data, `(members, n)`.
+        far: mean of it at the ends of the grid.
+        members: predictions on the grid, `(members, grid)`; None where read from a file.
+        priors: what the priors alone say there, `(members, grid)`; None without prior.
+        fitted: what members predict at the data, `(members, n)`; None where read from a file.
     """
 
     data: str
     prior: str
     x: Array
     y: Array
-    members: Array
-    priors: Array | None
+    num_members: int
+    mean: Array
+    std: Array
     at_data: float
-    fitted: Array
-
-    @property
-    def residual(self) -> float:
-        """What is left between the data and the mean, beyond the members' own spread there.
-
-        Noise, and what the fit has missed: a standard deviation, in units of y.
-        """
-        error = float(np.square(self.y - self.fitted.mean(axis=0)).mean())
-        spread = float(self.fitted.var(axis=0, ddof=1).mean())
-        return float(np.sqrt(max(0.0, error - spread)))
-
-    def within(self, added: float) -> int:
-        """How many data lie within two standard deviations of the mean.
-
-        Args:
-            added: standard deviation that is joined with the members'.
-        """
-        std = np.hypot(self.fitted.std(axis=0, ddof=1), added)
-        return int((np.abs(self.y - self.fitted.mean(axis=0)) <= 2 * std).sum())
-
-    @property
-    def far(self) -> float:
-        """Mean of the members' standard deviation at the ends of the grid."""
-        return float(self.members.std(axis=0, ddof=1)[[0, -1]].mean())
+    far: float
+    members: Array | None = None
+    priors: Array | None = None
+    fitted: Array | None = None
 
 
 @dataclass(frozen=True)
-class Film:
+class Video:
     """A training as it goes.
 
     Args:
@@ -169,12 +151,13 @@ class Film:
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(SavedResult):
     """All ensembles, on one grid."""
 
+    settings: Settings
     grid: Array
     cases: tuple[Case, ...]
-    films: tuple[Film, ...]
+    videos: tuple[Video, ...] = ()
 
     def case(self, data: str, prior: str) -> Case:
         """The ensemble with that prior on those data."""
@@ -183,50 +166,63 @@ class Result:
     def to_json(self) -> dict[str, Any]:
         """Mean and standard deviation on a coarse grid for each ensemble."""
         coarse = slice(None, None, max(1, len(self.grid) // 30))
-        return {
-            "grid": _rounded(self.grid[coarse]),
+        values = {
+            "grid": self.grid[coarse].tolist(),
             "ensembles": [
                 {
                     "data": c.data,
                     "prior": c.prior,
-                    "num_members": len(c.members),
-                    "mean": _rounded(c.members.mean(axis=0)[coarse]),
-                    "std": _rounded(c.members.std(axis=0, ddof=1)[coarse]),
-                    "std_at_data": round(c.at_data, 6),
-                    "std_far": round(c.far, 6),
+                    "num_members": c.num_members,
+                    "mean": c.mean[coarse].tolist(),
+                    "std": c.std[coarse].tolist(),
+                    "std_at_data": c.at_data,
+                    "std_far": c.far,
                 }
                 for c in self.cases
             ],
         }
+        plain: dict[str, Any] = plain_values(values, written(decimals=6))
+        return plain
 
-
-def _rounded(values: Array) -> list[float]:
-    return [round(float(v), 6) for v in values]
+    @classmethod
+    def from_json(cls, values: dict[str, Any], settings: Settings, seed: int = 0) -> Result:
+        """The result that `to_json` wrote; the data are drawn again by the seed."""
+        cases = []
+        for c in values["ensembles"]:
+            x, y = toy_data(c["data"], seed)
+            cases.append(
+                Case(
+                    c["data"],
+                    c["prior"],
+                    _flat(x),
+                    _flat(y),
+                    c["num_members"],
+                    np.array(c["mean"]),
+                    np.array(c["std"]),
+                    c["std_at_data"],
+                    c["std_far"],
+                )
+            )
+        return cls(settings, np.array(values["grid"]), tuple(cases))
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
-    """Train every ensemble, and film four of them.
-
-    Args:
-        settings: how much; the claim's own if None.
-        seed: decides data, initial values and bootstraps.
-        progress: show a bar.
-    """
+    """Train every ensemble, and keep four of them as they learn."""
     settings = settings or Settings()
     grid = torch.linspace(*FAR, settings.num_grid).unsqueeze(1)
-    total = len(settings.recipes) * len(PRIORS) + (4 if settings.film_members else 0)
+    total = len(settings.recipes) * len(PRIORS) + (4 if settings.video_members else 0)
     cases: list[Case] = []
-    films: list[Film] = []
+    videos: list[Video] = []
     with progress_bar(total, "randomised priors", "ensemble", enabled=progress) as bar:
         for recipe in settings.recipes:
             for prior in PRIORS:
                 cases.append(_train(recipe, prior, settings.num_members, grid, seed))
                 bar.update()
-        if settings.film_members:
-            for film in _films(settings, seed):
-                films.append(film)
+        if settings.video_members:
+            for video in _videos(settings, seed):
+                videos.append(video)
                 bar.update()
-    return Result(_flat(grid), tuple(cases), tuple(films))
+    return Result(settings, _flat(grid), tuple(cases), tuple(videos))
 
 
 def build_ensemble(recipe: Recipe, prior: str, num_members: int, seed: int) -> Ensemble:
@@ -273,14 +269,20 @@ def _train(recipe: Recipe, prior: str, num_members: int, grid: Tensor, seed: int
     x, y = toy_data(recipe.data, seed)
     net = build_ensemble(recipe, prior, num_members, seed)
     fit(net, x, y, seed=seed, progress=False, **recipe.fit)
+    members = _flat(predict(net, grid).members)
+    std = members.std(axis=0, ddof=1)
     return Case(
         data=recipe.data,
         prior=prior,
         x=_flat(x),
         y=_flat(y),
-        members=_flat(predict(net, grid).members),
-        priors=None if prior == "none" else _flat(_prior_alone(net, grid)),
+        num_members=len(members),
+        mean=members.mean(axis=0),
+        std=std,
         at_data=float(predict(net, x).std.mean()),
+        far=float(std[[0, -1]].mean()),
+        members=members,
+        priors=None if prior == "none" else _flat(_prior_alone(net, grid)),
         fitted=_flat(predict(net, x).members),
     )
 
@@ -292,7 +294,7 @@ def _prior_alone(net: Ensemble, grid: Tensor) -> Tensor:
         return out
 
 
-def _films(settings: Settings, seed: int) -> list[Film]:
+def _videos(settings: Settings, seed: int) -> list[Video]:
     """Four trainings: what prior and bootstrap each change while an ensemble learns."""
     scenes: tuple[tuple[str, str, Bootstrap], ...] = (
         ("no prior, no bootstrap", "none", "none"),
@@ -302,14 +304,14 @@ def _films(settings: Settings, seed: int) -> list[Film]:
     )
     x, y = toy_data(BLOG.data, seed)
     grid = torch.linspace(*FAR, 61).unsqueeze(1)
-    every = max(1, settings.film_steps // 50)
-    films = []
+    every = max(1, settings.video_steps // 50)
+    videos = []
     for title, prior, bootstrap in scenes:
-        net = build_ensemble(BLOG, prior, settings.film_members, seed)
+        net = build_ensemble(BLOG, prior, settings.video_members, seed)
         frames = [_flat(predict(net, grid).members)]
         steps = [0]
 
-        def shoot(
+        def keep(
             step: int,
             net: Ensemble = net,
             frames: list[Array] = frames,
@@ -324,16 +326,16 @@ def _films(settings: Settings, seed: int) -> list[Film]:
             net,
             x,
             y,
-            steps=settings.film_steps,
+            steps=settings.video_steps,
             lr=BLOG.fit["lr"],
             bootstrap=bootstrap,
             redraw=True,
             seed=seed,
             progress=False,
-            callback=shoot,
+            callback=keep,
         )
-        films.append(Film(title, tuple(steps), np.stack(frames)))
-    return films
+        videos.append(Video(title, tuple(steps), np.stack(frames)))
+    return videos
 
 
 def _flat(t: Tensor) -> Array:
@@ -367,76 +369,6 @@ def found(result: Result) -> str:
         else "So it is not the priors that make the difference here: initial values differ too."
     )
     return (
-        f"Far from the data an ensemble of {len(case.members)} with random priors is "
+        f"Far from the data an ensemble of {case.num_members} with random priors is "
         f"{' and '.join(said)} as unsure as at the data. {conclusion}"
     )
-
-
-def plot(result: Result) -> dict[str, tuple[Figure, str]]:
-    """The post's three views of each ensemble, and the bands on the second data set."""
-    figures = {}
-    for case in result.cases:
-        figures[f"{case.data}-{case.prior}-band"] = _plot_band(result.grid, case)
-        if case.data == BLOG.data:
-            figures[f"{case.data}-{case.prior}-members"] = _plot_members(result.grid, case)
-            if case.priors is not None:
-                figures[f"{case.data}-{case.prior}-prior"] = _plot_prior(result.grid, case)
-    return figures
-
-
-def _limits(case: Case) -> tuple[float, float]:
-    return (-4.5, 4.5) if case.data == BLOG.data else (-9.0, 9.0)
-
-
-def _title(case: Case, what: str) -> str:
-    short = {"mlp": "network prior", "sine": "sine prior", "pretrained": "pretrained prior"}
-    return f"{what}: {short.get(case.prior, 'no prior')}"
-
-
-def _plot_band(grid: Array, case: Case) -> tuple[Figure, str]:
-    from hunch.plots import BLUE, GRAY, RED, panel
-
-    figure, ax = panel(_title(case, "Uncertainty"), "x", "y")
-    mean, std = case.members.mean(axis=0), case.members.std(axis=0, ddof=1)
-    both = 2 * np.hypot(std, case.residual)
-    ax.fill_between(
-        grid, mean - both, mean + both, color=GRAY, alpha=0.2, linewidth=0, label="an observation"
-    )
-    ax.fill_between(
-        grid, mean - 2 * std, mean + 2 * std, color=BLUE, alpha=0.35, linewidth=0, label="members"
-    )
-    ax.plot(grid, mean, color=BLUE, linewidth=1.8)
-    ax.plot(case.x, case.y, "o", color=RED, markersize=4)
-    ax.set_ylim(*_limits(case))
-    ax.legend(loc="upper right")
-    return figure, (
-        f"Mean of {len(case.members)} members and two standard deviations: blue, of the members, "
-        f"which leave out the noise and hold {case.within(0.0)} of {len(case.x)} data; gray, of an "
-        f"observation, with what is left at the data (a standard deviation of "
-        f"{case.residual:.2f}: noise, and what the fit has missed), {case.within(case.residual)} "
-        f"of {len(case.x)}. Data in red; prior: {PRIORS[case.prior]}."
-    )
-
-
-def _plot_members(grid: Array, case: Case) -> tuple[Figure, str]:
-    from hunch.plots import BLUE, RED, panel
-
-    figure, ax = panel(_title(case, "Members"), "x", "y")
-    ax.plot(grid, case.members.T, color=BLUE, alpha=0.35, linewidth=0.8)
-    ax.plot(case.x, case.y, "o", color=RED, markersize=4)
-    ax.set_ylim(*_limits(case))
-    return figure, f"All {len(case.members)} members; data in red."
-
-
-def _plot_prior(grid: Array, case: Case) -> tuple[Figure, str]:
-    from hunch.plots import GREEN, panel
-
-    if case.priors is None:
-        raise ValueError("this ensemble has no prior")
-    figure, ax = panel(_title(case, "Prior alone"), "x", "y")
-    same = np.ptp(case.priors, axis=0).max() < 1e-5
-    shown = case.priors[:1] if same else case.priors
-    ax.plot(grid, shown.T, color=GREEN, alpha=1.0 if same else 0.45, linewidth=1.8 if same else 0.9)
-    ax.set_ylim(*_limits(case))
-    text = "The same function for every member." if same else "One untrained function a member."
-    return figure, text

@@ -6,14 +6,16 @@ rests on, and it tells "this coin is fair" from "this coin shows one side, I do 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+import math
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 
 from hunch.experiments.claims.checks import Check
+from hunch.experiments.claims.markdown import table
 from hunch.experiments.claims.parallel import collect
+from hunch.experiments.claims.saved import NOT_WRITTEN, SavedResult, built, plain
 from hunch.experiments.uncertainty.testbed_agents import (
     Problem,
     Trained,
@@ -23,9 +25,6 @@ from hunch.experiments.uncertainty.testbed_agents import (
     train_epinet,
     train_noisy,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CLAIM = (
     "On the Neural Testbed's 2-D classification problems the joint divergence of ten classes, as a "
@@ -47,13 +46,13 @@ SHORT_STEPS, SHORT_RATE = 300, 5e-3
 
 @dataclass(frozen=True)
 class Settings:
-    """Which problems, and how carefully they are learned and judged.
+    """Which problems, and how carefully they are learned and compared.
 
     Args:
         sizes: numbers of training data.
         temperatures: what the true logits are divided by.
         num_seeds: problems of each kind.
-        members: networks in an ensemble.
+        num_members: networks in an ensemble.
         steps: optimizer steps.
         num_batches: batches of ten test inputs.
         draws: draws of epinets; noisy networks and dropout, whose every draw is a pass through
@@ -64,7 +63,7 @@ class Settings:
     sizes: tuple[int, ...] = (1, 3, 10, 30, 100, 300, 1000)
     temperatures: tuple[float, ...] = (0.01, 0.1, 0.5)
     num_seeds: int = 5
-    members: int = 100
+    num_members: int = 100
     steps: int = 1_000
     num_batches: int = 1_000
     draws: int = 1_000
@@ -73,7 +72,7 @@ class Settings:
     @classmethod
     def quick(cls) -> Settings:
         """Three small problems."""
-        return cls(sizes=(3,), num_seeds=1, members=10, steps=100, num_batches=50, draws=50)
+        return cls(sizes=(3,), num_seeds=1, num_members=10, steps=100, num_batches=50, draws=50)
 
 
 @dataclass(frozen=True)
@@ -90,11 +89,11 @@ class Trial:
     agent: str
     problem: Problem
     kl: float
-    seconds: float
+    seconds: float = field(default=math.nan, metadata=NOT_WRITTEN)
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(SavedResult):
     """All agents on all problems."""
 
     settings: Settings
@@ -126,52 +125,44 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, the same for the same seed."""
-        return {
-            "agents": {
-                a: {"kl_over_one_network": self.ratio(a), "standard_error": self.error(a)}
-                for a in AGENTS
-            },
-            "trials": [
-                {
-                    "agent": t.agent,
-                    "num_train": t.problem.num_train,
-                    "temperature": t.problem.temperature,
-                    "seed": t.problem.seed,
-                    "kl": t.kl,
-                }
-                for t in self.trials
-            ],
+        agents = {
+            a: {"kl_over_one_network": self.ratio(a), "standard_error": self.error(a)}
+            for a in AGENTS
         }
+        trials = [{"agent": t.agent, **plain(t.problem), "kl": t.kl} for t in self.trials]
+        return {"agents": agents, "trials": trials}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any], settings: Settings, seed: int = 0) -> Result:
+        """The result that `to_json` wrote."""
+        trials = [Trial(t["agent"], built(Problem, t), t["kl"]) for t in values["trials"]]
+        return cls(settings, tuple(trials))
 
     def to_markdown(self) -> str:
         """Divergences as multiples of one network's, overall and by the number of data."""
         sizes = self.settings.sizes
-        head = ["agent", "all problems", *(f"n = {n}" for n in sizes), "CPU seconds of training"]
-        lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-        for agent in AGENTS:
-            by_size = [f"{self.ratio(agent, num_train=n):.2f}" for n in sizes]
-            seconds = "" if agent == MLP else f"{self.seconds(agent):.0f}"
-            whole = f"{self.ratio(agent):.3f} ± {self.error(agent):.3f}"
-            lines.append(f"| {agent} | " + " | ".join([whole, *by_size, seconds]) + " |")
+        rows = [
+            [
+                agent,
+                f"{self.ratio(agent):.3f} ± {self.error(agent):.3f}",
+                *(f"{self.ratio(agent, num_train=n):.2f}" for n in sizes),
+                "" if agent == MLP else f"{self.seconds(agent):.0f}",
+            ]
+            for agent in AGENTS
+        ]
         temperatures = ", ".join(f"{t:g}" for t in self.settings.temperatures)
         seeds = sorted({t.problem.seed for t in self.trials})
-        lines += [
-            "",
+        note = (
             f"Joint divergence of {TAU} classes, mean over problems, as a multiple of one "
             f"network's; ± is a standard error over problems. Temperatures {temperatures}, "
-            f"problem seeds {seeds[0]} to {seeds[-1]}.",
-        ]
-        return "\n".join(lines)
+            f"problem seeds {seeds[0]} to {seeds[-1]}."
+        )
+        head = ["agent", "all problems", *(f"n = {n}" for n in sizes), "CPU seconds of training"]
+        return table(head, rows, note)
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
-    """Train and judge all agents.
-
-    Args:
-        settings: the claim's own if None.
-        seed: decides the problems and all draws.
-        progress: show a bar over the problems.
-    """
+    """Train and compare all agents; `seed` decides the problems too."""
     settings = settings or Settings()
     first = FIRST_SEED * (seed + 1)
     problems = [
@@ -182,18 +173,18 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
     ]
     tasks = [(problem, settings) for problem in problems]
     trials = collect(
-        _judge, tasks, settings.jobs, label="testbed", unit="problem", progress=progress
+        _compare, tasks, settings.jobs, label="testbed", unit="problem", progress=progress
     )
     order = {problem: i for i, problem in enumerate(reversed(problems))}
     trials.sort(key=lambda t: (AGENTS.index(t.agent), order[t.problem]))
     return Result(settings, tuple(trials))
 
 
-def _judge(task: tuple[Problem, Settings]) -> list[Trial]:
+def _compare(task: tuple[Problem, Settings]) -> list[Trial]:
     problem, settings = task
     steps, seed, passes = settings.steps, problem.seed, max(1, settings.draws // 5)
     few = min(SHORT_STEPS, steps)
-    members = settings.members
+    members = settings.num_members
     trained: dict[str, Trained] = {
         ENSEMBLE: train_ensemble(problem, members=members, prior_scale=0.0, steps=steps, seed=seed),
         PRIOR: train_ensemble(problem, members=members, prior_scale=3.0, steps=steps, seed=seed),
@@ -229,21 +220,3 @@ def check(result: Result) -> list[Check]:
             0.1,
         ),
     ]
-
-
-def plot(result: Result) -> dict[str, tuple[Figure, str]]:
-    """Divergence against the number of data."""
-    from hunch.plots import CYCLE, GRAY, panel
-
-    figure, axes = panel("Joint divergence of ten classes", "training data", "of one network's")
-    sizes: Sequence[int] = result.settings.sizes
-    shown = [agent for agent in AGENTS if agent not in (MLP, SHORT)]
-    for agent, color in zip(shown, CYCLE, strict=False):
-        ratios = [result.ratio(agent, num_train=n) for n in sizes]
-        axes.plot(sizes, ratios, "o-", color=color, ms=4, label=agent)
-    axes.axhline(1.0, color=GRAY, lw=0.8)
-    axes.set_xscale("log")
-    axes.set_ylim(bottom=0.0)
-    axes.legend(fontsize=8)
-    caption = "Mean over temperatures and seeds; 1 is one network without any randomness."
-    return {"testbed-2d": (figure, caption)}

@@ -1,4 +1,4 @@
-"""The Neural Testbed's two-dimensional problems, and the agents that are judged on them.
+"""The Neural Testbed's two-dimensional problems, and the agents that are compared on them.
 
 A problem is a random two-layer perceptron that gives the probabilities of two classes, and a few
 data drawn from it. An agent is trained on the data and then draws logits: each draw is one guess at

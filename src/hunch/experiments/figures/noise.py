@@ -1,4 +1,4 @@
-"""The figures of the experiment on noisy layers."""
+"""Figures of the experiment on noisy layers."""
 
 from __future__ import annotations
 
@@ -6,18 +6,43 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hunch.experiments.figures.shared import bound
+from hunch.experiments.noise import noisy_layers as layers
 from hunch.experiments.noise.noise_moments import EDGES
-from hunch.plots import BLUE, RED, panel
+from hunch.plots import BLUE, ORANGE, RED, panel
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from hunch.experiments.figures.shared import Drawn, Figures
 
-    from hunch.experiments.noise.noisy_layers import Result
-
-_COLORS = {"factorized": BLUE, "independent": RED}
+COLORS = {"factorized": BLUE, "independent": RED}
 
 
-def histogram(result: Result) -> tuple[Figure, str]:
+def noisy_layers(result: layers.Result) -> Figures:
+    """How far moments are off their closed forms, output by output where known; the modes."""
+    modes = {"noise-modes": _modes(result)}
+    if result.moments[0].measured is None:
+        return {"moments": _moments(result), **modes}
+    return {"noise-histogram": _histogram(result), "variance-scatter": _variances(result), **modes}
+
+
+def _moments(result: layers.Result) -> Drawn:
+    """The errors that the claim bounds, one group for each kind of noise and sharing."""
+    figure, axes = panel("Moments of noisy layers' outputs", "", "error, %")
+    places = np.arange(len(result.moments))
+    mean = [100 * m.mean_error_in_stds for m in result.moments]
+    variance = [100 * abs(m.variance_ratio - 1) for m in result.moments]
+    axes.bar(places - 0.2, mean, 0.4, color=BLUE, label="of the mean, of a std")
+    axes.bar(places + 0.2, variance, 0.4, color=ORANGE, label="of the variance")
+    limit = 100 * result.settings.tolerance
+    bound(axes, limit, "bound")
+    axes.set_xticks(places, [f"{m.noise},\n{m.sharing}" for m in result.moments], fontsize=9)
+    axes.set_ylim(0, 1.5 * limit)
+    axes.legend(ncols=3, loc="upper center", fontsize=9, columnspacing=0.9)
+    caption = f"Against the closed forms, over {result.settings.draws:,} draws of the noise."
+    return figure, caption
+
+
+def _histogram(result: layers.Result) -> Drawn:
     """The first action value's noise, in the stds that the closed form predicts."""
     figure, axes = panel(
         "Noise of one output", "(output − mean) / closed-form std", "probability density"
@@ -25,11 +50,11 @@ def histogram(result: Result) -> tuple[Figure, str]:
     centres = (EDGES[1:] + EDGES[:-1]) / 2
     axes.plot(centres, np.exp(-(centres**2) / 2) / np.sqrt(2 * np.pi), "k--", lw=1, label="normal")
     for m in result.moments:
-        if m.sharing == "shared":
+        if m.sharing == "shared" and m.measured is not None and m.closed is not None:
             index = result.settings.hidden_units  # the second layer's first output
             ratio = m.measured[index] / m.closed[index]
-            label = f"{m.kind}: variance {ratio:.3f} × predicted"
-            axes.stairs(m.density, EDGES, color=_COLORS[m.kind], lw=1.6, label=label)
+            label = f"{m.noise}: variance {ratio:.3f} × predicted"
+            axes.stairs(m.density, EDGES, color=COLORS[m.noise], lw=1.6, label=label)
     axes.set_xlim(EDGES[0], EDGES[-1])
     axes.set_ylim(0, axes.get_ylim()[1] * 1.35)
     axes.legend(loc="upper center")
@@ -41,11 +66,11 @@ def histogram(result: Result) -> tuple[Figure, str]:
     return figure, caption
 
 
-def variances(result: Result) -> tuple[Figure, str]:
+def _variances(result: layers.Result) -> Drawn:
     """Measured against closed-form variance, one point per output."""
     figure, axes = panel("Variance of every output", "closed-form variance", "measured variance")
-    low = min(float(m.closed.min()) for m in result.moments)
-    high = max(float(m.closed.max()) for m in result.moments)
+    all_closed = np.concatenate([m.closed for m in result.moments if m.closed is not None])
+    low, high = all_closed.min(), all_closed.max()
     axes.plot([low, high], [low, high], color="0.5", lw=1, label="equal")
     for m in result.moments:
         shared = m.sharing == "shared"
@@ -54,10 +79,10 @@ def variances(result: Result) -> tuple[Figure, str]:
             m.measured,
             s=22,
             marker="o" if shared else "x",
-            facecolors="none" if shared else _COLORS[m.kind],
-            edgecolors=_COLORS[m.kind] if shared else None,
+            facecolors="none" if shared else COLORS[m.noise],
+            edgecolors=COLORS[m.noise] if shared else None,
             linewidths=1,
-            label=f"{m.kind}, {m.sharing}",
+            label=f"{m.noise}, {m.sharing}",
         )
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -70,7 +95,7 @@ def variances(result: Result) -> tuple[Figure, str]:
     return figure, caption
 
 
-def modes(result: Result) -> tuple[Figure, str]:
+def _modes(result: layers.Result) -> Drawn:
     """One action value over consecutive forwards, by noise mode."""
     figure, axes = panel("What each noise mode does", "forward", "first action value")
     forwards = result.settings.forwards
