@@ -83,7 +83,7 @@ def draw_claim(
     """
     from hunch.plots import to_svg
 
-    captions = {}
+    captions: dict[str, str] = {}
     for key, (figure, caption) in figures(name, read_result(name, folder)).items():
         own = key.removeprefix(name).removeprefix("-") if captions else ""
         file = f"{name}-{own}.svg" if own else f"{name}.svg"

@@ -119,7 +119,7 @@ def built(kind: type[_Built], values: dict[str, Any], **more: Any) -> _Built:
         >>> built(Check, plain(Check("a", 1.0, "<=", 2.0))).holds
         True
     """
-    types_of = _types(kind)
+    types_of = _types(typing.cast(typing.Hashable, kind))
     read = {
         part.name: _read(types_of[part.name], values[part.name], part.metadata)
         for part in dataclasses.fields(kind)  # type: ignore[arg-type]
@@ -129,7 +129,7 @@ def built(kind: type[_Built], values: dict[str, Any], **more: Any) -> _Built:
 
 
 @functools.cache
-def _types(kind: type) -> dict[str, Any]:
+def _types(kind: typing.Hashable) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 

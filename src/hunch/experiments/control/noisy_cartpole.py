@@ -194,7 +194,7 @@ class Result(SavedResult):
             row=rows[0],
             episode_returns=curves["episode_returns"],
             episode_frames=curves["episode_frames"],
-            frames=np.arange(1, 10 * len(curves["frames"]) + 1) * float(EVERY),
+            frames=np.arange(1, 10 * len(curves["frames"]) + 1, dtype=float) * EVERY,
             loss=curves["loss"].repeat(10),
             sigma=curves["sigma"].repeat(10, axis=1),
             evaluation_returns=np.array(values["evaluation_returns"]),

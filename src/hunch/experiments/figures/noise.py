@@ -20,7 +20,7 @@ COLORS = {"factorized": BLUE, "independent": RED}
 def noisy_layers(result: layers.Result) -> Figures:
     """How far moments are off their closed forms, output by output where known; the modes."""
     modes = {"noise-modes": _modes(result)}
-    if result.moments[0].measured is None:
+    if result.moments[0].by_output is None:
         return {"moments": _moments(result), **modes}
     return {"noise-histogram": _histogram(result), "variance-scatter": _variances(result), **modes}
 
@@ -50,11 +50,11 @@ def _histogram(result: layers.Result) -> Drawn:
     centres = (EDGES[1:] + EDGES[:-1]) / 2
     axes.plot(centres, np.exp(-(centres**2) / 2) / np.sqrt(2 * np.pi), "k--", lw=1, label="normal")
     for m in result.moments:
-        if m.sharing == "shared" and m.measured is not None and m.closed is not None:
+        if m.sharing == "shared" and (outputs := m.by_output):
             index = result.settings.hidden_units  # the second layer's first output
-            ratio = m.measured[index] / m.closed[index]
+            ratio = outputs.measured[index] / outputs.closed[index]
             label = f"{m.noise}: variance {ratio:.3f} × predicted"
-            axes.stairs(m.density, EDGES, color=COLORS[m.noise], lw=1.6, label=label)
+            axes.stairs(outputs.density, EDGES, color=COLORS[m.noise], lw=1.6, label=label)
     axes.set_xlim(EDGES[0], EDGES[-1])
     axes.set_ylim(0, axes.get_ylim()[1] * 1.35)
     axes.legend(loc="upper center")
@@ -69,14 +69,15 @@ def _histogram(result: layers.Result) -> Drawn:
 def _variances(result: layers.Result) -> Drawn:
     """Measured against closed-form variance, one point per output."""
     figure, axes = panel("Variance of every output", "closed-form variance", "measured variance")
-    all_closed = np.concatenate([m.closed for m in result.moments if m.closed is not None])
+    known = [(m, m.by_output) for m in result.moments if m.by_output]
+    all_closed = np.concatenate([outputs.closed for _, outputs in known])
     low, high = all_closed.min(), all_closed.max()
     axes.plot([low, high], [low, high], color="0.5", lw=1, label="equal")
-    for m in result.moments:
+    for m, outputs in known:
         shared = m.sharing == "shared"
         axes.scatter(
-            m.closed,
-            m.measured,
+            outputs.closed,
+            outputs.measured,
             s=22,
             marker="o" if shared else "x",
             facecolors="none" if shared else COLORS[m.noise],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -18,7 +18,7 @@ class Arm:
 
     estimator: str
     samples: int
-    baseline: str | float | None = None
+    baseline: Literal["loo"] | float | None = None
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,21 @@ class LayerCase(NamedTuple):
 
 
 @dataclass(frozen=True)
+class ByOutput:
+    """What is not written.
+
+    Args:
+        measured: measured variance, per output.
+        closed: closed-form variance, per output.
+        density: histogram of the noise of the last layer's first output, in closed-form stds.
+    """
+
+    measured: np.ndarray
+    closed: np.ndarray
+    density: np.ndarray
+
+
+@dataclass(frozen=True)
 class Moments:
     """One kind of noise, measured at every output of some layers.
 
@@ -43,10 +58,7 @@ class Moments:
         variance_ratio: measured over closed-form variance, averaged over all outputs.
         worst_output_variance_ratio_error: how far the worst of these ratios is from 1.
         row_correlation: largest correlation of consecutive draws, in its standard errors, 1/√draws.
-        measured: measured variance, per output; None where read from a file.
-        closed: closed-form variance, per output; likewise.
-        density: histogram of the noise of the last layer's first output, in closed-form stds;
-            likewise.
+        by_output: the figures of single outputs; None where read from a file.
     """
 
     noise: Kind
@@ -56,9 +68,7 @@ class Moments:
     variance_ratio: float
     worst_output_variance_ratio_error: float
     row_correlation: float = field(default=math.nan, metadata=NOT_WRITTEN)
-    measured: np.ndarray | None = field(default=None, metadata=NOT_WRITTEN)
-    closed: np.ndarray | None = field(default=None, metadata=NOT_WRITTEN)
-    density: np.ndarray | None = field(default=None, metadata=NOT_WRITTEN)
+    by_output: ByOutput | None = field(default=None, metadata=NOT_WRITTEN)
 
 
 def closed_form_variance(layer: NoisyLinear, x: Tensor) -> Tensor:
@@ -128,8 +138,8 @@ def measure_moments(cases: Sequence[LayerCase], draws: int, generator: torch.Gen
         >>> layer, x = NoisyLinear(3, 2), torch.ones(3)
         >>> case = LayerCase(layer, x, layer.eval()(x).detach())
         >>> moments = measure_moments([case], 1000, torch.Generator().manual_seed(0))
-        >>> moments.measured.shape, moments.sharing
-        ((2,), 'shared')
+        >>> moments.outputs, moments.sharing
+        (2, 'shared')
     """
     errors, variances, closed_forms, lagged = [], [], [], []
     for layer, x, mean in cases:
@@ -150,7 +160,5 @@ def measure_moments(cases: Sequence[LayerCase], draws: int, generator: torch.Gen
         variance_ratio=float(np.mean(measured / closed)),
         worst_output_variance_ratio_error=float(np.max(np.abs(measured / closed - 1))),
         row_correlation=float(torch.cat(lagged).abs().max()) * math.sqrt(draws),
-        measured=measured,
-        closed=closed,
-        density=counts / (draws * np.diff(EDGES)),
+        by_output=ByOutput(measured, closed, counts / (draws * np.diff(EDGES))),
     )
