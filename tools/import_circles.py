@@ -1,16 +1,15 @@
 """Circles of imports between files of the package: `python tools/import_circles.py [FOLDER]`.
 
-A circle is a set of files each of which imports, in one step or several, every other. Three kinds of
-imports are told apart, as they do harm of different kinds:
+A circle is a set of files each of which imports, in one step or several, every other. Three kinds
+of imports are told apart, as they do harm of different kinds:
 
 - at module level: runs when the file is loaded, so a circle may break, and nobody can read one file
   without the others. There is to be none: the exit code is 1 if there is one.
 - inside a function: runs later; a circle that only these close is counted and shown.
 - under `if TYPE_CHECKING:`: never runs; counted and shown likewise.
 
-An import of a package from inside itself (`from hunch.rl import DQN` in a file of `hunch.rl`) is one of
-its `__init__.py`; an import of a file is not one of the `__init__.py` above it, though Python runs that
-too.
+An import of a package (`from hunch.rl import DQN`) is one of its `__init__.py`; an import of a file
+is not one of the `__init__.py` above it, though Python runs that too.
 """
 
 from __future__ import annotations
