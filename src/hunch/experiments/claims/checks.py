@@ -13,22 +13,16 @@ from typing import Any, Literal
 class Check:
     """One measured figure against the bound that a claim puts on it.
 
-    Args:
-        what: the quantity, in words, with its unit where it has one.
-        value: the measured figure.
-        relation: `"<="` or `">="`.
-        bound: the bound.
-
     Example:
         >>> check = Check("KL to the exact posterior", 0.001, "<=", 0.02)
         >>> check.holds, str(check)
         (True, 'KL to the exact posterior: 0.001, bound ≤ 0.02')
     """
 
-    what: str
-    value: float
-    relation: Literal["<=", ">="]
-    bound: float
+    what: str  # the quantity, in words, with its unit where it has one
+    value: float  # the measured figure
+    relation: Literal["<=", ">="]  # `"<="` or `">="`
+    bound: float  # the bound
 
     @property
     def holds(self) -> bool:

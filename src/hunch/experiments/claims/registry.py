@@ -47,15 +47,10 @@ _ours: Final = written_with(_MARK)
 
 @dataclass(frozen=True)
 class Report:
-    """A reproduced claim.
+    """A reproduced claim."""
 
-    Args:
-        text: for people, a few lines of Markdown.
-        results: plain values, with `"holds"`; nothing that depends on the clock.
-    """
-
-    text: str
-    results: dict[str, Any]
+    text: str  # for people, a few lines of Markdown
+    results: dict[str, Any]  # plain values, with `"holds"`; nothing that depends on the clock
 
 
 def load(name: str) -> ModuleType:

@@ -35,20 +35,13 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Settings:
-    """The agents and how they are evaluated.
+    """The agents and how they are evaluated."""
 
-    Args:
-        num_seeds: replicas.
-        frames: environment steps of each.
-        selection_period: frames from one evaluation during training to the next.
-        selection_episodes: episodes of such an evaluation.
-        evaluation_episodes: episodes on which the chosen weights and the last ones are evaluated.
-    """
-
-    num_seeds: int = 20
-    frames: int = 100_000
-    selection_period: int = 5_000
-    selection_episodes: int = 20
+    num_seeds: int = 20  # replicas
+    frames: int = 100_000  # environment steps of each
+    selection_period: int = 5_000  # frames from one evaluation during training to the next
+    selection_episodes: int = 20  # episodes of such an evaluation
+    # Episodes on which the chosen weights and the last ones are evaluated.
     evaluation_episodes: int = 100
 
     @classmethod
@@ -59,33 +52,21 @@ class Settings:
 
 @dataclass(frozen=True)
 class Seed:
-    """What became of one seed.
+    """What became of one seed."""
 
-    Args:
-        seed: the replica's.
-        best_frame: frame at which the best weights were taken.
-        best_mean_return: of these over the evaluation episodes.
-        best_worst_episode: the lowest return among them.
-        last_mean_return: of the last weights.
-    """
-
-    seed: int
-    best_frame: int
-    best_mean_return: float
-    best_worst_episode: float
-    last_mean_return: float
+    seed: int  # the replica's
+    best_frame: int  # frame at which the best weights were taken
+    best_mean_return: float  # of these over the evaluation episodes
+    best_worst_episode: float  # the lowest return among them
+    last_mean_return: float  # of the last weights
 
 
 @dataclass(frozen=True)
 class Curves:
-    """The evaluations during training.
+    """The evaluations during training."""
 
-    Args:
-        frames: at which they were made, `(points,)`.
-        mean_return: of each seed there, `(seeds, points)`.
-    """
-
-    frames: Array
+    frames: Array  # at which they were made, `(points,)`
+    # Of each seed there, `(seeds, points)`.
     mean_return: Array = field(metadata=written(decimals=1))
 
 

@@ -55,21 +55,14 @@ _SETTINGS: Final[dict[tuple[str, str], dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """How long and how often.
+    """How long and how often."""
 
-    Args:
-        num_seeds: replicas of `A2C`, trained at once.
-        beside_seeds: of `Reinforce`; 0 leaves it out.
-        frames: environment steps of each seed, by task.
-        evaluation_episodes: of each seed at the end.
-        jobs: agents at a time, each in a process of its own.
-    """
-
-    num_seeds: int = 10
-    beside_seeds: int = 3
+    num_seeds: int = 10  # replicas of `A2C`, trained at once
+    beside_seeds: int = 3  # of `Reinforce`; 0 leaves it out
+    # Environment steps of each seed, by task.
     frames: dict[str, int] = field(default_factory=lambda: {SWING: 1_000_000, CART: 150_000})
-    evaluation_episodes: int = 100
-    jobs: int = 1
+    evaluation_episodes: int = 100  # of each seed at the end
+    jobs: int = 1  # agents at a time, each in a process of its own
 
     @classmethod
     def quick(cls) -> Settings:
@@ -79,19 +72,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Trial:
-    """One agent on one task, all seeds.
+    """One agent on one task, all seeds."""
 
-    Args:
-        agent: its class.
-        env: the task.
-        mean_return: of each seed in the evaluation episodes.
-        seconds: CPU time of all seeds together.
-    """
-
-    agent: str
-    env: str
+    agent: str  # its class
+    env: str  # the task
+    # Of each seed in the evaluation episodes.
     mean_return: Array = field(metadata=written(decimals=1))
-    seconds: float = field(default=math.nan, metadata=NOT_WRITTEN)
+    seconds: float = field(default=math.nan, metadata=NOT_WRITTEN)  # CPU time of all seeds together
 
     @property
     def solved(self) -> int:

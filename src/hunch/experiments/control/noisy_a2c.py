@@ -41,25 +41,15 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Settings:
-    """How long and how often.
+    """How long and how often."""
 
-    Args:
-        num_seeds: replicas of each agent, trained at once.
-        frames: environment steps of each on CartPole-v1.
-        looks: evaluations during training, evenly spaced.
-        episodes: of each evaluation.
-        size: N of the deep sea.
-        dives: episodes there.
-        jobs: runs at a time, each in a process of its own.
-    """
-
-    num_seeds: int = 10
-    frames: int = 100_000
-    looks: int = 20
-    episodes: int = 20
-    size: int = 10
-    dives: int = 5_000
-    jobs: int = 1
+    num_seeds: int = 10  # replicas of each agent, trained at once
+    frames: int = 100_000  # environment steps of each on CartPole-v1
+    looks: int = 20  # evaluations during training, evenly spaced
+    episodes: int = 20  # of each evaluation
+    size: int = 10  # N of the deep sea
+    dives: int = 5_000  # episodes there
+    jobs: int = 1  # runs at a time, each in a process of its own
 
     @classmethod
     def quick(cls) -> Settings:
@@ -69,33 +59,22 @@ class Settings:
 
 @dataclass(frozen=True)
 class Poles:
-    """One agent on CartPole, all seeds.
+    """One agent on CartPole, all seeds."""
 
-    Args:
-        agent: its name.
-        frames: at which it was evaluated.
-        mean_return: of greedy episodes, `(seeds, evaluations)`.
-    """
-
-    agent: str
-    frames: Array
+    agent: str  # its name
+    frames: Array  # at which it was evaluated
+    # Of greedy episodes, `(seeds, evaluations)`.
     mean_return: Array = field(metadata=written(decimals=1))
 
 
 @dataclass(frozen=True)
 class Dive:
-    """One agent in the deep sea, one seed.
+    """One agent in the deep sea, one seed."""
 
-    Args:
-        agent: its name.
-        seed: the replica's.
-        first: first episode that found the treasure, None if there was none.
-        solved: first episode after which bsuite calls the sea solved, None if it never was.
-    """
-
-    agent: str
-    seed: int
-    first: int | None
+    agent: str  # its name
+    seed: int  # the replica's
+    first: int | None  # first episode that found the treasure, None if there was none
+    # First episode after which bsuite calls the sea solved, None if it never was.
     solved: int | None
 
 

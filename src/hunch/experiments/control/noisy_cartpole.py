@@ -58,39 +58,24 @@ EVERY: Final = 100  # frames from one point of the curves to the next
 
 @dataclass(frozen=True)
 class Settings:
-    """The agent and how it is evaluated.
+    """The agent and how it is evaluated."""
 
-    Args:
-        frames: environment steps of training.
-        max_episode_steps: cap on an episode, in environment steps.
-        hidden_size: width of both hidden layers.
-        std_init: σ₀, the initial size of the noise.
-        layer_norm: whether hidden layers are normalised before their ReLU.
-        discount: γ per environment step.
-        learning_rate: Adam's step size at the start; it falls in a straight line to 0 at `frames`.
-        batch_size: transitions per gradient update.
-        updates_per_frame: gradient updates per environment step.
-        replay_capacity: transitions kept.
-        target_update_period: gradient updates from one copy of the target network to the next.
-        double: whether double Q-learning is on.
-        evaluation_episodes: greedy episodes on which the agent is evaluated.
-        num_seeds: agents trained; the first one's curves and video are shown.
-    """
-
-    frames: int = 20_000
-    max_episode_steps: int = 200
-    hidden_size: int = 128
-    std_init: float = 0.5
-    layer_norm: bool = True
-    discount: float = 0.99
+    frames: int = 20_000  # environment steps of training
+    max_episode_steps: int = 200  # cap on an episode, in environment steps
+    hidden_size: int = 128  # width of both hidden layers
+    std_init: float = 0.5  # σ₀, the initial size of the noise
+    layer_norm: bool = True  # whether hidden layers are normalised before their ReLU
+    discount: float = 0.99  # γ per environment step
+    # Adam's step size at the start; it falls in a straight line to 0 at `frames`.
     learning_rate: float = 1e-3
-    batch_size: int = 128
-    updates_per_frame: int = 2
-    replay_capacity: int = 20_000
+    batch_size: int = 128  # transitions per gradient update
+    updates_per_frame: int = 2  # gradient updates per environment step
+    replay_capacity: int = 20_000  # transitions kept
+    # Gradient updates from one copy of the target network to the next.
     target_update_period: int = 100
-    double: bool = True
-    evaluation_episodes: int = 100
-    num_seeds: int = 1
+    double: bool = True  # whether double Q-learning is on
+    evaluation_episodes: int = 100  # greedy episodes on which the agent is evaluated
+    num_seeds: int = 1  # agents trained; the first one's curves and video are shown
 
     @classmethod
     def quick(cls) -> Settings:
@@ -110,45 +95,28 @@ class Settings:
 
 @dataclass(frozen=True)
 class Row:
-    """One seed's evaluation.
+    """One seed's evaluation."""
 
-    Args:
-        seed: the agent's.
-        mean_return: over the evaluation episodes.
-        min_return: the worst of them.
-        capped: share of them that reached the cap.
-        seconds: CPU time of training and evaluation.
-    """
-
-    seed: int
-    mean_return: float
-    min_return: float
-    capped: float
+    seed: int  # the agent's
+    mean_return: float  # over the evaluation episodes
+    min_return: float  # the worst of them
+    capped: float  # share of them that reached the cap
+    # CPU time of training and evaluation.
     seconds: float = field(default=math.nan, metadata=NOT_WRITTEN)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One trained agent: its curves, its evaluation, its video.
+    """One trained agent: its curves, its evaluation, its video."""
 
-    Args:
-        row: the evaluation in short.
-        episode_returns: return of each training episode.
-        episode_frames: frame at which each of them ended.
-        frames: frames at which the curves below have a point.
-        loss: mean Huber loss since the point before, NaN while there was no update.
-        sigma: mean |σ| of each noisy layer, `(layers, points)`.
-        evaluation_returns: return of each evaluation episode.
-        video: MP4 of the first evaluation episode, None where there is no ffmpeg or no pygame.
-    """
-
-    row: Row
-    episode_returns: Array
-    episode_frames: Array
-    frames: Array
-    loss: Array
-    sigma: Array
-    evaluation_returns: Array
+    row: Row  # the evaluation in short
+    episode_returns: Array  # return of each training episode
+    episode_frames: Array  # frame at which each of them ended
+    frames: Array  # frames at which the curves below have a point
+    loss: Array  # mean Huber loss since the point before, NaN while there was no update
+    sigma: Array  # mean |σ| of each noisy layer, `(layers, points)`
+    evaluation_returns: Array  # return of each evaluation episode
+    # MP4 of the first evaluation episode, None where there is no ffmpeg or no pygame.
     video: bytes | None
 
 

@@ -43,19 +43,12 @@ _BASELINES: Final[dict[str, dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """How long and how often.
+    """How long and how often."""
 
-    Args:
-        num_seeds: replicas of the agent of the claim, trained at once.
-        beside_seeds: of those with other baselines; 0 leaves them out.
-        max_steps: environment steps after which a seed is given up, as in the paper.
-        jobs: agents at a time, each in a process of its own.
-    """
-
-    num_seeds: int = 10
-    beside_seeds: int = 5
-    max_steps: int = 250_000
-    jobs: int = 1
+    num_seeds: int = 10  # replicas of the agent of the claim, trained at once
+    beside_seeds: int = 5  # of those with other baselines; 0 leaves them out
+    max_steps: int = 250_000  # environment steps after which a seed is given up, as in the paper
+    jobs: int = 1  # agents at a time, each in a process of its own
 
     @classmethod
     def quick(cls) -> Settings:
@@ -65,18 +58,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Trial:
-    """One seed of one agent.
+    """One seed of one agent."""
 
-    Args:
-        baseline: of the agent.
-        seed: the replica's.
-        solved: the episode that completes the first 100 of a mean above 195; None if none did.
-        late: mean return of the last 20 episodes up to there.
-    """
-
-    baseline: str
-    seed: int
+    baseline: str  # of the agent
+    seed: int  # the replica's
+    # The episode that completes the first 100 of a mean above 195; None if none did.
     solved: int | None
+    # Mean return of the last 20 episodes up to there.
     late: float = field(default=math.nan, metadata=NOT_WRITTEN)
 
 

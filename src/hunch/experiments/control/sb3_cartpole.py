@@ -58,45 +58,28 @@ RANDOM: Final = 22.0  # mean return of a policy that flips a coin
 
 @dataclass(frozen=True)
 class Settings:
-    """The agent and how it is evaluated.
+    """The agent and how it is evaluated."""
 
-    Args:
-        frames: environment steps of training.
-        net_arch: width of each hidden layer.
-        std_init: σ₀, the initial size of the noise.
-        layer_norm: whether hidden layers are normalized before their activation.
-        learning_rate: Adam's step size at the start.
-        linear_decay: whether it falls in a straight line to 0 at `frames`.
-        batch_size: transitions per gradient update.
-        buffer_size: transitions kept.
-        learning_starts: environment steps with uniformly random actions before the first update.
-        gamma: discount per environment step.
-        target_update_interval: environment steps from one copy of the target network to the next.
-        train_freq: environment steps from one block of gradient updates to the next.
-        gradient_steps: gradient updates of a block.
-        selection_period: environment steps from one evaluation during training to the next.
-        selection_episodes: episodes of each of them.
-        evaluation_episodes: episodes on which the last and the best model are evaluated.
-        num_seeds: agents trained.
-    """
-
-    frames: int = 50_000
-    net_arch: tuple[int, ...] = (256, 256)
-    std_init: float = 0.5
-    layer_norm: bool = True
-    learning_rate: float = 2.3e-3
-    linear_decay: bool = True
-    batch_size: int = 64
-    buffer_size: int = 100_000
+    frames: int = 50_000  # environment steps of training
+    net_arch: tuple[int, ...] = (256, 256)  # width of each hidden layer
+    std_init: float = 0.5  # σ₀, the initial size of the noise
+    layer_norm: bool = True  # whether hidden layers are normalized before their activation
+    learning_rate: float = 2.3e-3  # Adam's step size at the start
+    linear_decay: bool = True  # whether it falls in a straight line to 0 at `frames`
+    batch_size: int = 64  # transitions per gradient update
+    buffer_size: int = 100_000  # transitions kept
+    # Environment steps with uniformly random actions before the first update.
     learning_starts: int = 1_000
-    gamma: float = 0.99
+    gamma: float = 0.99  # discount per environment step
+    # Environment steps from one copy of the target network to the next.
     target_update_interval: int = 10
-    train_freq: int = 128
-    gradient_steps: int = 64
+    train_freq: int = 128  # environment steps from one block of gradient updates to the next
+    gradient_steps: int = 64  # gradient updates of a block
+    # Environment steps from one evaluation during training to the next.
     selection_period: int = 2_500
-    selection_episodes: int = 20
-    evaluation_episodes: int = 100
-    num_seeds: int = 1
+    selection_episodes: int = 20  # episodes of each of them
+    evaluation_episodes: int = 100  # episodes on which the last and the best model are evaluated
+    num_seeds: int = 1  # agents trained
 
     @classmethod
     def quick(cls) -> Settings:
@@ -129,21 +112,13 @@ class Score:
 
 @dataclass(frozen=True)
 class Row:
-    """One seed.
+    """One seed."""
 
-    Args:
-        seed: the agent's.
-        selection_curve: mean return of each evaluation during training.
-        best_frame: frame of the best of them, the first one of several.
-        best: evaluation of the model of that frame.
-        last: evaluation of the model at the end.
-    """
-
-    seed: int
-    selection_curve: Array
-    best_frame: int
-    best: Score
-    last: Score
+    seed: int  # the agent's
+    selection_curve: Array  # mean return of each evaluation during training
+    best_frame: int  # frame of the best of them, the first one of several
+    best: Score  # evaluation of the model of that frame
+    last: Score  # evaluation of the model at the end
 
 
 @dataclass(frozen=True)

@@ -13,19 +13,12 @@ from hunch.plots import Block, Claim
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished part.
+    """A finished part."""
 
-    Args:
-        summary: one line for the terminal.
-        blocks: what the page shows.
-        checks: the figures of the part's claims.
-        results: plain values for `results.json`; nothing that depends on the clock.
-    """
-
-    summary: str
-    blocks: Sequence[Block]
-    checks: Sequence[Check]
-    results: dict[str, Any]
+    summary: str  # one line for the terminal
+    blocks: Sequence[Block]  # what the page shows
+    checks: Sequence[Check]  # the figures of the part's claims
+    results: dict[str, Any]  # plain values for `results.json`; nothing that depends on the clock
 
     def to_json(self) -> dict[str, Any]:
         """The part's entry in `results.json`."""

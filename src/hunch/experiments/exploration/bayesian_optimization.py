@@ -38,36 +38,23 @@ FIRST_SEED: Final = 100  # settings were chosen on seeds from 900 on
 
 @dataclass(frozen=True)
 class Problem:
-    """A function to maximize.
+    """A function to maximize."""
 
-    Args:
-        name: a key of `FACTORS`.
-        initial: evaluations at Sobol points, the same for all methods but random search.
-        evaluations: in all.
-    """
-
-    name: str
-    initial: int
-    evaluations: int
+    name: str  # a key of `FACTORS`
+    initial: int  # evaluations at Sobol points, the same for all methods but random search
+    evaluations: int  # in all
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Which problems, and how often each is solved.
+    """Which problems, and how often each is solved."""
 
-    Args:
-        problems: the functions and their budgets.
-        num_seeds: runs of each method on each of them.
-        num_restarts: starts of the search for an acquisition function's maximum.
-        raw_samples: points of which the starts are chosen.
-        jobs: runs at a time, each in a process of its own.
-    """
-
+    # The functions and their budgets.
     problems: tuple[Problem, ...] = (Problem("Branin", 10, 50), Problem("Hartmann-6", 20, 60))
-    num_seeds: int = 10
-    num_restarts: int = 5
-    raw_samples: int = 256
-    jobs: int = 1
+    num_seeds: int = 10  # runs of each method on each of them
+    num_restarts: int = 5  # starts of the search for an acquisition function's maximum
+    raw_samples: int = 256  # points of which the starts are chosen
+    jobs: int = 1  # runs at a time, each in a process of its own
 
     @classmethod
     def quick(cls) -> Settings:
@@ -90,50 +77,31 @@ class Settings:
 
 @dataclass(frozen=True)
 class Trial:
-    """One method on one problem.
+    """One method on one problem."""
 
-    Args:
-        method: its name.
-        problem: the problem's name.
-        seed: of the run.
-        regrets: distance of the best value so far from the maximum, `(evaluations,)`.
-    """
-
-    method: str
-    problem: str
-    seed: int
-    regrets: Array
+    method: str  # its name
+    problem: str  # the problem's name
+    seed: int  # of the run
+    regrets: Array  # distance of the best value so far from the maximum, `(evaluations,)`
 
 
 @dataclass(frozen=True)
 class Last:
-    """Where one method ended on one problem.
+    """Where one method ended on one problem."""
 
-    Args:
-        method: its name.
-        problem: the problem's name.
-        seed: of the run.
-        regret: after the last evaluation.
-    """
-
-    method: str
-    problem: str
-    seed: int
-    regret: float
+    method: str  # its name
+    problem: str  # the problem's name
+    seed: int  # of the run
+    regret: float  # after the last evaluation
 
 
 @dataclass(frozen=True)
 class Result(SavedResult):
-    """All methods on all problems.
+    """All methods on all problems."""
 
-    Args:
-        settings: what was solved.
-        final_regrets: of every run.
-        median_regret_by_evaluation: over seeds, by problem and method, `(evaluations,)`.
-    """
-
-    settings: Settings
-    final_regrets: tuple[Last, ...]
+    settings: Settings  # what was solved
+    final_regrets: tuple[Last, ...]  # of every run
+    # Over seeds, by problem and method, `(evaluations,)`.
     median_regret_by_evaluation: dict[str, dict[str, npt.NDArray[np.float64]]] = field(
         metadata=written(digits=4)
     )

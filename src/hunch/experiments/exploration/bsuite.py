@@ -56,19 +56,14 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Settings:
-    """What is played and for how long.
+    """What is played and for how long."""
 
-    Args:
-        ids: for each problem the ids that are played.
-        max_sea_episodes: episodes after which a deep sea is given up.
-        max_episodes: cap on the episodes of the other problems; bsuite's own number if None.
-        jobs: runs at a time, each in a process of its own.
-    """
-
+    # For each problem the ids that are played.
     ids: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: dict(IDS))
-    max_sea_episodes: int = 5_000
+    max_sea_episodes: int = 5_000  # episodes after which a deep sea is given up
+    # Cap on the episodes of the other problems; bsuite's own number if None.
     max_episodes: int | None = None
-    jobs: int = 1
+    jobs: int = 1  # runs at a time, each in a process of its own
 
     @classmethod
     def quick(cls) -> Settings:
@@ -78,19 +73,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Run:
-    """One id, as it was played.
+    """One id, as it was played."""
 
-    Args:
-        problem: its experiment's name.
-        index: its number there.
-        outcomes: for deep sea whether each episode was bad, otherwise its return.
-        steps: environment steps.
-    """
-
-    problem: str
-    index: int
-    outcomes: Array
-    steps: int
+    problem: str  # its experiment's name
+    index: int  # its number there
+    outcomes: Array  # for deep sea whether each episode was bad, otherwise its return
+    steps: int  # environment steps
 
     def in_short(self) -> dict[str, Any]:
         """What the score stands on."""
@@ -104,19 +92,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Played:
-    """One problem.
+    """One problem."""
 
-    Args:
-        score: bsuite's, over the ids that were played.
-        published: of bootstrapped DQN.
-        ids_in_sweep: how many ids there are.
-        runs: of each id what the score stands on.
-    """
-
-    score: float = field(metadata=written(decimals=4))
-    published: float
-    ids_in_sweep: int
-    runs: list[dict[str, Any]]
+    score: float = field(metadata=written(decimals=4))  # bsuite's, over the ids that were played
+    published: float  # of bootstrapped DQN
+    ids_in_sweep: int  # how many ids there are
+    runs: list[dict[str, Any]]  # of each id what the score stands on
 
     def to_markdown(self) -> str:
         """What became of each id."""

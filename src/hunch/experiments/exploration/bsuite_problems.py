@@ -15,22 +15,17 @@ from hunch.errors import ConfigurationError
 class Problem:
     """One bsuite experiment.
 
-    Args:
-        name: bsuite's.
-        environment: its Gymnasium name.
-        settings: the environment's arguments; id `i` of the experiment is `settings[i]`. Ids with
-            equal settings differ in the seed alone, which bsuite leaves to chance.
-        num_episodes: how many episodes each id is played.
-        infos: entries of `info` at an episode's last step that bsuite logs besides the return. The
-            first of them is what the score reads; where there is none, it reads the return.
-
     Source: Osband et al., "Behaviour Suite for Reinforcement Learning" (2020).
     """
 
-    name: str
-    environment: str
+    name: str  # bsuite's
+    environment: str  # its Gymnasium name
+    # The environment's arguments; id `i` of the experiment is `settings[i]`. Ids with equal
+    # settings differ in the seed alone, which bsuite leaves to chance.
     settings: tuple[Mapping[str, Any], ...]
-    num_episodes: int
+    num_episodes: int  # how many episodes each id is played
+    # Entries of `info` at an episode's last step that bsuite logs besides the return. The first of
+    # them is what the score reads; where there is none, it reads the return.
     infos: tuple[str, ...] = ()
 
     @property

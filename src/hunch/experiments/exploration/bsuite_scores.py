@@ -60,15 +60,11 @@ SEA_RULES: Final = {"deep_sea": SeaRule(0.9, 1), "deep_sea_stochastic": SeaRule(
 
 @dataclass(frozen=True)
 class Solved:
-    """The episode, counted from 1, in which a deep sea was solved; None if it was not.
+    """The episode, counted from 1, in which a deep sea was solved; None if it was not."""
 
-    Args:
-        exact: the first episode after which the share of bad episodes is below the bound.
-        logged: the first such episode among those that bsuite logs, which is what it scores; never
-            before `exact`, and None if the run ended before the next logged episode.
-    """
-
-    exact: int | None
+    exact: int | None  # the first episode after which the share of bad episodes is below the bound
+    # The first such episode among those that bsuite logs, which is what it scores; never before
+    # `exact`, and None if the run ended before the next logged episode.
     logged: int | None
 
 

@@ -32,19 +32,12 @@ BEST: Final = 10.0
 
 @dataclass(frozen=True)
 class Settings:
-    """Which chains, how often, how long.
+    """Which chains, how often, how long."""
 
-    Args:
-        sizes: N.
-        num_seeds: replicas of each agent, trained at once.
-        max_episodes: episodes after which an agent is given up.
-        jobs: runs at a time, each in a process of its own.
-    """
-
-    sizes: tuple[int, ...] = (10, 25, 50)
-    num_seeds: int = 3
-    max_episodes: int = 2_000
-    jobs: int = 1
+    sizes: tuple[int, ...] = (10, 25, 50)  # N
+    num_seeds: int = 3  # replicas of each agent, trained at once
+    max_episodes: int = 2_000  # episodes after which an agent is given up
+    jobs: int = 1  # runs at a time, each in a process of its own
 
     @classmethod
     def quick(cls) -> Settings:
@@ -54,19 +47,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Trial:
-    """One agent on one chain.
+    """One agent on one chain."""
 
-    Args:
-        agent: its name.
-        size: N.
-        seed: the replica's.
-        solved: last of the first 100 best episodes in a row; None if there never were.
-    """
-
-    agent: str
-    size: int
-    seed: int
-    solved: int | None
+    agent: str  # its name
+    size: int  # N
+    seed: int  # the replica's
+    solved: int | None  # last of the first 100 best episodes in a row; None if there never were
 
 
 @dataclass(frozen=True)

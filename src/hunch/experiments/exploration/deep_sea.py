@@ -44,24 +44,16 @@ SECONDS: Final = {10: 5.0, 20: 15.0, 30: 60.0, 50: 240.0}  # claimed medians, on
 
 @dataclass(frozen=True)
 class Settings:
-    """Which sizes, how often, how long.
+    """Which sizes, how often, how long."""
 
-    Args:
-        sizes: N of the bootstrapped agent with priors.
-        num_seeds: runs of each size.
-        beside: N of the agents beside it; bootstrapping without priors and the epinet, whose
-            updates cost most, leave the largest out.
-        beside_seeds: runs of each of those.
-        max_episodes: episodes after which a run is given up.
-        jobs: runs at a time, each in a process of its own.
-    """
-
-    sizes: tuple[int, ...] = (10, 20, 30, 50)
-    num_seeds: int = 5
+    sizes: tuple[int, ...] = (10, 20, 30, 50)  # N of the bootstrapped agent with priors
+    num_seeds: int = 5  # runs of each size
+    # N of the agents beside it; bootstrapping without priors and the epinet, whose updates cost
+    # most, leave the largest out.
     beside: tuple[int, ...] = (10, 20, 30)
-    beside_seeds: int = 3
-    max_episodes: int = 2_500
-    jobs: int = 1
+    beside_seeds: int = 3  # runs of each of those
+    max_episodes: int = 2_500  # episodes after which a run is given up
+    jobs: int = 1  # runs at a time, each in a process of its own
 
     @classmethod
     def quick(cls) -> Settings:
@@ -71,25 +63,16 @@ class Settings:
 
 @dataclass(frozen=True)
 class Trial:
-    """One run.
+    """One run."""
 
-    Args:
-        agent: its name.
-        size: N.
-        seed: the run's.
-        solved: first episode after which bsuite calls it solved, None if it never was.
-        first_good_episode: first episode that kept to the best path, None if there was none.
-        episodes: episodes played.
-        seconds: CPU time.
-    """
-
-    agent: str
-    size: int
-    seed: int
-    solved: int | None
+    agent: str  # its name
+    size: int  # N
+    seed: int  # the run's
+    solved: int | None  # first episode after which bsuite calls it solved, None if it never was
+    # First episode that kept to the best path, None if there was none.
     first_good_episode: int | None
-    episodes: int
-    seconds: float = field(default=math.nan, metadata=NOT_WRITTEN)
+    episodes: int  # episodes played
+    seconds: float = field(default=math.nan, metadata=NOT_WRITTEN)  # CPU time
 
 
 @dataclass(frozen=True)

@@ -76,17 +76,11 @@ def agents(sizes: Sequence[int] = (1, 3, 10, 30)) -> tuple[Agent, ...]:
 
 @dataclass(frozen=True)
 class Settings:
-    """Who plays what, and how often.
+    """Who plays what, and how often."""
 
-    Args:
-        num_seeds: bandits, each played once by every agent.
-        agents: who plays.
-        problem: the bandits, and how agents train.
-    """
-
-    num_seeds: int = 100
-    agents: tuple[Agent, ...] = field(default_factory=agents)
-    problem: Problem = field(default_factory=Problem)
+    num_seeds: int = 100  # bandits, each played once by every agent
+    agents: tuple[Agent, ...] = field(default_factory=agents)  # who plays
+    problem: Problem = field(default_factory=Problem)  # the bandits, and how agents train
 
     @classmethod
     def quick(cls) -> Settings:
@@ -102,59 +96,37 @@ class Settings:
 
 @dataclass(frozen=True)
 class Played:
-    """One agent on all bandits.
+    """One agent on all bandits."""
 
-    Args:
-        agent: who.
-        regret: mean per step of each seed's run, `(seeds,)`.
-        late: the same over the last tenth of the steps, `(seeds,)`.
-        curve: mean over seeds in each fiftieth part of the steps, `(parts,)`.
-    """
-
-    agent: Agent
-    regret: Array
-    late: Array
-    curve: Array
+    agent: Agent  # who
+    regret: Array  # mean per step of each seed's run, `(seeds,)`
+    late: Array  # the same over the last tenth of the steps, `(seeds,)`
+    curve: Array  # mean over seeds in each fiftieth part of the steps, `(parts,)`
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one agent lost, mean over the seeds and half of its 95 % interval.
+    """What one agent lost, mean over the seeds and half of its 95 % interval."""
 
-    Args:
-        agent: its name.
-        family: one of `FAMILIES`.
-        regret: per step.
-        half_width: of its interval.
-        late_regret: per step, over the last tenth of the steps.
-        late_half_width: of its interval.
-        curve: in each fiftieth part of the steps, `(parts,)`.
-    """
-
-    agent: str
-    family: str
-    regret: float = field(metadata=written(decimals=4))
-    half_width: float = field(metadata=written(decimals=4))
+    agent: str  # its name
+    family: str  # one of `FAMILIES`
+    regret: float = field(metadata=written(decimals=4))  # per step
+    half_width: float = field(metadata=written(decimals=4))  # of its interval
+    # Per step, over the last tenth of the steps.
     late_regret: float = field(metadata=written(decimals=4))
-    late_half_width: float = field(metadata=written(decimals=4))
+    late_half_width: float = field(metadata=written(decimals=4))  # of its interval
+    # In each fiftieth part of the steps, `(parts,)`.
     curve: Array = field(metadata=written(decimals=4))
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One agent's regret per step less another's on the same bandits.
+    """One agent's regret per step less another's on the same bandits."""
 
-    Args:
-        worse: name of the first agent.
-        better: name of the second.
-        difference: mean over the seeds.
-        half_width: of its 95 % interval.
-    """
-
-    worse: str
-    better: str
-    difference: float = field(metadata=written(decimals=4))
-    half_width: float = field(metadata=written(decimals=4))
+    worse: str  # name of the first agent
+    better: str  # name of the second
+    difference: float = field(metadata=written(decimals=4))  # mean over the seeds
+    half_width: float = field(metadata=written(decimals=4))  # of its 95 % interval
 
     @property
     def low(self) -> float:
@@ -164,22 +136,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class Result(SavedResult):
-    """All agents on the same bandits.
+    """All agents on the same bandits."""
 
-    Args:
-        settings: what was played.
-        mean_reward_of_best_action: over bandits.
-        regret_at_random: per step, of actions at random.
-        agents: what each lost.
-        order: what the claim compares: the best of each family with that of the next, and the
-            control with the same ensemble. The best are chosen on the bandits they are compared
-            on, from about as many in each family.
-    """
-
-    settings: Settings
-    mean_reward_of_best_action: float = field(metadata=written(decimals=4))
-    regret_at_random: float = field(metadata=written(decimals=4))
-    agents: tuple[Row, ...]
+    settings: Settings  # what was played
+    mean_reward_of_best_action: float = field(metadata=written(decimals=4))  # over bandits
+    regret_at_random: float = field(metadata=written(decimals=4))  # per step, of actions at random
+    agents: tuple[Row, ...]  # what each lost
+    # What the claim compares: the best of each family with that of the next, and the control with
+    # the same ensemble. The best are chosen on the bandits they are compared on, from about as many
+    # in each family.
     order: tuple[Difference, ...]
 
     def best(self, family: str) -> Row | None:

@@ -27,65 +27,39 @@ BLOCK: Final = 50  # steps whose chance is drawn at once
 
 @dataclass(frozen=True)
 class Problem:
-    """The bandits, and how agents train on them.
+    """The bandits, and how agents train on them."""
 
-    Args:
-        num_steps: actions taken.
-        num_actions: actions to choose from.
-        num_inputs: features of an action.
-        hidden_size: hidden units of the truth and of the agents' networks.
-        prior_variance: λ, of the true weights.
-        noise_variance: σ², of rewards.
-        batch_size: past rewards in a gradient step.
-        learning_rate: of SGD.
-    """
-
-    num_steps: int = 1000
-    num_actions: int = 100
-    num_inputs: int = 100
-    hidden_size: int = 50
-    prior_variance: float = 1.0
-    noise_variance: float = 100.0
-    batch_size: int = 64
-    learning_rate: float = 0.1
+    num_steps: int = 1000  # actions taken
+    num_actions: int = 100  # actions to choose from
+    num_inputs: int = 100  # features of an action
+    hidden_size: int = 50  # hidden units of the truth and of the agents' networks
+    prior_variance: float = 1.0  # λ, of the true weights
+    noise_variance: float = 100.0  # σ², of rewards
+    batch_size: int = 64  # past rewards in a gradient step
+    learning_rate: float = 0.1  # of SGD
 
 
 @dataclass(frozen=True)
 class Agent:
-    """How one agent explores.
+    """How one agent explores."""
 
-    Args:
-        name: for tables.
-        family: one of `FAMILIES`.
-        epsilon: probability of a random action.
-        anneal: c of ε = c / (c + t), which then replaces `epsilon`; 0 for none.
-        dropout: probability that a hidden unit is dropped.
-        num_members: K; 0 for a single network without prior and without noise on rewards.
-        prior: whether members have priors; without them they start and are pulled as others do.
-    """
-
-    name: str
-    family: str
-    epsilon: float = 0.0
-    anneal: float = 0.0
-    dropout: float = 0.0
-    num_members: int = 0
+    name: str  # for tables
+    family: str  # one of `FAMILIES`
+    epsilon: float = 0.0  # probability of a random action
+    anneal: float = 0.0  # c of ε = c / (c + t), which then replaces `epsilon`; 0 for none
+    dropout: float = 0.0  # probability that a hidden unit is dropped
+    num_members: int = 0  # K; 0 for a single network without prior and without noise on rewards
+    # Whether members have priors; without them they start and are pulled as others do.
     prior: bool = True
 
 
 @dataclass(frozen=True)
 class Bandit:
-    """One bandit.
+    """One bandit."""
 
-    Args:
-        actions: features, `(actions, inputs)`.
-        means: expected rewards, `(actions,)`.
-        noise: of the reward at each step, whatever the action, `(steps,)`.
-    """
-
-    actions: npt.NDArray[np.float32]
-    means: Array
-    noise: Array
+    actions: npt.NDArray[np.float32]  # features, `(actions, inputs)`
+    means: Array  # expected rewards, `(actions,)`
+    noise: Array  # of the reward at each step, whatever the action, `(steps,)`
 
 
 def make_bandit(problem: Problem, seed: int, number: int) -> Bandit:
@@ -109,19 +83,12 @@ def make_bandit(problem: Problem, seed: int, number: int) -> Bandit:
 
 @dataclass
 class Networks:
-    """Networks of one hidden layer, n of them on the leading axis.
+    """Networks of one hidden layer, n of them on the leading axis."""
 
-    Args:
-        first: weights of the hidden layer, `(n, inputs, hidden)`.
-        last: weights of the output, `(n, 1, hidden)`.
-        first_prior: what they are pulled to, zero if None.
-        last_prior: likewise.
-    """
-
-    first: Tensor
-    last: Tensor
-    first_prior: Tensor | None = None
-    last_prior: Tensor | None = None
+    first: Tensor  # weights of the hidden layer, `(n, inputs, hidden)`
+    last: Tensor  # weights of the output, `(n, 1, hidden)`
+    first_prior: Tensor | None = None  # what they are pulled to, zero if None
+    last_prior: Tensor | None = None  # likewise
 
     def __call__(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
         """Outputs `(n, rows)` of inputs `(n, rows, inputs)`.

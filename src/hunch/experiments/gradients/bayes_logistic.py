@@ -50,25 +50,15 @@ ARMS = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What the claim was measured with.
+    """What the claim was measured with."""
 
-    Args:
-        replicas: posteriors trained at once.
-        updates: gradient updates.
-        record_every: gradient updates between two records.
-        batch_size: patients per update and replica.
-        learning_rate: Adam's.
-        bound_samples: samples by which the bound is estimated on all training data.
-        repeats: calls per row of the diagnosis.
-    """
-
-    replicas: int = 5
-    updates: int = 1_000
-    record_every: int = 50
-    batch_size: int = 32
-    learning_rate: float = 0.02
-    bound_samples: int = 500
-    repeats: int = 1_000
+    replicas: int = 5  # posteriors trained at once
+    updates: int = 1_000  # gradient updates
+    record_every: int = 50  # gradient updates between two records
+    batch_size: int = 32  # patients per update and replica
+    learning_rate: float = 0.02  # Adam's
+    bound_samples: int = 500  # samples by which the bound is estimated on all training data
+    repeats: int = 1_000  # calls per row of the diagnosis
 
     @classmethod
     def quick(cls) -> Settings:
@@ -78,12 +68,9 @@ class Settings:
 
 @dataclass(frozen=True)
 class Result(BoundResult):
-    """The bound is that of all training data; the diagnosis where the pathwise arm ended.
+    """The bound is that of all training data; the diagnosis where the pathwise arm ended."""
 
-    Args:
-        accuracy: on the held-out patients with the mean weights, by arm, `(replicas,)`.
-    """
-
+    # On the held-out patients with the mean weights, by arm, `(replicas,)`.
     accuracy: dict[str, np.ndarray] = field(metadata=written(decimals=4))
 
     def variance(self, estimator: str, baseline: str = "") -> float:

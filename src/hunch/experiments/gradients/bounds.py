@@ -23,21 +23,15 @@ class Arm:
 
 @dataclass(frozen=True)
 class BoundResult(SavedResult):
-    """What was measured.
+    """What was measured."""
 
-    Args:
-        settings: what it was run with.
-        updates: update at which each record was taken.
-        bound: evidence lower bound in nats, by arm, mean over replicas, `(records,)`.
-        final_bound: the last record of each replica, by arm, `(replicas,)`.
-        diagnosis: of the gradient where the best arm ended.
-    """
-
-    settings: Any
-    updates: list[int]
+    settings: Any  # what it was run with
+    updates: list[int]  # update at which each record was taken
+    # Evidence lower bound in nats, by arm, mean over replicas, `(records,)`.
     bound: dict[str, np.ndarray] = field(metadata=written(decimals=3))
+    # The last record of each replica, by arm, `(replicas,)`.
     final_bound: dict[str, np.ndarray] = field(metadata=written(decimals=3))
-    diagnosis: Diagnosis
+    diagnosis: Diagnosis  # of the gradient where the best arm ended
 
     def final(self, arm: str) -> float:
         """The bound at the end, mean over replicas."""

@@ -56,29 +56,17 @@ BIASED = ("straight-through",)
 
 @dataclass(frozen=True)
 class Settings:
-    """What the claim was measured with.
+    """What the claim was measured with."""
 
-    Args:
-        replicas: autoencoders trained at once.
-        updates: gradient updates.
-        record_every: gradient updates between two records.
-        batch_size: images per update and replica.
-        learning_rate: Adam's.
-        surrogate_learning_rate: Adam's, of RELAX's network.
-        bound_samples: codes by which the bound is estimated for each image.
-        repeats: calls per row of the diagnosis.
-        diagnosed_images: whose codes' gradient is diagnosed.
-    """
-
-    replicas: int = 5
-    updates: int = 3_000
-    record_every: int = 150
-    batch_size: int = 64
-    learning_rate: float = 3e-3
-    surrogate_learning_rate: float = 1e-3
-    bound_samples: int = 20
-    repeats: int = 400
-    diagnosed_images: int = 8
+    replicas: int = 5  # autoencoders trained at once
+    updates: int = 3_000  # gradient updates
+    record_every: int = 150  # gradient updates between two records
+    batch_size: int = 64  # images per update and replica
+    learning_rate: float = 3e-3  # Adam's
+    surrogate_learning_rate: float = 1e-3  # Adam's, of RELAX's network
+    bound_samples: int = 20  # codes by which the bound is estimated for each image
+    repeats: int = 400  # calls per row of the diagnosis
+    diagnosed_images: int = 8  # whose codes' gradient is diagnosed
 
     @classmethod
     def quick(cls) -> Settings:
@@ -144,12 +132,9 @@ def divergence(logits: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Result(BoundResult):
-    """The bound is per held-out image; the diagnosis by the logits where leave-one-out ended.
+    """The bound is per held-out image; the diagnosis by the logits where leave-one-out ended."""
 
-    Args:
-        train_bound: at the end on the training images, by arm, `(replicas,)`.
-    """
-
+    # At the end on the training images, by arm, `(replicas,)`.
     train_bound: dict[str, np.ndarray] = field(metadata=written(decimals=3))
 
     def variance(self, label: str) -> float:

@@ -82,31 +82,20 @@ BOUNDS: dict[int, dict[str, tuple[Literal["<=", ">="], float]]] = {
 class Settings:
     """What the claim was measured with.
 
-    Args:
-        replicas: networks trained at once, each from its own start and on its own inputs.
-        iterations: gradient updates.
-        record_every: gradient updates between two records.
-        evaluations: evaluations of each curve's cost per replica and update.
-        learning_rate: Adam's.
-        fast_learning_rate: Adam's in the fast arm of leave-one-out.
-        fast_iterations: gradient updates of that arm, at most.
-        test_inputs: fixed inputs on which the error of the mean is measured.
-        draws: estimates from which a gradient variance is measured.
-
     Example:
         >>> Settings().iterations, Settings.quick().replicas
         (10000, 2)
     """
 
-    replicas: int = 5
-    iterations: int = 10_000
-    record_every: int = 1_000
-    evaluations: int = 64
-    learning_rate: float = 5e-4
-    fast_learning_rate: float = 3e-3
-    fast_iterations: int = 10_000
-    test_inputs: int = 20_000
-    draws: int = 200_000
+    replicas: int = 5  # networks trained at once, each from its own start and on its own inputs
+    iterations: int = 10_000  # gradient updates
+    record_every: int = 1_000  # gradient updates between two records
+    evaluations: int = 64  # evaluations of each curve's cost per replica and update
+    learning_rate: float = 5e-4  # Adam's
+    fast_learning_rate: float = 3e-3  # Adam's in the fast arm of leave-one-out
+    fast_iterations: int = 10_000  # gradient updates of that arm, at most
+    test_inputs: int = 20_000  # fixed inputs on which the error of the mean is measured
+    draws: int = 200_000  # estimates from which a gradient variance is measured
 
     @classmethod
     def quick(cls) -> Settings:
@@ -127,25 +116,20 @@ class Settings:
 class Trained:
     """What one arm recorded. Records are taken before update 0, every `record_every`, at the end.
 
-    Args:
-        mse: squared error of the mean on the test inputs, (records, replicas, curves).
-        sigma: mean spread on the test inputs, (records, replicas, curves).
-        printed: the forum's columns for replica 0, (records - 1, 9): mean gradient of the first
-            layer's weights, squared error of the samples per curve, mean spread per curve.
-        mean: the means on the grid at the end, (grid, curves), of the replica whose total error is
-            the median.
-        std: that replica's spreads.
-        final: total error of each replica at the end, where `mse` has but their mean.
-
     A result that was read from a file has the mean over replicas as its only one, and of the other
     fields only the forum's `printed`.
     """
 
-    mse: np.ndarray
-    sigma: np.ndarray
+    mse: np.ndarray  # squared error of the mean on the test inputs, (records, replicas, curves)
+    sigma: np.ndarray  # mean spread on the test inputs, (records, replicas, curves)
+    # The forum's columns for replica 0, (records - 1, 9): mean gradient of the first layer's
+    # weights, squared error of the samples per curve, mean spread per curve.
     printed: np.ndarray
+    # The means on the grid at the end, (grid, curves), of the replica whose total error is the
+    # median.
     mean: np.ndarray | None
-    std: np.ndarray | None
+    std: np.ndarray | None  # that replica's spreads
+    # Total error of each replica at the end, where `mse` has but their mean.
     final: list[float] | None = None
 
     @property
@@ -156,23 +140,15 @@ class Trained:
 
 @dataclass(frozen=True)
 class Result(SavedResult):
-    """Everything measured in one run.
+    """Everything measured in one run."""
 
-    Args:
-        settings: what it was run with.
-        seed: the seed.
-        iterations: update at which each record was taken.
-        grid: inputs of the final curves, -3 to 3.
-        arms: what each arm recorded, by name.
-        variance: one row per (d, σ): d, σ, then the gradient's variance times evaluations for
-            the estimators of `FORM_OF`, in their order.
-    """
-
-    settings: Settings
-    seed: int
-    iterations: np.ndarray
-    grid: np.ndarray
-    arms: dict[str, Trained]
+    settings: Settings  # what it was run with
+    seed: int  # the seed
+    iterations: np.ndarray  # update at which each record was taken
+    grid: np.ndarray  # inputs of the final curves, -3 to 3
+    arms: dict[str, Trained]  # what each arm recorded, by name
+    # One row per (d, σ): d, σ, then the gradient's variance times evaluations for the estimators of
+    # `FORM_OF`, in their order.
     variance: np.ndarray = field(repr=False)
 
     def to_json(self) -> dict[str, Any]:

@@ -49,22 +49,15 @@ def no_baseline(d: float, s: float) -> float:
 
 @dataclass(frozen=True)
 class Form:
-    """An estimator and the variances of its two gradients.
+    """An estimator and the variances of its two gradients."""
 
-    Args:
-        by_mean: variance of the derivative by the mean, of `d` and `σ`.
-        by_log_scale: variance of the derivative by `log σ`.
-        samples: per call.
-        evaluations: of the cost, per call.
-        how: further arguments of `hunch.gradients.expectation`.
-        constant: a baseline that depends on `d` and `σ`.
-    """
-
-    by_mean: Formula
-    by_log_scale: Formula
-    samples: int
-    evaluations: int
+    by_mean: Formula  # variance of the derivative by the mean, of `d` and `σ`
+    by_log_scale: Formula  # variance of the derivative by `log σ`
+    samples: int  # per call
+    evaluations: int  # of the cost, per call
+    # Further arguments of `hunch.gradients.expectation`.
     how: dict[str, Any] = field(default_factory=dict)
+    # A baseline that depends on `d` and `σ`.
     constant: Callable[[float, float], float] | None = None
 
 

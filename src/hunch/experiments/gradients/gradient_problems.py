@@ -34,21 +34,13 @@ Params = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class GradientProblem:
-    """A cost, a distribution and the parameters at which the gradient is taken.
+    """A cost, a distribution and the parameters at which the gradient is taken."""
 
-    Args:
-        f: samples `(n, *batch, *event)` to costs `(n, *batch)`.
-        dist_fn: parameters to a distribution.
-        params: one tensor, several, or a dict of them.
-        exact: the true gradient, if it is known.
-        about: what it is, in a line.
-    """
-
-    f: Callable[[Tensor], Tensor]
-    dist_fn: Callable[..., Distribution]
-    params: Params
-    exact: Params | None = None
-    about: str = ""
+    f: Callable[[Tensor], Tensor]  # samples `(n, *batch, *event)` to costs `(n, *batch)`
+    dist_fn: Callable[..., Distribution]  # parameters to a distribution
+    params: Params  # one tensor, several, or a dict of them
+    exact: Params | None = None  # the true gradient, if it is known
+    about: str = ""  # what it is, in a line
 
     def diagnose(self, n: int, *, repeats: int = 1000, seed: int = 0) -> Diagnosis:
         """`hunch.gradients.diagnose` of it.

@@ -51,25 +51,15 @@ _ROWS = 250  # gradients of the network at once
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured.
+    """What is measured."""
 
-    Args:
-        samples: for each estimator and point.
-        networks: runs of the forum's script, with torch's seeds from 0 on.
-        updates: gradient updates with the forum's estimator before the second look.
-        evaluations: of each curve's cost, per gradient.
-        learning_rate: Adam's.
-        gradients: of each network, estimator and look.
-        inputs: on which the true gradient is computed.
-    """
-
-    samples: int = 8_000_000
-    networks: int = 5
-    updates: int = 1_000
-    evaluations: int = 64
-    learning_rate: float = 5e-4
-    gradients: int = 4_000
-    inputs: int = 200_000
+    samples: int = 8_000_000  # for each estimator and point
+    networks: int = 5  # runs of the forum's script, with torch's seeds from 0 on
+    updates: int = 1_000  # gradient updates with the forum's estimator before the second look
+    evaluations: int = 64  # of each curve's cost, per gradient
+    learning_rate: float = 5e-4  # Adam's
+    gradients: int = 4_000  # of each network, estimator and look
+    inputs: int = 200_000  # on which the true gradient is computed
 
     @classmethod
     def quick(cls) -> Settings:
@@ -79,22 +69,15 @@ class Settings:
 
 @dataclass(frozen=True)
 class Result(SavedResult):
-    """What was measured.
+    """What was measured."""
 
-    Args:
-        settings: what it was run with.
-        variance: (estimators, points, 2), by mean and by log σ, of one call.
-        closed_form: the same in closed form.
-        error: squared error of the network's gradient over its squared length,
-            (looks, networks, estimators).
-        cosine: mean cosine of the estimated with the true gradient, the same shape.
-    """
-
-    settings: Settings
-    variance: np.ndarray
-    closed_form: np.ndarray
+    settings: Settings  # what it was run with
+    variance: np.ndarray  # (estimators, points, 2), by mean and by log σ, of one call
+    closed_form: np.ndarray  # the same in closed form
+    # Squared error of the network's gradient over its squared length, (looks, networks,
+    # estimators).
     error: np.ndarray
-    cosine: np.ndarray
+    cosine: np.ndarray  # mean cosine of the estimated with the true gradient, the same shape
 
     @property
     def ratio(self) -> np.ndarray:

@@ -32,42 +32,29 @@ class LayerCase(NamedTuple):
 
 @dataclass(frozen=True)
 class ByOutput:
-    """What is not written.
+    """What is not written."""
 
-    Args:
-        measured: measured variance, per output.
-        closed: closed-form variance, per output.
-        density: histogram of the noise of the last layer's first output, in closed-form stds.
-    """
-
-    measured: np.ndarray
-    closed: np.ndarray
+    measured: np.ndarray  # measured variance, per output
+    closed: np.ndarray  # closed-form variance, per output
+    # Histogram of the noise of the last layer's first output, in closed-form stds.
     density: np.ndarray
 
 
 @dataclass(frozen=True)
 class Moments:
-    """One kind of noise, measured at every output of some layers.
+    """One kind of noise, measured at every output of some layers."""
 
-    Args:
-        noise: kind of noise.
-        sharing: `"shared"` by the batch or `"per sample"`.
-        outputs: how many there are.
-        mean_error_in_stds: root of the mean square of measured minus closed-form mean, in
-            closed-form stds, over all outputs.
-        variance_ratio: measured over closed-form variance, averaged over all outputs.
-        worst_output_variance_ratio_error: how far the worst of these ratios is from 1.
-        row_correlation: largest correlation of consecutive draws, in its standard errors, 1/√draws.
-        by_output: the figures of single outputs; None where read from a file.
-    """
-
-    noise: Kind
-    sharing: Sharing
-    outputs: int
+    noise: Kind  # kind of noise
+    sharing: Sharing  # `"shared"` by the batch or `"per sample"`
+    outputs: int  # how many there are
+    # Root of the mean square of measured minus closed-form mean, in closed-form stds, over all
+    # outputs.
     mean_error_in_stds: float
-    variance_ratio: float
-    worst_output_variance_ratio_error: float
+    variance_ratio: float  # measured over closed-form variance, averaged over all outputs
+    worst_output_variance_ratio_error: float  # how far the worst of these ratios is from 1
+    # Largest correlation of consecutive draws, in its standard errors, 1/√draws.
     row_correlation: float = field(default=math.nan, metadata=NOT_WRITTEN)
+    # The figures of single outputs; None where read from a file.
     by_output: ByOutput | None = field(default=None, metadata=NOT_WRITTEN)
 
 

@@ -61,21 +61,13 @@ class DQN(nn.Module):
 
 @dataclass(frozen=True)
 class Settings:
-    """Sizes of the experiment; the defaults are the claim's.
+    """Sizes of the experiment; the defaults are the claim's."""
 
-    Args:
-        draws: noise draws behind each measured mean and variance.
-        input_features: size of an observation.
-        hidden_units: width of the hidden layer.
-        output_features: number of actions.
-        forwards: forwards in each mode's time series.
-    """
-
-    draws: int = 100_000
-    input_features: int = 8
-    hidden_units: int = 64
-    output_features: int = 4
-    forwards: int = 30
+    draws: int = 100_000  # noise draws behind each measured mean and variance
+    input_features: int = 8  # size of an observation
+    hidden_units: int = 64  # width of the hidden layer
+    output_features: int = 4  # number of actions
+    forwards: int = 30  # forwards in each mode's time series
 
     def __post_init__(self) -> None:
         for name, least in (("draws", 1000), ("forwards", 6)):
@@ -97,21 +89,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class ModeRow:
-    """What a network does in one mode.
+    """What a network does in one mode."""
 
-    Args:
-        mode: the noise mode.
-        training: whether the network is in `train()`.
-        two_forwards_agree: whether they do.
-        output_is_the_mean: whether the output is the plain network's.
-        reset_noise_changes_it: whether `reset_noise` changes the output of the next forward.
-    """
-
-    mode: str
-    training: bool
-    two_forwards_agree: bool
-    output_is_the_mean: bool
-    reset_noise_changes_it: bool
+    mode: str  # the noise mode
+    training: bool  # whether the network is in `train()`
+    two_forwards_agree: bool  # whether they do
+    output_is_the_mean: bool  # whether the output is the plain network's
+    reset_noise_changes_it: bool  # whether `reset_noise` changes the output of the next forward
 
     @property
     def expected(self) -> tuple[bool, bool, bool]:
@@ -130,28 +114,18 @@ class ModeRow:
 
 @dataclass(frozen=True)
 class Result(SavedResult):
-    """What `run` measured.
+    """What `run` measured."""
 
-    Args:
-        settings: the experiment's sizes.
-        seed: its seed.
-        moments: one entry per kind of noise and sharing.
-        first_value: the plain network's first action value, and for each kind of noise its mean
-            and std over draws of the whole network.
-        eval_difference: largest difference between plain network and noisy one in `eval()`.
-        layers_with_gradient: noisy layers whose stds received a gradient, of `NUM_LAYERS`.
-        modes: what each mode does.
-        series: the first action value over consecutive forwards, by mode.
-    """
-
-    settings: Settings
-    seed: int
-    moments: tuple[Moments, ...]
+    settings: Settings  # the experiment's sizes
+    seed: int  # its seed
+    moments: tuple[Moments, ...]  # one entry per kind of noise and sharing
+    # The plain network's first action value, and for each kind of noise its mean and std over draws
+    # of the whole network.
     first_value: dict[str, Any]
-    eval_difference: float
-    layers_with_gradient: int
-    modes: tuple[ModeRow, ...]
-    series: dict[str, np.ndarray]
+    eval_difference: float  # largest difference between plain network and noisy one in `eval()`
+    layers_with_gradient: int  # noisy layers whose stds received a gradient, of `NUM_LAYERS`
+    modes: tuple[ModeRow, ...]  # what each mode does
+    series: dict[str, np.ndarray]  # the first action value over consecutive forwards, by mode
 
     def derived(self) -> dict[str, Any]:
         """The claim and the draws."""

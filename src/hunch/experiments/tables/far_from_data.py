@@ -77,23 +77,14 @@ NUMBERS: Final = ("diabetes", "friedman1", "heteroscedastic", "heavy-tailed")
 
 @dataclass(frozen=True)
 class Settings:
-    """Which tables, how often, how large.
+    """Which tables, how often, how large."""
 
-    Args:
-        classes: keys of `CLASSES`.
-        numbers: keys of `tables.REGRESSION` with one target.
-        splits: of each table; drawn tables are drawn anew each time.
-        num_members: networks.
-        most_rows: rows taken of a table.
-        jobs: splits at a time, each in a process of its own.
-    """
-
-    classes: tuple[str, ...] = tuple(CLASSES)
-    numbers: tuple[str, ...] = NUMBERS
-    splits: int = 3
-    num_members: int = 50
-    most_rows: int = 2_000
-    jobs: int = 1
+    classes: tuple[str, ...] = tuple(CLASSES)  # keys of `CLASSES`
+    numbers: tuple[str, ...] = NUMBERS  # keys of `tables.REGRESSION` with one target
+    splits: int = 3  # of each table; drawn tables are drawn anew each time
+    num_members: int = 50  # networks
+    most_rows: int = 2_000  # rows taken of a table
+    jobs: int = 1  # splits at a time, each in a process of its own
 
     @classmethod
     def quick(cls) -> Settings:
@@ -103,25 +94,17 @@ class Settings:
 
 @dataclass(frozen=True)
 class Trial:
-    """One model on one split.
+    """One model on one split."""
 
-    Args:
-        table: its name.
-        split: number of the split.
-        model: `GROWING`, `LEVEL` or `NONE`.
-        sure: for each way and distance what is said of each test row: its largest probability, or
-            the standard deviation of an observation.
-        right: of each row that is not moved, whether the likeliest class is right; empty for
-            numbers.
-        loss: minus the logarithm of the right class's probability; empty for numbers.
-    """
-
-    table: str
-    split: int
-    model: str
+    table: str  # its name
+    split: int  # number of the split
+    model: str  # `GROWING`, `LEVEL` or `NONE`
+    # For each way and distance what is said of each test row: its largest probability, or the
+    # standard deviation of an observation.
     sure: dict[tuple[str, float], Array]
+    # Of each row that is not moved, whether the likeliest class is right; empty for numbers.
     right: Array
-    loss: Array
+    loss: Array  # minus the logarithm of the right class's probability; empty for numbers
 
 
 class Cost(NamedTuple):
@@ -139,32 +122,20 @@ class Cost(NamedTuple):
 
 
 class Said(NamedTuple):
-    """What a model says of the test rows of all splits that are moved one way.
+    """What a model says of the test rows of all splits that are moved one way."""
 
-    Args:
-        medians: at each distance.
-        certain: share with a probability above 0.99, from 12 standard deviations on.
-        far: median there; NaN where read from a file.
-    """
-
-    medians: list[float]
-    certain: float
-    far: float = math.nan
+    medians: list[float]  # at each distance
+    certain: float  # share with a probability above 0.99, from 12 standard deviations on
+    far: float = math.nan  # median there; NaN where read from a file
 
 
 @dataclass(frozen=True)
 class Result(SavedResult):
-    """All tables.
+    """All tables."""
 
-    Args:
-        settings: which tables, how often.
-        said: by table, model and way.
-        costs: of each table of classes.
-    """
-
-    settings: Settings
-    said: dict[tuple[str, str, str], Said]
-    costs: dict[str, Cost]
+    settings: Settings  # which tables, how often
+    said: dict[tuple[str, str, str], Said]  # by table, model and way
+    costs: dict[str, Cost]  # of each table of classes
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, the same for the same seed."""

@@ -36,32 +36,20 @@ _LEVELS: Final = (np.arange(200) + 0.5) / 200
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a method says about test rows, and how right it was.
+    """What a method says about test rows, and how right it was."""
 
-    Args:
-        crps: continuous ranked probability score, mean over rows and outputs, in units of y.
-        covered: share of test values inside the 90 % interval.
-        error: root of the mean squared error of the mean, in units of y.
-    """
-
-    crps: float
-    covered: float
-    error: float
+    crps: float  # continuous ranked probability score, mean over rows and outputs, in units of y
+    covered: float  # share of test values inside the 90 % interval
+    error: float  # root of the mean squared error of the mean, in units of y
 
 
 @dataclass(frozen=True)
 class Vote:
-    """What a classifier says about test rows, and how right it was.
+    """What a classifier says about test rows, and how right it was."""
 
-    Args:
-        nll: negative log-likelihood, in nats.
-        accuracy: share of rows whose likeliest class is right.
-        calibration: expected calibration error.
-    """
-
-    nll: float
-    accuracy: float
-    calibration: float
+    nll: float  # negative log-likelihood, in nats
+    accuracy: float  # share of rows whose likeliest class is right
+    calibration: float  # expected calibration error
 
 
 def forecast(

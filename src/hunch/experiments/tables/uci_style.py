@@ -51,21 +51,13 @@ CLAIM = (
 
 @dataclass(frozen=True)
 class Settings:
-    """Which tables, how often.
+    """Which tables, how often."""
 
-    Args:
-        regression: names of tables.
-        classification: names of tables.
-        splits: of each table for regression, for our method and the Gaussian process.
-        beside_splits: for the other methods, and for classification.
-        jobs: splits at a time, each in a process of its own.
-    """
-
-    regression: tuple[str, ...] = tuple(REGRESSION)
-    classification: tuple[str, ...] = CLASSIFICATION
-    splits: int = 20
-    beside_splits: int = 5
-    jobs: int = 1
+    regression: tuple[str, ...] = tuple(REGRESSION)  # names of tables
+    classification: tuple[str, ...] = CLASSIFICATION  # names of tables
+    splits: int = 20  # of each table for regression, for our method and the Gaussian process
+    beside_splits: int = 5  # for the other methods, and for classification
+    jobs: int = 1  # splits at a time, each in a process of its own
 
     @classmethod
     def quick(cls) -> Settings:
@@ -75,34 +67,23 @@ class Settings:
 
 @dataclass(frozen=True)
 class Trial:
-    """One method on one split.
+    """One method on one split."""
 
-    Args:
-        table: its name.
-        method: its name.
-        split: number of the split.
-        scores: how right it was.
-    """
-
-    table: str
-    method: str
-    split: int
-    scores: Forecast | Vote
+    table: str  # its name
+    method: str  # its name
+    split: int  # number of the split
+    scores: Forecast | Vote  # how right it was
 
 
 @dataclass(frozen=True)
 class Result(SavedResult):
-    """All tables.
+    """All tables."""
 
-    Args:
-        settings: which tables, how often.
-        tables: scores averaged over splits, by table and method.
-        ratios: CRPS divided by the Gaussian process's, on the splits that both have, by table for
-            regression and method; of our method alone where read from a file.
-    """
-
-    settings: Settings
+    settings: Settings  # which tables, how often
+    # Scores averaged over splits, by table and method.
     tables: dict[str, dict[str, dict[str, float]]]
+    # CRPS divided by the Gaussian process's, on the splits that both have, by table for regression
+    # and method; of our method alone where read from a file.
     ratios: dict[str, dict[str, float]]
 
     def to_json(self) -> dict[str, Any]:

@@ -44,47 +44,32 @@ FIRST_SEED: Final = 100  # settings were chosen on problems of seed 1
 
 @dataclass(frozen=True)
 class Problem:
-    """Data drawn from the process.
+    """Data drawn from the process."""
 
-    Args:
-        inputs: d, entries of x.
-        ratio: data per input; there are `inputs · ratio` of them.
-        noise_std: standard deviation of the noise on y.
-        seed: decides the function, the data and the test inputs.
-    """
-
-    inputs: int
-    ratio: int
-    noise_std: float
-    seed: int
+    inputs: int  # d, entries of x
+    ratio: int  # data per input; there are `inputs · ratio` of them
+    noise_std: float  # standard deviation of the noise on y
+    seed: int  # decides the function, the data and the test inputs
 
 
 @dataclass(frozen=True)
 class Settings:
     """Which problems, and how carefully they are learned.
 
-    Args:
-        shapes: pairs of inputs and data per input.
-        noise_stds: noise on y.
-        num_seeds: problems of each kind.
-        num_members: networks in an ensemble, passes of dropout.
-        steps: optimizer steps.
-        num_test: test inputs.
-        jobs: problems at a time, each in a process of its own.
-
     Note:
         The paper's sweep has 100 inputs with 10,000 data too, and ten seeds.
     """
 
+    # Pairs of inputs and data per input.
     shapes: tuple[tuple[int, int], ...] = (
         (1, 1), (1, 10), (1, 100), (10, 1), (10, 10), (10, 100), (100, 1), (100, 10),
     )  # fmt: skip
-    noise_stds: tuple[float, ...] = (0.01, 0.1, 1.0)
-    num_seeds: int = 3
-    num_members: int = 30
-    steps: int = 1_000
-    num_test: int = 1_000
-    jobs: int = 1
+    noise_stds: tuple[float, ...] = (0.01, 0.1, 1.0)  # noise on y
+    num_seeds: int = 3  # problems of each kind
+    num_members: int = 30  # networks in an ensemble, passes of dropout
+    steps: int = 1_000  # optimizer steps
+    num_test: int = 1_000  # test inputs
+    jobs: int = 1  # problems at a time, each in a process of its own
 
     @classmethod
     def quick(cls) -> Settings:
@@ -164,17 +149,11 @@ def gaussian_kl(mean: Tensor, std: Tensor, other_mean: Tensor, other_std: Tensor
 
 @dataclass(frozen=True)
 class Trial:
-    """One agent on one problem.
+    """One agent on one problem."""
 
-    Args:
-        agent: its name.
-        problem: the problem.
-        kl: mean over test inputs of the divergence from the exact posterior, in nats.
-    """
-
-    agent: str
-    problem: Problem
-    kl: float
+    agent: str  # its name
+    problem: Problem  # the problem
+    kl: float  # mean over test inputs of the divergence from the exact posterior, in nats
 
 
 @dataclass(frozen=True)

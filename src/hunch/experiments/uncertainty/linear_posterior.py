@@ -40,21 +40,13 @@ CLAIM = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """Which ingredients an ensemble is made of.
+    """Which ingredients an ensemble is made of."""
 
-    Args:
-        name: for tables.
-        prior: whether members carry a random prior.
-        noise: whether targets carry Gaussian noise.
-        ridge: whether members are pulled towards their prior.
-        bootstrap: kind of row bootstrap.
-    """
-
-    name: str
-    prior: bool = True
-    noise: bool = True
-    ridge: bool = True
-    bootstrap: Bootstrap = "none"
+    name: str  # for tables
+    prior: bool = True  # whether members carry a random prior
+    noise: bool = True  # whether targets carry Gaussian noise
+    ridge: bool = True  # whether members are pulled towards their prior
+    bootstrap: Bootstrap = "none"  # kind of row bootstrap
 
 
 RECIPES = (
@@ -71,25 +63,17 @@ TRAINED = "the exact one, trained by fit"
 
 @dataclass(frozen=True)
 class Settings:
-    """What is compared.
+    """What is compared."""
 
-    Args:
-        shapes: number of data and of inputs d, each pair a case of its own.
-        num_members: ensemble size K; KL has a bias of about d(d + 3)/4K from the finite number.
-        trained_members: size of the ensemble that is trained by steps.
-        steps: optimizer steps of that training.
-        learning_rate: of that training.
-        noise_std: σ, in units of y.
-        prior_variance: λ.
-    """
-
+    # Number of data and of inputs d, each pair a case of its own.
     shapes: tuple[tuple[int, int], ...] = ((15, 4), (2, 4), (20, 5), (5, 10), (40, 8))
+    # Ensemble size K; KL has a bias of about d(d + 3)/4K from the finite number.
     num_members: int = 20_000
-    trained_members: int = 2_000
-    steps: int = 1_000
-    learning_rate: float = 0.1
-    noise_std: float = 0.1
-    prior_variance: float = 1.0
+    trained_members: int = 2_000  # size of the ensemble that is trained by steps
+    steps: int = 1_000  # optimizer steps of that training
+    learning_rate: float = 0.1  # of that training
+    noise_std: float = 0.1  # σ, in units of y
+    prior_variance: float = 1.0  # λ
 
     @classmethod
     def quick(cls) -> Settings:
@@ -99,25 +83,18 @@ class Settings:
 
 @dataclass(frozen=True)
 class Row:
-    """One recipe on one data set against the exact posterior.
+    """One recipe on one data set against the exact posterior."""
 
-    Args:
-        recipe: its name.
-        num_data: number of data.
-        dimension: number of inputs.
-        kl: KL divergence from the members' Gaussian to the posterior, in nats; infinite where the
-            members leave a direction without any variance.
-        variance_ratio: trace of the members' covariance over that of the posterior.
-        std: members' standard deviation along each principal axis of the posterior.
-        exact_std: the posterior's own.
-    """
-
-    recipe: str
-    num_data: int
-    dimension: int
+    recipe: str  # its name
+    num_data: int  # number of data
+    dimension: int  # number of inputs
+    # KL divergence from the members' Gaussian to the posterior, in nats; infinite where the members
+    # leave a direction without any variance.
     kl: float = field(metadata=written(none=math.inf))
-    variance_ratio: float
+    variance_ratio: float  # trace of the members' covariance over that of the posterior
+    # Members' standard deviation along each principal axis of the posterior.
     std: npt.NDArray[np.float64] | None = field(default=None, metadata=NOT_WRITTEN)
+    # The posterior's own.
     exact_std: npt.NDArray[np.float64] | None = field(default=None, metadata=NOT_WRITTEN)
 
 

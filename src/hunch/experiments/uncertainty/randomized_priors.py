@@ -45,21 +45,13 @@ Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one ensemble is built and trained.
+    """How one ensemble is built and trained."""
 
-    Args:
-        data: name of the data set.
-        hidden_sizes: of model and prior.
-        activation: of model and prior.
-        scale: the prior's, in units of y, for a random network; fixed functions have scale 1.
-        fit: arguments of `hunch.inference.fit`.
-    """
-
-    data: str
-    hidden_sizes: tuple[int, ...]
-    activation: str
-    scale: float
-    fit: dict[str, Any]
+    data: str  # name of the data set
+    hidden_sizes: tuple[int, ...]  # of model and prior
+    activation: str  # of model and prior
+    scale: float  # the prior's, in units of y, for a random network; fixed functions have scale 1
+    fit: dict[str, Any]  # arguments of `hunch.inference.fit`
 
 
 BLOG: Final = Recipe(
@@ -80,21 +72,13 @@ ENN: Final = Recipe(
 
 @dataclass(frozen=True)
 class Settings:
-    """How much is trained.
+    """How much is trained."""
 
-    Args:
-        num_members: K, members of each ensemble.
-        recipes: one set of four ensembles each.
-        num_grid: points on [−1, 2] at which members are drawn.
-        video_members: members of the ensembles that are shown as they learn; 0 for none.
-        video_steps: optimizer steps that are shown.
-    """
-
-    num_members: int = 50
-    recipes: tuple[Recipe, ...] = (BLOG, ENN)
-    num_grid: int = 121
-    video_members: int = 40
-    video_steps: int = 100
+    num_members: int = 50  # K, members of each ensemble
+    recipes: tuple[Recipe, ...] = (BLOG, ENN)  # one set of four ensembles each
+    num_grid: int = 121  # points on [−1, 2] at which members are drawn
+    video_members: int = 40  # members of the ensembles that are shown as they learn; 0 for none
+    video_steps: int = 100  # optimizer steps that are shown
 
     @classmethod
     def quick(cls) -> Settings:
@@ -104,50 +88,32 @@ class Settings:
 
 @dataclass(frozen=True)
 class Case:
-    """One trained ensemble.
+    """One trained ensemble."""
 
-    Args:
-        data: name of the data set.
-        prior: key of `PRIORS`.
-        x: data, `(n,)`.
-        y: data, `(n,)`.
-        num_members: K.
-        mean: the members' on the grid, `(grid,)`.
-        std: their standard deviation there.
-        at_data: mean over the data of the members' standard deviation.
-        far: mean of it at the ends of the grid.
-        members: predictions on the grid, `(members, grid)`; None where read from a file.
-        priors: what the priors alone say there, `(members, grid)`; None without prior.
-        fitted: what members predict at the data, `(members, n)`; None where read from a file.
-    """
-
-    data: str
-    prior: str
-    x: Array
-    y: Array
-    num_members: int
-    mean: Array
-    std: Array
-    at_data: float
-    far: float
+    data: str  # name of the data set
+    prior: str  # key of `PRIORS`
+    x: Array  # data, `(n,)`
+    y: Array  # data, `(n,)`
+    num_members: int  # K
+    mean: Array  # the members' on the grid, `(grid,)`
+    std: Array  # their standard deviation there
+    at_data: float  # mean over the data of the members' standard deviation
+    far: float  # mean of it at the ends of the grid
+    # Predictions on the grid, `(members, grid)`; None where read from a file.
     members: Array | None = None
+    # What the priors alone say there, `(members, grid)`; None without prior.
     priors: Array | None = None
+    # What members predict at the data, `(members, n)`; None where read from a file.
     fitted: Array | None = None
 
 
 @dataclass(frozen=True)
 class Video:
-    """A training as it goes.
+    """A training as it goes."""
 
-    Args:
-        title: what is trained.
-        steps: optimizer steps of the frames.
-        frames: predictions, `(frames, members, grid)`.
-    """
-
-    title: str
-    steps: tuple[int, ...]
-    frames: Array
+    title: str  # what is trained
+    steps: tuple[int, ...]  # optimizer steps of the frames
+    frames: Array  # predictions, `(frames, members, grid)`
 
 
 @dataclass(frozen=True)

@@ -46,28 +46,18 @@ SHORT_STEPS, SHORT_RATE = 300, 5e-3
 
 @dataclass(frozen=True)
 class Settings:
-    """Which problems, and how carefully they are learned and compared.
+    """Which problems, and how carefully they are learned and compared."""
 
-    Args:
-        sizes: numbers of training data.
-        temperatures: what the true logits are divided by.
-        num_seeds: problems of each kind.
-        num_members: networks in an ensemble.
-        steps: optimizer steps.
-        num_batches: batches of ten test inputs.
-        draws: draws of epinets; noisy networks and dropout, whose every draw is a pass through
-            the whole network, get a fifth.
-        jobs: problems at a time, each in a process of its own.
-    """
-
-    sizes: tuple[int, ...] = (1, 3, 10, 30, 100, 300, 1000)
-    temperatures: tuple[float, ...] = (0.01, 0.1, 0.5)
-    num_seeds: int = 5
-    num_members: int = 100
-    steps: int = 1_000
-    num_batches: int = 1_000
+    sizes: tuple[int, ...] = (1, 3, 10, 30, 100, 300, 1000)  # numbers of training data
+    temperatures: tuple[float, ...] = (0.01, 0.1, 0.5)  # what the true logits are divided by
+    num_seeds: int = 5  # problems of each kind
+    num_members: int = 100  # networks in an ensemble
+    steps: int = 1_000  # optimizer steps
+    num_batches: int = 1_000  # batches of ten test inputs
+    # Draws of epinets; noisy networks and dropout, whose every draw is a pass through the whole
+    # network, get a fifth.
     draws: int = 1_000
-    jobs: int = 1
+    jobs: int = 1  # problems at a time, each in a process of its own
 
     @classmethod
     def quick(cls) -> Settings:
@@ -77,19 +67,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Trial:
-    """One agent on one problem.
+    """One agent on one problem."""
 
-    Args:
-        agent: its name.
-        problem: the problem.
-        kl: joint divergence from the truth, in nats.
-        seconds: CPU time of the training.
-    """
-
-    agent: str
-    problem: Problem
-    kl: float
-    seconds: float = field(default=math.nan, metadata=NOT_WRITTEN)
+    agent: str  # its name
+    problem: Problem  # the problem
+    kl: float  # joint divergence from the truth, in nats
+    seconds: float = field(default=math.nan, metadata=NOT_WRITTEN)  # CPU time of the training
 
 
 @dataclass(frozen=True)

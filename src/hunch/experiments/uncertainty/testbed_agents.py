@@ -38,17 +38,11 @@ Guesses = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Problem:
-    """A data set and where it came from.
+    """A data set and where it came from."""
 
-    Args:
-        num_train: number of data.
-        temperature: what the true logits are divided by.
-        seed: decides the truth, the data and the test data.
-    """
-
-    num_train: int
-    temperature: float
-    seed: int
+    num_train: int  # number of data
+    temperature: float  # what the true logits are divided by
+    seed: int  # decides the truth, the data and the test data
 
     def truth(self) -> nn.Module:
         """The network whose outputs, divided by the temperature, are the true logits."""
@@ -97,15 +91,10 @@ def joint_kl(
 
 @dataclass(frozen=True)
 class Trained:
-    """An agent after training.
+    """An agent after training."""
 
-    Args:
-        guesses: its draws.
-        seconds: CPU time of the training.
-    """
-
-    guesses: Guesses
-    seconds: float
+    guesses: Guesses  # its draws
+    seconds: float  # CPU time of the training
 
 
 def perceptron(hidden: tuple[int, ...] = HIDDEN, activation: type[nn.Module] = nn.ReLU) -> MLP:
