@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[object]], note: str = "") -> str:
+def table(head: str, rows: Iterable[str], note: str = "") -> str:
     """A Markdown table.
 
     Args:
-        head: names of the columns.
-        rows: one cell for each column.
+        head: names of the columns, with ` | ` between them.
+        rows: likewise, one cell for each column.
         note: what stands below it.
 
     Example:
-        >>> print(table(["N", "solved"], [[10, "5 of 5"]], "Of five seeds."))
+        >>> print(table("N | solved", ["10 | 5 of 5"], "Of five seeds."))
         | N | solved |
         |---|---|
         | 10 | 5 of 5 |
         <BLANKLINE>
         Of five seeds.
     """
-    lines = [_line(head), "|---" * len(head) + "|", *(_line(row) for row in rows)]
+    rule = "|---" * (head.count("|") + 1) + "|"
+    lines = [f"| {head} |", rule, *(f"| {row} |" for row in rows)]
     return "\n".join([*lines, "", note] if note else lines)
 
 
-def _line(cells: Sequence[object]) -> str:
-    return "| " + " | ".join(map(str, cells)) + " |"
+def cells(*values: object) -> str:
+    """A row of cells, whose number is known only when it is made.
+
+    Example:
+        >>> cells("N", *range(2))
+        'N | 0 | 1'
+    """
+    return " | ".join(map(str, values))
 
 
 def listed(values: Iterable[int | None]) -> str:

@@ -100,21 +100,17 @@ class Result(SavedResult):
     def to_markdown(self) -> str:
         """One line for each seed."""
         rows = [
-            [
-                s.seed,
-                f"{s.best_frame:,}",
-                f"{s.best_mean_return:.1f} ({s.best_worst_episode:.0f})",
-                f"{s.last_mean_return:.1f}",
-            ]
+            f"{s.seed} | {s.best_frame:,} | {s.best_mean_return:.1f} ({s.best_worst_episode:.0f}) "
+            f"| {s.last_mean_return:.1f}"
             for s in self.seeds
         ]
-        head = ["seed", "best weights of frame", "their mean return (worst episode)"]
+        head = "seed | best weights of frame | their mean return (worst episode) | last weights"
         note = (
             f"At least {SOLVED:g}: {self.solved} of {len(self.seeds)} seeds by the best weights, "
             f"{self.solved_by_last} by the last. {self.seconds:.0f} s of CPU time for all seeds, "
             "evaluations included."
         )
-        return table([*head, "last weights"], rows, note)
+        return table(head, rows, note)
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:

@@ -109,17 +109,11 @@ class Result(SavedResult):
             every = ", ".join(f"{value:.0f}" for value in t.mean_return)
             seeds = len(t.mean_return)
             rows.append(
-                [
-                    t.agent,
-                    t.env,
-                    f"{self.settings.frames[t.env]:,}",
-                    f"{t.solved} of {seeds}",
-                    f"{np.median(t.mean_return):.0f} ({every})",
-                    f"{t.seconds / seeds:.0f}",
-                ]
+                f"{t.agent} | {t.env} | {self.settings.frames[t.env]:,} | {t.solved} of {seeds} "
+                f"| {np.median(t.mean_return):.0f} ({every}) | {t.seconds / seeds:.0f}"
             )
-        head = ["agent", "task", "frames a seed", "solved", "mean return: median (all)"]
-        return table([*head, "CPU seconds a seed"], rows)
+        head = "agent | task | frames a seed | solved | mean return: median (all)"
+        return table(f"{head} | CPU seconds a seed", rows)
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:

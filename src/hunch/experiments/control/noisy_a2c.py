@@ -103,23 +103,16 @@ class Result(SavedResult):
             found = sum(dive.first is not None for dive in dives)
             solved = sum(dive.solved is not None for dive in dives)
             rows.append(
-                [
-                    agent,
-                    f"{np.median(last):.0f} ({last.min():.0f})",
-                    f"{int((last >= BALANCED).sum())} of {len(last)}",
-                    f"{returns.mean():.0f}",
-                    f"{found} of {seeds}",
-                    f"{solved} of {seeds} ({listed(dive.solved for dive in dives)})",
-                ]
+                f"{agent} | {np.median(last):.0f} ({last.min():.0f}) "
+                f"| {int((last >= BALANCED).sum())} of {len(last)} | {returns.mean():.0f} "
+                f"| {found} of {seeds} "
+                f"| {solved} of {seeds} ({listed(dive.solved for dive in dives)})"
             )
-        head = [
-            "agent",
-            f"CartPole-v1, {settings.frames:,} frames: return at the end, median (worst)",
-            f"seeds at {BALANCED:g} or more",
-            "mean return along the way",
-            f"deep sea N = {settings.size}: seeds that found the treasure",
-            "solved, by episode",
-        ]
+        head = (
+            f"agent | CartPole-v1, {settings.frames:,} frames: return at the end, median (worst) "
+            f"| seeds at {BALANCED:g} or more | mean return along the way "
+            f"| deep sea N = {settings.size}: seeds that found the treasure | solved, by episode"
+        )
         return table(head, rows, f"Deep sea is given up after {settings.dives:,} episodes.")
 
 

@@ -173,16 +173,11 @@ class Result(SavedResult):
     def to_markdown(self) -> str:
         """One line for each seed."""
         rows = [
-            [
-                row.seed,
-                f"{row.mean_return:.1f}",
-                f"{row.min_return:.0f}",
-                f"{100 * row.capped:.0f} %",
-                f"{row.seconds:.0f}",
-            ]
+            f"{row.seed} | {row.mean_return:.1f} | {row.min_return:.0f} "
+            f"| {100 * row.capped:.0f} % | {row.seconds:.0f}"
             for row in self.rows
         ]
-        return table(["seed", "mean return", "worst return", "at the cap", "CPU seconds"], rows)
+        return table("seed | mean return | worst return | at the cap | CPU seconds", rows)
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:

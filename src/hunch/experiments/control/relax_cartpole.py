@@ -100,12 +100,9 @@ class Result(SavedResult):
             solved = sum(trial.solved is not None for trial in trials)
             median = f"{middle:.0f}" if np.isfinite(middle) else "–"
             episodes = f"{median} ({listed(trial.solved for trial in trials)})"
-            rows.append([f"REINFORCE, {baseline}", f"{solved} of {len(trials)}", episodes])
-        text = table(["agent", "solved", "episodes: median (all)"], rows)
-        paper = [
-            f"| {name}, from the paper | | {mean} (mean of 5) |" for name, mean in PAPER.items()
-        ]
-        return "\n".join([text, *paper])
+            rows.append(f"REINFORCE, {baseline} | {solved} of {len(trials)} | {episodes}")
+        rows += [f"{name}, from the paper | | {mean} (mean of 5)" for name, mean in PAPER.items()]
+        return table("agent | solved | episodes: median (all)", rows)
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:

@@ -146,18 +146,12 @@ class Result(SavedResult):
     def to_markdown(self) -> str:
         """The table of all seeds."""
         rows = [
-            [
-                row.seed,
-                f"{row.best.mean_return:.1f}",
-                f"{row.best.min_return:.0f}",
-                f"{row.best_frame:,}",
-                f"{row.last.mean_return:.1f}",
-                f"{row.last.min_return:.0f}",
-            ]
+            f"{row.seed} | {row.best.mean_return:.1f} | {row.best.min_return:.0f} "
+            f"| {row.best_frame:,} | {row.last.mean_return:.1f} | {row.last.min_return:.0f}"
             for row in self.seeds
         ]
-        head = ["seed", "best model, mean return", "worst", "frame", "last model, mean return"]
-        return table([*head, "worst"], rows)
+        head = "seed | best model, mean return | worst | frame | last model, mean return | worst"
+        return table(head, rows)
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:

@@ -130,9 +130,9 @@ class Result(SavedResult):
             for method in METHODS:
                 middle, worst = self.median(method, p.name), max(self.last(method, p.name))
                 lower = self.median(RANDOM, p.name) / middle
-                regrets = f"{middle:.3g}", f"{worst:.3g}", f"{lower:.3g}"
-                rows.append([p.name, p.evaluations, method, *regrets])
-        head = ["problem", "evaluations", "method", "median regret", "worst", "times lower"]
+                regrets = f"{middle:.3g} | {worst:.3g} | {lower:.3g}"
+                rows.append(f"{p.name} | {p.evaluations} | {method} | {regrets}")
+        head = "problem | evaluations | method | median regret | worst | times lower"
         return table(head, rows, "Times lower: than random search's median.")
 
 

@@ -127,15 +127,10 @@ class Result(SavedResult):
     def to_markdown(self) -> str:
         """One line for each problem."""
         return table(
-            ["problem", "score", "published", "ids played", "of each id"],
+            "problem | score | published | ids played | of each id",
             [
-                [
-                    name,
-                    f"{played.score:.2f}",
-                    f"{played.published:.2f}",
-                    f"{len(played.runs)} of {played.ids_in_sweep}",
-                    played.to_markdown(),
-                ]
+                f"{name} | {played.score:.2f} | {played.published:.2f} "
+                f"| {len(played.runs)} of {played.ids_in_sweep} | {played.to_markdown()}"
                 for name, played in self.problems.items()
             ],
         )

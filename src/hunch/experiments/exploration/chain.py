@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import hunch.envs  # noqa: F401 registers the environments
 from hunch.experiments.claims.checks import Check
-from hunch.experiments.claims.markdown import listed, table
+from hunch.experiments.claims.markdown import cells, listed, table
 from hunch.experiments.claims.parallel import collect
 from hunch.experiments.claims.saved import SavedResult
 from hunch.rl import DQN, BootstrappedDQN, Linear
@@ -74,9 +74,9 @@ class Result(SavedResult):
         """One line for each agent, one column for each chain."""
         sizes = self.settings.sizes
         return table(
-            ["agent", *(f"N = {size}" for size in sizes)],
+            cells("agent", *(f"N = {size}" for size in sizes)),
             [
-                [agent, *(listed(t.solved for t in self.of(agent, size)) for size in sizes)]
+                cells(agent, *(listed(t.solved for t in self.of(agent, size)) for size in sizes))
                 for agent in AGENTS
             ],
             "Episodes until solved, one number a seed.",

@@ -102,7 +102,7 @@ class Result(SavedResult):
         """One line for each agent and size."""
         groups = dict.fromkeys((t.agent, t.size) for t in self.trials)
         return table(
-            ["agent", "N", "solved", "episodes: median (all)", "CPU seconds: median (all)"],
+            "agent | N | solved | episodes: median (all) | CPU seconds: median (all)",
             [_row(self.of(*group), self.settings.max_episodes) for group in groups],
             f"Episodes of the agent with priors grow as N^{self.exponent:.2f}.",
         )
@@ -113,18 +113,16 @@ def _median(trials: Sequence[Trial]) -> float:
     return float(np.median([t.solved or np.inf for t in trials]))
 
 
-def _row(trials: Sequence[Trial], limit: int) -> list[object]:
+def _row(trials: Sequence[Trial], limit: int) -> str:
     solved = sum(t.solved is not None for t in trials)
     middle = _median(trials)
     median = f"{middle:.0f}" if np.isfinite(middle) else f"> {limit}"
     seconds = [t.seconds for t in trials]
-    return [
-        trials[0].agent,
-        trials[0].size,
-        f"{solved} of {len(trials)}",
-        f"{median} ({listed(t.solved for t in trials)})",
-        f"{np.median(seconds):.1f} ({', '.join(f'{s:.1f}' for s in seconds)})",
-    ]
+    return (
+        f"{trials[0].agent} | {trials[0].size} | {solved} of {len(trials)} "
+        f"| {median} ({listed(t.solved for t in trials)}) "
+        f"| {np.median(seconds):.1f} ({', '.join(f'{s:.1f}' for s in seconds)})"
+    )
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:

@@ -164,12 +164,12 @@ class Result(SavedResult):
             whole = f"{row.regret:.2f} ± {row.half_width:.2f}"
             best = row is self.best(row.family)
             late = f"{row.late_regret:.2f} ± {row.late_half_width:.2f}"
-            rows.append([row.agent, f"**{whole}**" if best else whole, late])
+            rows.append(f"{row.agent} | {f'**{whole}**' if best else whole} | {late}")
         intro = (
             f"Regret per step, mean of {self.settings.num_seeds} bandits ± half a 95 % interval; "
             f"an action at random has {self.regret_at_random:.1f}."
         )
-        head = ["agent", f"all {steps} steps", f"last {max(1, steps // 10)} steps"]
+        head = f"agent | all {steps} steps | last {max(1, steps // 10)} steps"
         note = "Bold: the best of its family. Regret per step on the same bandits:"
         gaps = [
             f"- {gap.worse}: {gap.difference:.2f} ± {gap.half_width:.2f} more than {gap.better}"

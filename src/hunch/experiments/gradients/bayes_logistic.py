@@ -84,9 +84,9 @@ class Result(BoundResult):
     def to_markdown(self) -> str:
         """Bound and accuracy of each arm."""
         return table(
-            ["estimator", "bound, nats", "held-out accuracy"],
+            "estimator | bound, nats | held-out accuracy",
             [
-                [name, f"{self.final(name):.2f}", f"{self.accuracy[name].mean():.3f}"]
+                f"{name} | {self.final(name):.2f} | {self.accuracy[name].mean():.3f}"
                 for name in ARMS
             ],
         )

@@ -144,13 +144,10 @@ class Result(BoundResult):
     def to_markdown(self) -> str:
         """The bounds of each arm."""
         return table(
-            ["estimator", "held-out bound, nats", "training bound, nats"],
+            "estimator | held-out bound, nats | training bound, nats",
             [
-                [
-                    name,
-                    f"{self.final(name):.3f} ± {self.final_bound[name].std():.3f}",
-                    f"{self.train_bound[name].mean():.3f}",
-                ]
+                f"{name} | {self.final(name):.3f} ± {self.final_bound[name].std():.3f} "
+                f"| {self.train_bound[name].mean():.3f}"
                 for name in ARMS
             ],
         )

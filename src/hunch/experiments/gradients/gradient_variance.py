@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from hunch.experiments.claims.checks import Check
-from hunch.experiments.claims.markdown import table
+from hunch.experiments.claims.markdown import cells, table
 from hunch.experiments.claims.saved import SavedResult, plain_values, written
 from hunch.experiments.gradients.four_curves_network import (
     CURVES,
@@ -126,25 +126,25 @@ class Result(SavedResult):
     def to_markdown(self) -> str:
         """Variance times evaluations by mean, and the network's errors."""
         forms = [
-            [
+            cells(
                 name,
                 *(
                     f"{self.variance[i, j, 0] * form.evaluations:.4g} "
                     f"({self.closed_form[i, j, 0] * form.evaluations:.4g})"
                     for j in range(len(POINTS))
                 ),
-            ]
+            )
             for i, (name, form) in enumerate(FORMS.items())
         ]
         network = [
-            [
+            cells(
                 arm.name,
                 *(
                     f"{self.error[k, 0, a]:.3g} ({np.median(self.error[k, :, a]):.3g}), "
                     f"{self.cosine[k, 0, a]:.2g} ({np.median(self.cosine[k, :, a]):.2g})"
                     for k in (0, 1)
                 ),
-            ]
+            )
             for a, arm in enumerate(NETWORK_ARMS)
         ]
         about = (
@@ -153,8 +153,8 @@ class Result(SavedResult):
         )
         parts = [
             "Variance by the mean times evaluations, measured (closed form):",
-            table(["", *(f"d = {d:g}, σ = {s:g}" for d, s in POINTS)], forms, about),
-            table(["", "start", "after the forum's updates"], network),
+            table("| " + cells(*(f"d = {d:g}, σ = {s:g}" for d, s in POINTS)), forms, about),
+            table("| start | after the forum's updates", network),
         ]
         return "\n\n".join(parts)
 

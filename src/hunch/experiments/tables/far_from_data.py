@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hunch.experiments.claims.checks import Check
+from hunch.experiments.claims.markdown import cells
 from hunch.experiments.claims.markdown import table as markdown_table
 from hunch.experiments.claims.parallel import collect
 from hunch.experiments.claims.saved import SavedResult
@@ -175,7 +176,7 @@ class Result(SavedResult):
 
     def to_markdown(self) -> str:
         """A table for classes, one for what growth costs, one for numbers."""
-        away = [f"{d:g} sd" for d in DISTANCES]
+        away = cells(*(f"{d:g} sd" for d in DISTANCES))
         classes, costs, numbers = [], [], []
         for table in self.settings.classes:
             for way in WAYS:
@@ -183,27 +184,28 @@ class Result(SavedResult):
                     said = self.said[table, model, way]
                     medians = [f"{m:.2f}" for m in said.medians]
                     certain = f"{100 * said.certain:.0f} %"
-                    classes.append([f"{table}, {way}", model, *medians, certain])
+                    classes.append(cells(f"{table}, {way}", model, *medians, certain))
             cost = self.costs[table]
             accuracy = f"{cost.accuracy:+.4f} ± {cost.accuracy_error:.4f}"
-            costs.append([table, accuracy, f"{cost.log_loss:+.4f} ± {cost.log_loss_error:.4f}"])
+            loss = f"{cost.log_loss:+.4f} ± {cost.log_loss_error:.4f}"
+            costs.append(f"{table} | {accuracy} | {loss}")
         for table in self.settings.numbers:
             for way in WAYS:
                 medians = [f"{m:.3g}" for m in self.said[table, GROWING, way].medians]
-                numbers.append([f"{table}, {way}", *medians])
+                numbers.append(cells(f"{table}, {way}", *medians))
         parts = [
             markdown_table(
-                ["table, moved", "model", *away, "p > 0.99 from 12 sd on"],
+                f"table, moved | model | {away} | p > 0.99 from 12 sd on",
                 classes,
                 "Median over test rows of the largest probability.",
             ),
             markdown_table(
-                ["table", "change of accuracy", "of log loss"],
+                "table | change of accuracy | of log loss",
                 costs,
                 "Rows not moved: priors that grow against such as do not, ± one standard error.",
             ),
             markdown_table(
-                ["table, moved", *away],
+                f"table, moved | {away}",
                 numbers,
                 "Median of the standard deviation of an observation.",
             ),

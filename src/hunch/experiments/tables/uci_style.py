@@ -105,25 +105,15 @@ class Result(SavedResult):
         """One line for each table and method."""
         s = self.settings
         numbers = [
-            [
-                table,
-                method,
-                f"{scores['crps']:.4g}",
-                f"{self.ratios[table].get(method, math.nan):.3f}",
-                f"{scores['covered']:.1%}",
-                f"{scores['error']:.4g}",
-            ]
+            f"{table} | {method} | {scores['crps']:.4g} "
+            f"| {self.ratios[table].get(method, math.nan):.3f} "
+            f"| {scores['covered']:.1%} | {scores['error']:.4g}"
             for table in s.regression
             for method, scores in self.tables[table].items()
         ]
         classes = [
-            [
-                table,
-                method,
-                f"{scores['nll']:.3f}",
-                f"{scores['accuracy']:.1%}",
-                f"{scores['calibration']:.3f}",
-            ]
+            f"{table} | {method} | {scores['nll']:.3f} | {scores['accuracy']:.1%} "
+            f"| {scores['calibration']:.3f}"
             for table in s.classification
             for method, scores in self.tables.get(table, {}).items()
         ]
@@ -132,10 +122,10 @@ class Result(SavedResult):
             f"process, over the first {s.beside_splits} for all else; ratios are over the splits "
             "that both methods have."
         )
-        head = ["table", "method", "CRPS", "against the GP", "90 % interval covers", "RMSE"]
+        head = "table | method | CRPS | against the GP | 90 % interval covers | RMSE"
         parts = [
             markdown_table(head, numbers),
-            markdown_table(["table", "method", "NLL", "accuracy", "ECE"], classes, note),
+            markdown_table("table | method | NLL | accuracy | ECE", classes, note),
         ]
         if s.beside_splits and not any(LAPLACE in methods for methods in self.tables.values()):
             parts.append(f"laplace-torch was left out, not being installed: `{INSTALL_LAPLACE}`.")

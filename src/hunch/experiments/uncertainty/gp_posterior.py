@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from hunch.experiments.claims.checks import Check
-from hunch.experiments.claims.markdown import table
+from hunch.experiments.claims.markdown import cells, table
 from hunch.experiments.claims.parallel import collect
 from hunch.experiments.claims.saved import SavedResult
 from hunch.inference import fit
@@ -202,9 +202,11 @@ class Result(SavedResult):
             by_shape = [self.kl(agent, inputs=d, ratio=r) for d, r in shapes]
             by_noise = [self.kl(agent, noise_std=s) for s in stds]
             kls = [self.kl(agent), *by_shape, *by_noise]
-            rows.append([agent, *(f"{kl:.3g}" for kl in kls)])
-        head = ["agent", "all", *(f"{d} × {d * r}" for d, r in shapes), *(f"σ = {s}" for s in stds)]
-        return table(head, rows, "KL to the exact posterior in nats; inputs × data.")
+            rows.append(cells(agent, *(f"{kl:.3g}" for kl in kls)))
+        head = (*(f"{d} × {d * r}" for d, r in shapes), *(f"σ = {s}" for s in stds))
+        return table(
+            cells("agent", "all", *head), rows, "KL to the exact posterior in nats; inputs × data."
+        )
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from hunch.experiments.claims.checks import Check
-from hunch.experiments.claims.markdown import table
+from hunch.experiments.claims.markdown import cells, table
 from hunch.experiments.claims.parallel import collect
 from hunch.experiments.claims.saved import NOT_WRITTEN, SavedResult, built, plain
 from hunch.experiments.uncertainty.testbed_agents import (
@@ -125,12 +125,12 @@ class Result(SavedResult):
         """Divergences as multiples of one network's, overall and by the number of data."""
         sizes = self.settings.sizes
         rows = [
-            [
+            cells(
                 agent,
                 f"{self.ratio(agent):.3f} ± {self.error(agent):.3f}",
                 *(f"{self.ratio(agent, num_train=n):.2f}" for n in sizes),
                 "" if agent == MLP else f"{self.seconds(agent):.0f}",
-            ]
+            )
             for agent in AGENTS
         ]
         temperatures = ", ".join(f"{t:g}" for t in self.settings.temperatures)
@@ -140,8 +140,8 @@ class Result(SavedResult):
             f"network's; ± is a standard error over problems. Temperatures {temperatures}, "
             f"problem seeds {seeds[0]} to {seeds[-1]}."
         )
-        head = ["agent", "all problems", *(f"n = {n}" for n in sizes), "CPU seconds of training"]
-        return table(head, rows, note)
+        by_size = cells(*(f"n = {n}" for n in sizes))
+        return table(f"agent | all problems | {by_size} | CPU seconds of training", rows, note)
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
