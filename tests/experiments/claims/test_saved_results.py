@@ -44,6 +44,7 @@ def close(a, b):
 def test_a_committed_result_reads_back_whole(name):
     report = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
     result = read_result(name, RESULTS)
+    assert report["claim"] == load(name).CLAIM
     assert close(report["result"], json.loads(json.dumps(result.to_json(), allow_nan=False)))
     again = load(name).Result.from_json(result.to_json(), result.settings)
     assert close(result.to_json(), again.to_json())

@@ -93,7 +93,7 @@ def test_the_sentence_on_bayes_follows_the_divergence(monkeypatch, pictures, lin
         assert "300 members trained in 100 steps, at worst of 2 shapes" in page
 
 
-def test_a_page_of_smaller_settings_names_them_and_judges_no_claim(monkeypatch, pictures, linear):
+def test_a_page_of_smaller_settings_names_them_and_checks_no_claim(monkeypatch, pictures, linear):
     page, outcome = page_of(monkeypatch, pictures, linear)
     assert "seed 5, num members 6," in page
     assert "seed 5, shapes 15 × 4 and 2 × 4, num members 2,000, trained members 300" in page
@@ -132,7 +132,7 @@ def test_a_run_of_one_seed_is_no_claim_about_ten():
     assert "On seed 0 a DQN that explores by noisy weights alone reaches" in said.claim
     assert "after 20,000 frames: it is 199.0" in said.claim
     assert cartpole.CLAIM not in said.claim
-    assert "`hunch reproduce noisy-cartpole` judges the claim" in said.claim
+    assert "`hunch reproduce noisy-cartpole` checks the claim" in said.claim
     assert "num seeds 10" in said.claim
     worse, _ = run_of(120.0)
     assert "does not reach" in claim_block(cartpole, worse, settings, seed=0).claim
@@ -145,7 +145,7 @@ def test_a_run_of_one_seed_is_no_claim_about_ten():
 
 
 @pytest.mark.parametrize(("mean", "verdict"), [(199.0, "holds"), (120.0, "does not hold")])
-def test_a_run_of_ten_seeds_judges_the_claim(mean, verdict):
+def test_a_run_of_ten_seeds_checks_the_claim(mean, verdict):
     result, settings = run_of(mean, seeds=10)
     said = claim_block(cartpole, result, settings, seed=0).claim
     assert f"The claim {verdict}: {cartpole.CLAIM}" in said

@@ -25,7 +25,7 @@ from hunch.rl import DQN, Evaluate, Linear, evaluate
 CLAIM = (
     "A DQN that explores by noisy weights alone reaches a mean return of at least 490 of 500 over "
     "100 greedy CartPole-v1 episodes within 100,000 frames on at least 18 of 20 seeds, all trained "
-    "at once; the judged weights are the best by separate evaluation episodes during training."
+    "at once; the weights are those that did best in separate evaluation episodes during training."
 )
 SOLVED: Final = 490.0
 SELECTING: Final = 10_000  # seed of the starts by which the best weights are chosen

@@ -28,7 +28,7 @@ class Outcome:
 def claim_block(module: ModuleType, result: Any, settings: Any, *, seed: int) -> Claim:
     """What a run found, with what it was run with, and its figures against their bounds.
 
-    The experiment's claim is judged only by a run at the settings that it speaks of.
+    The experiment's claim is checked only by a run at the settings that it speaks of.
 
     Args:
         module: the experiment, with `CLAIM`, `Settings`, `check` and `found`.
@@ -44,7 +44,7 @@ def claim_block(module: ModuleType, result: Any, settings: Any, *, seed: int) ->
     else:
         name = module.__name__.rpartition(".")[2].replace("_", "-")
         said.append(
-            f"`hunch reproduce {name}` judges the claim, which is about "
+            f"`hunch reproduce {name}` checks the claim, which is about "
             f"{settings_in_words(claim_settings(module), seed)}."
         )
     return Claim(" ".join(said), [(str(c), c.holds) for c in checks])

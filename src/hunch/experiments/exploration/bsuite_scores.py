@@ -140,7 +140,7 @@ def score(
         runs: for each id that was played what happened in its episodes, in order, `(n,)`: for deep
             sea whether an episode was bad, else its return. Ids may be missing; the score is that
             of those there are.
-        num_episodes: how many episodes are judged; the experiment's own number if None. With fewer,
+        num_episodes: how many episodes are scored; the experiment's own number if None. With fewer,
             a deep sea that is not solved by then counts as unsolved.
         solved_by: for deep sea, which episode counts as the solved one: bsuite's `"logged"` one, or
             the `"exact"` one, by which a score can only be higher.

@@ -198,7 +198,7 @@ def play(
     Args:
         agent: who plays.
         bandits: what is played.
-        numbers: of the bandits, which name their streams of chance.
+        numbers: of the bandits, which name their random streams.
         problem: of the bandits and of training.
         seed: decides the chance.
 

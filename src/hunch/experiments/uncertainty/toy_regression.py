@@ -1,4 +1,4 @@
-"""The one-dimensional data that papers on uncertainty draw their pictures with, by name."""
+"""The one-dimensional data that papers on uncertainty draw their figures with, by name."""
 
 from __future__ import annotations
 
