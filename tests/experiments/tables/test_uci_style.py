@@ -26,9 +26,9 @@ from hunch.experiments.tables.laplace import (
 from hunch.experiments.tables.methods import (
     GP,
     LAPLACE,
+    METHODS,
     OURS,
-    REGRESSORS,
-    Forecast,
+    NumberScores,
     forecast,
     methods_here,
     vote,
@@ -115,7 +115,7 @@ def test_a_sure_and_right_classifier_scores_well():
 
 
 def of(table, method, split, crps, covered=0.9):
-    return Trial(table, method, split, Forecast(crps, covered, 1.0))
+    return Trial(table, method, split, NumberScores(crps, covered, 1.0))
 
 
 def test_ratios_are_over_common_splits():
@@ -150,7 +150,7 @@ def without_laplace():
 
 def test_the_experiment_works_without_laplace(without_laplace):
     trials, settings = without_laplace, Settings.quick()
-    assert {t.method for t in trials} == set(REGRESSORS) - {LAPLACE}
+    assert {t.method for t in trials} == set(METHODS) - {LAPLACE}
     result = summary(settings, trials)
     assert INSTALL_LAPLACE in result.to_markdown()
     other = dataclasses.replace(trials[0], method=LAPLACE)
@@ -161,7 +161,7 @@ def test_the_experiment_works_without_laplace(without_laplace):
 def test_the_results_file_has_each_table_and_method_once(without_laplace):
     found = json.loads(json.dumps(summary(Settings.quick(), without_laplace).to_json()))
     assert list(found["tables"]) == ["linnerud", "iris"]
-    assert list(found["tables"]["linnerud"]) == [m for m in REGRESSORS if m != LAPLACE]
+    assert list(found["tables"]["linnerud"]) == [m for m in METHODS if m != LAPLACE]
     assert set(found["crps_ratio_to_gaussian_process"]) == {"linnerud"}
     # Two splits for what the claim is about, one for what stands beside it.
     splits = {m: [t.split for t in without_laplace if t.method == m] for m in (OURS, "linear")}
@@ -181,7 +181,7 @@ def test_the_figures_show_each_table(without_laplace):
 
 def test_laplace_has_its_row_where_it_is_installed():
     pytest.importorskip("laplace")
-    assert methods_here() == list(REGRESSORS)
+    assert methods_here() == list(METHODS)
 
 
 def test_laplace_learns_a_line_and_is_less_sure_away_from_it():

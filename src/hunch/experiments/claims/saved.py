@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
+Array = npt.NDArray[np.float64]
 _Built = TypeVar("_Built")
 Metadata = typing.Mapping[str, Any]
 

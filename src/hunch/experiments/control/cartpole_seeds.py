@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from hunch.experiments.claims.checks import Check
 from hunch.experiments.claims.markdown import table
-from hunch.experiments.claims.saved import NOT_WRITTEN, SavedResult, written
+from hunch.experiments.claims.saved import NOT_WRITTEN, Array, SavedResult, written
 from hunch.rl import DQN, Evaluate, Linear, evaluate
 
 CLAIM = (
@@ -29,8 +28,6 @@ CLAIM = (
 )
 SOLVED: Final = 490.0
 SELECTING: Final = 10_000  # seed of the starts by which the best weights are chosen
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

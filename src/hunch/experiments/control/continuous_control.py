@@ -17,13 +17,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from hunch.errors import MissingDependencyError
 from hunch.experiments.claims.checks import Check
 from hunch.experiments.claims.markdown import table
 from hunch.experiments.claims.parallel import collect
-from hunch.experiments.claims.saved import NOT_WRITTEN, SavedResult, plain, written
+from hunch.experiments.claims.saved import NOT_WRITTEN, Array, SavedResult, plain, written
 from hunch.rl import A2C, Linear, Reinforce, evaluate
 
 CLAIM = (
@@ -34,7 +33,6 @@ SWING: Final = "Pendulum-v1"
 CART: Final = "InvertedPendulum-v5"
 SOLVED: Final = {SWING: -250.0, CART: 950.0}
 
-Array = npt.NDArray[np.float64]
 
 _CART: Final[dict[str, Any]] = dict(
     discount=0.99, learning_rate=Linear(3e-3, 0.0, 150_000), reward_scale=0.1, initial_std=0.3

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 import hunch.envs
 from hunch.experiments.claims.checks import Check
 from hunch.experiments.claims.markdown import listed, table
 from hunch.experiments.claims.parallel import collect
-from hunch.experiments.claims.saved import SavedResult, written
+from hunch.experiments.claims.saved import Array, SavedResult, written
 from hunch.experiments.exploration.deep_sea import first_good
 from hunch.rl import A2C, Linear, StopWhenSolved, evaluate
 
@@ -35,8 +34,6 @@ AGENTS: Final[dict[str, dict[str, Any]]] = {
     NEITHER: dict(entropy_weight=0.0),
 }
 BALANCED: Final = 475.0  # Gymnasium's own bound for CartPole-v1
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -32,19 +32,16 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from torch import nn
 
 from hunch.errors import ConfigurationError, MissingDependencyError
 from hunch.experiments.claims.checks import Check
 from hunch.experiments.claims.markdown import table
-from hunch.experiments.claims.saved import NOT_WRITTEN, SavedResult, built, plain
+from hunch.experiments.claims.saved import NOT_WRITTEN, Array, SavedResult, built, plain
 from hunch.nn import NoisyLinear
 from hunch.progress import progress_bar
 from hunch.rl import DQN, Linear, evaluate, record
 from hunch.rl.networks import noisy_layers
-
-Array = npt.NDArray[np.float64]
 
 CLAIM = (
     "A DQN that explores by noisy weights alone reaches a mean return of at least 195 of 200 over "

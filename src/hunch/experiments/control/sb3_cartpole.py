@@ -39,12 +39,10 @@ import torch
 from hunch.errors import ConfigurationError
 from hunch.experiments.claims.checks import Check
 from hunch.experiments.claims.markdown import table
-from hunch.experiments.claims.saved import SavedResult
+from hunch.experiments.claims.saved import Array, SavedResult
 from hunch.progress import progress_bar
 from hunch.rl import Evaluation, evaluate
 from hunch.seeding import derive
-
-Array = npt.NDArray[np.float64]
 
 CLAIM = (
     "The DQN of Stable-Baselines3 with hunch's noisy policy and no epsilon-greedy reaches a mean "

@@ -16,7 +16,7 @@ from hunch.errors import ConfigurationError
 from hunch.experiments.claims.checks import Check
 from hunch.experiments.claims.markdown import table
 from hunch.experiments.claims.parallel import collect
-from hunch.experiments.claims.saved import SavedResult, written
+from hunch.experiments.claims.saved import Array, SavedResult, written
 from hunch.seeding import default_generator_seeded, derive, torch_generator
 
 CLAIM = (
@@ -29,7 +29,6 @@ THOMPSON: Final = "ensemble, Thompson sampling"
 IMPROVEMENT: Final = "ensemble, qLogEI"
 EXACT: Final = "exact GP, qLogEI"
 METHODS: Final = (RANDOM, THOMPSON, IMPROVEMENT, EXACT)
-Array = npt.NDArray[np.float64]
 
 # By how much the ensembles are to beat random search.
 FACTORS: Final = {"Branin": 10.0, "Hartmann-6": 3.0}

@@ -15,13 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 import hunch.envs  # noqa: F401 registers the environments
 from hunch.experiments.claims.checks import Check
 from hunch.experiments.claims.markdown import listed, table
 from hunch.experiments.claims.parallel import collect
-from hunch.experiments.claims.saved import SavedResult, built, plain, written
+from hunch.experiments.claims.saved import Array, SavedResult, built, plain, written
 from hunch.experiments.exploration.bsuite_problems import PROBLEMS, Problem
 from hunch.experiments.exploration.bsuite_scores import SEA_RULES, is_logged, score, solved
 from hunch.rl import BootstrappedDQN
@@ -50,8 +49,6 @@ IDS: Final[Mapping[str, tuple[int, ...]]] = {
     "catch": (0, 1),
     "bandit": (0, 10, 19),
 }
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

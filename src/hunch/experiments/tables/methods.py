@@ -11,7 +11,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from hunch.experiments.tables.laplace import (
     LaplaceClassifier,
@@ -24,19 +23,23 @@ from hunch.inference import (
     expected_calibration_error,
     gaussian_crps,
 )
+from hunch.tables.baselines import scaled
 
 Array = npt.NDArray[Any]
 OURS: Final = "randomised priors"
 GP: Final = "Gaussian process"
 LAPLACE: Final = "Laplace"
+METHODS: Final = (OURS, GP, "linear", "gradient boosting", "one network", LAPLACE)
+# The others' error bars are those of their errors in five-fold cross-validation.
+_WITH_STD: Final = (GP, "linear", LAPLACE)
 _COVERAGE: Final = 0.9
 _NORMAL: Final = 1.6448536269514722  # half the width of the central 90 % of a standard normal
 _LEVELS: Final = (np.arange(200) + 0.5) / 200
 
 
 @dataclass(frozen=True)
-class Forecast:
-    """What a method says about test rows, and how right it was."""
+class NumberScores:
+    """How right a method was about numbers."""
 
     crps: float  # continuous ranked probability score, mean over rows and outputs, in units of y
     covered: float  # share of test values inside the 90 % interval
@@ -44,44 +47,42 @@ class Forecast:
 
 
 @dataclass(frozen=True)
-class Vote:
-    """What a classifier says about test rows, and how right it was."""
+class ClassScores:
+    """How right a classifier was."""
 
     nll: float  # negative log-likelihood, in nats
     accuracy: float  # share of rows whose likeliest class is right
     calibration: float  # expected calibration error
 
 
+def methods_here() -> list[str]:
+    """Those of `METHODS` whose package is installed."""
+    return [m for m in METHODS if m != LAPLACE or laplace_installed()]
+
+
 def forecast(
     method: str, train: tuple[Array, Array], test: tuple[Array, Array], seed: int
-) -> Forecast:
-    """Train a method and score it.
-
-    Args:
-        method: a key of `REGRESSORS`.
-        train: features and targets.
-        test: features and targets.
-        seed: decides everything.
-    """
+) -> NumberScores:
+    """Train one of `METHODS` on features and targets, and score it on others."""
+    (x, y), (x_new, y_new) = train, test
     with _quiet():
-        return REGRESSORS[method](*train, *test, seed)
+        if method == OURS:
+            return _score_ours(x, y, x_new, y_new, seed)
+        said = [_gaussian(method, x, column, x_new, seed) for column in y.reshape(len(y), -1).T]
+    mean, std = np.stack(said, axis=-1)
+    return _score_gaussian(mean, std, y_new.reshape(len(y_new), -1))
 
 
-def vote(method: str, train: tuple[Array, Array], test: tuple[Array, Array], seed: int) -> Vote:
-    """Train a classifier and score it.
-
-    Args:
-        method: a key of `REGRESSORS`; classifiers have the same names.
-        train: features and class numbers.
-        test: features and class numbers.
-        seed: decides everything.
-    """
+def vote(
+    method: str, train: tuple[Array, Array], test: tuple[Array, Array], seed: int
+) -> ClassScores:
+    """Train the classifier of a method on features and class numbers, and score it on others."""
     with _quiet():
         model = _classifier(method, seed).fit(*train)
         probs = torch.as_tensor(model.predict_proba(test[0]), dtype=torch.float64)
     y = torch.as_tensor(test[1]).long()
     likelihood = probs.gather(1, y.unsqueeze(1)).clamp_min(1e-15)  # a tree may say 0
-    return Vote(
+    return ClassScores(
         float(-likelihood.log().mean()),
         float(accuracy(probs, y)),
         float(expected_calibration_error(probs, y)),
@@ -98,99 +99,67 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _ours(X: Array, y: Array, X_new: Array, y_new: Array, seed: int) -> Forecast:
+def _score_ours(x: Array, y: Array, x_new: Array, y_new: Array, seed: int) -> NumberScores:
     from hunch.adapters.sklearn import RandomizedPriorRegressor
 
-    model = RandomizedPriorRegressor(random_state=seed).fit(X, y)
-    low, high = model.predict_interval(X_new, _COVERAGE)
-    quantiles = torch.from_numpy(model.predict_quantiles(X_new, _LEVELS)).movedim(-1, 0)
+    model = RandomizedPriorRegressor(random_state=seed).fit(x, y)
+    low, high = model.predict_interval(x_new, _COVERAGE)
+    quantiles = torch.from_numpy(model.predict_quantiles(x_new, _LEVELS)).movedim(-1, 0)
     truth = torch.as_tensor(y_new, dtype=torch.float64)
-    return Forecast(
+    return NumberScores(
         float(ensemble_crps(quantiles, truth).mean()),
         float(np.mean((low <= y_new) & (y_new <= high))),
-        float(np.sqrt(np.mean((model.predict(X_new) - y_new) ** 2))),
+        float(np.sqrt(np.mean((model.predict(x_new) - y_new) ** 2))),
     )
 
 
-def _of_gaussian(mean: Array, std: Array, y: Array) -> Forecast:
-    tensors: list[Tensor] = [torch.as_tensor(a, dtype=torch.float64) for a in (mean, std, y)]
-    return Forecast(
+def _score_gaussian(mean: Array, std: Array, y: Array) -> NumberScores:
+    tensors = [torch.as_tensor(a, dtype=torch.float64) for a in (mean, std, y)]
+    return NumberScores(
         float(gaussian_crps(*tensors).mean()),
         float(np.mean(np.abs(y - mean) <= _NORMAL * std)),
         float(np.sqrt(np.mean((y - mean) ** 2))),
     )
 
 
-def _with_std(make: Callable[[int, int], Any]) -> Callable[..., Forecast]:
-    """A peer that says its own standard deviation, for each output by itself."""
+def _gaussian(method: str, x: Array, y: Array, x_new: Array, seed: int) -> tuple[Array, Array]:
+    """Mean and standard deviation of one output, each `(rows,)`."""
+    from sklearn.model_selection import cross_val_predict
 
-    def score(X: Array, y: Array, X_new: Array, y_new: Array, seed: int) -> Forecast:
-        columns = y.reshape(len(y), -1).T
-        said = [
-            make(X.shape[1], seed).fit(X, column).predict(X_new, return_std=True)
-            for column in columns
-        ]
-        mean, std = np.stack(said, axis=-1)
-        return _of_gaussian(mean, std, y_new.reshape(len(y_new), -1))
-
-    return score
+    make = _regressor(method, x.shape[1], seed)
+    if method in _WITH_STD:
+        mean, std = make().fit(x, y).predict(x_new, return_std=True)
+        return mean, std
+    left_out = cross_val_predict(make(), x, y)
+    error = np.sqrt(np.mean((left_out - y) ** 2))
+    return make().fit(x, y).predict(x_new), np.full(len(x_new), error)
 
 
-def _with_residuals(make: Callable[[int, int], Any]) -> Callable[..., Forecast]:
-    """A peer that says none: it gets the one of its errors in five-fold cross-validation."""
-
-    def score(X: Array, y: Array, X_new: Array, y_new: Array, seed: int) -> Forecast:
-        from sklearn.model_selection import cross_val_predict
-
-        means, stds = [], []
-        for column in y.reshape(len(y), -1).T:
-            left_out = cross_val_predict(make(X.shape[1], seed), X, column)
-            means.append(make(X.shape[1], seed).fit(X, column).predict(X_new))
-            stds.append(np.full(len(X_new), np.sqrt(np.mean((left_out - column) ** 2))))
-        y_new = y_new.reshape(len(y_new), -1)
-        return _of_gaussian(np.stack(means, axis=-1), np.stack(stds, axis=-1), y_new)
-
-    return score
-
-
-def _scaled(model: Any) -> Any:
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    return make_pipeline(StandardScaler(), model)
-
-
-def _gp(num_features: int, seed: int) -> Any:
+def _regressor(method: str, num_features: int, seed: int) -> Callable[[], Any]:
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.ensemble import GradientBoostingRegressor
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
-
-    kernel = ConstantKernel() * RBF(np.ones(num_features), (1e-2, 1e3)) + WhiteKernel()
-    return _scaled(GaussianProcessRegressor(kernel, normalize_y=True, random_state=seed))
-
-
-def _linear(num_features: int, seed: int) -> Any:
     from sklearn.linear_model import BayesianRidge
-
-    return _scaled(BayesianRidge())
-
-
-def _boosting(num_features: int, seed: int) -> Any:
-    from sklearn.ensemble import GradientBoostingRegressor
-
-    return GradientBoostingRegressor(random_state=seed)
-
-
-def _mlp(num_features: int, seed: int) -> Any:
-    from sklearn.compose import TransformedTargetRegressor
     from sklearn.neural_network import MLPRegressor
     from sklearn.preprocessing import StandardScaler
 
-    net = _scaled(MLPRegressor(random_state=seed))
-    return TransformedTargetRegressor(net, transformer=StandardScaler())
-
-
-def _laplace(num_features: int, seed: int) -> Any:
-    return LaplaceRegressor(seed)
+    makers: dict[str, Callable[[], Any]] = {
+        GP: lambda: scaled(
+            GaussianProcessRegressor(
+                ConstantKernel() * RBF(np.ones(num_features), (1e-2, 1e3)) + WhiteKernel(),
+                normalize_y=True,
+                random_state=seed,
+            )
+        ),
+        "linear": lambda: scaled(BayesianRidge()),
+        "gradient boosting": lambda: GradientBoostingRegressor(random_state=seed),
+        "one network": lambda: TransformedTargetRegressor(
+            scaled(MLPRegressor(random_state=seed)), transformer=StandardScaler()
+        ),
+        LAPLACE: lambda: LaplaceRegressor(seed),
+    }
+    return makers[method]
 
 
 def _classifier(method: str, seed: int) -> Any:
@@ -204,27 +173,12 @@ def _classifier(method: str, seed: int) -> Any:
 
     makers: dict[str, Callable[[], Any]] = {
         OURS: lambda: RandomizedPriorClassifier(random_state=seed),
-        GP: lambda: _scaled(
+        GP: lambda: scaled(
             GaussianProcessClassifier(ConstantKernel() * RBF(4.0), random_state=seed)
         ),
-        "linear": lambda: _scaled(LogisticRegression()),
+        "linear": lambda: scaled(LogisticRegression()),
         "gradient boosting": lambda: HistGradientBoostingClassifier(random_state=seed),
-        "one network": lambda: _scaled(MLPClassifier(random_state=seed)),
+        "one network": lambda: scaled(MLPClassifier(random_state=seed)),
         LAPLACE: lambda: LaplaceClassifier(seed),
     }
     return makers[method]()
-
-
-REGRESSORS: Final[dict[str, Callable[..., Forecast]]] = {
-    OURS: _ours,
-    GP: _with_std(_gp),
-    "linear": _with_std(_linear),
-    "gradient boosting": _with_residuals(_boosting),
-    "one network": _with_residuals(_mlp),
-    LAPLACE: _with_std(_laplace),
-}
-
-
-def methods_here() -> list[str]:
-    """Keys of `REGRESSORS`, which also name the classifiers, without peers not installed."""
-    return [m for m in REGRESSORS if m != LAPLACE or laplace_installed()]

@@ -32,10 +32,10 @@ from hunch.experiments.tables.laplace import INSTALL_LAPLACE
 from hunch.experiments.tables.methods import (
     GP,
     LAPLACE,
+    METHODS,
     OURS,
-    REGRESSORS,
-    Forecast,
-    Vote,
+    ClassScores,
+    NumberScores,
     forecast,
     methods_here,
     vote,
@@ -72,7 +72,7 @@ class Trial:
     table: str  # its name
     method: str  # its name
     split: int  # number of the split
-    scores: Forecast | Vote  # how right it was
+    scores: NumberScores | ClassScores  # how right it was
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def score_all(settings: Settings, seed: int, *, progress: bool = False) -> list[
     trials = collect(
         _run_split, tasks, settings.jobs, label="tables", unit="split", progress=progress
     )
-    tables, order = [*settings.regression, *settings.classification], list(REGRESSORS)
+    tables, order = [*settings.regression, *settings.classification], METHODS
     return sorted(trials, key=lambda t: (tables.index(t.table), order.index(t.method), t.split))
 
 
