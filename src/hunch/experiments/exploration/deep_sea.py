@@ -148,11 +148,12 @@ def _play(task: tuple[str, int, int, int, Settings]) -> list[Trial]:
     name, size, seed, replicas, settings = task
     started = time.process_time()
     agent = make_agent(name, size, seed, replicas=replicas)
-    solved = play_until_solved(agent, size, settings.max_episodes)
+    stop = StopWhenSolved(every=size)
+    agent.learn(settings.max_episodes * size, callbacks=[stop], progress=False)
     seconds = (time.process_time() - started) / replicas
     return [
         Trial(name, size, seed + r, at, first_good(history), len(history.infos), seconds)
-        for r, (at, history) in enumerate(zip(solved, agent.histories, strict=True))
+        for r, (at, history) in enumerate(zip(stop.solved, agent.histories, strict=True))
     ]
 
 
@@ -185,28 +186,6 @@ def make_agent(
         replay_capacity=100_000,
         **env,
     )
-
-
-def play_until_solved(
-    agent: DQN | BootstrappedDQN, size: int, max_episodes: int
-) -> list[int | None]:
-    """Let an agent play and learn until all its replicas have solved a sea without chance.
-
-    Args:
-        agent: the agent.
-        size: N, the length of each episode.
-        max_episodes: episodes after which it is given up.
-
-    Returns:
-        For each replica the episode that solved the sea, None if there was none.
-
-    Example:
-        >>> play_until_solved(make_agent(PRIOR, 4, seed=0), 4, max_episodes=200) != [None]
-        True
-    """
-    stop = StopWhenSolved(every=size)
-    agent.learn(max_episodes * size, callbacks=[stop], progress=False)
-    return stop.solved
 
 
 def first_good(history: History) -> int | None:

@@ -255,13 +255,7 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
 
 
 def check(result: Result) -> list[Check]:
-    """The claim's bounds, against what was measured.
-
-    Example:
-        >>> result = run(Settings(draws=1000), progress=False)
-        >>> print(check(result)[-1])
-        noisy layers whose stds receive a gradient: 4, bound ≥ 4
-    """
+    """The claim's bounds, against what was measured."""
     bound = result.settings.tolerance
     checks = []
     for m in result.moments:
@@ -287,12 +281,7 @@ def check(result: Result) -> list[Check]:
 
 
 def found(result: Result) -> str:
-    """What this run found, in a sentence or two.
-
-    Example:
-        >>> found(run(Settings(draws=1000), progress=False))[:28]
-        'Over 1,000 draws the mean of'
-    """
+    """What this run found, in a sentence or two."""
     mean = max(m.mean_error_in_stds for m in result.moments)
     variance = max(abs(m.variance_ratio - 1) for m in result.moments)
     same = result.eval_difference == 0

@@ -2,7 +2,8 @@
 
 A problem is a random two-layer perceptron that gives the probabilities of two classes, and a few
 data drawn from it. An agent is trained on the data and then draws logits: each draw is one guess at
-the whole function.
+the whole function. `steps` are those of the optimizer, at the learning rate `lr`; `draws` are drawn
+once training is done; `seed` decides initial values, batches and draws.
 """
 
 from __future__ import annotations
@@ -130,13 +131,7 @@ def train_ensemble(
 ) -> Trained:
     """All members at once; with a prior scale of 0 the plain ensemble.
 
-    Args:
-        problem: what to learn.
-        members: K.
-        steps: optimizer steps.
-        prior_scale: of the priors at temperature 1; it is divided by the temperature's root.
-        seed: decides initial values and batches.
-        lr: Adam's learning rate.
+    The scale is that at temperature 1; it is divided by the temperature's root.
     """
 
     def member() -> nn.Module:
@@ -171,13 +166,6 @@ def train_epinet(
 ) -> Trained:
     """An epinet with an additive prior of perceptrons as large as the base network.
 
-    Args:
-        problem: what to learn.
-        steps: optimizer steps.
-        draws: indices drawn for the guesses.
-        seed: decides initial values, batches and indices.
-        lr: Adam's learning rate.
-
     Note:
         The testbed's epinet has 8 index dimensions, prior networks of 5 and 5 units at scale
         0.3 / T, a learned part of 15 and 15 units and the weight decay 0.2 (d / n)^0.7. Here there
@@ -209,14 +197,7 @@ def train_epinet(
 
 
 def train_noisy(problem: Problem, *, steps: int, draws: int, seed: int) -> Trained:
-    """One network with factorized noise on all its weights, learned along with them.
-
-    Args:
-        problem: what to learn.
-        steps: optimizer steps.
-        draws: draws of the noise for the guesses.
-        seed: decides initial values, batches and noise.
-    """
+    """One network with factorized noise on all its weights, learned along with them."""
     with default_generator_seeded(seed, "testbed noisy network"):
         net = noisy(perceptron())
     generator = torch_generator(seed, "testbed noise")
@@ -231,14 +212,7 @@ def train_noisy(problem: Problem, *, steps: int, draws: int, seed: int) -> Train
 
 
 def train_dropout(problem: Problem, *, steps: int, draws: int, seed: int) -> Trained:
-    """One wider network with dropout, in training and afterwards.
-
-    Args:
-        problem: what to learn.
-        steps: optimizer steps.
-        draws: draws of the masks for the guesses.
-        seed: decides initial values, batches and masks.
-    """
+    """One wider network with dropout, in training and afterwards."""
     with default_generator_seeded(seed, "testbed dropout"):
         layers = perceptron((100, 100))
         net = nn.Sequential(
