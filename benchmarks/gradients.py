@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from hunch.experiments.four_curves_network import FORUM, initial_parameters, update
+from hunch.experiments.gradients.four_curves_network import FORUM, initial_parameters, update
 from hunch.gradients import expectation
 
 Loss = Callable[[Normal, Tensor], Tensor]

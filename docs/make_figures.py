@@ -1,16 +1,35 @@
-"""Make the figures that the documentation shows."""
+"""Make the figures that the documentation shows, and the page that shows those of the claims."""
 
 from pathlib import Path
 
 import torch
 
-from hunch.experiments.gradient_problems import PROBLEMS
-from hunch.experiments.toy_regression import toy_data
+from hunch.experiments.claims.drawing import draw_claim
+from hunch.experiments.claims.registry import EXPERIMENTS, describe
+from hunch.experiments.gradients.gradient_problems import PROBLEMS
+from hunch.experiments.uncertainty.toy_regression import toy_data
 from hunch.inference import fit, predict
 from hunch.nn import MLP, Ensemble, RandomFourierPrior, RandomizedPrior
 from hunch.plots import BLUE, RED, band, diagnosis_figure, panel, to_svg
+from hunch.storage import read_json
 
-HERE = Path(__file__).parent / "figures"
+DOCS = Path(__file__).parent
+HERE = DOCS / "figures"
+RESULTS = DOCS.parent / "results"
+CLAIMS = """# The claims
+
+What the library is said to do is said by experiments, each with its settings, its bounds and the
+command that runs it again: `hunch reproduce NAME`. This page is made from what they left in
+`results/`, by `make figures`; nothing is run for it. `hunch reproduce NAME --figures OUT` draws the
+same figures, of your own runs with `--from FOLDER`.
+
+```python
+from hunch.experiments.claims.registry import EXPERIMENTS, describe
+
+for name in EXPERIMENTS:
+    print(name, "-", describe(name))
+```
+"""
 
 
 def cover() -> None:
@@ -40,8 +59,28 @@ def diagnoses() -> None:
         (HERE / f"diagnose-{name}.svg").write_text(to_svg(figure), encoding="utf-8")
 
 
+def claims() -> None:
+    """Every claim with its figures, from `results/`."""
+    parts, subject = [CLAIMS], ""
+    for name, module in sorted(EXPERIMENTS.items(), key=lambda item: item[1].split(".")[0]):
+        if (own := module.split(".")[0]) != subject:
+            subject = own
+            parts.append(f"## {subject.capitalize()}\n")
+        holds = read_json(RESULTS / f"{name}.json")["holds"]
+        measured = f"[{'It holds' if holds else 'It does not hold'}](../results/{name}.md)."
+        parts.append(f"### {name}\n\n{describe(name)} {measured}\n")
+        captions = draw_claim(name, RESULTS, RESULTS)
+        file, caption = next(iter(captions.items()))
+        parts.append(f"![{name}](../results/{file})\n\n{caption}\n")
+        if len(captions) > 1:
+            links = (f"[{own.removesuffix('.svg')}](../results/{own})" for own in captions)
+            parts.append(f"All figures: {', '.join(links)}.\n")
+    (DOCS / "claims.md").write_text("\n".join(parts), encoding="utf-8")
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     HERE.mkdir(exist_ok=True)
     cover()
     diagnoses()
+    claims()

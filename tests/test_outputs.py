@@ -39,9 +39,9 @@ def inputs(tmp_path_factory):
 def commands(inputs, tmp_path, monkeypatch):
     """Each command by its name: the words before its output, and the output's name."""
     import hunch.cli.bench
-    from hunch.experiments import linear_posterior
     from hunch.experiments.demo.outcome import Outcome
     from hunch.experiments.demo.runner import Part
+    from hunch.experiments.uncertainty import linear_posterior
 
     done = Outcome(summary="", blocks=[], checks=[], results={})
     monkeypatch.setattr(Part, "run", lambda self, **settings: done)

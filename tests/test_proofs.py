@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hunch.errors import MissingDependencyError
-from hunch.experiments.registry import EXPERIMENTS, reproduce_claim
+from hunch.experiments.claims.registry import EXPERIMENTS, reproduce_claim
 
 RESULTS = Path(__file__).parents[1] / "results"
 

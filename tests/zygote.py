@@ -28,8 +28,8 @@ def prepare():
     import hunch.plots.run_report
     import hunch.rl
     import hunch.tables  # noqa: F401
-    from hunch.experiments import registry
-    from hunch.experiments.claims import Check
+    from hunch.experiments.claims import registry
+    from hunch.experiments.claims.checks import Check
     from hunch.experiments.demo.outcome import Outcome
     from hunch.experiments.demo.runner import Part
 

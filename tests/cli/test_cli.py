@@ -93,7 +93,7 @@ def test_version(capsys):
 def test_reproduce_lists_runs_and_never_overwrites_what_is_not_its_own(
     tmp_path, capsys, monkeypatch
 ):
-    from hunch.experiments import linear_posterior
+    from hunch.experiments.uncertainty import linear_posterior
 
     monkeypatch.setattr(linear_posterior, "Settings", linear_posterior.Settings.quick)
     assert run(["reproduce"]) == 0
@@ -111,8 +111,8 @@ def test_reproduce_lists_runs_and_never_overwrites_what_is_not_its_own(
 
 
 def test_a_claim_that_does_not_hold_is_exit_code_1(monkeypatch, capsys):
-    from hunch.experiments import linear_posterior
-    from hunch.experiments.claims import Check
+    from hunch.experiments.claims.checks import Check
+    from hunch.experiments.uncertainty import linear_posterior
 
     monkeypatch.setattr(linear_posterior, "Settings", linear_posterior.Settings.quick)
     monkeypatch.setattr(linear_posterior, "check", lambda result: [Check("x", 2.0, "<=", 1.0)])

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from hunch.cli.main import run
-from hunch.experiments.gradient_problems import PROBLEMS, find_problem
+from hunch.experiments.gradients.gradient_problems import PROBLEMS, find_problem
 
 MINE = """
 import torch

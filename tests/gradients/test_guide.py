@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hunch.experiments.gradient_problems import PROBLEMS
+from hunch.experiments.gradients.gradient_problems import PROBLEMS
 
 GUIDE = Path(__file__).parents[2] / "docs" / "is-my-reinforce-crippled.md"
 

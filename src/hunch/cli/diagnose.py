@@ -69,7 +69,7 @@ def diagnose(
             raise click.UsageError(f"--out got {out!r}; expected {' or '.join(_SUFFIXES)}", context)
         check_writable(out, written_with(_MARK), _MARK)
     click.echo("hunch: loading torch", err=True)
-    from hunch.experiments.gradient_problems import PROBLEMS, find_problem
+    from hunch.experiments.gradients.gradient_problems import PROBLEMS, find_problem
 
     if problem is None:
         for name, built_in in PROBLEMS.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 import click
 
 from hunch.cli.options import WholeNumber, json_option, one_thread, seed_option
@@ -13,6 +15,21 @@ from hunch.cli.options import WholeNumber, json_option, one_thread, seed_option
     "--out",
     type=click.Path(file_okay=False),
     help="Folder that gets NAME.json and NAME.md; none if left out.",
+)
+@click.option(
+    "--figures",
+    type=click.Path(file_okay=False),
+    metavar="OUT",
+    help="Run nothing: draw from NAME.json of an earlier run into this folder.",
+)
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(file_okay=False),
+    default="results",
+    show_default=True,
+    metavar="FOLDER",
+    help="Where --figures finds NAME.json.",
 )
 @click.option(
     "--jobs",
@@ -28,15 +45,17 @@ def reproduce(
     context: click.Context,
     names: tuple[str, ...],
     out: str | None,
+    figures: str | None,
+    source: str,
     jobs: int,
     seed: int,
     as_json: bool,
 ) -> int:
     """Run published claims at their full settings; exit with 1 if one does not hold.
 
-    Without a NAME, list the claims. NAME may be "all".
+    Without a NAME, list the claims. NAME may be "all". With --figures, nothing is run.
     """
-    from hunch.experiments.registry import EXPERIMENTS, describe
+    from hunch.experiments.claims.registry import EXPERIMENTS, describe
 
     if not names:
         for name in EXPERIMENTS:
@@ -45,11 +64,13 @@ def reproduce(
     chosen = list(EXPERIMENTS) if "all" in names else list(names)
     unknown = [name for name in chosen if name not in EXPERIMENTS]
     if unknown:
-        raise click.UsageError(
-            f"no claim is called {unknown[0]!r}; there are: {', '.join(EXPERIMENTS)}", context
-        )
+        near = difflib.get_close_matches(unknown[0], EXPERIMENTS, n=1)
+        known = f"did you mean {near[0]}?" if near else f"there are: {', '.join(EXPERIMENTS)}"
+        raise click.UsageError(f"no claim is called {unknown[0]!r}; {known}", context)
+    if figures is not None:
+        return _draw(context, chosen, source, figures, as_json, out)
     one_thread()
-    from hunch.experiments.registry import check_places, reproduce_claim
+    from hunch.experiments.claims.registry import check_places, reproduce_claim
     from hunch.storage import dump_json
 
     check_places(chosen, out)  # before the first claim is run, and not after the last
@@ -61,3 +82,26 @@ def reproduce(
     if as_json:
         click.echo(dump_json(reports), nl=False)
     return 0 if all(r["holds"] for r in reports.values()) else 1
+
+
+def _draw(
+    context: click.Context,
+    names: list[str],
+    source: str,
+    place: str,
+    as_json: bool,
+    out: str | None,
+) -> int:
+    """Draw claims from what was written; the answer to `--json` is each figure's caption."""
+    if out is not None:
+        raise click.UsageError("--figures runs nothing, so --out has nothing to write", context)
+    from hunch.experiments.claims.drawing import draw_claim
+    from hunch.storage import dump_json
+
+    captions = {name: draw_claim(name, source, place) for name in names}
+    for files in captions.values():
+        for file, caption in files.items():
+            click.echo(f"{file}\n    {caption}", err=as_json)
+    if as_json:
+        click.echo(dump_json(captions), nl=False)
+    return 0

@@ -57,14 +57,14 @@ def regression_baselines(x: Floats, y: Floats, test: Floats, seed: int) -> list[
 
     state = derive(seed, "baselines") % 2**31
     kernel = RBF(x.shape[1] ** 0.5) + WhiteKernel(0.1)
-    process = _scaled(GaussianProcessRegressor(kernel, normalize_y=True, random_state=state))
+    process = scaled(GaussianProcessRegressor(kernel, normalize_y=True, random_state=state))
     some = _some(len(x), seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a kernel's length has reached its bound
         process.fit(x[some], y[some])
         mean, std = process.predict(test, return_std=True)
     return [
-        _with_constant_std("linear", lambda: _scaled(Ridge()), x, y, test, seed),
+        _with_constant_std("linear", lambda: scaled(Ridge()), x, y, test, seed),
         _with_constant_std(
             "gradient boosting",
             lambda: HistGradientBoostingRegressor(random_state=state),
@@ -97,7 +97,7 @@ def class_baselines(
     few = min(len(x), _MOST_GP_ROWS // max(1, num_classes - 1))  # one process for each class
     some = _with_each_class(_some(len(x), seed, few), y)
     models: list[tuple[str, Any, npt.NDArray[np.intp]]] = [
-        ("logistic", _scaled(LogisticRegression(max_iter=300)), np.arange(len(x))),
+        ("logistic", scaled(LogisticRegression(max_iter=300)), np.arange(len(x))),
         (
             "gradient boosting",
             HistGradientBoostingClassifier(random_state=state),
@@ -105,7 +105,7 @@ def class_baselines(
         ),
         (
             "Gaussian process",
-            _scaled(GaussianProcessClassifier(RBF(x.shape[1] ** 0.5), random_state=state)),
+            scaled(GaussianProcessClassifier(RBF(x.shape[1] ** 0.5), random_state=state)),
             some,
         ),
     ]
@@ -138,7 +138,8 @@ def _with_constant_std(
     return Forecast(name, note, mean, np.full(len(test), std))
 
 
-def _scaled(model: Any) -> Any:
+def scaled(model: Any) -> Any:
+    """A model on features that it gets at mean 0 and standard deviation 1."""
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 

@@ -1,4 +1,4 @@
-"""What the room of tables stands on beside torch (extra `tabular`)."""
+"""What tables stand on beside torch (extra `tabular`)."""
 
 from __future__ import annotations
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from hunch.experiments import noisy_layers
+from hunch.experiments.claims.drawing import figures
 from hunch.experiments.demo.outcome import Outcome, claim_block
-from hunch.experiments.noisy_layers import DQN, Settings
+from hunch.experiments.noise import noisy_layers
+from hunch.experiments.noise.noisy_layers import DQN, Settings
 from hunch.nn import noisy
 from hunch.plots import Code, Figures, Table, Text
 
@@ -37,7 +38,7 @@ def run(*, quick: bool, seed: int, progress: bool) -> Outcome:
                 heading="Mean and variance against the closed form",
             ),
             _moments(result),
-            Figures(noisy_layers.plot(result)),
+            Figures(figures("noisy-layers", result)),
             Text(
                 "Fresh noise in each forward is what the method asks for: the loss, the target and "
                 "the choice of an action each get a draw of their own. Held noise makes one policy "
@@ -56,9 +57,9 @@ def _moments(result: noisy_layers.Result) -> Table:
         ["noise", "drawn", "error of the mean / std", "variance / closed form"],
         [
             [
-                m.kind,
+                m.noise,
                 m.sharing,
-                f"{m.root_mean_square_error_of_mean:.4f}",
+                f"{m.mean_error_in_stds:.4f}",
                 f"{m.variance_ratio:.4f}",
             ]
             for m in result.moments
@@ -78,9 +79,9 @@ def _modes(result: noisy_layers.Result) -> Table:
             [
                 row.mode,
                 "train()" if row.training else "eval()",
-                word(row.repeats),
-                word(row.is_mean),
-                word(row.reset_changes),
+                word(row.two_forwards_agree),
+                word(row.output_is_the_mean),
+                word(row.reset_noise_changes_it),
             ]
             for row in result.modes
         ],

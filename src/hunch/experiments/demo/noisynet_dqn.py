@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from hunch.experiments import noisy_cartpole
+from hunch.experiments.claims.drawing import figures
+from hunch.experiments.control import noisy_cartpole
+from hunch.experiments.control.noisy_cartpole import Settings
 from hunch.experiments.demo.outcome import Outcome, claim_block
-from hunch.experiments.noisy_cartpole import Settings
 from hunch.plots import Block, Figures, Text, Video
 
 
 def run(*, quick: bool, seed: int, progress: bool) -> Outcome:
-    """Train the notebook's agent, judge it from unseen starts, and film it."""
+    """Train the notebook's agent, evaluate it from unseen starts, and record a video."""
     settings = Settings.quick() if quick else Settings()
     result = noisy_cartpole.run(settings, seed=seed, progress=progress)
     checks = noisy_cartpole.check(result)
@@ -29,8 +30,8 @@ def run(*, quick: bool, seed: int, progress: bool) -> Outcome:
                 "weights from starts that training never saw."
             ),
             claim_block(noisy_cartpole, result, settings, seed=seed),
-            Figures(noisy_cartpole.plot(result)),
-            *_film(result),
+            Figures(figures("noisy-cartpole", result)),
+            *_video(result),
             Text(
                 "A time limit is not a fall: the value of the last state is kept in the target. "
                 "The loss, the target and every action draw noise of their own. Hidden layers are "
@@ -47,7 +48,7 @@ def run(*, quick: bool, seed: int, progress: bool) -> Outcome:
     )
 
 
-def _film(result: noisy_cartpole.Result) -> list[Block]:
+def _video(result: noisy_cartpole.Result) -> list[Block]:
     video = result.shown.video
     if video is None:
         text = "The film needs two more packages: `pip install 'torch-hunch[video]'`."

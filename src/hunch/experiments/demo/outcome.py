@@ -7,25 +7,18 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from hunch.experiments.claims import Check, claim_settings, settings_in_words
+from hunch.experiments.claims.checks import Check, claim_settings, settings_in_words
 from hunch.plots import Block, Claim
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished part.
+    """A finished part."""
 
-    Args:
-        summary: one line for the terminal.
-        blocks: what the page shows.
-        checks: the figures of the part's claims.
-        results: plain values for `results.json`; nothing that depends on the clock.
-    """
-
-    summary: str
-    blocks: Sequence[Block]
-    checks: Sequence[Check]
-    results: dict[str, Any]
+    summary: str  # one line for the terminal
+    blocks: Sequence[Block]  # what the page shows
+    checks: Sequence[Check]  # the figures of the part's claims
+    results: dict[str, Any]  # plain values for `results.json`; nothing that depends on the clock
 
     def to_json(self) -> dict[str, Any]:
         """The part's entry in `results.json`."""
@@ -35,7 +28,7 @@ class Outcome:
 def claim_block(module: ModuleType, result: Any, settings: Any, *, seed: int) -> Claim:
     """What a run found, with what it was run with, and its figures against their bounds.
 
-    The experiment's claim is judged only by a run at the settings that it speaks of.
+    The experiment's claim is checked only by a run at the settings that it speaks of.
 
     Args:
         module: the experiment, with `CLAIM`, `Settings`, `check` and `found`.
@@ -51,7 +44,7 @@ def claim_block(module: ModuleType, result: Any, settings: Any, *, seed: int) ->
     else:
         name = module.__name__.rpartition(".")[2].replace("_", "-")
         said.append(
-            f"`hunch reproduce {name}` judges the claim, which is about "
+            f"`hunch reproduce {name}` checks the claim, which is about "
             f"{settings_in_words(claim_settings(module), seed)}."
         )
     return Claim(" ".join(said), [(str(c), c.holds) for c in checks])

@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 
-from hunch.experiments import linear_posterior, randomized_priors
+from hunch.experiments.claims.drawing import figures
 from hunch.experiments.demo.outcome import Outcome, claim_block
-from hunch.experiments.randomized_priors import BLOG, ENN, FAR, PRIORS
+from hunch.experiments.uncertainty import linear_posterior, randomized_priors
+from hunch.experiments.uncertainty.randomized_priors import BLOG, ENN, FAR, PRIORS
 from hunch.plots import Block, Claim, Figures, Film, Films, Table, Text
 
 
@@ -16,28 +17,28 @@ def run(*, quick: bool, seed: int, progress: bool) -> Outcome:
     """Train the post's ensembles, and hold the linear case against Bayes."""
     how = randomized_priors.Settings.quick() if quick else randomized_priors.Settings()
     exact = linear_posterior.Settings.quick() if quick else linear_posterior.Settings()
-    pictures = randomized_priors.run(how, seed=seed, progress=progress)
+    images = randomized_priors.run(how, seed=seed, progress=progress)
     linear = linear_posterior.run(exact, seed=seed, progress=progress)
-    checks = [*randomized_priors.check(pictures), *linear_posterior.check(linear)]
+    checks = [*randomized_priors.check(images), *linear_posterior.check(linear)]
     worst = max(r.kl for r in linear.rows if r.recipe == linear_posterior.EXACT)
-    case, naive = (pictures.case(BLOG.data, prior) for prior in ("mlp", "none"))
+    case, naive = (images.case(BLOG.data, prior) for prior in ("mlp", "none"))
     return Outcome(
         summary=(
-            f"{len(case.members)} members, {case.far / case.at_data:.1f} times as unsure far from "
+            f"{case.num_members} members, {case.far / case.at_data:.1f} times as unsure far from "
             f"the data as at them (without priors {naive.far / naive.at_data:.1f}); "
             f"linear case: KL to the exact posterior {worst:.4f}"
         ),
         blocks=[
-            *_pictures(pictures, claim_block(randomized_priors, pictures, how, seed=seed)),
+            *_images(images, claim_block(randomized_priors, images, how, seed=seed)),
             *_linear(linear, claim_block(linear_posterior, linear, exact, seed=seed)),
         ],
         checks=checks,
-        results={"pictures": pictures.to_json(), "linear_posterior": linear.to_json()},
+        results={"pictures": images.to_json(), "linear_posterior": linear.to_json()},
     )
 
 
-def _pictures(result: randomized_priors.Result, claim: Claim) -> list[Block]:
-    figures = randomized_priors.plot(result)
+def _images(result: randomized_priors.Result, claim: Claim) -> list[Block]:
+    drawn = figures("randomized-priors", result)
     blocks: list[Block] = [
         Text(
             "A member of the ensemble predicts `f(x) + p(x)`: the network `f` learns, the prior "
@@ -65,7 +66,7 @@ def _pictures(result: randomized_priors.Result, claim: Claim) -> list[Block]:
             "trained on x + sin(3x), the slow part of the truth.",
             "none": "Members differ only by their initial values and their bootstrap.",
         }[prior]
-        views = {k: f for k, f in figures.items() if k.startswith(f"{BLOG.data}-{prior}-")}
+        views = {k: f for k, f in drawn.items() if k.startswith(f"{BLOG.data}-{prior}-")}
         blocks += [Text(text, heading=heading), Figures(views)]
     blocks += [
         Text(
@@ -73,13 +74,13 @@ def _pictures(result: randomized_priors.Result, claim: Claim) -> list[Block]:
             "prior scale 5, noise of 0.1 on the targets, 1,000 steps of Adam at 0.001.",
             heading="The same four on DeepMind's variant of the data",
         ),
-        Figures({k: f for k, f in figures.items() if k.startswith(ENN.data)}),
+        Figures({k: f for k, f in drawn.items() if k.startswith(ENN.data)}),
         _spread_table(result),
     ]
-    if result.films:
+    if result.videos:
         blocks += [
             Text(
-                f"The follow-up's animation: {result.films[0].frames.shape[1]} members while they "
+                f"The follow-up's animation: {result.videos[0].frames.shape[1]} members while they "
                 "learn, step by step.",
                 heading="How the ensembles learn",
             ),
@@ -103,7 +104,7 @@ def _spread_table(result: randomized_priors.Result) -> Table:
     return Table(
         ["data: prior", "std at data", "std at x = −1, 2", "vs. no prior"],
         rows,
-        f"Standard deviation of {len(result.cases[0].members)} members, in units of y. "
+        f"Standard deviation of {result.cases[0].num_members} members, in units of y. "
         f"{_what_priors_add(result)}",
     )
 
@@ -125,8 +126,8 @@ def _films(result: randomized_priors.Result) -> Films:
     case = result.case(BLOG.data, "mlp")
     data = np.stack([case.x, case.y], axis=1)
     return Films(
-        [Film(f.title, f.steps, f.frames, FAR, (-4.5, 4.5), data) for f in result.films],
-        f"{result.films[0].frames.shape[1]} members on the data of Osband et al. (2016).",
+        [Film(f.title, f.steps, f.frames, FAR, (-4.5, 4.5), data) for f in result.videos],
+        f"{result.videos[0].frames.shape[1]} members on the data of Osband et al. (2016).",
     )
 
 
@@ -159,5 +160,5 @@ def _linear(result: linear_posterior.Result, claim: Claim) -> list[Block]:
             f"{result.settings.trained_members:,} by steps. The variance ratio is the trace of the "
             "members' covariance over the posterior's.",
         ),
-        Figures(linear_posterior.plot(result)),
+        Figures(figures("linear-posterior", result)),
     ]

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from hunch.experiments import four_curves
+from hunch.experiments.claims.drawing import figures
 from hunch.experiments.demo.outcome import Outcome, claim_block
-from hunch.experiments.four_curves import Settings
-from hunch.experiments.four_curves_network import ARMS, CURVES, FORUM, LEAVE_ONE_OUT, PATHWISE
+from hunch.experiments.gradients import four_curves
+from hunch.experiments.gradients.four_curves import Settings
+from hunch.experiments.gradients.four_curves_network import (
+    ARMS,
+    CURVES,
+    FORUM,
+    LEAVE_ONE_OUT,
+    PATHWISE,
+)
 from hunch.plots import Figures, Table, Text
 
 
@@ -14,7 +21,6 @@ def run(*, quick: bool, seed: int, progress: bool) -> Outcome:
     settings = Settings.quick() if quick else Settings()
     result = four_curves.run(settings, seed=seed, progress=progress)
     checks = four_curves.check(result)
-    figures = four_curves.plot(result)
     final = {arm.name: result.arms[arm.name].total[-1].mean() for arm in ARMS}
     return Outcome(
         summary=(
@@ -38,7 +44,7 @@ def run(*, quick: bool, seed: int, progress: bool) -> Outcome:
                 "is the mean that the network gives, the shading one spread σ.",
                 heading="The four curves",
             ),
-            Figures(figures),
+            Figures(figures("four-curves", result)),
             _seeds(result),
             Text(
                 "What the forum's script prints, with its missing lines restored (`torch.cat`, "

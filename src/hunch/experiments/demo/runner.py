@@ -130,7 +130,7 @@ def _page(done: Sequence[tuple[Part, Outcome]], *, quick: bool, complete: bool, 
     if quick:
         warnings.append(
             "This is a quick run: all figures are of smaller settings, which are named beside "
-            "them, and it judges no claim that is about larger ones. Run `hunch demo` for those."
+            "them, and it checks no claim that is about larger ones. Run `hunch demo` for those."
         )
     if not complete:
         warnings.append("Only some of the parts were run.")
@@ -138,7 +138,7 @@ def _page(done: Sequence[tuple[Part, Outcome]], *, quick: bool, complete: bool, 
         "A hunch is one guess drawn from what a network does not know. Five sources on networks "
         "whose randomness means something, each run here on its own inputs.\n\n"
         f"Made by `hunch demo{' --quick' if quick else ''} --seed {seed}`; the figures behind the "
-        "pictures are in `results.json` beside this page."
+        "images are in `results.json` beside this page."
     )
     sections = [
         Section(part.key, f"{i}. {part.title}", part.source, outcome.blocks)

@@ -1,0 +1,1 @@
+"""Agents on poles, carts and pendulums."""

@@ -1,0 +1,1 @@
+"""Estimators of gradients through samples, against closed forms and each other."""

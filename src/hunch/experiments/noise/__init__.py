@@ -1,0 +1,1 @@
+"""Noisy layers against their closed forms."""

@@ -1,0 +1,1 @@
+"""Error bars on tables, beside other people's methods."""
