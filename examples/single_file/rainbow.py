@@ -18,7 +18,6 @@ The loss is KL(R + γⁿ Z⁻(s', a*), projected ‖ Z(s, a)); it is a transitio
 import sys
 import time
 from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
-from collections import deque
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -38,7 +37,8 @@ OPTIONS: list[tuple[str, Any, str]] = [
     ("batch-size", 64, "transitions in an update"),
     ("replay-capacity", 20_000, "transitions kept"),
     ("min-replay-size", 500, "transitions stored before the first update"),
-    ("target-update-period", 100, "environment steps, and updates, from one copy to the next"),
+    ("update-period", 4, "environment steps from one update to the next"),
+    ("target-update-period", 200, "environment steps from one copy of the network to the next"),
     ("priority-exponent", 0.5, "α, how much more often large errors are drawn"),
     ("priority-correction", 0.4, "β at first; it rises to 1 at the last step"),
     ("atoms", 51, "fixed returns, evenly spaced"),
@@ -96,7 +96,7 @@ class Network(nn.Module):
         """The logits."""
         x = self.features(observation)
         value: Tensor = self.value(x).unsqueeze(1)
-        advantage = self.advantage(x).unflatten(1, (-1, self.atoms))
+        advantage: Tensor = self.advantage(x).unflatten(1, (-1, self.atoms))
         return value + advantage - advantage.mean(1, keepdim=True)
 
     @torch.no_grad()
@@ -125,7 +125,7 @@ class Replay:
         self.arrays: list[np.ndarray] = [np.zeros((n, *shape), np.float32), np.zeros(n, np.int64)]
         self.arrays += [np.zeros((n, *one), np.float32) for one in ((), shape, ())]
         self.priority = np.zeros(n)
-        self.waiting: deque[Any] = deque()  # for their n-th reward
+        self.waiting: list[Any] = []  # for their n-th reward
 
     def add(self, step: Any, following: Any, terminated: bool, over: bool) -> None:
         """Take in a step; store the one that now has its n rewards, or all as the episode ends."""
@@ -134,7 +134,7 @@ class Replay:
         while len(self.waiting) == self.args.n_step or (self.waiting and over):
             total = sum(gamma**j * reward for j, (_, _, reward) in enumerate(self.waiting))
             discount = 0.0 if terminated else gamma ** len(self.waiting)
-            observation, action, _ = self.waiting.popleft()
+            observation, action, _ = self.waiting.pop(0)
             slot = self.added % len(self.priority)
             stored = (observation, action, total, following, discount)
             for array, value in zip(self.arrays, stored, strict=True):
@@ -197,7 +197,7 @@ def train(args: Namespace) -> tuple[Network, list[float]]:
         if over:
             returns.append(rewards)
             observation, rewards = env.reset()[0], 0.0
-        if replay.added >= args.min_replay_size:
+        if replay.added >= args.min_replay_size and step % args.update_period == 0:
             left = 1 - step / args.steps
             optimizer.param_groups[0]["lr"] = args.learning_rate * left
             batch, row = replay.sample(1 - (1 - args.priority_correction) * left, rng)
