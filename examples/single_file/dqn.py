@@ -36,17 +36,17 @@ from torch.optim import Adam
 OPTIONS: list[tuple[str, Any, str]] = [
     ("env", "CartPole-v1", "id of an environment with a finite set of actions"),
     ("seed", 0, "of weights, environment, exploration and replay"),
-    ("steps", 40_000, "environment steps"),
+    ("steps", 100_000, "environment steps"),
     ("discount", 0.99, "γ, for each environment step"),
-    ("learning-rate", 1e-3, "of Adam at first; it falls to 0 at the last step"),
-    ("batch-size", 64, "transitions in an update"),
+    ("learning-rate", 5e-4, "of Adam at first; it falls to 0 at the last step"),
+    ("batch-size", 128, "transitions in an update"),
     ("replay-capacity", 50_000, "transitions kept"),
     ("min-replay-size", 1_000, "transitions stored before the first update"),
-    ("update-period", 1, "environment steps from one update to the next"),
-    ("target-update-period", 200, "updates from one copy of the network to the next"),
-    ("exploration-steps", 10_000, "environment steps in which ε falls from 1"),
+    ("update-period", 4, "environment steps from one update to the next"),
+    ("target-update-period", 50, "updates from one copy of the network to the next"),
+    ("exploration-steps", 20_000, "environment steps in which ε falls from 1"),
     ("final-epsilon", 0.05, "what ε falls to"),
-    ("hidden-size", 64, "units in each of two hidden layers"),
+    ("hidden-size", 128, "units in each of two hidden layers"),
 ]
 
 

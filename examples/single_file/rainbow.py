@@ -30,10 +30,10 @@ from torch.optim import Adam
 OPTIONS: list[tuple[str, Any, str]] = [
     ("env", "CartPole-v1", "id of an environment with a finite set of actions"),
     ("seed", 0, "of weights, noise, environment and replay"),
-    ("steps", 20_000, "environment steps"),
+    ("steps", 80_000, "environment steps"),
     ("discount", 0.99, "γ, for each environment step"),
     ("n-step", 3, "rewards summed before a value is asked for"),
-    ("learning-rate", 1e-3, "of Adam at first; it falls to 0 at the last step"),
+    ("learning-rate", 5e-4, "of Adam at first; it falls to 0 at the last step"),
     ("batch-size", 64, "transitions in an update"),
     ("replay-capacity", 20_000, "transitions kept"),
     ("min-replay-size", 500, "transitions stored before the first update"),

@@ -6,6 +6,8 @@ each update, so differences of rounding add up: the bounds are those of float32.
 of an equation is far beyond them is seen on changed files.
 """
 
+import itertools
+
 import gymnasium
 import numpy as np
 import pytest
@@ -279,7 +281,7 @@ def reinforce(module, monkeypatch, updates):
         ends = np.flatnonzero([step[4] or step[5] for step in played])[-3:] + 1
         first = [0, *ends] if len(ends) == 2 else ends
         episodes = []
-        for start, stop in zip(first[:-1], first[1:], strict=True):
+        for start, stop in itertools.pairwise(first):
             columns = list(zip(*played[start:stop], strict=True))
             observation, action, reward = (torch.from_numpy(np.array(c)) for c in columns[:3])
             last = torch.from_numpy(columns[3][-1])
