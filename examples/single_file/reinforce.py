@@ -35,7 +35,7 @@ from torch.optim import Adam
 OPTIONS: list[tuple[str, Any, str]] = [
     ("env", "CartPole-v1", "id of an environment with a finite set of actions"),
     ("seed", 0, "of weights, environment and actions"),
-    ("steps", 150_000, "environment steps after which no episode is begun"),
+    ("steps", 80_000, "environment steps after which no episode is begun"),
     ("episodes", 4, "episodes in an update"),
     ("discount", 0.99, "γ, for each environment step"),
     ("learning-rate", 5e-3, "of Adam at first; it falls to 0 at the last step"),
@@ -48,7 +48,7 @@ def parse_args(argv: list[str] | None = None) -> Namespace:
     """The settings: defaults, or what the command line says."""
     parser = ArgumentParser(
         description="REINFORCE with a learned baseline.",
-        epilog="example: python reinforce.py --env CartPole-v1 --seed 1 --steps 100000",
+        epilog="example: python reinforce.py --env CartPole-v1 --seed 1 --steps 40000",
         formatter_class=ArgumentDefaultsHelpFormatter,
     )
     for name, default, meaning in OPTIONS:

@@ -30,6 +30,7 @@ import hunch.envs  # noqa: F401 registers them
 from hunch.rl import A2C, DQN, BootstrappedDQN, Reinforce
 
 BOUND = 1e-5
+SMALL = ["--hidden-size", "32", "--batch-size", "64", "--target-update-period", "40"]
 SHORT = {"max_episode_steps": 20}  # so that time limits end some episodes, falls the others
 
 
@@ -59,7 +60,7 @@ class Twin:
 
 def dqn(module, monkeypatch, updates, replica=None):
     """The largest difference from the library's DQN, and from its last loss."""
-    args = module.parse_args(["--hidden-size", "32", "--target-update-period", "40"])
+    args = module.parse_args(SMALL)
     networks = [module.make_network(4, 2, args.hidden_size) for _ in range(2)]
     twin = Twin(networks, args, Adam(networks[0].parameters(), args.learning_rate))
     if replica is not None:
@@ -97,7 +98,7 @@ def dqn(module, monkeypatch, updates, replica=None):
 def rainbow(module, monkeypatch, updates):
     """The largest difference from the library's DQN with its switches on, and from its errors."""
     noise = RecordedNoise(monkeypatch)
-    args = module.parse_args(["--hidden-size", "32", "--target-update-period", "40"])
+    args = module.parse_args(SMALL)
     networks = [module.Network(4, 2, args) for _ in range(2)]
     twin = Twin(networks, args, Adam(networks[0].parameters(), args.learning_rate))
     agent = DQN(
