@@ -66,6 +66,7 @@ def lines_of(code: CodeType) -> int:
 
 
 def main() -> None:
+    """Print the table."""
     torch.set_num_threads(1)
     print("| agent | lines | functions | files | calls |")
     print("|---|---|---|---|---|")

@@ -15,7 +15,7 @@ import torch
 from single_files import FOLDER, NAMES, load
 
 from hunch.rl import Replay
-from hunch.rl.transitions import Step  # what `Replay.add` takes
+from hunch.rl.replay.transitions import Step  # what `Replay.add` takes
 
 PLAIN = {"gymnasium", "numpy", "torch"}
 

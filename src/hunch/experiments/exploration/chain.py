@@ -17,13 +17,6 @@ from hunch.experiments.claims.markdown import cells, listed, table
 from hunch.experiments.claims.parallel import collect
 from hunch.experiments.claims.saved import SavedResult
 from hunch.rl import DQN, BootstrappedDQN, Linear
-<<<<<<< HEAD:src/hunch/experiments/chain.py
-from hunch.rl.agents.agent import Agent
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-=======
->>>>>>> i13-experiments:src/hunch/experiments/exploration/chain.py
 
 CLAIM = (
     "BootstrappedDQN with randomised priors solves the n-chain (100 best episodes in a row within "

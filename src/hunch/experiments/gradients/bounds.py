@@ -50,7 +50,7 @@ class BoundResult(SavedResult):
 
 def diagnosis_of(values: dict[str, Any]) -> Diagnosis:
     """A diagnosis from what its `to_json` gave; the milliseconds are not in it."""
-    from hunch.gradients.diagnosis import Row
+    from hunch.gradients.diagnosis.table import Row
 
     infinite = [
         {name: math.inf if value is None else value for name, value in row.items()}
