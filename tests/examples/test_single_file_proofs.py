@@ -71,8 +71,8 @@ def markdown(files):
         f"<!-- {COMMAND} -->",
         "# single-file-agents",
         "",
-        "Each file under `examples/single_file/` solves its problem at its own defaults on three of "
-        "three seeds: a mean return of at least 475 of 500 in CartPole, of 0.99 in a deep sea of "
+        "What files under `examples/single_file/` reach at their own defaults, on three seeds. To "
+        "solve the problem is a mean return of at least 475 of 500 in CartPole, of 0.99 in a deep sea of "
         "size 10, over 100 episodes without exploration from starts not trained on.",
         "",
         "| file | seed | mean return | worst | environment steps | training episodes | "
