@@ -34,15 +34,15 @@ test: $(VENV)/.dev
 	$(RUN) pytest -n auto --dist loadgroup
 
 check: $(VENV)/.dev
-	$(RUN) ruff format --check src tests benchmarks docs
-	$(RUN) ruff check src tests benchmarks docs
+	$(RUN) ruff format --check src tests benchmarks docs examples tools
+	$(RUN) ruff check src tests benchmarks docs examples tools
 	$(RUN) mypy
 	$(BIN)/lint-imports
 	$(RUN) pytest -q -n auto --doctest-modules src
 
 format: $(VENV)/.dev
-	$(RUN) ruff format src tests benchmarks docs
-	$(RUN) ruff check --fix src tests benchmarks docs
+	$(RUN) ruff format src tests benchmarks docs examples tools
+	$(RUN) ruff check --fix src tests benchmarks docs examples tools
 
 proofs: $(VENV)/.dev
 	$(RUN) pytest -m proof -s tests
