@@ -69,10 +69,12 @@ def in_processes(good, tmp_path, count, number):
 
 
 def as_a_process(arguments, folder):
+    # matplotlib's own cache is not among what a command may leave behind.
+    home = {"HOME": str(folder), "MPLCONFIGDIR": str(folder.parents[1] / "matplotlib")}
     done = subprocess.run(
         [sys.executable, "-m", "hunch", *arguments],
         cwd=folder,
-        env=os.environ | {"HOME": str(folder), "OMP_NUM_THREADS": "1"},
+        env=os.environ | home | {"OMP_NUM_THREADS": "1"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=10 * sandbox.SECONDS,
