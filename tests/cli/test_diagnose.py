@@ -103,7 +103,7 @@ def test_a_problem_of_ones_own_by_file_and_by_module(mine, capsys):
 
 
 def test_where_no_estimator_is_right_the_exit_code_says_so(mine, capsys, monkeypatch):
-    from hunch.gradients import measure
+    from hunch.gradients.estimators import measure
 
     monkeypatch.setattr(measure, "_SPLITTINGS", {})  # the measure asks neither density nor path
     assert run(["diagnose", "my_model:askew", "--json"]) == 1
