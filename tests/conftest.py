@@ -5,12 +5,10 @@ import torch
 torch.set_num_threads(1)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
+def pytest_itemcollected(item):
     """With `--dist loadgroup` a file stays on one worker, which makes its fixtures once.
 
     The pages of the docs share none, and are long: they fill both workers at the end.
     """
-    for item in items:
-        if item.path.name != "test_docs.py":
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+    if item.path.name != "test_docs.py":
+        item.add_marker(pytest.mark.xdist_group(str(item.path)))
