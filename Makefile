@@ -31,7 +31,7 @@ demo: $(VENV)/.demo
 	$(RUN) hunch demo
 
 test: $(VENV)/.dev
-	$(RUN) pytest -n auto --dist loadgroup
+	$(RUN) pytest -n auto --dist loadfile
 
 check: $(VENV)/.dev
 	$(RUN) ruff format --check src tests benchmarks docs examples tools
