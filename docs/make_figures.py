@@ -1,6 +1,7 @@
 """Make the figures that the documentation shows, and the page that shows those of the claims."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -60,7 +61,7 @@ def diagnoses() -> None:
 
 
 def claims() -> None:
-    """Every claim with its figures, from `results/`."""
+    """Every claim with its own figure, from `results/`."""
     parts, subject = [CLAIMS], ""
     for name, module in sorted(EXPERIMENTS.items(), key=lambda item: item[1].split(".")[0]):
         if (own := module.split(".")[0]) != subject:
@@ -69,12 +70,12 @@ def claims() -> None:
         holds = read_json(RESULTS / f"{name}.json")["holds"]
         measured = f"[{'It holds' if holds else 'It does not hold'}](../results/{name}.md)."
         parts.append(f"### {name}\n\n{describe(name)} {measured}\n")
-        captions = draw_claim(name, RESULTS, RESULTS)
-        file, caption = next(iter(captions.items()))
-        parts.append(f"![{name}](../results/{file})\n\n{caption}\n")
-        if len(captions) > 1:
-            links = (f"[{own.removesuffix('.svg')}](../results/{own})" for own in captions)
-            parts.append(f"All figures: {', '.join(links)}.\n")
+        with TemporaryDirectory() as drawn:
+            captions = draw_claim(name, RESULTS, drawn)
+            (RESULTS / f"{name}.svg").write_bytes((Path(drawn) / f"{name}.svg").read_bytes())
+        parts.append(f"![{name}](../results/{name}.svg)\n\n{captions[f'{name}.svg']}\n")
+        if more := len(captions) - 1:
+            parts.append(f"`hunch reproduce {name} --figures OUT` draws {more} more.\n")
     (DOCS / "claims.md").write_text("\n".join(parts), encoding="utf-8")
 
 
