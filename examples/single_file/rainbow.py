@@ -50,8 +50,8 @@ OPTIONS: list[tuple[str, Any, str]] = [
 
 def parse_args(argv: list[str] | None = None) -> Namespace:
     """The settings: defaults, or what the command line says."""
-    example = "example: python rainbow.py --env CartPole-v1 --seed 1 --steps 10000"
-    parser = ArgumentParser(epilog=example, formatter_class=ArgumentDefaultsHelpFormatter)
+    parser = ArgumentParser(formatter_class=ArgumentDefaultsHelpFormatter, description="Rainbow.")
+    parser.epilog = "example: python rainbow.py --env CartPole-v1 --seed 1 --steps 10000"
     for name, default, meaning in OPTIONS:
         parser.add_argument(f"--{name}", type=type(default), default=default, help=meaning)
     return parser.parse_args(argv)
@@ -185,7 +185,7 @@ def train(args: Namespace) -> tuple[Network, list[float]]:
     sizes = flatdim(env.observation_space), flatdim(env.action_space)
     online, target = Network(*sizes, args), Network(*sizes, args)
     target.load_state_dict(online.state_dict())
-    optimizer = torch.optim.Adam(online.parameters(), fused=True)
+    optimizer = Adam(online.parameters(), fused=True)
     replay, returns, rewards = Replay((sizes[0],), args), [], 0.0
     (observation, _), shown = env.reset(seed=args.seed), time.monotonic()
     for step in range(1, args.steps + 1):

@@ -62,6 +62,7 @@ def real_number(
     at_least: float = -math.inf,
     above: float = -math.inf,
     at_most: float = math.inf,
+    instead: str = "",
 ) -> float:
     """Return `value` as a float, or say what is wrong with it.
 
@@ -71,6 +72,7 @@ def real_number(
         at_least: the smallest value allowed.
         above: a value that must be exceeded.
         at_most: the largest value allowed.
+        instead: what else is allowed, for the message.
 
     Raises:
         ConfigurationError: if `value` is no finite number or out of range.
@@ -90,7 +92,9 @@ def real_number(
             if math.isfinite(bound)
         ]
         expected = " ".join(["a finite number", " and ".join(bounds)]).strip()
-        raise ConfigurationError(f"`{name}` got {shown(value)}; expected {expected}.")
+        raise ConfigurationError(
+            f"`{name}` got {shown(value)}; expected {expected}{instead and f', or {instead}'}."
+        )
     return number
 
 

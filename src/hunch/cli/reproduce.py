@@ -67,8 +67,9 @@ def reproduce(
         near = difflib.get_close_matches(unknown[0], EXPERIMENTS, n=1)
         known = f"did you mean {near[0]}?" if near else f"there are: {', '.join(EXPERIMENTS)}"
         raise click.UsageError(f"no claim is called {unknown[0]!r}; {known}", context)
+    _check_together(context, figures is not None)
     if figures is not None:
-        return _draw(context, chosen, source, figures, as_json, out)
+        return _draw(chosen, source, figures, as_json)
     one_thread()
     from hunch.experiments.claims.registry import check_places, reproduce_claim
     from hunch.storage import dump_json
@@ -84,17 +85,18 @@ def reproduce(
     return 0 if all(r["holds"] for r in reports.values()) else 1
 
 
-def _draw(
-    context: click.Context,
-    names: list[str],
-    source: str,
-    place: str,
-    as_json: bool,
-    out: str | None,
-) -> int:
+def _check_together(context: click.Context, draws: bool) -> None:
+    """Refuse options of a run where none is made, and of figures where none is drawn."""
+    foreign = ("out", "jobs", "seed") if draws else ("source",)
+    given = click.core.ParameterSource.COMMANDLINE
+    for parameter in context.command.params:
+        if parameter.name in foreign and context.get_parameter_source(parameter.name) is given:
+            why = "--figures runs nothing" if draws else "it says where --figures finds results"
+            raise click.UsageError(f"{parameter.opts[0]} has no use here: {why}", context)
+
+
+def _draw(names: list[str], source: str, place: str, as_json: bool) -> int:
     """Draw claims from what was written; the answer to `--json` is each figure's caption."""
-    if out is not None:
-        raise click.UsageError("--figures runs nothing, so --out has nothing to write", context)
     from hunch.experiments.claims.drawing import draw_claim
     from hunch.storage import dump_json
 

@@ -15,6 +15,7 @@ from hunch.gradients.estimators.by_name import ESTIMATORS
 from hunch.gradients.estimators.request import Estimator, Request
 from hunch.gradients.estimators.score import masked_score
 from hunch.gradients.sampling.samplers import check_sampler
+from hunch.validation import whole_number
 
 
 def expectation(
@@ -120,8 +121,7 @@ def expectation(
         raise ConfigurationError(
             f"`dist` got {type(dist).__name__}; expected a torch.distributions.Distribution."
         )
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise ConfigurationError(f"`n` got {n!r}; expected a number of samples of at least 1.")
+    n = whole_number("n", n, at_least=1)
     kind = _precision(dist)
     if kind in HALF:  # torch's draws and densities are too coarse there, where there are any
         value = expectation(

@@ -97,11 +97,10 @@ class NoisyLinear(NoisyLayer):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        in_features = whole_number("in_features", in_features, at_least=1)
+        out_features = whole_number("out_features", out_features, at_least=1)
         super().__init__(
-            (
-                whole_number("out_features", out_features, at_least=1),
-                whole_number("in_features", in_features, at_least=1),
-            ),
+            (out_features, in_features),
             bias,
             1,
             NoiseSettings(noise, std_init, per_sample, init, bias_std, noise_distribution),
@@ -239,8 +238,11 @@ class NoisyConv2d(NoisyLayer):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        in_channels = whole_number("in_channels", in_channels, at_least=1)
+        out_channels = whole_number("out_channels", out_channels, at_least=1)
+        groups = whole_number("groups", groups, at_least=1)
         for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
-            if whole_number(name, value, at_least=1) % whole_number("groups", groups, at_least=1):
+            if value % groups:
                 raise ConfigurationError(
                     f"`groups` got {groups}; expected a divisor of `{name}`, which is {value}."
                 )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from hunch.errors import ConfigurationError
 from hunch.nn.noisy_base import Draw, DrawingLayer, Noise, _one_of
 from hunch.nn.noisy_checkpoints import adopt_layout
+from hunch.validation import real_number
 
 _STD_INIT: Final = {"factorized": 0.5, "independent": 0.017}  # the paper, §3.2
 
@@ -34,7 +35,8 @@ class NoiseSettings:
         _one_of("bias_std", self.bias_std, ("in", "out"))
         _one_of("noise_distribution", self.noise_distribution, ("normal", "truncated_normal"))
         if self.std_init is not None:
-            _check_std(self.std_init)
+            std = "None for the paper's value"
+            real_number("std_init", self.std_init, at_least=0.0, instead=std)
         if (self.init or self.noise) == "independent" and self.bias_std == "out":
             raise ConfigurationError(
                 '`bias_std` got "out", but independent initial values give every weight and bias '
@@ -140,13 +142,4 @@ class NoisyLayer(DrawingLayer):
         return (
             f"bias={self.bias is not None}, noise={self.noise}, std_init={self.std_init:g}, "
             f"per_sample={self.per_sample}"
-        )
-
-
-def _check_std(std_init: float) -> None:
-    number = isinstance(std_init, int | float) and not isinstance(std_init, bool)
-    if not number or not math.isfinite(std_init) or std_init < 0:
-        raise ConfigurationError(
-            f"`std_init` got {std_init!r}; expected a finite number of at least 0, or None for the "
-            "paper's value."
         )

@@ -71,7 +71,7 @@ def test_a_claim_is_drawn_from_its_file_and_its_figure_is_committed(name, tmp_pa
         assert len(drawn) < 64_000
         assert caption.endswith(".")
         assert "nan" not in caption
-        assert (RESULTS / file).is_file(), f"hunch reproduce {name} --figures results"
+    assert (RESULTS / f"{name}.svg").is_file(), "make figures"
     assert draw_claim(name, RESULTS, tmp_path) == captions  # its own files may be written again
 
 
@@ -141,7 +141,32 @@ def test_the_command_draws_without_a_run(tmp_path, monkeypatch, capsys):
     assert "--from" in capsys.readouterr().err
     assert run(["reproduce", "chain", "--figures", "f", "--from", str(RESULTS), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["chain"].keys() == {"chain.svg"}
-    assert run(["reproduce", "chain", "--figures", "f", "--out", "o"]) == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--figures", "f", "--out", "o"],
+        ["--figures", "f", "--seed", "1"],
+        ["--figures", "f", "--jobs", "2"],
+        ["--from", "results"],
+    ],
+)
+def test_options_without_use_are_refused(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(load("chain"), "run", lambda *a, **k: pytest.fail("it was run"))
+    assert run(["reproduce", "chain", *words]) == 2
+    assert f"{words[-2]} has no use here" in capsys.readouterr().err
+
+
+def test_what_is_missing_further_down_is_told_in_one_sentence(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    report = json.loads((RESULTS / "uci-style.json").read_text())
+    del report["result"]["tables"]["diabetes"]
+    (tmp_path / "uci-style.json").write_text(json.dumps(report))
+    arguments = ["reproduce", "uci-style", "--from", str(tmp_path), "--figures", str(tmp_path)]
+    assert run(arguments) == 2
+    assert "does not hold what this version" in capsys.readouterr().err
 
 
 def test_figures_that_are_somebody_elses_stay(tmp_path, capsys):

@@ -1,6 +1,6 @@
-"""Write tests/experiments/data/bsuite_scores.json: runs and what bsuite 0.3.6 scores them.
+"""Write tests/experiments/exploration/data/bsuite_scores.json: runs and what bsuite 0.3.6 scores them.
 
-Run in an environment that has bsuite: `python tests/experiments/make_bsuite_scores.py`. Needs
+Run in an environment that has bsuite: `python tests/experiments/exploration/make_bsuite_scores.py`. Needs
 nothing of hunch. A run is stored as pairs of a value and how often it is repeated.
 """
 

@@ -81,6 +81,19 @@ def test_diagnose_measures_it_beside_ours():
     assert [row.estimator for row in alone.rows] == ["own_path"]
 
 
+def test_the_seed_decides_what_an_object_without_a_name_is_measured_to_be():
+    class Own:
+        def __call__(self, request):
+            return own_score(request)
+
+    problem = torch.square, Normal, (torch.tensor(1.0), torch.tensor(0.5))
+    first, again = (
+        diagnose(*problem, n=2, repeats=20, estimators=["score", own]).to_json()
+        for own in (Own(), Own())
+    )
+    assert first == again
+
+
 def test_one_that_is_wrong_without_saying_so_is_found_out():
     def shrunk(request):
         return Shrunk(0.8)(request)

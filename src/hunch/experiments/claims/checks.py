@@ -20,9 +20,9 @@ class Check:
     """
 
     what: str  # the quantity, in words, with its unit where it has one
-    value: float  # the measured figure
-    relation: Literal["<=", ">="]  # `"<="` or `">="`
-    bound: float  # the bound
+    value: float  # as measured
+    relation: Literal["<=", ">="]
+    bound: float
 
     @property
     def holds(self) -> bool:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from hunch.errors import FolderError
 from hunch.experiments.claims.checks import claim_settings
-from hunch.experiments.claims.registry import EXPERIMENTS, load
-from hunch.storage import expanded, read_json, write_text, written_with
+from hunch.experiments.claims.registry import EXPERIMENTS, MARK, OURS, load
+from hunch.storage import expanded, read_json, write_text
 
 if TYPE_CHECKING:
     from hunch.experiments.figures.shared import Figures
-
-_MARK: Final = "hunch reproduce"
 
 
 def read_result(name: str, folder: str | os.PathLike[str]) -> Any:
@@ -35,11 +35,18 @@ def read_result(name: str, folder: str | os.PathLike[str]) -> Any:
             f"write it: hunch reproduce {name} --out {folder}"
         )
     report, module = read_json(file), load(name)
-    try:
+    with _as_this_version_writes(name, file):
         return module.Result.from_json(
             report["result"], claim_settings(module), seed=report["seed"]
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+
+
+@contextmanager
+def _as_this_version_writes(name: str, file: Path) -> Iterator[None]:
+    """Say of whatever fails on a file that it is not what this version writes."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise FolderError(
             f"{str(file)!r} does not hold what this version's `hunch reproduce {name}` writes "
             f"({type(error).__name__}: {error}); write it again with --out."
@@ -83,11 +90,14 @@ def draw_claim(
     """
     from hunch.plots import to_svg
 
+    result = read_result(name, folder)
+    with _as_this_version_writes(name, expanded(folder) / f"{name}.json"):
+        drawn = figures(name, result)
     captions: dict[str, str] = {}
-    for key, (figure, caption) in figures(name, read_result(name, folder)).items():
+    for key, (figure, caption) in drawn.items():
         own = key.removeprefix(name).removeprefix("-") if captions else ""
         file = f"{name}-{own}.svg" if own else f"{name}.svg"
-        content = f"<!-- {_MARK} {name} -->\n{to_svg(figure)}"
-        write_text(Path(out) / file, content, written_with(_MARK), _MARK)
+        content = f"<!-- {MARK} {name} -->\n{to_svg(figure)}"
+        write_text(Path(out) / file, content, OURS, MARK)
         captions[file] = caption
     return captions

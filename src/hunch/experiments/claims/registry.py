@@ -41,8 +41,8 @@ EXPERIMENTS: Final = {
     "discrete-vae": "gradients.discrete_vae",
     "bayesian-optimization": "exploration.bayesian_optimization",
 }
-_MARK: Final = "hunch reproduce"
-_ours: Final = written_with(_MARK)
+MARK: Final = "hunch reproduce"
+OURS: Final = written_with(MARK)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def reproduce_claim(
     seconds = time.monotonic() - started
     checks: list[Check] = module.check(result)
     results = {
-        "written_by": _MARK,
+        "written_by": MARK,
         "claim": module.CLAIM,
         "seed": seed,
         "holds": all(c.holds for c in checks),
@@ -108,9 +108,9 @@ def reproduce_claim(
         "result": result.to_json(),
     }
     text = _markdown(name, module, checks, result, settings, seed, seconds)
-    marked = f"<!-- {_MARK} {name} -->\n{text}"
+    marked = f"<!-- {MARK} {name} -->\n{text}"
     for place, content in zip(places, (dump_json(results), marked), strict=False):
-        write_text(place, content, _ours, _MARK)
+        write_text(place, content, OURS, MARK)
     return Report(text, results)
 
 
@@ -128,7 +128,7 @@ def check_places(names: Sequence[str], out: str | os.PathLike[str] | None) -> li
         return []
     places = [Path(out) / f"{name}.{suffix}" for name in names for suffix in ("json", "md")]
     for place in places:
-        check_writable(place, _ours, _MARK)
+        check_writable(place, OURS, MARK)
     return places
 
 

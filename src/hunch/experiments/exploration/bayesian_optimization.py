@@ -268,9 +268,11 @@ def _maximize(acquisition: Any, dim: int, settings: Settings) -> Tensor:
 def check(result: Result) -> list[Check]:
     """The claim's ratios; for fewer seeds that no method lost what it had found."""
     if result.settings.num_seeds < Settings.num_seeds:
-        by_method = result.median_regret_by_evaluation.values()
-        rises = max(float(np.diff(m).max()) for medians in by_method for m in medians.values())
-        return [Check("largest rise of a regret, too few seeds to compare", rises, "<=", 0.0)]
+        by_problem = result.median_regret_by_evaluation.values()
+        rises = max(float(np.diff(m).max()) for medians in by_problem for m in medians.values())
+        return [
+            Check("largest rise of a median regret, too few seeds to compare", rises, "<=", 0.0)
+        ]
     return [
         Check(
             f"{p.name}: random search's median regret over that of {method}",

@@ -157,9 +157,7 @@ def _play(task: tuple[str, int, int, int, Settings]) -> list[Trial]:
     ]
 
 
-def make_agent(
-    name: str, size: int, seed: int, *, replicas: int = 1, stochastic: bool = False
-) -> DQN | BootstrappedDQN:
+def make_agent(name: str, size: int, seed: int, *, replicas: int = 1) -> DQN | BootstrappedDQN:
     """An untrained agent in a deep sea.
 
     Example:
@@ -168,9 +166,7 @@ def make_agent(
     """
     env: dict[str, Any] = dict(
         env="hunch/DeepSea-v0",
-        env_kwargs=dict(
-            size=size, mapping_seed=hunch.envs.deep_sea.SWEEP_MAPPING_SEED, stochastic=stochastic
-        ),
+        env_kwargs=dict(size=size, mapping_seed=hunch.envs.deep_sea.SWEEP_MAPPING_SEED),
         seed=seed,
         replicas=replicas,
     )

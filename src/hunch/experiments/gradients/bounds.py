@@ -10,6 +10,7 @@ import numpy as np
 
 from hunch.experiments.claims.saved import SavedResult, built, written
 from hunch.gradients import Diagnosis
+from hunch.gradients.diagnosis.table import Row
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,6 @@ class BoundResult(SavedResult):
 
 def diagnosis_of(values: dict[str, Any]) -> Diagnosis:
     """A diagnosis from what its `to_json` gave; the milliseconds are not in it."""
-    from hunch.gradients.diagnosis.table import Row
-
     infinite = [
         {name: math.inf if value is None else value for name, value in row.items()}
         for row in values["rows"]

@@ -2,8 +2,8 @@
 
 Six classification tables and four of numbers, each split at random into seven parts for training
 and three for the test. Test rows are moved 3, 12, 25 and 50 standard deviations away: in random
-directions, all features together ("all"), or one feature alone ("one"). Of a row its largest
-probability is looked at; of a number by the standard deviation of an observation.
+directions, all features together ("all"), or one feature alone ("one"). Looked at is the largest
+probability of a row of classes, and of a number the standard deviation of an observation.
 
 Controls: the same networks with priors that do not grow with the distance, which is also what says
 whether the growth costs anything on test rows that are not moved, and networks without priors.

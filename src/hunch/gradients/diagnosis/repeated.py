@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -49,7 +50,8 @@ class Way(NamedTuple):
         """The estimator in words."""
         if isinstance(self.estimator, str):
             return self.estimator
-        return getattr(self.estimator, "__name__", None) or f"{self.estimator}"
+        name = getattr(self.estimator, "__name__", None) or f"{self.estimator}"
+        return re.sub(r" at 0x[0-9a-fA-F]+", "", name)  # it names a stream of random numbers
 
     @property
     def biased(self) -> bool:

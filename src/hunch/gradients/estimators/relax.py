@@ -25,12 +25,12 @@ from hunch.gradients.checks.costs import (
     wide,
 )
 from hunch.gradients.estimators.relaxations import (
-    check_temperature,
     softened_cost,
     softened_family,
 )
 from hunch.gradients.estimators.request import Request
 from hunch.gradients.sampling.samplers import uniforms
+from hunch.validation import real_number
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Relax:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        check_temperature(self.temperature)
+        real_number("temperature", self.temperature, above=0.0)
 
     def __call__(self, request: Request) -> Tensor:
         """The estimate, for `hunch.gradients.expectation`."""

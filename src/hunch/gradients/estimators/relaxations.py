@@ -25,6 +25,7 @@ from hunch.errors import ConfigurationError
 from hunch.gradients.checks.costs import Cost, checked, mean_cost
 from hunch.gradients.checks.distributions import base_of
 from hunch.gradients.estimators.request import Request
+from hunch.validation import real_number
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Gumbel:
     biased: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_temperature(self.temperature)
+        real_number("temperature", self.temperature, above=0.0)
 
     def __call__(self, request: Request) -> Tensor:
         """The estimate, for `hunch.gradients.expectation`."""
@@ -110,18 +111,6 @@ class Gumbel:
             return _through(request, soft)
         sharp = _sharpened(soft.detach(), request.dist)
         return _through(request, sharp + (soft - soft.detach()))
-
-
-def check_temperature(temperature: float) -> None:
-    """Refuse a temperature at which nothing is softened.
-
-    Raises:
-        ConfigurationError: if it is not above 0.
-    """
-    if not 0 < temperature < float("inf"):
-        raise ConfigurationError(
-            f"`temperature` got {temperature!r}; expected a number above 0, such as 0.5."
-        )
 
 
 def softened_cost(f: Cost, soft: Tensor) -> Tensor:
