@@ -9,7 +9,7 @@ RUN := $(BIN)/python -m
 .PHONY: help demo test check format proofs bench compare figures clean
 
 help:
-	@echo "make demo    run the five sources and write hunch-demo/index.html (about 2 minutes)"
+	@echo "make demo    run the five sources and write hunch-demo/index.html (about 4 minutes)"
 	@echo "make test    run the tests"
 	@echo "make check   format, lint, types, import layers, examples of docstrings"
 	@echo "make proofs  the slow statistical and learning proofs, into results/"
