@@ -163,8 +163,8 @@ def test_values_are_the_means_of_what_is_predicted(kind, dueling):
 def test_the_target_is_what_the_judge_says_of_the_action_that_the_selector_likes(kind):
     value_head = ValueHead(actions=3, **KINDS[kind])
     judged = value_head.split(normal(6, value_head.outputs))
-    selecting = normal(6, 3, seed=1)
-    best = selecting.argmax(-1)
+    selecting = value_head.split(normal(6, value_head.outputs, seed=1))
+    best = value_head.values(selecting).argmax(-1)
     assert (best != value_head.values(judged).argmax(-1)).any()
     reward, discount = normal(6, seed=2), torch.tensor([0.9, 0.0, 0.5, 0.9, 0.0, 1.0])
     target = value_head.target(reward, discount, judged, selecting)
@@ -201,7 +201,7 @@ def test_the_loss_and_its_gradient_equal_autograd(kind, dueling, weighted):
     action = torch.randint(3, (2, 40), generator=torch.Generator().manual_seed(0))
     judged = value_head.split(normal(2, 40, value_head.outputs, seed=1))
     discount = torch.full((2, 40), 0.9)
-    target = value_head.target(normal(2, 40, seed=2), discount, judged, value_head.values(judged))
+    target = value_head.target(normal(2, 40, seed=2), discount, judged, judged)
     weight = torch.rand(2, 40, generator=torch.Generator().manual_seed(1))
     loss, gradient, error = value_head.loss(raw, action, target, weight if weighted else None)
     weight = weight if weighted else torch.ones(2, 40)
@@ -232,7 +232,7 @@ def test_distributions_are_learnt(kind):
     for _ in range(400):
         batch = raw.detach().expand(32, -1)
         judged = value_head.split(batch)
-        target = value_head.target(rewards, ended, judged, value_head.values(judged))
+        target = value_head.target(rewards, ended, judged, judged)
         _, gradient, _ = value_head.loss(batch, torch.zeros(32, dtype=torch.int64), target)
         raw.grad = gradient.sum(0, keepdim=True)
         adam.step()

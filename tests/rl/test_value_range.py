@@ -286,7 +286,7 @@ def test_the_share_is_the_mass_that_the_projection_moves():
     value_head = ValueHead(2, False, "categorical", 11, 0.0, 10.0)
     following = torch.zeros(1, 4, 2, 11)
     reward, discount = torch.tensor([[0.0, 3.0, -2.0, 50.0]]), torch.tensor([[1.0, 1.0, 1.0, 0.0]])
-    share = value_head.beyond(reward, discount, following, torch.zeros(1, 4, 2))
+    share = value_head.beyond(reward, discount, following, following)
     # Of eleven atoms the upper three, the lower two, and all.
     assert share.tolist() == [pytest.approx([2 / 11 / 4, (3 / 11 + 1) / 4])]
 

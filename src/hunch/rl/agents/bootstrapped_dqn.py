@@ -34,7 +34,7 @@ from hunch.rl.networks.feature_layers import is_pixels
 from hunch.rl.networks.target_network import NetworkPair
 from hunch.rl.networks.value_heads import ValueHead
 from hunch.rl.networks.value_networks import value_network
-from hunch.rl.objectives.value_targets import bootstrapped_target, double_value, max_value
+from hunch.rl.objectives.value_targets import bootstrapped_target, double_value
 from hunch.rl.replay.replay import Replay
 from hunch.rl.replay.transitions import Step, Transitions
 from hunch.rl.value_ensembles.epinet import EpinetEnsemble
@@ -356,7 +356,7 @@ class BootstrappedDQN(Agent):
         if self.double:
             next_value = double_value(q_next, self._ensemble.values(0, *following))
         else:
-            next_value = max_value(q_next)
+            next_value = q_next.amax(-1)
         reward, discount = (
             torch.from_numpy(values).to(self.device).unsqueeze(1)
             for values in (batch.reward, batch.discount)

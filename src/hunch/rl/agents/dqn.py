@@ -298,22 +298,16 @@ class DQN(Agent):
         if self._pair.layout.first_moved:
             self._settle()
         epsilon = 0.0 if self.noisy else value_at(self.epsilon, self._loop.steps)
-        if epsilon == 0.0:
-            return self._best(observation) + self.first_action
         shape = observation.shape[:2]
-        random, picks = np.zeros(shape, np.bool_), np.zeros(shape, np.int64)
-        for r, rng in enumerate(self._exploration):
+        random, actions = np.zeros(shape, np.bool_), np.zeros(shape, np.int64)
+        for r, rng in enumerate(self._exploration if epsilon > 0.0 else ()):
             random[r] = rng.random(shape[1]) < epsilon
             if np.count_nonzero(random[r]):
-                picks[r] = rng.integers(self._num_actions, size=shape[1])
-        best = picks if np.count_nonzero(random) == random.size else self._best(observation)
-        return np.where(random, picks, best) + self.first_action
-
-    def _best(self, observation: NDArray[Any]) -> NDArray[np.int64]:
-        """The actions of the highest value under one draw of the noise."""
-        raw = self._online(self._tensor(observation))
-        value_head = self._range.value_head
-        return _best(value_head.values(value_head.split(raw)))
+                actions[r] = rng.integers(self._num_actions, size=shape[1])
+        if np.count_nonzero(random) < random.size:
+            best = _best(self._range.value_head, self._online(self._tensor(observation)))
+            actions = np.where(random, actions, best)
+        return actions + self.first_action
 
     def observe(self, step: Step) -> None:
         """Store a step of all environments; update the network as often as it is time to."""
@@ -357,7 +351,7 @@ class DQN(Agent):
             torch.from_numpy(batch.reward).to(self.device),
             torch.from_numpy(batch.discount).to(self.device),
             following,
-            value_head.values(selecting),
+            selecting,
         )
         if self._range.categorical and self._range.watches(self._pair.updates):
             self._range.take_notice(value_head.beyond(*outcome))
@@ -369,8 +363,7 @@ class DQN(Agent):
 
     def _chosen(self, replica: int, raw: Tensor, deterministic: bool) -> NDArray[np.int64]:
         """A replica's actions outside training, given the outputs of its network."""
-        value_head = self.value_head.of(replica)
-        best = _best(value_head.values(value_head.split(raw)))
+        best = _best(self.value_head.of(replica), raw)
         if deterministic or self.noisy:
             return best
         rng = self._predict_exploration[replica]
@@ -392,8 +385,8 @@ class DQN(Agent):
         }
 
 
-def _best(q: Tensor) -> NDArray[np.int64]:
-    values = q.cpu().numpy()
+def _best(value_head: ValueHead, raw: Tensor) -> NDArray[np.int64]:
+    values = value_head.values(value_head.split(raw)).cpu().numpy()
     check_outputs_known(values)
     best: NDArray[np.int64] = values.argmax(-1)  # a tenth of torch's time on so few
     return best

@@ -13,10 +13,9 @@ from hunch.errors import ConfigurationError
 from hunch.rl.objectives.losses import categorical_loss, quantile_loss
 from hunch.rl.objectives.value_targets import (
     bootstrapped_target,
-    chosen,
     chosen_distribution,
     clipped_mass,
-    max_value,
+    double_value,
     project,
 )
 from hunch.validation import real_number, whole_number
@@ -103,13 +102,13 @@ class ValueHead:
             reward: shape `(…, batch)`.
             discount: shape `(…, batch)`.
             predicted: the target network's `split` outputs for the next observations.
-            selecting: action values `(…, batch, actions)` that choose the next action.
+            selecting: the `split` outputs that choose the next action.
         """
-        if selecting is predicted:  # the best action's value is the highest
-            return bootstrapped_target(reward, discount, max_value(predicted))
-        action = selecting.argmax(-1)
         if self.distribution is None:
-            return bootstrapped_target(reward, discount, chosen(predicted, action))
+            if selecting is predicted:  # the best action's value is the highest
+                return bootstrapped_target(reward, discount, predicted.amax(-1))
+            return bootstrapped_target(reward, discount, double_value(predicted, selecting))
+        action = self.values(selecting).argmax(-1)
         following = chosen_distribution(predicted, action)
         if self.distribution == "quantile":
             return bootstrapped_target(reward.unsqueeze(-1), discount.unsqueeze(-1), following)
@@ -123,7 +122,7 @@ class ValueHead:
         Returns:
             Mean shares below and above them, `(replicas, 2)`.
         """
-        following = chosen_distribution(predicted, selecting.argmax(-1))
+        following = chosen_distribution(predicted, self.values(selecting).argmax(-1))
         probs = F.softmax(following, -1)
         return clipped_mass(reward, discount, probs, self._support(following)).mean(1)
 

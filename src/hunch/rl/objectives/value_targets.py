@@ -13,7 +13,8 @@ from torch import Tensor
 def bootstrapped_target(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:
     """The reward, plus the discounted value of where it led.
 
-    y = r + d v(s'), where r sums the rewards of n steps and d is γⁿ, or 0 at the end.
+    y = r + d v(s'), where r sums the rewards of n steps and d is γⁿ, or 0 at the end. In Q-learning
+    v is max Q(s', ·), or `double_value`.
 
     Args:
         reward: reward of each transition, shape `(…, batch)`.
@@ -27,21 +28,11 @@ def bootstrapped_target(reward: Tensor, discount: Tensor, next_value: Tensor) ->
         >>> discount = torch.tensor([0.5, 0.0])
         >>> bootstrapped_target(torch.ones(2), discount, torch.full((2,), 10.0))
         tensor([6., 1.])
-    """
-    return torch.addcmul(reward, discount, next_value)
-
-
-def max_value(q: Tensor) -> Tensor:
-    """The value of the best action, from the values `(…, actions)` that choose it as well.
-
-    Example:
-        >>> max_value(torch.tensor([[1.0, 3.0]]))
-        tensor([3.])
 
     Reference:
-        Mnih et al. (2015), "Human-level control through deep reinforcement learning".
+        Mnih et al. (2015), "Human-level control through deep reinforcement learning", algorithm 1.
     """
-    return q.amax(-1)
+    return torch.addcmul(reward, discount, next_value)
 
 
 def double_value(q: Tensor, q_selecting: Tensor) -> Tensor:

@@ -84,7 +84,8 @@ class Replay:
         self._shape = tuple(observation_shape)
         # A slot more than steps: what the newest step led to has to stand somewhere.
         kept = -(-self.capacity // envs)
-        self._slots = kept + 1 + (frame_stack - 1)
+        self._slots = kept + frame_stack
+        self._kept, self._width = kept, replicas * envs
         if self.n_step > kept:
             raise ConfigurationError(
                 f"`n_step` got {n_step}; expected at most {kept}, the steps of each environment "
@@ -122,7 +123,7 @@ class Replay:
 
     def __len__(self) -> int:
         """Number of transitions stored for each replica."""
-        return min(self._added, self._slots - self._frame_stack) * self.envs
+        return min(self._added, self._kept) * self.envs
 
     @property
     def steps(self) -> int:
@@ -198,9 +199,8 @@ class Replay:
         """Count the step that now has its n rewards, and no more the one that is let go."""
         if self._added >= self.n_step:
             self._drawable += self._valid[newest - self.n_step + 1].sum(1)
-        kept = self._slots - self._frame_stack
-        if self._added > kept:
-            self._drawable -= self._valid[newest - kept].sum(1)
+        if self._added > self._kept:
+            self._drawable -= self._valid[newest - self._kept].sum(1)
         self.num_drawable = int(self._drawable.min())
 
     def _cut(self, slot: int, is_first: NDArray[np.bool_]) -> None:
@@ -210,10 +210,8 @@ class Replay:
         cut &= self._valid[before]
         for r, e in np.argwhere(cut).tolist():
             row = r * self.envs + e
-            place = np.array(slot), np.array(row)
-            self._final_observations.add(
-                before, row, self._observations(*place, self._index(*place))
-            )
+            seen = self._observations(np.array(slot), np.array(row))
+            self._final_observations.add(before, row, seen)
             self._uncached = min(self._uncached, self._added - 1)
             self._truncated[before, r, e] = True
             self._age[slot, r, e] = 0
@@ -230,7 +228,7 @@ class Replay:
         slots = steps % self._slots
         row = np.tile(self._row + np.arange(self.envs), len(steps))
         slot = np.repeat(slots, self.envs)
-        priors = of(self._observations(slot, row, self._index(slot, row)))
+        priors = of(self._observations(slot, row))
         by_step = priors.reshape(self.replicas, len(steps), self.envs, *self._prior.shape[3:])
         self._prior[slots] = by_step.swapaxes(0, 1)
         if self._final_observations.by_slot:
@@ -295,7 +293,7 @@ class Replay:
     def _drawn_uniformly(
         self, batch_size: int, rngs: Sequence[np.random.Generator]
     ) -> tuple[Ints, Ints]:
-        steps = len(self) // self.envs - (self.n_step - 1)
+        steps = min(self._added, self._kept) - (self.n_step - 1)
         newest = self._added - self.n_step
         count = steps * self.envs
         holes = self.num_drawable < count
@@ -328,29 +326,32 @@ class Replay:
         """
         if self._priorities is not None:
             # Meanwhile nothing was added, so what was drawn is still there.
-            slot, row = np.divmod(position, self.replicas * self.envs)
+            slot, row = np.divmod(position, self._width)
             self._priorities.update(slot * self.envs + row - self._row, error)
 
     def _gather(self, slot: Ints, env: Ints, weight: Floats | None) -> Transitions:
         row = self._row + env
-        index = self._index(slot, row)
-        reward, last, discount = self._summed(slot, row, index)
-        at_last = index if last is slot else self._index(last, row)
+        index = slot * self._width + row  # in arrays whose slots and rows are one axis
+        reward = self._reward.reshape(-1).take(index)
+        discount = np.full(index.shape, self._discount, np.float32)
+        last, at_last = slot, index
+        if self.n_step > 1:
+            last, at_last = self._summed(reward, discount, slot, index)
         discount *= ~self._terminated.reshape(-1).take(at_last)
         following = (last + 1) % self._slots
-        at_next = self._index(following, row)
-        next_observation = self._observations(following, row, at_next)
+        next_observation = self._observations(following, row)
         prior = next_prior = mask = None
         if self._prior is not None:
             flat = self._prior.reshape(-1, *self._prior.shape[3:])
-            prior, next_prior = flat.take(index, axis=0), flat.take(at_next, axis=0)
+            prior = flat.take(index, axis=0)
+            next_prior = flat.take(following * self._width + row, axis=0)
         if self._mask is not None:
             mask = self._mask.reshape(-1, self._mask.shape[-1]).take(index, axis=0)
         if self._final_observations.by_slot:
             truncated = self._truncated.reshape(-1).take(at_last)
             self._final_observations.put_into(next_observation, next_prior, truncated, last, row)
         return Transitions(
-            self._observations(slot, row, index),
+            self._observations(slot, row),
             self._action.reshape(-1).take(index),
             reward,
             next_observation,
@@ -362,41 +363,35 @@ class Replay:
             mask,
         )
 
-    def _summed(self, slot: Ints, row: Ints, index: Ints) -> tuple[Floats, Ints, Floats]:
-        """Rewards summed over up to n steps, the slot of the last one, and γ to their number."""
-        rewards = self._reward.reshape(-1)
-        reward = rewards.take(index)
-        discount = np.full(index.shape, self._discount, np.float32)
-        if self.n_step == 1:
-            return reward, slot, discount
+    def _summed(
+        self, reward: Floats, discount: Floats, slot: Ints, index: Ints
+    ) -> tuple[Ints, Ints]:
+        """Add up to n - 1 further rewards in place, with γ to their number; where the last is."""
+        rewards, row = self._reward.reshape(-1), index - slot * self._width
         last = slot.copy()
         going = ~self._ends(index)
         for j in range(1, self.n_step):
             at = (slot + j) % self._slots
-            here = self._index(at, row)
+            here = at * self._width + row
             reward += np.where(going, np.float32(self._discount**j) * rewards.take(here), 0)
             last = np.where(going, at, last)
             discount[going] = self._discount ** (j + 1)
             going &= ~self._ends(here)
-        return reward, last, discount
+        return last, last * self._width + row
 
     def _ends(self, index: Ints) -> NDArray[np.bool_]:
         ends: NDArray[np.bool_] = self._terminated.reshape(-1).take(index)
         return ends | self._truncated.reshape(-1).take(index)
 
-    def _index(self, slot: Ints, row: Ints) -> Ints:
-        """Places in arrays whose slots and rows are one axis."""
-        return slot * (self.replicas * self.envs) + row
-
-    def _observations(self, slot: Ints, row: Ints, index: Ints) -> NDArray[Any]:
+    def _observations(self, slot: Ints, row: Ints) -> NDArray[Any]:
+        index = slot * self._width + row
         if self._frame_stack == 1:
             return self._observation.reshape(-1, *self._shape).take(index, axis=0)
-        width = self.replicas * self.envs
         age = self._age.reshape(-1).take(index)
         frames = self._observation.reshape(-1, *self._shape[1:])
         # Before the first image of an episode the stack repeats it.
         back = [np.minimum(j, age) for j in reversed(range(self._frame_stack))]
-        at = np.stack([((slot - b) % self._slots) * width + row for b in back], axis=-1)
+        at = np.stack([((slot - b) % self._slots) * self._width + row for b in back], axis=-1)
         return frames.take(at, axis=0)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
