@@ -130,6 +130,7 @@ class EpinetEnsemble(ValueEnsemble):
             self._pass(online, self.pair.parameters),
             self._pass(target, []),
         ]
+        super()._link()
 
     def _pass(self, network: Ensemble, parameters: Sequence[Tensor]) -> EpinetPass | PlainEpinet:
         gradient = self.pair.gradient

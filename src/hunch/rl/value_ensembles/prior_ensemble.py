@@ -69,6 +69,7 @@ class PriorEnsemble(ValueEnsemble):
             else None
         )
         self.active = np.zeros((config.replicas, config.envs), np.int64)
+        self._places = np.ogrid[: config.replicas, : config.envs]
         super().__init__(config, PriorValues(online.part("prior"), prior_scale, config))
         self._link()
 
@@ -84,6 +85,7 @@ class PriorEnsemble(ValueEnsemble):
             self._runner(network.part("model"), parameters)
             for network, parameters in ((online, self.pair.parameters), (target, []))
         ]
+        super()._link()
 
     def _runner(self, model: Ensemble, parameters: Sequence[Tensor]) -> Runner:
         gradient = self.pair.gradient
@@ -96,10 +98,11 @@ class PriorEnsemble(ValueEnsemble):
 
     def best(self, stored: NDArray[Any]) -> NDArray[np.int64]:
         """The action that each environment's member likes best, `(replicas, envs)`."""
-        trained = self._trained(0, stored).cpu().numpy()
-        q = trained.transpose(0, 2, 1, 3) + self.prior(stored)
-        own = np.take_along_axis(q, self.active[:, :, None, None], 2)[:, :, 0]
-        best: NDArray[np.int64] = own.argmax(-1)
+        replica, env = self._places
+        trained = self._trained(0, stored).cpu().numpy()[replica, self.active, env]
+        best: NDArray[np.int64] = (trained + self.prior(stored)[replica, env, self.active]).argmax(
+            -1
+        )
         return best
 
     def begin_update(self) -> None:

@@ -19,9 +19,13 @@ from torch import Tensor, nn
 from hunch.errors import ConfigurationError
 from hunch.nn import Ensemble
 from hunch.rl.environments.vector import Bools
+from hunch.rl.fast.manual_backprop import FastRunner
 from hunch.rl.fast.one_hot_layer import to_cells
+from hunch.rl.networks.noise import FreshNoise
+from hunch.rl.networks.runner import Runner
 from hunch.rl.networks.shared_memory import Linked
 from hunch.rl.networks.target_network import NetworkPair
+from hunch.rl.networks.value_networks import noisy_layers
 from hunch.seeding import numpy_generator
 from hunch.storage.parts import InPlace, NumpyStreams, Part
 
@@ -83,6 +87,10 @@ class ValueEnsemble(Linked, ABC):
         self.prior = prior
         self._choosing = config.generators("member")
         self._predict_choosing = config.generators("predict")
+
+    def _link(self) -> None:
+        """Make what runs the layers on the networks' memory."""
+        self.prior._link()
 
     def settle(self) -> bool:
         """Make good what somebody did to the networks since the last time.
@@ -160,7 +168,7 @@ class ValueEnsemble(Linked, ABC):
         }
 
 
-class PriorValues:
+class PriorValues(Linked):
     """The values of prior functions that never change.
 
     Args:
@@ -176,7 +184,17 @@ class PriorValues:
         self._functions, self._scale, self._config = functions, scale, config
         self.count = functions.num_members // config.replicas
         self._table: Floats | None = None
+        self._link()
         self.refresh()
+
+    _linked = frozenset({"_run"})
+
+    def _link(self) -> None:
+        """Make what runs the functions on their memory, as it is now."""
+        runner = FastRunner if self._config.fast else Runner
+        self._run = runner(self._functions, FreshNoise(self._functions, []))
+        # A prior's noise is off, because it never changes; a runner would draw it.
+        self._noisy = bool(noisy_layers(self._functions))
 
     @property
     def cached_shape(self) -> tuple[int, int] | None:
@@ -210,7 +228,7 @@ class PriorValues:
         if self._scale == 0.0:
             return np.zeros((*stored.shape[:2], self.count, self._config.actions), np.float32)
         x = repeated(self._config.tensor(stored), self.count)
-        return self._scaled(self._functions(x, per_member=True))
+        return self._scaled(self._functions(x, per_member=True) if self._noisy else self._run(x))
 
     def of(self, stored: NDArray[Any], prior: Floats | None) -> Tensor:
         """Scaled values `(replicas, functions, batch, actions)`, cached already or not."""
@@ -219,9 +237,8 @@ class PriorValues:
 
     def _scaled(self, values: Tensor) -> Floats:
         by_replica = values.view(self._config.replicas, self.count, *values.shape[1:])
-        scaled = self._scale * by_replica.transpose(1, 2)
-        array: Floats = scaled.contiguous().cpu().numpy()
-        return array
+        array: Floats = by_replica.cpu().numpy().swapaxes(1, 2)
+        return np.multiply(array, np.float32(self._scale), order="C")
 
 
 def repeated(observation: Tensor, times: int) -> Tensor:
