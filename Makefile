@@ -55,6 +55,7 @@ compare: $(VENV)/.dev
 
 figures: $(VENV)/.dev
 	$(BIN)/python docs/make_figures.py
+	$(BIN)/python tools/draw_map.py
 
 clean:
 	rm -rf $(VENV) hunch-demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
