@@ -24,6 +24,7 @@ def test_a_recording_shows_the_evaluation_episode(agent, tmp_path, capfd):
     assert recording.total_reward == evaluate(agent, 2, seed=4).returns[1]
     assert recording.length == recording.total_reward
     assert (tmp_path / "a.mp4").read_bytes() == recording.video
+    assert len(repr(recording)) < 100  # without the file's content
     assert os.listdir(tmp_path) == ["a.mp4"]
     assert dict(os.environ) == before
     assert capfd.readouterr() == ("", "")

@@ -4,6 +4,8 @@
 - `BootstrappedDQN`: an ensemble with randomised priors that explores by Thompson sampling.
 - `Reinforce`: policy gradients from whole episodes, with a baseline.
 - `A2C`: the advantage actor-critic, also with noisy layers in place of an entropy bonus.
+- `Agent`: what they have in common, for one of your own; `NetworkPolicy` is how it acts outside
+  training, and `Step` what it observes.
 - `evaluate`: episodes that an agent neither learns from nor was trained on.
 - `record`: one episode as a video.
 - `Evaluate`, `Checkpoint`, `StopOnReturn`, `StopWhenSolved`, `CsvLog`, `TensorBoardLog`: callbacks
@@ -16,13 +18,15 @@
 from __future__ import annotations
 
 from hunch.rl.agents.a2c import A2C
+from hunch.rl.agents.agent import Agent
 from hunch.rl.agents.bootstrapped_dqn import BootstrappedDQN
 from hunch.rl.agents.dqn import DQN
 from hunch.rl.agents.loop import History
 from hunch.rl.agents.reinforce import Reinforce
+from hunch.rl.agents.replica import NetworkPolicy
 from hunch.rl.agents.schedules import Linear
 from hunch.rl.replay.replay import Replay
-from hunch.rl.replay.transitions import Transitions
+from hunch.rl.replay.transitions import Step, Transitions
 from hunch.rl.runs.callbacks import Evaluate, Score, StopOnReturn, StopWhenSolved
 from hunch.rl.runs.checkpoints import Checkpoint
 from hunch.rl.runs.evaluation import Evaluation, evaluate
@@ -34,6 +38,7 @@ from hunch.rl.runs.video import Recording, record
 __all__ = [
     "A2C",
     "DQN",
+    "Agent",
     "BootstrappedDQN",
     "Checkpoint",
     "CsvLog",
@@ -41,12 +46,14 @@ __all__ = [
     "Evaluation",
     "History",
     "Linear",
+    "NetworkPolicy",
     "Plan",
     "Recording",
     "Reinforce",
     "Replay",
     "Run",
     "Score",
+    "Step",
     "StopOnReturn",
     "StopWhenSolved",
     "TensorBoardLog",

@@ -181,13 +181,14 @@ class A2C(Agent):
         """Gradient updates made so far."""
         return self._actor.networks.updates[0]
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """As `Agent.settle`."""
         self._actor.settle()
 
     def act(self, observation: NDArray[Any], is_first: Bools) -> NDArray[Any]:
         """The actions to try next in training, `(replicas, envs, …)`."""
         if self._actor.networks.layout.first_moved:
-            self._settle()
+            self.settle()
         self._raw = self._actor.act(self._tensor(observation))
         return self._actor.actions.to_env(self._raw) + self.first_action
 
@@ -206,7 +207,7 @@ class A2C(Agent):
         if not trajectory.counts.any():  # nothing but first steps of episodes
             return
         if actor.networks.layout.moved:
-            self._settle()
+            self.settle()
         observation = self._tensor(trajectory.rows(trajectory.observation))
         out = actor.outputs(observation)
         value = out[..., 0].detach()
@@ -236,10 +237,12 @@ class A2C(Agent):
         actor.normalize(observation, range(self.replicas))
         self.losses.append(mean_loss)
 
-    def _policy(self, replica: int) -> Policy:
+    def policy(self, replica: int) -> Policy:
+        """As `Agent.policy`."""
         return self._actor.policy(replica)
 
-    def _parts(self) -> dict[str, Part]:
+    def parts(self) -> dict[str, Part]:
+        """As `Agent.parts`."""
         return {
             "actor": self._actor,
             "rollout": Arrays(self._rollout),

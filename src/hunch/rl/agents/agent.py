@@ -58,7 +58,38 @@ _MOST_ENVS: Final = 2**16  # more would take minutes to open and as long for eac
 class Agent(Linked, ABC):
     """One agent, or several replicas of it with other seeds, in its environments.
 
-    Not made by users: `hunch.rl.DQN` and the other agents are.
+    `hunch.rl.DQN` and the others are subclasses, and so can one of your own be: it says how to
+    `act` and to `observe`, which `network` learns and how many `updates` it has had, the `policy`
+    outside training, and the `parts` that decide how training goes on. It is then saved, resumed,
+    copied, evaluated and recorded as the others are.
+
+    Args:
+        env: as for `hunch.rl.DQN`.
+        env_kwargs: as for `hunch.rl.DQN`.
+        num_envs: as for `hunch.rl.DQN`.
+        replicas: as for `hunch.rl.DQN`; more than one only where the subclass is made for it.
+        device: where networks live.
+        seed: of everything that is left to chance, at least 0.
+
+    Raises:
+        ConfigurationError: for an unknown environment, spaces the agent cannot handle, or a number
+            out of range.
+
+    Example:
+        >>> from hunch.rl import NetworkPolicy
+        >>> class Still(Agent):
+        ...     network, updates = nn.Linear(4, 2), 0
+        ...     def act(self, observation, is_first):
+        ...         return np.zeros(observation.shape[:2], np.int64)
+        ...     def observe(self, step):
+        ...         pass
+        ...     def policy(self, replica):
+        ...         best = lambda out, deterministic: out.argmax(-1).numpy()
+        ...         return NetworkPolicy(self.network, torch.Generator(), best)
+        ...     def parts(self):
+        ...         return {"network": self.network}
+        >>> Still("CartPole-v1").learn(10, progress=False).predict([0.0] * 4) in (0, 1)
+        True
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -71,11 +102,11 @@ class Agent(Linked, ABC):
         self,
         env: EnvLike | VectorEnv[Any, Any, Any],
         *,
-        env_kwargs: Mapping[str, Any] | None,
-        num_envs: int,
-        replicas: int,
-        device: torch.device | str,
-        seed: int,
+        env_kwargs: Mapping[str, Any] | None = None,
+        num_envs: int = 1,
+        replicas: int = 1,
+        device: torch.device | str = "cpu",
+        seed: int = 0,
     ) -> None:
         self.seed = check_seed(seed)
         self.replicas = whole_number("replicas", replicas, at_least=1)
@@ -144,10 +175,6 @@ class Agent(Linked, ABC):
         """Gradient updates made so far."""
 
     @abstractmethod
-    def _settle(self) -> None:
-        """Make good what somebody did to the networks' memory, or refuse it."""
-
-    @abstractmethod
     def act(self, observation: NDArray[Any], is_first: Bools) -> NDArray[Any]:
         """The actions to try next in training, `(replicas, envs, …)`."""
 
@@ -160,12 +187,15 @@ class Agent(Linked, ABC):
         """
 
     @abstractmethod
-    def _policy(self, replica: int) -> Policy:
+    def policy(self, replica: int) -> Policy:
         """How a replica acts now, outside training."""
 
     @abstractmethod
-    def _parts(self) -> Mapping[str, Part]:
+    def parts(self) -> Mapping[str, Part]:
         """All that decides how training goes on, but for the loop and its histories."""
+
+    def settle(self) -> None:
+        """Make good what somebody did to the networks' memory, or refuse it; here nothing."""
 
     # Random streams, one for each replica: replica r of seed s is the agent of seed s + r.
 
@@ -269,7 +299,7 @@ class Agent(Linked, ABC):
             KeyboardInterrupt: if interrupted, between two steps; the agent may learn on.
         """
         until = whole_number("steps", steps, at_least=0)
-        self._settle()
+        self.settle()
         for callback in callbacks if self.steps < until else ():
             if (check := getattr(callback, "check", None)) is not None:
                 check(self)
@@ -301,7 +331,7 @@ class Agent(Linked, ABC):
                 f"`predict` is one agent's; this one has {self.replicas} replicas: "
                 "ask `replica(r).predict`."
             )
-        return Replica(self, self._policy(0)).predict(observation, deterministic)
+        return Replica(self, self.policy(0)).predict(observation, deterministic)
 
     def replica(self, r: int) -> Replica:
         """Replica `r` as it is now, to be evaluated or recorded.
@@ -320,7 +350,7 @@ class Agent(Linked, ABC):
         """
         if not 0 <= r < self.replicas:
             raise ConfigurationError(f"`r` got {r!r}; expected 0 to {self.replicas - 1}.")
-        return Replica(self, self._policy(r), r)
+        return Replica(self, self.policy(r), r)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """An agent that goes on as this one would, apart from it; its environments are copies.
@@ -355,7 +385,7 @@ class Agent(Linked, ABC):
         return state_of(self._all_parts())
 
     def _all_parts(self) -> dict[str, Part]:
-        own = {f"agent.{name}": part for name, part in self._parts().items()}
+        own = {f"agent.{name}": part for name, part in self.parts().items()}
         return {**own, "loop": Arrays(self._loop)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -366,7 +396,7 @@ class Agent(Linked, ABC):
                 others.
             DataError: if an environment does not repeat the episode that it is in.
         """
-        self._settle()
+        self.settle()
         check_state(self._state(), state)
         load_parts(self._all_parts(), state)
 

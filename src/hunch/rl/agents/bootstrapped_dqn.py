@@ -292,7 +292,8 @@ class BootstrappedDQN(Agent):
         """The member that plays each environment's episode, or its index."""
         return self._ensemble.active
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """As `Agent.settle`."""
         if self._ensemble.settle():
             self._replay.forget_priors()
 
@@ -300,7 +301,7 @@ class BootstrappedDQN(Agent):
     def act(self, observation: NDArray[Any], is_first: Bools) -> NDArray[np.int64]:
         """The action that each environment's member likes best, `(replicas, envs)`."""
         if self._pair.layout.first_moved:
-            self._settle()
+            self.settle()
         if np.count_nonzero(is_first):
             self._ensemble.choose(is_first)
         return self._ensemble.best(self._ensemble.stored(observation)) + self.first_action
@@ -331,7 +332,7 @@ class BootstrappedDQN(Agent):
     def _update(self, batch: Transitions) -> None:
         """Make one gradient update of all members, and one of their targets if it is time to."""
         if self._pair.layout.moved:
-            self._settle()
+            self.settle()
         self._ensemble.begin_update()
         target = self._bootstrapped(batch)
         q, learn = self._ensemble.differentiable(batch.observation, batch.prior)
@@ -363,10 +364,12 @@ class BootstrappedDQN(Agent):
         )
         return bootstrapped_target(reward, discount, next_value)
 
-    def _policy(self, replica: int) -> Policy:
+    def policy(self, replica: int) -> Policy:
+        """As `Agent.policy`."""
         return _EnsemblePolicy(self._ensemble, replica)
 
-    def _parts(self) -> dict[str, Part]:
+    def parts(self) -> dict[str, Part]:
+        """As `Agent.parts`."""
         return {
             **self._ensemble.parts(),
             "replay": Arrays(self._replay),

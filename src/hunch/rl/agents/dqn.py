@@ -248,7 +248,8 @@ class DQN(Agent):
         )
         self._target = runner(self.target_network, self._target_noise)
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """As `Agent.settle`."""
         if self._pair.settle():
             self._link()
         self._pair.settle_frozen()
@@ -296,7 +297,7 @@ class DQN(Agent):
     def act(self, observation: NDArray[Any], is_first: Bools) -> NDArray[np.int64]:
         """The actions to try next in training, `(replicas, envs)`."""
         if self._pair.layout.first_moved:
-            self._settle()
+            self.settle()
         epsilon = 0.0 if self.noisy else value_at(self.epsilon, self._loop.steps)
         shape = observation.shape[:2]
         random, actions = np.zeros(shape, np.bool_), np.zeros(shape, np.int64)
@@ -326,7 +327,7 @@ class DQN(Agent):
     def _update(self, batch: Transitions) -> None:
         """Make one gradient update, and one of the target network if it is time to."""
         if self._pair.layout.moved:
-            self._settle()
+            self.settle()
         target = self._bootstrapped(batch)
         action = torch.from_numpy(batch.action).to(self.device)
         weight = None if batch.weight is None else torch.from_numpy(batch.weight).to(self.device)
@@ -357,7 +358,8 @@ class DQN(Agent):
             self._range.take_notice(value_head.beyond(*outcome))
         return value_head.target(*outcome)
 
-    def _policy(self, replica: int) -> Policy:
+    def policy(self, replica: int) -> Policy:
+        """As `Agent.policy`."""
         network = members_of(self.network, self.replicas, replica)
         return NetworkPolicy(network, self._predict_noise[replica], partial(self._chosen, replica))
 
@@ -370,7 +372,8 @@ class DQN(Agent):
         random = rng.random(len(best)) < value_at(self.epsilon, self.steps)
         return np.where(random, rng.integers(self._num_actions, size=len(best)), best)
 
-    def _parts(self) -> dict[str, Part]:
+    def parts(self) -> dict[str, Part]:
+        """As `Agent.parts`."""
         return {
             "pair": self._pair,
             "replay": Arrays(self._replay),

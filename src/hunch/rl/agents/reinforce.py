@@ -189,13 +189,14 @@ class Reinforce(Agent):
         """Gradient updates made so far, by the replica that made the most."""
         return max(self._actor.networks.updates)
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """As `Agent.settle`."""
         self._actor.settle()
 
     def act(self, observation: NDArray[Any], is_first: Bools) -> NDArray[Any]:
         """The actions to try next in training, `(replicas, envs, …)`."""
         if self._actor.networks.layout.first_moved:
-            self._settle()
+            self.settle()
         self._raw = self._actor.act(self._tensor(observation))
         return self._actor.actions.to_env(self._raw) + self.first_action
 
@@ -220,7 +221,7 @@ class Reinforce(Agent):
     def _update(self, replica: int, trajectory: Trajectory) -> None:
         actor = self._actor
         if actor.networks.layout.moved:
-            self._settle()
+            self.settle()
         observation = self._tensor(trajectory.rows(trajectory.observation))
         out = actor.outputs(observation, replica)
         target, baseline = self._targets(replica, trajectory, out[..., 0].detach())
@@ -267,10 +268,12 @@ class Reinforce(Agent):
             value = self._tensor(leave_one_out_by_time(returns[0], episode, time)[None])
         return self._tensor(returns), value
 
-    def _policy(self, replica: int) -> Policy:
+    def policy(self, replica: int) -> Policy:
+        """As `Agent.policy`."""
         return self._actor.policy(replica)
 
-    def _parts(self) -> dict[str, Part]:
+    def parts(self) -> dict[str, Part]:
+        """As `Agent.parts`."""
         return {
             "actor": self._actor,
             "rollout": Arrays(self._rollout),

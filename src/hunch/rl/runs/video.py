@@ -6,7 +6,7 @@ import importlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import gymnasium
@@ -63,7 +63,7 @@ class Recording:
         length: environment steps; the video has one image more.
     """
 
-    video: bytes
+    video: bytes = field(repr=False)
     total_reward: float
     length: int
 
