@@ -8,11 +8,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Discrete
 from gymnasium.vector import VectorEnv
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
@@ -33,17 +33,10 @@ from hunch.rl.agents.saving import (
     write_agent,
 )
 from hunch.rl.agents.trust import check_trusted
-from hunch.rl.environments.make import (
-    Env,
-    EnvLike,
-    another_env,
-    check_spaces,
-    frame_stack_of,
-    make_env,
-    stored_dtype,
-)
-from hunch.rl.environments.origins import Origin, check_distinct
-from hunch.rl.environments.vector import Bools, ParallelEnvs, SingleEnvs, VectorEnvs
+from hunch.rl.environments.make import Env, EnvLike, check_spaces, frame_stack_of, stored_dtype
+from hunch.rl.environments.opening import open_envs
+from hunch.rl.environments.origins import Origin
+from hunch.rl.environments.vector import Bools, SingleEnvs
 from hunch.rl.networks.feature_layers import is_pixels
 from hunch.rl.networks.shared_memory import Linked
 from hunch.rl.replay.transitions import Step
@@ -51,8 +44,6 @@ from hunch.seeding import check_seed, numpy_generator, torch_generator
 from hunch.storage import as_written
 from hunch.storage.parts import Arrays, Part, load_parts, state_of
 from hunch.validation import whole_number
-
-_MOST_ENVS: Final = 2**16  # more would take minutes to open and as long for each round of steps
 
 
 class Agent(Linked, ABC):
@@ -113,8 +104,15 @@ class Agent(Linked, ABC):
         self.device = usable_device(device)
         self._env_kwargs = dict(env_kwargs or {})
         self._env_source = env
-        envs, first = self._open(env, whole_number("num_envs", num_envs, at_least=1))
-        observations, self.action_space = self._check_spaces(first)
+        envs, first = open_envs(
+            env,
+            self._env_kwargs,
+            num_envs=whole_number("num_envs", num_envs, at_least=1),
+            replicas=self.replicas,
+            seed=self.seed,
+            continuous=self.handles_boxes,
+        )
+        observations, self.action_space = check_spaces(first, continuous=self.handles_boxes)
         self._first_env = first
         self.num_envs = envs.num_envs // self.replicas
         self.observation_shape = observations.shape
@@ -129,36 +127,6 @@ class Agent(Linked, ABC):
         self._loop = TrainingLoop(
             envs, self.replicas, self.observation_shape, self.observation_dtype
         )
-
-    def _open(
-        self, env: EnvLike | VectorEnv[Any, Any, Any], num_envs: int
-    ) -> tuple[ParallelEnvs, Any]:
-        if isinstance(env, VectorEnv):
-            if self.replicas > 1 or num_envs not in (1, env.num_envs) or self._env_kwargs:
-                raise ConfigurationError(
-                    "`env` is a vector environment that is already made; expected neither "
-                    "`replicas`, `num_envs` nor `env_kwargs` beside it. Give its id to have "
-                    "several environments made."
-                )
-            check_distinct(getattr(env.unwrapped, "envs", ()))
-            return VectorEnvs(env, self.seed), _Spaces(env)
-        count = num_envs * self.replicas
-        if count > _MOST_ENVS:
-            raise ConfigurationError(
-                f"`num_envs` got {num_envs} for `replicas`={self.replicas}; expected at most "
-                f"{_MOST_ENVS:,} environments in all: each one is opened and stepped by itself."
-            )
-        first = make_env(env, self._env_kwargs)
-        self._check_spaces(first)  # before more of them are opened
-        made = [first, *(another_env(env, self._env_kwargs) for _ in range(count - 1))]
-        check_distinct(made)
-        seeds = [self.seed + r for r in range(self.replicas) for _ in range(num_envs)]
-        offsets = np.tile(np.arange(num_envs), self.replicas)
-        envs = SingleEnvs(made, seeds, offsets.tolist(), stride=num_envs)
-        return envs, first
-
-    def _check_spaces(self, first: Any) -> tuple[Box, Discrete | Box]:
-        return check_spaces(first, continuous=self.handles_boxes)
 
     # What an agent fills in.
 
@@ -479,16 +447,3 @@ class Agent(Linked, ABC):
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(self.device)
-
-
-class _Spaces:
-    """The spaces of one of the environments of a vector environment."""
-
-    def __init__(self, envs: VectorEnv[Any, Any, Any]) -> None:
-        self.observation_space = envs.single_observation_space
-        self.action_space = envs.single_action_space
-
-    @property
-    def unwrapped(self) -> _Spaces:
-        """As an environment has it; nothing is known of what is inside."""
-        return self
