@@ -33,7 +33,7 @@ from hunch.rl.fast.one_hot_layer import is_one_hot
 from hunch.rl.networks.feature_layers import is_pixels
 from hunch.rl.networks.target_network import NetworkPair
 from hunch.rl.networks.value_heads import ValueHead
-from hunch.rl.networks.value_networks import value_network
+from hunch.rl.networks.value_networks import noisy_layers, value_network
 from hunch.rl.objectives.value_targets import bootstrapped_target, double_value
 from hunch.rl.replay.replay import Replay
 from hunch.rl.replay.transitions import Step, Transitions
@@ -234,9 +234,18 @@ class BootstrappedDQN(Agent):
                 pixels=pixels,
             )
 
+        def make_trained() -> nn.Module:
+            made = make(network, layer_norm)
+            if noisy_layers(made):
+                raise ConfigurationError(
+                    "`network` has noisy layers; expected a network without noise: members explore "
+                    "by their priors. `DQN(noisy=True)` explores by noise."
+                )
+            return made
+
         kinds = (
             config,
-            lambda: make(network, layer_norm),
+            make_trained,
             lambda: make(prior or network, False),
             self.prior_scale,
             {
