@@ -26,6 +26,25 @@ def test_tensors_move_as_torchs_adam_moves_them(dtype):
         torch.testing.assert_close(value, parameter.detach())
 
 
+def test_tensors_of_several_types_move_together():
+    """As members do of which some are in double precision; on some devices one kernel refuses."""
+    torch.manual_seed(0)
+    ours = [torch.randn(3), torch.randn(2, dtype=torch.float64), torch.randn(4)]
+    theirs = [torch.nn.Parameter(value.clone()) for value in ours]
+    adam, optimizer = Adam(ours), torch.optim.Adam(theirs, lr=0.1)
+    for which in (None, [2, 1], [1]):
+        moved = range(3) if which is None else which
+        gradients = [torch.randn_like(ours[i]) for i in moved]
+        for parameter in theirs:
+            parameter.grad = None
+        for i, gradient in zip(moved, gradients, strict=True):
+            theirs[i].grad = gradient.clone()
+        adam.step([ours[i] for i in moved], gradients, 0.1, which)
+        optimizer.step()
+    for value, parameter in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(value, parameter.detach())
+
+
 def test_each_tensor_counts_its_own_steps():
     values = [torch.zeros(2), torch.zeros(2)]
     adam, alone = Adam(values), [torch.zeros(2)]

@@ -18,9 +18,10 @@ FILES = {
     "deep/__init__.py": "from shut.deep.d import x",
     "deep/d.py": "from ..a import y",
 }
-AT_MODULE, IN_FUNCTION, FOR_TYPES = (
+AT_MODULE, IN_FUNCTION, BY_NAME, FOR_TYPES = (
     "from .a import z",
     "def f():\n    from shut import a",
+    'def f():\n    importlib.import_module("shut.a")',
     "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from shut.a import z",
 )
 
@@ -57,7 +58,13 @@ def test_figures_import_experiments_and_never_back():
 
 
 @pytest.mark.parametrize(
-    ("back", "counts"), [(AT_MODULE, (1, 1, 1)), (IN_FUNCTION, (0, 1, 1)), (FOR_TYPES, (0, 0, 1))]
+    ("back", "counts"),
+    [
+        (AT_MODULE, (1, 1, 1)),
+        (IN_FUNCTION, (0, 1, 1)),
+        (BY_NAME, (0, 1, 1)),
+        (FOR_TYPES, (0, 0, 1)),
+    ],
 )
 def test_a_circle_is_found_and_its_kind_told_apart(tmp_path, back, counts, capsys):
     shut = package(tmp_path, c=back)

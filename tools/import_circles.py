@@ -5,7 +5,8 @@ of imports are told apart, as they do harm of different kinds:
 
 - at module level: runs when the file is loaded, so a circle may break, and nobody can read one file
   without the others. There is to be none: the exit code is 1 if there is one.
-- inside a function: runs later; a circle that only these close is counted and shown.
+- inside a function, or by `import_module("…")`: runs later; a circle that only these close is
+  counted and shown.
 - under `if TYPE_CHECKING:`: never runs; counted and shown likewise.
 
 An import of a package (`from hunch.rl import DQN`) is one of its `__init__.py`; an import of a file
@@ -18,6 +19,7 @@ import ast
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TypeGuard
 
 MODULE, FUNCTION, TYPES = "at module level", "inside functions", "for types"
 KINDS = (MODULE, FUNCTION, TYPES)
@@ -39,7 +41,9 @@ def imports_of(name: str, path: Path, known: Mapping[str, Path]) -> Iterator[tup
     """The package's own files that a file imports, each with the kind of import."""
     is_package = path.name == "__init__.py"
     for node, kind in _walked(ast.parse(path.read_text("utf-8")), MODULE):
-        if isinstance(node, ast.Import):
+        if isinstance(node, ast.Call):
+            targets = [node.args[0].value]  # type: ignore[attr-defined]
+        elif isinstance(node, ast.Import):
             targets = [alias.name for alias in node.names]
         else:
             base = node.module or ""
@@ -55,9 +59,12 @@ def imports_of(name: str, path: Path, known: Mapping[str, Path]) -> Iterator[tup
                 yield target, kind
 
 
-def _walked(node: ast.AST, kind: str) -> Iterator[tuple[ast.Import | ast.ImportFrom, str]]:
+Imports = ast.Import | ast.ImportFrom | ast.Call
+
+
+def _walked(node: ast.AST, kind: str) -> Iterator[tuple[Imports, str]]:
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Import | ast.ImportFrom):
+        if isinstance(child, ast.Import | ast.ImportFrom) or _imports_by_name(child):
             yield child, kind
         elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             yield from _walked(child, FUNCTION if kind == MODULE else kind)
@@ -68,6 +75,12 @@ def _walked(node: ast.AST, kind: str) -> Iterator[tuple[ast.Import | ast.ImportF
                 yield from _walked(ast.Module([part], []), kind)
         else:
             yield from _walked(child, kind)
+
+
+def _imports_by_name(node: ast.AST) -> TypeGuard[ast.Call]:
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return False
+    return node.func.attr == "import_module" and isinstance(node.args[0], ast.Constant)
 
 
 def graph_of(package: Path, kinds: tuple[str, ...] = (MODULE,)) -> Graph:

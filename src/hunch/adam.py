@@ -36,8 +36,8 @@ class Adam:
     """Moments of some tensors, by which they are moved; each may be moved at other times.
 
     Args:
-        values: the tensors, all on one device. They are given again in each step, because what
-            shares memory with a network may be made anew between two.
+        values: the tensors. They are given again in each step, because what shares memory with a
+            network may be made anew between two.
 
     Example:
         >>> values = [torch.zeros(2), torch.zeros(3)]
@@ -50,10 +50,13 @@ class Adam:
         self._mean = [torch.zeros_like(value) for value in values]
         self._square = [torch.zeros_like(value) for value in values]
         self._steps = [torch.zeros((), device=value.device) for value in values]
-        # The devices and types for which torch has one kernel for all of it.
+        # The devices and types for which torch has one kernel, for all that are of one kind.
         self._fused = all(
             v.device.type in ("cpu", "cuda") and v.is_floating_point() for v in values
         )
+        self._complex = any(v.is_complex() for v in values)
+        self._kinds = [(v.device, v.dtype) for v in values]
+        self._alike = len(set(self._kinds)) == 1
 
     @torch.no_grad()
     def step(
@@ -71,6 +74,11 @@ class Adam:
             learning_rate: the step size.
             which: their numbers among those that the moments are of; None for all.
         """
+        if not self._alike:
+            which = range(len(self._kinds)) if which is None else which
+            if len({self._kinds[i] for i in which}) > 1:
+                self._step_by_kind(values, gradients, learning_rate, which)
+                return
         mean, square, steps = self._mean, self._square, self._steps
         if which is not None:
             mean, square, steps = ([kept[i] for i in which] for kept in (mean, square, steps))
@@ -86,8 +94,21 @@ class Adam:
                 [],
                 steps,
                 lr=learning_rate,
+                has_complex=self._complex,
                 **_SETTINGS,
             )
+
+    def _step_by_kind(
+        self,
+        values: Sequence[Tensor],
+        gradients: Sequence[Tensor],
+        learning_rate: float,
+        which: Sequence[int],
+    ) -> None:
+        for kind in dict.fromkeys(self._kinds[i] for i in which):
+            own = [(j, i) for j, i in enumerate(which) if self._kinds[i] == kind]
+            moved, along = ([given[j] for j, _ in own] for given in (values, gradients))
+            self.step(moved, along, learning_rate, [i for _, i in own])
 
     def state_dict(self) -> dict[str, Tensor]:
         """The moments and numbers of steps, stacked; the tensors must be of one shape."""

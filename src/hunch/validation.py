@@ -7,8 +7,11 @@ import operator
 import os
 from typing import Any, Final, SupportsFloat, SupportsIndex
 
+import numpy as np
+
 from hunch.errors import ConfigurationError
 
+_NO_NUMBERS: Final = (bool, np.bool_, str, bytes, bytearray)  # though `float` takes them for some
 LARGEST: Final = 2**63 - 1  # what arrays and files can hold of a number
 
 
@@ -82,7 +85,7 @@ def real_number(
         0.99
     """
     try:
-        number = math.nan if isinstance(value, bool | str) else float(value)
+        number = math.nan if isinstance(value, _NO_NUMBERS) else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not (math.isfinite(number) and at_least <= number <= at_most and number > above):

@@ -51,7 +51,7 @@ class NoiseSettings:
 
 
 class NoisyLayer(DrawingLayer):
-    """What all noisy layers share: parameters, their initial values, and where noise comes from."""
+    """What all noisy layers share: parameters and their initial values."""
 
     weight_sigma: Tensor
     bias_sigma: Tensor | None

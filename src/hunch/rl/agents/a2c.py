@@ -4,8 +4,8 @@ The agent in four lines: all environments play a few steps; each step's advantag
 the value of where the rollout was cut included, minus the value of where it began; the policy moves
 along advantage times score, the value towards what was led to; the rollout is forgotten.
 
-Not here: what is true of every agent (`agent`), networks that act and the loss (`actor`), what a
-policy's outputs mean (`action_distributions`), advantages (`advantages`), steps kept (`rollout`).
+Not here: what is true of every agent (`agent`), networks that act (`actor`), what a policy's
+outputs mean (`action_distributions`), the loss (`losses`), `advantages`, steps kept (`rollout`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What agents that learn a policy share: networks that act, their chance, and the loss."""
+"""What agents that learn a policy share: networks that act, and their chance."""
 
 from __future__ import annotations
 

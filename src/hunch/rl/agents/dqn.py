@@ -9,7 +9,7 @@ Q-learning, the choice of the next action each have a draw of their own, and the
 as noisy as the online one. `predict` uses the mean weights unless told otherwise.
 
 Not here: what is true of every agent. Environments and saving are in `agent`, time and episodes in
-`training`, what outputs mean in `value_head`, targets in `returns`, memory in `replay`.
+`loop`, what outputs mean in `value_heads`, targets in `value_targets`, memory in `replay`.
 """
 
 from __future__ import annotations

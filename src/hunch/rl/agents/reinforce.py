@@ -4,8 +4,9 @@ The agent in four lines: play an episode, or several; each action's return is th
 from there to the episode's end; subtract what was to be expected; move the policy along the
 difference times the score.
 
-Not here: what is true of every agent (`agent`), networks that act and the loss (`actor`), what a
-policy's outputs mean (`action_distributions`), returns (`advantages`), steps kept (`rollout`).
+Not here: what is true of every agent (`agent`), networks that act (`actor`), what a policy's
+outputs mean (`action_distributions`), the loss (`losses`), returns (`advantages`), steps kept
+(`rollout`).
 """
 
 from __future__ import annotations

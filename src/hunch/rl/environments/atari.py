@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any, Final
 
 import gymnasium
@@ -10,23 +9,9 @@ import numpy as np
 
 from hunch.errors import ConfigurationError, MissingDependencyError
 from hunch.rl.environments.make import Env, make_env
+from hunch.rl.environments.registration import INSTALL_ATARI, register_atari
 
 ATARI_ID: Final = "hunch.rl.atari:hunch/Atari-v0"
-INSTALL: Final = 'Atari games need ale-py and OpenCV: pip install "torch-hunch[atari]".'
-
-
-def register_atari() -> None:
-    """Make Gymnasium know the ids `ALE/…`.
-
-    Raises:
-        MissingDependencyError: if ale-py is not installed.
-    """
-    try:
-        ale_py = importlib.import_module("ale_py")
-    except ImportError as error:
-        raise MissingDependencyError(INSTALL) from error
-    if not any(name.startswith("ALE/") for name in gymnasium.registry):
-        gymnasium.register_envs(ale_py)
 
 
 def make_atari(
@@ -83,7 +68,7 @@ def make_atari(
             terminal_on_life_loss=terminal_on_life_loss,
         )
     except gymnasium.error.DependencyNotInstalled as error:
-        raise MissingDependencyError(INSTALL) from error
+        raise MissingDependencyError(INSTALL_ATARI) from error
     if clip_rewards:
         env = gymnasium.wrappers.TransformReward(env, _sign)
     return gymnasium.wrappers.FrameStackObservation(env, frame_stack, padding_type="reset")

@@ -17,6 +17,7 @@ import numpy as np
 
 from hunch.errors import ConfigurationError, HunchError, MissingDependencyError, sentence
 from hunch.rl.environments.copies import copy_of, drawing_copy_of
+from hunch.rl.environments.registration import register
 from hunch.seeding import derive
 
 Env: TypeAlias = gymnasium.Env[Any, Any]
@@ -57,7 +58,7 @@ def make_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> Env:
         )
     try:
         if isinstance(env, str):
-            _register(env)
+            register(env)
             made = gymnasium.make(env, **kwargs)
         else:
             made = env(**kwargs)
@@ -83,18 +84,6 @@ def make_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> Env:
     if not isinstance(made, gymnasium.Env):
         raise ConfigurationError(f"`env` made {made!r}; expected a gymnasium.Env.")
     return made
-
-
-def _register(env_id: str) -> None:
-    """Import what registers an id of ours or of Atari's, which Gymnasium does not do by itself."""
-    if env_id.count(":") > 1:
-        raise ConfigurationError(
-            f"`env` got {env_id!r}; expected a Gymnasium id, or module:id with one colon."
-        )
-    if env_id.startswith("hunch/"):
-        importlib.import_module("hunch.envs")
-    elif env_id.startswith("ALE/"):
-        importlib.import_module("hunch.rl.environments.atari").register_atari()
 
 
 def _nearest(env: object) -> str:

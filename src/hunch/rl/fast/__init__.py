@@ -1,1 +1,1 @@
-"""Common layers differentiated by hand; without this package agents run plain torch."""
+"""Common layers differentiated by hand; with `fast=False` agents run plain torch instead."""

@@ -60,7 +60,7 @@ class ValueHead:
         return (self.actions + self.dueling) * self.atoms
 
     def of(self, replica: int) -> ValueHead:
-        """The value_head of one replica."""
+        """The value head of one replica."""
         if not isinstance(self.low, tuple) or not isinstance(self.high, tuple):
             return self
         return replace(self, low=self.low[replica], high=self.high[replica])
@@ -192,7 +192,7 @@ def make_value_head(
     atoms: int,
     value_range: tuple[float, float] | str,
 ) -> ValueHead:
-    """The value_head that an agent's arguments ask for.
+    """The value head that an agent's arguments ask for.
 
     Args:
         actions: number of actions.

@@ -94,7 +94,7 @@ class FinalObservations:
             "observation": np.stack([final for _, _, final, _ in entries]),
         }
         if self._prior_shape is not None:
-            blank = np.zeros(self._prior_shape, np.float32)  # of those to be noted yet
+            blank = np.zeros(self._prior_shape, np.float32)  # of those not cached yet
             state["note"] = np.stack([blank if prior is None else prior for *_, prior in entries])
         return state
 

@@ -38,8 +38,8 @@ class Replay:
         frame_stack: observations are stacks of this many images along axis 0, each the newest
             one and those before it, as `gymnasium.wrappers.FrameStackObservation` makes them; only
             the newest is stored.
-        prior_shape: shape of a float32 array stored beside each observation, written by `prior`;
-            None for nothing.
+        prior_shape: shape of a float32 array stored beside each observation, written by
+            `cache_priors`; None for nothing.
         mask_size: number of members in the mask of each transition; 0 for no mask.
 
     Attributes:

@@ -155,15 +155,15 @@ class EpinetEnsemble(ValueEnsemble):
         best: NDArray[np.int64] = q.diagonal(0, 1, 2).argmax(1).cpu().numpy()
         return best
 
-    def values(self, which: int, stored: NDArray[Any], prior: Floats | None) -> Tensor:
+    def values(self, which: int, stored: NDArray[Any], cached: Floats | None) -> Tensor:
         """Values `(replicas, indices, batch, actions)` by the online (0) or target (1) network."""
-        return self._values(which, stored, prior, self._trained)
+        return self._values(which, stored, cached, self._trained)
 
-    def _values(self, which: int, stored: NDArray[Any], prior: Floats | None, z: Tensor) -> Tensor:
+    def _values(self, which: int, stored: NDArray[Any], cached: Floats | None, z: Tensor) -> Tensor:
         learned = self._passes[which](*self._inputs(which, stored), z)
-        return learned + self._mixed_prior(stored, prior, z)
+        return learned + self._mixed_prior(stored, cached, z)
 
-    def differentiable(self, stored: NDArray[Any], prior: Floats | None) -> tuple[Tensor, Learn]:
+    def differentiable(self, stored: NDArray[Any], cached: Floats | None) -> tuple[Tensor, Learn]:
         """The online network's values, and what learns from their gradient."""
         z = self._trained
         learned, backward = self._passes[0].differentiable(*self._inputs(0, stored), z)
@@ -178,7 +178,7 @@ class EpinetEnsemble(ValueEnsemble):
                 if self.pair.target_synced:
                     layer.sync_target()
 
-        return learned + self._mixed_prior(stored, prior, z), learn
+        return learned + self._mixed_prior(stored, cached, z), learn
 
     def predicted(self, observation: Tensor, replica: int, deterministic: bool) -> Tensor:
         """Values `(batch, actions)`: the mean over fixed indices, or those of one drawn."""
@@ -198,9 +198,9 @@ class EpinetEnsemble(ValueEnsemble):
         x = self.config.tensor(stored)
         return x, x.flatten(2)
 
-    def _mixed_prior(self, stored: NDArray[Any], prior: Floats | None, z: Tensor) -> Tensor:
+    def _mixed_prior(self, stored: NDArray[Any], cached: Floats | None, z: Tensor) -> Tensor:
         """`(replicas, indices, batch, actions)`, scaled."""
-        functions = self.prior.of(stored, prior)  # (replicas, D, batch, actions)
+        functions = self.prior.of(stored, cached)  # (replicas, D, batch, actions)
         mixed = torch.bmm(z, functions.reshape(*functions.shape[:2], -1))
         return mixed.view(*z.shape[:2], *functions.shape[2:])
 

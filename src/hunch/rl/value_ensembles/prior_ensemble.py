@@ -108,11 +108,11 @@ class PriorEnsemble(ValueEnsemble):
     def begin_update(self) -> None:
         """Nothing is to be settled: all members learn from every batch."""
 
-    def values(self, which: int, stored: NDArray[Any], prior: Floats | None) -> Tensor:
+    def values(self, which: int, stored: NDArray[Any], cached: Floats | None) -> Tensor:
         """Values `(replicas, members, batch, actions)` by the online (0) or target (1) network."""
-        return self._trained(which, stored) + self.prior.of(stored, prior)
+        return self._trained(which, stored) + self.prior.of(stored, cached)
 
-    def differentiable(self, stored: NDArray[Any], prior: Floats | None) -> tuple[Tensor, Learn]:
+    def differentiable(self, stored: NDArray[Any], cached: Floats | None) -> tuple[Tensor, Learn]:
         """The online network's values, and what learns from their gradient."""
         raw, backward = self._runners[0].differentiable(self._inputs(0, stored))
         updates = self.pair.updates
@@ -126,7 +126,7 @@ class PriorEnsemble(ValueEnsemble):
                 if self.pair.target_synced:
                     self._first.sync_target()
 
-        return self._by_replica(raw) + self.prior.of(stored, prior), learn
+        return self._by_replica(raw) + self.prior.of(stored, cached), learn
 
     def predicted(self, observation: Tensor, replica: int, deterministic: bool) -> Tensor:
         """Values `(batch, actions)`: the mean over members, or those of one drawn at random."""

@@ -135,11 +135,11 @@ class ValueEnsemble(Linked, ABC):
         """Settle which members the next batch trains."""
 
     @abstractmethod
-    def values(self, which: int, stored: NDArray[Any], prior: Floats | None) -> Tensor:
+    def values(self, which: int, stored: NDArray[Any], cached: Floats | None) -> Tensor:
         """Values `(replicas, members, batch, actions)` by the online (0) or target (1) network."""
 
     @abstractmethod
-    def differentiable(self, stored: NDArray[Any], prior: Floats | None) -> tuple[Tensor, Learn]:
+    def differentiable(self, stored: NDArray[Any], cached: Floats | None) -> tuple[Tensor, Learn]:
         """The online network's values, and a function of their gradient and the learning rate.
 
         The function moves the online network, and the target network if it is time to.
@@ -230,9 +230,9 @@ class PriorValues(Linked):
         x = repeated(self._config.tensor(stored), self.count)
         return self._scaled(self._functions(x, per_member=True) if self._noisy else self._run(x))
 
-    def of(self, stored: NDArray[Any], prior: Floats | None) -> Tensor:
+    def of(self, stored: NDArray[Any], cached: Floats | None) -> Tensor:
         """Scaled values `(replicas, functions, batch, actions)`, cached already or not."""
-        values = self(stored) if prior is None else prior
+        values = self(stored) if cached is None else cached
         return torch.from_numpy(values).to(self._config.device).transpose(1, 2)
 
     def _scaled(self, values: Tensor) -> Floats:
