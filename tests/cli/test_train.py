@@ -408,7 +408,7 @@ def test_an_environment_in_a_module_of_the_working_folder(here, capsys, monkeypa
 
     train = ["train", "dqn", "mypoles:mypoles/Own-v0"]
     assert hunch(*train, *SMALL, "--out=a")[0] == 0
-    # What only the folder names is not imported: see tests/rl/test_trust.py.
+    # What only the folder names is not imported: see tests/rl/agents/test_trust.py.
     for words in (["train", "--resume=a"], ["play", "a"]):
         code, said = hunch(*words)
         assert code == 2
