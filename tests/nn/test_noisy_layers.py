@@ -294,7 +294,7 @@ def test_bad_convolution_arguments_are_refused_by_name(arguments, settings, name
 
 
 @pytest.mark.parametrize("arguments", [{}, {"padding": "same"}, {"groups": 2}, {"stride": 2}])
-def test_pictures_with_channels_last_in_memory(arguments, g):
+def test_images_with_channels_last_in_memory(arguments, g):
     layer = NoisyConv2d(4, 6, 3, per_sample=True, generator=g, **arguments)
     x = torch.randn(2, 4, 7, 7, generator=g)
     draw = layer.draw(g, batch_shape=(2,))

@@ -101,13 +101,13 @@ def not_running(started: bool) -> ConfigurationError:
     return ConfigurationError("No episode has begun; call reset() before step() or render().")
 
 
-def no_picture() -> ConfigurationError:
+def no_image() -> ConfigurationError:
     """The error of `render` where no render mode was asked for.
 
     Example:
-        >>> isinstance(no_picture(), ConfigurationError)
+        >>> isinstance(no_image(), ConfigurationError)
         True
     """
     return ConfigurationError(
-        "`render_mode` is None; make the environment with render_mode='rgb_array' to get pictures."
+        "`render_mode` is None; make the environment with render_mode='rgb_array' to get images."
     )

@@ -109,7 +109,7 @@ def test_whatever_drawing_raises_is_one_line(steady, fault, said):
 
 
 @pytest.mark.parametrize("image", ["text", np.zeros((4, 4)), np.zeros((1, 1, 3), np.uint8)])
-def test_what_is_no_picture_is_named(steady, image):
+def test_what_is_no_image_is_named(steady, image):
     env = steady()
     env.render_mode, env.render = "rgb_array", lambda: image
     with pytest.raises(ConfigurationError, match="expected an array"):
