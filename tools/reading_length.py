@@ -1,6 +1,6 @@
 """How much of hunch a reader passes through in one training step of an agent.
 
-    python tools/reading_length.py
+    python tools/reading_length.py [--calls]
 
 A training step is an action of the agent in each environment, a step of the environments, and the
 update that is due. Each agent learns at its defaults on CartPole for a while; then the functions of
@@ -9,7 +9,8 @@ counts. Printed are
 
 - the lines of those functions, each once, from `def` to the end, with docstring and comments;
 - the files they are in;
-- the calls, those of functions within functions and of comprehensions left out.
+- the calls, those of functions within functions and of comprehensions left out;
+- with `--calls` each function, its length and how often it was called.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from hunch.envs.checks import check_actions, check_choice, no_image, not_running
+from hunch.envs.checks import check_actions, check_choice, check_drawable, not_running
 from hunch.errors import ConfigurationError
 from hunch.validation import whole_number
 
@@ -177,10 +177,7 @@ class BatchedEnv(VectorEnv[Any, Any, Any]):
         Raises:
             ConfigurationError: before the first `reset`, or without `render_mode="rgb_array"`.
         """
-        if self.render_mode is None:
-            raise no_image()
-        if not self._started:
-            raise not_running(started=False)
+        check_drawable(self.render_mode, self._started)
         return tuple(self._dynamics.image(index) for index in range(self.num_envs))
 
     def _begin(self, mask: Bools) -> None:

@@ -52,8 +52,6 @@ class BsuiteCartPole(CartPole):
     dynamics are those of Barto, Sutton and Anderson (1983) as corrected by Florian (2007).
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 50}  # noqa: RUF012 Gymnasium's own type
-
     def __init__(
         self,
         height_threshold: float = 0.8,

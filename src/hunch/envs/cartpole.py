@@ -60,6 +60,11 @@ def spaces(timescale: float, max_time: float, *, flags: int = 0) -> tuple[Space[
 class CartPole(DrawnEnv):
     """One cart with its pole: where they are, how they are pushed."""
 
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 50}  # noqa: RUF012 Gymnasium's own type
+
+    _sin: float
+    _cos: float
+
     def _put(self, x: float, x_dot: float, theta: float, theta_dot: float) -> None:
         self._x, self._x_dot, self._theta, self._theta_dot = x, x_dot, theta, theta_dot
         self._time = 0.0

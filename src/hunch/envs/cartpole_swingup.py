@@ -102,8 +102,6 @@ class CartPoleSwingup(CartPole):
     Florian (2007).
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 50}  # noqa: RUF012 Gymnasium's own type
-
     def __init__(
         self,
         height_threshold: float = 0.5,

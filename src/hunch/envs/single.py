@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from hunch.envs.checks import check_choice, check_options, no_image, not_running
+from hunch.envs.checks import check_choice, check_drawable, check_options
 
 
 class SingleEnv(gymnasium.Env[NDArray[np.float32], Any]):
@@ -67,10 +67,7 @@ class DrawnEnv(SingleEnv):
         Raises:
             ConfigurationError: before the first `reset`, or without `render_mode="rgb_array"`.
         """
-        if self.render_mode is None:
-            raise no_image()
-        if not self._started:
-            raise not_running(started=False)
+        check_drawable(self.render_mode, self._started)
         return self._image()
 
     @abstractmethod

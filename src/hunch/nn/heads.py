@@ -48,7 +48,7 @@ class Streams(nn.Module):
 
 
 @batched(Streams)
-def _all_streams(net: Streams, x: Tensor) -> Tensor:
+def _streams(net: Streams, x: Tensor) -> Tensor:
     return torch.cat([run_batched(net.value, x), run_batched(net.advantage, x)], dim=-1)
 
 
@@ -183,7 +183,7 @@ class QuantileHead(nn.Module):
 
 
 @batched(GaussianHead, QuantileHead)
-def _all_heads(net: GaussianHead | QuantileHead, x: Tensor) -> Tensor:
+def _heads(net: GaussianHead | QuantileHead, x: Tensor) -> Tensor:
     return net.join(run_batched(net.location, x), run_batched(net.spread, x))
 
 

@@ -16,6 +16,7 @@ from hunch.experiments.exploration.neural_bandit import (
     Settings,
     agents,
     check,
+    make_bandits,
     play_all,
     run,
     summary,
@@ -46,12 +47,13 @@ def test_a_seed_decides_everything_and_another_changes_it():
 
 
 def test_a_bandit_does_not_depend_on_how_many_there_are(monkeypatch):
-    few = play_all(TINY, 0)
-    more = play_all(dataclasses.replace(TINY, num_seeds=5), 0)
+    few = play_all(TINY, make_bandits(TINY, 0), 0)
+    five = dataclasses.replace(TINY, num_seeds=5)
+    more = play_all(five, make_bandits(five, 0), 0)
     for row, wider in zip(few, more, strict=True):
         np.testing.assert_allclose(row.regret, wider.regret[:3], rtol=1e-9)
     monkeypatch.setattr(neural_bandit, "NETWORKS", 2)  # bandits of an ensemble one by one
-    for row, alone in zip(few, play_all(TINY, 0), strict=True):
+    for row, alone in zip(few, play_all(TINY, make_bandits(TINY, 0), 0), strict=True):
         np.testing.assert_allclose(row.regret, alone.regret, rtol=1e-9)
 
 
@@ -75,7 +77,7 @@ def test_acting_at_random_has_the_regret_of_the_mean_action():
     problem = Problem(num_steps=300, num_inputs=6, hidden_size=5, batch_size=1)
     random = Agent("random", "fixed ε", epsilon=1.0)
     settings = Settings(40, (random,), problem)
-    assert play_all(settings, 0)[0].regret.std() < 3
+    assert play_all(settings, make_bandits(settings, 0), 0)[0].regret.std() < 3
     result = run(settings, progress=False)
     assert abs(result.agents[0].regret - result.regret_at_random) < 0.15
 
@@ -248,7 +250,7 @@ def test_agents_learn_and_a_broken_one_is_seen(monkeypatch):
 
 
 def test_checks_fail_when_the_order_is_another():
-    result, played = run(TINY, progress=False), play_all(TINY, 0)
+    result, played = run(TINY, progress=False), play_all(TINY, make_bandits(TINY, 0), 0)
 
     def with_regret(fixed, dropout, annealed, ensemble, control=40):
         level = {"fixed ε": fixed, "dropout": dropout, "annealed ε": annealed}

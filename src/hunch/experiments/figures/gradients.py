@@ -10,16 +10,8 @@ from hunch.experiments.figures.shared import curves
 from hunch.experiments.gradients import bayes_logistic as logistic
 from hunch.experiments.gradients import discrete_vae as vae
 from hunch.experiments.gradients import four_curves as forum
+from hunch.experiments.gradients import four_curves_network as network
 from hunch.experiments.gradients import gradient_variance as variances
-from hunch.experiments.gradients.four_curves_network import (
-    ARMS,
-    CURVES,
-    FAST,
-    FORM_OF,
-    FORUM,
-    LEAVE_ONE_OUT,
-    PATHWISE,
-)
 from hunch.experiments.gradients.gradient_forms import FORMS
 from hunch.plots import BLACK, BLUE, CYCLE, GREEN, PURPLE, RED, diagnosis_figure, panel
 
@@ -30,8 +22,8 @@ if TYPE_CHECKING:
     from hunch.experiments.figures.shared import Drawn, Figures
     from hunch.experiments.gradients.bounds import BoundResult
 
-COLORS = {FORUM.name: RED, LEAVE_ONE_OUT.name: BLUE, PATHWISE.name: GREEN, FAST.name: PURPLE}
-MARKS = {FORUM.name: "o", LEAVE_ONE_OUT.name: "s", PATHWISE.name: "^"}
+COLORS = dict(zip((a.name for a in network.ARMS), (RED, BLUE, GREEN, PURPLE), strict=True))
+MARKS = dict(zip(network.FORM_OF, "os^", strict=True))
 NAMES = ("identity", "square", "cube", "sine")
 
 
@@ -123,7 +115,7 @@ def _network(result: variances.Result) -> Drawn:
 def four_curves(result: forum.Result) -> Figures:
     """The curves where they are known, the error, the spread, and the gradient's variance."""
     figures = {}
-    if result.arms[FORUM.name].mean is not None:
+    if result.arms[network.FORUM.name].mean is not None:
         figures = {name: _curve(result, index) for index, name in enumerate(NAMES)}
     figures["total-error"] = _total_error(result)
     figures["spread"] = _spread(result)
@@ -132,11 +124,11 @@ def four_curves(result: forum.Result) -> Figures:
 
 
 def _curve(result: forum.Result, index: int) -> Drawn:
-    curve = CURVES[index]
+    curve = network.CURVES[index]
     figure, axes = panel(f"y = {curve}: learned mean ± σ", "input x", "output y")
     grid = result.grid
     truth = (grid, grid**2, grid**3, np.sin(grid))[index]
-    for arm in (FORUM, LEAVE_ONE_OUT, PATHWISE):
+    for arm in network.AT_ONE_RATE:
         trained = result.arms[arm.name]
         if trained.mean is None or trained.std is None:
             continue
@@ -168,7 +160,7 @@ def _total_error(result: forum.Result) -> Drawn:
     settings = result.settings
     label = "total squared error (sum of 4)"
     figure, axes = panel("Squared error of the four means", "update", label)
-    for arm in ARMS:
+    for arm in network.ARMS:
         total = result.arms[arm.name].total
         steps = result.iterations[: len(total)]
         name = f"leave-one-out, lr {settings.fast_learning_rate:g}" if arm.fast else arm.name
@@ -188,7 +180,7 @@ def _total_error(result: forum.Result) -> Drawn:
 def _spread(result: forum.Result) -> Drawn:
     figure, axes = panel("Spread σ of the square's output", "update", "mean σ")
     square = 1
-    for arm in (FORUM, LEAVE_ONE_OUT, PATHWISE):
+    for arm in network.AT_ONE_RATE:
         sigma = result.arms[arm.name].sigma[..., square]
         _range(axes, result.iterations, sigma, COLORS[arm.name], arm.name)
     axes.set_yscale("log")
@@ -205,7 +197,7 @@ def _spread(result: forum.Result) -> Drawn:
 def _falls(result: forum.Result, curve: int) -> str:
     ratio = {
         arm.name: result.arms[arm.name].sigma[[0, -1], :, curve].mean(1)
-        for arm in (FORUM, LEAVE_ONE_OUT, PATHWISE)
+        for arm in network.AT_ONE_RATE
     }
     still = [name for name, (first, last) in ratio.items() if last >= first]
     if still:
@@ -219,7 +211,7 @@ def _gradient_variance(result: forum.Result) -> Drawn:
     )
     rows = result.variance[result.variance[:, 0] == 1.0]
     fine = np.geomspace(rows[:, 1].min(), rows[:, 1].max(), 100)
-    for column, (name, of) in enumerate(FORM_OF.items(), start=2):
+    for column, (name, of) in enumerate(network.FORM_OF.items(), start=2):
         color = COLORS[name]
         formula = FORMS[of].by_mean(1.0, fine) * FORMS[of].evaluations
         axes.plot(fine, formula, color=color, linewidth=1.4)
@@ -237,7 +229,7 @@ def _gradient_variance(result: forum.Result) -> Drawn:
 def _grow(rows: np.ndarray) -> str:
     """Which estimators' variance is much larger at the least σ than at σ = 1."""
     first, last = rows[rows[:, 1].argmax()], rows[rows[:, 1].argmin()]
-    grown = [name for i, name in enumerate(FORM_OF, start=2) if last[i] > 10 * first[i]]
+    grown = [name for i, name in enumerate(network.FORM_OF, start=2) if last[i] > 10 * first[i]]
     if not grown:
         return "None grows tenfold as σ shrinks."
     return f"As σ shrinks, more than tenfold larger: {' and '.join(grown)}."

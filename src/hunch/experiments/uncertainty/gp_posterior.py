@@ -152,7 +152,7 @@ class Trial:
     """One agent on one problem."""
 
     agent: str  # its name
-    problem: Problem  # the problem
+    problem: Problem
     kl: float  # mean over test inputs of the divergence from the exact posterior, in nats
 
 

@@ -70,7 +70,7 @@ class Trial:
     """One agent on one problem."""
 
     agent: str  # its name
-    problem: Problem  # the problem
+    problem: Problem
     kl: float  # joint divergence from the truth, in nats
     seconds: float = field(default=math.nan, metadata=NOT_WRITTEN)  # CPU time of the training
 
