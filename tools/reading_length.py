@@ -54,9 +54,9 @@ def longest_step(agent: Any) -> Counter[CodeType]:
     """The step with the most calls among some that begin no episode."""
     steps = []
     for _ in range(TRACED):
-        begins = bool(np.any(agent._loop._ended))
+        is_first = bool(np.any(agent._loop._ended))
         called = traced_step(agent)
-        if not begins and not np.any(agent._loop._ended):
+        if not is_first and not np.any(agent._loop._ended):
             steps.append(called)
     return max(steps, key=lambda called: sum(called.values()))
 

@@ -73,7 +73,7 @@ def test_a_run_that_was_given_more_steps_says_so(tmp_path):
     page = write_report(again).read_text("utf-8")
     assert "70 environment steps of each replica, which is all it was asked for" in page
     assert "hunch train --resume RUN --steps 70" in page
-    assert "Not judged yet." in page  # the summary was of fewer steps
+    assert "Not evaluated yet." in page  # the summary was of fewer steps
 
 
 def test_a_report_does_not_depend_on_where_the_run_lies(tmp_path):

@@ -34,7 +34,7 @@ Example: hunch play runs/noisy-dqn-CartPole-v1-0 --episodes 100
     show_default=True,
     help="Evaluation episodes to play.",
 )
-@click.option("--video", type=click.Path(), help="Film the first of them into this MP4 file.")
+@click.option("--video", type=click.Path(), help="Record the first of them into this MP4 file.")
 @click.option(
     "--best/--last",
     default=True,
@@ -98,8 +98,8 @@ def _play(
         click.echo(f"Replica {r}: return {returns.mean():.2f} ± {returns.std():.2f}")
         click.echo("Episodes: " + ", ".join(f"{value:g}" for value in returns))
     if video is not None:
-        film = record(player, video, seed=seed)
-        click.echo(f"Video of the first episode: {video} ({film.length:,} steps)", err=as_json)
+        episode = record(player, video, seed=seed)
+        click.echo(f"Video of the first episode: {video} ({episode.length:,} steps)", err=as_json)
 
 
 def _player(

@@ -1,4 +1,4 @@
-"""`hunch train`: an agent in an environment, in a folder that can be taken up again."""
+"""`hunch train`: an agent in an environment, in a folder from which it can be resumed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hunch.cli.options import (
     seed_option,
     trust_option,
 )
-from hunch.cli.recipes import RECIPES, problem_of
+from hunch.cli.recipes import RECIPES, defaults_for
 from hunch.cli.values import agent_settings, literal, pairs
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _begin(context: click.Context, name: str, env: str, options: Mapping[str, An
 
     place = options["out"] or _free_place(name, env, options["seed"])
     check_new(place)
-    recipe, problem = RECIPES[name], problem_of(env, _env_kwargs(options))
+    recipe, defaults = RECIPES[name], defaults_for(env, _env_kwargs(options))
     make = agent_class(recipe.agent)
     chosen = {**recipe.settings, **(recipe.atari if env.startswith("ALE/") else {})}
     settings = {key: from_json(value) for key, value in chosen.items()}
@@ -164,33 +164,33 @@ def _begin(context: click.Context, name: str, env: str, options: Mapping[str, An
         settings["num_envs"] = options["num_envs"]
     # Made here so that all that is wrong shows before there is a folder.
     made = make(
-        problem.env,
-        env_kwargs=dict(problem.env_kwargs),
+        defaults.env,
+        env_kwargs=dict(defaults.env_kwargs),
         replicas=options["replicas"],
         seed=options["seed"],
         **settings,
     )
-    Player(made, 0, problem.evaluation_env_kwargs).another_env().close()
-    steps = options["steps"] or problem.steps
+    Player(made, 0, defaults.evaluation_env_kwargs).another_env().close()
+    steps = options["steps"] or defaults.steps
     plan = Plan(
         agent=recipe.agent,
         settings=made.settings,
         steps=steps,
-        evaluate_every=_or_else(options["eval_every"], max(1, steps // problem.evaluations)),
-        evaluate_episodes=problem.evaluation_episodes,
-        evaluation_env_kwargs=dict(problem.evaluation_env_kwargs),
+        evaluate_every=_or_else(options["eval_every"], max(1, steps // defaults.evaluations)),
+        evaluate_episodes=defaults.evaluation_episodes,
+        evaluation_env_kwargs=dict(defaults.evaluation_env_kwargs),
         checkpoint_every=_or_else(
-            options["checkpoint_every"], max(1, min(problem.checkpoint_at_most, steps // 10))
+            options["checkpoint_every"], max(1, min(defaults.checkpoint_at_most, steps // 10))
         ),
         log_every=max(1, min(1_000, steps // 100)),
         stop_at=options["stop_at"],
-        stop_when_solved=problem.stop_when_solved,
+        stop_when_solved=defaults.stop_when_solved,
         tensorboard=options["tensorboard"],
     )
     about = {
         "recipe": name,
         "env": env,
-        "judge_episodes": problem.judge_episodes,
+        "judge_episodes": defaults.judge_episodes,
         "command": context.meta["command"],
     }
     return Run.begin(place, plan, about)
@@ -290,7 +290,7 @@ def _train(run: Run, *, as_json: bool) -> int:
 
 def _to_the_report(run: Run, *, as_json: bool) -> int:
     agent = run.train(tell=_tell)
-    click.echo("hunch: judging and writing the report", err=True)
+    click.echo("hunch: evaluating and writing the report", err=True)
     from hunch.plots.run_report import write_report
     from hunch.rl.runs.summary import summarize
     from hunch.storage import dump_json

@@ -1,4 +1,4 @@
-"""The n-chain: a small reward next door, a large one at the far end."""
+"""The n-chain: a small reward nearby, a large one at the far end."""
 
 from __future__ import annotations
 

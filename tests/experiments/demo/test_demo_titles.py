@@ -34,7 +34,7 @@ def words_of(page):
 def ensembles():
     short = dataclasses.replace(ENN, fit=ENN.fit | {"steps": 50})
     settings = randomized_priors.Settings(
-        num_members=6, recipes=(BLOG, short), video_members=4, video_steps=4
+        num_members=6, setups=(BLOG, short), video_members=4, video_steps=4
     )
     return randomized_priors.run(settings, progress=False), settings
 

@@ -119,7 +119,10 @@ def test_bsuite_scores_of_a_short_run():
 def test_bsuite_score_reads_what_was_played():
     settings = bsuite.Settings({"deep_sea": (0, 20)}, max_sea_episodes=200)
     bad = np.array([1.0] * 100 + [0.0] * 100)
-    runs = [bsuite.Run("deep_sea", 0, bad, 2_000), bsuite.Run("deep_sea", 20, bad * 0 + 1, 10_000)]
+    runs = [
+        bsuite.PlayedId("deep_sea", 0, bad, 2_000),
+        bsuite.PlayedId("deep_sea", 20, bad * 0 + 1, 10_000),
+    ]
     assert bsuite.summary(settings, runs).problems["deep_sea"].score == 0.5
 
 

@@ -54,7 +54,7 @@ def test_200_steps_stay_small():
     assert len(recording.video) < 150_000
 
 
-def test_an_environment_object_is_filmed_as_well():
+def test_an_environment_object_is_recorded_as_well():
     env = gymnasium.make("CartPole-v1", max_episode_steps=5)
     assert record(DQN(env, seed=0)).length == 5
     assert (

@@ -103,7 +103,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainedAgent:
     """One trained agent: its curves, its evaluation, its video."""
 
     row: Row  # the evaluation in short
@@ -122,7 +122,7 @@ class Result(SavedResult):
     """The first agent in full, all agents in short."""
 
     settings: Settings
-    shown: Run
+    shown: TrainedAgent
     rows: tuple[Row, ...]
 
     @property
@@ -155,7 +155,7 @@ class Result(SavedResult):
         """The result that `to_json` wrote; each point of a curve stands for ten."""
         rows = tuple(built(Row, row) for row in values["seeds"])
         curves = {name: np.array(points, float) for name, points in values["curves"].items()}
-        shown = Run(
+        shown = TrainedAgent(
             row=rows[0],
             episode_returns=curves["episode_returns"],
             episode_frames=curves["episode_frames"],
@@ -196,7 +196,9 @@ def run_seeds(settings: Settings, seeds: Sequence[int], *, progress: bool = True
     return [run_seed(settings, seed, video=False, progress=progress).row for seed in seeds]
 
 
-def run_seed(settings: Settings, seed: int, *, video: bool = True, progress: bool = True) -> Run:
+def run_seed(
+    settings: Settings, seed: int, *, video: bool = True, progress: bool = True
+) -> TrainedAgent:
     """Train one agent, evaluate it, and record a video.
 
     Args:
@@ -229,7 +231,7 @@ def run_seed(settings: Settings, seed: int, *, video: bool = True, progress: boo
         capped=float((evaluation.lengths == settings.max_episode_steps).mean()),
         seconds=time.process_time() - started,
     )
-    return Run(
+    return TrainedAgent(
         row=row,
         episode_returns=np.array(agent.history.returns),
         episode_frames=np.array(agent.history.ends, float),

@@ -1,4 +1,4 @@
-"""The n-chain: walk N states to the right past a small reward next door.
+"""The n-chain: walk N states to the right past a small reward nearby.
 
 Osband et al. (2016), section 5.1: an episode lasts N + 8 moves, the best return is 10, and an agent
 has solved a chain once it earns that in 100 episodes in a row, within 2,000 episodes. Touati et al.

@@ -43,7 +43,7 @@ from hunch.experiments.exploration.neural_bandit_play import (
     Agent,
     Array,
     Bandit,
-    Problem,
+    BanditProblem,
     make_bandit,
     play,
 )
@@ -81,13 +81,15 @@ class Settings:
 
     num_seeds: int = 100  # bandits, each played once by every agent
     agents: tuple[Agent, ...] = field(default_factory=agents)  # who plays
-    problem: Problem = field(default_factory=Problem)  # the bandits, and how agents train
+    problem: BanditProblem = field(
+        default_factory=BanditProblem
+    )  # the bandits, and how agents train
 
     @classmethod
     def quick(cls) -> Settings:
         """A few agents on a few bandits."""
         few = tuple(agent for agent in agents((10,)) if agent.name in QUICK_AGENTS)
-        return cls(num_seeds=12, agents=few, problem=Problem(num_steps=500))
+        return cls(num_seeds=12, agents=few, problem=BanditProblem(num_steps=500))
 
     @property
     def enough(self) -> bool:

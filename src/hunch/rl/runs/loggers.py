@@ -264,7 +264,7 @@ def _csv(rows: Sequence[Sequence[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-class TensorBoardLog:
+class TensorBoardLog(_Log):
     """Curves for TensorBoard: return and length of episodes, loss, evaluations.
 
     Args:
