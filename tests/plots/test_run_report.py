@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from hunch.errors import FolderError
-from hunch.plots.run_report import _held, _running_mean, mean_and_interval, write_report
+from hunch.plots.panel import running_mean
+from hunch.plots.run_report import _held, mean_and_interval, write_report
 from hunch.rl import DQN, Plan, Run
 from hunch.rl.runs.summary import summarize
 
@@ -27,7 +28,7 @@ def test_a_replica_without_an_episode_yet_is_left_out():
 
 def test_running_means_and_held_values():
     values = np.arange(1.0, 6.0)
-    np.testing.assert_allclose(_running_mean(values, 3), [1, 1.5, 2, 3, 4])
+    np.testing.assert_allclose(running_mean(values, 3), [1, 1.5, 2, 3, 4])
     held = _held(np.array([0.0, 1, 2, 5]), np.array([1.0, 3]), np.array([10.0, 30]))
     np.testing.assert_array_equal(held, [np.nan, 10, 10, 30])
 

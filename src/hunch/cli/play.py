@@ -10,7 +10,7 @@ from hunch.cli.options import (
     WholeNumber,
     import_option,
     json_option,
-    one_thread,
+    load_torch,
     only_named_modules,
     trust_option,
 )
@@ -62,8 +62,7 @@ def play(context: click.Context, /, run: str, trust: bool, **options: Any) -> No
 
     It acts greedily. A run that is still being trained may be played too.
     """
-    click.echo("hunch: loading torch", err=True)
-    one_thread()
+    load_torch()
     with only_named_modules(context, trust):
         _play(run, trust, **options)
 

@@ -15,8 +15,9 @@ from hunch.cli.options import (
     import_named,
     import_option,
     json_option,
-    one_thread,
+    load_torch,
     only_named_modules,
+    say,
     seed_option,
     trust_option,
 )
@@ -129,8 +130,7 @@ def train(
         raise click.UsageError(
             "--resume goes on in the run's own folder; leave --out away", context
         )
-    click.echo("hunch: loading torch", err=True)
-    one_thread()
+    load_torch()
     if options["resume"] is None:
         return _train(_begin(context, agent or "", env or "", options), as_json=as_json)
     if env is not None and ":" in env:
@@ -277,36 +277,32 @@ def _has(run: Run) -> dict[str, Any]:
 def _train(run: Run, *, as_json: bool) -> int:
     place = shlex.quote(_shown(run.folder))
     if run.finished:
-        click.echo(f"hunch: the run ended before ({run.finished}); nothing to train", err=True)
+        say(f"the run ended before ({run.finished}); nothing to train")
     else:
-        click.echo(f"hunch: {_what(run)} into {place}", err=True)
+        say(f"{_what(run)} into {place}")
     try:
         return _to_the_report(run, as_json=as_json)
     except KeyboardInterrupt:
         interrupts.heard()
-        click.echo(f"hunch: interrupted; go on with: hunch train --resume {place}", err=True)
+        say(f"interrupted; go on with: hunch train --resume {place}")
         return INTERRUPTED
 
 
 def _to_the_report(run: Run, *, as_json: bool) -> int:
-    agent = run.train(tell=_tell)
-    click.echo("hunch: evaluating and writing the report", err=True)
+    agent = run.train(tell=say)
+    say("evaluating and writing the report")
     from hunch.plots.run_report import write_report
     from hunch.rl.runs.summary import summarize
     from hunch.storage import dump_json
 
     summary = summarize(run, agent)
-    report = write_report(run, tell=_tell)
+    report = write_report(run, tell=say)
     for line in summary.lines():
         click.echo(line, err=as_json)
     if as_json:
         click.echo(dump_json({**summary.to_json(), "folder": str(run.folder)}), nl=False)
     click.echo(f"Report: {_shown(report)}", err=as_json)
     return 0
-
-
-def _tell(sentence: str) -> None:
-    click.echo(f"hunch: {sentence}", err=True)
 
 
 def _what(run: Run) -> str:

@@ -21,7 +21,7 @@ from hunch.errors import (
     sentence,
 )
 from hunch.plots.page import Block, Code, Figures, Section, Table, Text, Video, render_page
-from hunch.plots.panel import BLUE, CYCLE, GRAY, ORANGE, panel
+from hunch.plots.panel import BLUE, CYCLE, GRAY, ORANGE, panel, running_mean
 from hunch.rl import Run, record
 from hunch.rl.agents.idle_settings import idle_settings
 from hunch.rl.agents.loop import SHOWN_EPISODES
@@ -300,7 +300,7 @@ def _training_return(log: Mapping[str, Array]) -> tuple[Figure, str] | None:
     curves = []
     for r in replicas:
         own = log["replica"] == r
-        steps, returns = log["step"][own], _running_mean(log["return"][own])
+        steps, returns = log["step"][own], running_mean(log["return"][own], SHOWN_EPISODES)
         curves.append(_held(grid, steps, returns))
         if len(replicas) == 1:
             ax.plot(steps, log["return"][own], ".", color=GRAY, markersize=2.5, alpha=0.5)
@@ -346,15 +346,6 @@ def _draw(ax: Axes, x: Array, curves: Array, marker: str = "") -> None:
         ax.fill_between(x, mean - half, mean + half, color=BLUE, alpha=0.2, linewidth=0)
     color = BLUE if len(curves) > 1 else ORANGE
     ax.plot(x, mean, color=color, linewidth=2.0, marker=marker, markersize=3.5)
-
-
-def _running_mean(values: Array, width: int = SHOWN_EPISODES) -> Array:
-    """Mean of the last `width` values up to each one; of fewer at the start."""
-    total = np.concatenate([[0.0], np.cumsum(values)])
-    ends = np.arange(1, len(values) + 1)
-    starts = np.maximum(ends - width, 0)
-    mean: Array = (total[ends] - total[starts]) / (ends - starts)
-    return mean
 
 
 def _held(grid: Array, steps: Array, values: Array) -> Array:

@@ -18,12 +18,12 @@ from hunch.experiments.uncertainty.testbed_2d import (
     Trial,
 )
 from hunch.experiments.uncertainty.testbed_agents import (
-    ClassificationProblem,
+    Classification,
     joint_kl,
     train_ensemble,
 )
 
-PROBLEM = ClassificationProblem(num_train=30, temperature=0.1, seed=3)
+PROBLEM = Classification(num_train=30, temperature=0.1, seed=3)
 
 
 def true_logits(x):
@@ -62,8 +62,8 @@ def test_classes_come_with_the_probabilities_of_the_truth():
 
 
 def test_the_problem_is_its_seed_and_training_data_are_no_test_data():
-    again = ClassificationProblem(30, 0.1, 3).draw("training data", 30)
-    other = ClassificationProblem(30, 0.1, 4).draw("training data", 30)
+    again = Classification(30, 0.1, 3).draw("training data", 30)
+    other = Classification(30, 0.1, 4).draw("training data", 30)
     ours = PROBLEM.draw("training data", 30)
     assert all(torch.equal(a, b) for a, b in zip(ours, again, strict=True))
     assert not torch.equal(ours[0], other[0])

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -182,18 +181,8 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
     settings = settings or Settings()
     shown = run_seed(settings, seed, progress=progress)
     others = range(seed + 1, seed + settings.num_seeds)
-    return Result(settings, shown, (shown.row, *run_seeds(settings, others, progress=progress)))
-
-
-def run_seeds(settings: Settings, seeds: Sequence[int], *, progress: bool = True) -> list[Row]:
-    """Train and evaluate one agent for each seed, in their order.
-
-    Example:
-        >>> tiny = Settings(frames=200, evaluation_episodes=2)
-        >>> [row.seed for row in run_seeds(tiny, [3], progress=False)]
-        [3]
-    """
-    return [run_seed(settings, seed, video=False, progress=progress).row for seed in seeds]
+    rows = (run_seed(settings, s, video=False, progress=progress).row for s in others)
+    return Result(settings, shown, (shown.row, *rows))
 
 
 def run_seed(

@@ -30,9 +30,7 @@ NAMES = ("identity", "square", "cube", "sine")
 def bayes_logistic(result: logistic.Result) -> Figures:
     """The bound in the course of training, and the diagnosis."""
     title = "Bayesian logistic regression"
-    figure, axes = _bounds(result, title, "evidence lower bound (nats)")
-    top = max(bound.max() for bound in result.bound.values())
-    axes.set_ylim(top - 25, top + 1)
+    figure = _bounds(result, title, "evidence lower bound (nats)", below=25, above=1)
     caption = (
         f"Mean of {result.settings.replicas} seeds on the breast-cancer data, and each of them at "
         "the end (dots); every estimator evaluates the likelihood of a batch 94 times per update."
@@ -43,9 +41,7 @@ def bayes_logistic(result: logistic.Result) -> Figures:
 def discrete_vae(result: vae.Result) -> Figures:
     """The bound in the course of training, and the diagnosis."""
     title = "Autoencoder with 32 coins"
-    figure, axes = _bounds(result, title, "held-out bound (nats per image)")
-    top = max(bound.max() for bound in result.bound.values())
-    axes.set_ylim(top - 10, top + 0.5)
+    figure = _bounds(result, title, "held-out bound (nats per image)", below=10, above=0.5)
     caption = (
         f"Mean of {result.settings.replicas} seeds on scikit-learn's digits, and each of them at "
         "the end (dots); three evaluations of the decoder per image and update. Dashed: a biased "
@@ -56,13 +52,16 @@ def discrete_vae(result: vae.Result) -> Figures:
     return {"bound": (figure, caption), "diagnosis": diagnosis}
 
 
-def _bounds(result: BoundResult, title: str, label: str) -> tuple[Figure, Axes]:
+def _bounds(result: BoundResult, title: str, label: str, *, below: float, above: float) -> Figure:
+    """The bounds of all arms, from so much below the best one to so much above it."""
     figure, axes = curves(title, "update", label, result.updates, result.bound)
     for line, (name, final) in zip(axes.lines, result.final_bound.items(), strict=True):
         line.set_linestyle("--" if name in vae.BIASED else "-")
         axes.plot([result.updates[-1]] * len(final), final, ".", color=line.get_color(), ms=4)
     axes.legend()
-    return figure, axes
+    top = max(bound.max() for bound in result.bound.values())
+    axes.set_ylim(top - below, top + above)
+    return figure
 
 
 def gradient_variance(result: variances.Result) -> Figures:

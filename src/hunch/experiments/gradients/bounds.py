@@ -33,6 +33,16 @@ class BoundResult(SavedResult):
     # Of the gradient where the best arm ended; it knows itself how it is written.
     diagnosis: Diagnosis = field(metadata=NOT_WRITTEN)
 
+    @classmethod
+    def of(
+        cls, settings: Any, bound: dict[str, np.ndarray], diagnosis: Diagnosis, *more: Any
+    ) -> Self:
+        """Of each arm's records `(records, replicas)`, the last of them after training."""
+        steps = [*range(0, settings.updates, settings.record_every), settings.updates]
+        mean = {name: records.mean(1) for name, records in bound.items()}
+        final = {name: records[-1] for name, records in bound.items()}
+        return cls(settings, steps, mean, final, diagnosis, *more)
+
     def final(self, arm: str) -> float:
         """The bound at the end, mean over replicas."""
         return float(self.final_bound[arm].mean())

@@ -17,7 +17,7 @@ from hunch.experiments.claims.markdown import cells, table
 from hunch.experiments.claims.parallel import collect
 from hunch.experiments.claims.saved import NOT_WRITTEN, SavedResult, built, plain
 from hunch.experiments.uncertainty.testbed_agents import (
-    ClassificationProblem,
+    Classification,
     Trained,
     joint_kl,
     train_dropout,
@@ -70,7 +70,7 @@ class Trial:
     """One agent on one problem."""
 
     agent: str  # its name
-    problem: ClassificationProblem
+    problem: Classification
     kl: float  # joint divergence from the truth, in nats
     seconds: float = field(default=math.nan, metadata=NOT_WRITTEN)  # CPU time of the training
 
@@ -118,9 +118,7 @@ class Result(SavedResult):
     @classmethod
     def from_json(cls, values: dict[str, Any], settings: Settings, seed: int = 0) -> Result:
         """The result that `to_json` wrote."""
-        trials = [
-            Trial(t["agent"], built(ClassificationProblem, t), t["kl"]) for t in values["trials"]
-        ]
+        trials = [Trial(t["agent"], built(Classification, t), t["kl"]) for t in values["trials"]]
         return cls(settings, tuple(trials))
 
     def to_markdown(self) -> str:
@@ -151,7 +149,7 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
     settings = settings or Settings()
     first = FIRST_SEED * (seed + 1)
     problems = [
-        ClassificationProblem(n, temperature, first + s)
+        Classification(n, temperature, first + s)
         for n in sorted(settings.sizes, reverse=True)
         for temperature in settings.temperatures
         for s in range(settings.num_seeds)
@@ -165,7 +163,7 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
     return Result(settings, tuple(trials))
 
 
-def _compare(task: tuple[ClassificationProblem, Settings]) -> list[Trial]:
+def _compare(task: tuple[Classification, Settings]) -> list[Trial]:
     problem, settings = task
     steps, seed, passes = settings.steps, problem.seed, max(1, settings.draws // 5)
     few = min(SHORT_STEPS, steps)

@@ -38,7 +38,7 @@ SampleLogits = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class ClassificationProblem:
+class Classification:
     """A data set and where it came from."""
 
     num_train: int  # number of data
@@ -63,7 +63,7 @@ class ClassificationProblem:
 
 
 def joint_kl(
-    sample_logits: SampleLogits, problem: ClassificationProblem, *, tau: int, num_batches: int
+    sample_logits: SampleLogits, problem: Classification, *, tau: int, num_batches: int
 ) -> tuple[float, float]:
     """How far the agent's joint prediction of `tau` classes is from the truth's, in nats.
 
@@ -121,7 +121,7 @@ def shifted_perceptron() -> MLP:
 
 
 def train_ensemble(
-    problem: ClassificationProblem,
+    problem: Classification,
     *,
     num_members: int,
     steps: int,
@@ -162,7 +162,7 @@ def train_ensemble(
 
 
 def train_epinet(
-    problem: ClassificationProblem,
+    problem: Classification,
     *,
     steps: int,
     draws: int,
@@ -201,7 +201,7 @@ def train_epinet(
     return Trained(lambda inputs: _without_gradient(lambda x: net(x, indices), inputs), seconds)
 
 
-def train_noisy(problem: ClassificationProblem, *, steps: int, draws: int, seed: int) -> Trained:
+def train_noisy(problem: Classification, *, steps: int, draws: int, seed: int) -> Trained:
     """One network with factorized noise on all its weights, learned along with them."""
     with default_generator_seeded(seed, "testbed noisy network"):
         net = noisy(perceptron())
@@ -216,7 +216,7 @@ def train_noisy(problem: ClassificationProblem, *, steps: int, draws: int, seed:
     return Trained(sample_logits, seconds)
 
 
-def train_dropout(problem: ClassificationProblem, *, steps: int, draws: int, seed: int) -> Trained:
+def train_dropout(problem: Classification, *, steps: int, draws: int, seed: int) -> Trained:
     """One wider network with dropout, in training and afterwards."""
     with default_generator_seeded(seed, "testbed dropout"):
         layers = perceptron((100, 100))
@@ -238,7 +238,7 @@ def train_dropout(problem: ClassificationProblem, *, steps: int, draws: int, see
 def _train(
     net: nn.Module,
     draw_logits: Callable[[Tensor], Tensor],
-    problem: ClassificationProblem,
+    problem: Classification,
     steps: int,
     seed: int,
     learning_rate: float = 1e-3,

@@ -27,7 +27,7 @@ from hunch.validation import whole_number
 MAX_STEPS: Final = 108_000
 
 
-class PlayingAgent(Protocol):
+class Playable(Protocol):
     """What an evaluation asks of an agent."""
 
     def predict(self, observation: NDArray[Any], deterministic: bool = True) -> Any:
@@ -64,7 +64,7 @@ class Evaluation:
 
 
 def evaluate(
-    agent: PlayingAgent,
+    agent: Playable,
     episodes: int = 100,
     *,
     env: EnvLike | VectorEnv[Any, Any, Any] | None = None,
@@ -167,7 +167,7 @@ def check_for(agent: Any, env: Any) -> None:
 
 
 @contextmanager
-def _opened(agent: PlayingAgent, env: EnvLike | None, width: int) -> Iterator[list[Env]]:
+def _opened(agent: Playable, env: EnvLike | None, width: int) -> Iterator[list[Env]]:
     """Environments to play in, those closed afterwards that were opened here."""
     if isinstance(env, gymnasium.Env):
         check_for(agent, env)
@@ -217,7 +217,7 @@ class _Played:
 
 
 def _in_seats(
-    agent: PlayingAgent, envs: list[Env], played: _Played, seed: int, deterministic: bool, bar: Bar
+    agent: Playable, envs: list[Env], played: _Played, seed: int, deterministic: bool, bar: Bar
 ) -> Iterator[None]:
     """Play all episodes, one environment beside the other; yield after each round of steps."""
     waiting = iter(range(len(played.returns)))
@@ -235,7 +235,7 @@ def _in_seats(
 
 
 def _in_batches(
-    agent: PlayingAgent,
+    agent: Playable,
     envs: VectorEnv[Any, Any, Any],
     played: _Played,
     seed: int,
@@ -320,9 +320,7 @@ class _Seat:
         return f"evaluation episode {self.episode} ({name_of(self.env)}), {place}"
 
 
-def _actions(
-    agent: PlayingAgent, observations: list[NDArray[Any]], deterministic: bool
-) -> list[Any]:
+def _actions(agent: Playable, observations: list[NDArray[Any]], deterministic: bool) -> list[Any]:
     if deterministic:
         return as_taken(np.asarray(agent.predict(np.stack(observations), deterministic=True)))
     return [agent.predict(observation, deterministic=False) for observation in observations]
