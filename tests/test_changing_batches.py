@@ -15,7 +15,7 @@ def layers(**settings):
     return nn.Sequential(NoisyLinear(4, 8, **settings), nn.ReLU(), NoisyLinear(8, 2, **settings))
 
 
-class OnPictures(nn.Module):
+class OnImages(nn.Module):
     def __init__(self, **settings):
         super().__init__()
         self.layer = NoisyConv2d(1, 2, 2, **settings)
@@ -59,8 +59,8 @@ NETWORKS = {
     "truncated": lambda: layers(per_sample=True, noise_distribution="truncated_normal"),
     "held": lambda: held(layers()),
     "eval": lambda: layers().eval(),
-    "pictures": OnPictures,
-    "pictures, per sample": lambda: OnPictures(per_sample=True),
+    "images": OnImages,
+    "images, per sample": lambda: OnImages(per_sample=True),
     "epinet": WithIndices,
     "ensemble": lambda: Ensemble(layers, 3),
     "ensemble, vmap": lambda: Ensemble(layers, 3, engine="vmap"),

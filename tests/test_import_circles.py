@@ -34,13 +34,8 @@ def package(folder, **changed):
     return folder / "shut"
 
 
-def test_no_circle_is_closed_at_module_level():
-    assert circles.circles_of(circles.graph_of(circles.PACKAGE)) == []
-
-
-def test_outside_rl_none_is_closed_inside_functions_or_for_types_either():
-    found = circles.circles_of(circles.graph_of(circles.PACKAGE, circles.KINDS))
-    assert [c for c in found if not all(name.startswith("hunch.rl") for name in c)] == []
+def test_no_circle_is_closed_at_module_level_inside_functions_or_for_types():
+    assert circles.circles_of(circles.graph_of(circles.PACKAGE, circles.KINDS)) == []
 
 
 def test_figures_import_experiments_and_never_back():

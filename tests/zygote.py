@@ -34,7 +34,7 @@ def prepare():
     from hunch.experiments.demo.runner import Part
 
     torch.set_num_threads(1)
-    # A film takes longest, and is tested elsewhere.
+    # A video takes longest, and is tested elsewhere.
     sys.modules["imageio_ffmpeg"] = None
     stub = types.ModuleType("hunch.experiments.stub")
     stub.CLAIM, stub.Settings = "A stub.", dataclasses.make_dataclass("Settings", ())

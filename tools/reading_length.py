@@ -1,6 +1,6 @@
 """How much of hunch a reader passes through in one training step of an agent.
 
-    python tools/reading_length.py
+    python tools/reading_length.py [--calls]
 
 A training step is an action of the agent in each environment, a step of the environments, and the
 update that is due. Each agent learns at its defaults on CartPole for a while; then the functions of
@@ -9,7 +9,8 @@ counts. Printed are
 
 - the lines of those functions, each once, from `def` to the end, with docstring and comments;
 - the files they are in;
-- the calls, those of functions within functions and of comprehensions left out.
+- the calls, those of functions within functions and of comprehensions left out;
+- with `--calls` each function, its length and how often it was called.
 """
 
 from __future__ import annotations
@@ -53,9 +54,9 @@ def longest_step(agent: Any) -> Counter[CodeType]:
     """The step with the most calls among some that begin no episode."""
     steps = []
     for _ in range(TRACED):
-        begins = bool(np.any(agent._loop._ended))
+        is_first = bool(np.any(agent._loop._ended))
         called = traced_step(agent)
-        if not begins and not np.any(agent._loop._ended):
+        if not is_first and not np.any(agent._loop._ended):
             steps.append(called)
     return max(steps, key=lambda called: sum(called.values()))
 

@@ -2,7 +2,7 @@
 
     python a2c.py --env CartPole-v1 --seed 0
 
-A policy π(a | s) and the value V(s) of following it learn from short stretches of play, by the
+A policy π(a | s) and the value V(s) of following it learn from short trajectories, by the
 synchronous form of algorithm S3 of Mnih et al. (2016), "Asynchronous methods for deep reinforcement
 learning". Each of a few environments plays T steps; d = 1 where the environment ended an episode:
 

@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps of a long work, so that it may be taken up again; ends of processes."""
+"""Ctrl-C between two steps of a long work, so that it can be resumed; ends of processes."""
 
 from __future__ import annotations
 

@@ -301,7 +301,7 @@ UNDRAWN = {
     NoMode: "unexpected keyword argument 'render_mode'",
     HumanOnly: "cannot be made with env_kwargs={'render_mode': 'rgb_array'}",
     NoScreen: "(OSError: no display.)",
-    DrawsInStep: "There is no film (RuntimeError: no context.)",
+    DrawsInStep: "There is no video (RuntimeError: no context.)",
 }
 
 
@@ -320,16 +320,16 @@ def registered():
 
 
 @pytest.mark.parametrize("kind", UNDRAWN)
-def test_a_film_is_optional_and_the_report_is_not(kind, here, capsys, registered):
+def test_a_video_is_optional_and_the_report_is_not(kind, here, capsys, registered):
     pytest.importorskip("imageio_ffmpeg")
     assert run(["train", "dqn", registered(kind), *SMALL, "--out=a"]) == 0
     captured = capsys.readouterr()
     assert (here / "a" / "report.html").exists()
-    said = [line for line in captured.err.splitlines() if "film" in line]
+    said = [line for line in captured.err.splitlines() if "video" in line]
     assert len(said) == 1
-    assert said[0].startswith("hunch: There is no film")
+    assert said[0].startswith("hunch: There is no video")
     assert UNDRAWN[kind] in said[0]
-    assert "There is no film" in (here / "a" / "report.html").read_text("utf-8")
+    assert "There is no video" in (here / "a" / "report.html").read_text("utf-8")
 
 
 class Endless(Undrawn):
@@ -356,7 +356,7 @@ def test_an_evaluation_without_an_end_is_cut_and_the_summary_says_so(
     assert "40 of them had no end" in (here / "a" / "report.html").read_text("utf-8")
 
 
-def test_ctrl_c_while_judging_says_how_to_go_on(here, capsys, monkeypatch):
+def test_ctrl_c_while_evaluating_says_how_to_go_on(here, capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
@@ -408,7 +408,7 @@ def test_an_environment_in_a_module_of_the_working_folder(here, capsys, monkeypa
 
     train = ["train", "dqn", "mypoles:mypoles/Own-v0"]
     assert hunch(*train, *SMALL, "--out=a")[0] == 0
-    # What only the folder names is not imported: see tests/rl/test_trust.py.
+    # What only the folder names is not imported: see tests/rl/agents/test_trust.py.
     for words in (["train", "--resume=a"], ["play", "a"]):
         code, said = hunch(*words)
         assert code == 2

@@ -183,7 +183,7 @@ def test_wrong_order_and_wrong_resets_are_refused():
 
 
 @pytest.mark.parametrize(("name", "settings"), SETTINGS, ids=ids)
-def test_pictures_of_a_batch_are_those_of_single_environments(name, settings):
+def test_images_of_a_batch_are_those_of_single_environments(name, settings):
     make = lambda **k: gymnasium.make_vec(  # noqa: E731
         f"hunch/{name}-v0", 2, render_mode="rgb_array", **settings, **k
     )

@@ -13,7 +13,7 @@ from hunch.errors import ConfigurationError
 CATCH, BANDIT = "hunch/Catch-v0", "hunch/Bandit-v0"
 CAR, POLE = "hunch/BsuiteMountainCar-v0", "hunch/BsuiteCartPole-v0"
 NAMES = [CATCH, BANDIT, CAR, POLE]
-PICTURES = [CATCH, CAR, POLE]
+DRAWN = [CATCH, CAR, POLE]
 
 
 @pytest.mark.parametrize(
@@ -140,8 +140,8 @@ def test_steps_that_no_episode_can_answer_are_refused(name):
         env.step(0)
 
 
-@pytest.mark.parametrize("name", PICTURES)
-def test_pictures_show_the_state(name):
+@pytest.mark.parametrize("name", DRAWN)
+def test_images_show_the_state(name):
     env = gymnasium.make(name, render_mode="rgb_array").unwrapped
     with pytest.raises(ConfigurationError, match=r"call reset\(\) before step"):
         env.render()
@@ -176,7 +176,11 @@ def test_gymnasium_batches_them(name):
         (CAR, {"max_steps": 0.5}, "`max_steps` got 0.5"),
         (POLE, {"max_time": 0}, "`max_time` got 0; expected a finite number above 0"),
         (POLE, {"height_threshold": "high"}, "`height_threshold` got 'high'"),
-        (POLE, {"init_range": -1.0}, "`init_range` got -1.0; expected a number of at least 0"),
+        (
+            POLE,
+            {"init_range": -1.0},
+            "`init_range` got -1.0; expected a finite number of at least 0",
+        ),
     ],
 )
 def test_wrong_settings_are_refused(name, wrong, message):

@@ -159,7 +159,7 @@ def test_steps_that_no_episode_can_answer_are_refused(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_pictures_show_the_state(name):
+def test_images_show_the_state(name):
     env = gymnasium.make(name, render_mode="rgb_array")
     env.reset(seed=0)
     before = env.render()

@@ -170,7 +170,7 @@ def _may(name, case):
 
 
 def _left(name, case):
-    """Whether a failed command may leave this: a run that failed in training can be taken up."""
+    """Whether a failed command may leave this: a run that failed in training can be resumed."""
     return case.arguments[:1] == ("train",) and not name.rpartition("/")[2].startswith(".tmp")
 
 
@@ -217,7 +217,7 @@ def in_this_process(arguments, folder):
             if not hasattr(sys.modules[name], "__path__") and _is_below(name, folder):
                 del sys.modules[name]
     text = err.buffer.getvalue().decode("utf-8", "replace")
-    return code, text, complaints + judged(code, text)
+    return code, text, complaints + faults(code, text)
 
 
 def _is_below(name, folder):
@@ -225,7 +225,7 @@ def _is_below(name, folder):
     return file is not None and str(file).startswith(str(folder))
 
 
-def judged(code, said):
+def faults(code, said):
     """What is wrong with an exit code and the words on standard error."""
     complaints = []
     if "Traceback (most recent call last)" in said:

@@ -81,7 +81,7 @@ def as_a_process(arguments, folder):
         check=False,
     )
     said = done.stderr.decode("utf-8", "replace")
-    return done.returncode, said, sandbox.judged(done.returncode, said)
+    return done.returncode, said, sandbox.faults(done.returncode, said)
 
 
 def test_odd_words_and_damaged_files(good, tmp_path, monkeypatch):

@@ -117,7 +117,7 @@ def test_priors_of_all_kinds():
     assert not net.prior.training
 
 
-def test_pictures_and_features_alone():
+def test_images_and_features_alone():
     base = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(18, 2))
     x, z = torch.randn(9, 1, 5, 5), torch.randn(6, 8)
     prior = Ensemble(lambda: nn.Sequential(nn.Flatten(), nn.Linear(25, 2)), 8, seed=0)

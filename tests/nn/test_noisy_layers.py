@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -293,7 +294,7 @@ def test_bad_convolution_arguments_are_refused_by_name(arguments, settings, name
 
 
 @pytest.mark.parametrize("arguments", [{}, {"padding": "same"}, {"groups": 2}, {"stride": 2}])
-def test_pictures_with_channels_last_in_memory(arguments, g):
+def test_images_with_channels_last_in_memory(arguments, g):
     layer = NoisyConv2d(4, 6, 3, per_sample=True, generator=g, **arguments)
     x = torch.randn(2, 4, 7, 7, generator=g)
     draw = layer.draw(g, batch_shape=(2,))
@@ -303,3 +304,11 @@ def test_pictures_with_channels_last_in_memory(arguments, g):
         layer.to(memory_format=torch.channels_last)
         torch.testing.assert_close(layer(x), wanted)
     assert layer(x[:0]).shape == (0, *wanted.shape[1:])
+
+
+def test_independent_layers_start_as_the_paper_says():
+    """Few have σ = 0.017 and means within √(3/p)."""
+    layer = NoisyLinear(48, 500, noise="independent")
+    assert set(layer.weight_sigma.flatten().tolist()) == {np.float32(0.017).item()}
+    assert layer.weight.abs().max() <= 0.25
+    assert layer.weight.abs().max() > 0.24

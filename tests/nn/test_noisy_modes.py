@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from hunch.errors import ConfigurationError, ShapeError
-from hunch.nn import NoisyConv2d, NoisyLinear, noise, reset_noise
+from hunch.nn import NoisyConv2d, NoisyLinear, noise, noisy, reset_noise
 
 X = torch.ones(3, 4)
 
@@ -189,3 +189,30 @@ def test_a_generator_may_live_on_another_device_than_the_parameters():
     assert all(part.device.type == "meta" for part in layer._held)
     assert layer(torch.ones(3, 4, device="meta")).shape == (3, 2)
     assert not torch.equal(g.get_state(), state)
+
+
+def test_notebook_and_torchrl_reset_noise_between_forward_and_backward():
+    """Noise written in place under a graph that needed it was an error."""
+    net = noisy(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)))
+    with noise(net, "held"):
+        reset_noise(net)
+        first = net(torch.ones(3, 4)).sum()
+        reset_noise(net)
+        second = net(torch.ones(3, 4)).sum()  # two forwards, one backward
+        reset_noise(net)
+        (first + second).backward()
+    assert net[2].weight_sigma.grad.abs().max() > 0
+
+
+def test_torchrl_3002_cuda_graphs_replay_the_same_noise():
+    """A captured graph froze its own draws: noise can be an input, and then nothing is drawn."""
+    layer = NoisyLinear(4, 2)
+    draws = [layer.draw() for _ in range(2)]
+    before = torch.get_rng_state()
+    outputs = []
+    for draw in (*draws, draws[0]):
+        with layer.using(draw):
+            outputs.append(layer(torch.ones(1, 4)))
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(outputs[0], outputs[2])
+    assert not torch.equal(outputs[0], outputs[1])

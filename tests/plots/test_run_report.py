@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from hunch.errors import FolderError
-from hunch.plots.run_report import _held, _running_mean, mean_and_interval, write_report
+from hunch.plots.panel import running_mean
+from hunch.plots.run_report import _held, mean_and_interval, write_report
 from hunch.rl import DQN, Plan, Run
 from hunch.rl.runs.summary import summarize
 
@@ -27,7 +28,7 @@ def test_a_replica_without_an_episode_yet_is_left_out():
 
 def test_running_means_and_held_values():
     values = np.arange(1.0, 6.0)
-    np.testing.assert_allclose(_running_mean(values, 3), [1, 1.5, 2, 3, 4])
+    np.testing.assert_allclose(running_mean(values, 3), [1, 1.5, 2, 3, 4])
     held = _held(np.array([0.0, 1, 2, 5]), np.array([1.0, 3]), np.array([10.0, 30]))
     np.testing.assert_array_equal(held, [np.nan, 10, 10, 30])
 
@@ -73,7 +74,7 @@ def test_a_run_that_was_given_more_steps_says_so(tmp_path):
     page = write_report(again).read_text("utf-8")
     assert "70 environment steps of each replica, which is all it was asked for" in page
     assert "hunch train --resume RUN --steps 70" in page
-    assert "Not judged yet." in page  # the summary was of fewer steps
+    assert "Not evaluated yet." in page  # the summary was of fewer steps
 
 
 def test_a_report_does_not_depend_on_where_the_run_lies(tmp_path):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hunch.cli.options import json_option, one_thread, seed_option
+from hunch.cli.options import json_option, load_torch, seed_option
 
 if TYPE_CHECKING:
     from hunch.experiments.demo.outcome import Outcome
@@ -44,10 +44,9 @@ def demo(out: str, only: tuple[str, ...], quick: bool, seed: int, as_json: bool)
     from hunch.storage import check_replaceable, dump_json, expanded
 
     check_replaceable(out, "demo")  # before torch is imported, so that a wrong folder shows at once
-    click.echo("hunch: loading torch", err=True)
+    load_torch()
     from hunch.experiments.demo import run_demo
 
-    one_thread()
     started = last = time.monotonic()
 
     def announce(part: Part, outcome: Outcome) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from hunch.cli.options import WholeNumber, json_option, one_thread, seed_option
+from hunch.cli.options import WholeNumber, json_option, load_torch, seed_option
 
 if TYPE_CHECKING:
     from hunch.gradients import Diagnosis
@@ -68,14 +68,13 @@ def diagnose(
         if Path(out).suffix not in _SUFFIXES:
             raise click.UsageError(f"--out got {out!r}; expected {' or '.join(_SUFFIXES)}", context)
         check_writable(out, written_with(_MARK), _MARK)
-    click.echo("hunch: loading torch", err=True)
+    load_torch()
     from hunch.experiments.gradients.gradient_problems import PROBLEMS, find_problem
 
     if problem is None:
         for name, built_in in PROBLEMS.items():
             click.echo(f"{name:12} {built_in.about}")
         return
-    one_thread()
     chosen = find_problem(problem)
     found = chosen.diagnose(samples, repeats=repeats, seed=seed)
     if chosen.about:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hunch.cli.options import WholeNumber, json_option, one_thread, seed_option
+from hunch.cli.options import WholeNumber, json_option, load_torch, say, seed_option
 
 _EPILOG = """\b
 Example: hunch fit houses.csv --target price
@@ -68,23 +68,18 @@ def fit(data: str, as_json: bool, **options: Any) -> None:
     linear model, gradient boosting and a Gaussian process; where it is least sure; what it says far
     from the data.
     """
-    click.echo("hunch: loading torch", err=True)
+    load_torch()
     from hunch.storage import dump_json
     from hunch.tables import fit_table
 
-    one_thread()
     out = options.pop("out")
-    summary = fit_table(data, options.pop("target"), out, say=_say, **options)
+    summary = fit_table(data, options.pop("target"), out, say=say, **options)
     if as_json:
         click.echo(dump_json(summary), nl=False)
     else:
         for line in _lines(summary):
             click.echo(line)
     click.echo(f"Report: {Path(out) / 'report.html'}", err=as_json)
-
-
-def _say(line: str) -> None:
-    click.echo(f"hunch: {line}", err=True)
 
 
 def _lines(summary: dict[str, Any]) -> list[str]:

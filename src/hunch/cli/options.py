@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options, and a little else, that several commands share."""
 
 from __future__ import annotations
 
@@ -139,8 +139,19 @@ def _imported(context: click.Context, parameter: click.Parameter, modules: Seque
             raise click.BadParameter(str(error), context, parameter) from error
 
 
+def say(sentence: str) -> None:
+    """Tell the user something beside the results, on standard error."""
+    click.echo(f"hunch: {sentence}", err=True)
+
+
 def one_thread() -> None:
     """Use one thread: the networks here are so small that a second one only waits."""
     import torch
 
     torch.set_num_threads(1)
+
+
+def load_torch() -> None:
+    """Say that it takes a while, do it, and use one thread."""
+    say("loading torch")
+    one_thread()

@@ -10,7 +10,7 @@ from hunch.cli.options import (
     WholeNumber,
     import_option,
     json_option,
-    one_thread,
+    load_torch,
     only_named_modules,
     trust_option,
 )
@@ -34,7 +34,7 @@ Example: hunch play runs/noisy-dqn-CartPole-v1-0 --episodes 100
     show_default=True,
     help="Evaluation episodes to play.",
 )
-@click.option("--video", type=click.Path(), help="Film the first of them into this MP4 file.")
+@click.option("--video", type=click.Path(), help="Record the first of them into this MP4 file.")
 @click.option(
     "--best/--last",
     default=True,
@@ -62,8 +62,7 @@ def play(context: click.Context, /, run: str, trust: bool, **options: Any) -> No
 
     It acts greedily. A run that is still being trained may be played too.
     """
-    click.echo("hunch: loading torch", err=True)
-    one_thread()
+    load_torch()
     with only_named_modules(context, trust):
         _play(run, trust, **options)
 
@@ -98,8 +97,8 @@ def _play(
         click.echo(f"Replica {r}: return {returns.mean():.2f} ± {returns.std():.2f}")
         click.echo("Episodes: " + ", ".join(f"{value:g}" for value in returns))
     if video is not None:
-        film = record(player, video, seed=seed)
-        click.echo(f"Video of the first episode: {video} ({film.length:,} steps)", err=as_json)
+        episode = record(player, video, seed=seed)
+        click.echo(f"Video of the first episode: {video} ({episode.length:,} steps)", err=as_json)
 
 
 def _player(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hunch.cli.options import json_option, one_thread
+from hunch.cli.options import json_option, load_torch, say
 
 _EPILOG = """\b
 Example: hunch predict model/ new.csv --out predictions.csv --coverage 0.9
@@ -32,19 +32,14 @@ def predict(model: str, data: str, out: str, coverage: float, as_json: bool) -> 
     marked in the column outside. If DATA has one of these names already, all of them begin with
     hunch_ instead.
     """
-    click.echo("hunch: loading torch", err=True)
+    load_torch()
     from hunch.storage import dump_json
     from hunch.tables import TableModel, predict_table
 
-    one_thread()
-    found = predict_table(TableModel.load(model), data, out, coverage=coverage, say=_say)
+    found = predict_table(TableModel.load(model), data, out, coverage=coverage, say=say)
     if found.outside:
-        _say(f"{found.outside:,} of {found.rows:,} rows are far outside the training data")
+        say(f"{found.outside:,} of {found.rows:,} rows are far outside the training data")
     if as_json:
         click.echo(dump_json({"rows": found.rows, "outside": found.outside, "out": out}), nl=False)
     else:
         click.echo(f"{found.rows:,} rows predicted into {out}")
-
-
-def _say(line: str) -> None:
-    click.echo(f"hunch: {line}", err=True)

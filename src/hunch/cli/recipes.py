@@ -43,7 +43,7 @@ _ATARI_EPSILON: Final = dict(_ATARI_DQN, epsilon={"Linear": [1.0, 0.01, 250_000]
 RECIPES: Final[dict[str, Recipe]] = {
     "dqn": Recipe("DQN", "deep Q-learning, ε-greedy", {}, _ATARI_EPSILON),
     "double-dqn": Recipe(
-        "DQN", "the online network chooses what the target judges", dict(double=True),
+        "DQN", "the online network chooses what the target evaluates", dict(double=True),
         _ATARI_EPSILON,
     ),
     "dueling-dqn": Recipe(
@@ -78,7 +78,7 @@ RECIPES: Final[dict[str, Recipe]] = {
 
 
 @dataclass(frozen=True)
-class Problem:
+class EnvDefaults:
     """An environment as `hunch train` takes it.
 
     Args:
@@ -89,7 +89,7 @@ class Problem:
         stop_when_solved: as in `hunch.rl.Plan`.
         evaluations: how many there are in the course of the training.
         evaluation_episodes: episodes of each.
-        judge_episodes: episodes that judge the agent in the end.
+        judge_episodes: episodes in which the agent is evaluated in the end.
         checkpoint_at_most: environment steps from one checkpoint to the next, at most.
     """
 
@@ -104,17 +104,17 @@ class Problem:
     checkpoint_at_most: int = 10_000
 
 
-def problem_of(env: str, env_kwargs: Mapping[str, Any]) -> Problem:
+def defaults_for(env: str, env_kwargs: Mapping[str, Any]) -> EnvDefaults:
     """How an environment is trained on.
 
     Example:
-        >>> problem_of("hunch/DeepSea-v0", {"size": 20}).steps
+        >>> defaults_for("hunch/DeepSea-v0", {"size": 20}).steps
         50000
-        >>> problem_of("ALE/Pong-v5", {}).env_kwargs
+        >>> defaults_for("ALE/Pong-v5", {}).env_kwargs
         {'game': 'ALE/Pong-v5'}
     """
     if env.startswith("ALE/"):
-        return Problem(
+        return EnvDefaults(
             ATARI_ID,
             {"game": env, **env_kwargs},
             steps=1_000_000,
@@ -127,10 +127,10 @@ def problem_of(env: str, env_kwargs: Mapping[str, Any]) -> Problem:
         size = env_kwargs.get("size", 10)
         size = size if isinstance(size, int) and size > 0 else 10  # the environment will complain
         bound, earliest = (0.8, 100) if env_kwargs.get("stochastic") is True else (0.9, 1)
-        return Problem(
+        return EnvDefaults(
             env,
             env_kwargs,
             steps=2_500 * size,
             stop_when_solved=(bound, earliest, size),
         )
-    return Problem(env, env_kwargs, steps=50_000)
+    return EnvDefaults(env, env_kwargs, steps=50_000)

@@ -67,7 +67,7 @@ def reproduce(
         near = difflib.get_close_matches(unknown[0], EXPERIMENTS, n=1)
         known = f"did you mean {near[0]}?" if near else f"there are: {', '.join(EXPERIMENTS)}"
         raise click.UsageError(f"no claim is called {unknown[0]!r}; {known}", context)
-    _check_together(context, figures is not None)
+    _check_combination(context, figures is not None)
     if figures is not None:
         return _draw(chosen, source, figures, as_json)
     one_thread()
@@ -85,7 +85,7 @@ def reproduce(
     return 0 if all(r["holds"] for r in reports.values()) else 1
 
 
-def _check_together(context: click.Context, draws: bool) -> None:
+def _check_combination(context: click.Context, draws: bool) -> None:
     """Refuse options of a run where none is made, and of figures where none is drawn."""
     foreign = ("out", "jobs", "seed") if draws else ("source",)
     given = click.core.ParameterSource.COMMANDLINE

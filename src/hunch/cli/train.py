@@ -1,4 +1,4 @@
-"""`hunch train`: an agent in an environment, in a folder that can be taken up again."""
+"""`hunch train`: an agent in an environment, in a folder from which it can be resumed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from hunch.cli.options import (
     import_named,
     import_option,
     json_option,
-    one_thread,
+    load_torch,
     only_named_modules,
+    say,
     seed_option,
     trust_option,
 )
-from hunch.cli.recipes import RECIPES, problem_of
+from hunch.cli.recipes import RECIPES, defaults_for
 from hunch.cli.values import agent_settings, literal, pairs
 
 if TYPE_CHECKING:
@@ -129,8 +130,7 @@ def train(
         raise click.UsageError(
             "--resume goes on in the run's own folder; leave --out away", context
         )
-    click.echo("hunch: loading torch", err=True)
-    one_thread()
+    load_torch()
     if options["resume"] is None:
         return _train(_begin(context, agent or "", env or "", options), as_json=as_json)
     if env is not None and ":" in env:
@@ -155,7 +155,7 @@ def _begin(context: click.Context, name: str, env: str, options: Mapping[str, An
 
     place = options["out"] or _free_place(name, env, options["seed"])
     check_new(place)
-    recipe, problem = RECIPES[name], problem_of(env, _env_kwargs(options))
+    recipe, defaults = RECIPES[name], defaults_for(env, _env_kwargs(options))
     make = agent_class(recipe.agent)
     chosen = {**recipe.settings, **(recipe.atari if env.startswith("ALE/") else {})}
     settings = {key: from_json(value) for key, value in chosen.items()}
@@ -164,33 +164,33 @@ def _begin(context: click.Context, name: str, env: str, options: Mapping[str, An
         settings["num_envs"] = options["num_envs"]
     # Made here so that all that is wrong shows before there is a folder.
     made = make(
-        problem.env,
-        env_kwargs=dict(problem.env_kwargs),
+        defaults.env,
+        env_kwargs=dict(defaults.env_kwargs),
         replicas=options["replicas"],
         seed=options["seed"],
         **settings,
     )
-    Player(made, 0, problem.evaluation_env_kwargs).another_env().close()
-    steps = options["steps"] or problem.steps
+    Player(made, 0, defaults.evaluation_env_kwargs).another_env().close()
+    steps = options["steps"] or defaults.steps
     plan = Plan(
         agent=recipe.agent,
         settings=made.settings,
         steps=steps,
-        evaluate_every=_or_else(options["eval_every"], max(1, steps // problem.evaluations)),
-        evaluate_episodes=problem.evaluation_episodes,
-        evaluation_env_kwargs=dict(problem.evaluation_env_kwargs),
+        evaluate_every=_or_else(options["eval_every"], max(1, steps // defaults.evaluations)),
+        evaluate_episodes=defaults.evaluation_episodes,
+        evaluation_env_kwargs=dict(defaults.evaluation_env_kwargs),
         checkpoint_every=_or_else(
-            options["checkpoint_every"], max(1, min(problem.checkpoint_at_most, steps // 10))
+            options["checkpoint_every"], max(1, min(defaults.checkpoint_at_most, steps // 10))
         ),
         log_every=max(1, min(1_000, steps // 100)),
         stop_at=options["stop_at"],
-        stop_when_solved=problem.stop_when_solved,
+        stop_when_solved=defaults.stop_when_solved,
         tensorboard=options["tensorboard"],
     )
     about = {
         "recipe": name,
         "env": env,
-        "judge_episodes": problem.judge_episodes,
+        "judge_episodes": defaults.judge_episodes,
         "command": context.meta["command"],
     }
     return Run.begin(place, plan, about)
@@ -277,36 +277,32 @@ def _has(run: Run) -> dict[str, Any]:
 def _train(run: Run, *, as_json: bool) -> int:
     place = shlex.quote(_shown(run.folder))
     if run.finished:
-        click.echo(f"hunch: the run ended before ({run.finished}); nothing to train", err=True)
+        say(f"the run ended before ({run.finished}); nothing to train")
     else:
-        click.echo(f"hunch: {_what(run)} into {place}", err=True)
+        say(f"{_what(run)} into {place}")
     try:
         return _to_the_report(run, as_json=as_json)
     except KeyboardInterrupt:
         interrupts.heard()
-        click.echo(f"hunch: interrupted; go on with: hunch train --resume {place}", err=True)
+        say(f"interrupted; go on with: hunch train --resume {place}")
         return INTERRUPTED
 
 
 def _to_the_report(run: Run, *, as_json: bool) -> int:
-    agent = run.train(tell=_tell)
-    click.echo("hunch: judging and writing the report", err=True)
+    agent = run.train(tell=say)
+    say("evaluating and writing the report")
     from hunch.plots.run_report import write_report
     from hunch.rl.runs.summary import summarize
     from hunch.storage import dump_json
 
     summary = summarize(run, agent)
-    report = write_report(run, tell=_tell)
+    report = write_report(run, tell=say)
     for line in summary.lines():
         click.echo(line, err=as_json)
     if as_json:
         click.echo(dump_json({**summary.to_json(), "folder": str(run.folder)}), nl=False)
     click.echo(f"Report: {_shown(report)}", err=as_json)
     return 0
-
-
-def _tell(sentence: str) -> None:
-    click.echo(f"hunch: {sentence}", err=True)
 
 
 def _what(run: Run) -> str:

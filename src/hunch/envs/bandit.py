@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from hunch.envs.checks import check_action, check_options, not_running
+from hunch.envs.checks import check_action, not_running
+from hunch.envs.single import SingleEnv
 from hunch.validation import whole_number
 
 
-class Bandit(gymnasium.Env[NDArray[np.float32], Any]):
+class Bandit(SingleEnv):
     """The bandit of bsuite: K arms pay 0, 1/(K − 1), …, 1 in an order drawn from `mapping_seed`.
 
     An arm always pays the same. An episode is one step and then *terminated* (bsuite's discount is
@@ -50,16 +50,9 @@ class Bandit(gymnasium.Env[NDArray[np.float32], Any]):
         self.rewards = np.linspace(0, 1, arms)[order]
         self.observation_space = Box(0.0, 1.0, (1,), np.float32)
         self.action_space = Discrete(arms)
-        self._running = self._started = False
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Begin an episode of one pull."""
-        super().reset(seed=seed)
-        check_options(options)
-        self._running = self._started = True
-        return np.ones(1, dtype=np.float32), {}
+    def _begin(self) -> None:
+        """Nothing is drawn: every episode is alike."""
 
     def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Pull an arm."""
@@ -67,4 +60,7 @@ class Bandit(gymnasium.Env[NDArray[np.float32], Any]):
         if not self._running:
             raise not_running(self._started)
         self._running = False
-        return np.ones(1, dtype=np.float32), float(self.rewards[arm]), True, False, {}
+        return self._observation(), float(self.rewards[arm]), True, False, {}
+
+    def _observation(self) -> NDArray[np.float32]:
+        return np.ones(1, dtype=np.float32)

@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from hunch.envs.checks import check_actions, check_choice, no_picture, not_running
+from hunch.envs.checks import check_actions, check_choice, check_drawable, not_running
 from hunch.errors import ConfigurationError
 from hunch.validation import whole_number
 
@@ -45,7 +45,7 @@ class Dynamics(Protocol):
     def infos(self) -> dict[str, NDArray[Any]]:
         """What each environment tells beside its observation, in new arrays."""
 
-    def picture(self, index: int) -> NDArray[np.uint8]:
+    def image(self, index: int) -> NDArray[np.uint8]:
         """Environment `index` as an image (height, width, 3)."""
 
 
@@ -66,7 +66,7 @@ class BatchedEnv(VectorEnv[Any, Any, Any]):
             last one of the old episode is in `infos["final_obs"]`, its infos in
             `infos["final_info"]`, and masks in `infos["_final_obs"]` and `infos["_final_info"]`.
             `"Disabled"`: nothing; call `reset(options={"reset_mask": ended})` before the next step.
-        render_mode: `"rgb_array"` for pictures, or None.
+        render_mode: `"rgb_array"` for images, or None.
 
     Raises:
         ConfigurationError: if an argument has a value that cannot work.
@@ -172,16 +172,13 @@ class BatchedEnv(VectorEnv[Any, Any, Any]):
         return self._dynamics.observe(), rewards, terminated, truncated, infos
 
     def render(self) -> tuple[NDArray[np.uint8], ...]:
-        """One picture (height, width, 3) for each copy.
+        """One image (height, width, 3) for each copy.
 
         Raises:
             ConfigurationError: before the first `reset`, or without `render_mode="rgb_array"`.
         """
-        if self.render_mode is None:
-            raise no_picture()
-        if not self._started:
-            raise not_running(started=False)
-        return tuple(self._dynamics.picture(index) for index in range(self.num_envs))
+        check_drawable(self.render_mode, self._started)
+        return tuple(self._dynamics.image(index) for index in range(self.num_envs))
 
     def _begin(self, mask: Bools) -> None:
         for index in np.flatnonzero(mask).tolist():

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from hunch.envs.cartpole_physics import FORCE, accelerations
-from hunch.envs.checks import (
-    check_action,
-    check_choice,
-    check_options,
-    no_picture,
-    not_running,
-)
-from hunch.envs.pictures import cartpole_picture
-from hunch.errors import ConfigurationError
+from hunch.envs.cartpole import CartPole, spaces
+from hunch.envs.checks import check_action, not_running
+from hunch.envs.images import cartpole_image
 from hunch.validation import real_number
 
 
-class BsuiteCartPole(gymnasium.Env[NDArray[np.float32], Any]):
+class BsuiteCartPole(CartPole):
     """Cart-pole as bsuite defines it: keep the pole up and the cart near the middle.
 
     Actions 0, 1, 2 push the cart left, not at all, right, with 10 N for `timescale` seconds. A step
@@ -39,7 +29,7 @@ class BsuiteCartPole(gymnasium.Env[NDArray[np.float32], Any]):
         timescale: seconds in a step.
         max_time: seconds in an episode.
         init_range: x, dx/dt, θ and dθ/dt start uniform between ± this.
-        render_mode: `"rgb_array"` for pictures, or None.
+        render_mode: `"rgb_array"` for images, or None.
 
     Raises:
         ConfigurationError: if an argument has a value that cannot work.
@@ -62,8 +52,6 @@ class BsuiteCartPole(gymnasium.Env[NDArray[np.float32], Any]):
     dynamics are those of Barto, Sutton and Anderson (1983) as corrected by Florian (2007).
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 50}  # noqa: RUF012 Gymnasium's own type
-
     def __init__(
         self,
         height_threshold: float = 0.8,
@@ -73,63 +61,29 @@ class BsuiteCartPole(gymnasium.Env[NDArray[np.float32], Any]):
         init_range: float = 0.05,
         render_mode: str | None = None,
     ) -> None:
+        super().__init__(render_mode)
         self.height_threshold = real_number("height_threshold", height_threshold)
         self.x_threshold = real_number("x_threshold", x_threshold, above=0.0)
         self.timescale = real_number("timescale", timescale, above=0.0)
         self.max_time = real_number("max_time", max_time, above=0.0)
-        self.init_range = real_number("init_range", init_range)
-        if self.init_range < 0:
-            raise ConfigurationError(
-                f"`init_range` got {init_range!r}; expected a number of at least 0."
-            )
-        self.render_mode = check_choice("render_mode", render_mode, (None, "rgb_array"))
-        late = 1 + 2 * self.timescale / self.max_time
-        high = np.array([np.inf, np.inf, 1, 1, np.inf, late], dtype=np.float32)
-        low = -high
-        low[5] = 0.0
-        self.observation_space, self.action_space = Box(low, high), Discrete(3)
-        self._running = self._started = False
+        self.init_range = real_number("init_range", init_range, at_least=0.0)
+        self.observation_space, self.action_space = spaces(self.timescale, self.max_time)
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Begin an episode with the pole nearly upright."""
-        super().reset(seed=seed)
-        check_options(options)
-        draws = self.np_random.uniform(-self.init_range, self.init_range, 4).tolist()
-        self._x, self._x_dot, self._theta, self._theta_dot = draws
-        self._time = 0.0
-        self._turn()
-        self._running = self._started = True
-        return self._observation(), {}
+    def _begin(self) -> None:
+        self._put(*self.np_random.uniform(-self.init_range, self.init_range, 4).tolist())
 
     def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Push left (0), not at all (1) or right (2)."""
-        force, dt = (check_action(action, 3) - 1) * FORCE, self.timescale
+        push = check_action(action, 3) - 1
         if not self._running:
             raise not_running(self._started)
-        x_acc, theta_acc = accelerations(force, self._theta_dot, self._sin, self._cos)
-        self._x += dt * self._x_dot
-        self._x_dot += dt * x_acc
-        self._theta = (self._theta + dt * self._theta_dot) % (2 * math.pi)
-        self._theta_dot += dt * theta_acc
-        self._time += dt
-        self._turn()
+        self._push(push, self.timescale)
         stands = self._cos > self.height_threshold and abs(self._x) < self.x_threshold
         self._running = stands and self._time <= self.max_time
         return self._observation(), float(stands), not self._running, False, {}
 
-    def render(self) -> NDArray[np.uint8]:
-        """Cart and pole as an image (height, width, 3)."""
-        if self.render_mode is None:
-            raise no_picture()
-        if not self._started:
-            raise not_running(started=False)
-        return cartpole_picture(self._x / self.x_threshold, self._theta)
-
-    def _turn(self) -> None:
-        # numpy's functions, not those of `math`: bsuite's last bit.
-        self._sin, self._cos = float(np.sin(self._theta)), float(np.cos(self._theta))
+    def _image(self) -> NDArray[np.uint8]:
+        return cartpole_image(self._x / self.x_threshold, self._theta)
 
     def _observation(self) -> NDArray[np.float32]:
         values = (

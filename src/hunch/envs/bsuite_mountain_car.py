@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from hunch.envs.checks import (
-    check_action,
-    check_choice,
-    check_options,
-    no_picture,
-    not_running,
-)
-from hunch.envs.pictures import mountain_picture
+from hunch.envs.checks import check_action, not_running
+from hunch.envs.images import mountain_image
+from hunch.envs.single import DrawnEnv
 from hunch.validation import whole_number
 
 LEFT_END, RIGHT_END, GOAL, MAX_SPEED = -1.2, 0.6, 0.5, 0.07
 FORCE, GRAVITY = 0.001, 0.0025
 
 
-class BsuiteMountainCar(gymnasium.Env[NDArray[np.float32], Any]):
+class BsuiteMountainCar(DrawnEnv):
     """Mountain car as bsuite defines it: swing back and forth to get up the right hill.
 
     Actions 0, 1, 2 accelerate to the left, not at all, to the right. Every step costs 1 until the
@@ -33,7 +27,7 @@ class BsuiteMountainCar(gymnasium.Env[NDArray[np.float32], Any]):
 
     Args:
         max_steps: environment steps in an episode.
-        render_mode: `"rgb_array"` for pictures, or None.
+        render_mode: `"rgb_array"` for images, or None.
 
     Raises:
         ConfigurationError: if an argument has a value that cannot work.
@@ -59,23 +53,15 @@ class BsuiteMountainCar(gymnasium.Env[NDArray[np.float32], Any]):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 50}  # noqa: RUF012 Gymnasium's own type
 
     def __init__(self, max_steps: int = 1000, *, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
         self.max_steps = whole_number("max_steps", max_steps, at_least=1)
-        self.render_mode = check_choice("render_mode", render_mode, (None, "rgb_array"))
         low = np.array([LEFT_END, -MAX_SPEED, 0.0], dtype=np.float32)
         high = np.array([RIGHT_END, MAX_SPEED, 1.0], dtype=np.float32)
         self.observation_space, self.action_space = Box(low, high), Discrete(3)
-        self._running = self._started = False
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Put the car at rest near the bottom of the valley."""
-        super().reset(seed=seed)
-        check_options(options)
+    def _begin(self) -> None:
         self._position = float(self.np_random.uniform(-0.6, -0.4))
         self._velocity, self._time = 0.0, 0
-        self._running = self._started = True
-        return self._observation(), {}
 
     def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Accelerate to the left (0), not at all (1) or to the right (2)."""
@@ -92,13 +78,8 @@ class BsuiteMountainCar(gymnasium.Env[NDArray[np.float32], Any]):
         self._running = self._position < GOAL and self._time < self.max_steps
         return self._observation(), -1.0, not self._running, False, {}
 
-    def render(self) -> NDArray[np.uint8]:
-        """The hills and the car as an image (height, width, 3)."""
-        if self.render_mode is None:
-            raise no_picture()
-        if not self._started:
-            raise not_running(started=False)
-        return mountain_picture(self._position)
+    def _image(self) -> NDArray[np.uint8]:
+        return mountain_image(self._position)
 
     def _observation(self) -> NDArray[np.float32]:
         values = (self._position, self._velocity, self._time / self.max_steps)

@@ -6,24 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import gymnasium
 import numpy as np
 from gymnasium import Space
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from hunch.envs.batched import BatchedEnv, Bools, Floats
-from hunch.envs.cartpole_physics import FORCE, accelerations
-from hunch.envs.checks import (
-    check_action,
-    check_choice,
-    check_options,
-    no_picture,
-    not_running,
-)
-from hunch.envs.pictures import cartpole_picture
-from hunch.errors import ConfigurationError
+from hunch.envs.cartpole import FORCE, CartPole, accelerations, spaces
+from hunch.envs.checks import check_action, not_running
+from hunch.envs.images import cartpole_image
 from hunch.validation import real_number
 
 
@@ -31,32 +23,29 @@ from hunch.validation import real_number
 class Rules:
     """The settings of a swing-up, shared by the single and the batched environment."""
 
-    height_threshold: float
-    theta_dot_threshold: float
-    x_reward_threshold: float
-    move_cost: float
-    x_threshold: float
-    timescale: float
-    max_time: float
-    init_range: float
+    height_threshold: float = 0.5
+    theta_dot_threshold: float = 1.0
+    x_reward_threshold: float = 1.0
+    move_cost: float = 0.1
+    x_threshold: float = 3.0
+    timescale: float = 0.01
+    max_time: float = 10.0
+    init_range: float = 0.05
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot work."""
         positive = ("x_threshold", "timescale", "max_time")
         for name, value in vars(self).items():
-            real_number(name, value, above=0.0 if name in positive else -math.inf)
-        if self.init_range < 0:
-            raise ConfigurationError(
-                f"`init_range` got {self.init_range!r}; expected a number of at least 0."
+            real_number(
+                name,
+                value,
+                at_least=0.0 if name == "init_range" else -math.inf,
+                above=0.0 if name in positive else -math.inf,
             )
 
     def spaces(self) -> tuple[Space[Any], Discrete]:
         """The spaces of observations and of actions."""
-        late = 1 + 2 * self.timescale / self.max_time
-        high = np.array([np.inf, np.inf, 1, 1, np.inf, late, 1, 1], dtype=np.float32)
-        low = -high
-        low[5] = 0.0
-        return Box(low, high, dtype=np.float32), Discrete(3)
+        return spaces(self.timescale, self.max_time, flags=2)
 
 
 def _start(generator: np.random.Generator, rules: Rules) -> tuple[float, float, float, float]:
@@ -65,7 +54,7 @@ def _start(generator: np.random.Generator, rules: Rules) -> tuple[float, float, 
     return draws[0], draws[1], math.pi + draws[2], draws[3]
 
 
-class CartPoleSwingup(gymnasium.Env[NDArray[np.float32], Any]):
+class CartPoleSwingup(CartPole):
     """Swing-up as bsuite defines it: the pole hangs; swing it up, keep it up, near the middle.
 
     Actions 0, 1, 2 push the cart left, not at all, right, with 10 N for `timescale` seconds. A step
@@ -88,7 +77,7 @@ class CartPoleSwingup(gymnasium.Env[NDArray[np.float32], Any]):
         timescale: seconds in a step.
         max_time: seconds in an episode.
         init_range: x, dx/dt, θ − π and dθ/dt start uniform between ± this.
-        render_mode: `"rgb_array"` for pictures, or None.
+        render_mode: `"rgb_array"` for images, or None.
 
     Raises:
         ConfigurationError: if an argument has a value that cannot work.
@@ -113,8 +102,6 @@ class CartPoleSwingup(gymnasium.Env[NDArray[np.float32], Any]):
     Florian (2007).
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 50}  # noqa: RUF012 Gymnasium's own type
-
     def __init__(
         self,
         height_threshold: float = 0.5,
@@ -127,6 +114,7 @@ class CartPoleSwingup(gymnasium.Env[NDArray[np.float32], Any]):
         init_range: float = 0.05,
         render_mode: str | None = None,
     ) -> None:
+        super().__init__(render_mode)
         self._rules = Rules(
             height_threshold,
             theta_dot_threshold,
@@ -137,35 +125,18 @@ class CartPoleSwingup(gymnasium.Env[NDArray[np.float32], Any]):
             max_time,
             init_range,
         )
-        self.render_mode = check_choice("render_mode", render_mode, (None, "rgb_array"))
         self.observation_space, self.action_space = self._rules.spaces()
-        self._running = self._started = False
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Begin an episode with the pole hanging."""
-        super().reset(seed=seed)
-        check_options(options)
-        self._x, self._x_dot, self._theta, self._theta_dot = _start(self.np_random, self._rules)
-        self._time = 0.0
-        self._turn()
-        self._running = self._started = True
-        return self._observation(), {"upright": False}
+    def _begin(self) -> None:
+        self._put(*_start(self.np_random, self._rules))
 
     def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Push left (0), not at all (1) or right (2)."""
         push = check_action(action, 3) - 1
         if not self._running:
             raise not_running(self._started)
-        rules, dt = self._rules, self._rules.timescale
-        x_acc, theta_acc = accelerations(push * FORCE, self._theta_dot, self._sin, self._cos)
-        self._x += dt * self._x_dot
-        self._x_dot += dt * x_acc
-        self._theta = (self._theta + dt * self._theta_dot) % (2 * math.pi)
-        self._theta_dot += dt * theta_acc
-        self._time += dt
-        self._turn()
+        rules = self._rules
+        self._push(push, rules.timescale)
         upright = (
             self._cos > rules.height_threshold
             and abs(self._theta_dot) < rules.theta_dot_threshold
@@ -175,17 +146,8 @@ class CartPoleSwingup(gymnasium.Env[NDArray[np.float32], Any]):
         self._running = self._time <= rules.max_time and abs(self._x) <= rules.x_threshold
         return self._observation(), reward, not self._running, False, {"upright": upright}
 
-    def render(self) -> NDArray[np.uint8]:
-        """Cart and pole as an image (height, width, 3)."""
-        if self.render_mode is None:
-            raise no_picture()
-        if not self._started:
-            raise not_running(started=False)
-        return cartpole_picture(self._x / self._rules.x_threshold, self._theta)
-
-    def _turn(self) -> None:
-        # numpy's functions, not those of `math`: a batch must get the same last bit.
-        self._sin, self._cos = float(np.sin(self._theta)), float(np.cos(self._theta))
+    def _image(self) -> NDArray[np.uint8]:
+        return cartpole_image(self._x / self._rules.x_threshold, self._theta)
 
     def _observation(self) -> NDArray[np.float32]:
         rules = self._rules
@@ -200,6 +162,9 @@ class CartPoleSwingup(gymnasium.Env[NDArray[np.float32], Any]):
             1.0 if abs(self._theta_dot) < rules.theta_dot_threshold else -1.0,
         )
         return np.array(values, dtype=np.float32)
+
+    def _info(self) -> dict[str, Any]:
+        return {"upright": False}  # of a start
 
 
 class CartPoleSwingupDynamics:
@@ -254,25 +219,18 @@ class CartPoleSwingupDynamics:
         """As in `CartPoleSwingup`."""
         return {"upright": self._upright.copy()}
 
-    def picture(self, index: int) -> NDArray[np.uint8]:
+    def image(self, index: int) -> NDArray[np.uint8]:
         """As `CartPoleSwingup.render`."""
         x = float(self._x[index]) / self._rules.x_threshold
-        return cartpole_picture(x, float(self._theta[index]))
+        return cartpole_image(x, float(self._theta[index]))
 
 
 def cartpole_swingup_batch(
     num_envs: int = 1,
-    height_threshold: float = 0.5,
-    theta_dot_threshold: float = 1.0,
-    x_reward_threshold: float = 1.0,
-    move_cost: float = 0.1,
-    x_threshold: float = 3.0,
-    timescale: float = 0.01,
-    max_time: float = 10.0,
-    init_range: float = 0.05,
-    *,
+    *rules: float,
     autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     render_mode: str | None = None,
+    **named_rules: float,
 ) -> BatchedEnv:
     """`num_envs` swing-ups stepped together.
 
@@ -284,18 +242,9 @@ def cartpole_swingup_batch(
         >>> envs.reset(seed=0)[0].shape
         (16, 8)
     """
-    rules = Rules(
-        height_threshold,
-        theta_dot_threshold,
-        x_reward_threshold,
-        move_cost,
-        x_threshold,
-        timescale,
-        max_time,
-        init_range,
-    )
+    checked = Rules(*rules, **named_rules)
     return BatchedEnv(
-        lambda n: CartPoleSwingupDynamics(n, rules),
+        lambda n: CartPoleSwingupDynamics(n, checked),
         num_envs,
         autoreset_mode=autoreset_mode,
         render_mode=render_mode,

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from hunch.envs.checks import (
-    check_action,
-    check_choice,
-    check_options,
-    no_picture,
-    not_running,
-)
-from hunch.envs.pictures import catch_picture
+from hunch.envs.checks import check_action, not_running
+from hunch.envs.images import catch_image
+from hunch.envs.single import DrawnEnv
 from hunch.validation import whole_number
 
 
-class Catch(gymnasium.Env[NDArray[np.float32], Any]):
+class Catch(DrawnEnv):
     """Catch as bsuite defines it: a ball falls down a column, one row per step.
 
     The paddle starts in the middle of the last row; actions 0, 1, 2 move it left, not at all,
@@ -33,7 +27,7 @@ class Catch(gymnasium.Env[NDArray[np.float32], Any]):
     Args:
         rows: at least 2.
         columns: at least 1.
-        render_mode: `"rgb_array"` for pictures, or None.
+        render_mode: `"rgb_array"` for images, or None.
 
     Raises:
         ConfigurationError: if an argument has a value that cannot work.
@@ -51,43 +45,30 @@ class Catch(gymnasium.Env[NDArray[np.float32], Any]):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 8}  # noqa: RUF012 Gymnasium's own type
 
     def __init__(self, rows: int = 10, columns: int = 5, *, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
         self.rows = whole_number("rows", rows, at_least=2)
         self.columns = whole_number("columns", columns, at_least=1)
-        self.render_mode = check_choice("render_mode", render_mode, (None, "rgb_array"))
         self.observation_space = Box(0.0, 1.0, (self.rows, self.columns), np.float32)
         self.action_space = Discrete(3)
-        self._row = -1
-        self._ball = self._paddle = 0
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Let go a ball somewhere in the first row."""
-        super().reset(seed=seed)
-        check_options(options)
+    def _begin(self) -> None:
         self._ball = int(self.np_random.integers(self.columns))
         self._row, self._paddle = 0, self.columns // 2
-        return self._observation(), {}
 
     def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Move the paddle left (0), not at all (1) or right (2) while the ball falls one row."""
         move = check_action(action, 3) - 1
-        if not 0 <= self._row < self.rows - 1:
-            raise not_running(started=self._row >= 0)
+        if not self._running:
+            raise not_running(self._started)
         self._paddle = min(max(self._paddle + move, 0), self.columns - 1)
         self._row += 1
-        over, reward = self._row == self.rows - 1, 0.0
-        if over:
+        self._running, reward = self._row < self.rows - 1, 0.0
+        if not self._running:
             reward = 1.0 if self._paddle == self._ball else -1.0
-        return self._observation(), reward, over, False, {}
+        return self._observation(), reward, not self._running, False, {}
 
-    def render(self) -> NDArray[np.uint8]:
-        """The board as an image (height, width, 3), ball and paddle bright."""
-        if self.render_mode is None:
-            raise no_picture()
-        if self._row < 0:
-            raise not_running(started=False)
-        return catch_picture((self.rows, self.columns), (self._row, self._ball), self._paddle)
+    def _image(self) -> NDArray[np.uint8]:
+        return catch_image((self.rows, self.columns), (self._row, self._ball), self._paddle)
 
     def _observation(self) -> NDArray[np.float32]:
         board = np.zeros((self.rows, self.columns), dtype=np.float32)

@@ -1,24 +1,18 @@
-"""The n-chain: a small reward next door, a large one at the far end."""
+"""The n-chain: a small reward nearby, a large one at the far end."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from hunch.envs.batched import BatchedEnv, Bools, Floats
-from hunch.envs.checks import (
-    check_action,
-    check_choice,
-    check_options,
-    no_picture,
-    not_running,
-)
-from hunch.envs.pictures import chain_picture
+from hunch.envs.checks import check_action, check_choice, not_running
+from hunch.envs.images import chain_image
+from hunch.envs.single import DrawnEnv
 from hunch.validation import whole_number
 
 NEAR_REWARD, FAR_REWARD = 0.001, 1.0
@@ -46,7 +40,7 @@ class Rules:
         return max(far, (self.episode_length - START) * NEAR_REWARD)
 
 
-class Chain(gymnasium.Env[NDArray[np.float32], Any]):
+class Chain(DrawnEnv):
     """A row of N states; the agent starts in the second and moves left (0) or right (1).
 
     Moving left in the first state earns 0.001, moving right in the last one earns 1; both stay
@@ -58,7 +52,7 @@ class Chain(gymnasium.Env[NDArray[np.float32], Any]):
         features: `"thermometer"`, float32 (N,) with ones up to the state and zeros after it, or
             `"one-hot"`, a one at the state only.
         episode_length: environment steps in an episode; None means N + 8.
-        render_mode: `"rgb_array"` for pictures, or None.
+        render_mode: `"rgb_array"` for images, or None.
 
     Raises:
         ConfigurationError: if an argument has a value that cannot work.
@@ -90,29 +84,22 @@ class Chain(gymnasium.Env[NDArray[np.float32], Any]):
         episode_length: int | None = None,
         render_mode: str | None = None,
     ) -> None:
+        super().__init__(render_mode)
         self._rules = Rules(size, features, episode_length)
         self.size = self._rules.size
         self.episode_length = self._rules.episode_length
         self.optimal_return = self._rules.optimal_return()
-        self.render_mode = check_choice("render_mode", render_mode, (None, "rgb_array"))
         self.observation_space = Box(0.0, 1.0, (self.size,), np.float32)
         self.action_space = Discrete(2)
-        self._position, self._time = -1, 0
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Begin an episode in the second state."""
-        super().reset(seed=seed)
-        check_options(options)
+    def _begin(self) -> None:
         self._position, self._time = START, 0
-        return self._observation(), {}
 
     def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Move one state to the left (0) or to the right (1)."""
         right = check_action(action, 2) == 1
-        if self._position < 0 or self._time >= self.episode_length:
-            raise not_running(started=self._position >= 0)
+        if not self._running:
+            raise not_running(self._started)
         reward, last = 0.0, self.size - 1
         if right and self._position == last:
             reward = FAR_REWARD
@@ -120,15 +107,11 @@ class Chain(gymnasium.Env[NDArray[np.float32], Any]):
             reward = NEAR_REWARD
         self._position = min(max(self._position + (1 if right else -1), 0), last)
         self._time += 1
-        return self._observation(), reward, False, self._time >= self.episode_length, {}
+        self._running = self._time < self.episode_length
+        return self._observation(), reward, False, not self._running, {}
 
-    def render(self) -> NDArray[np.uint8]:
-        """The chain as an image (height, width, 3), the agent's state bright."""
-        if self.render_mode is None:
-            raise no_picture()
-        if self._position < 0:
-            raise not_running(started=False)
-        return chain_picture(self.size, self._position)
+    def _image(self) -> NDArray[np.uint8]:
+        return chain_image(self.size, self._position)
 
     def _observation(self) -> NDArray[np.float32]:
         features = np.zeros(self.size, dtype=np.float32)
@@ -169,9 +152,9 @@ class ChainDynamics:
         """None: the observation says all there is."""
         return {}
 
-    def picture(self, index: int) -> NDArray[np.uint8]:
+    def image(self, index: int) -> NDArray[np.uint8]:
         """As `Chain.render`."""
-        return chain_picture(self._rules.size, int(self._position[index]))
+        return chain_image(self._rules.size, int(self._position[index]))
 
 
 def chain_batch(

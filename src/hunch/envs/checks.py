@@ -1,4 +1,4 @@
-"""What every environment checks at its door."""
+"""What environments check of what they are given."""
 
 from __future__ import annotations
 
@@ -101,13 +101,19 @@ def not_running(started: bool) -> ConfigurationError:
     return ConfigurationError("No episode has begun; call reset() before step() or render().")
 
 
-def no_picture() -> ConfigurationError:
-    """The error of `render` where no render mode was asked for.
+def check_drawable(render_mode: str | None, started: bool) -> None:
+    """Refuse an image where no render mode was asked for, or before the first `reset`.
+
+    Raises:
+        ConfigurationError: in both cases.
 
     Example:
-        >>> isinstance(no_picture(), ConfigurationError)
-        True
+        >>> check_drawable("rgb_array", started=True)
     """
-    return ConfigurationError(
-        "`render_mode` is None; make the environment with render_mode='rgb_array' to get pictures."
-    )
+    if render_mode is None:
+        raise ConfigurationError(
+            "`render_mode` is None; make the environment with render_mode='rgb_array' to get "
+            "images."
+        )
+    if not started:
+        raise not_running(started=False)

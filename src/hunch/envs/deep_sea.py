@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from hunch.envs.batched import BatchedEnv, Bools, Floats
-from hunch.envs.checks import (
-    check_action,
-    check_choice,
-    check_options,
-    no_picture,
-    not_running,
-)
-from hunch.envs.pictures import grid_picture
+from hunch.envs.checks import check_action, check_choice, not_running
+from hunch.envs.images import grid_image
+from hunch.envs.single import DrawnEnv
 from hunch.validation import real_number, whole_number
 
 SWEEP_MAPPING_SEED = 42
@@ -73,7 +67,7 @@ def _chance(generator: np.random.Generator, size: int) -> tuple[NDArray[np.bool_
     return generator.random(size) <= 1 / size, float(generator.standard_normal())
 
 
-class DeepSea(gymnasium.Env[NDArray[np.float32], Any]):
+class DeepSea(DrawnEnv):
     """Deep sea as bsuite defines it: a block falls through an N × N grid, one row per step.
 
     Which action means "right" differs from cell to cell and is drawn from `mapping_seed`. A move to
@@ -93,7 +87,7 @@ class DeepSea(gymnasium.Env[NDArray[np.float32], Any]):
         stochastic: moves to the right fail with probability 1/N (and cost all the same), and a
             reward given in one of the two corners of the last row gets N(0, 1) noise.
         move_cost: cost of an episode of N moves to the right.
-        render_mode: `"rgb_array"` for pictures, or None.
+        render_mode: `"rgb_array"` for images, or None.
 
     Raises:
         ConfigurationError: if an argument has a value that cannot work.
@@ -127,10 +121,10 @@ class DeepSea(gymnasium.Env[NDArray[np.float32], Any]):
         move_cost: float = 0.01,
         render_mode: str | None = None,
     ) -> None:
+        super().__init__(render_mode)
         tables = Tables(size, mapping_seed, move_cost)
         self.size = tables.size
         self.stochastic = check_choice("stochastic", stochastic, (False, True))
-        self.render_mode = check_choice("render_mode", render_mode, (None, "rgb_array"))
         self.optimal_return = tables.optimal_return(self.stochastic)
         self.observation_space = Box(0.0, 1.0, (self.size, self.size), np.float32)
         self.action_space = Discrete(2)
@@ -139,27 +133,19 @@ class DeepSea(gymnasium.Env[NDArray[np.float32], Any]):
         self._next, self._shift = tables.next_cell.tolist(), tables.shift.tolist()
         self._gain, self._cost = tables.gain.tolist(), tables.cost.tolist()
         self._wrong, self._noisy = tables.wrong.tolist(), tables.noisy.tolist()
-        self._cell = -1
-        self._bad = False
-        self._denoised = 0.0
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Begin an episode in the top left cell."""
-        super().reset(seed=seed)
-        check_options(options)
+    def _begin(self) -> None:
         self._cell, self._bad, self._denoised = 0, False, 0.0
         if self.stochastic:
             fails, self._noise = _chance(self.np_random, self.size)
             self._fails = fails.tolist()
-        return self._observation(), self._info()
 
     def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Fall one row; see the class for what is returned."""
-        choice = 2 * self._cell + check_action(action, 2)
-        if not 0 <= self._cell < self.size * self.size:
-            raise not_running(started=self._cell >= 0)
+        action = check_action(action, 2)
+        if not self._running:
+            raise not_running(self._started)
+        choice = 2 * self._cell + action
         reward, cell = self._gain[choice], self._next[choice]
         if self.stochastic:
             reward += self._noisy[choice] * self._noise
@@ -168,16 +154,11 @@ class DeepSea(gymnasium.Env[NDArray[np.float32], Any]):
         reward -= self._cost[choice]
         self._bad = self._bad or self._wrong[choice]
         self._denoised += self._gain[choice]
-        self._cell = cell
-        return self._observation(), reward, cell >= self.size * self.size, False, self._info()
+        self._cell, self._running = cell, cell < self.size * self.size
+        return self._observation(), reward, not self._running, False, self._info()
 
-    def render(self) -> NDArray[np.uint8]:
-        """The grid as an image (height, width, 3), the block bright, cells of action 1 shaded."""
-        if self.render_mode is None:
-            raise no_picture()
-        if self._cell < 0:
-            raise not_running(started=False)
-        return grid_picture(self._mapping, self._cell)
+    def _image(self) -> NDArray[np.uint8]:
+        return grid_image(self._mapping, self._cell)
 
     def _observation(self) -> NDArray[np.float32]:
         grid = np.zeros((self.size, self.size), dtype=np.float32)
@@ -239,9 +220,9 @@ class DeepSeaDynamics:
         """As in `DeepSea`."""
         return {"bad_episode": self._bad.copy(), "denoised_return": self._denoised.copy()}
 
-    def picture(self, index: int) -> NDArray[np.uint8]:
+    def image(self, index: int) -> NDArray[np.uint8]:
         """As `DeepSea.render`."""
-        return grid_picture(self._tables.mapping, int(self._cell[index]))
+        return grid_image(self._tables.mapping, int(self._cell[index]))
 
 
 def deep_sea_batch(

@@ -215,8 +215,8 @@ def fit(
                     f"{tuple(weights.shape)}."
                 )
             if stopping is not None:
-                judged = each if evidence is None else each * _of(evidence, rows)
-                if stopping.is_over(judged, weights):
+                counted = each if evidence is None else each * _of(evidence, rows)
+                if stopping.is_over(counted, weights):
                     break
             if importance is not None:
                 each = each * _of(importance, rows)

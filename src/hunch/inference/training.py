@@ -296,7 +296,7 @@ class EarlyStopping:
 
 
 def as_evidence(weight: Tensor) -> Tensor:
-    """How much each datum counts where errors are judged, with mean 1, given its weight.
+    """How much each datum counts where errors are evaluated, with mean 1, given its weight.
 
     One datum is one error, however much it weighs: none counts more than √data times the mean, or a
     single one that came a hundred times would decide about all others.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,11 +49,27 @@ class Streams(nn.Module):
 
 
 @batched(Streams)
-def _all_streams(net: Streams, x: Tensor) -> Tensor:
+def _streams(net: Streams, x: Tensor) -> Tensor:
     return torch.cat([run_batched(net.value, x), run_batched(net.advantage, x)], dim=-1)
 
 
-class GaussianHead(nn.Module):
+class _Head(nn.Module):
+    """Two networks on the same inputs, whose outputs a subclass joins."""
+
+    def __init__(self, location: nn.Module, spread: nn.Module) -> None:
+        super().__init__()
+        self.location, self.spread = location, spread
+
+    def forward(self, *inputs: Any, **kwargs: Any) -> Tensor:
+        """Return the outputs of both networks, joined."""
+        return self.join(self.location(*inputs, **kwargs), self.spread(*inputs, **kwargs))
+
+    @abstractmethod
+    def join(self, location: Tensor, spread: Tensor) -> Tensor:
+        """The head's output, given what its two networks return."""
+
+
+class GaussianHead(_Head):
     """A mean and a standard deviation for each output, both learned.
 
     The standard deviation is `floor + softplus(spread(x))`, never 0. `hunch.inference.fit` trains
@@ -93,13 +110,8 @@ class GaussianHead(nn.Module):
     """
 
     def __init__(self, location: nn.Module, spread: nn.Module, *, floor: float = 1e-3) -> None:
-        super().__init__()
-        self.location, self.spread = location, spread
+        super().__init__(location, spread)
         self.floor = real_number("floor", floor, above=0.0)
-
-    def forward(self, *inputs: Any, **kwargs: Any) -> Tensor:
-        """Return mean and standard deviation."""
-        return self.join(self.location(*inputs, **kwargs), self.spread(*inputs, **kwargs))
 
     def join(self, location: Tensor, spread: Tensor) -> Tensor:
         """The head's output, given what its two networks return."""
@@ -115,7 +127,7 @@ class GaussianHead(nn.Module):
         return f"floor={self.floor}"
 
 
-class QuantileHead(nn.Module):
+class QuantileHead(_Head):
     """Quantiles of each output that cannot cross.
 
     The middle level is `location(x)`; each step away from it adds a softplus of one output of
@@ -147,19 +159,14 @@ class QuantileHead(nn.Module):
     """
 
     def __init__(self, location: nn.Module, spread: nn.Module, *, levels: Sequence[float]) -> None:
-        super().__init__()
+        super().__init__(location, spread)
         edges = [0.0, *levels, 1.0]
         if len(levels) < 2 or any(not p < q for p, q in itertools.pairwise(edges)):
             raise ConfigurationError(
                 f"`levels` got {list(levels)}; expected at least two probabilities between 0 and 1 "
                 "in increasing order."
             )
-        self.location, self.spread = location, spread
         self.levels = tuple(float(q) for q in levels)
-
-    def forward(self, *inputs: Any, **kwargs: Any) -> Tensor:
-        """Return the quantiles, lowest first."""
-        return self.join(self.location(*inputs, **kwargs), self.spread(*inputs, **kwargs))
 
     def join(self, location: Tensor, spread: Tensor) -> Tensor:
         """The head's output, given what its two networks return."""
@@ -183,7 +190,7 @@ class QuantileHead(nn.Module):
 
 
 @batched(GaussianHead, QuantileHead)
-def _all_heads(net: GaussianHead | QuantileHead, x: Tensor) -> Tensor:
+def _heads(net: GaussianHead | QuantileHead, x: Tensor) -> Tensor:
     return net.join(run_batched(net.location, x), run_batched(net.spread, x))
 
 

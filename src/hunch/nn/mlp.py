@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.nn.batched import batched, run_elementwise, run_sequence
+from hunch.validation import whole_number
 
 ACTIVATIONS: Final[dict[str, type[nn.Module]]] = {
     "elu": nn.ELU,
@@ -67,9 +68,12 @@ class MLP(nn.Sequential):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        sizes = [in_features, *hidden_sizes, out_features]
-        if any(isinstance(s, bool) or not isinstance(s, int) or s < 1 for s in sizes):
-            raise ConfigurationError(f"`MLP` got layer sizes {sizes}; expected integers above 0.")
+        named = [
+            ("in_features", in_features),
+            *(("hidden_sizes", size) for size in hidden_sizes),
+            ("out_features", out_features),
+        ]
+        sizes = [whole_number(name, size, at_least=1) for name, size in named]
         make_activation = _activation(activation)
         layers: list[nn.Module] = []
         for i, (p, q) in enumerate(itertools.pairwise(sizes)):
@@ -77,8 +81,7 @@ class MLP(nn.Sequential):
                 layers.append(make_activation())
             layers.append(_empty_linear(p, q, device, dtype))
         super().__init__(*layers)
-        self.in_features = in_features
-        self.out_features = out_features
+        self.in_features, self.out_features = sizes[0], sizes[-1]
         self.reset_parameters(generator)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -110,7 +113,7 @@ class MLP(nn.Sequential):
 
 
 @batched(MLP)
-def _all_members(net: MLP, x: Tensor) -> Tensor:
+def _mlp(net: MLP, x: Tensor) -> Tensor:
     net.check_input(x)
     return run_sequence(net, x)
 

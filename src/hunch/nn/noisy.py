@@ -143,7 +143,7 @@ class NoisyLinear(NoisyLayer):
 
 
 @batched(NoisyLinear)
-def _all_layers(layer: NoisyLinear, x: Tensor) -> Tensor:
+def _noisy_linear(layer: NoisyLinear, x: Tensor) -> Tensor:
     draw = layer.draw_for_members()
     if draw is None:
         return affine(x, layer.weight, layer.bias)

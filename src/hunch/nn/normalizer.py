@@ -73,7 +73,7 @@ class Normalizer(nn.Module):
 
 
 @batched(Normalizer)
-def _all_normalizers(layer: Normalizer, x: Tensor) -> Tensor:
+def _normalizer(layer: Normalizer, x: Tensor) -> Tensor:
     return layer.apply_to(x, layer.mean.unsqueeze(1), layer.variance.unsqueeze(1))
 
 
@@ -101,6 +101,6 @@ class Constant(nn.Module):
 
 
 @batched(Constant)
-def _all_constants(layer: Constant, x: Tensor) -> Tensor:
+def _constant(layer: Constant, x: Tensor) -> Tensor:
     shape = (-1, *[1] * (x.ndim - 2), layer.value.shape[-1])
     return layer.value.reshape(shape).expand(*x.shape[:-1], -1)

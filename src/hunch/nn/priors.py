@@ -98,7 +98,7 @@ class RandomizedPrior(nn.Module):
 
 
 @batched(RandomizedPrior)
-def _all_sums(net: RandomizedPrior, x: Tensor) -> Tensor:
+def _randomized_prior(net: RandomizedPrior, x: Tensor) -> Tensor:
     trained = run_batched(net.model, x)
     scale = net.scale.reshape(-1, *[1] * (trained.ndim - 1))
     return trained + scale * run_batched(net.prior, x)
@@ -137,7 +137,7 @@ class FunctionPrior(nn.Module):
 
 
 @batched(FunctionPrior)
-def _all_functions(prior: FunctionPrior, x: Tensor) -> Tensor:
+def _function_prior(prior: FunctionPrior, x: Tensor) -> Tensor:
     out: Tensor = torch.vmap(prior.function, randomness="different")(x)
     return out
 
@@ -214,6 +214,6 @@ class RandomFourierPrior(nn.Module):
 
 
 @batched(RandomFourierPrior)
-def _all_draws(prior: RandomFourierPrior, x: Tensor) -> Tensor:
+def _fourier_prior(prior: RandomFourierPrior, x: Tensor) -> Tensor:
     angles = affine(x, prior.frequencies, prior.phases)
     return affine(torch.cos(angles), prior.weights, None)

@@ -6,6 +6,7 @@ import io
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import numpy.typing as npt
 
 from hunch.errors import MissingDependencyError
@@ -87,12 +88,24 @@ def band(
         >>> figure, ax = panel("A band", "x", "y")
         >>> band(ax, [0, 1], [0, 1], [0.1, 0.2], BLUE)
     """
-    import numpy as np
-
     m, s = np.asarray(mean), np.asarray(std)
     for width in (2, 1):
         ax.fill_between(x, m - width * s, m + width * s, color=color, alpha=0.18, linewidth=0)
     ax.plot(x, m, color=color, linewidth=1.8, label=label)
+
+
+def running_mean(values: npt.ArrayLike, width: int) -> npt.NDArray[np.float64]:
+    """Mean of each value and up to `width - 1` before it.
+
+    Example:
+        >>> running_mean([1.0, 3.0, 5.0], 2).tolist()
+        [1.0, 2.0, 4.0]
+    """
+    sums = np.cumsum(np.concatenate([[0.0], values]))
+    ends = np.arange(1, len(sums))
+    starts = np.maximum(ends - width, 0)
+    mean: npt.NDArray[np.float64] = (sums[ends] - sums[starts]) / (ends - starts)
+    return mean
 
 
 def to_svg(figure: Figure) -> str:

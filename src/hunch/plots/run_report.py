@@ -1,4 +1,4 @@
-"""A run's report: learning curves, the final judgement, settings, a film. Made from its folder."""
+"""A report of a run, made from its folder: learning curves, evaluation, settings, a video."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hunch.errors import (
     sentence,
 )
 from hunch.plots.page import Block, Code, Figures, Section, Table, Text, Video, render_page
-from hunch.plots.panel import BLUE, CYCLE, GRAY, ORANGE, panel
+from hunch.plots.panel import BLUE, CYCLE, GRAY, ORANGE, panel, running_mean
 from hunch.rl import Run, record
 from hunch.rl.agents.idle_settings import idle_settings
 from hunch.rl.agents.loop import SHOWN_EPISODES
@@ -49,12 +49,12 @@ _STUDENT: Final = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 
 def write_report(run: Run, *, tell: Callable[[str], None] | None = None) -> Path:
     """Write `report.html` into a run's folder, from what lies there.
 
-    The film needs the extra `video` and an environment that draws; without, the page says why it
+    The video needs the extra `video` and an environment that draws; without, the page says why it
     has none.
 
     Args:
         run: the run; it has been trained.
-        tell: called with a sentence if there is no film.
+        tell: called with a sentence if there is no video.
 
     Returns:
         Where the page is.
@@ -127,11 +127,11 @@ def mean_and_interval(curves: Array) -> tuple[Array, Array]:
 def _page(run: Run, tell: Callable[[str], None] | None) -> str:
     summary = run.summary()
     agent = _best_agent(run)
-    film = _film(run, agent, tell)
+    video = _video(run, agent, tell)
     sections = [
         Section("curves", "How it learned", _sizes(run), _curve_blocks(run)),
-        Section("judgement", "How well it plays", *_judgement(run, summary)),
-        Section("film", "One episode", "The first of the episodes above.", [film]),
+        Section("evaluation", "How well it plays", *_final_evaluation(run, summary)),
+        Section("video", "One episode", "The first of the episodes above.", [video]),
         Section("settings", "What was run", "All of it is in run.json.", _settings(run, agent)),
     ]
     return render_page(f"hunch: {run.name}", [Text(_introduction(run))], sections)
@@ -177,10 +177,10 @@ def _curve_blocks(run: Run) -> list[Block]:
     return [Figures(curves)]
 
 
-def _judgement(run: Run, summary: Mapping[str, Any]) -> tuple[str, list[Block]]:
+def _final_evaluation(run: Run, summary: Mapping[str, Any]) -> tuple[str, list[Block]]:
     replicas = summary.get("replicas", [])
     if not replicas:
-        return "Not judged yet.", []
+        return "Not evaluated yet.", []
     count = len(replicas[0]["last"]["returns"])
     source = (
         f"{count} greedy episodes from starts that neither trained the agent nor chose its weights."
@@ -209,30 +209,31 @@ def _judgement(run: Run, summary: Mapping[str, Any]) -> tuple[str, list[Block]]:
     return source, [Table(head, rows, note)]
 
 
-def _film(run: Run, agent: Agent | Exception, tell: Callable[[str], None] | None) -> Block:
+def _video(run: Run, agent: Agent | Exception, tell: Callable[[str], None] | None) -> Block:
     try:
-        return _filmed(run, agent)
+        return _recorded(run, agent)
     except MissingDependencyError as error:
-        why = f"A film needs a package that is missing: {sentence(error)}"
+        why = f"A video needs a package that is missing: {sentence(error)}"
     except HunchError as error:
-        why = f"There is no film: {sentence(error)}"
+        why = f"There is no video: {sentence(error)}"
     except Exception as error:  # it is optional, whatever keeps it from being made
-        why = f"There is no film ({kind_and_sentence(error)})"
+        why = f"There is no video ({kind_and_sentence(error)})"
     if tell is not None:
         tell(why)
     return Text(why)
 
 
-def _filmed(run: Run, agent: Agent | Exception) -> Video:
+def _recorded(run: Run, agent: Agent | Exception) -> Video:
     if isinstance(agent, Exception):
         raise agent
     r = run.best_replica()
     player = Player(agent, r, run.plan.evaluation_env_kwargs)
-    film = record(player, seed=derive(run.seed, "judgement"))
+    episode = record(player, seed=derive(run.seed, "judgement"))
     caption = (
-        f"Seed {run.seed + r}, best weights: return {film.total_reward:g}, {film.length:,} steps."
+        f"Seed {run.seed + r}, best weights: return {episode.total_reward:g}, "
+        f"{episode.length:,} steps."
     )
-    return Video(film.video, caption)
+    return Video(episode.video, caption)
 
 
 def _settings(run: Run, agent: Agent | Exception) -> list[Block]:
@@ -299,7 +300,7 @@ def _training_return(log: Mapping[str, Array]) -> tuple[Figure, str] | None:
     curves = []
     for r in replicas:
         own = log["replica"] == r
-        steps, returns = log["step"][own], _running_mean(log["return"][own])
+        steps, returns = log["step"][own], running_mean(log["return"][own], SHOWN_EPISODES)
         curves.append(_held(grid, steps, returns))
         if len(replicas) == 1:
             ax.plot(steps, log["return"][own], ".", color=GRAY, markersize=2.5, alpha=0.5)
@@ -345,15 +346,6 @@ def _draw(ax: Axes, x: Array, curves: Array, marker: str = "") -> None:
         ax.fill_between(x, mean - half, mean + half, color=BLUE, alpha=0.2, linewidth=0)
     color = BLUE if len(curves) > 1 else ORANGE
     ax.plot(x, mean, color=color, linewidth=2.0, marker=marker, markersize=3.5)
-
-
-def _running_mean(values: Array, width: int = SHOWN_EPISODES) -> Array:
-    """Mean of the last `width` values up to each one; of fewer at the start."""
-    total = np.concatenate([[0.0], np.cumsum(values)])
-    ends = np.arange(1, len(values) + 1)
-    begins = np.maximum(ends - width, 0)
-    mean: Array = (total[ends] - total[begins]) / (ends - begins)
-    return mean
 
 
 def _held(grid: Array, steps: Array, values: Array) -> Array:

@@ -46,7 +46,7 @@ def scratch_folder(name: str) -> Iterator[Path]:
     """A folder among the system's temporary ones, swept there if a kill leaves it.
 
     Example:
-        >>> with scratch_folder("film") as folder:
+        >>> with scratch_folder("video") as folder:
         ...     _ = (folder / "a.txt").write_text("hello")
         >>> folder.exists()
         False

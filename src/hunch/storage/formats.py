@@ -181,13 +181,15 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     path.touch()
     mode = stat.S_IMODE(path.stat().st_mode)  # what the umask leaves; safetensors' own is 0600
     try:
-        save_file({name: _alone(tensor, taken) for name, tensor in tensors.items()}, path)
+        save_file(
+            {name: _in_memory_of_its_own(tensor, taken) for name, tensor in tensors.items()}, path
+        )
         path.chmod(mode)
     except SafetensorError as error:  # what it makes of a full disk
         raise FolderError(f"cannot write {path.name!r}: {error}.") from error
 
 
-def _alone(tensor: Tensor, taken: set[int]) -> Tensor:
+def _in_memory_of_its_own(tensor: Tensor, taken: set[int]) -> Tensor:
     """The tensor in memory of its own, as safetensors wants it; `taken` is what others have."""
     # A conjugate or a negative may be a mark on the memory of another tensor, which is not written.
     own = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()

@@ -31,10 +31,10 @@ def words_of(page):
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def ensembles():
     short = dataclasses.replace(ENN, fit=ENN.fit | {"steps": 50})
     settings = randomized_priors.Settings(
-        num_members=6, recipes=(BLOG, short), video_members=4, video_steps=4
+        num_members=6, setups=(BLOG, short), video_members=4, video_steps=4
     )
     return randomized_priors.run(settings, progress=False), settings
 
@@ -47,9 +47,9 @@ def linear():
     return linear_posterior.run(settings, progress=False), settings
 
 
-def page_of(monkeypatch, pictures, linear, quick=True):
+def page_of(monkeypatch, ensembles, linear, quick=True):
     """The demo's first part, had the experiments found this."""
-    for module, (result, settings) in ((randomized_priors, pictures), (linear_posterior, linear)):
+    for module, (result, settings) in ((randomized_priors, ensembles), (linear_posterior, linear)):
         monkeypatch.setattr(module, "run", lambda *a, result=result, **k: result)
         monkeypatch.setattr(module.Settings, "quick", lambda settings=settings: settings)
     monkeypatch.setattr(priors, "figures", lambda name, result: {})  # drawing takes long
@@ -67,8 +67,8 @@ def with_far(result, ratio):
     return dataclasses.replace(result, cases=tuple(cases))
 
 
-def test_the_sentence_on_priors_follows_its_control(monkeypatch, pictures, linear):
-    result, settings = pictures
+def test_the_sentence_on_priors_follows_its_control(monkeypatch, ensembles, linear):
+    result, settings = ensembles
     much, _ = page_of(monkeypatch, (with_far(result, 20.0), settings), linear)
     none, outcome = page_of(monkeypatch, (with_far(result, 0.2), settings), linear)
     assert "Priors make much of the difference on osband2016 and enn." in much
@@ -80,21 +80,21 @@ def test_the_sentence_on_priors_follows_its_control(monkeypatch, pictures, linea
         assert f"without priors {naive.far / naive.at_data:.1f}" in page
 
 
-def test_the_sentence_on_bayes_follows_the_divergence(monkeypatch, pictures, linear):
+def test_the_sentence_on_bayes_follows_the_divergence(monkeypatch, ensembles, linear):
     result, settings = linear
     exact = result.rows[0].recipe
     far = [dataclasses.replace(r, kl=3.0) if r.recipe == exact else r for r in result.rows]
     near = [dataclasses.replace(r, kl=0.001) for r in result.rows]
     for rows, said in ((far, "is not the exact Bayes"), (near, "is the exact Bayes")):
         altered = dataclasses.replace(result, rows=tuple(rows))
-        page, _ = page_of(monkeypatch, pictures, (altered, settings))
+        page, _ = page_of(monkeypatch, ensembles, (altered, settings))
         assert said in page
         assert "2,000 members" in page
         assert "300 members trained in 100 steps, at worst of 2 shapes" in page
 
 
-def test_a_page_of_smaller_settings_names_them_and_checks_no_claim(monkeypatch, pictures, linear):
-    page, outcome = page_of(monkeypatch, pictures, linear)
+def test_a_page_of_smaller_settings_names_them_and_checks_no_claim(monkeypatch, ensembles, linear):
+    page, outcome = page_of(monkeypatch, ensembles, linear)
     assert "seed 5, num members 6," in page
     assert "seed 5, shapes 15 × 4 and 2 × 4, num members 2,000, trained members 300" in page
     assert "4 members while they learn" in page
@@ -106,8 +106,8 @@ def test_a_page_of_smaller_settings_names_them_and_checks_no_claim(monkeypatch, 
     assert len(claims) == 2
 
 
-def test_the_first_picture_says_how_many_data_each_band_holds(pictures):
-    result, _ = pictures
+def test_the_first_figure_says_how_many_data_each_band_holds(ensembles):
+    result, _ = ensembles
     case = result.case("osband2016", "mlp")
     _, caption = figures("randomized-priors", result)["osband2016-mlp-band"]
     left = residual(case.y, case.fitted)

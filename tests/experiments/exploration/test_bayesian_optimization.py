@@ -13,7 +13,7 @@ from hunch.experiments.exploration.bayesian_optimization import (
     METHODS,
     RANDOM,
     THOMPSON,
-    Problem,
+    Objective,
     Settings,
     Trial,
     solve_all,
@@ -50,7 +50,7 @@ def test_the_claim_can_fail(thompson, improvement, holds):
 
 
 def test_medians_are_over_seeds():
-    settings = Settings((Problem("Branin", 2, 2),))
+    settings = Settings((Objective("Branin", 2, 2),))
     trials = [
         Trial(m, "Branin", s, np.array([9.0, r])) for s, r in enumerate((1, 2, 8)) for m in METHODS
     ]
@@ -68,9 +68,9 @@ def test_figures_draw():
 
 def test_wrong_settings_are_refused():
     with pytest.raises(ConfigurationError, match="`problems` got 'Ackley'"):
-        Settings((Problem("Ackley", 5, 8),))
+        Settings((Objective("Ackley", 5, 8),))
     with pytest.raises(ConfigurationError, match="`initial` got 9 of 8 evaluations"):
-        Settings((Problem("Branin", 9, 8),))
+        Settings((Objective("Branin", 9, 8),))
 
 
 def test_a_missing_library_is_named(monkeypatch):

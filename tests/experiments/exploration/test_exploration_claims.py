@@ -9,6 +9,7 @@ import pytest
 
 from hunch.experiments.claims.drawing import figures
 from hunch.experiments.claims.parallel import in_processes
+from hunch.experiments.claims.saved import having
 from hunch.experiments.exploration import bsuite, bsuite_scores, chain, deep_sea
 from hunch.rl import History, StopWhenSolved
 
@@ -84,7 +85,7 @@ def test_small_deep_seas_go_all_the_way_and_repeat_themselves():
     )
     first, again = (deep_sea.run(settings, seed=3, progress=False) for _ in range(2))
     assert first.to_json() == again.to_json()
-    assert first.of(deep_sea.PRIOR, 4)[0].solved is not None
+    assert having(first.trials, agent=deep_sea.PRIOR, size=4)[0].solved is not None
     json.dumps(first.to_json(), allow_nan=False)
     assert "| bootstrapped, prior | 4 | 1 of 1 |" in first.to_markdown()
     assert set(figures("deep-sea", first)) == {"deep-sea"}
@@ -118,7 +119,10 @@ def test_bsuite_scores_of_a_short_run():
 def test_bsuite_score_reads_what_was_played():
     settings = bsuite.Settings({"deep_sea": (0, 20)}, max_sea_episodes=200)
     bad = np.array([1.0] * 100 + [0.0] * 100)
-    runs = [bsuite.Run("deep_sea", 0, bad, 2_000), bsuite.Run("deep_sea", 20, bad * 0 + 1, 10_000)]
+    runs = [
+        bsuite.PlayedId("deep_sea", 0, bad, 2_000),
+        bsuite.PlayedId("deep_sea", 20, bad * 0 + 1, 10_000),
+    ]
     assert bsuite.summary(settings, runs).problems["deep_sea"].score == 0.5
 
 

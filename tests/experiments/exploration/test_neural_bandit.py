@@ -16,6 +16,7 @@ from hunch.experiments.exploration.neural_bandit import (
     Settings,
     agents,
     check,
+    make_bandits,
     play_all,
     run,
     summary,
@@ -23,8 +24,8 @@ from hunch.experiments.exploration.neural_bandit import (
 from hunch.experiments.exploration.neural_bandit_play import (
     SLOPE,
     Agent,
+    BanditProblem,
     Networks,
-    Problem,
     make_bandit,
     make_networks,
     play,
@@ -34,7 +35,7 @@ from hunch.nn import Ensemble
 TINY = Settings(
     num_seeds=3,
     agents=tuple(a for a in agents((2, 10)) if a.name not in ("ε = 0.01", "ε = 0.2")),
-    problem=Problem(num_steps=6, num_actions=7, num_inputs=5, hidden_size=4, batch_size=3),
+    problem=BanditProblem(num_steps=6, num_actions=7, num_inputs=5, hidden_size=4, batch_size=3),
 )
 
 
@@ -46,19 +47,20 @@ def test_a_seed_decides_everything_and_another_changes_it():
 
 
 def test_a_bandit_does_not_depend_on_how_many_there_are(monkeypatch):
-    few = play_all(TINY, 0)
-    more = play_all(dataclasses.replace(TINY, num_seeds=5), 0)
+    few = play_all(TINY, make_bandits(TINY, 0), 0)
+    five = dataclasses.replace(TINY, num_seeds=5)
+    more = play_all(five, make_bandits(five, 0), 0)
     for row, wider in zip(few, more, strict=True):
         np.testing.assert_allclose(row.regret, wider.regret[:3], rtol=1e-9)
     monkeypatch.setattr(neural_bandit, "NETWORKS", 2)  # bandits of an ensemble one by one
-    for row, alone in zip(few, play_all(TINY, 0), strict=True):
+    for row, alone in zip(few, play_all(TINY, make_bandits(TINY, 0), 0), strict=True):
         np.testing.assert_allclose(row.regret, alone.regret, rtol=1e-9)
 
 
 def test_expected_rewards_have_the_variance_of_the_prior():
     # E[f(x)²] = hidden · λ² |x|² / 2, as a ReLU keeps half of the second moment. A bandit's mean
     # square has a relative standard deviation of about 0.5, so 0.2 is about 6 standard errors.
-    problem = Problem(prior_variance=1.5)
+    problem = BanditProblem(prior_variance=1.5)
     ratios = []
     for number in range(250):
         bandit = make_bandit(problem, 0, number)
@@ -72,10 +74,10 @@ def test_expected_rewards_have_the_variance_of_the_prior():
 def test_acting_at_random_has_the_regret_of_the_mean_action():
     # 40 bandits x 300 steps; regrets have a standard deviation of about 2, so their mean one of
     # about 0.02: 0.15 is beyond chance.
-    problem = Problem(num_steps=300, num_inputs=6, hidden_size=5, batch_size=1)
+    problem = BanditProblem(num_steps=300, num_inputs=6, hidden_size=5, batch_size=1)
     random = Agent("random", "fixed ε", epsilon=1.0)
     settings = Settings(40, (random,), problem)
-    assert play_all(settings, 0)[0].regret.std() < 3
+    assert play_all(settings, make_bandits(settings, 0), 0)[0].regret.std() < 3
     result = run(settings, progress=False)
     assert abs(result.agents[0].regret - result.regret_at_random) < 0.15
 
@@ -97,7 +99,7 @@ def networks_and_data(prior, keep_some):
 @pytest.mark.parametrize("keep_some", [False, True])
 def test_a_gradient_step_is_the_formula(prior, keep_some):
     nets, x, y, keep = networks_and_data(prior, keep_some)
-    problem, t = Problem(prior_variance=2.0, noise_variance=9.0, learning_rate=0.3), 7
+    problem, t = BanditProblem(prior_variance=2.0, noise_variance=9.0, learning_rate=0.3), 7
     expected = []
     for n in range(4):
         first, last = nets.first[n].numpy(), nets.last[n, 0].numpy()
@@ -116,7 +118,7 @@ def test_a_gradient_step_is_the_formula(prior, keep_some):
 
 def test_a_gradient_step_is_that_of_an_ensemble_of_modules():
     nets, x, y, _ = networks_and_data(prior=True, keep_some=False)
-    problem = Problem()
+    problem = BanditProblem()
 
     def member():
         layers = nn.Linear(6, 5, bias=False), nn.LeakyReLU(SLOPE), nn.Linear(5, 1, bias=False)
@@ -151,7 +153,7 @@ def spy_on_descent(monkeypatch):
 
 def test_members_see_the_same_rewards_with_noise_of_their_own_drawn_once(monkeypatch):
     seen = spy_on_descent(monkeypatch)
-    problem = Problem(num_steps=40, batch_size=200, num_actions=1)
+    problem = BanditProblem(num_steps=40, batch_size=200, num_actions=1)
     bandits = [make_bandit(problem, 0, number) for number in (0, 1)]
     play(Agent("e", "ensemble", num_members=3), bandits, [0, 1], problem, seed=0)
     _, last, _, time = seen[-1]
@@ -170,7 +172,7 @@ def test_members_see_the_same_rewards_with_noise_of_their_own_drawn_once(monkeyp
 
 def test_single_networks_see_the_rewards_as_they_are(monkeypatch):
     seen = spy_on_descent(monkeypatch)
-    problem = Problem(num_steps=30, batch_size=100)
+    problem = BanditProblem(num_steps=30, batch_size=100)
     bandit = make_bandit(problem, 0, 0)
     play(Agent("g", "fixed ε", epsilon=1.0), [bandit], [0], problem, seed=0)
     x, y, _, _ = seen[-1]
@@ -183,7 +185,7 @@ def test_single_networks_see_the_rewards_as_they_are(monkeypatch):
 
 def test_an_ensemble_follows_one_member_at_a_time(monkeypatch):
     spy_on_descent(monkeypatch)  # nothing is learnt, so each member always wants the same
-    problem = Problem(num_steps=60)
+    problem = BanditProblem(num_steps=60)
     bandit = make_bandit(problem, 0, 0)
     agent = Agent("e", "ensemble", num_members=3)
     regret = play(agent, [bandit], [0], problem, seed=0)[0]
@@ -198,7 +200,7 @@ def test_an_ensemble_follows_one_member_at_a_time(monkeypatch):
 
 def test_dropout_hides_its_share_of_units_and_no_other_agent_does(monkeypatch):
     seen = spy_on_descent(monkeypatch)
-    problem = Problem(num_steps=20)
+    problem = BanditProblem(num_steps=20)
     bandits = [make_bandit(problem, 0, number) for number in range(2)]
     regret = play(Agent("d", "dropout", dropout=0.25), bandits, [0, 1], problem, seed=0)
     assert all(len(set(row)) > 3 for row in regret)  # its choices vary though nothing is learnt
@@ -216,7 +218,7 @@ def test_dropout_hides_its_share_of_units_and_no_other_agent_does(monkeypatch):
 )
 def test_random_actions_come_as_often_as_epsilon_says(monkeypatch, agent):
     spy_on_descent(monkeypatch)  # untrained networks always want the same action
-    problem = Problem(num_steps=400, num_inputs=6, hidden_size=5, batch_size=1)
+    problem = BanditProblem(num_steps=400, num_inputs=6, hidden_size=5, batch_size=1)
     bandits = [make_bandit(problem, 0, number) for number in range(60)]
     regret = play(agent, bandits, range(60), problem, seed=0)
     usual = np.array([np.median(row[-200:]) for row in regret])
@@ -234,7 +236,7 @@ LEARNERS = ("ε = 0.05", "dropout 0.5", "ensemble of 10")
 
 def short_run():
     chosen = tuple(agent for agent in agents((10,)) if agent.name in LEARNERS)
-    return run(Settings(8, chosen, Problem(num_steps=150)), progress=False)
+    return run(Settings(8, chosen, BanditProblem(num_steps=150)), progress=False)
 
 
 def test_agents_learn_and_a_broken_one_is_seen(monkeypatch):
@@ -248,7 +250,7 @@ def test_agents_learn_and_a_broken_one_is_seen(monkeypatch):
 
 
 def test_checks_fail_when_the_order_is_another():
-    result, played = run(TINY, progress=False), play_all(TINY, 0)
+    result, played = run(TINY, progress=False), play_all(TINY, make_bandits(TINY, 0), 0)
 
     def with_regret(fixed, dropout, annealed, ensemble, control=40):
         level = {"fixed ε": fixed, "dropout": dropout, "annealed ε": annealed}
@@ -296,7 +298,7 @@ def test_too_few_seeds_and_no_agents_are_refused():
 
 
 def test_only_members_with_a_prior_start_from_it():
-    problem = Problem()
+    problem = BanditProblem()
     for agent in agents((3,)):
         nets = make_networks(agent, [np.random.default_rng(0)], problem)
         wanted = 1.0 if agent.family == "ensemble" else neural_bandit_play.START

@@ -15,7 +15,7 @@ from hunch.experiments.uncertainty.gp_posterior import (
     NOISED,
     PLAIN,
     PRIOR,
-    Problem,
+    Regression,
     Result,
     Settings,
     Trial,
@@ -47,7 +47,7 @@ def test_the_kernel_is_the_covariance_of_wide_networks():
 
 
 def test_the_posterior_is_that_of_the_joint_gaussian():
-    x, y, new = draw(Problem(2, 5, 0.3, seed=0), 4)
+    x, y, new = draw(Regression(2, 5, 0.3, seed=0), 4)
     mean, std = posterior(x, y, new, 0.3)
     both = torch.cat([x, new])
     joint = relu_kernel(both, both)
@@ -79,6 +79,6 @@ def test_the_whole_path_runs_repeats_and_leaves_the_global_generator_alone():
 @pytest.mark.parametrize(("prior", "holds"), [(0.4, True), (0.6, False)])
 def test_the_claim_can_fail(prior, holds):
     kls = {PLAIN: 50.0, NOISED: 1.0, PRIOR: prior, DROPOUT: 20.0}
-    trials = tuple(Trial(a, Problem(1, 1, 0.1, 0), kl) for a, kl in kls.items())
+    trials = tuple(Trial(a, Regression(1, 1, 0.1, 0), kl) for a, kl in kls.items())
     checks = gp_posterior.check(Result(Settings(), trials))
     assert np.array([c.holds for c in checks]).tolist() == [holds, True, True]

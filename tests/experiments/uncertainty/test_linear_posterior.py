@@ -10,7 +10,7 @@ from torch import nn
 from hunch.experiments.claims.drawing import figures
 from hunch.experiments.uncertainty import linear_posterior
 from hunch.experiments.uncertainty.linear_posterior import (
-    RECIPES,
+    ENSEMBLES,
     Settings,
     exact_posterior,
     minimize,
@@ -30,7 +30,7 @@ def test_the_claim_holds(result):
     assert result.settings.num_members >= 20_000
     checks = linear_posterior.check(result)
     assert [c.holds for c in checks] == [True] * 11, [str(c) for c in checks]
-    assert result.row(RECIPES[0].name, (15, 4)).kl < 0.002
+    assert result.row(ENSEMBLES[0].name, (15, 4)).kl < 0.002
 
 
 def test_each_missing_ingredient_is_seen(result):

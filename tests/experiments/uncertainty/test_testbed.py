@@ -17,9 +17,13 @@ from hunch.experiments.uncertainty.testbed_2d import (
     Settings,
     Trial,
 )
-from hunch.experiments.uncertainty.testbed_agents import Problem, joint_kl, train_ensemble
+from hunch.experiments.uncertainty.testbed_agents import (
+    Classification,
+    joint_kl,
+    train_ensemble,
+)
 
-PROBLEM = Problem(num_train=30, temperature=0.1, seed=3)
+PROBLEM = Classification(num_train=30, temperature=0.1, seed=3)
 
 
 def true_logits(x):
@@ -58,8 +62,8 @@ def test_classes_come_with_the_probabilities_of_the_truth():
 
 
 def test_the_problem_is_its_seed_and_training_data_are_no_test_data():
-    again = Problem(30, 0.1, 3).draw("training data", 30)
-    other = Problem(30, 0.1, 4).draw("training data", 30)
+    again = Classification(30, 0.1, 3).draw("training data", 30)
+    other = Classification(30, 0.1, 4).draw("training data", 30)
     ours = PROBLEM.draw("training data", 30)
     assert all(torch.equal(a, b) for a, b in zip(ours, again, strict=True))
     assert not torch.equal(ours[0], other[0])
@@ -68,8 +72,8 @@ def test_the_problem_is_its_seed_and_training_data_are_no_test_data():
 
 def test_training_moves_the_prediction_towards_the_truth():
     def kl(steps):
-        trained = train_ensemble(PROBLEM, members=5, steps=steps, prior_scale=0.0, seed=0)
-        return joint_kl(trained.guesses, PROBLEM, tau=10, num_batches=200)[0]
+        trained = train_ensemble(PROBLEM, num_members=5, steps=steps, prior_scale=0.0, seed=0)
+        return joint_kl(trained.sample_logits, PROBLEM, tau=10, num_batches=200)[0]
 
     assert kl(300) < 0.7 * kl(0)
 

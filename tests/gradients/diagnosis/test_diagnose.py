@@ -1,5 +1,6 @@
 """`diagnose`: its figures are the closed forms, its verdicts right, its output steady."""
 
+import dataclasses
 import json
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch.distributions import Bernoulli, Categorical, Independent, Normal, OneHotCategorical
 
 from hunch.errors import ConfigurationError, ShapeError
-from hunch.gradients import Gumbel, diagnose
+from hunch.gradients import Diagnosis, Gumbel, diagnose
 from hunch.gradients.diagnosis.repeated import Repeated, Way
 from hunch.gradients.estimators import score
 
@@ -158,6 +159,11 @@ def test_the_same_seed_gives_the_same_file():
     assert files[0] == files[1] != files[2]
     assert "milliseconds" not in files[0]
     assert all(row.milliseconds > 0 for row in one.rows)
+    again = Diagnosis.from_json(json.loads(files[0]))
+    assert again.to_json() == one.to_json()
+    assert again.rows[0] == dataclasses.replace(
+        one.rows[0], milliseconds=again.rows[0].milliseconds
+    )
 
 
 def test_the_table_is_aligned():

@@ -20,7 +20,7 @@ from torch.distributions import (
     OneHotCategoricalStraightThrough,
 )
 
-from hunch.gradients import Relax, diagnose
+from hunch.gradients import Diagnosis, Relax, diagnose
 from hunch.gradients.diagnosis import references, table
 from hunch.gradients.diagnosis.repeated import Repeated, Way
 from hunch.plots import diagnosis_figure
@@ -253,7 +253,9 @@ def test_nan_gradients_are_failures(monkeypatch):
     assert found.second_reference == "a long run of 'pathwise'"
     assert "fails 2%" in str(found)
     assert "NaN or infinite gradients: measure." in found.recommendation
-    kept = json.loads(json.dumps(found.to_json(), allow_nan=False))["rows"][-1]
+    written = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert Diagnosis.from_json(written).to_json() == written
+    kept = written["rows"][-1]
     assert (kept["failed"], kept["bias_z"], kept["variance"]) == (row.failed, None, None)
     figure, _ = diagnosis_figure(found)
     assert "fails" in [text.get_text() for text in figure.axes[0].texts]

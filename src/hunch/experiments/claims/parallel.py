@@ -82,6 +82,7 @@ def collect(
     label: str,
     unit: str,
     progress: bool,
+    told: Callable[[Sequence[Done]], str] | None = None,
 ) -> list[Done]:
     """All that `work` returns for all tasks, with a bar over the tasks.
 
@@ -92,6 +93,7 @@ def collect(
         label: what the bar calls the whole.
         unit: what it calls a task.
         progress: whether to show it.
+        told: what the bar says of a task that is done.
 
     Returns:
         What was brought, in the order in which the tasks were done.
@@ -105,6 +107,8 @@ def collect(
         for done in in_processes(work, tasks, jobs):
             found += done
             bar.update()
+            if told is not None:
+                bar.set_postfix_str(told(done))
     return found
 
 

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from hunch.experiments.claims.checks import Check, claim_settings, settings_in_words
+from hunch.experiments.claims.markdown import cells, table
 from hunch.storage import check_writable, dump_json, write_text, written_with
 
 # Name to subject and module. A module has CLAIM, Settings, Result, run and check; a function of its
@@ -143,12 +144,14 @@ def _markdown(
 ) -> str:
     verdict = "holds" if all(c.holds for c in checks) else "does not hold"
     ran = settings_in_words(settings, seed)
-    lines = [f"# {name}", "", module.CLAIM, "", f"This {verdict} in a run with {ran}.", ""]
-    lines += ["| figure | measured | bound | holds |", "|---|---|---|---|"]
-    lines += [
-        f"| {c.what} | {c.value:.4g} | {c.relation} {c.bound:g} | {'yes' if c.holds else 'NO'} |"
-        for c in checks
-    ]
+    figures = table(
+        "figure | measured | bound | holds",
+        [
+            cells(c.what, f"{c.value:.4g}", f"{c.relation} {c.bound:g}", "yes" if c.holds else "NO")
+            for c in checks
+        ],
+    )
+    lines = [f"# {name}", "", module.CLAIM, "", f"This {verdict} in a run with {ran}.", "", figures]
     if hasattr(result, "to_markdown"):
         lines += ["", result.to_markdown()]
     jobs = getattr(settings, "jobs", 1)

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -103,7 +102,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainedAgent:
     """One trained agent: its curves, its evaluation, its video."""
 
     row: Row  # the evaluation in short
@@ -122,7 +121,7 @@ class Result(SavedResult):
     """The first agent in full, all agents in short."""
 
     settings: Settings
-    shown: Run
+    shown: TrainedAgent
     rows: tuple[Row, ...]
 
     @property
@@ -155,7 +154,7 @@ class Result(SavedResult):
         """The result that `to_json` wrote; each point of a curve stands for ten."""
         rows = tuple(built(Row, row) for row in values["seeds"])
         curves = {name: np.array(points, float) for name, points in values["curves"].items()}
-        shown = Run(
+        shown = TrainedAgent(
             row=rows[0],
             episode_returns=curves["episode_returns"],
             episode_frames=curves["episode_frames"],
@@ -182,21 +181,13 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
     settings = settings or Settings()
     shown = run_seed(settings, seed, progress=progress)
     others = range(seed + 1, seed + settings.num_seeds)
-    return Result(settings, shown, (shown.row, *run_seeds(settings, others, progress=progress)))
+    rows = (run_seed(settings, s, video=False, progress=progress).row for s in others)
+    return Result(settings, shown, (shown.row, *rows))
 
 
-def run_seeds(settings: Settings, seeds: Sequence[int], *, progress: bool = True) -> list[Row]:
-    """Train and evaluate one agent for each seed, in their order.
-
-    Example:
-        >>> tiny = Settings(frames=200, evaluation_episodes=2)
-        >>> [row.seed for row in run_seeds(tiny, [3], progress=False)]
-        [3]
-    """
-    return [run_seed(settings, seed, video=False, progress=progress).row for seed in seeds]
-
-
-def run_seed(settings: Settings, seed: int, *, video: bool = True, progress: bool = True) -> Run:
+def run_seed(
+    settings: Settings, seed: int, *, video: bool = True, progress: bool = True
+) -> TrainedAgent:
     """Train one agent, evaluate it, and record a video.
 
     Args:
@@ -229,7 +220,7 @@ def run_seed(settings: Settings, seed: int, *, video: bool = True, progress: boo
         capped=float((evaluation.lengths == settings.max_episode_steps).mean()),
         seconds=time.process_time() - started,
     )
-    return Run(
+    return TrainedAgent(
         row=row,
         episode_returns=np.array(agent.history.returns),
         episode_frames=np.array(agent.history.ends, float),

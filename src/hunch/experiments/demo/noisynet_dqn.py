@@ -51,7 +51,7 @@ def run(*, quick: bool, seed: int, progress: bool) -> Outcome:
 def _video(result: noisy_cartpole.Result) -> list[Block]:
     video = result.shown.video
     if video is None:
-        text = "The film needs two more packages: `pip install 'torch-hunch[video]'`."
+        text = "The video needs two more packages: `pip install 'torch-hunch[video]'`."
         return [Text(text, heading="One episode")]
     return [
         Text("The first of the evaluation episodes, greedy.", heading="One episode"),

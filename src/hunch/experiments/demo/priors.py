@@ -17,11 +17,11 @@ def run(*, quick: bool, seed: int, progress: bool) -> Outcome:
     """Train the post's ensembles, and hold the linear case against Bayes."""
     how = randomized_priors.Settings.quick() if quick else randomized_priors.Settings()
     exact = linear_posterior.Settings.quick() if quick else linear_posterior.Settings()
-    images = randomized_priors.run(how, seed=seed, progress=progress)
+    priors = randomized_priors.run(how, seed=seed, progress=progress)
     linear = linear_posterior.run(exact, seed=seed, progress=progress)
-    checks = [*randomized_priors.check(images), *linear_posterior.check(linear)]
+    checks = [*randomized_priors.check(priors), *linear_posterior.check(linear)]
     worst = max(r.kl for r in linear.rows if r.recipe == linear_posterior.EXACT)
-    case, naive = (images.case(BLOG.data, prior) for prior in ("mlp", "none"))
+    case, naive = (priors.case(BLOG.data, prior) for prior in ("mlp", "none"))
     return Outcome(
         summary=(
             f"{case.num_members} members, {case.far / case.at_data:.1f} times as unsure far from "
@@ -29,15 +29,15 @@ def run(*, quick: bool, seed: int, progress: bool) -> Outcome:
             f"linear case: KL to the exact posterior {worst:.4f}"
         ),
         blocks=[
-            *_images(images, claim_block(randomized_priors, images, how, seed=seed)),
+            *_on_data(priors, claim_block(randomized_priors, priors, how, seed=seed)),
             *_linear(linear, claim_block(linear_posterior, linear, exact, seed=seed)),
         ],
         checks=checks,
-        results={"pictures": images.to_json(), "linear_posterior": linear.to_json()},
+        results={"pictures": priors.to_json(), "linear_posterior": linear.to_json()},
     )
 
 
-def _images(result: randomized_priors.Result, claim: Claim) -> list[Block]:
+def _on_data(result: randomized_priors.Result, claim: Claim) -> list[Block]:
     drawn = figures("randomized-priors", result)
     blocks: list[Block] = [
         Text(

@@ -36,7 +36,7 @@ FIRST_SEED: Final = 100  # settings were chosen on seeds from 900 on
 
 
 @dataclass(frozen=True)
-class Problem:
+class Objective:
     """A function to maximize."""
 
     name: str  # a key of `FACTORS`
@@ -49,7 +49,7 @@ class Settings:
     """Which problems, and how often each is solved."""
 
     # The functions and their budgets.
-    problems: tuple[Problem, ...] = (Problem("Branin", 10, 50), Problem("Hartmann-6", 20, 60))
+    problems: tuple[Objective, ...] = (Objective("Branin", 10, 50), Objective("Hartmann-6", 20, 60))
     num_seeds: int = 10  # runs of each method on each of them
     num_restarts: int = 5  # starts of the search for an acquisition function's maximum
     raw_samples: int = 256  # points of which the starts are chosen
@@ -58,7 +58,7 @@ class Settings:
     @classmethod
     def quick(cls) -> Settings:
         """A few evaluations of one seed."""
-        return cls((Problem("Branin", 5, 8),), num_seeds=1, num_restarts=2, raw_samples=16)
+        return cls((Objective("Branin", 5, 8),), num_seeds=1, num_restarts=2, raw_samples=16)
 
     def __post_init__(self) -> None:
         """Refuse a problem that is not one."""
@@ -176,7 +176,7 @@ def solve_all(settings: Settings, seed: int, *, progress: bool = False) -> list[
     return sorted(trials, key=lambda t: (names.index(t.problem), METHODS.index(t.method), t.seed))
 
 
-def _solve(task: tuple[str, Problem, int, Settings]) -> list[Trial]:
+def _solve(task: tuple[str, Objective, int, Settings]) -> list[Trial]:
     method, problem, seed, settings = task
     # BoTorch draws from torch's default generator, and warns of much that is no concern here.
     with warnings.catch_warnings(), default_generator_seeded(seed, "optimization", method):
@@ -200,7 +200,9 @@ def make_function(name: str) -> Any:
     return Branin(negate=True) if name == "Branin" else Hartmann(6, negate=True)
 
 
-def _values(method: str, function: Any, problem: Problem, seed: int, settings: Settings) -> Tensor:
+def _values(
+    method: str, function: Any, problem: Objective, seed: int, settings: Settings
+) -> Tensor:
     """What the function returned at each evaluation, `(evaluations, 1)`."""
     dim = function.dim
     low, high = function.bounds.double()

@@ -21,7 +21,7 @@ from hunch.experiments.claims.checks import Check
 from hunch.experiments.claims.markdown import listed, table
 from hunch.experiments.claims.parallel import collect
 from hunch.experiments.claims.saved import Array, SavedResult, built, plain, written
-from hunch.experiments.exploration.bsuite_problems import PROBLEMS, Problem
+from hunch.experiments.exploration.bsuite_problems import PROBLEMS, BsuiteProblem
 from hunch.experiments.exploration.bsuite_scores import SEA_RULES, is_logged, score, solved
 from hunch.rl import BootstrappedDQN
 
@@ -69,7 +69,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Run:
+class PlayedId:
     """One id, as it was played."""
 
     problem: str  # its experiment's name
@@ -133,7 +133,7 @@ class Result(SavedResult):
         )
 
 
-def summary(settings: Settings, runs: Sequence[Run]) -> Result:
+def summary(settings: Settings, runs: Sequence[PlayedId]) -> Result:
     """The scores of all that was played."""
     problems = {}
     for name in settings.ids:
@@ -158,7 +158,7 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
     return summary(settings, runs)
 
 
-def _play(task: tuple[str, int, int, Settings]) -> list[Run]:
+def _play(task: tuple[str, int, int, Settings]) -> list[PlayedId]:
     name, index, seed, settings = task
     problem = PROBLEMS[name]
     agent = make_agent(problem, index, seed)
@@ -173,10 +173,10 @@ def _play(task: tuple[str, int, int, Settings]) -> list[Run]:
         if problem.infos:
             values = [info[problem.infos[0]] for info in agent.history.infos[:wanted]]
         outcomes = np.array(values)
-    return [Run(name, index, outcomes, agent.steps)]
+    return [PlayedId(name, index, outcomes, agent.steps)]
 
 
-def _play_sea(agent: BootstrappedDQN, problem: Problem, index: int, limit: int) -> Array:
+def _play_sea(agent: BootstrappedDQN, problem: BsuiteProblem, index: int, limit: int) -> Array:
     """Whether each episode was bad, until bsuite would have logged that it is solved."""
     size = problem.settings[index]["size"]
     for episode in range(1, limit + 1):
@@ -187,7 +187,7 @@ def _play_sea(agent: BootstrappedDQN, problem: Problem, index: int, limit: int) 
     return bad
 
 
-def make_agent(problem: Problem, index: int, seed: int) -> BootstrappedDQN:
+def make_agent(problem: BsuiteProblem, index: int, seed: int) -> BootstrappedDQN:
     """An untrained agent for one id.
 
     Example:

@@ -12,7 +12,7 @@ from hunch.errors import ConfigurationError
 
 
 @dataclass(frozen=True)
-class Problem:
+class BsuiteProblem:
     """One bsuite experiment.
 
     Source: Osband et al., "Behaviour Suite for Reinforcement Learning" (2020).
@@ -50,23 +50,23 @@ _SWINGUPS: Final = _frozen(
 )
 _BANDITS: Final = _frozen([{"mapping_seed": n} for n in range(20)])
 
-PROBLEMS: Final[Mapping[str, Problem]] = MappingProxyType(
+PROBLEMS: Final[Mapping[str, BsuiteProblem]] = MappingProxyType(
     {
         problem.name: problem
         for problem in (
-            Problem("deep_sea", "hunch/DeepSea-v0", _CALM, 10_000, _SEA_INFOS),
-            Problem("deep_sea_stochastic", "hunch/DeepSea-v0", _WINDY, 10_000, _SEA_INFOS),
-            Problem("cartpole_swingup", "hunch/CartPoleSwingup-v0", _SWINGUPS, 1_000),
-            Problem("cartpole", "hunch/BsuiteCartPole-v0", _SAME, 1_000),
-            Problem("mountain_car", "hunch/BsuiteMountainCar-v0", _SAME, 1_000),
-            Problem("catch", "hunch/Catch-v0", _SAME, 10_000),
-            Problem("bandit", "hunch/Bandit-v0", _BANDITS, 10_000),
+            BsuiteProblem("deep_sea", "hunch/DeepSea-v0", _CALM, 10_000, _SEA_INFOS),
+            BsuiteProblem("deep_sea_stochastic", "hunch/DeepSea-v0", _WINDY, 10_000, _SEA_INFOS),
+            BsuiteProblem("cartpole_swingup", "hunch/CartPoleSwingup-v0", _SWINGUPS, 1_000),
+            BsuiteProblem("cartpole", "hunch/BsuiteCartPole-v0", _SAME, 1_000),
+            BsuiteProblem("mountain_car", "hunch/BsuiteMountainCar-v0", _SAME, 1_000),
+            BsuiteProblem("catch", "hunch/Catch-v0", _SAME, 10_000),
+            BsuiteProblem("bandit", "hunch/Bandit-v0", _BANDITS, 10_000),
         )
     }
 )
 
 
-def problem(name: str) -> Problem:
+def problem(name: str) -> BsuiteProblem:
     """The problem of that name.
 
     Args:

@@ -185,27 +185,6 @@ def score(
     return _score_returns(_RULES[name], histories)
 
 
-def regret_per_episode(name: str, returns: npt.ArrayLike) -> Array:
-    """Mean regret per episode so far, after each episode, `(n,)`, as the score counts it.
-
-    Args:
-        name: an experiment that is scored by regret.
-        returns: return of each episode, `(n,)`.
-
-    Raises:
-        ConfigurationError: if the experiment is not scored by regret.
-
-    Example:
-        >>> regret_per_episode("catch", [-1.0, 1.0]).tolist()
-        [2.0, 1.0]
-    """
-    if name not in _RULES:
-        raise ConfigurationError(f"`name` got {name!r}; expected one of {', '.join(_RULES)}.")
-    row = _returns(returns)
-    mean: Array = _RULES[name].ideal - np.cumsum(row) / np.arange(1, len(row) + 1)
-    return mean
-
-
 def _score_returns(rule: _Rule, histories: Sequence[Array]) -> float:
     """Of ids that bsuite scores together."""
     lasts = [int(logged_episodes(len(history))[-1]) for history in histories]

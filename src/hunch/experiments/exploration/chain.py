@@ -1,4 +1,4 @@
-"""The n-chain: walk N states to the right past a small reward next door.
+"""The n-chain: walk N states to the right past a small reward nearby.
 
 Osband et al. (2016), section 5.1: an episode lasts N + 8 moves, the best return is 10, and an agent
 has solved a chain once it earns that in 100 episodes in a row, within 2,000 episodes. Touati et al.
@@ -15,7 +15,7 @@ import hunch.envs  # noqa: F401 registers the environments
 from hunch.experiments.claims.checks import Check
 from hunch.experiments.claims.markdown import cells, listed, table
 from hunch.experiments.claims.parallel import collect
-from hunch.experiments.claims.saved import SavedResult
+from hunch.experiments.claims.saved import SavedResult, having
 from hunch.rl import DQN, BootstrappedDQN, Linear
 
 CLAIM = (
@@ -62,10 +62,6 @@ class Result(SavedResult):
     settings: Settings
     trials: tuple[Trial, ...]
 
-    def of(self, agent: str, size: int) -> list[Trial]:
-        """The runs of one agent on one chain."""
-        return [t for t in self.trials if (t.agent, t.size) == (agent, size)]
-
     def derived(self) -> dict[str, Any]:
         """The budget."""
         return {"max_episodes": self.settings.max_episodes}
@@ -75,12 +71,12 @@ class Result(SavedResult):
         sizes = self.settings.sizes
         return table(
             cells("agent", *(f"N = {size}" for size in sizes)),
-            [
-                cells(agent, *(listed(t.solved for t in self.of(agent, size)) for size in sizes))
-                for agent in AGENTS
-            ],
+            [cells(agent, *(self._solved(agent, size) for size in sizes)) for agent in AGENTS],
             "Episodes until solved, one number a seed.",
         )
+
+    def _solved(self, agent: str, size: int) -> str:
+        return listed(t.solved for t in having(self.trials, agent=agent, size=size))
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
@@ -150,11 +146,15 @@ def check(result: Result) -> list[Check]:
     settings = result.settings
     checks = []
     for size in settings.sizes:
-        count = sum(t.solved is not None for t in result.of(PRIOR, size))
+        count = sum(t.solved is not None for t in having(result.trials, agent=PRIOR, size=size))
         what = f"seeds that solve N = {size} within {settings.max_episodes:,} episodes"
         checks.append(Check(what, count, ">=", settings.num_seeds))
     large = [size for size in settings.sizes if size >= 25]
     if large:
-        count = sum(t.solved is not None for size in large for t in result.of(GREEDY, size))
+        count = sum(
+            t.solved is not None
+            for size in large
+            for t in having(result.trials, agent=GREEDY, size=size)
+        )
         checks.append(Check("runs of N ≥ 25 that ε-greedy DQN solves", count, "<=", 0))
     return checks

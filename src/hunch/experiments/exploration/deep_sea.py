@@ -26,7 +26,7 @@ import hunch.envs
 from hunch.experiments.claims.checks import Check
 from hunch.experiments.claims.markdown import listed, table
 from hunch.experiments.claims.parallel import collect
-from hunch.experiments.claims.saved import NOT_WRITTEN, SavedResult
+from hunch.experiments.claims.saved import NOT_WRITTEN, SavedResult, having
 from hunch.rl import DQN, BootstrappedDQN, History, Linear, StopWhenSolved
 
 CLAIM = (
@@ -82,14 +82,12 @@ class Result(SavedResult):
     settings: Settings
     trials: tuple[Trial, ...]
 
-    def of(self, agent: str, size: int) -> list[Trial]:
-        """The runs of one agent at one size."""
-        return [t for t in self.trials if (t.agent, t.size) == (agent, size)]
-
     @property
     def exponent(self) -> float:
         """Slope of log episodes against log N, through the medians; NaN where there is no line."""
-        medians = np.array([_median(self.of(PRIOR, size)) for size in self.settings.sizes])
+        medians = np.array(
+            [_median(having(self.trials, agent=PRIOR, size=size)) for size in self.settings.sizes]
+        )
         if len(medians) < 2 or not np.isfinite(medians).all():
             return float("nan")
         return float(np.polyfit(np.log(self.settings.sizes), np.log(medians), 1)[0])
@@ -103,7 +101,10 @@ class Result(SavedResult):
         groups = dict.fromkeys((t.agent, t.size) for t in self.trials)
         return table(
             "agent | N | solved | episodes: median (all) | CPU seconds: median (all)",
-            [_row(self.of(*group), self.settings.max_episodes) for group in groups],
+            [
+                _row(having(self.trials, agent=agent, size=size), self.settings.max_episodes)
+                for agent, size in groups
+            ],
             f"Episodes of the agent with priors grow as N^{self.exponent:.2f}.",
         )
 
@@ -138,10 +139,17 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
         for size in sorted(settings.beside)
         if agent in (GREEDY, NOISY) or size < max(settings.beside)
     ]
-    trials = collect(_play, tasks, settings.jobs, label="deep sea", unit="run", progress=progress)
+    trials = collect(
+        _play, tasks, settings.jobs, label="deep sea", unit="run", progress=progress, told=_told
+    )
     order = [PRIOR, EPINET, NO_PRIOR, NOISY, GREEDY]
     trials.sort(key=lambda t: (order.index(t.agent), t.size, t.seed))
     return Result(settings, tuple(trials))
+
+
+def _told(trials: Sequence[Trial]) -> str:
+    solved = ", ".join(str(t.solved or "not solved") for t in trials)
+    return f"{trials[0].agent}, N = {trials[0].size}: {solved}, {trials[0].seconds:.0f} s"
 
 
 def _play(task: tuple[str, int, int, int, Settings]) -> list[Trial]:
@@ -195,17 +203,23 @@ def check(result: Result) -> list[Check]:
     settings = result.settings
     checks = []
     for size in settings.sizes:
-        solved = sum(t.solved is not None for t in result.of(PRIOR, size))
+        solved = sum(t.solved is not None for t in having(result.trials, agent=PRIOR, size=size))
         needed = settings.num_seeds if size < 50 else 0.8 * settings.num_seeds
         what = f"seeds that solve N = {size} within {settings.max_episodes:,} episodes"
         checks.append(Check(what, solved, ">=", needed))
     if set(settings.sizes) >= set(SECONDS):
         checks.append(Check("exponent of episodes against N", result.exponent, "<=", 2.2))
         for size, bound in SECONDS.items():
-            seconds = float(np.median([t.seconds for t in result.of(PRIOR, size)]))
+            seconds = float(
+                np.median([t.seconds for t in having(result.trials, agent=PRIOR, size=size)])
+            )
             checks.append(Check(f"median CPU seconds at N = {size}", seconds, "<=", bound))
     large = [size for size in settings.beside if size >= 20]
     if large:
-        count = sum(t.solved is not None for size in large for t in result.of(GREEDY, size))
+        count = sum(
+            t.solved is not None
+            for size in large
+            for t in having(result.trials, agent=GREEDY, size=size)
+        )
         checks.append(Check("runs of N ≥ 20 that ε-greedy DQN solves", count, "<=", 0))
     return checks

@@ -42,7 +42,8 @@ from hunch.experiments.claims.saved import SavedResult, written
 from hunch.experiments.exploration.neural_bandit_play import (
     Agent,
     Array,
-    Problem,
+    Bandit,
+    BanditProblem,
     make_bandit,
     play,
 )
@@ -80,13 +81,15 @@ class Settings:
 
     num_seeds: int = 100  # bandits, each played once by every agent
     agents: tuple[Agent, ...] = field(default_factory=agents)  # who plays
-    problem: Problem = field(default_factory=Problem)  # the bandits, and how agents train
+    problem: BanditProblem = field(
+        default_factory=BanditProblem
+    )  # the bandits, and how agents train
 
     @classmethod
     def quick(cls) -> Settings:
         """A few agents on a few bandits."""
         few = tuple(agent for agent in agents((10,)) if agent.name in QUICK_AGENTS)
-        return cls(num_seeds=12, agents=few, problem=Problem(num_steps=500))
+        return cls(num_seeds=12, agents=few, problem=BanditProblem(num_steps=500))
 
     @property
     def enough(self) -> bool:
@@ -204,18 +207,24 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
         )
     if not settings.agents:
         raise ConfigurationError("`agents` is empty; expected at least one, such as agents()[0].")
-    bandits = [make_bandit(settings.problem, seed, n) for n in range(settings.num_seeds)]
+    bandits = make_bandits(settings, seed)
     means = np.array([bandit.means for bandit in bandits])
     best = means.max(axis=1)
     at_random = float((best - means.mean(axis=1)).mean())
-    played = play_all(settings, seed, progress=progress)
+    played = play_all(settings, bandits, seed, progress=progress)
     return summary(settings, played, float(best.mean()), at_random)
 
 
-def play_all(settings: Settings, seed: int, *, progress: bool = False) -> list[Played]:
+def make_bandits(settings: Settings, seed: int) -> list[Bandit]:
+    """Those that every agent plays."""
+    return [make_bandit(settings.problem, seed, n) for n in range(settings.num_seeds)]
+
+
+def play_all(
+    settings: Settings, bandits: Sequence[Bandit], seed: int, *, progress: bool = False
+) -> list[Played]:
     """Every agent on every bandit."""
-    problem, count = settings.problem, settings.num_seeds
-    bandits = [make_bandit(problem, seed, number) for number in range(count)]
+    problem, count = settings.problem, len(bandits)
     total = count * sum(max(agent.num_members, 1) for agent in settings.agents)
     played = []
     with progress_bar(total, "neural bandit", "network", enabled=progress) as bar:

@@ -26,7 +26,7 @@ BLOCK: Final = 50  # steps whose chance is drawn at once
 
 
 @dataclass(frozen=True)
-class Problem:
+class BanditProblem:
     """The bandits, and how agents train on them."""
 
     num_steps: int = 1000  # actions taken
@@ -62,11 +62,11 @@ class Bandit:
     noise: Array  # of the reward at each step, whatever the action, `(steps,)`
 
 
-def make_bandit(problem: Problem, seed: int, number: int) -> Bandit:
+def make_bandit(problem: BanditProblem, seed: int, number: int) -> Bandit:
     """Draw a bandit.
 
     Example:
-        >>> bandit = make_bandit(Problem(), seed=0, number=0)
+        >>> bandit = make_bandit(BanditProblem(), seed=0, number=0)
         >>> bandit.actions.shape, bool((bandit.actions[:, -1] == 1).all())
         ((100, 100), True)
     """
@@ -109,7 +109,7 @@ class Networks:
         return (units * self.last).sum(2)
 
     def descend(
-        self, x: Tensor, y: Tensor, keep: Tensor | None, problem: Problem, time: int
+        self, x: Tensor, y: Tensor, keep: Tensor | None, problem: BanditProblem, time: int
     ) -> None:
         """One step of SGD on the mean of (y − f(x))² / σ² + |θ − θ₀|² / (λ t).
 
@@ -137,12 +137,14 @@ class Networks:
             weight.sub_(gradient, alpha=rate)
 
 
-def make_networks(agent: Agent, draws: Sequence[np.random.Generator], problem: Problem) -> Networks:
+def make_networks(
+    agent: Agent, draws: Sequence[np.random.Generator], problem: BanditProblem
+) -> Networks:
     """Untrained networks, each seed's from its own stream.
 
     Example:
         >>> make_networks(Agent("e", "ensemble", num_members=3), [np.random.default_rng(0)],
-        ...     Problem()).first.shape
+        ...     BanditProblem()).first.shape
         torch.Size([3, 100, 50])
     """
     inputs, hidden = problem.num_inputs, problem.hidden_size
@@ -162,22 +164,22 @@ def make_networks(agent: Agent, draws: Sequence[np.random.Generator], problem: P
 class _Past:
     """Actions and rewards so far, each network's own."""
 
-    def __init__(self, bandits: Sequence[Bandit], members: int, problem: Problem) -> None:
-        self._members = members
+    def __init__(self, bandits: Sequence[Bandit], num_members: int, problem: BanditProblem) -> None:
+        self._num_members = num_members
         actions = torch.from_numpy(np.stack([bandit.actions for bandit in bandits]))
         self.table = actions.reshape(-1, problem.num_inputs)
-        networks = len(bandits) * members
+        networks = len(bandits) * num_members
         # Of each network, where its bandit's actions begin in the table of all bandits' actions.
         starts = torch.arange(len(bandits)) * problem.num_actions
-        self._start = starts.repeat_interleave(members)
+        self._start = starts.repeat_interleave(num_members)
         self._rows = torch.zeros(networks, problem.num_steps, dtype=torch.int64)
         self._targets = torch.zeros(networks, problem.num_steps)
         self._length = 0
 
     def add(self, arm: Tensor, reward: Tensor, target_noise: Tensor | None) -> None:
         """Remember an action and its reward for each bandit, `(s,)`."""
-        targets = reward.repeat_interleave(self._members)
-        self._rows[:, self._length] = self._start + arm.repeat_interleave(self._members)
+        targets = reward.repeat_interleave(self._num_members)
+        self._rows[:, self._length] = self._start + arm.repeat_interleave(self._num_members)
         self._targets[:, self._length] = targets if target_noise is None else targets + target_noise
         self._length += 1
 
@@ -191,7 +193,11 @@ class _Past:
 
 @torch.no_grad()
 def play(
-    agent: Agent, bandits: Sequence[Bandit], numbers: Sequence[int], problem: Problem, seed: int
+    agent: Agent,
+    bandits: Sequence[Bandit],
+    numbers: Sequence[int],
+    problem: BanditProblem,
+    seed: int,
 ) -> Array:
     """Let one agent play some bandits, all at once.
 
@@ -206,7 +212,7 @@ def play(
         Regret of each step, `(bandits, steps)`.
 
     Example:
-        >>> small = Problem(num_steps=3)
+        >>> small = BanditProblem(num_steps=3)
         >>> play(Agent("random", "fixed ε", epsilon=1.0), [make_bandit(small, 0, 0)], [0], small,
         ...     seed=0).shape
         (1, 3)
@@ -246,7 +252,7 @@ class _Chance:
 
 
 def _chances(
-    agent: Agent, draws: Sequence[np.random.Generator], problem: Problem
+    agent: Agent, draws: Sequence[np.random.Generator], problem: BanditProblem
 ) -> Iterator[_Chance]:
     """The chance of each step, drawn for many steps at once: many small draws would be slow."""
     members, rows = max(agent.num_members, 1), problem.batch_size
@@ -276,7 +282,7 @@ def _stacked(parts: Sequence[npt.NDArray[np.float32]]) -> Tensor:
 
 
 def _keep(
-    dropout: float, draws: Sequence[np.random.Generator], rows: int, problem: Problem
+    dropout: float, draws: Sequence[np.random.Generator], rows: int, problem: BanditProblem
 ) -> Tensor | None:
     """Which hidden units stay, drawn for each input row of each seed."""
     if not dropout:

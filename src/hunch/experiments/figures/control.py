@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from hunch.experiments.claims.saved import having
 from hunch.experiments.control import cartpole_seeds as seeds
 from hunch.experiments.control import continuous_control as continuous
 from hunch.experiments.control import noisy_a2c as a2c
@@ -15,6 +15,7 @@ from hunch.experiments.control import relax_cartpole as relax
 from hunch.experiments.control import sb3_cartpole as sb3
 from hunch.experiments.figures.shared import bound, curves, quartiles, spread
 from hunch.plots import BLUE, CYCLE, GRAY, ORANGE, SKY, panel
+from hunch.plots.panel import running_mean
 
 if TYPE_CHECKING:
     from hunch.experiments.figures.shared import Drawn, Figures
@@ -60,7 +61,11 @@ def relax_cartpole(result: relax.Result) -> Figures:
     figure, axes = panel("CartPole with 2 × 10 units", "episodes until solved", "")
     names = result.baselines
     for place, (name, color) in enumerate(zip(names, (BLUE, ORANGE, GRAY), strict=False)):
-        solved = sorted(trial.solved for trial in result.of(name) if trial.solved is not None)
+        solved = sorted(
+            trial.solved
+            for trial in having(result.trials, baseline=name)
+            if trial.solved is not None
+        )
         axes.plot(solved, place + spread(len(solved) or 1)[: len(solved)], "o", color=color, ms=5)
     for name, mean in relax.PAPER.items():
         axes.axvline(mean, color="black", lw=1, ls=":")
@@ -148,7 +153,7 @@ def _score(result: pole.Result) -> Drawn:
     figure, ax = panel("Score while learning", "frame", "return of an episode (steps)")
     ax.plot(shown.episode_frames, shown.episode_returns, ".", color=SKY, label="episode")
     if len(shown.episode_returns):
-        mean = _running_mean(shown.episode_returns, 20)
+        mean = running_mean(shown.episode_returns, 20)
         ax.plot(shown.episode_frames, mean, color=BLUE, linewidth=1.8, label="mean of last 20")
     bound(ax, pole.SOLVED, "solved")
     ax.legend(loc="lower right")
@@ -190,12 +195,3 @@ def _evaluation(result: pole.Result) -> Drawn:
     if not result.settings.enough:
         caption += f" After {result.settings.frames:,} frames."
     return figure, caption
-
-
-def _running_mean(values: npt.NDArray[Any], width: int) -> npt.NDArray[Any]:
-    """Mean of each value and up to `width - 1` before it."""
-    sums = np.cumsum(np.concatenate([[0.0], values]))
-    ends = np.arange(1, len(values) + 1)
-    starts = np.maximum(ends - width, 0)
-    mean: npt.NDArray[Any] = (sums[ends] - sums[starts]) / (ends - starts)
-    return mean

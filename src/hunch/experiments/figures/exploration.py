@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hunch.experiments.exploration import (
-    bayesian_optimization as optimization,
-)
+from hunch.experiments.claims.saved import having
+from hunch.experiments.exploration import bayesian_optimization as optimization
 from hunch.experiments.exploration import bsuite as suite
 from hunch.experiments.exploration import chain as chains
 from hunch.experiments.exploration import deep_sea as sea
@@ -55,7 +54,11 @@ def chain(result: chains.Result) -> Figures:
     sizes, limit = result.settings.sizes, result.settings.max_episodes
     medians = {
         agent: [
-            float(np.median([t.solved or 1.1 * limit for t in result.of(agent, size)]))
+            float(
+                np.median(
+                    [t.solved or 1.1 * limit for t in having(result.trials, agent=agent, size=size)]
+                )
+            )
             for size in sizes
         ]
         for agent in chains.AGENTS

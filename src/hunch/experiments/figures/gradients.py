@@ -10,16 +10,8 @@ from hunch.experiments.figures.shared import curves
 from hunch.experiments.gradients import bayes_logistic as logistic
 from hunch.experiments.gradients import discrete_vae as vae
 from hunch.experiments.gradients import four_curves as forum
+from hunch.experiments.gradients import four_curves_network as network
 from hunch.experiments.gradients import gradient_variance as variances
-from hunch.experiments.gradients.four_curves_network import (
-    ARMS,
-    CURVES,
-    FAST,
-    FORM_OF,
-    FORUM,
-    LEAVE_ONE_OUT,
-    PATHWISE,
-)
 from hunch.experiments.gradients.gradient_forms import FORMS
 from hunch.plots import BLACK, BLUE, CYCLE, GREEN, PURPLE, RED, diagnosis_figure, panel
 
@@ -30,17 +22,15 @@ if TYPE_CHECKING:
     from hunch.experiments.figures.shared import Drawn, Figures
     from hunch.experiments.gradients.bounds import BoundResult
 
-COLORS = {FORUM.name: RED, LEAVE_ONE_OUT.name: BLUE, PATHWISE.name: GREEN, FAST.name: PURPLE}
-MARKS = {FORUM.name: "o", LEAVE_ONE_OUT.name: "s", PATHWISE.name: "^"}
+COLORS = dict(zip((a.name for a in network.ARMS), (RED, BLUE, GREEN, PURPLE), strict=True))
+MARKS = dict(zip(network.FORM_OF, "os^", strict=True))
 NAMES = ("identity", "square", "cube", "sine")
 
 
 def bayes_logistic(result: logistic.Result) -> Figures:
     """The bound in the course of training, and the diagnosis."""
     title = "Bayesian logistic regression"
-    figure, axes = _bounds(result, title, "evidence lower bound (nats)")
-    top = max(bound.max() for bound in result.bound.values())
-    axes.set_ylim(top - 25, top + 1)
+    figure = _bounds(result, title, "evidence lower bound (nats)", below=25, above=1)
     caption = (
         f"Mean of {result.settings.replicas} seeds on the breast-cancer data, and each of them at "
         "the end (dots); every estimator evaluates the likelihood of a batch 94 times per update."
@@ -51,9 +41,7 @@ def bayes_logistic(result: logistic.Result) -> Figures:
 def discrete_vae(result: vae.Result) -> Figures:
     """The bound in the course of training, and the diagnosis."""
     title = "Autoencoder with 32 coins"
-    figure, axes = _bounds(result, title, "held-out bound (nats per image)")
-    top = max(bound.max() for bound in result.bound.values())
-    axes.set_ylim(top - 10, top + 0.5)
+    figure = _bounds(result, title, "held-out bound (nats per image)", below=10, above=0.5)
     caption = (
         f"Mean of {result.settings.replicas} seeds on scikit-learn's digits, and each of them at "
         "the end (dots); three evaluations of the decoder per image and update. Dashed: a biased "
@@ -64,13 +52,16 @@ def discrete_vae(result: vae.Result) -> Figures:
     return {"bound": (figure, caption), "diagnosis": diagnosis}
 
 
-def _bounds(result: BoundResult, title: str, label: str) -> tuple[Figure, Axes]:
+def _bounds(result: BoundResult, title: str, label: str, *, below: float, above: float) -> Figure:
+    """The bounds of all arms, from so much below the best one to so much above it."""
     figure, axes = curves(title, "update", label, result.updates, result.bound)
     for line, (name, final) in zip(axes.lines, result.final_bound.items(), strict=True):
         line.set_linestyle("--" if name in vae.BIASED else "-")
         axes.plot([result.updates[-1]] * len(final), final, ".", color=line.get_color(), ms=4)
     axes.legend()
-    return figure, axes
+    top = max(bound.max() for bound in result.bound.values())
+    axes.set_ylim(top - below, top + above)
+    return figure
 
 
 def gradient_variance(result: variances.Result) -> Figures:
@@ -123,7 +114,7 @@ def _network(result: variances.Result) -> Drawn:
 def four_curves(result: forum.Result) -> Figures:
     """The curves where they are known, the error, the spread, and the gradient's variance."""
     figures = {}
-    if result.arms[FORUM.name].mean is not None:
+    if result.arms[network.FORUM.name].mean is not None:
         figures = {name: _curve(result, index) for index, name in enumerate(NAMES)}
     figures["total-error"] = _total_error(result)
     figures["spread"] = _spread(result)
@@ -132,11 +123,11 @@ def four_curves(result: forum.Result) -> Figures:
 
 
 def _curve(result: forum.Result, index: int) -> Drawn:
-    curve = CURVES[index]
+    curve = network.CURVES[index]
     figure, axes = panel(f"y = {curve}: learned mean ± σ", "input x", "output y")
     grid = result.grid
     truth = (grid, grid**2, grid**3, np.sin(grid))[index]
-    for arm in (FORUM, LEAVE_ONE_OUT, PATHWISE):
+    for arm in network.AT_ONE_RATE:
         trained = result.arms[arm.name]
         if trained.mean is None or trained.std is None:
             continue
@@ -168,7 +159,7 @@ def _total_error(result: forum.Result) -> Drawn:
     settings = result.settings
     label = "total squared error (sum of 4)"
     figure, axes = panel("Squared error of the four means", "update", label)
-    for arm in ARMS:
+    for arm in network.ARMS:
         total = result.arms[arm.name].total
         steps = result.iterations[: len(total)]
         name = f"leave-one-out, lr {settings.fast_learning_rate:g}" if arm.fast else arm.name
@@ -188,7 +179,7 @@ def _total_error(result: forum.Result) -> Drawn:
 def _spread(result: forum.Result) -> Drawn:
     figure, axes = panel("Spread σ of the square's output", "update", "mean σ")
     square = 1
-    for arm in (FORUM, LEAVE_ONE_OUT, PATHWISE):
+    for arm in network.AT_ONE_RATE:
         sigma = result.arms[arm.name].sigma[..., square]
         _range(axes, result.iterations, sigma, COLORS[arm.name], arm.name)
     axes.set_yscale("log")
@@ -205,7 +196,7 @@ def _spread(result: forum.Result) -> Drawn:
 def _falls(result: forum.Result, curve: int) -> str:
     ratio = {
         arm.name: result.arms[arm.name].sigma[[0, -1], :, curve].mean(1)
-        for arm in (FORUM, LEAVE_ONE_OUT, PATHWISE)
+        for arm in network.AT_ONE_RATE
     }
     still = [name for name, (first, last) in ratio.items() if last >= first]
     if still:
@@ -219,7 +210,7 @@ def _gradient_variance(result: forum.Result) -> Drawn:
     )
     rows = result.variance[result.variance[:, 0] == 1.0]
     fine = np.geomspace(rows[:, 1].min(), rows[:, 1].max(), 100)
-    for column, (name, of) in enumerate(FORM_OF.items(), start=2):
+    for column, (name, of) in enumerate(network.FORM_OF.items(), start=2):
         color = COLORS[name]
         formula = FORMS[of].by_mean(1.0, fine) * FORMS[of].evaluations
         axes.plot(fine, formula, color=color, linewidth=1.4)
@@ -237,7 +228,7 @@ def _gradient_variance(result: forum.Result) -> Drawn:
 def _grow(rows: np.ndarray) -> str:
     """Which estimators' variance is much larger at the least σ than at σ = 1."""
     first, last = rows[rows[:, 1].argmax()], rows[rows[:, 1].argmin()]
-    grown = [name for i, name in enumerate(FORM_OF, start=2) if last[i] > 10 * first[i]]
+    grown = [name for i, name in enumerate(network.FORM_OF, start=2) if last[i] > 10 * first[i]]
     if not grown:
         return "None grows tenfold as σ shrinks."
     return f"As σ shrinks, more than tenfold larger: {' and '.join(grown)}."

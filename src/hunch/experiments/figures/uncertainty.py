@@ -33,7 +33,7 @@ def linear_posterior(result: linear.Result) -> Figures:
 def _axes_figure(result: linear.Result, shape: tuple[int, int]) -> Drawn:
     title = f"Is it Bayes? {shape[0]} data, {shape[1]} dimensions"
     figure, ax = panel(title, "recipe", "std / exact std")
-    for i, recipe in enumerate(linear.RECIPES):
+    for i, recipe in enumerate(linear.ENSEMBLES):
         row = result.row(recipe.name, shape)
         if row.std is not None and row.exact_std is not None:
             ratio = row.std / row.exact_std
@@ -42,7 +42,7 @@ def _axes_figure(result: linear.Result, shape: tuple[int, int]) -> Drawn:
     bound(ax, 1)
     ax.set_yscale("log")
     labels = ["exact\nrecipe", "no\nprior", "no\nnoise", "no\nridge", "boot-\nstrap", "blog"]
-    ax.set_xticks(range(len(linear.RECIPES)), labels)
+    ax.set_xticks(range(len(linear.ENSEMBLES)), labels)
     caption = (
         "One dot for each principal axis of the exact posterior, none below 0.01; the dashed line "
         f"is exact. {result.settings.num_members:,} members."
@@ -53,7 +53,7 @@ def _axes_figure(result: linear.Result, shape: tuple[int, int]) -> Drawn:
 def _divergence(result: linear.Result) -> Drawn:
     shapes = result.settings.shapes
     figure, ax = panel("How far from Bayes?", "data × dimensions", "KL divergence (nats)")
-    exact, trained, blog = linear.EXACT, linear.TRAINED, linear.RECIPES[-1].name
+    exact, trained, blog = linear.EXACT, linear.TRAINED, linear.ENSEMBLES[-1].name
     shown = ((exact, "exact recipe"), (trained, "trained by fit"), (blog, "blog"))
     for i, (recipe, label) in enumerate(shown):
         divergence = [result.row(recipe, shape).kl for shape in shapes]

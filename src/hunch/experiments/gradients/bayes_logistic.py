@@ -119,10 +119,7 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
         repeats=settings.repeats,
         seed=seed,
     )
-    steps = [*range(0, settings.updates, settings.record_every), settings.updates]
-    mean = {name: records.mean(1) for name, records in bound.items()}
-    final = {name: records[-1] for name, records in bound.items()}
-    return Result(settings, steps, mean, final, found, accuracy)
+    return Result.of(settings, bound, found, accuracy)
 
 
 def negative_log_likelihood(x: Tensor, y: Tensor, size: int, weights: Tensor) -> Tensor:

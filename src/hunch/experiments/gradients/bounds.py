@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 import numpy as np
 
-from hunch.experiments.claims.saved import SavedResult, built, written
+from hunch.experiments.claims.saved import NOT_WRITTEN, SavedResult, built, written
 from hunch.gradients import Diagnosis
-from hunch.gradients.diagnosis.table import Row
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,18 @@ class BoundResult(SavedResult):
     bound: dict[str, np.ndarray] = field(metadata=written(decimals=3))
     # The last record of each replica, by arm, `(replicas,)`.
     final_bound: dict[str, np.ndarray] = field(metadata=written(decimals=3))
-    diagnosis: Diagnosis  # of the gradient where the best arm ended
+    # Of the gradient where the best arm ended; it knows itself how it is written.
+    diagnosis: Diagnosis = field(metadata=NOT_WRITTEN)
+
+    @classmethod
+    def of(
+        cls, settings: Any, bound: dict[str, np.ndarray], diagnosis: Diagnosis, *more: Any
+    ) -> Self:
+        """Of each arm's records `(records, replicas)`, the last of them after training."""
+        steps = [*range(0, settings.updates, settings.record_every), settings.updates]
+        mean = {name: records.mean(1) for name, records in bound.items()}
+        final = {name: records[-1] for name, records in bound.items()}
+        return cls(settings, steps, mean, final, diagnosis, *more)
 
     def final(self, arm: str) -> float:
         """The bound at the end, mean over replicas."""
@@ -40,21 +49,11 @@ class BoundResult(SavedResult):
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, the same for the same seed."""
-        more = {"settings": asdict(self.settings), "diagnosis": self.diagnosis.to_json()}
+        more = {"diagnosis": self.diagnosis.to_json(), "settings": asdict(self.settings)}
         return {**super().to_json(), **more}
 
     @classmethod
     def from_json(cls, values: dict[str, Any], settings: Any, seed: int = 0) -> Self:
         """The result that `to_json` wrote."""
-        return built(cls, values, settings=settings, diagnosis=diagnosis_of(values["diagnosis"]))
-
-
-def diagnosis_of(values: dict[str, Any]) -> Diagnosis:
-    """A diagnosis from what its `to_json` gave; the milliseconds are not in it."""
-    infinite = [
-        {name: math.inf if value is None else value for name, value in row.items()}
-        for row in values["rows"]
-    ]
-    rows = tuple(built(Row, row, milliseconds=math.nan) for row in infinite)
-    skipped = tuple((way, reason) for way, reason in values["skipped"])
-    return built(Diagnosis, values, rows=rows, skipped=skipped)
+        diagnosis = Diagnosis.from_json(values["diagnosis"])
+        return built(cls, values, settings=settings, diagnosis=diagnosis)

@@ -170,11 +170,8 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
             generator = torch_generator(seed, "discrete-vae", name)
             bound[name] = _train(weights, arm, settings, train, test, generator, bar)
             train_bound[name] = _bound(weights, train, settings)
-    steps = [*range(0, settings.updates, settings.record_every), settings.updates]
     found = _diagnosis(trained["leave-one-out"], test[: settings.diagnosed_images], settings, seed)
-    mean = {name: records.mean(1) for name, records in bound.items()}
-    final = {name: records[-1] for name, records in bound.items()}
-    return Result(settings, steps, mean, final, found, train_bound)
+    return Result.of(settings, bound, found, train_bound)
 
 
 def _train(

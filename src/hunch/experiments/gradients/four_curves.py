@@ -143,7 +143,7 @@ class Result(SavedResult):
     """Everything measured in one run."""
 
     settings: Settings  # what it was run with
-    seed: int  # the seed
+    seed: int
     iterations: np.ndarray  # update at which each record was taken
     grid: np.ndarray  # inputs of the final curves, -3 to 3
     arms: dict[str, Trained]  # what each arm recorded, by name

@@ -34,7 +34,8 @@ FORUM = Arm("forum", "score", 0.0, samples=1)  # no baseline, on purpose
 LEAVE_ONE_OUT = Arm("leave-one-out", "score", "loo", samples=2)
 PATHWISE = Arm("pathwise", "pathwise", None, samples=1)
 FAST = Arm("leave-one-out, fast", "score", "loo", samples=2, fast=True)
-ARMS = (FORUM, LEAVE_ONE_OUT, PATHWISE, FAST)
+AT_ONE_RATE = (FORUM, LEAVE_ONE_OUT, PATHWISE)
+ARMS = (*AT_ONE_RATE, FAST)
 
 # What the variance of the mean's gradient is called in `gradient_forms`.
 FORM_OF = {FORUM.name: "score", LEAVE_ONE_OUT.name: "leave-one-out 2", PATHWISE.name: "pathwise"}

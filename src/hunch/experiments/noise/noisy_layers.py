@@ -91,7 +91,7 @@ class Settings:
 class ModeRow:
     """What a network does in one mode."""
 
-    mode: str  # the noise mode
+    mode: str
     training: bool  # whether the network is in `train()`
     two_forwards_agree: bool  # whether they do
     output_is_the_mean: bool  # whether the output is the plain network's
@@ -117,7 +117,7 @@ class Result(SavedResult):
     """What `run` measured."""
 
     settings: Settings  # the experiment's sizes
-    seed: int  # its seed
+    seed: int
     moments: tuple[Moments, ...]  # one entry per kind of noise and sharing
     # The plain network's first action value, and for each kind of noise its mean and std over draws
     # of the whole network.

@@ -265,36 +265,44 @@ def _trials(task: tuple[str, int, int, Settings]) -> list[Trial]:
     train, test = np.split(order, [round(0.7 * len(order))])
     moved = {(way, d): _moved(x[train], x[test], way, d, own) for way in WAYS for d in DISTANCES}
     said = _classes if table in CLASSES else _numbers
-    return said((table, split), (x[train], y[train]), y[test], moved, settings.num_members, own)
+    return said(
+        Split((table, split), (x[train], y[train]), y[test], moved, settings.num_members, own)
+    )
 
 
-def _classes(
-    which: tuple[str, int],
-    train: tuple[Array, Array],
-    y: Array,
-    moved: Any,
-    members: int,
-    seed: int,
-) -> list[Trial]:
+class Split(NamedTuple):
+    """Rows to train on, and other rows of the same table moved away from them."""
+
+    which: tuple[str, int]  # the table and the number of the split
+    train: tuple[Array, Array]
+    y: Array  # of the other rows
+    moved: dict[tuple[str, float], Array]  # their features, by way and distance
+    num_members: int
+    seed: int
+
+
+def _classes(split: Split) -> list[Trial]:
     from hunch.adapters.sklearn import RandomizedPriorClassifier
 
     trials = []
     for scale in (1.0, 0.0):
-        model = RandomizedPriorClassifier(members, prior_scale=scale, random_state=seed).fit(*train)
+        model = RandomizedPriorClassifier(
+            split.num_members, prior_scale=scale, random_state=split.seed
+        ).fit(*split.train)
         arms: dict[str, Callable[[Array], Array]] = {
             GROWING: model.predict_proba,
             LEVEL: partial(_level, model),
         }
         for name, ask in arms.items() if scale else [(NONE, model.predict_proba)]:
-            said = {key: ask(x) for key, x in moved.items()}
+            said = {key: ask(x) for key, x in split.moved.items()}
             here = said["all", 0.0]
-            of_truth = here[np.arange(len(y)), np.searchsorted(model.classes_, y)]
+            of_truth = here[np.arange(len(split.y)), np.searchsorted(model.classes_, split.y)]
             trials.append(
                 Trial(
-                    *which,
+                    *split.which,
                     name,
                     {key: probabilities.max(axis=1) for key, probabilities in said.items()},
-                    model.classes_[here.argmax(axis=1)] == y,
+                    model.classes_[here.argmax(axis=1)] == split.y,
                     -np.log(np.maximum(of_truth, 1e-12)),
                 )
             )
@@ -310,19 +318,12 @@ def _level(model: RandomizedPriorClassifier, x: Array) -> Array:
     return probabilities
 
 
-def _numbers(
-    which: tuple[str, int],
-    train: tuple[Array, Array],
-    y: Array,
-    moved: Any,
-    members: int,
-    seed: int,
-) -> list[Trial]:
+def _numbers(split: Split) -> list[Trial]:
     from hunch.adapters.sklearn import RandomizedPriorRegressor
 
-    model = RandomizedPriorRegressor(members, random_state=seed).fit(*train)
-    said = {key: model.predict(x, return_std=True)[1] for key, x in moved.items()}
-    return [Trial(*which, GROWING, said, np.empty(0), np.empty(0))]
+    model = RandomizedPriorRegressor(split.num_members, random_state=split.seed).fit(*split.train)
+    said = {key: model.predict(x, return_std=True)[1] for key, x in split.moved.items()}
+    return [Trial(*split.which, GROWING, said, np.empty(0), np.empty(0))]
 
 
 def _moved(train: Array, test: Array, way: str, distance: float, seed: int) -> Array:

@@ -174,7 +174,13 @@ def score_all(settings: Settings, seed: int, *, progress: bool = False) -> list[
         )
     ]
     trials = collect(
-        _run_split, tasks, settings.jobs, label="tables", unit="split", progress=progress
+        _run_split,
+        tasks,
+        settings.jobs,
+        label="tables",
+        unit="split",
+        progress=progress,
+        told=lambda done: done[0].table,
     )
     tables, order = [*settings.regression, *settings.classification], METHODS
     return sorted(trials, key=lambda t: (tables.index(t.table), order.index(t.method), t.split))

@@ -43,7 +43,7 @@ FIRST_SEED: Final = 100  # settings were chosen on problems of seed 1
 
 
 @dataclass(frozen=True)
-class Problem:
+class Regression:
     """Data drawn from the process."""
 
     inputs: int  # d, entries of x
@@ -122,7 +122,7 @@ def posterior(x: Tensor, y: Tensor, new: Tensor, noise_std: float) -> tuple[Tens
     return mean.squeeze(1), (prior - explained).clamp(min=0.0).sqrt()
 
 
-def draw(problem: Problem, num_test: int) -> tuple[Tensor, Tensor, Tensor]:
+def draw(problem: Regression, num_test: int) -> tuple[Tensor, Tensor, Tensor]:
     """Inputs `(n, d)`, their noisy values `(n,)`, and test inputs, in double precision."""
     generator = torch_generator(problem.seed, "gp posterior")
     n, d = problem.inputs * problem.ratio, problem.inputs
@@ -152,7 +152,7 @@ class Trial:
     """One agent on one problem."""
 
     agent: str  # its name
-    problem: Problem  # the problem
+    problem: Regression
     kl: float  # mean over test inputs of the divergence from the exact posterior, in nats
 
 
@@ -190,7 +190,7 @@ class Result(SavedResult):
         trials = []
         for t in values["trials"]:
             ratio = t["data"] // t["inputs"]
-            problem = Problem(t["inputs"], ratio, t["noise_std"], t["seed"])
+            problem = Regression(t["inputs"], ratio, t["noise_std"], t["seed"])
             trials.append(Trial(t["agent"], problem, t["kl"]))
         return cls(settings, tuple(trials))
 
@@ -214,7 +214,7 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
     settings = settings or Settings()
     first = FIRST_SEED * (seed + 1)
     problems = [
-        Problem(d, ratio, std, first + s)
+        Regression(d, ratio, std, first + s)
         for d, ratio in settings.shapes
         for std in settings.noise_stds
         for s in range(settings.num_seeds)
@@ -232,7 +232,7 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
     return Result(settings, tuple(trials))
 
 
-def _compare(task: tuple[Problem, Settings]) -> list[Trial]:
+def _compare(task: tuple[Regression, Settings]) -> list[Trial]:
     problem, settings = task
     x, y, new = draw(problem, settings.num_test)
     mean, std = posterior(x, y, new, problem.noise_std)
@@ -247,7 +247,7 @@ def _compare(task: tuple[Problem, Settings]) -> list[Trial]:
 
 
 def _learn(
-    agent: str, problem: Problem, settings: Settings, x: Tensor, y: Tensor, new: Tensor
+    agent: str, problem: Regression, settings: Settings, x: Tensor, y: Tensor, new: Tensor
 ) -> Tensor:
     """What a trained agent says, `(members, test inputs)`."""
     net = make_agent(agent, problem.inputs, settings.num_members, seed=problem.seed)

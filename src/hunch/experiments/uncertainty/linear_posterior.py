@@ -39,7 +39,7 @@ CLAIM = (
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Ingredients:
     """Which ingredients an ensemble is made of."""
 
     name: str  # for tables
@@ -49,15 +49,15 @@ class Recipe:
     bootstrap: Bootstrap = "none"  # kind of row bootstrap
 
 
-RECIPES = (
-    Recipe("prior + noise + ridge (exact)"),
-    Recipe("no prior", prior=False),
-    Recipe("no target noise", noise=False),
-    Recipe("no ridge", ridge=False),
-    Recipe("bootstrap for noise", noise=False, bootstrap="multinomial"),
-    Recipe("the blog: prior + bootstrap", noise=False, ridge=False, bootstrap="multinomial"),
+ENSEMBLES = (
+    Ingredients("prior + noise + ridge (exact)"),
+    Ingredients("no prior", prior=False),
+    Ingredients("no target noise", noise=False),
+    Ingredients("no ridge", ridge=False),
+    Ingredients("bootstrap for noise", noise=False, bootstrap="multinomial"),
+    Ingredients("the blog: prior + bootstrap", noise=False, ridge=False, bootstrap="multinomial"),
 )
-EXACT, NO_PRIOR = RECIPES[0].name, RECIPES[1].name
+EXACT, NO_PRIOR = ENSEMBLES[0].name, ENSEMBLES[1].name
 TRAINED = "the exact one, trained by fit"
 
 
@@ -122,12 +122,12 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
     """Fit every recipe on every data set and compare it with the exact posterior."""
     settings = settings or Settings()
     rows = []
-    total = len(settings.shapes) * (len(RECIPES) + 1)
+    total = len(settings.shapes) * (len(ENSEMBLES) + 1)
     with progress_bar(total, "linear posterior", "recipe", enabled=progress) as bar:
         for shape in settings.shapes:
             x, y = _data(settings, shape, seed)
             exact = exact_posterior(x, y, settings.noise_std, settings.prior_variance)
-            for recipe in RECIPES:
+            for recipe in ENSEMBLES:
                 samples = sample_posterior(settings, recipe, x, y, seed)
                 rows.append(_compare(recipe.name, shape, samples, *exact))
                 bar.update()
@@ -160,7 +160,9 @@ def exact_posterior(
     return covariance @ x.T @ y[:, 0] / noise_std**2, covariance
 
 
-def sample_posterior(settings: Settings, recipe: Recipe, x: Tensor, y: Tensor, seed: int) -> Tensor:
+def sample_posterior(
+    settings: Settings, recipe: Ingredients, x: Tensor, y: Tensor, seed: int
+) -> Tensor:
     """One parameter vector a member, `(members, dimension)`: what its network computes, read off.
 
     The members are an `Ensemble` of `RandomizedPrior`s; only the optimizer is replaced, by the
@@ -185,7 +187,7 @@ def sample_posterior(settings: Settings, recipe: Recipe, x: Tensor, y: Tensor, s
 def train_posterior(settings: Settings, x: Tensor, y: Tensor, seed: int) -> Tensor:
     """The exact recipe by `fit`, from random initial values, `(members, dimension)`."""
     k, d = settings.trained_members, x.shape[1]
-    net = _members(settings, RECIPES[0], k, d, seed)
+    net = _members(settings, ENSEMBLES[0], k, d, seed)
     with torch.no_grad():
         net.get_parameter("model.weight").uniform_(
             -(d**-0.5), d**-0.5, generator=torch_generator(seed, "linear initial values")
@@ -245,7 +247,7 @@ def _data(settings: Settings, shape: tuple[int, int], seed: int) -> tuple[Tensor
     return x, x @ theta * settings.prior_variance**0.5 + settings.noise_std * noise
 
 
-def _members(settings: Settings, recipe: Recipe, k: int, d: int, seed: int) -> Ensemble:
+def _members(settings: Settings, recipe: Ingredients, k: int, d: int, seed: int) -> Ensemble:
     def linear() -> nn.Linear:
         return nn.Linear(d, 1, bias=False, dtype=torch.float64)
 

@@ -44,7 +44,7 @@ Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class EnsembleSetup:
     """How one ensemble is built and trained."""
 
     data: str  # name of the data set
@@ -54,14 +54,14 @@ class Recipe:
     fit: dict[str, Any]  # arguments of `hunch.inference.fit`
 
 
-BLOG: Final = Recipe(
+BLOG: Final = EnsembleSetup(
     "osband2016",
     (20, 20),
     "selu",
     1.0,
     {"steps": 100, "lr": 0.05, "bootstrap": "multinomial", "redraw": True},
 )
-ENN: Final = Recipe(
+ENN: Final = EnsembleSetup(
     "enn",
     (50, 50),
     "relu",
@@ -75,7 +75,7 @@ class Settings:
     """How much is trained."""
 
     num_members: int = 50  # K, members of each ensemble
-    recipes: tuple[Recipe, ...] = (BLOG, ENN)  # one set of four ensembles each
+    setups: tuple[EnsembleSetup, ...] = (BLOG, ENN)  # one set of four ensembles each
     num_grid: int = 121  # points on [−1, 2] at which members are drawn
     video_members: int = 40  # members of the ensembles that are shown as they learn; 0 for none
     video_steps: int = 100  # optimizer steps that are shown
@@ -176,13 +176,13 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
     """Train every ensemble, and keep four of them as they learn."""
     settings = settings or Settings()
     grid = torch.linspace(*FAR, settings.num_grid).unsqueeze(1)
-    total = len(settings.recipes) * len(PRIORS) + (4 if settings.video_members else 0)
+    total = len(settings.setups) * len(PRIORS) + (4 if settings.video_members else 0)
     cases: list[Case] = []
     videos: list[Video] = []
     with progress_bar(total, "randomised priors", "ensemble", enabled=progress) as bar:
-        for recipe in settings.recipes:
+        for setup in settings.setups:
             for prior in PRIORS:
-                cases.append(_train(recipe, prior, settings.num_members, grid, seed))
+                cases.append(_train(setup, prior, settings.num_members, grid, seed))
                 bar.update()
         if settings.video_members:
             for video in _videos(settings, seed):
@@ -191,11 +191,11 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
     return Result(settings, _flat(grid), tuple(cases), tuple(videos))
 
 
-def build_ensemble(recipe: Recipe, prior: str, num_members: int, seed: int) -> Ensemble:
+def build_ensemble(setup: EnsembleSetup, prior: str, num_members: int, seed: int) -> Ensemble:
     """An untrained ensemble.
 
     Args:
-        recipe: sizes, activation and scale.
+        setup: sizes, activation and scale.
         prior: key of `PRIORS`.
         num_members: K.
         seed: decides the initial values.
@@ -206,14 +206,14 @@ def build_ensemble(recipe: Recipe, prior: str, num_members: int, seed: int) -> E
     """
 
     def network() -> MLP:
-        return MLP(1, recipe.hidden_sizes, 1, activation=recipe.activation)
+        return MLP(1, setup.hidden_sizes, 1, activation=setup.activation)
 
     if prior == "none":
         return Ensemble(network, num_members, seed=seed)
     fixed: nn.Module | Callable[[Tensor], Tensor]
     if prior == "mlp":
         return Ensemble(
-            lambda: RandomizedPrior(network(), network(), recipe.scale), num_members, seed=seed
+            lambda: RandomizedPrior(network(), network(), setup.scale), num_members, seed=seed
         )
     fixed = _sine if prior == "sine" else _pretrained(network, seed)
     return Ensemble(lambda: RandomizedPrior(network(), fixed), num_members, seed=seed)
@@ -231,14 +231,14 @@ def _pretrained(network: Callable[[], MLP], seed: int) -> nn.Module:
     return teacher.member(0)
 
 
-def _train(recipe: Recipe, prior: str, num_members: int, grid: Tensor, seed: int) -> Case:
-    x, y = toy_data(recipe.data, seed)
-    net = build_ensemble(recipe, prior, num_members, seed)
-    fit(net, x, y, seed=seed, progress=False, **recipe.fit)
+def _train(setup: EnsembleSetup, prior: str, num_members: int, grid: Tensor, seed: int) -> Case:
+    x, y = toy_data(setup.data, seed)
+    net = build_ensemble(setup, prior, num_members, seed)
+    fit(net, x, y, seed=seed, progress=False, **setup.fit)
     members = _flat(predict(net, grid).members)
     std = members.std(axis=0, ddof=1)
     return Case(
-        data=recipe.data,
+        data=setup.data,
         prior=prior,
         x=_flat(x),
         y=_flat(y),
@@ -248,12 +248,12 @@ def _train(recipe: Recipe, prior: str, num_members: int, grid: Tensor, seed: int
         at_data=float(predict(net, x).std.mean()),
         far=float(std[[0, -1]].mean()),
         members=members,
-        priors=None if prior == "none" else _flat(_prior_alone(net, grid)),
+        priors=None if prior == "none" else _flat(_prior_only(net, grid)),
         fitted=_flat(predict(net, x).members),
     )
 
 
-def _prior_alone(net: Ensemble, grid: Tensor) -> Tensor:
+def _prior_only(net: Ensemble, grid: Tensor) -> Tensor:
     with torch.no_grad():
         scale = net.get_buffer("scale").reshape(-1, 1, 1)
         out: Tensor = scale * net.part("prior")(grid)

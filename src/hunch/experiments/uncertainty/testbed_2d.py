@@ -17,7 +17,7 @@ from hunch.experiments.claims.markdown import cells, table
 from hunch.experiments.claims.parallel import collect
 from hunch.experiments.claims.saved import NOT_WRITTEN, SavedResult, built, plain
 from hunch.experiments.uncertainty.testbed_agents import (
-    Problem,
+    Classification,
     Trained,
     joint_kl,
     train_dropout,
@@ -70,7 +70,7 @@ class Trial:
     """One agent on one problem."""
 
     agent: str  # its name
-    problem: Problem  # the problem
+    problem: Classification
     kl: float  # joint divergence from the truth, in nats
     seconds: float = field(default=math.nan, metadata=NOT_WRITTEN)  # CPU time of the training
 
@@ -118,7 +118,7 @@ class Result(SavedResult):
     @classmethod
     def from_json(cls, values: dict[str, Any], settings: Settings, seed: int = 0) -> Result:
         """The result that `to_json` wrote."""
-        trials = [Trial(t["agent"], built(Problem, t), t["kl"]) for t in values["trials"]]
+        trials = [Trial(t["agent"], built(Classification, t), t["kl"]) for t in values["trials"]]
         return cls(settings, tuple(trials))
 
     def to_markdown(self) -> str:
@@ -149,7 +149,7 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
     settings = settings or Settings()
     first = FIRST_SEED * (seed + 1)
     problems = [
-        Problem(n, temperature, first + s)
+        Classification(n, temperature, first + s)
         for n in sorted(settings.sizes, reverse=True)
         for temperature in settings.temperatures
         for s in range(settings.num_seeds)
@@ -163,29 +163,42 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
     return Result(settings, tuple(trials))
 
 
-def _compare(task: tuple[Problem, Settings]) -> list[Trial]:
+def _compare(task: tuple[Classification, Settings]) -> list[Trial]:
     problem, settings = task
     steps, seed, passes = settings.steps, problem.seed, max(1, settings.draws // 5)
     few = min(SHORT_STEPS, steps)
-    members = settings.num_members
+    num_members = settings.num_members
     trained: dict[str, Trained] = {
-        ENSEMBLE: train_ensemble(problem, members=members, prior_scale=0.0, steps=steps, seed=seed),
-        PRIOR: train_ensemble(problem, members=members, prior_scale=3.0, steps=steps, seed=seed),
-        SHORT: train_ensemble(
-            problem, members=members, prior_scale=3.0, steps=few, seed=seed, lr=SHORT_RATE
+        ENSEMBLE: train_ensemble(
+            problem, num_members=num_members, prior_scale=0.0, steps=steps, seed=seed
         ),
-        EPINET: train_epinet(problem, steps=few, draws=settings.draws, seed=seed, lr=SHORT_RATE),
+        PRIOR: train_ensemble(
+            problem, num_members=num_members, prior_scale=3.0, steps=steps, seed=seed
+        ),
+        SHORT: train_ensemble(
+            problem,
+            num_members=num_members,
+            prior_scale=3.0,
+            steps=few,
+            seed=seed,
+            learning_rate=SHORT_RATE,
+        ),
+        EPINET: train_epinet(
+            problem, steps=few, draws=settings.draws, seed=seed, learning_rate=SHORT_RATE
+        ),
         NOISY: train_noisy(problem, steps=steps, draws=passes, seed=seed),
         DROPOUT: train_dropout(problem, steps=steps, draws=passes, seed=seed),
     }
     trials = []
     for agent, one in trained.items():
-        joint, alone = joint_kl(one.guesses, problem, tau=TAU, num_batches=settings.num_batches)
+        joint, marginal = joint_kl(
+            one.sample_logits, problem, tau=TAU, num_batches=settings.num_batches
+        )
         trials.append(Trial(agent, problem, joint, one.seconds))
         if agent == ENSEMBLE:
             # A member of the plain ensemble is one network: the mean over all of them is what a
             # single one may expect.
-            trials.append(Trial(MLP, problem, alone, one.seconds / members))
+            trials.append(Trial(MLP, problem, marginal, one.seconds / num_members))
     return trials
 
 

@@ -1,9 +1,9 @@
 """The Neural Testbed's two-dimensional problems, and the agents that are compared on them.
 
 A problem is a random two-layer perceptron that gives the probabilities of two classes, and a few
-data drawn from it. An agent is trained on the data and then draws logits: each draw is one guess at
-the whole function. `steps` are those of the optimizer, at the learning rate `lr`; `draws` are drawn
-once training is done; `seed` decides initial values, batches and draws.
+data drawn from it. An agent is trained on the data and then draws logits, each draw a function of
+all inputs. `steps` are those of the optimizer, at `learning_rate`; `draws` are drawn once training
+is done; `seed` decides initial values, batches and draws.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ EPINET_HIDDEN: Final = (100,)
 EPINET_PRIOR: Final = 0.4  # at temperature 1
 DROPOUT: Final = 0.1
 
-# From inputs (rows, 2) to logits (draws, rows, 2), the same guesses however often it is called.
-Guesses = Callable[[Tensor], Tensor]
+# From inputs (rows, 2) to logits (draws, rows, 2), the same draws however often it is called.
+SampleLogits = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Problem:
+class Classification:
     """A data set and where it came from."""
 
     num_train: int  # number of data
@@ -63,26 +63,26 @@ class Problem:
 
 
 def joint_kl(
-    guesses: Guesses, problem: Problem, *, tau: int, num_batches: int
+    sample_logits: SampleLogits, problem: Classification, *, tau: int, num_batches: int
 ) -> tuple[float, float]:
     """How far the agent's joint prediction of `tau` classes is from the truth's, in nats.
 
     Mean over batches of log p(y₁…y_τ) − log (1/Z) Σ_z Π_t p_z(y_t).
 
     Args:
-        guesses: the trained agent.
+        sample_logits: the trained agent.
         problem: the problem it was trained on.
         tau: inputs in a batch.
         num_batches: batches of inputs and classes drawn from the truth.
 
     Returns:
-        The divergence, and that of one guess alone, averaged over the guesses.
+        The divergence, and that of one draw alone, averaged over the draws.
 
     Reference:
         Osband et al. (2022), "The Neural Testbed: evaluating joint predictions", section 2.
     """
     x, y, true_log_prob = problem.draw("test data", num_batches, tau)
-    log_probs = F.log_softmax(guesses(x.flatten(0, 1)).double(), -1)
+    log_probs = F.log_softmax(sample_logits(x.flatten(0, 1)).double(), -1)
     index = y.flatten().expand(len(log_probs), -1).unsqueeze(-1)
     each = log_probs.gather(-1, index).view(len(log_probs), num_batches, tau).sum(-1)
     mixture = torch.logsumexp(each, 0) - math.log(len(each))
@@ -94,7 +94,7 @@ def joint_kl(
 class Trained:
     """An agent after training."""
 
-    guesses: Guesses  # its draws
+    sample_logits: SampleLogits  # its draws
     seconds: float  # CPU time of the training
 
 
@@ -121,13 +121,13 @@ def shifted_perceptron() -> MLP:
 
 
 def train_ensemble(
-    problem: Problem,
+    problem: Classification,
     *,
-    members: int,
+    num_members: int,
     steps: int,
     prior_scale: float,
     seed: int,
-    lr: float = 1e-3,
+    learning_rate: float = 1e-3,
 ) -> Trained:
     """All members at once; with a prior scale of 0 the plain ensemble.
 
@@ -141,7 +141,7 @@ def train_ensemble(
         return RandomizedPrior(shifted_perceptron(), shifted_perceptron(), scale)
 
     x, y, _ = problem.draw("training data", problem.num_train)
-    net = Ensemble(member, members, seed=seed)
+    net = Ensemble(member, num_members, seed=seed)
     started = time.process_time()
     fit(
         net,
@@ -152,7 +152,7 @@ def train_ensemble(
         ridge=math.sqrt(problem.temperature) * INPUTS,
         steps=steps,
         batch_size=BATCH,
-        lr=lr,
+        lr=learning_rate,
         seed=seed,
         progress=False,
     )
@@ -162,7 +162,12 @@ def train_ensemble(
 
 
 def train_epinet(
-    problem: Problem, *, steps: int, draws: int, seed: int, lr: float = 1e-3
+    problem: Classification,
+    *,
+    steps: int,
+    draws: int,
+    seed: int,
+    learning_rate: float = 1e-3,
 ) -> Trained:
     """An epinet with an additive prior of perceptrons as large as the base network.
 
@@ -188,7 +193,7 @@ def train_epinet(
         problem,
         steps,
         seed,
-        lr,
+        learning_rate,
         decay=math.sqrt(problem.temperature) / problem.num_train**0.7,
         anneal=True,
     )
@@ -196,7 +201,7 @@ def train_epinet(
     return Trained(lambda inputs: _without_gradient(lambda x: net(x, indices), inputs), seconds)
 
 
-def train_noisy(problem: Problem, *, steps: int, draws: int, seed: int) -> Trained:
+def train_noisy(problem: Classification, *, steps: int, draws: int, seed: int) -> Trained:
     """One network with factorized noise on all its weights, learned along with them."""
     with default_generator_seeded(seed, "testbed noisy network"):
         net = noisy(perceptron())
@@ -204,14 +209,14 @@ def train_noisy(problem: Problem, *, steps: int, draws: int, seed: int) -> Train
     noise(net, "fresh", generator=generator)
     seconds = _train(net, lambda x: net(x).unsqueeze(0), problem, steps, seed)
 
-    def guesses(inputs: Tensor) -> Tensor:
+    def sample_logits(inputs: Tensor) -> Tensor:
         noise(net, "fresh", generator=torch_generator(seed, "testbed guesses"))
         return _without_gradient(lambda x: torch.stack([net(x) for _ in range(draws)]), inputs)
 
-    return Trained(guesses, seconds)
+    return Trained(sample_logits, seconds)
 
 
-def train_dropout(problem: Problem, *, steps: int, draws: int, seed: int) -> Trained:
+def train_dropout(problem: Classification, *, steps: int, draws: int, seed: int) -> Trained:
     """One wider network with dropout, in training and afterwards."""
     with default_generator_seeded(seed, "testbed dropout"):
         layers = perceptron((100, 100))
@@ -223,25 +228,25 @@ def train_dropout(problem: Problem, *, steps: int, draws: int, seed: int) -> Tra
         )
         seconds = _train(net, lambda x: net(x).unsqueeze(0), problem, steps, seed)
 
-    def guesses(inputs: Tensor) -> Tensor:
+    def sample_logits(inputs: Tensor) -> Tensor:
         with default_generator_seeded(seed, "testbed guesses"):
             return _without_gradient(lambda x: torch.stack([net(x) for _ in range(draws)]), inputs)
 
-    return Trained(guesses, seconds)
+    return Trained(sample_logits, seconds)
 
 
 def _train(
     net: nn.Module,
-    guess: Callable[[Tensor], Tensor],
-    problem: Problem,
+    draw_logits: Callable[[Tensor], Tensor],
+    problem: Classification,
     steps: int,
     seed: int,
-    lr: float = 1e-3,
+    learning_rate: float = 1e-3,
     *,
     decay: float | None = None,
     anneal: bool = False,
 ) -> float:
-    """Minimise the guesses' mean cross-entropy plus λ|θ|²; return the CPU time.
+    """Minimise the draws' mean cross-entropy plus λ|θ|²; return the CPU time.
 
     λ is √T d/n if `decay` is None. With `anneal` the learning rate falls to 0 along a cosine.
     """
@@ -251,12 +256,14 @@ def _train(
     if decay is None:
         decay = math.sqrt(problem.temperature) * INPUTS / problem.num_train
     # Adam's `weight_decay` adds the gradient of half of its multiple of |θ|².
-    optimizer = torch.optim.Adam(trained, lr=lr, weight_decay=2 * decay, fused=True)
+    optimizer = torch.optim.Adam(trained, lr=learning_rate, weight_decay=2 * decay, fused=True)
     started = time.process_time()
     for step, rows in enumerate(itertools.islice(rows_of, steps)):
         if anneal:
-            optimizer.param_groups[0]["lr"] = lr * (1 + math.cos(math.pi * step / steps)) / 2
-        logits = guess(x[rows])
+            optimizer.param_groups[0]["lr"] = (
+                learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
+            )
+        logits = draw_logits(x[rows])
         loss = F.cross_entropy(logits.flatten(0, 1), y[rows].repeat(len(logits)))
         optimizer.zero_grad()
         loss.backward()
@@ -272,6 +279,6 @@ def _batches(n: int, generator: torch.Generator) -> Iterator[Tensor]:
 
 
 @torch.no_grad()
-def _without_gradient(guess: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+def _without_gradient(draw_logits: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
     # In parts, which stay in the cache.
-    return torch.cat([guess(part) for part in inputs.split(1_000)], 1)
+    return torch.cat([draw_logits(part) for part in inputs.split(1_000)], 1)

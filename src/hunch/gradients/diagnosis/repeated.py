@@ -30,7 +30,7 @@ _BASELINES: Final[dict[str, Baseline]] = {
     "loo": "loo",
     "self-critical": "self-critical",
 }
-_WARM = 10  # calls from which a moving average has learned before it is judged
+_WARM = 10  # calls from which a moving average has learned before it is evaluated
 
 
 class Way(NamedTuple):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 _HEAD: tuple[str, ...] = (
     "estimator",
@@ -89,6 +90,15 @@ class Row:
         infinite = (name for name, x in figures.items() if x in (math.inf, -math.inf) or x != x)
         return figures | dict.fromkeys(infinite)
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The row that `to_json` wrote; its time is NaN, and what was not finite is infinite."""
+        names = {part.name for part in fields(cls)} & set(values)
+        figures: dict[str, Any] = {
+            name: math.inf if values[name] is None else values[name] for name in names
+        }
+        return cls(**figures, milliseconds=math.nan)
+
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -134,6 +144,13 @@ class Diagnosis:
             "rows": [row.to_json() for row in self.rows],
             "skipped": [list(pair) for pair in self.skipped],
         }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The diagnosis that `to_json` wrote, without times."""
+        rows = tuple(Row.from_json(row) for row in values["rows"])
+        skipped = tuple((way, reason) for way, reason in values["skipped"])
+        return cls(**{**values, "rows": rows, "skipped": skipped})
 
     def __str__(self) -> str:
         lines = [_HEAD, *(_cells(row) for row in self.rows)]

@@ -66,7 +66,7 @@ for (const group of document.querySelectorAll(".films")) {
 
   let frame = 0, playing = !matchMedia("(prefers-reduced-motion: reduce)").matches, before = 0;
   function tick(now) {
-    // A pause on the last frame, where the picture is.
+    // A pause on the last frame, where the figure is.
     const wait = frame === last ? 1800 : 110;
     if (playing && now - before > wait) {
       before = now;

@@ -34,8 +34,8 @@ Where = Callable[[int | None], str]
 Answer: TypeAlias = tuple[NDArray[Any], float, bool, bool, Mapping[str, Any]]
 
 
-class Intake:
-    """What checks what environments of one observation space answer.
+class Answers:
+    """Checks what environments of one observation space answer.
 
     Args:
         space: what they promise of their observations; of no `Box` nothing is asked.
@@ -43,10 +43,10 @@ class Intake:
             them.
 
     Example:
-        >>> intake = Intake(gymnasium.spaces.Box(0, 255, (2,), np.uint8), lambda i: "step 7")
-        >>> intake.observation([3, 4])
+        >>> answers = Answers(gymnasium.spaces.Box(0, 255, (2,), np.uint8), lambda i: "step 7")
+        >>> answers.observation([3, 4])
         array([3, 4], dtype=uint8)
-        >>> intake.observation([0.7, 4])  # doctest: +IGNORE_EXCEPTION_DETAIL
+        >>> answers.observation([0.7, 4])  # doctest: +IGNORE_EXCEPTION_DETAIL
         Traceback (most recent call last):
         hunch.errors.DataError: `env` gave the observation component 0 as 0.7, which uint8 …
     """

@@ -113,8 +113,8 @@ class Origin:
     def _check_statistics(self, env: Any) -> None:
         """Running means are in an environment and nowhere else: only a copy has them."""
         kept = statistics_in(env)
-        alone = isinstance(self._source, gymnasium.Env) and len(self._trained) == 1
-        if kept and not alone:
+        single = isinstance(self._source, gymnasium.Env) and len(self._trained) == 1
+        if kept and not single:
             raise ConfigurationError(
                 f"`env` has {_names(kept)}, with running means that another environment would not "
                 f"have; {GIVE_ONE} Give it the same means and `update_running_mean = False`."
@@ -223,8 +223,8 @@ def _one_of(batch: VectorEnv[Any, Any, Any]) -> EnvLike:
 def _other_batch(batch: VectorEnv[Any, Any, Any]) -> list[str]:
     """The settings in which the environments of a batch differ from what its spec makes."""
     base: Any = batch.unwrapped
-    alone = isinstance(base, SyncVectorEnv | AsyncVectorEnv)
-    fresh: Any = make_env(_one_of(batch)) if alone else gymnasium.make_vec(base.spec)
+    of_single_envs = isinstance(base, SyncVectorEnv | AsyncVectorEnv)
+    fresh: Any = make_env(_one_of(batch)) if of_single_envs else gymnasium.make_vec(base.spec)
     try:
         if isinstance(base, SyncVectorEnv):
             return differences(base.envs, fresh)

@@ -16,7 +16,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from hunch.errors import ConfigurationError, DataError
-from hunch.rl.environments.answers import Intake
+from hunch.rl.environments.answers import Answers
 from hunch.rl.environments.copies import check_made_anew, copy_into, is_made_anew
 from hunch.rl.environments.make import Env, training_reset_seed
 from hunch.rl.environments.vector_infos import Infos, final_info_of, final_observation_of, info_of
@@ -87,7 +87,7 @@ class SingleEnvs:
         stride: distance from an environment's episode number to its next.
 
     Raises:
-        DataError: by `begin` and `step`, if an environment's answer is not as `Intake` has it.
+        DataError: by `begin` and `step`, if an environment's answer is not as `Answers` has it.
         ShapeError: by the same, if an observation has another shape than its space.
 
     Example:
@@ -112,8 +112,8 @@ class SingleEnvs:
         self._next_episode = np.array(offsets or [0] * self.num_envs)
         self._stride = stride
         self._actions: list[list[Any]] = [[] for _ in self.envs]
-        self._intake = Intake(self.envs[0].observation_space, self._where)
-        self._shape = (self.num_envs, *self._intake.shape)
+        self._answers = Answers(self.envs[0].observation_space, self._where)
+        self._shape = (self.num_envs, *self._answers.shape)
         self._valid = np.ones(self.num_envs, np.bool_)
         acts = self.envs[0].action_space
         self._taken = acts.dtype if isinstance(acts, gymnasium.spaces.Box) else np.int64
@@ -130,7 +130,7 @@ class SingleEnvs:
         self._reset_seeds[i] = seed = training_reset_seed(self._seeds[i], episode)
         self._actions[i] = []
         self._resetting = True
-        given = self._intake.of_reset(self.envs[i].reset(seed=seed), i)
+        given = self._answers.of_reset(self.envs[i].reset(seed=seed), i)
         self._resetting = False
         return given
 
@@ -145,18 +145,18 @@ class SingleEnvs:
     def step(self, actions: NDArray[Any]) -> Outcome:
         """Take one action in every environment."""
         # A new array each time: an environment may overwrite the one that it returned.
-        following = np.empty(self._shape, self._intake.dtype)
+        following = np.empty(self._shape, self._answers.dtype)
         rewards = np.empty(self.num_envs, np.float64)
         terminated = np.empty(self.num_envs, np.bool_)
         truncated = np.empty(self.num_envs, np.bool_)
         infos = []
         taken = actions.tolist() if actions.ndim == 1 else as_taken(actions)
-        check = self._intake.of_step
+        check = self._answers.of_step
         for i, env in enumerate(self.envs):
             answer = check(env.step(taken[i]), i)
             following[i], rewards[i], terminated[i], truncated[i], info = answer
             infos.append(info)
-        self._intake.check_finite(following)
+        self._answers.check_finite(following)
         # Arrays are not those taken, which an environment may have written into.
         kept = taken if actions.ndim == 1 else list(actions)
         for own, action in zip(self._actions, kept, strict=True):
@@ -182,7 +182,7 @@ class SingleEnvs:
             DataError: if an environment ends its episode earlier than it did before.
         """
         self._next_episode = np.array(state["next_episode"])
-        observation = np.zeros(self._shape, self._intake.dtype)
+        observation = np.zeros(self._shape, self._answers.dtype)
         parts = np.split(state["actions"], np.cumsum(state["lengths"])[:-1])
         for i, actions in enumerate(parts):
             if self._next_episode[i] >= self._stride:  # an episode has begun
@@ -196,7 +196,7 @@ class SingleEnvs:
         for action in as_taken(actions):
             if over:
                 raise _no_replay()
-            answer = self._intake.of_step(self.envs[i].step(action), i)
+            answer = self._answers.of_step(self.envs[i].step(action), i)
             given, over = answer[0], bool(answer[2] or answer[3])
         self._actions[i] = as_taken(actions)
         observation[i] = given
@@ -217,7 +217,7 @@ class SingleEnvs:
         Raises:
             DataError: if an environment does not repeat its episode.
         """
-        found = np.zeros(self._shape, self._intake.dtype)
+        found = np.zeros(self._shape, self._answers.dtype)
         for i in np.flatnonzero(running).tolist():
             if is_made_anew(self.envs[i]):
                 self._replay(i, np.array(self._actions[i], self._taken), found)
@@ -275,7 +275,7 @@ class VectorEnvs:
 
     Raises:
         ConfigurationError: if it does not say how it resets, or in a way that is not known.
-        DataError: by `begin` and `step`, if its answer is not as `Intake` has it, or shows that it
+        DataError: by `begin` and `step`, if its answer is not as `Answers` has it, or shows that it
             resets in another way than it says.
         ShapeError: by the same, if observations have another shape than its space.
 
@@ -293,7 +293,7 @@ class VectorEnvs:
         self.num_envs = int(envs.num_envs)
         self._seed, self._lives, self._steps = seed, 0, 0
         self._mode = mode_of(envs)
-        self._intake = Intake(envs.single_observation_space, self._where)
+        self._answers = Answers(envs.single_observation_space, self._where)
         self._restarting = np.zeros(self.num_envs, np.bool_)
         self._ended = np.zeros(self.num_envs, np.bool_)  # and not begun since
         self._first: NDArray[Any] | None = None  # observations of episodes begun by `step`
@@ -324,26 +324,26 @@ class VectorEnvs:
     def _reset(
         self, observation: NDArray[Any], which: Bools | None = None, **arguments: Any
     ) -> None:
-        given = self._intake.of_reset_all(self.envs.reset(**arguments), self.num_envs)
+        given = self._answers.of_reset_all(self.envs.reset(**arguments), self.num_envs)
         chosen = np.ones(self.num_envs, np.bool_) if which is None else which
         kept = observation.copy()
         kept[chosen] = given[chosen]
-        self._intake.check_finite(kept)
+        self._answers.check_finite(kept)
         observation[:] = kept
 
     def step(self, actions: NDArray[Any]) -> Outcome:
         """Take one action in every environment."""
-        count, intake = self.num_envs, self._intake
+        count, answers = self.num_envs, self._answers
         before = self._own_arrays()
         # A copy, because the agent keeps what it did and an environment may write into what it got.
-        given, reward, terminated, truncated, infos = intake.of_step_all(
+        given, reward, terminated, truncated, infos = answers.of_step_all(
             self.envs.step(actions.copy()), count
         )
-        following = given.astype(intake.dtype)
-        intake.check_finite(following)
+        following = given.astype(answers.dtype)
+        answers.check_finite(following)
         valid = ~self._restarting
         reward[self._restarting] = 0.0  # there was no step that could have given one
-        intake.check_rewards(reward)
+        answers.check_rewards(reward)
         ended = terminated | truncated
         at = np.flatnonzero(ended).tolist()
         each: list[Mapping[str, Any]] = [{}] * count
@@ -354,7 +354,7 @@ class VectorEnvs:
                     raise self._overwritten(i)
                 following[i] = self._final_observation(infos, i)
                 each[i] = final_info_of(infos, i)
-            intake.check_finite(following)
+            answers.check_finite(following)
             self._first = first
         else:
             for i in at:
@@ -387,7 +387,7 @@ class VectorEnvs:
                 f"the end of an episode in {self._where(i)}; expected the episode's last "
                 "observation there."
             )
-        return self._intake.observation(final, i)
+        return self._answers.observation(final, i)
 
     def _refuse_final_observation(self, infos: Infos, i: int) -> None:
         if final_observation_of(infos, i) is not None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hunch.errors import HunchWarning
 from hunch.interrupts import between_steps
 from hunch.progress import Bar, progress_bar
-from hunch.rl.environments.answers import Intake
+from hunch.rl.environments.answers import Answers
 from hunch.rl.environments.make import Env, EnvLike, evaluation_reset_seed, make_env
 from hunch.rl.environments.origins import check_distinct, check_given
 from hunch.rl.environments.vector import as_taken, mode_of, name_of
@@ -27,7 +27,7 @@ from hunch.validation import whole_number
 MAX_STEPS: Final = 108_000
 
 
-class Policy(Protocol):
+class Playable(Protocol):
     """What an evaluation asks of an agent."""
 
     def predict(self, observation: NDArray[Any], deterministic: bool = True) -> Any:
@@ -64,7 +64,7 @@ class Evaluation:
 
 
 def evaluate(
-    agent: Policy,
+    agent: Playable,
     episodes: int = 100,
     *,
     env: EnvLike | VectorEnv[Any, Any, Any] | None = None,
@@ -167,7 +167,7 @@ def check_for(agent: Any, env: Any) -> None:
 
 
 @contextmanager
-def _opened(agent: Policy, env: EnvLike | None, width: int) -> Iterator[list[Env]]:
+def _opened(agent: Playable, env: EnvLike | None, width: int) -> Iterator[list[Env]]:
     """Environments to play in, those closed afterwards that were opened here."""
     if isinstance(env, gymnasium.Env):
         check_for(agent, env)
@@ -217,7 +217,7 @@ class _Played:
 
 
 def _in_seats(
-    agent: Policy, envs: list[Env], played: _Played, seed: int, deterministic: bool, bar: Bar
+    agent: Playable, envs: list[Env], played: _Played, seed: int, deterministic: bool, bar: Bar
 ) -> Iterator[None]:
     """Play all episodes, one environment beside the other; yield after each round of steps."""
     waiting = iter(range(len(played.returns)))
@@ -235,7 +235,7 @@ def _in_seats(
 
 
 def _in_batches(
-    agent: Policy,
+    agent: Playable,
     envs: VectorEnv[Any, Any, Any],
     played: _Played,
     seed: int,
@@ -250,7 +250,7 @@ def _in_batches(
     total, width = len(played.returns), int(envs.num_envs)
     by_hand = mode_of(envs) is AutoresetMode.DISABLED
     steps = 0
-    intake = Intake(
+    answers = Answers(
         envs.single_observation_space,
         lambda i: (
             f"an evaluation ({name_of(envs)}{'' if i is None else f', environment {i}'}), "
@@ -259,20 +259,22 @@ def _in_batches(
     )
     for first in range(0, total, width):
         seeds = [evaluation_reset_seed(seed, first + i) for i in range(width)]
-        observations = np.array(intake.of_reset_all(_reset(envs, seeds), width))
-        intake.check_finite(observations)
+        observations = np.array(answers.of_reset_all(_reset(envs, seeds), width))
+        answers.check_finite(observations)
         running = {i: first + i for i in range(min(width, total - first))}
         while running:
             actions = np.asarray(_actions(agent, list(observations), deterministic))
             steps += 1
-            given, rewards, terminated, truncated, _ = intake.of_step_all(envs.step(actions), width)
+            given, rewards, terminated, truncated, _ = answers.of_step_all(
+                envs.step(actions), width
+            )
             observations = np.array(given)
             done = terminated | truncated
             if by_hand and done.any():
                 answer = envs.reset(options={"reset_mask": done})
-                observations[done] = intake.of_reset_all(answer, width)[done]
-            intake.check_finite(observations)
-            intake.check_rewards(rewards)
+                observations[done] = answers.of_reset_all(answer, width)[done]
+            answers.check_finite(observations)
+            answers.check_rewards(rewards)
             for i, episode in list(running.items()):
                 if played.add(episode, float(rewards[i]), bool(done[i])):
                     bar.update()
@@ -294,20 +296,20 @@ class _Seat:
     def __init__(self, env: Env, episode: int, seed: int) -> None:
         self.env = env
         self.seed = seed
-        self._intake = Intake(env.observation_space, self._where)
+        self._answers = Answers(env.observation_space, self._where)
         self.begin(episode)
 
     def begin(self, episode: int) -> None:
         self.episode = episode
         self._steps = -1  # until the reset has answered
         answer = self.env.reset(seed=evaluation_reset_seed(self.seed, episode))
-        self.observation: NDArray[Any] = np.array(self._intake.of_reset(answer, 0))
+        self.observation: NDArray[Any] = np.array(self._answers.of_reset(answer, 0))
         self._steps = 0
 
     def step(self, action: Any) -> tuple[float, bool]:
-        answer = self._intake.of_step(self.env.step(action), 0)
+        answer = self._answers.of_step(self.env.step(action), 0)
         observation, reward, terminated, truncated, _ = answer
-        self._intake.check_finite(observation, 0)
+        self._answers.check_finite(observation, 0)
         self.observation = np.array(observation)
         self._steps += 1
         return float(reward), bool(terminated or truncated)
@@ -318,7 +320,7 @@ class _Seat:
         return f"evaluation episode {self.episode} ({name_of(self.env)}), {place}"
 
 
-def _actions(agent: Policy, observations: list[NDArray[Any]], deterministic: bool) -> list[Any]:
+def _actions(agent: Playable, observations: list[NDArray[Any]], deterministic: bool) -> list[Any]:
     if deterministic:
         return as_taken(np.asarray(agent.predict(np.stack(observations), deterministic=True)))
     return [agent.predict(observation, deterministic=False) for observation in observations]

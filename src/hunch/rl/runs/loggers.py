@@ -29,7 +29,26 @@ PROGRESS: Final = "progress.csv"
 EVALUATIONS: Final = "evaluations.csv"
 
 
-class CsvLog:
+class _Log:
+    """What both logs are told, and how far they have come."""
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        every: int = 1_000,
+        evaluation: Evaluate | None = None,
+    ) -> None:
+        self.folder = Path(folder).expanduser()
+        self.every = whole_number("every", every, at_least=1)
+        self.evaluation = evaluation
+        self._scores = self._updates = 0
+        self._start()
+
+    def _start(self) -> None:
+        """Prepare a log that has nothing yet."""
+
+
+class CsvLog(_Log):
     """Three tables that grow while an agent learns.
 
     `episodes.csv` has a row for each training episode: replica, number, environment step at its
@@ -57,23 +76,14 @@ class CsvLog:
         A file that was deleted meanwhile is written again as far as the agent remembers it.
     """
 
-    def __init__(
-        self,
-        folder: str | os.PathLike[str],
-        every: int = 1_000,
-        evaluation: Evaluate | None = None,
-    ) -> None:
-        self.folder = Path(folder).expanduser()
-        self.every = whole_number("every", every, at_least=1)
-        self.evaluation = evaluation
+    def _start(self) -> None:
         self._bytes: dict[str, int] = {}  # written so far, by name of the file
         self._sums: dict[str, int] = {}  # their checksums (CRC-32)
         self._episodes: list[int] = []  # written so far, by replica
         self._infos: list[str] = []  # names of the columns of infos written so far
-        self._scores = self._updates = 0
 
     def __call__(self, agent: Agent) -> None:
-        """Write what happened since the last call."""
+        """Write what is new since the last call."""
         losses: list[float] = getattr(agent, "losses", [])[self._updates :]
         self._updates = agent.updates
         last = [value for h in agent.histories for value in h.returns[-SHOWN_EPISODES:]]
@@ -254,7 +264,7 @@ def _csv(rows: Sequence[Sequence[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-class TensorBoardLog:
+class TensorBoardLog(_Log):
     """Curves for TensorBoard: return and length of episodes, loss, evaluations.
 
     Args:
@@ -266,21 +276,13 @@ class TensorBoardLog:
         MissingDependencyError: if tensorboard is not installed.
     """
 
-    def __init__(
-        self,
-        folder: str | os.PathLike[str],
-        every: int = 1_000,
-        evaluation: Evaluate | None = None,
-    ) -> None:
-        self.folder = Path(folder).expanduser()
-        self.every = whole_number("every", every, at_least=1)
-        self.evaluation = evaluation
+    def _start(self) -> None:
         self._writer_class = _summary_writer()
         self._writer: Any = None
-        self._step = self._scores = self._updates = 0
+        self._step = 0
 
     def __call__(self, agent: Agent) -> None:
-        """Write what happened since the last call."""
+        """Write what is new since the last call."""
         if self._writer is None:
             # TensorBoard then leaves out what a killed training wrote after its checkpoint.
             self._writer = self._writer_class(str(self.folder), purge_step=self._step + 1)

@@ -219,7 +219,7 @@ class Run:
                 its checkpoints are whole and of another run.
             KeyboardInterrupt: after Ctrl-C; a checkpoint has been written then.
         """
-        with _alone(self.folder):
+        with _locked(self.folder):
             self._check_own()
             self._build()
             agent: Agent | None = self.checkpoint.resume(
@@ -396,7 +396,7 @@ def check_new(folder: str | os.PathLike[str]) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:
     """Hold the run for this process; the system lets go of it when the process dies, however."""
     try:
         import fcntl

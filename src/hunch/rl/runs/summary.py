@@ -138,30 +138,8 @@ def summarize(run: Run, agent: Agent, episodes: int | None = None) -> Summary:
     return summary
 
 
-def evaluate_replicas(
-    run: Run, agent: Agent, episodes: int, seed: int | None = None
-) -> list[list[float]]:
-    """Returns of evaluation episodes of each replica, from starts that chose no weights.
-
-    Args:
-        run: where the environment comes from.
-        agent: whose replicas play.
-        episodes: of each replica.
-        seed: seed of the starts; None for the run's own.
-
-    Example:
-        >>> import tempfile
-        >>> from hunch.rl import DQN, Plan
-        >>> agent = DQN("CartPole-v1")
-        >>> run = Run.begin(tempfile.mkdtemp() + "/run", Plan("DQN", agent.settings, steps=1))
-        >>> len(evaluate_replicas(run, agent, episodes=3)[0])
-        3
-    """
-    return [played.returns.tolist() for played in _evaluated(run, agent, episodes, seed)]
-
-
-def _evaluated(run: Run, agent: Agent, episodes: int, seed: int | None = None) -> list[Evaluation]:
-    starts = derive(run.seed if seed is None else seed, "judgement")
+def _evaluated(run: Run, agent: Agent, episodes: int) -> list[Evaluation]:
+    starts = derive(run.seed, "judgement")
     players = [Player(agent, r, run.plan.evaluation_env_kwargs) for r in range(agent.replicas)]
     return [evaluate(player, episodes, seed=starts) for player in players]
 

@@ -1,12 +1,7 @@
-import math
-
 import pytest
 import torch
 
-from hunch.errors import ConfigurationError
-from hunch.rl import Linear
 from hunch.rl.objectives.value_targets import bootstrapped_target, chosen, double_value
-from hunch.validation import real_number, whole_number
 
 
 def test_targets_equal_the_formula_row_by_row():
@@ -38,24 +33,3 @@ def test_chosen_passes_gradient_to_the_chosen_entry_only():
     action = torch.tensor([1, 0, 3])
     chosen(q, action).sum().backward()
     assert torch.equal(q.grad, torch.nn.functional.one_hot(action, 4).float())
-
-
-def test_linear_schedule_is_straight_and_then_stays():
-    line = Linear(2.0, 1.0, steps=4)
-    assert [line(t) for t in (0, 1, 2, 4, 9)] == [2.0, 1.75, 1.5, 1.0, 1.0]
-    with pytest.raises(ConfigurationError, match="`steps` got 0"):
-        Linear(1.0, 0.0, steps=0)
-    with pytest.raises(ConfigurationError, match="`end` got nan"):
-        Linear(1.0, math.nan, steps=1)
-
-
-@pytest.mark.parametrize("value", [0, -1, 2.5, "3", None, True])
-def test_whole_numbers(value):
-    with pytest.raises(ConfigurationError, match=r"`n` got .* an integer of at least 1"):
-        whole_number("n", value, at_least=1)
-
-
-@pytest.mark.parametrize("value", [0.0, -1, 1.5, math.nan, math.inf, "0.5", None, True])
-def test_real_numbers(value):
-    with pytest.raises(ConfigurationError, match=r"`x` got .* finite number above 0 and at most 1"):
-        real_number("x", value, above=0.0, at_most=1.0)

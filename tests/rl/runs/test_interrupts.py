@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in evaluations, films and callbacks: between two steps, and resumed."""
+"""Ctrl-C and SIGTERM in evaluations, videos and callbacks: between two steps, and resumed."""
 
 import os
 import signal
@@ -33,13 +33,13 @@ class Counted(gymnasium.Env):
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        self.judged, self.t = seed % 2 == 0, 0  # by an even seed
+        self.evaluated, self.t = seed % 2 == 0, 0  # by an even seed
         return self.np_random.uniform(-1, 1, 2).astype(np.float32), {}
 
     def step(self, action):
         self.t += 1
-        Counted.steps += self.judged
-        if self.judged and Counted.steps == Counted.ctrl_c_at:
+        Counted.steps += self.evaluated
+        if self.evaluated and Counted.steps == Counted.ctrl_c_at:
             os.kill(os.getpid(), signal.SIGINT)
         observation = self.np_random.uniform(-1, 1, 2).astype(np.float32)
         return observation, float(observation[0]) * action, self.t == 9, False, {}
@@ -134,7 +134,7 @@ def test_an_evaluation_stops_between_steps(ctrl_c):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_film_stops_between_steps(ctrl_c):
+def test_a_video_stops_between_steps(ctrl_c):
     pytest.importorskip("imageio_ffmpeg")
     ctrl_c(5)
     with pytest.raises(KeyboardInterrupt):

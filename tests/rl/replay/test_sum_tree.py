@@ -212,3 +212,15 @@ def test_mass_outside_is_refused(mass):
     tree = tree_of([0.5, 0.5])
     with pytest.raises(DataError, match="`mass` got values"):
         tree.find([[0.1, mass]])
+
+
+def test_cleanrl_sums_priorities_in_single_precision():
+    """Small priorities vanished in a large float32 sum, and errors added up."""
+    tree = SumTree(4096)
+    tree.set([[0]], [[1e8]])
+    for _ in range(50):
+        tree.set([range(1, 4001)], [[0.5] * 4000])  # a float32 sum would not feel one of them
+    assert tree.total[0] == 1e8 + 2000
+    assert tree.find([[1e8 + 0.6, 1e8 + 1999.9]]).tolist() == [[2, 4000]]
+    tree.set([[0]], [[0.0]])
+    assert tree.total[0] == 2000

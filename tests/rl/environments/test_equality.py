@@ -1,4 +1,4 @@
-"""Agents are judged and recorded in the environment that they are trained in, or not at all."""
+"""Agents are evaluated and recorded in the environment that they are trained in, or not at all."""
 
 import copy
 import functools
@@ -157,7 +157,7 @@ def test_what_can_only_be_built_anew_is_compared():
             play(agent)
 
 
-def test_the_film_of_an_object_shows_it_as_it_is():
+def test_the_video_of_an_object_shows_it_as_it_is():
     env = gymnasium.make("CartPole-v1")
     env.unwrapped.gravity = 20.0
     assert DQN(env, **SMALL).rendering_env().unwrapped.gravity == 20.0
@@ -173,7 +173,7 @@ def test_the_film_of_an_object_shows_it_as_it_is():
 
 
 @pytest.mark.parametrize("how", ["sync", "async", "vector_entry_point"])
-def test_a_batch_whose_settings_were_changed_is_not_judged_by_its_spec(how):
+def test_a_batch_whose_settings_were_changed_is_not_compared_by_its_spec(how):
     envs = batch(how)
     agent = DQN(envs, **SMALL).learn(40, progress=False)
     assert evaluate(agent, 2).returns.shape == (2,)
@@ -434,7 +434,7 @@ def test_a_class_that_copies_itself_is_compared_too():
         evaluate(agent)
 
 
-def test_a_film_beside_an_open_window():
+def test_a_video_beside_an_open_window():
     pytest.importorskip("pygame")
     env = gymnasium.make("CartPole-v1", render_mode="rgb_array")
     env.reset(seed=0)

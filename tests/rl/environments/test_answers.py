@@ -343,7 +343,7 @@ def test_a_side_of_the_box_without_width_changes_nothing_else(agent, bounds):
 # Evaluation, logs, saved states, the command
 
 
-def test_evaluation_has_the_same_door():
+def test_evaluation_asks_the_same():
     agent = DQN(Plain, **SMALL)
     agent.another_env = lambda: Plain(3, NAN[0])
     with pytest.raises(DataError, match=r"reward nan in evaluation episode 0 \(Plain\), step 3"):
@@ -395,7 +395,7 @@ def test_episodes_keep_the_names_that_come_late(tmp_path):
     assert [row["early"] for row in rows] == ["", "", "", "", "2.0", ""]
     assert [row["return"] for row in rows] == ["5.0"] * 6
     assert agent.history.infos[4] == {"t": 5.0, "early": 2.0, "return": 9.0}
-    # Taken up from before the names came, and written on, it holds the same bytes.
+    # Resumed from before the names came, and written on, it holds the same bytes.
     whole = (tmp_path / "episodes.csv").read_bytes()
     again, log = DQN(Naming, **SMALL), CsvLog(tmp_path, every=10)
     again.learn(10, callbacks=[log], progress=False)

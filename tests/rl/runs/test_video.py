@@ -55,7 +55,7 @@ def test_200_steps_stay_small():
     assert len(recording.video) < 150_000
 
 
-def test_an_environment_object_is_filmed_as_well():
+def test_an_environment_object_is_recorded_as_well():
     env = gymnasium.make("CartPole-v1", max_episode_steps=5)
     assert record(DQN(env, seed=0)).length == 5
     assert (
@@ -110,7 +110,7 @@ def test_whatever_drawing_raises_is_one_line(steady, fault, said):
 
 
 @pytest.mark.parametrize("image", ["text", np.zeros((4, 4)), np.zeros((1, 1, 3), np.uint8)])
-def test_what_is_no_picture_is_named(steady, image):
+def test_what_is_no_image_is_named(steady, image):
     env = steady()
     env.render_mode, env.render = "rgb_array", lambda: image
     with pytest.raises(ConfigurationError, match="expected an array"):

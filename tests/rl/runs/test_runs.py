@@ -11,7 +11,7 @@ from killing import kill_at, left_behind, start, to_the_end
 
 from hunch.errors import ConfigurationError, FolderError, HunchWarning
 from hunch.rl import DQN, Plan, Run
-from hunch.rl.runs.summary import evaluate_replicas, summarize
+from hunch.rl.runs.summary import summarize
 from hunch.storage import dump_json, sealed, unsealed
 
 SMALL = dict(hidden_sizes=(8,), batch_size=8, noisy=True, epsilon=0.0)
@@ -238,7 +238,7 @@ def test_playing_touches_nothing(whole, tmp_path):
     assert opened.last_agent().steps == 300
     best = opened.best_agent()
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*")} == before
-    assert len(evaluate_replicas(opened, best, 2)[1]) == 2
+    assert len(summarize(opened, best, 2).replicas[1].last) == 2
 
 
 def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(tmp_path):

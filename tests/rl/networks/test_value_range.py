@@ -35,7 +35,7 @@ RAINBOW = {"noisy": True, "double": True, "dueling": True, "prioritized": True, 
 
 @pytest.fixture
 def soon(monkeypatch):
-    """Judge and look more often, to be done sooner."""
+    """Decide and look more often, to be done sooner."""
     for name, value in {"UNLEARNED": 64, "WATCHED": 8, "LOOK_EVERY": 50}.items():
         monkeypatch.setattr(f"hunch.rl.networks.value_range.{name}", value)
 
@@ -291,7 +291,7 @@ def test_the_share_is_the_mass_that_the_projection_moves():
     assert share.tolist() == [pytest.approx([2 / 11 / 4, (3 / 11 + 1) / 4])]
 
 
-# Lives that are taken up
+# Resumed
 
 
 @pytest.mark.parametrize("range_", ["auto", (-1.0, 1.0)])

@@ -144,7 +144,7 @@ def test_a_users_network_gets_the_environments_own_layout(agent):
     assert seen == {(*SIDES, 3)}
 
 
-def test_stacks_of_pictures_with_channels_behind_are_stored_once(monkeypatch):
+def test_stacks_of_images_with_channels_behind_are_stored_once(monkeypatch):
     def stacked():
         return gymnasium.wrappers.FrameStackObservation(Images(last), 3)
 

@@ -6,10 +6,8 @@ import gymnasium
 import numpy as np
 import pytest
 
-from hunch.errors import ConfigurationError
-from hunch.rl import evaluate
+from hunch.rl import DQN, evaluate
 from hunch.rl.agents.loop import TrainingLoop
-from hunch.rl.environments.make import another_env, check_spaces, make_env
 from hunch.rl.environments.vector import SingleEnvs
 from hunch.rl.replay.transitions import Step
 
@@ -170,45 +168,25 @@ def test_numbers_of_the_last_info_enter_the_history(steady):
     assert loop.histories[0].infos == [{"depth": 2.0, "won": 1.0}]
 
 
-@pytest.mark.parametrize(
-    ("env", "kwargs", "message"),
-    [
-        ("CartPole-v77", {}, "`env` got 'CartPole-v77', which Gymnasium does not know"),
-        ("NoSuchThing-v0", {}, "does not know"),
-        ("no good", {}, "`env` 'no good' cannot be made"),
-        ("CartPole-v1", {"wings": 2}, "cannot be made with env_kwargs={'wings': 2}"),
-        (3, {}, "`env` got 3; expected a Gymnasium id"),
-        (lambda: 5, {}, "`env` made 5"),
-        (gymnasium.make("CartPole-v1"), {"a": 1}, "`env_kwargs` got .* already made"),
-    ],
-)
-def test_environments_that_cannot_be_opened(env, kwargs, message):
-    with pytest.raises(ConfigurationError, match=message):
-        make_env(env, kwargs)
+def test_curt_park_trains_from_one_single_start(steady):
+    """Every episode was reset with the same seed; the action was computed with a graph."""
+    env = gymnasium.make("CartPole-v1")
+    starts, reset = [], env.reset
 
+    def watched(**kwargs):
+        observation, info = reset(**kwargs)
+        starts.append(tuple(observation.tolist()))
+        return observation, info
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [("Pendulum-v1", "actions Box.*expected Discrete"), ("FrozenLake-v1", "observations Discrete")],
-)
-def test_spaces_that_the_agents_cannot_handle(name, message):
-    with pytest.raises(ConfigurationError, match=message):
-        check_spaces(make_env(name))
-
-
-def test_a_second_environment_does_not_disturb_the_first(steady):
-    env = steady()
-    env.reset(seed=1)
-    env.step(0)
-    other = another_env(env)
-    other.reset(seed=2)
-    assert env.t == 1
-    assert env.seeds == [1]
-    assert np.array_equal(env.buffer, [1, 0])
-
-
-def test_an_environment_that_cannot_be_copied_is_named(steady):
-    env = steady()
-    env.lock = threading.Lock()
-    with pytest.raises(ConfigurationError, match="cannot be copied"):
-        another_env(env)
+    env.reset = watched
+    agent = DQN(
+        "CartPole-v1", noisy=True, hidden_sizes=(16, 16), batch_size=16, min_replay_size=1000
+    )
+    agent._loop.envs.envs[0] = env
+    graphs = []
+    agent.network.register_forward_hook(lambda *args: graphs.append(args[2].requires_grad))
+    agent.learn(300, progress=False)
+    assert len(set(starts)) == len(starts) > 5
+    assert graphs == [False] * 300
+    other = DQN("CartPole-v1", seed=1)
+    assert agent._loop.envs._seeds != other._loop.envs._seeds

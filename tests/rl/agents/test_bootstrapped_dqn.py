@@ -1,0 +1,153 @@
+"""`BootstrappedDQN`, and bugs that other libraries have, or had, in ensembles with priors.
+
+Each is named after the library in which the bug was found; what it was stands in the first line of
+its test. What is tested is always hunch's own code.
+"""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+import hunch.envs  # noqa: F401 registers them
+from hunch.nn import Ensemble
+from hunch.rl import BootstrappedDQN
+
+FIRST = np.ones((1, 1), bool)
+
+
+def members(**kwargs):
+    settings = {"num_members": 3, "hidden_sizes": (8,), "batch_size": 8, **kwargs}
+    return BootstrappedDQN("CartPole-v1", **settings)
+
+
+def member_vectors(ensemble, part="model"):
+    return [
+        torch.cat([p.flatten() for n, p in ensemble.member(k).named_parameters() if part in n])
+        for k in range(ensemble.num_members)
+    ]
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", "hunch/DeepSea-v0"])
+def test_agents_act_by_the_member_of_the_episode(env):
+    settings = {"num_members": 5, "hidden_sizes": (8, 6), "batch_size": 8, "prior_scale": 3.0}
+    agent = BootstrappedDQN(env, replicas=2, num_envs=2, **settings).learn(60, progress=False)
+    assert agent.updates > 10
+    envs = [agent.another_env() for _ in range(4)]
+    observation = np.stack([e.reset(seed=i)[0] for i, e in enumerate(envs)]).astype(np.float32)
+    shape = agent.observation_shape
+    with torch.no_grad():
+        q = agent.network(torch.from_numpy(observation)).reshape(2, 5, 2, 2, -1)
+    continuing = np.zeros((2, 2), bool)
+    for i in range(20):
+        agent._active[:] = np.random.default_rng(i).integers(5, size=(2, 2))
+        actions = agent.act(observation.reshape(2, 2, *shape), continuing)
+        for r, e in np.ndindex(2, 2):
+            assert actions[r, e] == q[r, agent._active[r, e], r, e].argmax()
+
+
+def test_johannah_bootstrap_mask_is_a_no_op():
+    """The loss was averaged before the mask came, so every head learnt from all data."""
+    agent = members(mask_probability=0.5).learn(7, progress=False)
+    before = member_vectors(agent.network)
+    batch = agent._replay.sample(8, [np.random.default_rng(0)])
+    mask = np.zeros((1, 8, 3), bool)
+    mask[:, :, 1] = True
+    agent._update(batch._replace(mask=mask))
+    moved = [
+        not torch.equal(old, new)
+        for old, new in zip(before, member_vectors(agent.network), strict=True)
+    ]
+    assert moved == [False, True, False]
+    # And row by row: a row that no member sees might as well hold anything.
+    one, other = (members(mask_probability=0.5).learn(7, progress=False) for _ in range(2))
+    mask = np.random.default_rng(1).random((1, 8, 3)) < 0.5
+    mask[:, 0] = False
+    changed = batch.reward.copy()
+    changed[:, 0] = 1000.0
+    one._update(batch._replace(mask=mask))
+    other._update(batch._replace(mask=mask, reward=changed))
+    assert torch.equal(one._pair.vector, other._pair.vector)
+
+
+def test_johannah_masks_are_as_rare_as_they_should_be():
+    """Each member keeps a transition with the probability asked for, and keeps its choice."""
+    agent = members(mask_probability=0.3, num_members=20, replay_capacity=1000, batch_size=400)
+    agent.learn(399, progress=False)
+    batch = agent._replay.sample(2000, [np.random.default_rng(0)])
+    share = agent._replay._mask[:399].mean()
+    assert abs(share - 0.3) < 5 * (0.21 / (399 * 20)) ** 0.5  # once in 10⁶
+    by_position = {}
+    for position, row in zip(batch.position[0].tolist(), batch.mask[0].tolist(), strict=True):
+        assert by_position.setdefault(position, row) == row
+    assert members().learn(9, progress=False)._replay._mask is None  # all data for all by default
+
+
+def test_bsuite_46_fails_from_the_second_run_in_one_process():
+    """State of one agent reached the next."""
+    first, second = (members(seed=2).learn(60, progress=False) for _ in range(2))
+    assert torch.equal(first._pair.vector, second._pair.vector)
+    assert first.history == second.history
+
+
+def test_bsuite_32_has_an_ensemble_of_one_by_default():
+    """With one member there is no disagreement to explore by."""
+    agent = BootstrappedDQN("CartPole-v1")
+    assert agent.num_members == agent.network.num_members == 20
+    assert agent.prior_scale > 0
+    vectors = member_vectors(agent.network) + member_vectors(agent.network, "prior")
+    assert len({tuple(v.tolist()) for v in vectors}) == 40
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", "hunch/DeepSea-v0"])
+def test_bsuite_jax_targets_begin_with_another_prior(env):
+    """Until the first copy the target's prior was not the online network's, and bootstraps erred."""
+    agent = BootstrappedDQN(env, num_members=3, hidden_sizes=(8,), batch_size=8)
+    for until in (0, 30):
+        agent.learn(until, progress=False)
+        online, target = (
+            {k: v for k, v in net.state_dict().items() if k.startswith(("prior", "scale"))}
+            for net in (agent.network, agent.target_network)
+        )
+        assert online.keys() == target.keys()
+        assert len(online) > 2
+        assert all(torch.equal(value, target[name]) for name, value in online.items())
+        if until == 0:
+            before = {name: value.clone() for name, value in online.items()}
+            models = [member_vectors(n) for n in (agent.network, agent.target_network)]
+            assert all(map(torch.equal, *models))
+        else:
+            assert agent.updates > 0
+            assert all(torch.equal(value, before[name]) for name, value in online.items())
+
+
+def test_bsuite_defaults_disagree_and_members_run_one_after_another():
+    """One algorithm, other defaults in each framework, ε among them; a loop over members."""
+    agent = members()
+    assert not hasattr(agent, "epsilon")  # a member is followed, not ε
+    agent._active[:] = 1
+    x = np.random.default_rng(0).normal(size=(1, 1, 4)).astype(np.float32)
+    with torch.no_grad():
+        best = agent.network.member(1)(torch.from_numpy(x[0])).argmax().item()
+    assert {agent.act(x, ~FIRST).item() for _ in range(20)} == {best}
+    assert isinstance(agent.network, Ensemble)
+    assert agent._pair.vector.numel() == sum(p.numel() for p in agent._pair.parameters)
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_bsuite_37_one_member_plays_a_whole_episode(num_envs):
+    """Deep exploration needs one member from the first step to the last."""
+    agent = members(num_members=8, num_envs=num_envs, seed=1)
+    played, act = [], agent.act
+
+    def watched(observation, is_first):
+        actions = act(observation, is_first)
+        played.append((is_first[0].copy(), agent._active[0].copy()))
+        return actions
+
+    agent.act = watched
+    agent.learn(300, progress=False)
+    for (_, before), (is_first, now) in itertools.pairwise(played):
+        assert (is_first | (now == before)).all()
+    assert len({member for is_first, now in played for member in now[is_first].tolist()}) > 3
