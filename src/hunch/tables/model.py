@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from hunch.adapters.sklearn import RandomizedPriorClassifier, RandomizedPriorRegressor
-from hunch.adapters.sklearn_state import error_quantiles, export_state, restore_state
 from hunch.errors import ConfigurationError, FolderError
+from hunch.sklearn import RandomizedPriorClassifier, RandomizedPriorRegressor
+from hunch.sklearn.state import error_quantiles, export_state, restore_state
 from hunch.storage import (
     as_written,
     expanded,

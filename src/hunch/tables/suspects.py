@@ -8,10 +8,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hunch.adapters.sklearn_rows import odd_cells
 from hunch.errors import DataError
 from hunch.inference import copy_ids
 from hunch.seeding import derive, numpy_generator
+from hunch.sklearn.rows import odd_cells
 from hunch.tables.cells import Floats
 from hunch.tables.columns import Columns
 from hunch.tables.target import Target

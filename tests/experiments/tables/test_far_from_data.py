@@ -6,11 +6,11 @@ import torch
 from sklearn.datasets import load_breast_cancer, load_iris, make_moons
 
 from hunch import RandomizedPriorClassifier, RandomizedPriorRegressor
-from hunch.adapters.sklearn_members import members_at
-from hunch.adapters.sklearn_reach import Reach
-from hunch.adapters.sklearn_state import export_state, restore_state
 from hunch.experiments.tables import far_from_data
 from hunch.experiments.tables.far_from_data import GROWING, LEVEL, NONE, WAYS
+from hunch.sklearn.reach import Reach
+from hunch.sklearn.state import export_state, restore_state
+from hunch.sklearn.training import members_at
 from hunch.storage import dump_json
 
 

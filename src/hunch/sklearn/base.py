@@ -14,11 +14,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor, nn
 
-from hunch.adapters.sklearn_members import Recipe
-from hunch.adapters.sklearn_reach import Reach
-from hunch.adapters.sklearn_rows import Floats, Scale, check_size, odd_cells
 from hunch.errors import ConfigurationError
 from hunch.nn.mlp import ACTIVATIONS
+from hunch.sklearn.reach import Reach
+from hunch.sklearn.rows import Floats, Scale, check_size, odd_cells
+from hunch.sklearn.training import Recipe
 from hunch.validation import real_number, whole_number
 
 Kind = Literal["multinomial", "poisson", "double_or_nothing"]

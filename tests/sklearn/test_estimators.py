@@ -22,8 +22,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import hunch
-from hunch.adapters.sklearn import export_state, restore_state
 from hunch.errors import MissingDependencyError
+from hunch.sklearn import export_state, restore_state
 
 SMALL = dict(n_estimators=8, max_iter=30, random_state=0)
 

@@ -13,14 +13,14 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 from torch import Tensor
 
-from hunch.adapters.sklearn_base import RandomizedPriorBase, as_seed, forget_out_of_bag
-from hunch.adapters.sklearn_members import Recipe, absentees_at, build, members_at, train
-from hunch.adapters.sklearn_reach import logits_at, prior_strength
-from hunch.adapters.sklearn_rows import Floats, Rows, Scale, as_rows, back_to_source
 from hunch.errors import DataError
 from hunch.inference import ClassPredictive
 from hunch.nn import Ensemble
 from hunch.seeding import numpy_generator
+from hunch.sklearn.base import RandomizedPriorBase, as_seed, forget_out_of_bag
+from hunch.sklearn.reach import logits_at, prior_strength
+from hunch.sklearn.rows import Floats, Rows, Scale, as_rows, back_to_source
+from hunch.sklearn.training import Recipe, absentees_at, build, members_at, train
 
 _ENOUGH = 20_000  # rows to find one number, the temperature, from
 _COLDEST, _HOTTEST = 0.1, 10.0

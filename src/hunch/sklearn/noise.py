@@ -14,7 +14,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hunch.adapters.sklearn_members import (
+from hunch.nn import Ensemble
+from hunch.sklearn.reach import Reach
+from hunch.sklearn.rows import Floats
+from hunch.sklearn.training import (
     Recipe,
     absentees_at,
     build,
@@ -22,9 +25,6 @@ from hunch.adapters.sklearn_members import (
     seed_for,
     train,
 )
-from hunch.adapters.sklearn_reach import Reach
-from hunch.adapters.sklearn_rows import Floats
-from hunch.nn import Ensemble
 
 _FEWEST = 30  # rows; of fewer no dependence of the noise on x can be learned
 _SYMMETRIC_BELOW = 100  # rows; fewer have no two tails to tell apart

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hunch.adapters.sklearn_members import members_at
-from hunch.adapters.sklearn_rows import Floats
 from hunch.nn import Ensemble
+from hunch.sklearn.rows import Floats
+from hunch.sklearn.training import members_at
 
 _FURTHEST = 1e9  # units; further away nothing changes, and logits stay finite
 _FRESH = 0.99  # the share of rows left out that are no further away than half a unit

@@ -12,13 +12,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hunch.adapters.sklearn_classifier import RandomizedPriorClassifier
-from hunch.adapters.sklearn_members import Recipe, build
-from hunch.adapters.sklearn_reach import Reach
-from hunch.adapters.sklearn_regressor import RandomizedPriorRegressor
-from hunch.adapters.sklearn_residuals import Noise, Shape, noise_recipe
-from hunch.adapters.sklearn_rows import Floats, Scale
 from hunch.nn import Ensemble
+from hunch.sklearn.classifier import RandomizedPriorClassifier
+from hunch.sklearn.noise import Noise, Shape, noise_recipe
+from hunch.sklearn.reach import Reach
+from hunch.sklearn.regressor import RandomizedPriorRegressor
+from hunch.sklearn.rows import Floats, Scale
+from hunch.sklearn.training import Recipe, build
 
 Estimator = RandomizedPriorRegressor | RandomizedPriorClassifier
 

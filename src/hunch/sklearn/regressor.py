@@ -13,9 +13,12 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
-from hunch.adapters.sklearn_base import Kind, RandomizedPriorBase, as_seed, forget_out_of_bag
-from hunch.adapters.sklearn_members import Recipe, build, members_at, train
-from hunch.adapters.sklearn_residuals import (
+from hunch.errors import ConfigurationError, DataError
+from hunch.inference import Predictive
+from hunch.nn import Ensemble
+from hunch.seeding import torch_generator
+from hunch.sklearn.base import Kind, RandomizedPriorBase, as_seed, forget_out_of_bag
+from hunch.sklearn.noise import (
     Noise,
     Residuals,
     Shape,
@@ -23,11 +26,8 @@ from hunch.adapters.sklearn_residuals import (
     out_of_bag_residuals,
     shape_of,
 )
-from hunch.adapters.sklearn_rows import Floats, Rows, Scale, as_rows, back_to_source, check_size
-from hunch.errors import ConfigurationError, DataError
-from hunch.inference import Predictive
-from hunch.nn import Ensemble
-from hunch.seeding import torch_generator
+from hunch.sklearn.rows import Floats, Rows, Scale, as_rows, back_to_source, check_size
+from hunch.sklearn.training import Recipe, build, members_at, train
 
 _REMEMBERED = 10_000  # errors that partial_fit keeps
 
