@@ -16,7 +16,7 @@ import pyarrow as pa
 from pyarrow.csv import write_csv
 from safetensors.numpy import load_file, save_file
 
-from hunch.adapters.sklearn import RandomizedPriorClassifier, RandomizedPriorRegressor
+from hunch import RandomizedPriorClassifier, RandomizedPriorRegressor
 from hunch.cli.main import run
 from hunch.storage import new_folder
 from hunch.tables.columns import Columns

@@ -104,7 +104,8 @@ def draw_panel(axes: Axes, folder: str, boxes: Graph) -> None:
     for i, row in enumerate(rows):
         for j, name in enumerate(sorted(row, key=middle)):
             places[name] = ((j + 0.5) / len(row), (i + 0.5) / count)
-    wide, high = axes.get_window_extent().size / axes.figure.dpi * 72  # points
+    extent, points = axes.get_window_extent(), 72 / axes.figure.dpi
+    wide, high = extent.width * points, extent.height * points
     width, height = 0.95 / max(*map(len, rows), 2), min(0.78 / count, HIGHEST / high)
     letters, most = int(width * wide / LETTER), int((height * high - NAME) / ROW)
     for name, below in direct(boxes):

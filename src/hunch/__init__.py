@@ -44,15 +44,15 @@ if TYPE_CHECKING:
     from hunch import plots as plots
     from hunch import rl as rl
     from hunch import tables as tables
-    from hunch.adapters.sklearn import RandomizedPriorClassifier as RandomizedPriorClassifier
-    from hunch.adapters.sklearn import RandomizedPriorRegressor as RandomizedPriorRegressor
+    from hunch.sklearn import RandomizedPriorClassifier as RandomizedPriorClassifier
+    from hunch.sklearn import RandomizedPriorRegressor as RandomizedPriorRegressor
 
 
 def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
         return importlib.import_module(f"hunch.{name}")
     if name in _ESTIMATORS:
-        return getattr(importlib.import_module("hunch.adapters.sklearn"), name)
+        return getattr(importlib.import_module("hunch.sklearn"), name)
     raise AttributeError(f"module 'hunch' has no attribute {name!r}")
 
 

@@ -88,8 +88,8 @@ def quickly(folder, monkeypatch):
     """Leave out what a case need not do for its end to be seen: long trainings and reports."""
     from dataclasses import replace
 
-    from hunch.adapters.sklearn_base import RandomizedPriorBase
     from hunch.plots import run_report
+    from hunch.sklearn.base import RandomizedPriorBase
     from hunch.tables import fitting
 
     figures = {

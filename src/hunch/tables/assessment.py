@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hunch.adapters.sklearn_rows import Scale
 from hunch.inference import (
     accuracy,
     brier,
@@ -19,6 +18,7 @@ from hunch.inference import (
     interval_coverage,
 )
 from hunch.seeding import numpy_generator
+from hunch.sklearn.rows import Scale
 from hunch.tables.baselines import Forecast, class_baselines, regression_baselines
 from hunch.tables.cells import Floats
 from hunch.tables.model import TableModel

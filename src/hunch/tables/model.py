@@ -11,9 +11,8 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from hunch.adapters.sklearn import RandomizedPriorClassifier, RandomizedPriorRegressor
-from hunch.adapters.sklearn_state import error_quantiles, export_state, restore_state
 from hunch.errors import ConfigurationError, FolderError
+from hunch.sklearn import RandomizedPriorClassifier, RandomizedPriorRegressor
 from hunch.storage import (
     as_written,
     expanded,
@@ -26,7 +25,7 @@ from hunch.storage import (
 )
 from hunch.tables.cells import Floats
 from hunch.tables.columns import Columns
-from hunch.tables.target import Target
+from hunch.tables.target import Target, Task
 
 KIND: Final = "table-model"
 FORMAT: Final = 2  # 1 knows of no distance from the training data
@@ -34,6 +33,10 @@ MODEL_FILE: Final = "model.json"
 TENSORS_FILE: Final = "model.safetensors"
 
 Estimator = RandomizedPriorRegressor | RandomizedPriorClassifier
+_KINDS: Final[dict[Task, type[Estimator]]] = {
+    "regression": RandomizedPriorRegressor,
+    "classification": RandomizedPriorClassifier,
+}
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,9 @@ class TableModel:
     Example:
         >>> import tempfile
         >>> table = pa.table({"x": [i / 40 for i in range(40)], "y": [i / 20 for i in range(40)]})
-        >>> columns = Columns.learn(table.select(["x"]))
-        >>> model = train(columns, Target("y", "regression"), table, members=4, progress=False)
+        >>> columns, x = Columns.learn_and_encode(table.select(["x"]))
+        >>> target, y = Target("y", "regression"), table["y"].to_numpy()
+        >>> model = train(columns, target, x, y, members=4, progress=False)
         >>> folder = Path(tempfile.mkdtemp())
         >>> model.put(folder)
         >>> again = TableModel.get(folder)
@@ -92,7 +96,7 @@ class TableModel:
             return self._predict_classes(self.estimator, features)
         p = self.estimator.predict_distribution(features)
         mean, std = p.mean.numpy(), p.std.numpy()
-        lower, upper = self.interval(mean, std, coverage)
+        lower, upper = self.estimator.interval_about(mean, std, coverage)
         return {
             "mean": mean,
             "std": std,
@@ -112,9 +116,7 @@ class TableModel:
             raise ConfigurationError(
                 "a model of classes has no intervals; expected one of a number."
             )
-        tail = (1 - coverage) / 2
-        low, high = error_quantiles(self.estimator, [tail, 1 - tail])[:, 0]
-        return mean + low * std, mean + high * std
+        return self.estimator.interval_about(mean, std, coverage)
 
     def _predict_classes(
         self, estimator: RandomizedPriorClassifier, features: Floats
@@ -141,7 +143,7 @@ class TableModel:
 
     def put(self, folder: Path) -> None:
         """Write the model's files into a folder that is being filled."""
-        tensors, values = export_state(self.estimator)
+        tensors, values = self.estimator.to_state()
         write_json(
             folder / MODEL_FILE,
             {
@@ -168,11 +170,10 @@ class TableModel:
                     f"{str(folder)!r} is of format {values['format']}, and this hunch reads up to "
                     f"{FORMAT}; bring it up to date with: pip install --upgrade torch-hunch"
                 )
-            return cls(
-                Columns.from_json(values["columns"]),
-                Target.from_json(values["target"]),
-                restore_state(read_tensors(folder / TENSORS_FILE), values["estimator"]),
-            )
+            target = Target.from_json(values["target"])
+            tensors = read_tensors(folder / TENSORS_FILE)
+            estimator = _KINDS[target.task].from_state(tensors, values["estimator"])
+            return cls(Columns.from_json(values["columns"]), target, estimator)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> TableModel:
@@ -219,28 +220,27 @@ def replaced_model(out: str | os.PathLike[str], target: str, names: Sequence[str
 def train(
     columns: Columns,
     target: Target,
-    table: pa.Table,
+    x: Floats,
+    y: Floats,
     *,
     members: int | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> TableModel:
-    """Train on all rows of a table; see `TableModel` for an example.
+    """Train on rows that are encoded already; see `TableModel` for an example.
 
     Args:
         columns: the rules, learned on the same rows.
         target: learned on the same rows or more.
-        table: training rows.
+        x: features `(rows, features)`.
+        y: numbers or class numbers `(rows,)`.
         members: networks; None: 50, and 20 beyond 20,000 rows.
         seed: decides every draw.
         progress: show bars on standard error.
     """
-    y = target.read(table[target.name])
-    features, _ = columns.encode(table)
-    kind = RandomizedPriorRegressor if target.task == "regression" else RandomizedPriorClassifier
-    estimator = kind(
+    estimator = _KINDS[target.task](
         members or (50 if len(y) <= 20_000 else 20),
         random_state=seed % 2**32,  # scikit-learn takes no larger one
         verbose=progress,
     )
-    return TableModel(columns, target, estimator.fit(features, y))
+    return TableModel(columns, target, estimator.fit(x, y))

@@ -30,7 +30,7 @@ from hunch.experiments.tables.data import classification_table, regression_table
 from hunch.seeding import derive, numpy_generator
 
 if TYPE_CHECKING:
-    from hunch.adapters.sklearn import RandomizedPriorClassifier
+    from hunch.sklearn import RandomizedPriorClassifier
 
 CLAIM = (
     "On each of six tables a RandomizedPriorClassifier of 50 networks, on 3 splits a table, gives "
@@ -282,7 +282,7 @@ class Split(NamedTuple):
 
 
 def _classes(split: Split) -> list[Trial]:
-    from hunch.adapters.sklearn import RandomizedPriorClassifier
+    from hunch.sklearn import RandomizedPriorClassifier
 
     trials = []
     for scale in (1.0, 0.0):
@@ -311,7 +311,7 @@ def _classes(split: Split) -> list[Trial]:
 
 def _level(model: RandomizedPriorClassifier, x: Array) -> Array:
     """What the networks say themselves: their priors have one size everywhere."""
-    from hunch.adapters.sklearn_members import members_at
+    from hunch.sklearn.training import members_at
 
     logits = members_at(model.ensemble_, model._inputs(x)) / model.temperature_
     probabilities: Array = logits.softmax(dim=-1).mean(dim=0).numpy()
@@ -319,7 +319,7 @@ def _level(model: RandomizedPriorClassifier, x: Array) -> Array:
 
 
 def _numbers(split: Split) -> list[Trial]:
-    from hunch.adapters.sklearn import RandomizedPriorRegressor
+    from hunch.sklearn import RandomizedPriorRegressor
 
     model = RandomizedPriorRegressor(split.num_members, random_state=split.seed).fit(*split.train)
     said = {key: model.predict(x, return_std=True)[1] for key, x in split.moved.items()}

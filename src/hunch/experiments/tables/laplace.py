@@ -119,7 +119,7 @@ class LaplaceClassifier(_Network):
 def _batches(x: Tensor, y: Tensor, seed: int) -> DataLoader[tuple[Tensor, ...]]:
     from torch.utils.data import DataLoader, TensorDataset
 
-    from hunch.adapters.sklearn_members import default_batch_size
+    from hunch.sklearn.training import default_batch_size
 
     return DataLoader(
         TensorDataset(x, y),

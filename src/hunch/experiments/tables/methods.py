@@ -100,7 +100,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _score_ours(x: Array, y: Array, x_new: Array, y_new: Array, seed: int) -> NumberScores:
-    from hunch.adapters.sklearn import RandomizedPriorRegressor
+    from hunch.sklearn import RandomizedPriorRegressor
 
     model = RandomizedPriorRegressor(random_state=seed).fit(x, y)
     low, high = model.predict_interval(x_new, _COVERAGE)
@@ -169,7 +169,7 @@ def _classifier(method: str, seed: int) -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.neural_network import MLPClassifier
 
-    from hunch.adapters.sklearn import RandomizedPriorClassifier
+    from hunch.sklearn import RandomizedPriorClassifier
 
     makers: dict[str, Callable[[], Any]] = {
         OURS: lambda: RandomizedPriorClassifier(random_state=seed),

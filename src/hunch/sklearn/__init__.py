@@ -23,8 +23,7 @@ if not hasattr(_validation, "validate_data"):
         'bring it up to date with: pip install --upgrade "torch-hunch[sklearn]"'
     )
 
-from hunch.adapters.sklearn_classifier import RandomizedPriorClassifier
-from hunch.adapters.sklearn_regressor import RandomizedPriorRegressor
-from hunch.adapters.sklearn_state import export_state, restore_state
+from hunch.sklearn.classifier import RandomizedPriorClassifier
+from hunch.sklearn.regressor import RandomizedPriorRegressor
 
-__all__ = ["RandomizedPriorClassifier", "RandomizedPriorRegressor", "export_state", "restore_state"]
+__all__ = ["RandomizedPriorClassifier", "RandomizedPriorRegressor"]

@@ -15,11 +15,10 @@ pytest.importorskip("sklearn")
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, make_friedman1
 
 import hunch
-from hunch.adapters import sklearn_rows
-from hunch.adapters.sklearn_rows import as_rows
 from hunch.errors import DataError, ShapeError
 from hunch.inference import bootstrap_weights, copy_ids, fit
 from hunch.nn import MLP, Ensemble
+from hunch.sklearn.rows import as_rows
 
 SMALL = dict(n_estimators=8, max_iter=8, random_state=0)
 # A folder of the UCI tables with their standard splits; without it the proofs leave them out.
@@ -262,7 +261,7 @@ def test_with_a_draw_for_each_copy_what_is_left_out_is_known_and_the_check_says_
     table = X[train], y[train], X[fresh], y[fresh]
     _, *errors = _judged(*table, **settings)
     assert _chance([errors], 1000)[0] > 0.001
-    monkeypatch.setattr(sklearn_rows, "ids_in_order", lambda x, y: np.arange(len(x)))
+    monkeypatch.setattr("hunch.sklearn.rows.ids_in_order", lambda x, y: np.arange(len(x)))
     covered, *errors = _judged(*table, **settings)
     chance, ratio = _chance([errors], 1000)
     assert covered < 75

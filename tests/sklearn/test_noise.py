@@ -5,14 +5,13 @@ import pytest
 import torch
 
 pytest.importorskip("sklearn")
-from hunch.adapters import sklearn_residuals
-from hunch.adapters.sklearn_classifier import temperature
-from hunch.adapters.sklearn_members import Recipe, build
-from hunch.adapters.sklearn_residuals import Residuals, Shape, learn_noise, shape_of
-from hunch.adapters.sklearn_rows import Scale, as_rows, back_to_source
 from hunch.errors import DataError
 from hunch.inference import bootstrap_weights
 from hunch.inference.out_of_bag import OutOfBag
+from hunch.sklearn.classifier import temperature
+from hunch.sklearn.noise import Residuals, Shape, learn_noise, out_of_bag_residuals, shape_of
+from hunch.sklearn.rows import Scale, as_rows, back_to_source
+from hunch.sklearn.training import Recipe, build
 
 RECIPE = Recipe(20, (20,), "silu", 1.0, "poisson", 0.1, None, 0.01, 100, 20, 0, False)
 
@@ -99,10 +98,9 @@ def test_errors_of_few_members_are_shortened_to_those_of_all(noise, monkeypatch)
     members = spread * torch.randn(k, n, 2, generator=g)
     y = noise * torch.randn(n, 2, generator=g)
     unseen = bootstrap_weights("poisson", k, range(n)) == 0
-    monkeypatch.setattr(
-        sklearn_residuals, "absentees_at", lambda *_: iter([OutOfBag(members, unseen)])
-    )
-    found = sklearn_residuals.out_of_bag_residuals(build(RECIPE, 1, 2), y, y, unseen)
+    bag = OutOfBag(members, unseen)
+    monkeypatch.setattr("hunch.sklearn.noise.absentees_at", lambda *_: iter([bag]))
+    found = out_of_bag_residuals(build(RECIPE, 1, 2), y, y, unseen)
     squared = found.error[found.known].square().mean(0)
     # A mean of 20,000 squares is within 1 % once in three, of the shares' estimate within 1 % too.
     torch.testing.assert_close(squared, noise**2 + spread**2 / k, rtol=0.06, atol=0)
