@@ -229,3 +229,22 @@ def test_of_ordinary_weights_each_datum_comes_once(weight):
     fit(Ensemble(lambda: MLP(1, [2], 1), 2), 0 * y, y, steps=3, **settings)
     assert [len(rows) for rows in steps] == [16, 16, 8]
     assert sorted(torch.cat(steps).tolist()) == list(range(40))
+
+
+def test_a_parameter_that_the_loss_does_not_see_stays():
+    class Spare(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.spare, self.net = torch.nn.Parameter(torch.ones(3)), plain()
+
+        def forward(self, x):
+            return self.net(x)
+
+    net, without = Ensemble(Spare, 2, seed=0), Ensemble(plain, 2, seed=0)
+    without.load_state_dict(net.part("net").state_dict())
+    settings = {"steps": 5, "lr": torch.tensor([0.01, 0.02]), "progress": False}
+    fit(net, X, Y, **settings)
+    fit(without, X, Y, **settings)
+    assert torch.equal(net.skeleton.spare, torch.ones(2, 3))
+    for own, other in zip(net.part("net").parameters(), without.parameters(), strict=True):
+        assert torch.equal(own, other)

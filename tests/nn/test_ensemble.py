@@ -10,13 +10,20 @@ from torch import nn
 from hunch.errors import ConfigurationError, ShapeError
 from hunch.nn import (
     MLP,
+    Constant,
     Ensemble,
     FunctionPrior,
+    GaussianHead,
     NoisyLinear,
+    Normalizer,
+    QuantileHead,
+    RandomFourierPrior,
     RandomizedPrior,
+    Streams,
     noise,
     reset_noise,
 )
+from hunch.nn.batched import has_rules
 
 K, B = 4, 6
 
@@ -254,3 +261,23 @@ def test_a_single_noisy_layer_can_be_the_member():
     with noise(net, "off"):
         torch.testing.assert_close(net(torch.ones(1, 3)), net.eval()(torch.ones(1, 3)))
     reset_noise(net)
+
+
+# Each layer of this package that runs all members at once; without its rule vmap would, unseen.
+RULED = {
+    "MLP": lambda: MLP(2, [3], 1),
+    "NoisyLinear": lambda: NoisyLinear(2, 1),
+    "RandomizedPrior": lambda: RandomizedPrior(nn.Linear(2, 1), nn.Linear(2, 1)),
+    "FunctionPrior": lambda: FunctionPrior(torch.sin),
+    "RandomFourierPrior": lambda: RandomFourierPrior(2, 1),
+    "Normalizer": lambda: Normalizer(2),
+    "Constant": lambda: Constant(torch.ones(2)),
+    "Streams": lambda: Streams(nn.Linear(2, 1), nn.Linear(2, 1)),
+    "GaussianHead": lambda: GaussianHead(nn.Linear(2, 1), nn.Linear(2, 1)),
+    "QuantileHead": lambda: QuantileHead(nn.Linear(2, 1), nn.Linear(2, 2), levels=[0.1, 0.9]),
+}
+
+
+@pytest.mark.parametrize("name", RULED)
+def test_layers_of_this_package_have_a_rule(name):
+    assert has_rules(RULED[name]())

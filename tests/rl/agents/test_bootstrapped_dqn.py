@@ -151,3 +151,14 @@ def test_bsuite_37_one_member_plays_a_whole_episode(num_envs):
     for (_, before), (is_first, now) in itertools.pairwise(played):
         assert (is_first | (now == before)).all()
     assert len({member for is_first, now in played for member in now[is_first].tolist()}) > 3
+
+
+def test_a_state_of_another_seed_brings_its_priors_along():
+    """Of one-hot observations they are looked up in a table, which is in no state."""
+    settings = {"env_kwargs": {"size": 4}, "num_members": 3, "hidden_sizes": (8,)}
+    agent, other = (BootstrappedDQN("hunch/DeepSea-v0", seed=s, **settings) for s in (0, 1))
+    cells = np.arange(16)[None]
+    theirs = other._ensemble.prior(cells)
+    assert not np.array_equal(agent._ensemble.prior(cells), theirs)
+    agent.load_state_dict(other.state_dict())
+    assert np.array_equal(agent._ensemble.prior(cells), theirs)

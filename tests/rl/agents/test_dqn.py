@@ -227,7 +227,7 @@ def test_termination_stops_the_bootstrap_and_a_time_limit_does_not(steady, trunc
         min_replay_size=16,
     ).learn(600, progress=False)
     # A step is worth 1 and, where only a time limit ended it, as much again discounted, in the
-    # observation behind it, which the agent never acts in: its values there are its own member.
+    # observation behind it, which the agent never acts in: its values there are whatever its network says.
     with torch.no_grad():
         q = agent.network(torch.tensor([[1.0, 0.0], [1.0, 0.5]]))
     behind = q[1].max().item()

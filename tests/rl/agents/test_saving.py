@@ -354,3 +354,17 @@ def test_a_folder_says_what_it_is(folder):
         "hunch.json",
         "state.safetensors",
     ]
+
+
+def test_chance_outside_training_goes_on_where_it_stood(tmp_path):
+    """Of the noise and of ε; a forgotten stream would begin anew."""
+    x = np.random.default_rng(0).normal(size=(200, 4))
+    for settings in ({"noisy": True}, {"epsilon": 0.5}):
+        agent = DQN("CartPole-v1", **settings, **SMALL).learn(20, progress=False)
+        agent.predict(x, deterministic=False)
+        agent.save(tmp_path / "agent")
+        loaded = DQN.load(tmp_path / "agent")
+        expected = [agent.predict(x, deterministic=False) for _ in range(2)]
+        assert not np.array_equal(*expected)
+        for actions in expected:
+            assert np.array_equal(loaded.predict(x, deterministic=False), actions)

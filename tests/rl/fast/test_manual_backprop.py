@@ -94,6 +94,7 @@ NETWORKS = {
         sequential(lambda: nn.Sequential(nn.Linear(4, 6), nn.ReLU()), linear(6, 3)), (4,), True
     ),
     "flattened": (sequential(nn.Flatten, linear(6, 5), nn.ReLU, linear(5, 3)), (2, 3), True),
+    "relu of what comes in": (sequential(nn.Flatten, nn.ReLU, linear(6, 3)), (2, 3), True),
     "frozen": (frozen, (4,), True),
     "frozen first": (no_gradient_for_the_first, (4,), True),
     "one relu twice": (
@@ -138,6 +139,7 @@ def test_outputs_and_gradients_equal_autograds(name, members):
     torch.set_rng_state(torch_state)
 
     run, gradient = runner(network, members or 1)
+    given = x.clone()
     out, backward = run.differentiable(x)
     backward(outward)
     later = run(x)
@@ -158,6 +160,7 @@ def test_outputs_and_gradients_equal_autograds(name, members):
         assert torch.allclose(later, call(x), atol=1e-6)
         assert torch.allclose(few, call(x[:, :5]), atol=1e-6)
     assert not out.requires_grad
+    assert torch.equal(x, given)
     assert (run._by_hand(x, None) is not None) == by_hand
 
 

@@ -50,6 +50,14 @@ def test_rows_stay_together_and_the_oldest_go_first():
     assert batch.weight is batch.prior is batch.next_prior is batch.mask is None
 
 
+def test_a_loaded_buffer_is_drawn_from_at_once():
+    replay, loaded = filled(capacity=10, count=25), Replay(10, (2,))
+    loaded.load_state_dict(replay.state_dict())
+    assert loaded.num_drawable == replay.num_drawable == 10
+    for own, other in zip(sample(replay, 50), sample(loaded, 50), strict=True):
+        assert own is other is None or np.array_equal(own, other)
+
+
 def test_draws_are_uniform():
     batch = sample(filled(capacity=50, count=50), 100_000, seed=1)
     counts = np.bincount(batch.action, minlength=50)
