@@ -30,9 +30,9 @@ STYLE: Any = {
 # Each a folder, and its place in the figure: left, bottom, width, height.
 PANELS = {
     "hunch": (0.0, 0.0, 0.53, 1.0),
-    "hunch.rl": (0.54, 0.58, 0.46, 0.42),
-    "hunch.gradients": (0.54, 0.26, 0.46, 0.3),
-    "hunch.experiments": (0.54, 0.0, 0.46, 0.24),
+    "hunch.rl": (0.54, 0.61, 0.46, 0.39),
+    "hunch.gradients": (0.54, 0.32, 0.46, 0.27),
+    "hunch.experiments": (0.54, 0.0, 0.46, 0.3),
 }
 SHOWN = (MODULE, FUNCTION)
 HIGHEST, NAME, ROW, LETTER = 62, 18, 9, 4.1  # points: a box, its name, a row and a letter of text

@@ -1,1 +1,1 @@
-"""Problems that only an agent which explores can solve."""
+"""Problems that only exploration solves."""
