@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from hunch.experiments.claims.drawing import figures
-from hunch.experiments.claims.parallel import in_processes
 from hunch.experiments.claims.saved import having
 from hunch.experiments.exploration import bsuite, bsuite_scores, chain, deep_sea
 from hunch.rl import History, StopWhenSolved
@@ -124,7 +123,3 @@ def test_bsuite_score_reads_what_was_played():
         bsuite.PlayedId("deep_sea", 20, bad * 0 + 1, 10_000),
     ]
     assert bsuite.summary(settings, runs).problems["deep_sea"].score == 0.5
-
-
-def test_work_in_processes_comes_back_whole():
-    assert sorted(in_processes(abs, [-3, 2, -1], jobs=2)) == [1, 2, 3]
