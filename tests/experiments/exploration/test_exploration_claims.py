@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from hunch.experiments.claims.drawing import figures
-from hunch.experiments.claims.saved import having
 from hunch.experiments.exploration import bsuite, bsuite_scores, chain, deep_sea
 from hunch.rl import History, StopWhenSolved
 
@@ -84,7 +83,7 @@ def test_small_deep_seas_go_all_the_way_and_repeat_themselves():
     )
     first, again = (deep_sea.run(settings, seed=3, progress=False) for _ in range(2))
     assert first.to_json() == again.to_json()
-    assert having(first.trials, agent=deep_sea.PRIOR, size=4)[0].solved is not None
+    assert first.of(deep_sea.PRIOR, 4)[0].solved is not None
     json.dumps(first.to_json(), allow_nan=False)
     assert "| bootstrapped, prior | 4 | 1 of 1 |" in first.to_markdown()
     assert set(figures("deep-sea", first)) == {"deep-sea"}
