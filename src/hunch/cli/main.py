@@ -56,9 +56,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     def leave() -> None:
         if interrupts.asked_to_end():
             # Taking torch apart in memory would take seconds on a busy machine.
-            for stream in (sys.stdout, sys.stderr):
+            for output in (sys.stdout, sys.stderr):
                 with contextlib.suppress(OSError, ValueError):
-                    stream.flush()
+                    output.flush()
             os._exit(code)
 
     atexit.register(leave)  # the first one registered is the last one called
@@ -69,9 +69,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the program; return its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors="backslashreplace")  # names of files may be no text at all
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, io.TextIOWrapper) and output.errors == "strict":
+            output.reconfigure(errors="backslashreplace")  # names of files may be no text at all
     with warnings.catch_warnings():
         warnings.simplefilter("default", HunchWarning)
         warnings.showwarning = _in_one_line(warnings.showwarning)

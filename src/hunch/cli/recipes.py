@@ -89,7 +89,7 @@ class EnvDefaults:
         stop_when_solved: as in `hunch.rl.Plan`.
         evaluations: how many there are in the course of the training.
         evaluation_episodes: episodes of each.
-        judge_episodes: episodes in which the agent is evaluated in the end.
+        final_episodes: episodes in which the agent is evaluated in the end.
         checkpoint_at_most: environment steps from one checkpoint to the next, at most.
     """
 
@@ -100,7 +100,7 @@ class EnvDefaults:
     stop_when_solved: tuple[float, int, int] | None = None
     evaluations: int = 20
     evaluation_episodes: int = 10
-    judge_episodes: int = 20
+    final_episodes: int = 20
     checkpoint_at_most: int = 10_000
 
 
@@ -120,7 +120,7 @@ def defaults_for(env: str, env_kwargs: Mapping[str, Any]) -> EnvDefaults:
             steps=1_000_000,
             evaluation_env_kwargs={"clip_rewards": False, "terminal_on_life_loss": False},
             evaluation_episodes=3,
-            judge_episodes=3,
+            final_episodes=3,
             checkpoint_at_most=50_000,
         )
     if env.rpartition(":")[2].startswith("hunch/DeepSea-"):

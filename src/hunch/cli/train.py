@@ -190,7 +190,7 @@ def _begin(context: click.Context, name: str, env: str, options: Mapping[str, An
     about = {
         "recipe": name,
         "env": env,
-        "judge_episodes": defaults.judge_episodes,
+        "judge_episodes": defaults.final_episodes,
         "command": context.meta["command"],
     }
     return Run.begin(place, plan, about)

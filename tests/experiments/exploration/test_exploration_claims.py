@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 from hunch.experiments.claims.drawing import figures
-from hunch.experiments.claims.parallel import in_processes
-from hunch.experiments.claims.saved import having
 from hunch.experiments.exploration import bsuite, bsuite_scores, chain, deep_sea
 from hunch.rl import History, StopWhenSolved
 
@@ -85,7 +83,7 @@ def test_small_deep_seas_go_all_the_way_and_repeat_themselves():
     )
     first, again = (deep_sea.run(settings, seed=3, progress=False) for _ in range(2))
     assert first.to_json() == again.to_json()
-    assert having(first.trials, agent=deep_sea.PRIOR, size=4)[0].solved is not None
+    assert first.of(deep_sea.PRIOR, 4)[0].solved is not None
     json.dumps(first.to_json(), allow_nan=False)
     assert "| bootstrapped, prior | 4 | 1 of 1 |" in first.to_markdown()
     assert set(figures("deep-sea", first)) == {"deep-sea"}
@@ -124,7 +122,3 @@ def test_bsuite_score_reads_what_was_played():
         bsuite.PlayedId("deep_sea", 20, bad * 0 + 1, 10_000),
     ]
     assert bsuite.summary(settings, runs).problems["deep_sea"].score == 0.5
-
-
-def test_work_in_processes_comes_back_whole():
-    assert sorted(in_processes(abs, [-3, 2, -1], jobs=2)) == [1, 2, 3]

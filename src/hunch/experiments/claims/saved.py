@@ -7,7 +7,6 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 
@@ -62,17 +61,6 @@ class SavedResult:
             seed: likewise.
         """
         return built(cls, values, settings=settings)
-
-
-def having(trials: Iterable[_Built], **fields: Any) -> list[_Built]:
-    """Those of some trials whose fields have these values.
-
-    Example:
-        >>> from hunch.experiments.claims.checks import Check
-        >>> [c.what for c in having([Check("a", 1, "<", 2), Check("b", 1, ">", 2)], relation=">")]
-        ['b']
-    """
-    return [t for t in trials if all(getattr(t, name) == fields[name] for name in fields)]
 
 
 def plain(value: Any) -> dict[str, Any]:

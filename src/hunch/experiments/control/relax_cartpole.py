@@ -19,7 +19,7 @@ import numpy as np
 from hunch.experiments.claims.checks import Check
 from hunch.experiments.claims.markdown import listed, table
 from hunch.experiments.claims.parallel import collect
-from hunch.experiments.claims.saved import NOT_WRITTEN, SavedResult, having
+from hunch.experiments.claims.saved import NOT_WRITTEN, SavedResult
 from hunch.rl import Reinforce
 
 CLAIM = (
@@ -75,11 +75,13 @@ class Result(SavedResult):
     settings: Settings
     trials: tuple[Trial, ...]
 
+    def of(self, baseline: str) -> list[Trial]:
+        """The seeds of one agent."""
+        return [trial for trial in self.trials if trial.baseline == baseline]
+
     def median(self, baseline: str) -> float:
         """Median episodes to solve; infinite if most seeds did not."""
-        return float(
-            np.median([trial.solved or np.inf for trial in having(self.trials, baseline=baseline)])
-        )
+        return float(np.median([trial.solved or np.inf for trial in self.of(baseline)]))
 
     @property
     def baselines(self) -> list[str]:
@@ -94,7 +96,7 @@ class Result(SavedResult):
         """One line for each agent, and the paper's."""
         rows = []
         for baseline in self.baselines:
-            trials, middle = having(self.trials, baseline=baseline), self.median(baseline)
+            trials, middle = self.of(baseline), self.median(baseline)
             solved = sum(trial.solved is not None for trial in trials)
             median = f"{middle:.0f}" if np.isfinite(middle) else "–"
             episodes = f"{median} ({listed(trial.solved for trial in trials)})"
@@ -167,9 +169,9 @@ def solved_at(returns: Sequence[float]) -> int | None:
 def check(result: Result) -> list[Check]:
     """The median against the claim; a short run is only held against chance."""
     if result.settings.max_steps < 100_000:
-        late = [trial.late for trial in having(result.trials, baseline=VALUE)]
+        late = [trial.late for trial in result.of(VALUE)]
         return [Check("mean return, too few steps to solve", float(np.mean(late)), ">=", 25.0)]
-    solved = sum(trial.solved is not None for trial in having(result.trials, baseline=VALUE))
+    solved = sum(trial.solved is not None for trial in result.of(VALUE))
     return [
         Check("median episodes to solve", result.median(VALUE), "<=", 300),
         Check("seeds that solve", solved, ">=", result.settings.num_seeds),

@@ -15,7 +15,7 @@ import hunch.envs  # noqa: F401 registers the environments
 from hunch.experiments.claims.checks import Check
 from hunch.experiments.claims.markdown import cells, listed, table
 from hunch.experiments.claims.parallel import collect
-from hunch.experiments.claims.saved import SavedResult, having
+from hunch.experiments.claims.saved import SavedResult
 from hunch.rl import DQN, BootstrappedDQN, Linear
 
 CLAIM = (
@@ -57,10 +57,14 @@ class Trial:
 
 @dataclass(frozen=True)
 class Result(SavedResult):
-    """All runs."""
+    """All agents on all chains."""
 
     settings: Settings
     trials: tuple[Trial, ...]
+
+    def solved(self, agent: str, size: int) -> list[int | None]:
+        """When one agent solved one chain, for each seed."""
+        return [t.solved for t in self.trials if (t.agent, t.size) == (agent, size)]
 
     def derived(self) -> dict[str, Any]:
         """The budget."""
@@ -71,12 +75,12 @@ class Result(SavedResult):
         sizes = self.settings.sizes
         return table(
             cells("agent", *(f"N = {size}" for size in sizes)),
-            [cells(agent, *(self._solved(agent, size) for size in sizes)) for agent in AGENTS],
+            [
+                cells(agent, *(listed(self.solved(agent, size)) for size in sizes))
+                for agent in AGENTS
+            ],
             "Episodes until solved, one number a seed.",
         )
-
-    def _solved(self, agent: str, size: int) -> str:
-        return listed(t.solved for t in having(self.trials, agent=agent, size=size))
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
@@ -146,15 +150,11 @@ def check(result: Result) -> list[Check]:
     settings = result.settings
     checks = []
     for size in settings.sizes:
-        count = sum(t.solved is not None for t in having(result.trials, agent=PRIOR, size=size))
+        count = sum(at is not None for at in result.solved(PRIOR, size))
         what = f"seeds that solve N = {size} within {settings.max_episodes:,} episodes"
         checks.append(Check(what, count, ">=", settings.num_seeds))
     large = [size for size in settings.sizes if size >= 25]
     if large:
-        count = sum(
-            t.solved is not None
-            for size in large
-            for t in having(result.trials, agent=GREEDY, size=size)
-        )
+        count = sum(at is not None for size in large for at in result.solved(GREEDY, size))
         checks.append(Check("runs of N ≥ 25 that ε-greedy DQN solves", count, "<=", 0))
     return checks

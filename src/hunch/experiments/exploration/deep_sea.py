@@ -26,7 +26,7 @@ import hunch.envs
 from hunch.experiments.claims.checks import Check
 from hunch.experiments.claims.markdown import listed, table
 from hunch.experiments.claims.parallel import collect
-from hunch.experiments.claims.saved import NOT_WRITTEN, SavedResult, having
+from hunch.experiments.claims.saved import NOT_WRITTEN, SavedResult
 from hunch.rl import DQN, BootstrappedDQN, History, Linear, StopWhenSolved
 
 CLAIM = (
@@ -77,17 +77,19 @@ class Trial:
 
 @dataclass(frozen=True)
 class Result(SavedResult):
-    """All runs."""
+    """All agents on all seas."""
 
     settings: Settings
     trials: tuple[Trial, ...]
 
+    def of(self, agent: str, size: int) -> list[Trial]:
+        """The runs of one agent at one size."""
+        return [t for t in self.trials if (t.agent, t.size) == (agent, size)]
+
     @property
     def exponent(self) -> float:
         """Slope of log episodes against log N, through the medians; NaN where there is no line."""
-        medians = np.array(
-            [_median(having(self.trials, agent=PRIOR, size=size)) for size in self.settings.sizes]
-        )
+        medians = np.array([_median(self.of(PRIOR, size)) for size in self.settings.sizes])
         if len(medians) < 2 or not np.isfinite(medians).all():
             return float("nan")
         return float(np.polyfit(np.log(self.settings.sizes), np.log(medians), 1)[0])
@@ -101,10 +103,7 @@ class Result(SavedResult):
         groups = dict.fromkeys((t.agent, t.size) for t in self.trials)
         return table(
             "agent | N | solved | episodes: median (all) | CPU seconds: median (all)",
-            [
-                _row(having(self.trials, agent=agent, size=size), self.settings.max_episodes)
-                for agent, size in groups
-            ],
+            [_row(self.of(*group), self.settings.max_episodes) for group in groups],
             f"Episodes of the agent with priors grow as N^{self.exponent:.2f}.",
         )
 
@@ -203,23 +202,17 @@ def check(result: Result) -> list[Check]:
     settings = result.settings
     checks = []
     for size in settings.sizes:
-        solved = sum(t.solved is not None for t in having(result.trials, agent=PRIOR, size=size))
+        solved = sum(t.solved is not None for t in result.of(PRIOR, size))
         needed = settings.num_seeds if size < 50 else 0.8 * settings.num_seeds
         what = f"seeds that solve N = {size} within {settings.max_episodes:,} episodes"
         checks.append(Check(what, solved, ">=", needed))
     if set(settings.sizes) >= set(SECONDS):
         checks.append(Check("exponent of episodes against N", result.exponent, "<=", 2.2))
         for size, bound in SECONDS.items():
-            seconds = float(
-                np.median([t.seconds for t in having(result.trials, agent=PRIOR, size=size)])
-            )
+            seconds = float(np.median([t.seconds for t in result.of(PRIOR, size)]))
             checks.append(Check(f"median CPU seconds at N = {size}", seconds, "<=", bound))
     large = [size for size in settings.beside if size >= 20]
     if large:
-        count = sum(
-            t.solved is not None
-            for size in large
-            for t in having(result.trials, agent=GREEDY, size=size)
-        )
+        count = sum(t.solved is not None for size in large for t in result.of(GREEDY, size))
         checks.append(Check("runs of N ≥ 20 that ε-greedy DQN solves", count, "<=", 0))
     return checks

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hunch.experiments.claims.saved import having
 from hunch.experiments.control import cartpole_seeds as seeds
 from hunch.experiments.control import continuous_control as continuous
 from hunch.experiments.control import noisy_a2c as a2c
@@ -61,11 +60,7 @@ def relax_cartpole(result: relax.Result) -> Figures:
     figure, axes = panel("CartPole with 2 × 10 units", "episodes until solved", "")
     names = result.baselines
     for place, (name, color) in enumerate(zip(names, (BLUE, ORANGE, GRAY), strict=False)):
-        solved = sorted(
-            trial.solved
-            for trial in having(result.trials, baseline=name)
-            if trial.solved is not None
-        )
+        solved = sorted(trial.solved for trial in result.of(name) if trial.solved is not None)
         axes.plot(solved, place + spread(len(solved) or 1)[: len(solved)], "o", color=color, ms=5)
     for name, mean in relax.PAPER.items():
         axes.axvline(mean, color="black", lw=1, ls=":")

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hunch.experiments.claims.saved import having
 from hunch.experiments.exploration import bayesian_optimization as optimization
 from hunch.experiments.exploration import bsuite as suite
 from hunch.experiments.exploration import chain as chains
@@ -54,12 +53,7 @@ def chain(result: chains.Result) -> Figures:
     sizes, limit = result.settings.sizes, result.settings.max_episodes
     medians = {
         agent: [
-            float(
-                np.median(
-                    [t.solved or 1.1 * limit for t in having(result.trials, agent=agent, size=size)]
-                )
-            )
-            for size in sizes
+            np.median([at or 1.1 * limit for at in result.solved(agent, size)]) for size in sizes
         ]
         for agent in chains.AGENTS
     }

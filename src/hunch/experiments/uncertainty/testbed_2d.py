@@ -167,21 +167,12 @@ def _compare(task: tuple[Classification, Settings]) -> list[Trial]:
     problem, settings = task
     steps, seed, passes = settings.steps, problem.seed, max(1, settings.draws // 5)
     few = min(SHORT_STEPS, steps)
-    num_members = settings.num_members
+    common = {"num_members": settings.num_members, "seed": seed}
     trained: dict[str, Trained] = {
-        ENSEMBLE: train_ensemble(
-            problem, num_members=num_members, prior_scale=0.0, steps=steps, seed=seed
-        ),
-        PRIOR: train_ensemble(
-            problem, num_members=num_members, prior_scale=3.0, steps=steps, seed=seed
-        ),
+        ENSEMBLE: train_ensemble(problem, prior_scale=0.0, steps=steps, **common),
+        PRIOR: train_ensemble(problem, prior_scale=3.0, steps=steps, **common),
         SHORT: train_ensemble(
-            problem,
-            num_members=num_members,
-            prior_scale=3.0,
-            steps=few,
-            seed=seed,
-            learning_rate=SHORT_RATE,
+            problem, prior_scale=3.0, steps=few, learning_rate=SHORT_RATE, **common
         ),
         EPINET: train_epinet(
             problem, steps=few, draws=settings.draws, seed=seed, learning_rate=SHORT_RATE
@@ -198,7 +189,7 @@ def _compare(task: tuple[Classification, Settings]) -> list[Trial]:
         if agent == ENSEMBLE:
             # A member of the plain ensemble is one network: the mean over all of them is what a
             # single one may expect.
-            trials.append(Trial(MLP, problem, marginal, one.seconds / num_members))
+            trials.append(Trial(MLP, problem, marginal, one.seconds / settings.num_members))
     return trials
 
 
