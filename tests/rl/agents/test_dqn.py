@@ -255,15 +255,15 @@ def test_loss_equals_the_formula_row_by_row(double):
             agent.network(torch.from_numpy(first)),
             agent.network(torch.from_numpy(following)),
         )
-        judged = agent.target_network(torch.from_numpy(following))
+        evaluated = agent.target_network(torch.from_numpy(following))
     losses, errors = [], []
     for i in range(20):
-        a = int((q_next if double else judged)[i].argmax())
-        target = batch.reward[0, i] + batch.discount[0, i] * judged[i, a].item()
+        a = int((q_next if double else evaluated)[i].argmax())
+        target = batch.reward[0, i] + batch.discount[0, i] * evaluated[i, a].item()
         error = abs(q[i, batch.action[0, i]].item() - target)
         losses.append(error**2 / 2 if error < 1 else error - 0.5)
         errors.append(error)
-    assert (q_next.argmax(1) != judged.argmax(1)).any()
+    assert (q_next.argmax(1) != evaluated.argmax(1)).any()
     raw = agent._online(torch.from_numpy(batch.observation))
     action = torch.from_numpy(batch.action)
     loss, _, error = agent.value_head.loss(raw, action, agent._bootstrapped(batch))
@@ -361,7 +361,7 @@ def test_frozen_parameters_stay_as_they_are():
             assert torch.equal(value, agent.target_network.state_dict()[name])
 
 
-def test_pictures_stay_small_in_memory_and_reach_a_noisy_convolution(steady):
+def test_images_stay_small_in_memory_and_reach_a_noisy_convolution(steady):
     class Images(gymnasium.ObservationWrapper):
         observation_space = gymnasium.spaces.Box(0, 255, (3, 6, 6), np.uint8)
 

@@ -102,19 +102,19 @@ class Images(gymnasium.ObservationWrapper):
         return np.full((5, 5), self.unwrapped.t, np.uint8)
 
 
-def stacks_of_pictures(steady):
+def stacks_of_images(steady):
     inner = gymnasium.wrappers.TimeLimit(Images(steady(length=9, truncates=False)), 7)
     return gymnasium.wrappers.FrameStackObservation(inner, 3)
 
 
 @pytest.mark.parametrize("agent", [DQN, BootstrappedDQN])
-def test_pictures_stored_once_teach_the_same(agent, steady, monkeypatch):
+def test_images_stored_once_teach_the_same(agent, steady, monkeypatch):
     def network():
         return nn.Sequential(nn.Flatten(), nn.Linear(75, 6), nn.ReLU(), nn.Linear(6, 2))
 
     def learned():
         made = agent(
-            lambda: stacks_of_pictures(steady),
+            lambda: stacks_of_images(steady),
             network=network,
             batch_size=8,
             replay_capacity=40,
@@ -132,7 +132,7 @@ def test_pictures_stored_once_teach_the_same(agent, steady, monkeypatch):
 
 def test_frame_stacks_and_foreign_modules_in_pieces(steady, tmp_path):
     def env():
-        return stacks_of_pictures(steady)
+        return stacks_of_images(steady)
 
     def network():
         return nn.Sequential(

@@ -160,16 +160,16 @@ def test_values_are_the_means_of_what_is_predicted(kind, dueling):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_target_is_what_the_judge_says_of_the_action_that_the_selector_likes(kind):
+def test_the_target_is_what_is_predicted_of_the_action_that_the_selector_likes(kind):
     value_head = ValueHead(actions=3, **KINDS[kind])
-    judged = value_head.split(normal(6, value_head.outputs))
+    predicted = value_head.split(normal(6, value_head.outputs))
     selecting = value_head.split(normal(6, value_head.outputs, seed=1))
     best = value_head.values(selecting).argmax(-1)
-    assert (best != value_head.values(judged).argmax(-1)).any()
+    assert (best != value_head.values(predicted).argmax(-1)).any()
     reward, discount = normal(6, seed=2), torch.tensor([0.9, 0.0, 0.5, 0.9, 0.0, 1.0])
-    target = value_head.target(reward, discount, judged, selecting)
+    target = value_head.target(reward, discount, predicted, selecting)
     for i in range(6):
-        following = judged[i, best[i]]
+        following = predicted[i, best[i]]
         if kind == "categorical":
             probs = F.softmax(following, -1).unsqueeze(0)
             support = torch.arange(-2.0, 5.0)
@@ -199,9 +199,9 @@ def test_the_loss_and_its_gradient_equal_autograd(kind, dueling, weighted):
     value_head = ValueHead(actions=3, dueling=dueling, **KINDS[kind])
     raw = 2 * normal(2, 40, value_head.outputs)
     action = torch.randint(3, (2, 40), generator=torch.Generator().manual_seed(0))
-    judged = value_head.split(normal(2, 40, value_head.outputs, seed=1))
+    predicted = value_head.split(normal(2, 40, value_head.outputs, seed=1))
     discount = torch.full((2, 40), 0.9)
-    target = value_head.target(normal(2, 40, seed=2), discount, judged, judged)
+    target = value_head.target(normal(2, 40, seed=2), discount, predicted, predicted)
     weight = torch.rand(2, 40, generator=torch.Generator().manual_seed(1))
     loss, gradient, error = value_head.loss(raw, action, target, weight if weighted else None)
     weight = weight if weighted else torch.ones(2, 40)
@@ -231,8 +231,8 @@ def test_distributions_are_learnt(kind):
     ended = torch.zeros(32)
     for _ in range(400):
         batch = raw.detach().expand(32, -1)
-        judged = value_head.split(batch)
-        target = value_head.target(rewards, ended, judged, judged)
+        predicted = value_head.split(batch)
+        target = value_head.target(rewards, ended, predicted, predicted)
         _, gradient, _ = value_head.loss(batch, torch.zeros(32, dtype=torch.int64), target)
         raw.grad = gradient.sum(0, keepdim=True)
         adam.step()

@@ -331,9 +331,9 @@ class DQN(Agent):
         target = self._bootstrapped(batch)
         action = torch.from_numpy(batch.action).to(self.device)
         weight = None if batch.weight is None else torch.from_numpy(batch.weight).to(self.device)
-        raw, backward = self._online.differentiable(self._tensor(batch.observation))
+        output, backward = self._online.differentiable(self._tensor(batch.observation))
         # A sum over replicas gives each the gradient that it would have alone.
-        loss, gradient, error = self._range.value_head.loss(raw, action, target, weight)
+        loss, gradient, error = self._range.value_head.loss(output, action, target, weight)
         backward(gradient)
         mean_loss = check_loss(loss.item() / self.replicas, self._pair.updates)
         self._pair.step(value_at(self.learning_rate, self._loop.steps))
@@ -363,9 +363,9 @@ class DQN(Agent):
         network = members_of(self.network, self.replicas, replica)
         return NetworkPolicy(network, self._predict_noise[replica], partial(self._chosen, replica))
 
-    def _chosen(self, replica: int, raw: Tensor, deterministic: bool) -> NDArray[np.int64]:
+    def _chosen(self, replica: int, output: Tensor, deterministic: bool) -> NDArray[np.int64]:
         """A replica's actions outside training, given the outputs of its network."""
-        best = _best(self.value_head.of(replica), raw)
+        best = _best(self.value_head.of(replica), output)
         if deterministic or self.noisy:
             return best
         rng = self._predict_exploration[replica]
@@ -388,8 +388,8 @@ class DQN(Agent):
         }
 
 
-def _best(value_head: ValueHead, raw: Tensor) -> NDArray[np.int64]:
-    values = value_head.values(value_head.split(raw)).cpu().numpy()
+def _best(value_head: ValueHead, output: Tensor) -> NDArray[np.int64]:
+    values = value_head.values(value_head.split(output)).cpu().numpy()
     check_outputs_known(values)
     best: NDArray[np.int64] = values.argmax(-1)  # a tenth of torch's time on so few
     return best

@@ -29,10 +29,9 @@ class ActionDistribution(Protocol):
     """A family of distributions; a row of `outputs` numbers names one of them."""
 
     outputs: int
-    raw_shape: tuple[int, ...]
 
     def sample(self, outputs: Floats, rngs: Sequence[np.random.Generator]) -> NDArray[Any]:
-        """Raw actions `(replicas, envs, *raw_shape)`; each replica draws from its own stream."""
+        """Raw actions `(replicas, envs, …)`; each replica draws from its own stream."""
 
     def best(self, outputs: Floats) -> NDArray[Any]:
         """The raw action to take where none is to be left to chance."""
@@ -57,8 +56,6 @@ class Categorical:
         >>> Categorical(2).log_prob(torch.zeros(1, 2), torch.tensor([1])).exp()
         tensor([0.5000])
     """
-
-    raw_shape: tuple[int, ...] = ()
 
     def __init__(self, actions: int) -> None:
         self.outputs = actions
@@ -139,7 +136,6 @@ class Gaussian:
                 'expected bounds="clipped".'
             )
         self.bounds = bounds
-        self.raw_shape: tuple[int, ...] = box.shape
         self.outputs = 2 * box.shape[0]
         self._low, self._high, self._dtype = box.low, box.high, box.dtype
         with np.errstate(invalid="ignore"):  # ∞ − ∞ on a side without bounds, not taken

@@ -26,7 +26,7 @@ _MOST_ATOMS: Final = 100_000
 
 @dataclass(frozen=True)
 class ValueHead:
-    """How raw outputs `(…, outputs)` become action values.
+    """How outputs `(…, outputs)` become action values.
 
     Args:
         actions: number of actions.
@@ -65,15 +65,15 @@ class ValueHead:
             return self
         return replace(self, low=self.low[replica], high=self.high[replica])
 
-    def split(self, raw: Tensor) -> Tensor:
+    def split(self, output: Tensor) -> Tensor:
         """What each action is predicted to bring: `(…, actions)`, or `(…, actions, atoms)`."""
         if self.distribution is None:
             if not self.dueling:
-                return raw
-            value, advantage = raw[..., :1], raw[..., 1:]
+                return output
+            value, advantage = output[..., :1], output[..., 1:]
             q: Tensor = value + advantage - advantage.mean(-1, keepdim=True)
             return q
-        grouped: Tensor = raw.unflatten(-1, (-1, self.atoms))
+        grouped: Tensor = output.unflatten(-1, (-1, self.atoms))
         if not self.dueling:
             return grouped
         value, advantage = grouped[..., :1, :], grouped[..., 1:, :]
@@ -127,42 +127,42 @@ class ValueHead:
         return clipped_mass(reward, discount, probs, self._support(following)).mean(1)
 
     def loss(
-        self, raw: Tensor, action: Tensor, target: Tensor, weight: Tensor | None = None
+        self, output: Tensor, action: Tensor, target: Tensor, weight: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Loss of a batch and its gradient.
 
         Args:
-            raw: the network's outputs `(replicas, batch, outputs)`.
+            output: the network's outputs `(replicas, batch, outputs)`.
             action: actions taken `(replicas, batch)`.
             target: what `target` returned.
             weight: of each transition `(replicas, batch)`; None for 1.
 
         Returns:
             The sum over replicas of the weighted mean over the batch; its gradient with respect to
-            `raw`; and the size of the error of each transition, `(replicas, batch)`.
+            `output`; and the size of the error of each transition, `(replicas, batch)`.
         """
         if self.distribution is None:
-            return self._huber(raw, action, target, weight)
+            return self._huber(output, action, target, weight)
         with torch.enable_grad():
-            raw = raw.detach().requires_grad_()
-            distribution = chosen_distribution(self.split(raw), action)
+            output = output.detach().requires_grad_()
+            distribution = chosen_distribution(self.split(output), action)
             measure = categorical_loss if self.distribution == "categorical" else quantile_loss
             each = measure(distribution, target)
             loss = (each if weight is None else each * weight).mean(-1).sum()
-            (gradient,) = torch.autograd.grad(loss, raw)
+            (gradient,) = torch.autograd.grad(loss, output)
         return loss.detach(), gradient, each.detach().clamp(min=0.0)
 
     def _huber(
-        self, raw: Tensor, action: Tensor, target: Tensor, weight: Tensor | None
+        self, output: Tensor, action: Tensor, target: Tensor, weight: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Huber loss with threshold 1, differentiated by hand: it is in every update of DQN."""
         index = action.unsqueeze(-1)
-        error = self.split(raw).gather(-1, index).squeeze(-1).sub_(target)
+        error = self.split(output).gather(-1, index).squeeze(-1).sub_(target)
         clamped = error.clamp(-1.0, 1.0)
         slope = (clamped if weight is None else clamped * weight) / error.shape[-1]
         # With |e| the error and c its clamped value the loss is c (e - c / 2).
         loss = torch.sub(error, clamped, alpha=0.5).mul_(slope).sum()
-        gradient = torch.zeros_like(raw)
+        gradient = torch.zeros_like(output)
         if not self.dueling:
             gradient.scatter_(-1, index, slope.unsqueeze(-1))
         else:

@@ -114,19 +114,19 @@ class PriorEnsemble(ValueEnsemble):
 
     def differentiable(self, stored: NDArray[Any], cached: Floats | None) -> tuple[Tensor, Learn]:
         """The online network's values, and what learns from their gradient."""
-        raw, backward = self._runners[0].differentiable(self._inputs(0, stored))
+        output, backward = self._runners[0].differentiable(self._inputs(0, stored))
         updates = self.pair.updates
 
         def learn(gradient: Tensor, rate: float) -> None:
             self._check_unmoved(updates)
-            hidden_gradient = backward(gradient.view(raw.shape))
+            hidden_gradient = backward(gradient.view(output.shape))
             self.pair.step(rate)
             if self._first is not None:
                 self._first.step(stored, hidden_gradient, rate)
                 if self.pair.target_synced:
                     self._first.sync_target()
 
-        return self._by_replica(raw) + self.prior.of(stored, cached), learn
+        return self._by_replica(output) + self.prior.of(stored, cached), learn
 
     def predicted(self, observation: Tensor, replica: int, deterministic: bool) -> Tensor:
         """Values `(batch, actions)`: the mean over members, or those of one drawn at random."""
