@@ -22,7 +22,8 @@ from hunch.seeding import numpy_generator
 PerMember = float | Sequence[float] | Tensor
 Rows = Tensor | None
 
-_PRIOR_ROWS = 2**18  # rows times members that a prior is asked about at once
+# Rows times members that a prior is asked about at once; benchmarks/constants.py has other sizes.
+_PRIOR_ROWS = 2**18
 _MOST_AT_ONCE = 2.0  # times the mean weight
 
 

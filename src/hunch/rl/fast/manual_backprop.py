@@ -19,7 +19,8 @@ from hunch.nn.noisy_base import Draw
 from hunch.rl.networks.noise import FreshNoise
 from hunch.rl.networks.runner import Runner
 
-FEW_ROWS = 8  # up to here noise is cheaper to apply to rows than to weights
+# Both are measured by benchmarks/constants.py.
+FEW_ROWS = 8  # up to here noise is as cheap to apply to rows as to weights, or cheaper
 # Up to here a product as narrow as the input takes a CPU several times as long as its transpose.
 FEW_INPUTS = 8
 

@@ -16,7 +16,8 @@ from hunch.nn.noisy_base import Draw
 from hunch.rl.networks.shared_memory import Linked
 from hunch.rl.networks.value_networks import noisy_layers
 
-DRAWN_AHEAD = 2**20  # noise values, 4 MiB, that a member may hold for calls to come
+# Noise values, 4 MiB, that a member may hold for calls to come; see benchmarks/constants.py.
+DRAWN_AHEAD = 2**20
 
 
 class FreshNoise(Linked):
