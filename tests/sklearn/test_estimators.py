@@ -23,7 +23,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import hunch
 from hunch.errors import MissingDependencyError
-from hunch.sklearn import export_state, restore_state
 
 SMALL = dict(n_estimators=8, max_iter=30, random_state=0)
 
@@ -223,9 +222,9 @@ def test_a_state_of_tensors_and_plain_values_is_the_whole_estimator(kind, tmp_pa
         model, y, ask = regressor(hidden_layer_sizes=7), X[:, 2:], "predict_quantiles"
     else:
         model, y, ask = regressor(noise="constant"), y * 1.0, "predict_quantiles"
-    tensors, values = export_state(model.fit(X, y))
+    tensors, values = model.fit(X, y).to_state()
     save_file(tensors, tmp_path / "tensors")
-    again = restore_state(load_file(tmp_path / "tensors"), json.loads(json.dumps(values)))
+    again = model.from_state(load_file(tmp_path / "tensors"), json.loads(json.dumps(values)))
     assert again.get_params() == model.get_params()
     assert again.oob_score_ == model.oob_score_
     np.testing.assert_array_equal(getattr(again, ask)(X), getattr(model, ask)(X))
@@ -236,10 +235,11 @@ def test_a_state_of_tensors_and_plain_values_is_the_whole_estimator(kind, tmp_pa
 
 def test_a_state_keeps_column_names_and_needs_no_out_of_bag_figures(iris):
     frame = pd.DataFrame(iris[0], columns=list("abcd"))
-    again = restore_state(*export_state(regressor().partial_fit(frame, iris[1])))
+    model = regressor().partial_fit(frame, iris[1])
+    again = model.from_state(*model.to_state())
     assert list(again.feature_names_in_) == list("abcd")
     with pytest.raises(NotFittedError):
-        export_state(regressor())
+        regressor().to_state()
 
 
 def test_partial_fit_learns_and_keeps_what_it_started_with(diabetes):
@@ -313,6 +313,8 @@ def test_other_mistakes(fitted, diabetes):
         regressor().fit(X, y, sample_weight=np.zeros(len(X)))
     with pytest.raises(ValueError, match="2 outputs; expected 1"):
         clone(fitted).partial_fit(X, y).partial_fit(X, np.stack([y, y], axis=1))
+    with pytest.raises(ValueError, match="learned or constant"):
+        regressor(noise="big").partial_fit(X, y)
     with pytest.raises(ValueError, match="could not convert string to float"):
         regressor().fit(pd.DataFrame({"a": ["x", "y", "z"]}), [1.0, 2.0, 3.0])
 
@@ -369,7 +371,7 @@ def test_a_cell_that_lies_does_not_take_its_column_away(make, iris):
         odd = make(max_iter=60).fit(X[::2], y[::2])
     assert odd.score(test, y[1::2]) > plain.score(test, y[1::2]) - 0.05
     assert abs(odd._input_scale.std[2] / plain._input_scale.std[2] - 1) < 0.1
-    again = restore_state(*export_state(odd))
+    again = odd.from_state(*odd.to_state())
     np.testing.assert_array_equal(again.predict(X), odd.predict(X))
 
 

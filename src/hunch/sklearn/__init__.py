@@ -25,6 +25,5 @@ if not hasattr(_validation, "validate_data"):
 
 from hunch.sklearn.classifier import RandomizedPriorClassifier
 from hunch.sklearn.regressor import RandomizedPriorRegressor
-from hunch.sklearn.state import export_state, restore_state
 
-__all__ = ["RandomizedPriorClassifier", "RandomizedPriorRegressor", "export_state", "restore_state"]
+__all__ = ["RandomizedPriorClassifier", "RandomizedPriorRegressor"]

@@ -1,10 +1,12 @@
-"""What the two estimators share: their parameters, and how they reach a recipe."""
+"""What the two estimators share: their parameters, how they train, and how they are kept."""
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
-from collections.abc import Iterable
-from typing import Any, Final, Literal, get_args
+from collections.abc import Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, ClassVar, Final, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +17,14 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError
+from hunch.inference.losses import Loss
+from hunch.nn import Ensemble
 from hunch.nn.mlp import ACTIVATIONS
 from hunch.sklearn.reach import Reach
-from hunch.sklearn.rows import Floats, Scale, check_size, odd_cells
-from hunch.sklearn.training import Recipe
+from hunch.sklearn.rows import Floats, Rows, Scale, check_size, odd_cells
+from hunch.sklearn.state import named
+from hunch.sklearn.training import Recipe, build, train
+from hunch.storage.parts import under
 from hunch.validation import real_number, whole_number
 
 Kind = Literal["multinomial", "poisson", "double_or_nothing"]
@@ -29,45 +35,108 @@ _ACTIVATIONS: Final[dict[str, str | type[nn.Module]]] = {
     "identity": nn.Identity,
     "logistic": "sigmoid",
 }
+_OUT_OF_BAG: Final = ("oob_score_", "oob_prediction_", "oob_decision_function_")
+_KEPT: Final = ("n_features_in_", "n_iter_", "loss_curve_", "oob_score_", "_seed", "_seen")
 
 
+# A dataclass, since scikit-learn wants every parameter in the signature of `__init__`, and one that
+# takes more must name all of them again where it is written by hand.
+@dataclass(eq=False, repr=False)
 class RandomizedPriorBase(BaseEstimator):
     """Parameters of both estimators, which their own pages explain."""
 
-    n_features_in_: int
+    n_estimators: int = 50
+    hidden_layer_sizes: int | tuple[int, ...] = (50, 50)
+    activation: str = "silu"
+    _: KW_ONLY
+    prior_scale: float = 1.0
+    bootstrap: Kind = "poisson"
+    alpha: float = 0.1
+    batch_size: int | Literal["auto"] = "auto"
+    learning_rate_init: float = 0.01
+    max_iter: int | Literal["auto"] = "auto"
+    early_stopping: bool = True
+    n_iter_no_change: int = 20
+    random_state: int | np.random.RandomState | None = None
+    verbose: bool = False
 
-    def __init__(
-        self,
-        n_estimators: int = 50,
-        hidden_layer_sizes: int | tuple[int, ...] = (50, 50),
-        activation: str = "silu",
-        *,
-        prior_scale: float = 1.0,
-        bootstrap: Kind = "poisson",
-        alpha: float = 0.1,
-        batch_size: int | Literal["auto"] = "auto",
-        learning_rate_init: float = 0.01,
-        max_iter: int | Literal["auto"] = "auto",
-        early_stopping: bool = True,
-        n_iter_no_change: int = 20,
-        random_state: int | np.random.RandomState | None = None,
-        verbose: bool = False,
-    ) -> None:
-        self.n_estimators = n_estimators
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.prior_scale = prior_scale
-        self.bootstrap = bootstrap
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate_init = learning_rate_init
-        self.max_iter = max_iter
-        self.early_stopping = early_stopping
-        self.n_iter_no_change = n_iter_no_change
-        self.random_state = random_state
-        self.verbose = verbose
+    n_features_in_: int = field(init=False)
+    ensemble_: Ensemble = field(init=False)
+    loss_curve_: list[float] = field(init=False)
+    _input_scale: Scale = field(init=False)
+    _seed: int = field(init=False)
+    _seen: int = field(init=False)
+    _reach: Reach | None = field(init=False, default=None)  # an earlier version knew of none
 
-    def _recipe(self, *, ridge: float, seed: int) -> Recipe:
+    _ridge_of_alpha: ClassVar[float] = 1.0  # what scikit-learn's penalty is in hunch's words
+
+    def to_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What a trained estimator is, without pickle.
+
+        All that predictions and `partial_fit` depend on is in it. Out-of-bag predictions are not;
+        they are as long as the training data.
+
+        Returns:
+            Tensors by name, for safetensors, and values that JSON can hold. `from_state` makes
+            the estimator of them again.
+
+        Raises:
+            NotFittedError: if it is not trained.
+
+        Example:
+            >>> from hunch import RandomizedPriorRegressor
+            >>> X = np.random.default_rng(0).normal(size=(20, 2))
+            >>> model = RandomizedPriorRegressor(5, max_iter=2, random_state=0).fit(X, X[:, 0])
+            >>> again = RandomizedPriorRegressor.from_state(*model.to_state())
+            >>> bool((again.predict(X) == model.predict(X)).all())
+            True
+        """
+        check_is_fitted(self)
+        values = {name: getattr(self, name) for name in _KEPT if hasattr(self, name)}
+        if np.isnan(values.get("oob_score_", 0.0)):
+            del values["oob_score_"]  # JSON has no NaN
+        values["parameters"] = self.get_params()
+        if not isinstance(self.random_state, int):
+            # What a generator has drawn is in the networks by now.
+            values["parameters"]["random_state"] = None
+        if hasattr(self, "feature_names_in_"):
+            values["feature_names_in_"] = self.feature_names_in_.tolist()
+        parts = {"ensemble": self.ensemble_.state_dict(), "input": self._input_scale.to_state()}
+        if self._reach is not None:
+            parts["reach"] = self._reach.to_state()
+        return named(parts), values
+
+    @classmethod
+    def from_state(cls, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Self:
+        """The estimator that `to_state` was called on, which is of the same class.
+
+        Args:
+            tensors: its tensors.
+            values: its values; lists in place of tuples do no harm.
+
+        Raises:
+            KeyError: if a tensor or value is missing.
+            ConfigurationError: if tensors do not fit the parameters.
+        """
+        parameters = dict(values["parameters"])
+        if not isinstance(parameters["hidden_layer_sizes"], int):
+            parameters["hidden_layer_sizes"] = tuple(parameters["hidden_layer_sizes"])
+        estimator = cls(**parameters)
+        estimator._restore(tensors, values)
+        return estimator
+
+    def _restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Take over all but the networks, of which subclasses know how many outputs they have."""
+        for name in _KEPT:
+            if name in values:
+                setattr(self, name, values[name])
+        if "feature_names_in_" in values:
+            self.feature_names_in_ = np.array(values["feature_names_in_"], dtype=object)
+        self._input_scale = Scale.from_state(under("input.", tensors))
+        if reach := under("reach.", tensors):  # else it goes on to say what it said
+            self._reach = Reach.from_state(reach)
+
+    def _recipe(self, seed: int) -> Recipe:
         """The parameters, checked, in hunch's own words."""
         sizes = self.hidden_layer_sizes
         hidden = tuple(sizes) if isinstance(sizes, Iterable) else (sizes,)
@@ -78,8 +147,8 @@ class RandomizedPriorBase(BaseEstimator):
             if (value := getattr(self, name)) != "auto":
                 whole_number(name, value, at_least=1, instead="'auto'")
         whole_number("n_iter_no_change", self.n_iter_no_change, at_least=1)
-        _check_choice("activation", self.activation, list(_ACTIVATIONS))
-        _check_choice("bootstrap", self.bootstrap, list(get_args(Kind)))
+        _check_choice("activation", self.activation, _ACTIVATIONS)
+        _check_choice("bootstrap", self.bootstrap, get_args(Kind))
         real_number("prior_scale", self.prior_scale, at_least=0.0)
         real_number("alpha", self.alpha, at_least=0.0)
         real_number("learning_rate_init", self.learning_rate_init, above=0.0)
@@ -89,7 +158,7 @@ class RandomizedPriorBase(BaseEstimator):
             activation=_ACTIVATIONS[self.activation],
             prior_scale=float(self.prior_scale),
             bootstrap=self.bootstrap,
-            ridge=ridge,
+            ridge=self._ridge_of_alpha * float(self.alpha),
             batch_size=None if self.batch_size == "auto" else int(self.batch_size),
             lr=float(self.learning_rate_init),
             epochs=None if self.max_iter == "auto" else int(self.max_iter),
@@ -97,6 +166,11 @@ class RandomizedPriorBase(BaseEstimator):
             seed=seed,
             progress=bool(self.verbose),
         )
+
+    def _recipe_of_an_epoch(self) -> Recipe:
+        """How `partial_fit` trains: as long as it goes on, with the seed that it began with."""
+        seed = self._seed if hasattr(self, "ensemble_") else as_seed(self.random_state)
+        return dataclasses.replace(self._recipe(seed), epochs=1, patience=None)
 
     def _weights_of(self, sample_weight: npt.ArrayLike | None, X: Floats) -> Floats | None:
         if sample_weight is None:
@@ -126,20 +200,37 @@ class RandomizedPriorBase(BaseEstimator):
         check_is_fitted(self)
         values: Floats = validate_data(self, X, reset=False, dtype=np.float64)
         check_size("X", values)
-        scale: Scale = self._input_scale
-        return torch.from_numpy(scale.apply(values))
+        return torch.from_numpy(self._input_scale.apply(values))
+
+    def _start(self, recipe: Recipe, rows: Rows, outputs: int) -> None:
+        """Networks that have seen nothing."""
+        self._seed, self._seen, self.loss_curve_ = recipe.seed, 0, []
+        self._input_scale = Scale.without_odd_cells(rows.x, rows.evidence)
+        self.ensemble_ = build(recipe, rows.x.shape[1], outputs)
+
+    def _train_members(self, recipe: Recipe, rows: Rows, y: Tensor, loss: Loss) -> Tensor:
+        """Train the networks; returns the scaled features of the rows."""
+        x = torch.from_numpy(self._input_scale.apply(rows.x))
+        weight = None if rows.weight is None else torch.from_numpy(rows.weight)
+        losses = train(self.ensemble_, recipe, x, y, weight, loss, ids=rows.ids)
+        self.loss_curve_ = [*self.loss_curve_, *losses]
+        self.n_iter_ = len(self.loss_curve_)
+        return x
 
     def _extend_reach(self, x: Tensor) -> None:
-        """Count scaled training rows as near, beside those of earlier calls."""
+        """Count scaled training rows as seen, beside those of earlier calls."""
         reach = Reach.of(x.numpy(), self._input_scale.place)
         if not self._seen:
             self._reach = reach
         elif self._reach is not None:
             self._reach = self._reach.joined(reach)
+        self._seen += len(x)
 
-    _input_scale: Scale
-    _seen: int
-    _reach: Reach | None = None  # what an earlier version has trained knows of none
+    def _forget_out_of_bag(self) -> None:
+        """Remove what was said of rows that networks had not seen; others have by now."""
+        for name in _OUT_OF_BAG:
+            if hasattr(self, name):
+                delattr(self, name)
 
 
 def as_seed(random_state: int | np.random.RandomState | None) -> int:
@@ -154,13 +245,6 @@ def as_seed(random_state: int | np.random.RandomState | None) -> int:
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 
-def forget_out_of_bag(estimator: RandomizedPriorBase) -> None:
-    """Remove what a training said of rows that its networks had not seen; others have by now."""
-    for name in ("oob_score_", "oob_prediction_", "oob_decision_function_"):
-        if hasattr(estimator, name):
-            delattr(estimator, name)
-
-
-def _check_choice(name: str, value: object, choices: list[str]) -> None:
-    if value not in choices:
+def _check_choice(name: str, value: object, choices: Iterable[str]) -> None:
+    if value not in list(choices):
         raise ConfigurationError(f"`{name}` got {value!r}; expected one of {', '.join(choices)}.")

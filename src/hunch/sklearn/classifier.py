@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +15,12 @@ from torch import Tensor
 
 from hunch.errors import DataError
 from hunch.inference import ClassPredictive
-from hunch.nn import Ensemble
 from hunch.seeding import numpy_generator
-from hunch.sklearn.base import RandomizedPriorBase, as_seed, forget_out_of_bag
+from hunch.sklearn.base import RandomizedPriorBase, as_seed
 from hunch.sklearn.reach import logits_at, prior_strength
-from hunch.sklearn.rows import Floats, Rows, Scale, as_rows, back_to_source
-from hunch.sklearn.training import Recipe, absentees_at, build, members_at, train
+from hunch.sklearn.rows import Floats, Rows, as_rows, back_to_source
+from hunch.sklearn.training import Recipe, absentees_at, members_at, rebuilt
+from hunch.storage.parts import under
 
 _ENOUGH = 20_000  # rows to find one number, the temperature, from
 _COLDEST, _HOTTEST = 0.1, 10.0
@@ -83,6 +83,9 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         the temperature.
     """
 
+    _prior_strength: float = 0.0
+    _ridge_of_alpha: ClassVar[float] = 0.5
+
     def fit(
         self, X: Any, y: Any, sample_weight: npt.ArrayLike | None = None
     ) -> RandomizedPriorClassifier:
@@ -96,11 +99,10 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         Raises:
             ValueError: if the data or a parameter cannot be used; the message says what is wrong.
         """
-        recipe = self._recipe(ridge=self.alpha / 2, seed=as_seed(self.random_state))
+        recipe = self._recipe(as_seed(self.random_state))
         rows, num_data = self._table(X, y, sample_weight, classes=None, reset=True)
-        self._start(recipe, rows)
-        self.loss_curve_ = self._train(recipe, rows)
-        self.n_iter_ = len(self.loss_curve_)
+        self._start(recipe, rows, len(self.classes_))
+        self._train(recipe, rows)
         self._keep_out_of_bag(recipe, rows, num_data)
         return self
 
@@ -127,16 +129,12 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
             raise DataError("`classes` got None in the first call of partial_fit; expected all.")
         if not fresh and classes is not None:
             self._check_same(np.unique(classes))
-        seed = as_seed(self.random_state) if fresh else self._seed
-        recipe = self._recipe(ridge=self.alpha / 2, seed=seed)
-        recipe = dataclasses.replace(recipe, epochs=1, patience=None)
+        recipe = self._recipe_of_an_epoch()
         rows, _ = self._table(X, y, sample_weight, classes=classes, reset=fresh)
         if fresh:
-            self._start(recipe, rows)
-            self.loss_curve_ = []
-        self.loss_curve_ = [*self.loss_curve_, *self._train(recipe, rows)]
-        forget_out_of_bag(self)
-        self.n_iter_ = len(self.loss_curve_)
+            self._start(recipe, rows, len(self.classes_))
+        self._train(recipe, rows)
+        self._forget_out_of_bag()
         return self
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
@@ -169,6 +167,23 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         x = self._inputs(X)
         logits = logits_at(self.ensemble_, x, self._reach, self._prior_strength)
         return ClassPredictive(logits / self.temperature_)
+
+    def to_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:  # noqa: D102  # see the base
+        tensors, values = super().to_state()
+        return tensors, values | {
+            "classes_": self.classes_.tolist(),
+            "classes_dtype": self.classes_.dtype.str,
+            "temperature_": self.temperature_,
+            "prior_strength": self._prior_strength,
+        }
+
+    def _restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        super()._restore(tensors, values)
+        self.classes_ = np.array(values["classes_"], dtype=values["classes_dtype"])
+        self.temperature_ = values["temperature_"]
+        self._prior_strength = values.get("prior_strength", 0.0)
+        sizes = self.n_features_in_, len(self.classes_)
+        self.ensemble_ = rebuilt(self._recipe(self._seed), *sizes, under("ensemble.", tensors))
 
     def _check_same(self, classes: npt.NDArray[Any]) -> None:
         if set(classes) != set(self.classes_):
@@ -203,19 +218,10 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
             raise DataError("`y` holds 1 class; expected at least two classes with a weight.")
         return rows, len(X)
 
-    _prior_strength: float = 0.0
-
-    def _start(self, recipe: Recipe, rows: Rows) -> None:
-        self._seed, self._seen = recipe.seed, 0
-        self._input_scale = Scale.without_odd_cells(rows.x, rows.evidence)
-        self.ensemble_: Ensemble = build(recipe, rows.x.shape[1], len(self.classes_))
-
-    def _train(self, recipe: Recipe, rows: Rows) -> list[float]:
+    def _train(self, recipe: Recipe, rows: Rows) -> None:
         """Train on rows, then set the temperature by what the absentees say of them."""
-        x = torch.from_numpy(self._input_scale.apply(rows.x))
         y = torch.from_numpy(rows.y)
-        weight: Tensor | None = None if rows.weight is None else torch.from_numpy(rows.weight)
-        losses = train(self.ensemble_, recipe, x, y, weight, "cross_entropy", ids=rows.ids)
+        x = self._train_members(recipe, rows, y, "cross_entropy")
         some = numpy_generator(recipe.seed, "temperature").permutation(len(rows))[:_ENOUGH]
         unseen = recipe.weights(rows.ids)[:, some] == 0
         logits = members_at(self.ensemble_, x[some])
@@ -223,8 +229,6 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         self.temperature_ = temperature(logits, unseen, y[some], share)
         self._extend_reach(x)
         self._prior_strength = prior_strength(self.ensemble_, x[some])
-        self._seen += len(rows)
-        return losses
 
     def _keep_out_of_bag(self, recipe: Recipe, rows: Rows, num_data: int) -> None:
         x = torch.from_numpy(self._input_scale.apply(rows.x))

@@ -7,6 +7,7 @@ over-fitting nor a held-out part enters.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,16 +16,12 @@ import torch
 from torch import Tensor
 
 from hunch.nn import Ensemble
+from hunch.seeding import derive
 from hunch.sklearn.reach import Reach
 from hunch.sklearn.rows import Floats
-from hunch.sklearn.training import (
-    Recipe,
-    absentees_at,
-    build,
-    members_at,
-    seed_for,
-    train,
-)
+from hunch.sklearn.state import Arrays, named
+from hunch.sklearn.training import Recipe, absentees_at, build, members_at, rebuilt, train
+from hunch.storage.parts import under
 
 _FEWEST = 30  # rows; of fewer no dependence of the noise on x can be learned
 _SYMMETRIC_BELOW = 100  # rows; fewer have no two tails to tell apart
@@ -108,6 +105,19 @@ class Noise:
             learned = learned / (1 + reach.distance(x).square()).unsqueeze(1)
         return (self.log_level + learned).exp()
 
+    def to_state(self) -> dict[str, Tensor]:
+        """All of it by name."""
+        learned = {} if self.ensemble is None else {"ensemble": self.ensemble.state_dict()}
+        return {"log_level": self.log_level, **named(learned)}
+
+    @classmethod
+    def from_state(cls, tensors: Mapping[str, Tensor], recipe: Recipe, in_features: int) -> Noise:
+        """The noise that `to_state` was called on, of an estimator of this recipe."""
+        level, learned = tensors["log_level"], under("ensemble.", tensors)
+        if not learned:
+            return cls(level, None)
+        return cls(level, rebuilt(_noise_recipe(recipe), in_features, len(level), learned))
+
 
 def learn_noise(
     recipe: Recipe,
@@ -141,7 +151,7 @@ def learn_noise(
         log_level, ensemble = before.log_level, before.ensemble
     if not learned or (ensemble is None and len(x) < _FEWEST):
         return Noise(log_level, None)
-    own = noise_recipe(recipe)
+    own = _noise_recipe(recipe)
     ensemble = ensemble or build(own, x.shape[1], error.shape[1])
     target = torch.stack([error.square(), epistemic.square()], dim=-1)
     level = log_level.float()
@@ -155,7 +165,7 @@ def learn_noise(
     return Noise(log_level, ensemble)
 
 
-def noise_recipe(recipe: Recipe) -> Recipe:
+def _noise_recipe(recipe: Recipe) -> Recipe:
     """How the networks of the noise are trained, given how the members are."""
     return dataclasses.replace(
         recipe,
@@ -163,7 +173,7 @@ def noise_recipe(recipe: Recipe) -> Recipe:
         hidden_sizes=(32,),
         prior_scale=None,
         patience=None if recipe.patience is None else 10,
-        seed=seed_for(recipe, "noise"),
+        seed=derive(recipe.seed, "noise"),
     )
 
 
@@ -181,7 +191,7 @@ def _level(squared: Tensor, spread: Tensor, weight: Tensor | None) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Shape:
+class Shape(Arrays):
     """The distribution of errors in units of their predicted size.
 
     Args:

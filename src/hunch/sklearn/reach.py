@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hunch.nn import Ensemble
 from hunch.sklearn.rows import Floats
+from hunch.sklearn.state import Arrays
 from hunch.sklearn.training import members_at
 
 _FURTHEST = 1e9  # units; further away nothing changes, and logits stay finite
@@ -22,7 +23,7 @@ _FRESH = 0.99  # the share of rows left out that are no further away than half a
 
 
 @dataclass(frozen=True)
-class Reach:
+class Reach(Arrays):
     """The box that holds the training data, and the units in which distances from it are measured.
 
     A unit is three standard deviations, or more where the outermost value stands alone: four times
@@ -43,11 +44,11 @@ class Reach:
         tensor([0., 0., 1.], dtype=torch.float64)
     """
 
-    low: Tensor
-    high: Tensor
-    below: Tensor
-    above: Tensor
-    odd: Tensor | None = None
+    low: Floats
+    high: Floats
+    below: Floats
+    above: Floats
+    odd: Floats | None = None
 
     @classmethod
     def of(cls, x: Floats, odd: Floats | None = None) -> Reach:
@@ -65,30 +66,26 @@ class Reach:
         below, above = np.hypot(3, 4 * low_gap), np.hypot(3, 4 * high_gap)
         outside = np.where(x == low, low_gap / below, 0) + np.where(x == high, high_gap / above, 0)
         longer = np.hypot(1, 2 * np.quantile(np.linalg.norm(outside, axis=1), _FRESH))
-        return cls(
-            torch.from_numpy(low),
-            torch.from_numpy(high),
-            torch.from_numpy(longer * below),
-            torch.from_numpy(longer * above),
-            None if odd is None else torch.from_numpy(odd),
-        )
+        return cls(low, high, longer * below, longer * above, odd)
 
     def joined(self, other: Reach) -> Reach:
         """The reach of both data together."""
         lower, higher = other.low < self.low, other.high > self.high
         return Reach(
-            torch.where(lower, other.low, self.low),
-            torch.where(higher, other.high, self.high),
-            torch.where(lower, other.below, self.below),
-            torch.where(higher, other.above, self.above),
+            np.where(lower, other.low, self.low),
+            np.where(higher, other.high, self.high),
+            np.where(lower, other.below, self.below),
+            np.where(higher, other.above, self.above),
             self.odd,
         )
 
     def distance(self, x: Tensor) -> Tensor:
         """How many units each row of scaled features lies outside, `(batch,)`; within it is 0."""
-        beyond = torch.maximum((self.low - x) / self.below, (x - self.high) / self.above)
+        ends = (self.low, self.high, self.below, self.above)
+        low, high, below, above = map(torch.from_numpy, ends)
+        beyond = torch.maximum((low - x) / below, (x - high) / above)
         if self.odd is not None:
-            beyond = beyond.masked_fill(x.abs() == self.odd, 0)
+            beyond = beyond.masked_fill(x.abs() == torch.from_numpy(self.odd), 0)
         away: Tensor = torch.linalg.vector_norm(beyond.clamp_min(0), dim=1)
         return away.clamp_max(_FURTHEST)
 

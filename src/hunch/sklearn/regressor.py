@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -15,9 +16,8 @@ from torch import Tensor
 
 from hunch.errors import ConfigurationError, DataError
 from hunch.inference import Predictive
-from hunch.nn import Ensemble
 from hunch.seeding import torch_generator
-from hunch.sklearn.base import Kind, RandomizedPriorBase, as_seed, forget_out_of_bag
+from hunch.sklearn.base import RandomizedPriorBase, as_seed
 from hunch.sklearn.noise import (
     Noise,
     Residuals,
@@ -27,11 +27,14 @@ from hunch.sklearn.noise import (
     shape_of,
 )
 from hunch.sklearn.rows import Floats, Rows, Scale, as_rows, back_to_source, check_size
-from hunch.sklearn.training import Recipe, build, members_at, train
+from hunch.sklearn.state import named
+from hunch.sklearn.training import Recipe, members_at, rebuilt
+from hunch.storage.parts import under
 
 _REMEMBERED = 10_000  # errors that partial_fit keeps
 
 
+@dataclass(eq=False, repr=False)
 class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
     """An ensemble of small networks that knows how far off it may be.
 
@@ -91,40 +94,13 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         predictive inference for regression", section 5.2, for errors in units of their size.
     """
 
-    def __init__(
-        self,
-        n_estimators: int = 50,
-        hidden_layer_sizes: int | tuple[int, ...] = (50, 50),
-        activation: str = "silu",
-        *,
-        prior_scale: float = 1.0,
-        bootstrap: Kind = "poisson",
-        alpha: float = 0.1,
-        batch_size: int | Literal["auto"] = "auto",
-        learning_rate_init: float = 0.01,
-        max_iter: int | Literal["auto"] = "auto",
-        early_stopping: bool = True,
-        n_iter_no_change: int = 20,
-        noise: Literal["learned", "constant"] = "learned",
-        random_state: int | np.random.RandomState | None = None,
-        verbose: bool = False,
-    ) -> None:
-        super().__init__(
-            n_estimators,
-            hidden_layer_sizes,
-            activation,
-            prior_scale=prior_scale,
-            bootstrap=bootstrap,
-            alpha=alpha,
-            batch_size=batch_size,
-            learning_rate_init=learning_rate_init,
-            max_iter=max_iter,
-            early_stopping=early_stopping,
-            n_iter_no_change=n_iter_no_change,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.noise = noise
+    noise: Literal["learned", "constant"] = field(default="learned", kw_only=True)
+
+    n_outputs_: int = field(init=False)
+    _flat: bool = field(init=False)
+    _target_scale: Scale = field(init=False)
+    _noise: Noise = field(init=False)
+    _shape: Shape = field(init=False)
 
     def fit(
         self, X: Any, y: Any, sample_weight: npt.ArrayLike | None = None
@@ -139,13 +115,10 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         Raises:
             ValueError: if the data or a parameter cannot be used; the message says what is wrong.
         """
-        if self.noise not in ("learned", "constant"):
-            raise ConfigurationError(f"`noise` got {self.noise!r}; expected learned or constant.")
-        recipe = self._recipe(ridge=float(self.alpha), seed=as_seed(self.random_state))
+        recipe = self._recipe(as_seed(self.random_state))
         rows, num_data = self._table(X, y, sample_weight, reset=True)
-        self._start(recipe, rows)
-        self.loss_curve_, residuals = self._train(recipe, rows)
-        self.n_iter_ = len(self.loss_curve_)
+        self._start(recipe, rows, self.n_outputs_)
+        residuals = self._train(recipe, rows)
         self._keep_out_of_bag(rows, residuals, num_data)
         return self
 
@@ -165,17 +138,12 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
             sample_weight: as in `fit`.
         """
         fresh = not hasattr(self, "ensemble_")
-        seed = as_seed(self.random_state) if fresh else self._seed
-        recipe = self._recipe(ridge=float(self.alpha), seed=seed)
-        recipe = dataclasses.replace(recipe, epochs=1, patience=None)
+        recipe = self._recipe_of_an_epoch()
         rows, _ = self._table(X, y, sample_weight, reset=fresh)
         if fresh:
-            self._start(recipe, rows)
-            self.loss_curve_ = []
-        losses, _ = self._train(recipe, rows)
-        forget_out_of_bag(self)
-        self.loss_curve_ = [*self.loss_curve_, *losses]
-        self.n_iter_ = len(self.loss_curve_)
+            self._start(recipe, rows, self.n_outputs_)
+        self._train(recipe, rows)
+        self._forget_out_of_bag()
         return self
 
     def predict(
@@ -282,6 +250,24 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         drawn: Floats = p.sample(n_samples, generator=generator).movedim(0, -1).numpy()
         return drawn
 
+    def to_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:  # noqa: D102  # see the base
+        tensors, values = super().to_state()
+        parts = {
+            "target": self._target_scale.to_state(),
+            "shape": self._shape.to_state(),
+            "noise": self._noise.to_state(),
+        }
+        return tensors | named(parts), values | {"n_outputs_": self.n_outputs_, "flat": self._flat}
+
+    def _restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        super()._restore(tensors, values)
+        self.n_outputs_, self._flat = values["n_outputs_"], values["flat"]
+        self._target_scale = Scale.from_state(under("target.", tensors))
+        self._shape = Shape.from_state(under("shape.", tensors))
+        recipe, features = self._recipe(self._seed), self.n_features_in_
+        self._noise = Noise.from_state(under("noise.", tensors), recipe, features)
+        self.ensemble_ = rebuilt(recipe, features, self.n_outputs_, under("ensemble.", tensors))
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
@@ -313,25 +299,26 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
             )
         return as_rows(X, targets, self._weights_of(sample_weight, X)), len(X)
 
-    def _start(self, recipe: Recipe, rows: Rows) -> None:
-        self._seed, self._seen = recipe.seed, 0
-        self._input_scale = Scale.without_odd_cells(rows.x, rows.evidence)
-        self._target_scale = Scale.of(rows.y, rows.evidence)
-        self.ensemble_: Ensemble = build(recipe, rows.x.shape[1], self.n_outputs_)
+    def _recipe(self, seed: int) -> Recipe:
+        if self.noise not in ("learned", "constant"):
+            raise ConfigurationError(f"`noise` got {self.noise!r}; expected learned or constant.")
+        return super()._recipe(seed)
 
-    def _train(self, recipe: Recipe, rows: Rows) -> tuple[list[float], Residuals]:
+    def _start(self, recipe: Recipe, rows: Rows, outputs: int) -> None:
+        super()._start(recipe, rows, outputs)
+        self._target_scale = Scale.of(rows.y, rows.evidence)
+
+    def _train(self, recipe: Recipe, rows: Rows) -> Residuals:
         """Train on rows, then learn from the absentees' errors there."""
-        x = torch.from_numpy(self._input_scale.apply(rows.x))
         y = torch.from_numpy(self._target_scale.apply(rows.y))
-        weight: Tensor | None = None if rows.weight is None else torch.from_numpy(rows.weight)
-        losses = train(self.ensemble_, recipe, x, y, weight, "mse", ids=rows.ids)
+        x = self._train_members(recipe, rows, y, "mse")
         residuals = out_of_bag_residuals(self.ensemble_, x, y, recipe.weights(rows.ids))
         errors = residuals
         if not residuals.known.any():  # too few members or rows for anything better
             errors = out_of_bag_residuals(
                 self.ensemble_, x, y, torch.zeros(recipe.num_members, len(rows))
             )
-        self._noise: Noise = learn_noise(
+        self._noise = learn_noise(
             recipe,
             x,
             errors,
@@ -340,10 +327,9 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
             before=self._noise if self._seen else None,
         )
         shape = shape_of(self._noise, x, errors, rows.evidence)
-        self._shape: Shape = shape.extended(self._shape, _REMEMBERED) if self._seen else shape
+        self._shape = shape.extended(self._shape, _REMEMBERED) if self._seen else shape
         self._extend_reach(x)
-        self._seen += len(rows)
-        return losses, residuals
+        return residuals
 
     def _keep_out_of_bag(self, rows: Rows, residuals: Residuals, num_data: int) -> None:
         scale, known = self._target_scale, residuals.known.numpy()

@@ -12,6 +12,7 @@ import torch
 from hunch.errors import DataError
 from hunch.inference.copies import coincide, ids_in_order
 from hunch.inference.training import as_evidence
+from hunch.sklearn.state import Arrays
 
 Floats = npt.NDArray[np.float64]
 Numbers = npt.NDArray[Any]
@@ -109,7 +110,7 @@ def as_rows(x: Floats, y: Numbers, sample_weight: Floats | None) -> Rows:
 
 
 @dataclass(frozen=True)
-class Scale:
+class Scale(Arrays):
     """Where columns lie and how wide they are: `(values - mean) / std` is around 0 and of size 1.
 
     Args:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,7 @@ from hunch.inference import OutOfBag, bootstrap_weights, fit, predict
 from hunch.inference.bootstrap import Bootstrap, Ids
 from hunch.inference.losses import Loss
 from hunch.nn import MLP, Ensemble, RandomizedPrior
-from hunch.seeding import derive, torch_generator
+from hunch.seeding import torch_generator
 
 _AT_ONCE = 2**18  # rows times members in one pass, which bounds memory
 
@@ -90,6 +91,14 @@ def build(recipe: Recipe, in_features: int, out_features: int) -> Ensemble:
             prior = network()
         members.append(RandomizedPrior(model, prior, recipe.prior_scale))
     return Ensemble.from_modules(members)
+
+
+def rebuilt(
+    recipe: Recipe, in_features: int, out_features: int, state: Mapping[str, Tensor]
+) -> Ensemble:
+    """The trained members of which `state` is the state."""
+    one = build(dataclasses.replace(recipe, num_members=1), in_features, out_features)
+    return Ensemble.from_state_dict(one.member(0).double(), state)
 
 
 def _multiply_last(network: MLP, factor: float) -> None:
@@ -197,8 +206,3 @@ def absentees_at(
 def rows_at_once(ensemble: Ensemble) -> int:
     """How many rows all members may be asked about in one pass."""
     return max(1, _AT_ONCE // ensemble.num_members)
-
-
-def seed_for(recipe: Recipe, what: str) -> int:
-    """Another seed, for another ensemble of the same estimator."""
-    return derive(recipe.seed, what)

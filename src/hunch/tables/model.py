@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from hunch.errors import ConfigurationError, FolderError
 from hunch.sklearn import RandomizedPriorClassifier, RandomizedPriorRegressor
-from hunch.sklearn.state import error_quantiles, export_state, restore_state
 from hunch.storage import (
     as_written,
     expanded,
@@ -26,7 +25,7 @@ from hunch.storage import (
 )
 from hunch.tables.cells import Floats
 from hunch.tables.columns import Columns
-from hunch.tables.target import Target
+from hunch.tables.target import Target, Task
 
 KIND: Final = "table-model"
 FORMAT: Final = 2  # 1 knows of no distance from the training data
@@ -34,6 +33,10 @@ MODEL_FILE: Final = "model.json"
 TENSORS_FILE: Final = "model.safetensors"
 
 Estimator = RandomizedPriorRegressor | RandomizedPriorClassifier
+_KINDS: Final[dict[Task, type[Estimator]]] = {
+    "regression": RandomizedPriorRegressor,
+    "classification": RandomizedPriorClassifier,
+}
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ class TableModel:
                 "a model of classes has no intervals; expected one of a number."
             )
         tail = (1 - coverage) / 2
-        low, high = error_quantiles(self.estimator, [tail, 1 - tail])[:, 0]
+        low, high = self.estimator._shape.quantiles(np.array([tail, 1 - tail]))[:, 0]
         return mean + low * std, mean + high * std
 
     def _predict_classes(
@@ -141,7 +144,7 @@ class TableModel:
 
     def put(self, folder: Path) -> None:
         """Write the model's files into a folder that is being filled."""
-        tensors, values = export_state(self.estimator)
+        tensors, values = self.estimator.to_state()
         write_json(
             folder / MODEL_FILE,
             {
@@ -168,11 +171,10 @@ class TableModel:
                     f"{str(folder)!r} is of format {values['format']}, and this hunch reads up to "
                     f"{FORMAT}; bring it up to date with: pip install --upgrade torch-hunch"
                 )
-            return cls(
-                Columns.from_json(values["columns"]),
-                Target.from_json(values["target"]),
-                restore_state(read_tensors(folder / TENSORS_FILE), values["estimator"]),
-            )
+            target = Target.from_json(values["target"])
+            tensors = read_tensors(folder / TENSORS_FILE)
+            estimator = _KINDS[target.task].from_state(tensors, values["estimator"])
+            return cls(Columns.from_json(values["columns"]), target, estimator)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> TableModel:
@@ -237,8 +239,7 @@ def train(
     """
     y = target.read(table[target.name])
     features, _ = columns.encode(table)
-    kind = RandomizedPriorRegressor if target.task == "regression" else RandomizedPriorClassifier
-    estimator = kind(
+    estimator = _KINDS[target.task](
         members or (50 if len(y) <= 20_000 else 20),
         random_state=seed % 2**32,  # scikit-learn takes no larger one
         verbose=progress,

@@ -9,7 +9,6 @@ from hunch import RandomizedPriorClassifier, RandomizedPriorRegressor
 from hunch.experiments.tables import far_from_data
 from hunch.experiments.tables.far_from_data import GROWING, LEVEL, NONE, WAYS
 from hunch.sklearn.reach import Reach
-from hunch.sklearn.state import export_state, restore_state
 from hunch.sklearn.training import members_at
 from hunch.storage import dump_json
 
@@ -135,16 +134,16 @@ def test_a_kept_model_says_the_same_and_one_of_an_earlier_version_what_it_said(k
     x, y = x[:150, :5], y[:150]
     model = kind(4, max_iter=5, random_state=0).fit(x, y)
     far = np.concatenate([x, x + 30 * x.std(axis=0)])
-    tensors, values = export_state(model)
+    tensors, values = model.to_state()
     said = (
         (lambda m: m.predict_proba(far))
         if hasattr(model, "classes_")
         else (lambda m: np.stack(m.predict(far, return_std=True)))
     )
-    np.testing.assert_array_equal(said(restore_state(tensors, values)), said(model))
+    np.testing.assert_array_equal(said(model.from_state(tensors, values)), said(model))
     earlier = {k: v for k, v in tensors.items() if not k.startswith("reach.")}
     values.pop("prior_strength", None)
-    old = restore_state(earlier, values)
+    old = model.from_state(earlier, values)
     assert not np.allclose(said(old), said(model))
     np.testing.assert_array_equal(said(old)[..., : len(x), :2], said(model)[..., : len(x), :2])
     old.partial_fit(x, y)  # what it learned of distances would be of these rows alone
@@ -175,7 +174,7 @@ def test_a_cell_that_lies_does_not_make_a_classifier_sure_far_away():
     at = np.concatenate([lie, lie[7:8] * [2, 1]])
     logits = members_at(model.ensemble_, model._inputs(at)) / model.temperature_
     torch.testing.assert_close(model.predict_distribution(at).members, logits, rtol=0, atol=0)
-    again = restore_state(*export_state(model))
+    again = model.from_state(*model.to_state())
     np.testing.assert_array_equal(again.predict_proba(at), model.predict_proba(at))
     np.testing.assert_array_equal(again.predict_proba(far), model.predict_proba(far))
 
