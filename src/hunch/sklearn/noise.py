@@ -215,6 +215,14 @@ class Shape(Arrays):
         columns = [_quantiles(column, weight, levels) for column in scores.T]
         return np.stack(columns, axis=1)
 
+    def quantiles_about(self, mean: Floats, std: Floats, levels: Floats) -> Floats:
+        """Quantiles, `(..., levels)`, of observations with a predicted mean and size of error.
+
+        Each is the mean plus the size times a quantile of the errors in units of their size.
+        """
+        found: Floats = mean[..., None] + std[..., None] * self.quantiles(levels).T
+        return found
+
     def extended(self, other: Shape, most: int) -> Shape:
         """With newer scores behind, the latest `most` kept."""
         return Shape(

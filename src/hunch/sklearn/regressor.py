@@ -182,10 +182,34 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         Returns:
             Lower and upper ends, each shaped like the mean.
         """
-        if not 0 < coverage < 1:
-            raise ConfigurationError(f"`coverage` got {coverage}; expected between 0 and 1.")
-        tail = (1 - coverage) / 2
-        both = self.predict_quantiles(X, (tail, 1 - tail))
+        both = self.predict_quantiles(X, _central(coverage))
+        return both[..., 0], both[..., 1]
+
+    def interval_about(
+        self, mean: Floats, std: Floats, coverage: float = 0.9
+    ) -> tuple[Floats, Floats]:
+        """As `predict_interval`, about what `predict(..., return_std=True)` has said already.
+
+        Args:
+            mean: predicted means.
+            std: standard deviations of observations, shaped like them.
+            coverage: between 0 and 1, ends excluded.
+
+        Returns:
+            Lower and upper ends, each shaped like the mean.
+
+        Example:
+            >>> from hunch import RandomizedPriorRegressor
+            >>> X = np.linspace(0, 1, 40)[:, None]
+            >>> model = RandomizedPriorRegressor(4, max_iter=2, random_state=0).fit(X, X[:, 0])
+            >>> wide, narrow = (
+            ...     model.interval_about(*model.predict(X, return_std=True), coverage)
+            ...     for coverage in (0.9, 0.5)
+            ... )
+            >>> bool((wide[0] < narrow[0]).all())
+            True
+        """
+        both = self._shape.quantiles_about(mean, std, _central(coverage))
         return both[..., 0], both[..., 1]
 
     def predict_quantiles(self, X: Any, quantiles: npt.ArrayLike = (0.05, 0.5, 0.95)) -> Floats:
@@ -209,10 +233,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
                 f"`quantiles` got {quantiles!r}; expected probabilities between 0 and 1."
             )
         p = self.predict_distribution(X)
-        shape = self._shape.quantiles(levels).T  # (outputs, levels)
-        mean, std = p.mean.numpy()[..., None], p.std.numpy()[..., None]
-        found: Floats = mean + std * (shape if mean.ndim == 3 else shape[0])
-        return found
+        return self._shape.quantiles_about(p.mean.numpy(), p.std.numpy(), levels)
 
     def predict_members(self, X: Any) -> Floats:
         """Every network's own prediction, `(n_estimators, n_samples[, n_outputs])`."""
@@ -340,6 +361,14 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         if known.sum() > 1:
             weight = None if rows.evidence is None else rows.evidence[known]
             self.oob_score_ = float(r2_score(rows.y[known], predicted[known], sample_weight=weight))
+
+
+def _central(coverage: float) -> Floats:
+    """The levels between which the central part of a distribution lies."""
+    if not 0 < coverage < 1:
+        raise ConfigurationError(f"`coverage` got {coverage}; expected between 0 and 1.")
+    tail = (1 - coverage) / 2
+    return np.array([tail, 1 - tail])
 
 
 def _as_numbers(y: Any) -> Floats:

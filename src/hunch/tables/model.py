@@ -95,7 +95,7 @@ class TableModel:
             return self._predict_classes(self.estimator, features)
         p = self.estimator.predict_distribution(features)
         mean, std = p.mean.numpy(), p.std.numpy()
-        lower, upper = self.interval(mean, std, coverage)
+        lower, upper = self.estimator.interval_about(mean, std, coverage)
         return {
             "mean": mean,
             "std": std,
@@ -115,9 +115,7 @@ class TableModel:
             raise ConfigurationError(
                 "a model of classes has no intervals; expected one of a number."
             )
-        tail = (1 - coverage) / 2
-        low, high = self.estimator._shape.quantiles(np.array([tail, 1 - tail]))[:, 0]
-        return mean + low * std, mean + high * std
+        return self.estimator.interval_about(mean, std, coverage)
 
     def _predict_classes(
         self, estimator: RandomizedPriorClassifier, features: Floats
