@@ -150,10 +150,11 @@ def test_a_damaged_run_gives_the_same_numbers_or_none_in_300_places_of_each_file
 def model(tmp_path_factory):
     x = np.arange(40) / 40
     table = pa.table({"x": x, "day": np.arange(40) % 7, "y": 2 * x})
-    rules, target = Columns.learn(table.select(["x", "day"])), Target("y", "regression")
+    rules, features = Columns.learn_and_encode(table.select(["x", "day"]))
+    target = Target("y", "regression")
     place = tmp_path_factory.mktemp("models") / "model"
     with new_folder(place, KIND) as folder:
-        train(rules, target, table, members=2, progress=False).put(folder)
+        train(rules, target, features, 2 * x, members=2, progress=False).put(folder)
         write_json(folder / "summary.json", {"rows": 40})
         (folder / "report.html").write_text("<p>a report</p>")
     return place, table

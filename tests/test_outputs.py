@@ -24,9 +24,10 @@ def inputs(tmp_path_factory):
     x = np.arange(40) / 40
     (place / "a.csv").write_text("x,y\n" + "".join(f"{v},{2 * v}\n" for v in x))
     table = pa.table({"x": x, "y": 2 * x})
-    rules, target = Columns.learn(table.select(["x"])), Target("y", "regression")
+    rules, features = Columns.learn_and_encode(table.select(["x"]))
+    target = Target("y", "regression")
     with new_folder(place / "model", KIND) as folder:
-        train(rules, target, table, members=2, progress=False).put(folder)
+        train(rules, target, features, 2 * x, members=2, progress=False).put(folder)
     DQN("CartPole-v1", hidden_sizes=(4,)).save(place / "agent")
     (place / "scripts").mkdir()
     (place / "scripts" / "nothing.py").write_text(

@@ -22,8 +22,9 @@ ANSWERS = ["mean", "std", "epistemic", "aleatoric", "lower", "upper", "outside"]
 @pytest.fixture(scope="module")
 def model():
     table = pa.table({"x": [i / 40 for i in range(40)], "y": [i / 20 for i in range(40)]})
-    rules = Columns.learn(table.select(["x"]))
-    return train(rules, Target("y", "regression"), table, members=2, progress=False)
+    rules, x = Columns.learn_and_encode(table.select(["x"]))
+    y = table["y"].to_numpy()
+    return train(rules, Target("y", "regression"), x, y, members=2, progress=False)
 
 
 @pytest.fixture

@@ -26,8 +26,9 @@ from hunch.tables.target import Target, learn_target
 @pytest.fixture(scope="module")
 def model():
     table = pa.table({"x": [i / 40 for i in range(40)], "y": [i / 20 for i in range(40)]})
-    rules = Columns.learn(table.select(["x"]))
-    return train(rules, Target("y", "regression"), table, members=2, progress=False)
+    rules, x = Columns.learn_and_encode(table.select(["x"]))
+    y = table["y"].to_numpy()
+    return train(rules, Target("y", "regression"), x, y, members=2, progress=False)
 
 
 def rows_of(path):

@@ -30,9 +30,9 @@ def summary_of(goal_name, n=150):
         }
     )
     goal, y = learn_target(goal_name, table[goal_name], "auto")
-    columns = Columns.learn(table.select(table.column_names[:3]))
-    model = train(columns, goal, table, members=4, progress=False)
-    features, y, cut = columns.encode(table)[0], y.copy(), 100
+    columns, features = Columns.learn_and_encode(table.select(table.column_names[:3]))
+    model = train(columns, goal, features, y, members=4, progress=False)
+    y, cut = y.copy(), 100
     return {
         "data": "a.csv",
         "target": goal.to_json(),
@@ -162,9 +162,8 @@ def test_of_very_many_columns_those_that_matter_most_are_tried_and_the_page_says
     x[::9, 0] = 40.0  # rows of which little is known
     table = pa.table({f"c{j}": x[:, j] for j in range(width)} | {"y": x[:, 0]})
     goal, y = learn_target("y", table["y"], "auto")
-    columns = Columns.learn(table.drop_columns(["y"]))
-    model = train(columns, goal, table, members=3, progress=False)
-    features = columns.encode(table)[0]
+    columns, features = Columns.learn_and_encode(table.drop_columns(["y"]))
+    model = train(columns, goal, features, y, members=3, progress=False)
     test = assess(model, Split(features[:60], y[:60], features[60:], y[60:]), 0)
     drivers = test["unsure"]["drivers"]
     assert len(drivers) == 200  # each takes a prediction of all probed rows

@@ -11,7 +11,7 @@ import pytest
 
 from hunch.cli.main import run
 from hunch.errors import DataError
-from hunch.tables import Columns, TableModel, fit_table, predict_table
+from hunch.tables import Column, Columns, TableModel, fit_table, predict_table
 from hunch.tables import reading as reading_module
 from hunch.tables.report import rounded
 from hunch.tables.target import learn_target
@@ -97,6 +97,33 @@ def test_rules_come_from_the_training_part_alone(place, summary):
     assert size["low"] >= sizes.min()
     assert size["fill"] != np.median(sizes)
     assert summary["rows"] == {"file": 300, "used": 300, "train": 240, "test": 60}
+
+
+def test_what_is_learned_from_rows_comes_with_their_features():
+    for table in (houses(50).drop_columns(["price"]), houses(50).select(["size", "rooms"])):
+        rules, features = Columns.learn_and_encode(table)
+        assert rules == Columns.learn(table)
+        np.testing.assert_array_equal(features, rules.encode(table)[0])
+        assert features.flags.c_contiguous  # sums round by the order in memory
+
+
+def test_a_fit_encodes_each_row_once_by_the_rules_of_all_and_once_by_those_of_the_model(
+    unjudged, tmp_path, monkeypatch
+):
+    x = np.random.default_rng(0).normal(size=(100, 10))
+    pq.write_table(
+        pa.table({f"c{i}": c for i, c in enumerate(x.T)} | {"price": x[:, 0]}),
+        tmp_path / "t.parquet",
+    )
+    rows, whole = {}, Column.encode
+
+    def encode(column, cells, *rest):
+        rows[column.name] = rows.get(column.name, 0) + len(cells)
+        return whole(column, cells, *rest)
+
+    monkeypatch.setattr(Column, "encode", encode)
+    fit_table(tmp_path / "t.parquet", "price", tmp_path / "m", members=2, progress=False)
+    assert rows == {f"c{i}": 200 for i in range(10)}
 
 
 def test_numbers_take_the_median_and_say_that_they_were_missing():

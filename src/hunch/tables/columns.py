@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ class Column:
                 f"column {self.name!r} holds {error.value!r} in row {first_row + error.row + 1}; "
                 f"expected {self.way.expected}, as in training."
             ) from error
-        check_size(self.name, self.way, column, first_row)
+        check_size(self.name, values, column, first_row)
         unknown = ~np.isfinite(values)
         values = np.where(unknown, self.fill, values)
         margin = _MARGIN * (self.high - self.low)
@@ -116,7 +117,7 @@ class Column:
     def _encode_category(
         self, column: pa.Array, first_row: int
     ) -> tuple[Floats, npt.NDArray[np.bool_]]:
-        if not any(map(_is_number, self.values)) and _all_numbers(column):
+        if _all_numbers(column) and not any(map(_is_number, self.values)):
             raise DataError(
                 f"column {self.name!r} holds numbers from row {first_row + 1} on; expected text "
                 f"such as {self.values[0]!r}, as in training."
@@ -186,29 +187,46 @@ class Columns:
             array([[1., 1., 0.],
                    [2., 0., 1.]])
         """
+        return cls.learn_and_encode(table, ways, left_out)[0]
+
+    @classmethod
+    def learn_and_encode(
+        cls,
+        table: pa.Table,
+        ways: Mapping[str, Way] | None = None,
+        left_out: Mapping[str, pa.DataType] | None = None,
+    ) -> tuple[Columns, Floats]:
+        """As `learn`, with the features `(rows, features)` of the rows that were looked at."""
         used: list[Column] = []
+        features: list[Floats] = []
         dropped = [_of_a_type(name, kind) for name, kind in (left_out or {}).items()]
         seen: dict[bytes, str] = {}
         ways = learn_ways(table) if ways is None else ways
         for name in table.column_names:
-            found = _learn_column(name, table[name], ways)
-            if isinstance(found, Column):
-                content = found.encode(clean(table[name]))[0].tobytes()
-                if content in seen:
-                    found = Dropped(name, f"the same as {seen[content]!r}")
-                else:
-                    seen[content] = name
-            if isinstance(found, Column):
-                used.append(found)
-            else:
+            if not is_flat(table[name].type):
+                dropped.append(_of_a_type(name, table[name].type))
+                continue
+            cells = clean(table[name])
+            found = _learn_column(name, ways[name], cells)
+            if isinstance(found, Dropped):
                 dropped.append(found)
+                continue
+            own, _ = found.encode(cells)
+            first = seen.setdefault(hashlib.sha256(own.tobytes()).digest(), name)
+            if first != name:
+                dropped.append(Dropped(name, f"the same as {first!r}"))
+                continue
+            used.append(found)
+            features.append(own)
         if not used:
             raise DataError(
                 "no column can be used: "
                 + ("; ".join(f"{d.name!r} is {d.why}" for d in dropped) or "there is none")
                 + ". Expected at least one that varies."
             )
-        return cls(tuple(used), tuple(dropped))
+        # Row by row in memory, as `encode` has them: sums round by the order.
+        together = np.ascontiguousarray(np.concatenate(features, axis=1))
+        return cls(tuple(used), tuple(dropped)), together
 
     @property
     def features(self) -> list[str]:
@@ -288,15 +306,12 @@ def _periods(clock: bool) -> dict[str, float]:
     return {"year": 365.2425, "week": 7.0} | ({"day": 1.0} if clock else {})
 
 
-def _learn_column(name: str, column: pa.ChunkedArray, ways: Mapping[str, Way]) -> Column | Dropped:
-    if not is_flat(column.type):
-        return _of_a_type(name, column.type)
-    cells = clean(column)
+def _learn_column(name: str, way: Way, cells: pa.Array) -> Column | Dropped:
     if cells.null_count == len(cells):
         return Dropped(name, "empty")
-    if ways[name].kind == "category":
+    if way.kind == "category":
         return _learn_category(name, cells)
-    return _learn_numbers(name, ways[name], cells)
+    return _learn_numbers(name, way, cells)
 
 
 def _learn_numbers(name: str, way: Way, cells: pa.Array) -> Column | Dropped:

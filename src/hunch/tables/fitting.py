@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -18,19 +18,14 @@ from hunch.errors import DataError, FolderError
 from hunch.seeding import numpy_generator
 from hunch.storage import check_replaceable, new_folder, write_json
 from hunch.tables.assessment import Split, assess
+from hunch.tables.cells import Floats
 from hunch.tables.columns import Columns
 from hunch.tables.model import KIND, replaced_model, train
 from hunch.tables.reading import Source, open_table
 from hunch.tables.report import table_report
-from hunch.tables.suspects import (
-    check_cells,
-    copies_in_words,
-    groups_of_copies,
-    odd_cell_notes,
-    suspects,
-)
+from hunch.tables.suspects import copies_in_words, groups_of_copies, odd_cell_notes, suspects
 from hunch.tables.target import Target, Task, check_target_type, learn_target
-from hunch.tables.ways import DateOrder, Decimal, learn_ways, told
+from hunch.tables.ways import DateOrder, Decimal, Way, learn_ways, told
 
 REPORT: Final = "report.html"
 SUMMARY_FILE: Final = "summary.json"
@@ -108,21 +103,18 @@ def fit_table(
     ways = learn_ways(table, decimal=decimal, date_order=date_order, delimiter=source.delimiter)
     goal, y = learn_target(target, table[target], task, ways[target])
     say(f"{goal.task}, since {goal.why}")
-    rules = Columns.learn(table.drop_columns([target]), ways, source.left_out)
-    group = _copies(table, rules, goal, y)
+    group = groups_of_copies(*_encoded(table, target, ways, source), y)
     copies = len(group) - int(group.max()) - 1
     if copies:
         say(copies_in_words(copies))
     train_rows, test_rows = _split_groups(group, y, goal, seed)
-    part = table.take(train_rows)
-    columns = Columns.learn(part.drop_columns([target]), ways, source.left_out)
+    columns, features = _encoded(table.take(train_rows), target, ways, source)
     for line in told(ways, [target, *(column.name for column in columns.used)]):
         say(line)
     for dropped in columns.dropped:
         say(f"not using column {dropped.name!r}: {dropped.why}")
     with _saying_what_fails(out), new_folder(out, KIND) as folder:
         say(f"training on {len(train_rows):,} rows, {len(columns.features)} features")
-        features = columns.encode(part)[0]
         once = np.unique(group[train_rows], return_index=True)[1]
         found = suspects(features[once], y[train_rows][once], columns, goal, seed)
         odd = odd_cell_notes(features, y[train_rows], columns, goal, train_rows)
@@ -130,7 +122,15 @@ def fit_table(
             say(note)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "X holds", UserWarning)  # said already, by name
-            model = train(columns, goal, part, members=members, seed=seed, progress=progress)
+            model = train(
+                columns,
+                goal,
+                features,
+                y[train_rows],
+                members=members,
+                seed=seed,
+                progress=progress,
+            )
         say("judging against the baselines")
         split = Split(
             features[once],
@@ -172,13 +172,11 @@ def _check_path(path: object) -> None:
         )
 
 
-def _copies(
-    table: pa.Table, columns: Columns, target: Target, y: npt.NDArray[np.float64]
-) -> npt.NDArray[np.intp]:
-    """Which rows are copies of each other, once all cells are numbers to compute with."""
-    features = columns.encode(table)[0]
-    check_cells(features, y, columns, target)
-    return groups_of_copies(features, y, columns)
+def _encoded(
+    table: pa.Table, target: str, ways: Mapping[str, Way], source: Source
+) -> tuple[Columns, Floats]:
+    """What rows of the file become but for the target, and the rules of that."""
+    return Columns.learn_and_encode(table.drop_columns([target]), ways, source.left_out)
 
 
 def _split_groups(

@@ -51,8 +51,9 @@ class TableModel:
     Example:
         >>> import tempfile
         >>> table = pa.table({"x": [i / 40 for i in range(40)], "y": [i / 20 for i in range(40)]})
-        >>> columns = Columns.learn(table.select(["x"]))
-        >>> model = train(columns, Target("y", "regression"), table, members=4, progress=False)
+        >>> columns, x = Columns.learn_and_encode(table.select(["x"]))
+        >>> target, y = Target("y", "regression"), table["y"].to_numpy()
+        >>> model = train(columns, target, x, y, members=4, progress=False)
         >>> folder = Path(tempfile.mkdtemp())
         >>> model.put(folder)
         >>> again = TableModel.get(folder)
@@ -219,27 +220,27 @@ def replaced_model(out: str | os.PathLike[str], target: str, names: Sequence[str
 def train(
     columns: Columns,
     target: Target,
-    table: pa.Table,
+    x: Floats,
+    y: Floats,
     *,
     members: int | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> TableModel:
-    """Train on all rows of a table; see `TableModel` for an example.
+    """Train on rows that are encoded already; see `TableModel` for an example.
 
     Args:
         columns: the rules, learned on the same rows.
         target: learned on the same rows or more.
-        table: training rows.
+        x: features `(rows, features)`.
+        y: numbers or class numbers `(rows,)`.
         members: networks; None: 50, and 20 beyond 20,000 rows.
         seed: decides every draw.
         progress: show bars on standard error.
     """
-    y = target.read(table[target.name])
-    features, _ = columns.encode(table)
     estimator = _KINDS[target.task](
         members or (50 if len(y) <= 20_000 else 20),
         random_state=seed % 2**32,  # scikit-learn takes no larger one
         verbose=progress,
     )
-    return TableModel(columns, target, estimator.fit(features, y))
+    return TableModel(columns, target, estimator.fit(x, y))

@@ -70,8 +70,9 @@ def predict_table(
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
         >>> table = pa.table({"x": [i / 40 for i in range(40)], "y": [i / 20 for i in range(40)]})
-        >>> rules, target = Columns.learn(table.select(["x"])), Target("y", "regression")
-        >>> model = train(rules, target, table, members=4, progress=False)
+        >>> rules, x = Columns.learn_and_encode(table.select(["x"]))
+        >>> target, y = Target("y", "regression"), table["y"].to_numpy()
+        >>> model = train(rules, target, x, y, members=4, progress=False)
         >>> _ = (folder / "new.csv").write_text("name,x\nnear,0.5\nfar,7\n")
         >>> predict_table(model, folder / "new.csv", folder / "out.csv", progress=False)
         Predicted(rows=2, outside=1)

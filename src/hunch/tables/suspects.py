@@ -8,7 +8,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hunch.errors import DataError
 from hunch.inference import copy_ids
 from hunch.seeding import derive, numpy_generator
 from hunch.sklearn.rows import odd_cells
@@ -16,7 +15,6 @@ from hunch.tables.cells import Floats
 from hunch.tables.columns import Columns
 from hunch.tables.target import Target
 
-_LARGEST: Final = 1e150  # of which the square is a number
 _ALONE: Final = 0.99  # of the target, which a column explains that is all but the target
 _COUNTED: Final = 0.2  # of the target, which no honest number of a row explains
 _MOST_ROWS: Final = 5_000  # that are asked
@@ -25,24 +23,7 @@ _FOLDS: Final = 3
 _CLOSE: Final = 2.0  # times as wide as rows are many is a series of numbers at most
 
 
-def check_cells(features: Floats, y: Floats, columns: Columns, target: Target) -> None:
-    """Refuse numbers whose squares would overflow, by column and row of the file.
-
-    Raises:
-        DataError: naming the first.
-    """
-    parts = {name: features[:, place] for name, place in columns.groups().items()}
-    for name, part in {**parts, target.name: y[:, None]}.items():
-        bad = np.argwhere(np.abs(part) > _LARGEST)
-        if len(bad):
-            row, feature = bad[0]
-            raise DataError(
-                f"column {name!r} holds {part[row, feature]:.4g} in row {row + 1}; expected "
-                f"numbers of at most {_LARGEST:.0e} in size: correct the cell, or use other units."
-            )
-
-
-def groups_of_copies(features: Floats, y: Floats, columns: Columns) -> npt.NDArray[np.intp]:
+def groups_of_copies(columns: Columns, features: Floats, y: Floats) -> npt.NDArray[np.intp]:
     """Which rows are copies of each other: `(rows,)`, groups counted in the order of the rows.
 
     Numbers of rows and ids tell copies apart, and do not count.

@@ -129,30 +129,28 @@ def learn_ways(
             ways[name] = _date(name, cells[name], look, order)
         else:
             ways[name] = look
-        check_size(name, ways[name], cells[name])
+        if ways[name].kind == "number":
+            check_size(name, ways[name].read(cells[name]), cells[name])
     return ways
 
 
-def check_size(name: str, way: Way, cells: pa.Array, first_row: int = 0) -> None:
+def check_size(name: str, values: Floats, cells: pa.Array, first_row: int = 0) -> None:
     """Refuse a number that later sums of squares could not hold.
 
     Args:
         name: of the column.
-        way: how it is read.
-        cells: clean ones.
+        values: its numbers.
+        cells: the clean cells that they were read from.
         first_row: how many rows came before, for the message.
 
     Raises:
         DataError: naming the cell.
 
     Example:
-        >>> check_size("a", Way("number"), clean(pa.chunked_array([["1e200"]])))
+        >>> check_size("a", np.array([1e200]), clean(pa.chunked_array([["1e200"]])))
         Traceback (most recent call last):
         hunch.errors.DataError: column 'a' holds '1e200' in row 1; expected numbers up to 1e+150...
     """
-    if way.kind != "number":
-        return
-    values = way.read(cells)
     beyond = np.isfinite(values) & (np.abs(values) > LARGEST)
     if beyond.any():
         found = first_that(cells, beyond)
