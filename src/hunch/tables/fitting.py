@@ -19,7 +19,7 @@ from hunch.seeding import numpy_generator
 from hunch.storage import check_replaceable, new_folder, write_json
 from hunch.tables.assessment import Split, assess
 from hunch.tables.cells import Floats
-from hunch.tables.columns import Columns
+from hunch.tables.columns import Columns, few
 from hunch.tables.model import KIND, replaced_model, train
 from hunch.tables.reading import Source, open_table
 from hunch.tables.report import table_report
@@ -203,15 +203,14 @@ def _check_target(source: Source, target: str) -> None:
     if target in source.names:
         check_target_type(target, source.schema.field(target).type)
         return
-    named = ", ".join(repr(name) for name in source.names[:8])
-    more = f" and {len(source.names) - 8} more" if len(source.names) > 8 else ""
     close = difflib.get_close_matches(target.lower(), map(str.lower, source.names), n=1)
     meant = [name for name in source.names if name.lower() in close]
     hint = f" Did you mean {meant[0]!r}?" if meant else ""
     if len(source.names) == 1:
         hint = " One column only: cells must be separated by a comma, semicolon, tab or bar."
     raise DataError(
-        f"{str(source.path)!r} has no column {target!r}; its columns are {named}{more}.{hint}"
+        f"{str(source.path)!r} has no column {target!r}; its columns are "
+        f"{few(source.names, most=8)}.{hint}"
     )
 
 
