@@ -68,7 +68,8 @@ class RandomizedPriorBase(BaseEstimator):
     _seen: int = field(init=False)
     _reach: Reach | None = field(init=False, default=None)  # an earlier version knew of none
 
-    _ridge_of_alpha: ClassVar[float] = 1.0  # what scikit-learn's penalty is in hunch's words
+    # `ridge` for an `alpha` of 1: scikit-learn halves the penalty, and of numbers the loss as well.
+    _ridge_of_alpha: ClassVar[float] = 1.0
 
     def to_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What a trained estimator is, without pickle.
@@ -215,8 +216,8 @@ class RandomizedPriorBase(BaseEstimator):
         self.n_iter_ = len(self.loss_curve_)
         return x
 
-    def _extend_reach(self, x: Tensor) -> None:
-        """Count scaled training rows as seen, beside those of earlier calls."""
+    def _count_as_seen(self, x: Tensor) -> None:
+        """Count scaled training rows as near, beside those of earlier calls."""
         reach = Reach.of(x.numpy(), self._input_scale.place)
         if not self._seen:
             self._reach = reach

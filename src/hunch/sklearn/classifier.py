@@ -225,7 +225,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         logits = members_at(self.ensemble_, x[some])
         share = None if rows.evidence is None else torch.from_numpy(rows.evidence[some])
         self.temperature_ = temperature(logits, unseen, y[some], share)
-        self._extend_reach(x)
+        self._count_as_seen(x)
         self._prior_strength = prior_strength(self.ensemble_, x[some])
 
     def _keep_out_of_bag(self, recipe: Recipe, rows: Rows, num_data: int) -> None:

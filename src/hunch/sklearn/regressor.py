@@ -349,7 +349,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         )
         shape = shape_of(self._noise, x, errors, rows.evidence)
         self._shape = shape.extended(self._shape, _REMEMBERED) if self._seen else shape
-        self._extend_reach(x)
+        self._count_as_seen(x)
         return residuals
 
     def _keep_out_of_bag(self, rows: Rows, residuals: Residuals, num_data: int) -> None:
