@@ -209,7 +209,7 @@ def _judged(X, y, test_X, test_y, **settings):
     model = regressor(**(dict(n_estimators=20, max_iter="auto") | settings)).fit(X, y)
     low, high = model.predict_interval(test_X)
     rows = as_rows(X, y[:, None], None)
-    absent = model._recipe(ridge=0.0, seed=model._seed).weights(rows.ids).numpy() == 0
+    absent = model._recipe(model._seed).weights(rows.ids).numpy() == 0
     known = absent.any(axis=0)
     datum = rows.source[np.unique(rows.place, return_index=True)[1]][known]
     absent = absent[:, known][:, np.arange(len(test_X)) % known.sum()]

@@ -21,7 +21,7 @@ from hunch.inference.losses import Loss
 from hunch.nn import Ensemble
 from hunch.nn.mlp import ACTIVATIONS
 from hunch.sklearn.reach import Reach
-from hunch.sklearn.rows import Floats, Rows, Scale, check_size, odd_cells
+from hunch.sklearn.rows import Floats, Numbers, Rows, Scale, as_rows, check_size, odd_cells
 from hunch.sklearn.state import named
 from hunch.sklearn.training import Recipe, build, train
 from hunch.storage.parts import under
@@ -68,7 +68,8 @@ class RandomizedPriorBase(BaseEstimator):
     _seen: int = field(init=False)
     _reach: Reach | None = field(init=False, default=None)  # an earlier version knew of none
 
-    _ridge_of_alpha: ClassVar[float] = 1.0  # what scikit-learn's penalty is in hunch's words
+    # `ridge` for an `alpha` of 1: scikit-learn halves the penalty, and of numbers the loss as well.
+    _ridge_of_alpha: ClassVar[float] = 1.0
 
     def to_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What a trained estimator is, without pickle.
@@ -172,13 +173,11 @@ class RandomizedPriorBase(BaseEstimator):
         seed = self._seed if hasattr(self, "ensemble_") else as_seed(self.random_state)
         return dataclasses.replace(self._recipe(seed), epochs=1, patience=None)
 
-    def _weights_of(self, sample_weight: npt.ArrayLike | None, X: Floats) -> Floats | None:
+    def _rows(self, X: Floats, y: Numbers, sample_weight: npt.ArrayLike | None) -> Rows:
         if sample_weight is None:
-            return None
-        weight: Floats = _check_sample_weight(
-            sample_weight, X, dtype=np.float64, ensure_non_negative=True
-        )
-        return weight
+            return as_rows(X, y, None)
+        kind = {"dtype": np.float64, "ensure_non_negative": True}
+        return as_rows(X, y, _check_sample_weight(sample_weight, X, **kind))
 
     def _check_cells(self, X: Floats) -> None:
         """Refuse numbers too large to compute with, and name what hardly belongs to its column."""
@@ -217,8 +216,8 @@ class RandomizedPriorBase(BaseEstimator):
         self.n_iter_ = len(self.loss_curve_)
         return x
 
-    def _extend_reach(self, x: Tensor) -> None:
-        """Count scaled training rows as seen, beside those of earlier calls."""
+    def _count_as_seen(self, x: Tensor) -> None:
+        """Count scaled training rows as near, beside those of earlier calls."""
         reach = Reach.of(x.numpy(), self._input_scale.place)
         if not self._seen:
             self._reach = reach
@@ -229,8 +228,7 @@ class RandomizedPriorBase(BaseEstimator):
     def _forget_out_of_bag(self) -> None:
         """Remove what was said of rows that networks had not seen; others have by now."""
         for name in _OUT_OF_BAG:
-            if hasattr(self, name):
-                delattr(self, name)
+            self.__dict__.pop(name, None)
 
 
 def as_seed(random_state: int | np.random.RandomState | None) -> int:

@@ -18,7 +18,7 @@ from hunch.inference import ClassPredictive
 from hunch.seeding import numpy_generator
 from hunch.sklearn.base import RandomizedPriorBase, as_seed
 from hunch.sklearn.reach import logits_at, prior_strength
-from hunch.sklearn.rows import Floats, Rows, as_rows, back_to_source
+from hunch.sklearn.rows import Floats, Rows, back_to_source
 from hunch.sklearn.training import Recipe, absentees_at, members_at, rebuilt
 from hunch.storage.parts import under
 
@@ -210,9 +210,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         unknown = np.setdiff1d(labels, self.classes_)
         if len(unknown):
             raise DataError(f"`y` holds the class {unknown[0]}; expected one of `classes`.")
-        rows = as_rows(
-            X, np.searchsorted(self.classes_, labels), self._weights_of(sample_weight, X)
-        )
+        rows = self._rows(X, np.searchsorted(self.classes_, labels), sample_weight)
         present = len(np.unique(rows.y)) if classes is None and reset else len(self.classes_)
         if present < 2:
             raise DataError("`y` holds 1 class; expected at least two classes with a weight.")
@@ -227,7 +225,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         logits = members_at(self.ensemble_, x[some])
         share = None if rows.evidence is None else torch.from_numpy(rows.evidence[some])
         self.temperature_ = temperature(logits, unseen, y[some], share)
-        self._extend_reach(x)
+        self._count_as_seen(x)
         self._prior_strength = prior_strength(self.ensemble_, x[some])
 
     def _keep_out_of_bag(self, recipe: Recipe, rows: Rows, num_data: int) -> None:

@@ -26,7 +26,7 @@ from hunch.sklearn.noise import (
     out_of_bag_residuals,
     shape_of,
 )
-from hunch.sklearn.rows import Floats, Rows, Scale, as_rows, back_to_source, check_size
+from hunch.sklearn.rows import Floats, Rows, Scale, back_to_source, check_size
 from hunch.sklearn.state import named
 from hunch.sklearn.training import Recipe, members_at, rebuilt
 from hunch.storage.parts import under
@@ -318,7 +318,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
             raise DataError(
                 f"`y` has {targets.shape[1]} outputs; expected {self.n_outputs_}, as before."
             )
-        return as_rows(X, targets, self._weights_of(sample_weight, X)), len(X)
+        return self._rows(X, targets, sample_weight), len(X)
 
     def _recipe(self, seed: int) -> Recipe:
         if self.noise not in ("learned", "constant"):
@@ -349,7 +349,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         )
         shape = shape_of(self._noise, x, errors, rows.evidence)
         self._shape = shape.extended(self._shape, _REMEMBERED) if self._seen else shape
-        self._extend_reach(x)
+        self._count_as_seen(x)
         return residuals
 
     def _keep_out_of_bag(self, rows: Rows, residuals: Residuals, num_data: int) -> None:

@@ -17,7 +17,7 @@ from hunch.sklearn.state import Arrays
 Floats = npt.NDArray[np.float64]
 Numbers = npt.NDArray[Any]
 
-_LARGEST = 1e150  # of which the square is a number
+LARGEST = 1e150  # of which the square is a number
 _NEAR = 0.99  # of a column's cells, from which its width is known
 _FAR = 30.0  # widths
 _VARIED = 10  # different values; of fewer any may be rare
@@ -224,13 +224,13 @@ def check_size(name: str, values: Floats) -> None:
     Raises:
         DataError: naming the first.
     """
-    large = np.abs(values) > _LARGEST
+    large = np.abs(values) > LARGEST
     if large.any():
         place = tuple(int(i) for i in np.argwhere(large)[0])
         column = f", column {place[1]}" if len(place) > 1 else ""
         raise DataError(
             f"`{name}` holds {values[place]:.4g} in row {place[0]}{column}; expected numbers of at "
-            f"most {_LARGEST:.0e} in size: correct the cell, or use other units."
+            f"most {LARGEST:.0e} in size: correct the cell, or use other units."
         )
 
 

@@ -181,7 +181,7 @@ def default_epochs(num_data: int) -> int:
 
 def members_at(ensemble: Ensemble, x: Tensor) -> Tensor:
     """All members' outputs, `(members, batch, out)`."""
-    return predict(ensemble, x, batch_size=rows_at_once(ensemble)).members
+    return predict(ensemble, x, batch_size=_rows_at_once(ensemble)).members
 
 
 def absentees_at(
@@ -198,11 +198,11 @@ def absentees_at(
         weights: what the members were trained with, `(members, data)`.
         say: what to make of outputs before they are averaged.
     """
-    size = rows_at_once(ensemble)
+    size = _rows_at_once(ensemble)
     for rows, part in zip(x.split(size), weights.split(size, dim=1), strict=True):
         yield OutOfBag(say(members_at(ensemble, rows)), part == 0)
 
 
-def rows_at_once(ensemble: Ensemble) -> int:
+def _rows_at_once(ensemble: Ensemble) -> int:
     """How many rows all members may be asked about in one pass."""
     return max(1, _AT_ONCE // ensemble.num_members)

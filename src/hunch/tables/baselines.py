@@ -63,16 +63,12 @@ def regression_baselines(x: Floats, y: Floats, test: Floats, seed: int) -> list[
         warnings.simplefilter("ignore")  # that a kernel's length has reached its bound
         process.fit(x[some], y[some])
         mean, std = process.predict(test, return_std=True)
+    others = {
+        "linear": lambda: scaled(Ridge()),
+        "gradient boosting": lambda: HistGradientBoostingRegressor(random_state=state),
+    }
     return [
-        _with_constant_std("linear", lambda: scaled(Ridge()), x, y, test, seed),
-        _with_constant_std(
-            "gradient boosting",
-            lambda: HistGradientBoostingRegressor(random_state=state),
-            x,
-            y,
-            test,
-            seed,
-        ),
+        *(_with_constant_std(name, make, x, y, test, seed) for name, make in others.items()),
         Forecast("Gaussian process", _on(some, len(x)), mean, std),
     ]
 
@@ -96,23 +92,17 @@ def class_baselines(
     state = derive(seed, "baselines") % 2**31
     few = min(len(x), _MOST_GP_ROWS // max(1, num_classes - 1))  # one process for each class
     some = _with_each_class(_some(len(x), seed, few), y)
-    models: list[tuple[str, Any, npt.NDArray[np.intp]]] = [
-        ("logistic", scaled(LogisticRegression(max_iter=300)), np.arange(len(x))),
-        (
-            "gradient boosting",
-            HistGradientBoostingClassifier(random_state=state),
-            np.arange(len(x)),
-        ),
-        (
-            "Gaussian process",
-            scaled(GaussianProcessClassifier(RBF(x.shape[1] ** 0.5), random_state=state)),
-            some,
-        ),
-    ]
+    process = GaussianProcessClassifier(RBF(x.shape[1] ** 0.5), random_state=state)
+    models: dict[str, Any] = {
+        "logistic": scaled(LogisticRegression(max_iter=300)),
+        "gradient boosting": HistGradientBoostingClassifier(random_state=state),
+        "Gaussian process": scaled(process),
+    }
     found = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name, model, rows in models:
+        for name, model in models.items():
+            rows = some if name == "Gaussian process" else np.arange(len(x))
             model.fit(x[rows], y[rows])
             probs = np.zeros((len(test), num_classes))
             probs[:, model.classes_] = model.predict_proba(test)

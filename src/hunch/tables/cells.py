@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 # Compared in lower case, without space around.
 MISSING: Final = ("", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "?")
@@ -18,7 +19,7 @@ DASHES: Final = ("-", "--", "---", "\u2013", "\u2014", ".", "..", "...", "\u2026
 TRUE: Final = ("true", "yes", "t", "y")
 FALSE: Final = ("false", "no", "f", "n")
 _PER_SECOND: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-_DAY: Final = 86_400.0
+DAY: Final = 86_400.0  # seconds
 _FURTHEST_YEAR: Final = 32_766  # that pyarrow's calendar surely holds
 _SHOWN: Final = 60  # characters of a cell in a message
 _TEXT: Final = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
@@ -194,9 +195,9 @@ def booleans(column: pa.Array) -> Floats:
     if not pa.types.is_dictionary(column.type):
         raise first_that(column, np.ones(len(column), bool))
     lower = pc.utf8_lower(column.dictionary)
-    true = _flags(pc.is_in(lower, value_set=pa.array(TRUE, lower.type)))
-    false = _flags(pc.is_in(lower, value_set=pa.array(FALSE, lower.type)))
-    none = _flags(pc.is_in(lower, value_set=pa.array(DASHES, lower.type)))
+    true = flags(pc.is_in(lower, value_set=pa.array(TRUE, lower.type)))
+    false = flags(pc.is_in(lower, value_set=pa.array(FALSE, lower.type)))
+    none = flags(pc.is_in(lower, value_set=pa.array(DASHES, lower.type)))
     if not (true | false | none).all():
         raise first_coded(column, ~(true | false | none))
     return spread(column, np.where(none, np.nan, true.astype(float)))
@@ -216,14 +217,14 @@ def typed_dates(column: pa.Array) -> Floats:
     if pa.types.is_date32(kind):
         return _with_nan(column.cast(pa.int32()))
     if pa.types.is_date64(kind):
-        return _with_nan(_integers(column)) / (_DAY * 1e3)
+        return _with_nan(_integers(column)) / (DAY * 1e3)
     if not pa.types.is_timestamp(kind):
         raise first_that(column, np.ones(len(column), bool))
     if kind.unit == "ns":
         # To whole microseconds, so that the days are those of the same moment as text.
         micro = _integers(column).fill_null(0).to_numpy(zero_copy_only=False) // 1000
-        return np.where(_flags(column.is_null()), np.nan, micro / (_DAY * 1e6))
-    return _with_nan(_integers(column)) / (_DAY * _PER_SECOND[kind.unit])
+        return np.where(flags(column.is_null()), np.nan, micro / (DAY * 1e6))
+    return _with_nan(_integers(column)) / (DAY * _PER_SECOND[kind.unit])
 
 
 def spread(column: pa.DictionaryArray, values: Floats) -> Floats:
@@ -238,7 +239,7 @@ def spread(column: pa.DictionaryArray, values: Floats) -> Floats:
     return found
 
 
-def first_coded(column: pa.DictionaryArray, strange: npt.NDArray[np.bool_]) -> NotThatKindError:
+def first_coded(column: pa.DictionaryArray, strange: Flags) -> NotThatKindError:
     """The error that names the first cell whose text is strange.
 
     Example:
@@ -248,14 +249,14 @@ def first_coded(column: pa.DictionaryArray, strange: npt.NDArray[np.bool_]) -> N
     return first_that(column, spread(column, strange.astype(float)) == 1.0)
 
 
-def first_that(column: pa.Array, strange: npt.NDArray[np.bool_]) -> NotThatKindError:
+def first_that(column: pa.Array, strange: Flags) -> NotThatKindError:
     """The error that names the first strange cell that is not missing.
 
     Example:
         >>> first_that(pa.array([None, 5, 6]), np.array([True, True, True])).value
         '5'
     """
-    rows = np.flatnonzero(strange & _flags(pc.is_valid(column)))
+    rows = np.flatnonzero(strange & flags(pc.is_valid(column)))
     if not len(rows):
         return NotThatKindError(0, None)
     row = int(rows[0])
@@ -296,12 +297,18 @@ def _integers(column: pa.Array) -> pa.Array:
 
 
 def _with_nan(column: pa.Array) -> Floats:
-    absent = _flags(column.is_null())
+    absent = flags(column.is_null())
     found: Floats = column.fill_null(0).to_numpy(zero_copy_only=False).astype(np.float64)
     found[absent] = np.nan
     return found
 
 
-def _flags(column: pa.Array) -> npt.NDArray[np.bool_]:
-    found: npt.NDArray[np.bool_] = column.to_numpy(zero_copy_only=False).astype(bool)
+def flags(column: pa.Array) -> Flags:
+    """Booleans without nulls, as numpy's.
+
+    Example:
+        >>> flags(pa.array([True, False]))
+        array([ True, False])
+    """
+    found: Flags = column.to_numpy(zero_copy_only=False).astype(bool)
     return found

@@ -274,9 +274,10 @@ class Columns:
         given = set(names)
         missing = [column.name for column in self.used if column.name not in given]
         if missing:
+            what, them = ("column {} is", "it") if len(missing) == 1 else ("columns {} are", "them")
             raise DataError(
-                f"{_listed('column', missing)} missing; the model was trained with "
-                f"{'it' if len(missing) == 1 else 'them'}, and columns are matched by name."
+                f"{what.format(few(missing))} missing; the model was trained with {them}, and "
+                "columns are matched by name."
             )
         known = {c.name for c in self.used} | {d.name for d in self.dropped}
         return [name for name in names if name not in known]
@@ -377,8 +378,12 @@ def _of_a_type(name: str, kind: pa.DataType) -> Dropped:
     return Dropped(name, f"of type {text if len(text) <= 60 else text[:57] + '...'}")
 
 
-def _listed(noun: str, names: Sequence[str]) -> str:
-    """`column 'a' is`, `columns 'a', 'b' are`, of many the first few."""
-    shown = ", ".join(repr(name) for name in names[:5])
-    shown += f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"{noun} {shown} is" if len(names) == 1 else f"{noun}s {shown} are"
+def few(names: Sequence[str], most: int = 5) -> str:
+    """Names in a message, of many the first.
+
+    Example:
+        >>> few(["a", "b", "c"], most=2)
+        "'a', 'b' and 1 more"
+    """
+    shown = ", ".join(repr(name) for name in names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")

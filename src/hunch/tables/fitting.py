@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -18,14 +19,13 @@ from hunch.errors import DataError, FolderError
 from hunch.seeding import numpy_generator
 from hunch.storage import check_replaceable, new_folder, write_json
 from hunch.tables.assessment import Split, assess
-from hunch.tables.cells import Floats
-from hunch.tables.columns import Columns
+from hunch.tables.columns import Columns, few
 from hunch.tables.model import KIND, replaced_model, train
 from hunch.tables.reading import Source, open_table
 from hunch.tables.report import table_report
 from hunch.tables.suspects import copies_in_words, groups_of_copies, odd_cell_notes, suspects
 from hunch.tables.target import Target, Task, check_target_type, learn_target
-from hunch.tables.ways import DateOrder, Decimal, Way, learn_ways, told
+from hunch.tables.ways import DateOrder, Decimal, learn_ways, told
 
 REPORT: Final = "report.html"
 SUMMARY_FILE: Final = "summary.json"
@@ -103,12 +103,15 @@ def fit_table(
     ways = learn_ways(table, decimal=decimal, date_order=date_order, delimiter=source.delimiter)
     goal, y = learn_target(target, table[target], task, ways[target])
     say(f"{goal.task}, since {goal.why}")
-    group = groups_of_copies(*_encoded(table, target, ways, source), y)
+    others = table.drop_columns([target])
+    learn = partial(Columns.learn_and_encode, ways=ways, left_out=source.left_out)
+    group = groups_of_copies(*learn(others), y)
     copies = len(group) - int(group.max()) - 1
     if copies:
         say(copies_in_words(copies))
     train_rows, test_rows = _split_groups(group, y, goal, seed)
-    columns, features = _encoded(table.take(train_rows), target, ways, source)
+    columns, x = learn(others.take(train_rows))
+    train_y = y[train_rows]
     for line in told(ways, [target, *(column.name for column in columns.used)]):
         say(line)
     for dropped in columns.dropped:
@@ -116,28 +119,16 @@ def fit_table(
     with _saying_what_fails(out), new_folder(out, KIND) as folder:
         say(f"training on {len(train_rows):,} rows, {len(columns.features)} features")
         once = np.unique(group[train_rows], return_index=True)[1]
-        found = suspects(features[once], y[train_rows][once], columns, goal, seed)
-        odd = odd_cell_notes(features, y[train_rows], columns, goal, train_rows)
+        found = suspects(x[once], train_y[once], columns, goal, seed)
+        odd = odd_cell_notes(x, train_y, columns, goal, train_rows)
         for note in [f"column {name!r} {why}" for name, why in found.items()] + odd:
             say(note)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "X holds", UserWarning)  # said already, by name
-            model = train(
-                columns,
-                goal,
-                features,
-                y[train_rows],
-                members=members,
-                seed=seed,
-                progress=progress,
-            )
+            model = train(columns, goal, x, train_y, members=members, seed=seed, progress=progress)
         say("judging against the baselines")
-        split = Split(
-            features[once],
-            y[train_rows][once],
-            columns.encode(table.take(test_rows))[0],
-            y[test_rows],
-        )
+        test_x, _ = columns.encode(others.take(test_rows))
+        split = Split(x[once], train_y[once], test_x, y[test_rows])
         summary = {
             "data": Path(path).name,
             "target": goal.to_json(),
@@ -172,13 +163,6 @@ def _check_path(path: object) -> None:
         )
 
 
-def _encoded(
-    table: pa.Table, target: str, ways: Mapping[str, Way], source: Source
-) -> tuple[Columns, Floats]:
-    """What rows of the file become but for the target, and the rules of that."""
-    return Columns.learn_and_encode(table.drop_columns([target]), ways, source.left_out)
-
-
 def _split_groups(
     group: npt.NDArray[np.intp], y: npt.NDArray[np.float64], target: Target, seed: int
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
@@ -203,15 +187,14 @@ def _check_target(source: Source, target: str) -> None:
     if target in source.names:
         check_target_type(target, source.schema.field(target).type)
         return
-    named = ", ".join(repr(name) for name in source.names[:8])
-    more = f" and {len(source.names) - 8} more" if len(source.names) > 8 else ""
     close = difflib.get_close_matches(target.lower(), map(str.lower, source.names), n=1)
     meant = [name for name in source.names if name.lower() in close]
     hint = f" Did you mean {meant[0]!r}?" if meant else ""
     if len(source.names) == 1:
         hint = " One column only: cells must be separated by a comma, semicolon, tab or bar."
     raise DataError(
-        f"{str(source.path)!r} has no column {target!r}; its columns are {named}{more}.{hint}"
+        f"{str(source.path)!r} has no column {target!r}; its columns are "
+        f"{few(source.names, most=8)}.{hint}"
     )
 
 

@@ -56,8 +56,7 @@ class TableModel:
         >>> model = train(columns, target, x, y, members=4, progress=False)
         >>> folder = Path(tempfile.mkdtemp())
         >>> model.put(folder)
-        >>> again = TableModel.get(folder)
-        >>> again.predict(table).equals(model.predict(table))
+        >>> TableModel.get(folder).predict(table).equals(model.predict(table))
         True
         >>> model.predict(table).column_names
         ['mean', 'std', 'epistemic', 'aleatoric', 'lower', 'upper', 'outside']

@@ -10,11 +10,18 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from hunch.tables.cells import DASHES, Floats, NotThatKindError, first_coded, spread, typed_dates
+from hunch.tables.cells import (
+    DASHES,
+    DAY,
+    Floats,
+    NotThatKindError,
+    first_coded,
+    spread,
+    typed_dates,
+)
 
 # What stands first, second and third: day, month, year.
 ORDERS: Final = ("dmy", "mdy", "ymd")
-_DAY: Final = 86_400.0
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _LONGEST: Final = 40  # characters of a date with a time and a zone
 _TIME: Final = (
@@ -204,4 +211,4 @@ def _moment(match: re.Match[str], year: int, month: int, day: int) -> datetime.d
 
 
 def _days(moment: datetime.datetime) -> float:
-    return (moment - _EPOCH).total_seconds() / _DAY
+    return (moment - _EPOCH).total_seconds() / DAY

@@ -14,9 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hunch.tables.cells import DASHES, Floats, first_coded, spread, typed_numbers
-
-Flags = npt.NDArray[np.bool_]
+from hunch.tables.cells import DASHES, Flags, Floats, first_coded, flags, spread, typed_numbers
 
 # A sign of scale changes what a number is, so all cells have it or none; a currency does not.
 SCALES: Final = ("%", "\u2030")
@@ -148,7 +146,7 @@ def share_of_numbers(column: pa.DictionaryArray) -> float:
 def _plain_numerals(text: pa.Array) -> Numerals:
     """As `look_at_numbers`, of numbers that Python and C would read: the usual case, quickly."""
     groups = _matches(text, r"^[+-]?[1-9][0-9]{0,2}\.[0-9]{3}$")
-    if (_flags(pc.match_substring(text, ".")) & ~groups).any():
+    if (flags(pc.match_substring(text, ".")) & ~groups).any():
         return Numerals((".",))
     return Numerals(tuple(_MARKED), _first(text, groups))
 
@@ -198,7 +196,7 @@ def _in_range(values: Floats, text: pa.Array) -> Floats:
 
 def _parts(text: pa.Array) -> tuple[Floats, npt.NDArray[np.object_], pa.Array, Flags]:
     """Sign, unit and digits of each text, empty where it has no such parts, and who says "none"."""
-    none = _flags(pc.is_in(text, value_set=pa.array(DASHES, text.type)))
+    none = flags(pc.is_in(text, value_set=pa.array(DASHES, text.type)))
     even = pc.replace_substring_regex(text, _SPACE, " ")
     even = pc.replace_substring(even, "\u2212", "-")
     even = pc.replace_substring_regex(even, _NO_CENTS, r"\10\2")
@@ -220,12 +218,7 @@ _NAMES: Final = ("open", "sign", "before", "inner", "body", "behind", "close", "
 
 def _matches(text: pa.Array, pattern: str) -> Flags:
     # RE2's patterns take time in proportion to the text, whatever it is.
-    return _flags(pc.match_substring_regex(text, pattern))
-
-
-def _flags(column: pa.Array) -> Flags:
-    found: Flags = column.to_numpy(zero_copy_only=False).astype(bool)
-    return found
+    return flags(pc.match_substring_regex(text, pattern))
 
 
 def _objects(column: pa.Array) -> npt.NDArray[np.object_]:

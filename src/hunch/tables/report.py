@@ -139,35 +139,25 @@ def _score(key: str, value: float) -> str:
 
 def _calibration(summary: Mapping[str, Any]) -> tuple[str, list[Block]]:
     figures, name = summary["test"], summary["target"]["name"]
+    curve, errors = figures["curve"], figures["error_by_std"]
     if summary["target"]["task"] == "regression":
-        return "Intervals and error bars on the test rows.", [
-            Figures(
-                {
-                    "coverage": _coverage(figures["curve"]),
-                    "error-by-std": _errors(
-                        figures["error_by_std"], f"predicted std of {name}", "mean absolute error"
-                    ),
-                }
-            )
-        ]
-    return "Probabilities on the test rows.", [
-        Figures(
-            {
-                "reliability": _reliability(figures["curve"]),
-                "error-by-entropy": _errors(
-                    figures["error_by_std"], "entropy / nats", "share of errors"
-                ),
-            }
-        )
-    ]
+        said = "Intervals and error bars on the test rows."
+        drawn = {
+            "coverage": _coverage(curve),
+            "error-by-std": _errors(errors, f"predicted std of {name}", "mean absolute error"),
+        }
+    else:
+        said = "Probabilities on the test rows."
+        drawn = {
+            "reliability": _reliability(curve),
+            "error-by-entropy": _errors(errors, "entropy / nats", "share of errors"),
+        }
+    return said, [Figures(drawn)]
 
 
 def _coverage(curve: Mapping[str, Any]) -> tuple[Figure, str]:
-    figure, ax = panel("Coverage of intervals", "promised", "observed")
-    ax.plot([0, 1], [0, 1], color=GRAY, linewidth=1, linestyle=":")
-    for (name, observed), color in zip(curve["observed"].items(), CYCLE, strict=False):
-        ax.plot(curve["levels"], observed, color=color, marker="o", markersize=3, label=name)
-    ax.legend()
+    curves = {name: (curve["levels"], observed) for name, observed in curve["observed"].items()}
+    figure, _ = _beside_the_truth("Coverage of intervals", "promised", "observed", curves)
     return (
         figure,
         "Share of test rows within intervals of each coverage. On the dotted line they hold what "
@@ -176,20 +166,29 @@ def _coverage(curve: Mapping[str, Any]) -> tuple[Figure, str]:
 
 
 def _reliability(curve: Mapping[str, Any]) -> tuple[Figure, str]:
-    figure, ax = panel("Reliability", "probability of the likeliest class", "share of right ones")
-    ax.plot([0, 1], [0, 1], color=GRAY, linewidth=1, linestyle=":")
-    for (name, own), color in zip(curve.items(), CYCLE, strict=False):
-        ax.plot(
-            own["confidence"], own["accuracy"], color=color, marker="o", markersize=3, label=name
-        )
-    low = min(min(own["confidence"] + own["accuracy"]) for own in curve.values())
-    ax.set(xlim=(max(0, low - 0.05), 1.01), ylim=(max(0, low - 0.05), 1.03))
-    ax.legend()
-    groups = len(next(iter(curve.values()))["accuracy"])
+    curves = {name: (own["confidence"], own["accuracy"]) for name, own in curve.items()}
+    figure, ax = _beside_the_truth(
+        "Reliability", "probability of the likeliest class", "share of right ones", curves
+    )
+    low = max(0, min(min(x + y) for x, y in curves.values()) - 0.05)
+    ax.set(xlim=(low, 1.01), ylim=(low, 1.03))
+    groups = len(next(iter(curves.values()))[1])
     return figure, (
         f"Test rows in {groups} groups of equal size, by the probability. Below the dotted line a "
         "model is too sure."
     )
+
+
+def _beside_the_truth(
+    title: str, x: str, y: str, curves: Mapping[str, tuple[list[float], list[float]]]
+) -> tuple[Figure, Axes]:
+    """What each model promises and what comes true; on the dotted line they are the same."""
+    figure, ax = panel(title, x, y)
+    ax.plot([0, 1], [0, 1], color=GRAY, linewidth=1, linestyle=":")
+    for (name, points), color in zip(curves.items(), CYCLE, strict=False):
+        ax.plot(*points, color=color, marker="o", markersize=3, label=name)
+    ax.legend()
+    return figure, ax
 
 
 def _errors(bins: Mapping[str, Any], x: str, y: str) -> tuple[Figure, str]:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from hunch.errors import DataError, FolderError
 from hunch.storage import expanded, new_file
+from hunch.tables.columns import few
 from hunch.tables.model import TableModel
 from hunch.tables.reading import Source, open_table
 from hunch.tables.writing import csv_header, csv_rows, unused_names
@@ -119,17 +120,17 @@ def _plan(
     """Which columns to copy and under which names to predict; says what is out of the ordinary."""
     extra = [n for n in model.columns.check_names(source.names) if n != model.target.name]
     if extra:
-        say(f"not used, since training did not have them: {_few(extra)}")
+        say(f"not used, since training did not have them: {few(extra)}")
     left_out = source.left_out
     copied = [name for name in source.names if name not in left_out]
     if left_out:
-        say(f"not copied, since no cell of a CSV file can hold them: {_few(list(left_out))}")
+        say(f"not copied, since no cell of a CSV file can hold them: {few(list(left_out))}")
     plain = model.output_names
     answers = unused_names(plain, source.names)
     if answers != plain:
         taken = set(source.names)
         twice = [name for name in plain if name in taken]
-        say(f"predictions are called {_few(answers)}, since the file has {_few(twice)} already")
+        say(f"predictions are called {few(answers)}, since the file has {few(twice)} already")
     return copied, answers
 
 
@@ -152,8 +153,3 @@ def _holds_such(out: Path, header: Sequence[str], source: Path) -> bool:
             "choose another name, or move it away."
         )
     return True
-
-
-def _few(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:5])
-    return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hunch.errors import ConfigurationError, DataError
+from hunch.sklearn.rows import LARGEST
 from hunch.tables.cells import (
     Floats,
     NotThatKindError,
@@ -27,7 +28,6 @@ Kind = Literal["number", "boolean", "date", "category"]
 Decimal = Literal["auto", "point", "comma"]
 DateOrder = Literal["auto", "dmy", "mdy", "ymd"]
 
-LARGEST: Final = 1e150  # a number: the square of a larger one is close to what no float holds
 _MARKS: Final = {"point": ".", "comma": ","}
 _SHOWN: Final = 8  # columns in a line
 _MOSTLY: Final = 0.5  # a share of numbers from which text is worth a word
