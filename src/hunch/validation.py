@@ -65,6 +65,7 @@ def real_number(
     at_least: float = -math.inf,
     above: float = -math.inf,
     at_most: float = math.inf,
+    below: float = math.inf,
     instead: str = "",
 ) -> float:
     """Return `value` as a float, or say what is wrong with it.
@@ -75,6 +76,7 @@ def real_number(
         at_least: the smallest value allowed.
         above: a value that must be exceeded.
         at_most: the largest value allowed.
+        below: a value that must not be reached.
         instead: what else is allowed, for the message.
 
     Raises:
@@ -88,12 +90,9 @@ def real_number(
         number = math.nan if isinstance(value, _NO_NUMBERS) else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if not (math.isfinite(number) and at_least <= number <= at_most and number > above):
-        bounds = [
-            f"{word} {bound:g}"
-            for word, bound in (("of at least", at_least), ("above", above), ("at most", at_most))
-            if math.isfinite(bound)
-        ]
+    if not (math.isfinite(number) and at_least <= number <= at_most and above < number < below):
+        limits = {"of at least": at_least, "above": above, "at most": at_most, "below": below}
+        bounds = [f"{word} {bound:g}" for word, bound in limits.items() if math.isfinite(bound)]
         expected = " ".join(["a finite number", " and ".join(bounds)]).strip()
         raise ConfigurationError(
             f"`{name}` got {shown(value)}; expected {expected}{instead and f', or {instead}'}."

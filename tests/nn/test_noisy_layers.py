@@ -116,6 +116,7 @@ def test_without_bias(layer):
 def test_printing_shows_the_settings():
     assert "4, 8, bias=True, noise=factorized, std_init=0.5" in str(mlp())
     assert "kernel_size=(3, 3)" in str(NoisyConv2d(1, 2, 3))
+    assert NoisyConv2d(1, 2, np.int64(3), stride=[2, 1]).kernel_size == (3, 3)
 
 
 # --- forwards against naive references

@@ -35,13 +35,14 @@ class Rules:
     def __post_init__(self) -> None:
         """Refuse settings that cannot work."""
         positive = ("x_threshold", "timescale", "max_time")
-        for name, value in vars(self).items():
-            real_number(
+        for name, value in list(vars(self).items()):
+            number = real_number(
                 name,
                 value,
                 at_least=0.0 if name == "init_range" else -math.inf,
                 above=0.0 if name in positive else -math.inf,
             )
+            object.__setattr__(self, name, number)  # a frozen one takes no other
 
     def spaces(self) -> tuple[Space[Any], Discrete]:
         """The spaces of observations and of actions."""

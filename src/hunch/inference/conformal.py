@@ -18,6 +18,7 @@ from hunch.errors import ConfigurationError, DataError, ShapeError
 from hunch.inference.class_metrics import check_classes, check_probabilities
 from hunch.inference.metrics import widths_like
 from hunch.inference.out_of_bag import out_of_bag
+from hunch.validation import real_number
 
 
 def conformal_quantile(scores: Tensor, coverage: float) -> Tensor:
@@ -301,8 +302,7 @@ def _as_scale(scale: Tensor | float, mean: Tensor) -> Tensor:
 
 def _rank(n: int, coverage: float) -> int:
     """⌈(n + 1)·coverage⌉; warns if that is more than n."""
-    if not 0 < coverage < 1:
-        raise ConfigurationError(f"`coverage` got {coverage}; expected between 0 and 1.")
+    real_number("coverage", coverage, above=0.0, below=1.0)
     # 0.9 is a little more than nine tenths, which must not cost a whole datum.
     rank = math.ceil((n + 1) * coverage - 1e-9)
     if rank > n:

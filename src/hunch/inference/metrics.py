@@ -19,6 +19,7 @@ from torch import Tensor
 
 from hunch.errors import ConfigurationError, DataError, ShapeError
 from hunch.seeding import numpy_generator
+from hunch.validation import real_number
 
 
 def nll(log_prob: Tensor) -> Tensor:
@@ -254,8 +255,7 @@ def interval_score(low: Tensor, high: Tensor, y: Tensor, *, coverage: float) -> 
     Reference:
         Gneiting & Raftery (2007), eq. 43.
     """
-    if not 0 < coverage < 1:
-        raise ConfigurationError(f"`coverage` got {coverage}; expected between 0 and 1.")
+    real_number("coverage", coverage, above=0.0, below=1.0)
     _check_alike({"low": low, "high": high, "y": y})
     missed = (low - y).clamp_min(0) + (y - high).clamp_min(0)
     return high - low + 2 / (1 - coverage) * missed

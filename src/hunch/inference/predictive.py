@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hunch.draws import drawn
 from hunch.errors import ConfigurationError, DataError, ShapeError
+from hunch.validation import real_number
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,7 @@ class Predictive:
             >>> low, high
             (tensor([-1.9600]), tensor([1.9600]))
         """
-        if not 0 < coverage < 1:
-            raise ConfigurationError(f"`coverage` got {coverage}; expected between 0 and 1.")
+        real_number("coverage", coverage, above=0.0, below=1.0)
         tail = (1 - coverage) / 2
         return self.quantile(tail), self.quantile(1 - tail)
 

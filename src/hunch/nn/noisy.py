@@ -154,13 +154,9 @@ Pair = int | tuple[int, int]
 
 
 def _pair(name: str, value: Pair, *, least: int = 1) -> tuple[int, int]:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
-    whole = all(isinstance(v, int) and not isinstance(v, bool) and v >= least for v in pair)
-    if len(pair) != 2 or not whole:
-        raise ConfigurationError(
-            f"`{name}` got {value!r}; expected an integer of at least {least}, or two of them."
-        )
-    return pair
+    one, other = value if isinstance(value, tuple | list) and len(value) == 2 else (value, value)
+    numbers = [whole_number(name, v, at_least=least, instead="two of them") for v in (one, other)]
+    return numbers[0], numbers[1]
 
 
 class NoisyConv2d(NoisyLayer):

@@ -30,6 +30,7 @@ from hunch.sklearn.rows import Floats, Rows, Scale, back_to_source, check_size
 from hunch.sklearn.state import named
 from hunch.sklearn.training import Recipe, members_at, rebuilt
 from hunch.storage.parts import under
+from hunch.validation import real_number
 
 _REMEMBERED = 10_000  # errors that partial_fit keeps
 
@@ -365,8 +366,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
 
 def _central(coverage: float) -> Floats:
     """The levels between which the central part of a distribution lies."""
-    if not 0 < coverage < 1:
-        raise ConfigurationError(f"`coverage` got {coverage}; expected between 0 and 1.")
+    real_number("coverage", coverage, above=0.0, below=1.0)
     tail = (1 - coverage) / 2
     return np.array([tail, 1 - tail])
 

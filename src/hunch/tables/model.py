@@ -26,6 +26,7 @@ from hunch.storage import (
 from hunch.tables.cells import Floats
 from hunch.tables.columns import Columns
 from hunch.tables.target import Target, Task
+from hunch.validation import real_number
 
 KIND: Final = "table-model"
 FORMAT: Final = 2  # 1 knows of no distance from the training data
@@ -89,8 +90,7 @@ class TableModel:
 
     def predict_features(self, features: Floats, *, coverage: float = 0.9) -> dict[str, Any]:
         """As `predict`, for rows that are encoded already and without `outside`."""
-        if not 0 < coverage < 1:
-            raise ConfigurationError(f"`coverage` got {coverage}; expected between 0 and 1.")
+        real_number("coverage", coverage, above=0.0, below=1.0)
         if isinstance(self.estimator, RandomizedPriorClassifier):
             return self._predict_classes(self.estimator, features)
         p = self.estimator.predict_distribution(features)
