@@ -60,9 +60,10 @@ def settings_in_words(settings: Any, seed: int) -> str:
         ...     num_seeds: int = 2
         ...     frames: int = 20_000
         ...     sizes: tuple[int, ...] = (10, 50)
+        ...     tables: tuple[str, ...] = ("iris", "wine", "digits")
         ...     jobs: int = 1
         >>> settings_in_words(Settings(), seed=7)
-        'seed 7, num seeds 2, frames 20,000, sizes 10 and 50'
+        'seed 7, num seeds 2, frames 20,000, sizes 10 and 50, tables (iris, wine, digits)'
     """
     said = [f"seed {seed}"]
     for field in dataclasses.fields(settings):
@@ -82,5 +83,6 @@ def _in_words(value: object) -> str:
     if isinstance(value, tuple):
         if value and all(isinstance(pair, tuple) for pair in value):
             return " and ".join(" × ".join(map(_in_words, pair)) for pair in value)
-        return " and ".join(filter(None, map(_in_words, value)))
+        words = list(filter(None, map(_in_words, value)))
+        return " and ".join(words) if len(words) < 3 else f"({', '.join(words)})"
     return value if isinstance(value, str) else ""
