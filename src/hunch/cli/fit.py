@@ -12,6 +12,7 @@ from hunch.cli.options import WholeNumber, json_option, load_torch, say, seed_op
 _EPILOG = """\b
 Example: hunch fit houses.csv --target price
          hunch fit patients.parquet --target outcome --task classification --out trial/
+         hunch fit visits.csv --target cost --ids patient --drop remarks --categorical clinic
 """
 
 
@@ -24,6 +25,27 @@ Example: hunch fit houses.csv --target price
     default="auto",
     show_default=True,
     help="Predict a number or a class; auto looks at the target.",
+)
+@click.option(
+    "--drop", multiple=True, metavar="COLUMN", help="Not to be learned from; may be repeated."
+)
+@click.option(
+    "--ids",
+    multiple=True,
+    metavar="COLUMN",
+    help="Names rows where the report speaks of some, and is not learned from; may be repeated.",
+)
+@click.option(
+    "--categorical",
+    multiple=True,
+    metavar="COLUMN",
+    help="Text, even if all cells are numbers, as those of districts are; may be repeated.",
+)
+@click.option(
+    "--numeric",
+    multiple=True,
+    metavar="COLUMN",
+    help="Numbers; a cell that is none is an error; may be repeated.",
 )
 @click.option(
     "--out", type=click.Path(), default="model", show_default=True, help="Folder of the model."

@@ -7,6 +7,7 @@
 - Text of few values becomes one feature a value; of many values the 20 most frequent ones have a
   feature each and the rest share one. Text where most rows differ is dropped.
 - Columns that are empty, constant or the same as an earlier one are dropped.
+- What the user says of a column goes before what its cells look like.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import pyarrow.compute as pc
 
 from hunch.errors import DataError
 from hunch.tables.cells import Floats, NotThatKindError, clean, is_flat, words
+from hunch.tables.choices import NOTHING_SAID, Choices, few
 from hunch.tables.numerals import numbers
 from hunch.tables.ways import Kind, Way, check_size, learn_ways
 
@@ -156,10 +158,12 @@ class Columns:
     Args:
         used: the columns that become features, in the order of the features.
         dropped: those that do not.
+        said: what the user said of columns.
     """
 
     used: tuple[Column, ...]
     dropped: tuple[Dropped, ...]
+    said: Choices = NOTHING_SAID
 
     @classmethod
     def learn(
@@ -167,6 +171,7 @@ class Columns:
         table: pa.Table,
         ways: Mapping[str, Way] | None = None,
         left_out: Mapping[str, pa.DataType] | None = None,
+        said: Choices = NOTHING_SAID,
     ) -> Columns:
         """Look at the training rows and decide what becomes of each column.
 
@@ -174,6 +179,8 @@ class Columns:
             table: the training rows, without the target.
             ways: how their cells are read; None to learn it from these rows.
             left_out: columns that the table need not have, since none of their cells can be used.
+            said: what the user says of columns, which are checked already; those that are not
+                learned from the table need not have either.
 
         Raises:
             DataError: if no column can be used, or one can be read in two ways.
@@ -187,7 +194,7 @@ class Columns:
             array([[1., 1., 0.],
                    [2., 0., 1.]])
         """
-        return cls.learn_and_encode(table, ways, left_out)[0]
+        return cls.learn_and_encode(table, ways, left_out, said)[0]
 
     @classmethod
     def learn_and_encode(
@@ -195,13 +202,18 @@ class Columns:
         table: pa.Table,
         ways: Mapping[str, Way] | None = None,
         left_out: Mapping[str, pa.DataType] | None = None,
+        said: Choices = NOTHING_SAID,
     ) -> tuple[Columns, Floats]:
         """As `learn`, with the features `(rows, features)` of the rows that were looked at."""
         used: list[Column] = []
         features: list[Floats] = []
-        dropped = [_of_a_type(name, kind) for name, kind in (left_out or {}).items()]
+        asked = said.why_dropped
+        dropped = [Dropped(name, why) for name, why in asked.items()]
+        rest = {name: kind for name, kind in (left_out or {}).items() if name not in asked}
+        dropped += [_of_a_type(name, kind) for name, kind in rest.items()]
         seen: dict[bytes, str] = {}
-        ways = learn_ways(table) if ways is None else ways
+        table = table.drop_columns([name for name in asked if name in table.column_names])
+        ways = learn_ways(table, kinds=said.kinds) if ways is None else ways
         for name in table.column_names:
             if not is_flat(table[name].type):
                 dropped.append(_of_a_type(name, table[name].type))
@@ -226,7 +238,7 @@ class Columns:
             )
         # Row by row in memory, as `encode` has them: sums round by the order.
         together = np.ascontiguousarray(np.concatenate(features, axis=1))
-        return cls(tuple(used), tuple(dropped)), together
+        return cls(tuple(used), tuple(dropped), said), together
 
     @property
     def features(self) -> list[str]:
@@ -284,9 +296,11 @@ class Columns:
 
     def to_json(self) -> dict[str, Any]:
         """The rules as plain values."""
+        said = self.said.to_json()
         return {
             "used": [{**dataclasses.asdict(c), "values": list(c.values)} for c in self.used],
             "dropped": [dataclasses.asdict(d) for d in self.dropped],
+            **({"said": said} if said else {}),
         }
 
     @classmethod
@@ -299,7 +313,8 @@ class Columns:
             True
         """
         used = tuple(Column(**{**c, "values": tuple(c["values"])}) for c in values["used"])
-        return cls(used, tuple(Dropped(**d) for d in values["dropped"]))
+        dropped = tuple(Dropped(**d) for d in values["dropped"])
+        return cls(used, dropped, Choices.from_json(values.get("said", {})))
 
 
 def _periods(clock: bool) -> dict[str, float]:
@@ -311,7 +326,7 @@ def _learn_column(name: str, way: Way, cells: pa.Array) -> Column | Dropped:
     if cells.null_count == len(cells):
         return Dropped(name, "empty")
     if way.kind == "category":
-        return _learn_category(name, cells)
+        return _learn_category(name, cells, asked=way.asked)
     return _learn_numbers(name, way, cells)
 
 
@@ -322,7 +337,8 @@ def _learn_numbers(name: str, way: Way, cells: pa.Array) -> Column | Dropped:
     if not len(known):
         return Dropped(name, "empty")
     low, high = float(known.min()), float(known.max())
-    if max(-low, high) > _LARGEST_ID and _num_different(cells) > len(np.unique(known)):
+    large = max(-low, high) > _LARGEST_ID and not way.asked
+    if large and _num_different(cells) > len(np.unique(known)):
         return Dropped(name, "an id: its values differ in digits beyond those of a number")
     if low == high and not missing:
         return Dropped(name, "constant")
@@ -345,14 +361,14 @@ def _num_different(cells: pa.Array) -> int:
     return int(pc.count_distinct(places).as_py())
 
 
-def _learn_category(name: str, cells: pa.Array) -> Column | Dropped:
+def _learn_category(name: str, cells: pa.Array, *, asked: bool) -> Column | Dropped:
     text = words(cells).drop_null()
     counted = sorted((-e["counts"], e["values"]) for e in text.value_counts().to_pylist())
     missing = len(text) < len(cells)
     if len(counted) == 1 and not missing:
         return Dropped(name, "constant")
     many = len(counted) > MOST_VALUES
-    if many and len(counted) > len(text) / 2:
+    if many and not asked and len(counted) > len(text) / 2:
         return Dropped(name, f"text with {len(counted):,} different values in {len(text):,} rows")
     kept = counted[:_FREQUENT] if many else counted
     values = tuple(value for _, value in kept)
@@ -376,14 +392,3 @@ def _all_numbers(column: pa.Array) -> bool:
 def _of_a_type(name: str, kind: pa.DataType) -> Dropped:
     text = str(kind)
     return Dropped(name, f"of type {text if len(text) <= 60 else text[:57] + '...'}")
-
-
-def few(names: Sequence[str], most: int = 5) -> str:
-    """Names in a message, of many the first.
-
-    Example:
-        >>> few(["a", "b", "c"], most=2)
-        "'a', 'b' and 1 more"
-    """
-    shown = ", ".join(repr(name) for name in names[:most])
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")

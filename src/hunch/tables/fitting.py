@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,8 @@ from hunch.errors import DataError, FolderError
 from hunch.seeding import numpy_generator
 from hunch.storage import check_replaceable, new_folder, write_json
 from hunch.tables.assessment import Split, assess
-from hunch.tables.columns import Columns, few
+from hunch.tables.choices import Choices, check_column
+from hunch.tables.columns import Columns
 from hunch.tables.model import KIND, replaced_model, train
 from hunch.tables.reading import Source, open_table
 from hunch.tables.report import table_report
@@ -46,6 +46,10 @@ def fit_table(
     seed: int = 0,
     decimal: Decimal = "auto",
     date_order: DateOrder = "auto",
+    drop: str | Iterable[str] = (),
+    ids: str | Iterable[str] = (),
+    categorical: str | Iterable[str] = (),
+    numeric: str | Iterable[str] = (),
     progress: bool = True,
     say: Callable[[str], object] = lambda line: None,
 ) -> dict[str, Any]:
@@ -67,6 +71,11 @@ def fit_table(
             `"comma"`; `"auto"` asks by an error where nothing in the file tells.
         date_order: of day, month and year in columns that leave it open, as `03/04/2011` does:
             `"dmy"`, `"mdy"` or `"ymd"`; `"auto"` likewise.
+        drop: name or names of columns that are not learned from.
+        ids: likewise, but they name rows where notes and the report speak of some.
+        categorical: columns whose cells are taken for text, whatever they look like, as numbers of
+            districts.
+        numeric: columns whose cells must be numbers.
         progress: show bars on standard error.
         say: takes notes for the user, one line each.
 
@@ -92,6 +101,8 @@ def fit_table(
     check_replaceable(out, KIND)
     source = open_table(path)
     _check_target(source, target)
+    choices = Choices.of(drop=drop, ids=ids, categorical=categorical, numeric=numeric)
+    choices.check(source.schema, source.path, target)
     if (older := replaced_model(out, target, source.names)) is not None:
         say(older)
     table, num_rows = _read(source, max_rows, seed, progress)
@@ -100,11 +111,19 @@ def fit_table(
             f"{str(path)!r} has {table.num_rows} {'row' if table.num_rows == 1 else 'rows'}; "
             f"expected at least {_FEWEST_ROWS}."
         )
-    ways = learn_ways(table, decimal=decimal, date_order=date_order, delimiter=source.delimiter)
+    named = table.select(choices.ids)
+    table = table.drop_columns([name for name in choices.why_dropped if name in table.column_names])
+    ways = learn_ways(
+        table,
+        decimal=decimal,
+        date_order=date_order,
+        delimiter=source.delimiter,
+        kinds=choices.kinds,
+    )
     goal, y = learn_target(target, table[target], task, ways[target])
     say(f"{goal.task}, since {goal.why}")
     others = table.drop_columns([target])
-    learn = partial(Columns.learn_and_encode, ways=ways, left_out=source.left_out)
+    learn = partial(Columns.learn_and_encode, ways=ways, left_out=source.left_out, said=choices)
     group = groups_of_copies(*learn(others), y)
     copies = len(group) - int(group.max()) - 1
     if copies:
@@ -120,7 +139,7 @@ def fit_table(
         say(f"training on {len(train_rows):,} rows, {len(columns.features)} features")
         once = np.unique(group[train_rows], return_index=True)[1]
         found = suspects(x[once], train_y[once], columns, goal, seed)
-        odd = odd_cell_notes(x, train_y, columns, goal, train_rows)
+        odd = odd_cell_notes(x, train_y, columns, goal, train_rows, named)
         for note in [f"column {name!r} {why}" for name, why in found.items()] + odd:
             say(note)
         with warnings.catch_warnings():
@@ -184,18 +203,8 @@ def _saying_what_fails(out: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _check_target(source: Source, target: str) -> None:
-    if target in source.names:
-        check_target_type(target, source.schema.field(target).type)
-        return
-    close = difflib.get_close_matches(target.lower(), map(str.lower, source.names), n=1)
-    meant = [name for name in source.names if name.lower() in close]
-    hint = f" Did you mean {meant[0]!r}?" if meant else ""
-    if len(source.names) == 1:
-        hint = " One column only: cells must be separated by a comma, semicolon, tab or bar."
-    raise DataError(
-        f"{str(source.path)!r} has no column {target!r}; its columns are "
-        f"{few(source.names, most=8)}.{hint}"
-    )
+    check_column(target, source.names, source.path)
+    check_target_type(target, source.schema.field(target).type)
 
 
 def _read(source: Source, max_rows: int, seed: int, progress: bool) -> tuple[pa.Table, int]:

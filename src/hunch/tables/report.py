@@ -322,7 +322,12 @@ def _origin(summary: Mapping[str, Any]) -> str:
 
 
 def _columns(summary: Mapping[str, Any]) -> list[Block]:
-    used = [[f"`{c['name']}`", _what(c)] for c in summary["columns"]["used"]]
+    said = summary["columns"].get("said", {})
+    asked = {*said.get("categorical", []), *said.get("numeric", [])}
+    used = [
+        [f"`{c['name']}`", _what(c) + (", as asked" if c["name"] in asked else "")]
+        for c in summary["columns"]["used"]
+    ]
     dropped = [[f"`{c['name']}`", f"dropped: {c['why']}"] for c in summary["columns"]["dropped"]]
     return [Table(["column", "became"], used + dropped, words=True)]
 

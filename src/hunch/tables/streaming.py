@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from hunch.errors import DataError, FolderError
 from hunch.storage import expanded, new_file
-from hunch.tables.columns import few
+from hunch.tables.choices import few
 from hunch.tables.model import TableModel
 from hunch.tables.reading import Source, open_table
 from hunch.tables.writing import csv_header, csv_rows, unused_names

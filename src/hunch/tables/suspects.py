@@ -7,11 +7,13 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from hunch.inference import copy_ids
 from hunch.seeding import derive, numpy_generator
 from hunch.sklearn.rows import odd_cells
 from hunch.tables.cells import Floats
+from hunch.tables.choices import row_in_words
 from hunch.tables.columns import Columns
 from hunch.tables.target import Target
 
@@ -39,7 +41,12 @@ def groups_of_copies(columns: Columns, features: Floats, y: Floats) -> npt.NDArr
 
 
 def odd_cell_notes(
-    features: Floats, y: Floats, columns: Columns, target: Target, rows: npt.NDArray[np.intp]
+    features: Floats,
+    y: Floats,
+    columns: Columns,
+    target: Target,
+    rows: npt.NDArray[np.intp],
+    ids: pa.Table | None = None,
 ) -> list[str]:
     """A sentence for each column with cells that hardly belong there, with the first of them.
 
@@ -49,16 +56,17 @@ def odd_cell_notes(
         columns: their rules.
         target: what is predicted.
         rows: where they stand in the table.
+        ids: what names the rows of the table.
     """
     places = zip(columns.used, columns.groups().values(), strict=True)
     numbers = [(c.name, features[:, place.start]) for c, place in places if c.kind == "number"]
     found = [
         f"{said}; if it stands for a missing value, leave the cell empty"
         for name, cells in numbers
-        if (said := _odd_cells_said(f"column {name!r}", cells, rows))
+        if (said := _odd_cells_said(f"column {name!r}", cells, rows, ids))
     ]
     if target.task == "regression" and (
-        said := _odd_cells_said(f"target {target.name!r}", y, rows)
+        said := _odd_cells_said(f"target {target.name!r}", y, rows, ids)
     ):
         found.append(
             f"{said}, and decides most of the figures; if it stands for a missing value, remove "
@@ -67,14 +75,16 @@ def odd_cell_notes(
     return found
 
 
-def _odd_cells_said(what: str, cells: Floats, rows: npt.NDArray[np.intp]) -> str:
+def _odd_cells_said(
+    what: str, cells: Floats, rows: npt.NDArray[np.intp], ids: pa.Table | None
+) -> str:
     odd = np.flatnonzero(odd_cells(cells[:, None])[:, 0])
     if not len(odd):
         return ""
     more = f" and {len(odd) - 1} more such cell{'s' * (len(odd) > 2)}" if len(odd) > 1 else ""
     return (
-        f"{what} holds {cells[odd[0]]:.6g} in row {rows[odd[0]] + 1:,}{more}, far from all other "
-        "values"
+        f"{what} holds {cells[odd[0]]:.6g} in {row_in_words(ids, int(rows[odd[0]]))}{more}, far "
+        "from all other values"
     )
 
 
