@@ -203,3 +203,55 @@ def test_the_program_takes_them(tmp_path, unjudged, monkeypatch, capsys):
     words = ["--drop=remark", "--ids=patient", "--categorical=clinic", "--numeric=age"]
     assert run(["fit", "a.csv", "--target=cost", "--members=2", *words]) == 0
     assert "taken for text, as asked: 'clinic'" in capsys.readouterr().err
+
+
+def test_rows_without_a_target_are_refused_by_a_sentence_that_names_the_option(tmp_path, unjudged):
+    columns = visits()
+    columns["cost"][3] = columns["cost"][50] = "NA"
+    with pytest.raises(DataError, match=r"the first in row 4; .* with --drop-missing-target"):
+        fit(write(tmp_path / "a.csv", columns))
+
+
+@pytest.mark.parametrize(
+    ("target", "none"), [("cost", "-"), ("clinic", ""), ("remark", "?"), ("late", "--")]
+)
+def test_rows_without_a_target_may_be_left_out_and_are_counted(target, none, tmp_path, unjudged):
+    columns = visits(80) | {"late": ["yes", "no"] * 40, "remark": ["good", "bad"] * 40}
+    full = write(tmp_path / "full.csv", {k: v[:9] + v[12:79] for k, v in columns.items()})
+    columns[target] = [
+        none if i in (9, 10, 11, 79) else cell for i, cell in enumerate(columns[target])
+    ]
+    holed = write(tmp_path / "holed.csv", columns)
+    models, found = [], {}
+    for name, place in {"full": full, "holed": holed}.items():
+        said = []
+        options = {"members": 2, "progress": False, "say": said.append}
+        found[name] = fit_table(place, target, tmp_path / name, drop_missing_target=True, **options)
+        models.append(
+            TableModel.load(tmp_path / name).predict(
+                pa.table(visits(20, seed=2)).append_column("late", pa.array(["no"] * 20))
+            )
+        )
+    assert models[0].equals(models[1])
+    assert "4 of 80 rows have no target, and are left out" in said
+    assert found["holed"]["rows"] == {
+        "file": 80,
+        **{k: found["full"]["rows"][k] for k in ("used", "train", "test")},
+    }
+    assert (found["holed"]["without_target"], found["full"]["without_target"]) == (4, 0)
+
+
+def test_notes_name_the_row_of_the_file_where_rows_are_left_out(tmp_path, unjudged):
+    columns = visits()
+    columns["cost"][3] = ""
+    said = []
+    fit(write(tmp_path / "a.csv", columns), said, ids="patient", drop_missing_target=True)
+    assert any("'age' holds -99999 in row 12 (patient 'p11')" in line for line in said)
+
+
+def test_a_target_that_is_hardly_there_is_refused(tmp_path):
+    columns = visits()
+    for few, expected in [(15, "has 15 rows with a value of 'cost'"), (0, "no value in any row")]:
+        columns["cost"] = columns["cost"][:few] + [""] * (60 - few)
+        with pytest.raises(DataError, match=expected):
+            fit(write(tmp_path / "a.csv", columns), drop_missing_target=True)

@@ -48,6 +48,11 @@ Example: hunch fit houses.csv --target price
     help="Numbers; a cell that is none is an error; may be repeated.",
 )
 @click.option(
+    "--drop-missing-target",
+    is_flag=True,
+    help="Leave rows without a target out, which else are an error.",
+)
+@click.option(
     "--out", type=click.Path(), default="model", show_default=True, help="Folder of the model."
 )
 @click.option(

@@ -11,11 +11,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 
 from hunch.errors import DataError, FolderError
-from hunch.seeding import numpy_generator
 from hunch.storage import check_replaceable, new_folder, write_json
 from hunch.tables.assessment import Split, assess
 from hunch.tables.choices import Choices, check_column
@@ -23,16 +20,20 @@ from hunch.tables.columns import Columns
 from hunch.tables.model import KIND, replaced_model, train
 from hunch.tables.reading import Source, open_table
 from hunch.tables.report import table_report
+from hunch.tables.rows import read_rows, split_groups
 from hunch.tables.suspects import copies_in_words, groups_of_copies, odd_cell_notes, suspects
-from hunch.tables.target import Target, Task, check_target_type, learn_target
+from hunch.tables.target import (
+    Task,
+    check_target_type,
+    learn_target,
+    without_target_in_words,
+)
 from hunch.tables.ways import DateOrder, Decimal, learn_ways, told
 
 REPORT: Final = "report.html"
 SUMMARY_FILE: Final = "summary.json"
 MOST_ROWS: Final = 200_000
 _FEWEST_ROWS: Final = 20
-_TEST_SHARE: Final = 0.2
-_MOST_TEST_ROWS: Final = 10_000
 
 
 def fit_table(
@@ -50,6 +51,7 @@ def fit_table(
     ids: str | Iterable[str] = (),
     categorical: str | Iterable[str] = (),
     numeric: str | Iterable[str] = (),
+    drop_missing_target: bool = False,
     progress: bool = True,
     say: Callable[[str], object] = lambda line: None,
 ) -> dict[str, Any]:
@@ -76,6 +78,7 @@ def fit_table(
         categorical: columns whose cells are taken for text, whatever they look like, as numbers of
             districts.
         numeric: columns whose cells must be numbers.
+        drop_missing_target: leave rows out whose target is missing, which else are an error.
         progress: show bars on standard error.
         say: takes notes for the user, one line each.
 
@@ -105,12 +108,8 @@ def fit_table(
     choices.check(source.schema, source.path, target)
     if (older := replaced_model(out, target, source.names)) is not None:
         say(older)
-    table, num_rows = _read(source, max_rows, seed, progress)
-    if table.num_rows < _FEWEST_ROWS:
-        raise DataError(
-            f"{str(path)!r} has {table.num_rows} {'row' if table.num_rows == 1 else 'rows'}; "
-            f"expected at least {_FEWEST_ROWS}."
-        )
+    table, num_rows = read_rows(source, max_rows, seed, progress)
+    _check_enough(path, table.num_rows)
     named = table.select(choices.ids)
     table = table.drop_columns([name for name in choices.why_dropped if name in table.column_names])
     ways = learn_ways(
@@ -120,15 +119,23 @@ def fit_table(
         delimiter=source.delimiter,
         kinds=choices.kinds,
     )
-    goal, y = learn_target(target, table[target], task, ways[target])
+    goal, y = learn_target(
+        target, table[target], task, ways[target], allow_missing=drop_missing_target
+    )
     say(f"{goal.task}, since {goal.why}")
     others = table.drop_columns([target])
+    kept = np.flatnonzero(~np.isnan(y))
+    without = len(y) - len(kept)
+    if without:
+        say(without_target_in_words(without, len(y)))
+        _check_enough(path, len(kept), f" with a value of {target!r}")
+        others, y = others.take(kept), y[kept]
     learn = partial(Columns.learn_and_encode, ways=ways, left_out=source.left_out, said=choices)
     group = groups_of_copies(*learn(others), y)
     copies = len(group) - int(group.max()) - 1
     if copies:
         say(copies_in_words(copies))
-    train_rows, test_rows = _split_groups(group, y, goal, seed)
+    train_rows, test_rows = split_groups(group, y, goal, seed)
     columns, x = learn(others.take(train_rows))
     train_y = y[train_rows]
     for line in told(ways, [target, *(column.name for column in columns.used)]):
@@ -139,7 +146,7 @@ def fit_table(
         say(f"training on {len(train_rows):,} rows, {len(columns.features)} features")
         once = np.unique(group[train_rows], return_index=True)[1]
         found = suspects(x[once], train_y[once], columns, goal, seed)
-        odd = odd_cell_notes(x, train_y, columns, goal, train_rows, named)
+        odd = odd_cell_notes(x, train_y, columns, goal, kept[train_rows], named)
         for note in [f"column {name!r} {why}" for name, why in found.items()] + odd:
             say(note)
         with warnings.catch_warnings():
@@ -153,10 +160,11 @@ def fit_table(
             "target": goal.to_json(),
             "rows": {
                 "file": num_rows,
-                "used": table.num_rows,
+                "used": len(y),
                 "train": len(train_rows),
                 "test": len(test_rows),
             },
+            "without_target": without,
             "copies": copies,
             "suspects": found,
             "odd_cells": odd,
@@ -182,13 +190,12 @@ def _check_path(path: object) -> None:
         )
 
 
-def _split_groups(
-    group: npt.NDArray[np.intp], y: npt.NDArray[np.float64], target: Target, seed: int
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Rows to train on and rows to test on, copies on one side; a test row comes once."""
-    first = np.unique(group, return_index=True)[1]
-    train_groups, test_groups = _split(y[first], target, seed)
-    return np.flatnonzero(np.isin(group, train_groups)), first[test_groups]
+def _check_enough(path: str | os.PathLike[str], count: int, of: str = "") -> None:
+    if count < _FEWEST_ROWS:
+        raise DataError(
+            f"{str(path)!r} has {count} {'row' if count == 1 else 'rows'}{of}; expected at least "
+            f"{_FEWEST_ROWS}."
+        )
 
 
 @contextmanager
@@ -205,47 +212,3 @@ def _saying_what_fails(out: str | os.PathLike[str]) -> Iterator[None]:
 def _check_target(source: Source, target: str) -> None:
     check_column(target, source.names, source.path)
     check_target_type(target, source.schema.field(target).type)
-
-
-def _read(source: Source, max_rows: int, seed: int, progress: bool) -> tuple[pa.Table, int]:
-    """All rows, or a random sample in the file's order, and how many there were."""
-    kept: pa.Table | None = None
-    keys = np.zeros(0)
-    rows = 0
-    for i, chunk in enumerate(source.chunks_with_bar("reading", progress=progress)):
-        kept = chunk if kept is None else pa.concat_tables([kept, chunk])
-        drawn = numpy_generator(seed, "sample", i).random(chunk.num_rows)
-        keys, rows = np.concatenate([keys, drawn]), rows + chunk.num_rows
-        if len(keys) > 2 * max_rows:
-            kept, keys = _smallest(kept, keys, max_rows)
-    if kept is None:
-        raise DataError(f"{str(source.path)!r} has a header and no rows.")
-    if len(keys) > max_rows:
-        kept, _ = _smallest(kept, keys, max_rows)
-    return kept, rows
-
-
-def _smallest(
-    table: pa.Table, keys: npt.NDArray[np.float64], count: int
-) -> tuple[pa.Table, npt.NDArray[np.float64]]:
-    chosen = np.sort(np.argpartition(keys, count)[:count])
-    return table.take(chosen), keys[chosen]
-
-
-def _split(
-    y: npt.NDArray[np.float64], target: Target, seed: int
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Rows to train on and rows to test on; of each class there is one to train on."""
-    order = numpy_generator(seed, "split").permutation(len(y))
-    size = min(round(_TEST_SHARE * len(y)), _MOST_TEST_ROWS)
-    if target.task == "classification":
-        _, first = np.unique(y[order], return_index=True)
-        order = np.concatenate([np.delete(order, first), order[first]])
-        size = min(size, len(order) - len(first))
-    if not 2 <= size:
-        raise DataError(
-            f"target {target.name!r} has {len(target.classes)} classes in {len(y)} rows; expected "
-            "several rows a class. For a number use --task regression."
-        )
-    test, rest = np.split(order, [size])
-    return np.sort(rest), np.sort(test)

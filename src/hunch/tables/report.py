@@ -11,6 +11,7 @@ import numpy as np
 from hunch.plots.page import Block, Figures, Section, Table, Text, render_page
 from hunch.plots.panel import BLUE, CYCLE, GRAY, ORANGE, panel
 from hunch.tables.suspects import caution
+from hunch.tables.target import without_target_in_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -317,8 +318,14 @@ def _far_in_words(far: Mapping[str, Any]) -> str:
 
 def _origin(summary: Mapping[str, Any]) -> str:
     rows = summary["rows"]
-    taken = "" if rows["used"] == rows["file"] else f", of which {rows['used']:,} were taken"
-    return f"{rows['file']:,} rows{taken}; {summary['features']} features. Seed {summary['seed']}."
+    without = summary.get("without_target", 0)
+    sampled = rows["used"] + without
+    taken = "" if sampled == rows["file"] else f", of which {sampled:,} were taken"
+    left_out = f"; {without_target_in_words(without, sampled)}" if without else ""
+    return (
+        f"{rows['file']:,} rows{taken}{left_out}; {summary['features']} features. "
+        f"Seed {summary['seed']}."
+    )
 
 
 def _columns(summary: Mapping[str, Any]) -> list[Block]:

@@ -82,6 +82,8 @@ def learn_target(
     column: pa.ChunkedArray,
     task: Literal["auto"] | Task,
     way: Way | None = None,
+    *,
+    allow_missing: bool = False,
 ) -> tuple[Target, npt.NDArray[np.float64]]:
     """Decide the task and read the column.
 
@@ -93,9 +95,10 @@ def learn_target(
         column: its cells.
         task: `"auto"`, or the task that is wanted.
         way: how its cells are read; None to learn it from them.
+        allow_missing: whether cells may be empty, of which nothing is learned.
 
     Returns:
-        The target, and numbers or class numbers `(rows,)`.
+        The target, and numbers or class numbers `(rows,)`, NaN where cells are empty.
 
     Raises:
         DataError: if cells are missing or infinite, do not vary, or are not what the task needs.
@@ -113,20 +116,24 @@ def learn_target(
     values = way.read(cells) if way.kind in ("number", "boolean") else None
     absent = cells.is_null().to_numpy(zero_copy_only=False)
     absent = absent if values is None else np.isnan(values)
-    if absent.any():
+    if absent.any() and not allow_missing:
         raise DataError(
             f"target {name!r} has {absent.sum():,} of {len(cells):,} rows without a value, "
-            f"the first in row {absent.argmax() + 1}; remove these rows."
+            f"the first in row {absent.argmax() + 1}; remove these rows, or leave them out with "
+            "--drop-missing-target."
         )
-    if values is not None and not np.isfinite(values).all():
-        row = int(np.flatnonzero(~np.isfinite(values))[0])
+    if absent.all():
+        raise DataError(f"target {name!r} has no value in any row; expected some to learn from.")
+    if values is not None and np.isinf(values).any():
+        row = int(np.flatnonzero(np.isinf(values))[0])
         raise DataError(
             f"target {name!r} holds {values[row]} in row {row + 1}; expected finite numbers."
         )
-    measured = values if way.kind == "number" else None
+    known = None if values is None else values[~absent]
+    measured = known if way.kind == "number" else None
     chosen, why = _choose(measured, task, way)
     if chosen == "regression":
-        if measured is None:
+        if values is None or measured is None:
             stranger = _first_word(cells)
             raise DataError(
                 f"target {name!r} holds {stranger.value!r} in row {stranger.row + 1}; expected "
@@ -136,10 +143,22 @@ def learn_target(
             raise DataError(
                 f"target {name!r} is {measured[0]:g} in every row; expected it to vary."
             )
-        return Target(name, "regression", (), why, way.decimal, way.unit), measured
-    classes = _classes(name, words(cells), values)
+        return Target(name, "regression", (), why, way.decimal, way.unit), values
+    present = cells.filter(pa.array(~absent)) if absent.any() else cells
+    classes = _classes(name, words(present), known)
     target = Target(name, "classification", classes, why, way.decimal, way.unit)
     return target, target.read(column)
+
+
+def without_target_in_words(count: int, of: int) -> str:
+    """How many rows are left out, as the terminal and the report say it.
+
+    Example:
+        >>> without_target_in_words(1, 2000)
+        '1 of 2,000 rows has no target, and is left out'
+    """
+    has, are = ("has", "is") if count == 1 else ("have", "are")
+    return f"{count:,} of {of:,} rows {has} no target, and {are} left out"
 
 
 def check_target_type(name: str, kind: pa.DataType) -> None:
