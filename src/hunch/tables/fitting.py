@@ -20,7 +20,7 @@ from hunch.tables.columns import Columns
 from hunch.tables.model import KIND, replaced_model, train
 from hunch.tables.reading import Source, open_table
 from hunch.tables.report import table_report
-from hunch.tables.rows import read_rows, split_groups
+from hunch.tables.rows import Judged, read_judged, read_rows, split_groups
 from hunch.tables.suspects import copies_in_words, groups_of_copies, odd_cell_notes, suspects
 from hunch.tables.target import (
     Task,
@@ -52,13 +52,14 @@ def fit_table(
     categorical: str | Iterable[str] = (),
     numeric: str | Iterable[str] = (),
     drop_missing_target: bool = False,
+    test: str | os.PathLike[str] | None = None,
     progress: bool = True,
     say: Callable[[str], object] = lambda line: None,
 ) -> dict[str, Any]:
     r"""Learn to predict a column of a table; write the model and a report into a folder.
 
     A fifth of the rows, at most 10,000, are held out; the model is trained on the rest and judged
-    on them.
+    on them. With `test` it is trained on all, and judged on the rows of that file.
 
     Args:
         path: CSV or Parquet.
@@ -79,6 +80,7 @@ def fit_table(
             districts.
         numeric: columns whose cells must be numbers.
         drop_missing_target: leave rows out whose target is missing, which else are an error.
+        test: CSV or Parquet with the same columns, whose rows, or 10,000 of them, are judged on.
         progress: show bars on standard error.
         say: takes notes for the user, one line each.
 
@@ -102,10 +104,10 @@ def fit_table(
     """
     _check_path(path)
     check_replaceable(out, KIND)
-    source = open_table(path)
-    _check_target(source, target)
+    source = _open(path, target)
     choices = Choices.of(drop=drop, ids=ids, categorical=categorical, numeric=numeric)
     choices.check(source.schema, source.path, target)
+    judge = None if test is None else _open(test, target)
     if (older := replaced_model(out, target, source.names)) is not None:
         say(older)
     table, num_rows = read_rows(source, max_rows, seed, progress)
@@ -135,9 +137,25 @@ def fit_table(
     copies = len(group) - int(group.max()) - 1
     if copies:
         say(copies_in_words(copies))
-    train_rows, test_rows = split_groups(group, y, goal, seed)
+    train_rows, test_rows = np.arange(len(y)), np.arange(0)
+    if judge is None:
+        train_rows, test_rows = split_groups(group, y, goal, seed)
     columns, x = learn(others.take(train_rows))
     train_y = y[train_rows]
+    if judge is None:
+        judged = Judged(columns.encode(others.take(test_rows))[0], y[test_rows])
+    else:
+        judged = read_judged(
+            judge,
+            columns,
+            goal,
+            (x, train_y),
+            allow_missing=drop_missing_target,
+            seed=seed,
+            progress=progress,
+        )
+        for line in judged.notes:
+            say(line)
     for line in told(ways, [target, *(column.name for column in columns.used)]):
         say(line)
     for dropped in columns.dropped:
@@ -153,8 +171,7 @@ def fit_table(
             warnings.filterwarnings("ignore", "X holds", UserWarning)  # said already, by name
             model = train(columns, goal, x, train_y, members=members, seed=seed, progress=progress)
         say("judging against the baselines")
-        test_x, _ = columns.encode(others.take(test_rows))
-        split = Split(x[once], train_y[once], test_x, y[test_rows])
+        split = Split(x[once], train_y[once], judged.x, judged.y)
         summary = {
             "data": Path(path).name,
             "target": goal.to_json(),
@@ -162,8 +179,10 @@ def fit_table(
                 "file": num_rows,
                 "used": len(y),
                 "train": len(train_rows),
-                "test": len(test_rows),
+                "test": len(judged.y),
             },
+            "test_file": judged.file or None,
+            "test_copies": judged.copies,
             "without_target": without,
             "copies": copies,
             "suspects": found,
@@ -209,6 +228,8 @@ def _saying_what_fails(out: str | os.PathLike[str]) -> Iterator[None]:
         raise FolderError(f"cannot write to {str(out)!r}: {error.strerror or error}.") from error
 
 
-def _check_target(source: Source, target: str) -> None:
+def _open(path: str | os.PathLike[str], target: str) -> Source:
+    source = open_table(path)
     check_column(target, source.names, source.path)
     check_target_type(target, source.schema.field(target).type)
+    return source

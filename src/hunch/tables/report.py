@@ -98,9 +98,11 @@ def _introduction(summary: Mapping[str, Any]) -> str:
     target, rows = summary["target"], summary["rows"]
     what = "a number" if target["task"] == "regression" else f"{len(target['classes'])} classes"
     first = caution(summary)
+    own = summary.get("test_file")
+    judged = f"rows of `{own}`" if own else "that had no part in it"
     return (f"{first}\n\n" if first else "") + (
         f"A model of `{target['name']}`, {what} ({target['why']}), from `{summary['data']}`: "
-        f"trained on {rows['train']:,} rows, tested on {rows['test']:,} that had no part in it.\n\n"
+        f"trained on {rows['train']:,} rows, tested on {rows['test']:,} {judged}.\n\n"
         "`hunch predict MODEL NEW.csv --out predictions.csv`, with MODEL the folder of this page, "
         "predicts new rows."
     )

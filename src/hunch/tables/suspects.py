@@ -30,14 +30,33 @@ def groups_of_copies(columns: Columns, features: Floats, y: Floats) -> npt.NDArr
 
     Numbers of rows and ids tell copies apart, and do not count.
     """
-    counts = [
-        place for name, place in columns.groups().items() if _numbers_rows(features[:, place])
-    ]
-    kept = np.delete(features, np.r_[*counts], axis=1) if counts else features
+    kept = _without_counts(columns, features, features)
     if not kept.shape[1]:
         return np.arange(len(features))
     _, first, group = np.unique(copy_ids(kept, y), return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[group]
+
+
+def count_copies(columns: Columns, x: Floats, y: Floats, test_x: Floats, test_y: Floats) -> int:
+    """How many test rows are copies of training rows, as `groups_of_copies` knows them.
+
+    Example:
+        >>> x, y = np.linspace(0, 1, 9)[:, None], np.arange(9.0)
+        >>> columns = Columns.learn(pa.table({"x": x[:, 0]}))
+        >>> count_copies(columns, x, y, np.array([[0.125], [0.2]]), np.array([1.0, 1.0]))
+        1
+    """
+    parts = [_without_counts(columns, x, part) for part in (x, test_x)]
+    if not parts[0].shape[1]:
+        return 0
+    ids = copy_ids(np.concatenate(parts), np.concatenate([y, test_y]))
+    return int(np.isin(ids[len(y) :], ids[: len(y)]).sum())
+
+
+def _without_counts(columns: Columns, x: Floats, features: Floats) -> Floats:
+    """Features of rows but those that number the training rows, whose features are `x`."""
+    counts = [place for place in columns.groups().values() if _numbers_rows(x[:, place])]
+    return np.delete(features, np.r_[*counts], axis=1) if counts else features
 
 
 def odd_cell_notes(
@@ -142,6 +161,8 @@ def caution(summary: Mapping[str, Any]) -> str:
     copies = summary.get("copies", 0)
     if copies:
         said.append(f"{copies_in_words(copies)}.")
+    if summary.get("test_copies"):
+        said.append(f"{judged_copies_in_words(summary['test_copies'], summary['rows']['test'])}.")
     said += [f"{note[0].upper()}{note[1:]}." for note in summary.get("odd_cells", [])]
     return " ".join(said)
 
@@ -150,6 +171,21 @@ def copies_in_words(copies: int) -> str:
     """How many rows are copies of others, as the terminal and the report say it."""
     are = "row is a copy of another" if copies == 1 else "rows are copies of others"
     return f"{copies:,} {are}; copies count as one row"
+
+
+def judged_copies_in_words(copies: int, of: int) -> str:
+    """How many rows to judge on are no new rows, as the terminal and the report say it.
+
+    Example:
+        >>> judged_copies_in_words(1, 50)
+        '1 of 50 rows to judge on is a copy of a training row; figures with it are too good'
+    """
+    are, it = (
+        ("is a copy of a training row", "it")
+        if copies == 1
+        else ("are copies of training rows", "them")
+    )
+    return f"{copies:,} of {of:,} rows to judge on {are}; figures with {it} are too good"
 
 
 def _numbers_rows(part: Floats) -> bool:
