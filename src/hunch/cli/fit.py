@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from hunch.cli.options import WholeNumber, json_option, load_torch, say, seed_option
+from hunch.cli.options import (
+    WholeNumber,
+    json_option,
+    load_torch,
+    say,
+    seed_option,
+    table_of_scores,
+)
 
 _EPILOG = """\b
 Example: hunch fit houses.csv --target price
@@ -117,12 +124,6 @@ def fit(data: str, as_json: bool, **options: Any) -> None:
 
 def _lines(summary: dict[str, Any]) -> list[str]:
     """The scores as a table for a terminal."""
-    scores = summary["test"]["scores"]
-    names = list(scores["hunch"])
-    head = f"{'model':<18}" + "".join(f"{name:>18}" for name in names)
-    rows = [
-        f"{model:<18}" + "".join(f"{own[name]:>18.4g}" for name in names)
-        for model, own in scores.items()
-    ]
     where = f"of {summary['test_file']}" if summary.get("test_file") else "held out"
-    return [f"On {summary['rows']['test']:,} rows {where}:", head, *rows]
+    scores = table_of_scores(summary["test"]["scores"])
+    return [f"On {summary['rows']['test']:,} rows {where}:", *scores]

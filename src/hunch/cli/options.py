@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -155,3 +155,24 @@ def load_torch() -> None:
     """Say that it takes a while, do it, and use one thread."""
     say("loading torch")
     one_thread()
+
+
+def table_of_scores(scores: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+    """Scores for a terminal, a line for each of those who are scored.
+
+    Example:
+        >>> for line in table_of_scores({"hunch": {"rmse": 0.5, "mae": None}}):
+        ...     print(line)
+        model                           rmse               mae
+        hunch                            0.5                 -
+    """
+    names = list(next(iter(scores.values())))
+    head = f"{'model':<18}" + "".join(f"{name:>18}" for name in names)
+    return [
+        head,
+        *(f"{who:<18}" + "".join(map(_cell, own.values())) for who, own in scores.items()),
+    ]
+
+
+def _cell(score: float | None) -> str:
+    return f"{'-':>18}" if score is None else f"{score:>18.4g}"

@@ -34,6 +34,7 @@ MOST_VALUES: Final = 32  # of a text column of which each value gets a feature
 _FREQUENT: Final = 20  # values that get one where there are more
 _LARGEST_ID: Final = 2**53  # beyond, floats leave whole numbers out
 _MARGIN: Final = 0.25  # how far beyond the training range, in its width, is far outside
+_LONGEST: Final = 60  # characters of a cell that is given as a reason
 # A phase as a point on a circle, so that the end of a year is close to its beginning.
 _PHASE: Final[dict[str, Callable[[Floats], Floats]]] = {"sine": np.sin, "cosine": np.cos}
 
@@ -266,11 +267,39 @@ class Columns:
         Raises:
             DataError: if a cell is of another kind than in training.
         """
-        features = np.empty((table.num_rows, len(self.features)))
+        features, far = self._encode(table, first_row)
         outside = np.zeros(table.num_rows, bool)
+        for flags in far.values():
+            outside |= flags
+        return features, outside
+
+    def encode_and_explain(
+        self, table: pa.Table, first_row: int = 0
+    ) -> tuple[Floats, pa.Array, pa.Array]:
+        """As `encode`, and of each row outside which cells make it so, as `size = 900; city = X`.
+
+        Example:
+            >>> columns = Columns.learn(pa.table({"a": ["1", "2"], "b": ["x", "y"]}))
+            >>> new = pa.table({"a": ["9", "1"], "b": ["z", "y"]})
+            >>> columns.encode_and_explain(new)[2].to_pylist()
+            ['a = 9; b = z', None]
+        """
+        features, far = self._encode(table, first_row)
+        because = pa.nulls(table.num_rows, pa.large_string())
+        for name, flags in far.items():
+            because = _and_because(because, name, table[name], pa.array(flags))
+        return features, because.is_valid(), because
+
+    def _encode(
+        self, table: pa.Table, first_row: int
+    ) -> tuple[Floats, dict[str, npt.NDArray[np.bool_]]]:
+        """Features, and of each column with cells far outside which ones these are."""
+        features = np.empty((table.num_rows, len(self.features)))
+        outside = {}
         for column, place in zip(self.used, self.groups().values(), strict=True):
             features[:, place], far = column.encode(clean(table[column.name]), first_row)
-            outside |= far
+            if far.any():
+                outside[column.name] = far
         return features, outside
 
     def check_names(self, names: Sequence[str]) -> list[str]:
@@ -373,6 +402,16 @@ def _learn_category(name: str, cells: pa.Array, *, asked: bool) -> Column | Drop
     kept = counted[:_FREQUENT] if many else counted
     values = tuple(value for _, value in kept)
     return Column(name, "category", missing=missing, values=values, other=many)
+
+
+def _and_because(because: pa.Array, name: str, column: pa.ChunkedArray, far: pa.Array) -> pa.Array:
+    """The reasons so far and the cells of one more column, where these are far outside."""
+    text = pc.utf8_slice_codeunits(pc.utf8_trim_whitespace(words(column)), 0, _LONGEST)
+    what, between, nothing = (pa.scalar(t, pa.large_string()) for t in (f"{name} = ", "; ", ""))
+    own = pc.binary_join_element_wise(what, text, nothing)
+    # Joined with null it is null. (To skip nulls loses rows that have nothing else, in pyarrow 26.)
+    both = pc.if_else(because.is_null(), own, pc.binary_join_element_wise(because, own, between))
+    return pc.if_else(far, both, because)
 
 
 def _is_number(text: str) -> bool:
