@@ -11,8 +11,9 @@ from hunch.cli.options import (
     WholeNumber,
     json_option,
     load_torch,
-    say,
+    quiet_option,
     seed_option,
+    speaker,
     table_of_scores,
 )
 
@@ -96,7 +97,8 @@ Example: hunch fit houses.csv --target price
 )
 @seed_option
 @json_option
-def fit(data: str, as_json: bool, **options: Any) -> None:
+@quiet_option
+def fit(data: str, as_json: bool, quiet: bool, **options: Any) -> None:
     """Learn to predict a column of DATA, a CSV or Parquet file, and how far off it may be.
 
     What each column is taken for is said, and kept in the model: numbers with decimal commas,
@@ -108,18 +110,20 @@ def fit(data: str, as_json: bool, **options: Any) -> None:
     of --test, beside a linear model, gradient boosting and a Gaussian process; where it is least
     sure; what it says far from the data.
     """
-    load_torch()
+    say = speaker(quiet)
+    load_torch(say)
     from hunch.storage import dump_json
     from hunch.tables import fit_table
 
     out = options.pop("out")
-    summary = fit_table(data, options.pop("target"), out, say=say, **options)
+    summary = fit_table(data, options.pop("target"), out, say=say, progress=not quiet, **options)
     if as_json:
         click.echo(dump_json(summary), nl=False)
     else:
         for line in _lines(summary):
             click.echo(line)
-    click.echo(f"Report: {Path(out) / 'report.html'}", err=as_json)
+    if not (as_json and quiet):
+        click.echo(f"Report: {Path(out) / 'report.html'}", err=as_json)
 
 
 def _lines(summary: dict[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -151,7 +152,32 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def load_torch() -> None:
+def quiet_option(command: F) -> F:
+    """`--quiet`: results and errors only."""
+    return click.option(
+        "--quiet",
+        is_flag=True,
+        callback=_quieted,
+        help="No progress and no remarks: results and errors only.",
+    )(command)
+
+
+def _quieted(context: click.Context, parameter: click.Parameter, asked: bool) -> bool:
+    if asked:
+        warnings.simplefilter("ignore")  # until the program ends its command
+    return asked
+
+
+def speaker(quiet: bool) -> Callable[[str], None]:
+    """What takes remarks for the user: `say`, or with `quiet` nothing.
+
+    Example:
+        >>> speaker(quiet=True)("this is not said")
+    """
+    return (lambda sentence: None) if quiet else say
+
+
+def load_torch(say: Callable[[str], None] = say) -> None:
     """Say that it takes a while, do it, and use one thread."""
     say("loading torch")
     one_thread()

@@ -6,7 +6,7 @@ import dataclasses
 
 import click
 
-from hunch.cli.options import json_option, load_torch, say, table_of_scores
+from hunch.cli.options import json_option, load_torch, quiet_option, speaker, table_of_scores
 
 _EPILOG = """\b
 Example: hunch predict model/ new.csv --out predictions.csv --coverage 0.9
@@ -25,7 +25,8 @@ Example: hunch predict model/ new.csv --out predictions.csv --coverage 0.9
     help="Of the intervals.",
 )
 @json_option
-def predict(model: str, data: str, out: str, coverage: float, as_json: bool) -> None:
+@quiet_option
+def predict(model: str, data: str, out: str, coverage: float, as_json: bool, quiet: bool) -> None:
     """Predict each row of DATA, a CSV or Parquet file of any length, with MODEL's folder.
 
     OUT holds the rows and columns of DATA as they stand, and behind them, for a number: mean, std
@@ -37,12 +38,13 @@ def predict(model: str, data: str, out: str, coverage: float, as_json: bool) -> 
     If DATA holds the target's column, predictions are scored on the rows that have a value in it:
     the share of intervals that hold the truth, and errors.
     """
-    load_torch()
+    say = speaker(quiet)
+    load_torch(say)
     from hunch.storage import dump_json
     from hunch.tables import TableModel, predict_table
 
     loaded = TableModel.load(model)
-    found = predict_table(loaded, data, out, coverage=coverage, say=say)
+    found = predict_table(loaded, data, out, coverage=coverage, progress=not quiet, say=say)
     if found.outside:
         say(f"{found.outside:,} of {found.rows:,} rows are far outside the training data")
     if as_json:
