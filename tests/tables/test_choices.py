@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hunch.cli.main import run
-from hunch.errors import DataError
+from hunch.errors import ConfigurationError, DataError
 from hunch.storage import open_folder, read_json
 from hunch.tables import Columns, TableModel, fit_table
 from hunch.tables.choices import NOTHING_SAID, Choices
@@ -127,6 +127,15 @@ def test_cells_of_any_type_may_be_categories(cells):
     assert not outside.any()
 
 
+def test_codes_that_are_numbers_are_no_other_kind_in_a_column_of_categories():
+    table, new = pa.table({"a": ["7a", "7b", "7a"]}), pa.table({"a": ["9", "7b"]})
+    columns = Columns.learn(table, said=Choices(categorical=("a",)))
+    assert columns.encode(pa.table({"a": ["9", "10"]}))[1].tolist() == [True, True]
+    assert columns.encode(new)[0].tolist() == [[0, 0], [0, 1]]
+    with pytest.raises(DataError, match="holds numbers from row 1 on"):
+        Columns.learn(table).encode(pa.table({"a": ["9", "10"]}))
+
+
 @pytest.mark.parametrize(
     ("cells", "named"),
     [
@@ -178,6 +187,12 @@ def test_what_cannot_be_is_one_sentence(words, expected, tmp_path, monkeypatch, 
     assert len(lines) == 1
     assert expected in lines[0]
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("names", [5, [5], None, b"age"])
+def test_what_is_no_name_is_refused(names, tmp_path):
+    with pytest.raises(ConfigurationError, match=r"`drop` got .*; expected the name of a column"):
+        fit(write(tmp_path / "a.csv", visits()), drop=names)
 
 
 def test_a_column_of_lists_can_be_dropped_and_nothing_else(tmp_path, unjudged):

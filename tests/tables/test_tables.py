@@ -117,9 +117,9 @@ def test_a_fit_encodes_each_row_once_by_the_rules_of_all_and_once_by_those_of_th
     )
     rows, whole = {}, Column.encode
 
-    def encode(column, cells, *rest):
+    def encode(column, cells, *rest, **options):
         rows[column.name] = rows.get(column.name, 0) + len(cells)
-        return whole(column, cells, *rest)
+        return whole(column, cells, *rest, **options)
 
     monkeypatch.setattr(Column, "encode", encode)
     fit_table(tmp_path / "t.parquet", "price", tmp_path / "m", members=2, progress=False)

@@ -10,8 +10,9 @@ from typing import Any, Final, Literal
 
 import pyarrow as pa
 
-from hunch.errors import DataError
+from hunch.errors import ConfigurationError, DataError
 from hunch.tables.cells import clean, is_flat, words
+from hunch.validation import shown
 
 Said = Literal["number", "category"]
 
@@ -47,13 +48,12 @@ class Choices:
 
     @classmethod
     def of(cls, **names: str | Iterable[str]) -> Choices:
-        """From one name or several for each, of which each counts once."""
-        return cls(
-            **{
-                key: (given,) if isinstance(given, str) else tuple(dict.fromkeys(given))
-                for key, given in names.items()
-            }
-        )
+        """From one name or several for each, of which each counts once.
+
+        Raises:
+            ConfigurationError: if something else is given.
+        """
+        return cls(**{key: _names(key, given) for key, given in names.items()})
 
     @property
     def why_dropped(self) -> dict[str, str]:
@@ -146,6 +146,15 @@ def check_column(name: str, names: Sequence[str], path: object, option: str = ""
     )
 
 
+def _names(argument: str, given: object) -> tuple[str, ...]:
+    names = (given,) if isinstance(given, str) else given
+    if not isinstance(names, Iterable) or not all(isinstance(n, str) for n in (*names,)):
+        raise ConfigurationError(
+            f"`{argument}` got {shown(given)}; expected the name of a column, or a list of names."
+        )
+    return tuple(dict.fromkeys(names))
+
+
 def row_in_words(ids: pa.Table | None, row: int) -> str:
     """A row as a sentence names it, by its number in the file and its ids.
 
@@ -172,5 +181,5 @@ def few(names: Sequence[str], most: int = 5) -> str:
         >>> few(["a", "b", "c"], most=2)
         "'a', 'b' and 1 more"
     """
-    shown = ", ".join(repr(name) for name in names[:most])
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+    first = ", ".join(repr(name) for name in names[:most])
+    return first + (f" and {len(names) - most} more" if len(names) > most else "")

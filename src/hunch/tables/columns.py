@@ -89,14 +89,24 @@ class Column:
             names = [self.name]
         return names + ([f"{self.name} missing"] if self.missing else [])
 
-    def encode(self, column: pa.Array, first_row: int = 0) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    def encode(
+        self, column: pa.Array, first_row: int = 0, *, any_text: bool = False
+    ) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """Features `(rows, features)` of clean cells, and which rows are far outside training.
+
+        Args:
+            column: the cells.
+            first_row: how many rows came before, for messages.
+            any_text: whether the cells of a category may all be numbers, though those of training
+                were words.
 
         Raises:
             DataError: if a cell is of another kind than in training.
         """
         if self.kind == "category":
-            return self._encode_category(column, first_row)
+            if not any_text:
+                self._check_words(column, first_row)
+            return self._encode_category(column)
         try:
             values = self.way.read(column)
         except NotThatKindError as error:
@@ -117,14 +127,14 @@ class Column:
             parts.append(unknown.astype(np.float64))
         return np.stack(parts, axis=1), outside
 
-    def _encode_category(
-        self, column: pa.Array, first_row: int
-    ) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    def _check_words(self, column: pa.Array, first_row: int) -> None:
         if _all_numbers(column) and not any(map(_is_number, self.values)):
             raise DataError(
                 f"column {self.name!r} holds numbers from row {first_row + 1} on; expected text "
                 f"such as {self.values[0]!r}, as in training."
             )
+
+    def _encode_category(self, column: pa.Array) -> tuple[Floats, npt.NDArray[np.bool_]]:
         place = pc.index_in(words(column), value_set=pa.array(self.values, pa.large_string()))
         absent = column.is_null().to_numpy(zero_copy_only=False)
         index = place.fill_null(-1).to_numpy(zero_copy_only=False)
@@ -297,7 +307,11 @@ class Columns:
         features = np.empty((table.num_rows, len(self.features)))
         outside = {}
         for column, place in zip(self.used, self.groups().values(), strict=True):
-            features[:, place], far = column.encode(clean(table[column.name]), first_row)
+            features[:, place], far = column.encode(
+                clean(table[column.name]),
+                first_row,
+                any_text=column.name in self.said.categorical,
+            )
             if far.any():
                 outside[column.name] = far
         return features, outside

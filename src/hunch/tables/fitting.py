@@ -102,7 +102,9 @@ def fit_table(
         >>> found["rows"], sorted(p.name for p in (folder / "model").iterdir())[2:4]
         ({'file': 60, 'used': 60, 'train': 48, 'test': 12}, ['model.safetensors', 'report.html'])
     """
-    _check_path(path)
+    _check_path("path", path)
+    if test is not None:
+        _check_path("test", test)
     check_replaceable(out, KIND)
     source = _open(path, target)
     choices = Choices.of(drop=drop, ids=ids, categorical=categorical, numeric=numeric)
@@ -201,11 +203,12 @@ def fit_table(
     return summary
 
 
-def _check_path(path: object) -> None:
+def _check_path(argument: str, path: object) -> None:
     if not isinstance(path, str | os.PathLike):
         raise DataError(
-            f"`path` got {type(path).__name__}; expected the path of a CSV or Parquet file: write "
-            "the table to one, or fit a RandomizedPriorRegressor or -Classifier on its columns."
+            f"`{argument}` got {type(path).__name__}; expected the path of a CSV or Parquet "
+            "file: write the table to one, or fit a RandomizedPriorRegressor or -Classifier on "
+            "its columns."
         )
 
 
