@@ -16,7 +16,8 @@ from hunch.tables.model import train
 from hunch.tables.target import Target
 from hunch.tables.writing import csv_rows
 
-ANSWERS = ["mean", "std", "epistemic", "aleatoric", "lower", "upper", "outside"]
+NUMBERS = ["mean", "std", "epistemic", "aleatoric", "lower", "upper"]
+ANSWERS = [*NUMBERS, "outside", "outside_because"]
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +67,11 @@ def test_predictions_are_those_of_the_row_they_stand_behind(written, model, monk
     numbers = np.random.default_rng(0).permutation(30) / 30
     header, *rows = written("x\n" + "\n".join(map(str, numbers)) + "\n")
     said = model.predict(pa.table({"x": numbers}))
-    for name in ANSWERS[:-1]:
+    for name in NUMBERS:
         found = [float(row[header.index(name)]) for row in rows]
         # Matrix products of other sizes round otherwise.
         assert np.allclose(found, said[name].to_numpy(), rtol=1e-9), name
-    assert {row[-1] for row in rows} == {"false"}
+    assert {tuple(row[-2:]) for row in rows} == {("false", "")}
 
 
 def test_a_target_that_is_known_is_copied_without_a_note(written):
@@ -94,7 +95,7 @@ def test_predictions_of_predictions_keep_both(written, tmp_path):
     (tmp_path / "out.csv").rename(tmp_path / "again.csv")
     header, row = written(None, "again.csv")
     assert header == ["x", *ANSWERS, *[f"hunch_{name}" for name in ANSWERS]]
-    assert row[1:8] == row[8:]
+    assert row[1:9] == row[9:]
 
 
 def test_typed_columns_are_written_as_text_and_lists_left_out(written, tmp_path):
@@ -125,6 +126,13 @@ def test_only_older_predictions_of_such_a_file_are_replaced(written, tmp_path):
     with pytest.raises(FolderError, match="does not hold predictions of such a file"):
         written("x,mine\n0.5,1\n")
     assert (tmp_path / "out.csv").read_bytes() == before
+
+
+def test_older_predictions_without_reasons_are_replaced(written, tmp_path):
+    written("x\n0.5\n")
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    (tmp_path / "out.csv").write_text("".join(f"{line.rpartition(',')[0]}\n" for line in lines))
+    assert written("x\n0.6\n")[0] == ["x", *ANSWERS]
 
 
 def test_infinite_numbers_have_a_name():

@@ -7,11 +7,20 @@ from typing import Any
 
 import click
 
-from hunch.cli.options import WholeNumber, json_option, load_torch, say, seed_option
+from hunch.cli.options import (
+    WholeNumber,
+    json_option,
+    load_torch,
+    quiet_option,
+    seed_option,
+    speaker,
+    table_of_scores,
+)
 
 _EPILOG = """\b
 Example: hunch fit houses.csv --target price
          hunch fit patients.parquet --target outcome --task classification --out trial/
+         hunch fit visits.csv --target cost --ids patient --drop remarks --categorical clinic
 """
 
 
@@ -24,6 +33,38 @@ Example: hunch fit houses.csv --target price
     default="auto",
     show_default=True,
     help="Predict a number or a class; auto looks at the target.",
+)
+@click.option(
+    "--drop", multiple=True, metavar="COLUMN", help="Not to be learned from; may be repeated."
+)
+@click.option(
+    "--ids",
+    multiple=True,
+    metavar="COLUMN",
+    help="Names rows where the report speaks of some, and is not learned from; may be repeated.",
+)
+@click.option(
+    "--categorical",
+    multiple=True,
+    metavar="COLUMN",
+    help="Text, even if all cells are numbers, as those of districts are; may be repeated.",
+)
+@click.option(
+    "--numeric",
+    multiple=True,
+    metavar="COLUMN",
+    help="Numbers; a cell that is none is an error; may be repeated.",
+)
+@click.option(
+    "--drop-missing-target",
+    is_flag=True,
+    help="Leave rows without a target out, which else are an error.",
+)
+@click.option(
+    "--test",
+    type=click.Path(),
+    metavar="FILE",
+    help="Rows to judge on, in place of a fifth of DATA, which then is all learned from.",
 )
 @click.option(
     "--out", type=click.Path(), default="model", show_default=True, help="Folder of the model."
@@ -56,7 +97,8 @@ Example: hunch fit houses.csv --target price
 )
 @seed_option
 @json_option
-def fit(data: str, as_json: bool, **options: Any) -> None:
+@quiet_option
+def fit(data: str, as_json: bool, quiet: bool, **options: Any) -> None:
     """Learn to predict a column of DATA, a CSV or Parquet file, and how far off it may be.
 
     What each column is taken for is said, and kept in the model: numbers with decimal commas,
@@ -64,31 +106,28 @@ def fit(data: str, as_json: bool, **options: Any) -> None:
     leaves open which number or date a cell is, the command stops and asks for --decimal or
     --date-order.
 
-    The folder gets the model and report.html: accuracy and calibration on rows held out, beside a
-    linear model, gradient boosting and a Gaussian process; where it is least sure; what it says far
-    from the data.
+    The folder gets the model and report.html: accuracy and calibration on rows held out, or those
+    of --test, beside a linear model, gradient boosting and a Gaussian process; where it is least
+    sure; what it says far from the data.
     """
-    load_torch()
+    say = speaker(quiet)
+    load_torch(say)
     from hunch.storage import dump_json
     from hunch.tables import fit_table
 
     out = options.pop("out")
-    summary = fit_table(data, options.pop("target"), out, say=say, **options)
+    summary = fit_table(data, options.pop("target"), out, say=say, progress=not quiet, **options)
     if as_json:
         click.echo(dump_json(summary), nl=False)
     else:
         for line in _lines(summary):
             click.echo(line)
-    click.echo(f"Report: {Path(out) / 'report.html'}", err=as_json)
+    if not (as_json and quiet):
+        click.echo(f"Report: {Path(out) / 'report.html'}", err=as_json)
 
 
 def _lines(summary: dict[str, Any]) -> list[str]:
     """The scores as a table for a terminal."""
-    scores = summary["test"]["scores"]
-    names = list(scores["hunch"])
-    head = f"{'model':<18}" + "".join(f"{name:>18}" for name in names)
-    rows = [
-        f"{model:<18}" + "".join(f"{own[name]:>18.4g}" for name in names)
-        for model, own in scores.items()
-    ]
-    return [f"On {summary['rows']['test']:,} rows held out:", head, *rows]
+    where = f"of {summary['test_file']}" if summary.get("test_file") else "held out"
+    scores = table_of_scores(summary["test"]["scores"])
+    return [f"On {summary['rows']['test']:,} rows {where}:", *scores]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -151,7 +152,53 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def load_torch() -> None:
+def quiet_option(command: F) -> F:
+    """`--quiet`: results and errors only."""
+    return click.option(
+        "--quiet",
+        is_flag=True,
+        callback=_quieted,
+        help="No progress and no remarks: results and errors only.",
+    )(command)
+
+
+def _quieted(context: click.Context, parameter: click.Parameter, asked: bool) -> bool:
+    if asked:
+        warnings.simplefilter("ignore")  # until the program ends its command
+    return asked
+
+
+def speaker(quiet: bool) -> Callable[[str], None]:
+    """What takes remarks for the user: `say`, or with `quiet` nothing.
+
+    Example:
+        >>> speaker(quiet=True)("this is not said")
+    """
+    return (lambda sentence: None) if quiet else say
+
+
+def load_torch(say: Callable[[str], None] = say) -> None:
     """Say that it takes a while, do it, and use one thread."""
     say("loading torch")
     one_thread()
+
+
+def table_of_scores(scores: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+    """Scores for a terminal, a line for each of those who are scored.
+
+    Example:
+        >>> for line in table_of_scores({"hunch": {"rmse": 0.5, "mae": None}}):
+        ...     print(line)
+        model                           rmse               mae
+        hunch                            0.5                 -
+    """
+    names = list(next(iter(scores.values())))
+    head = f"{'model':<18}" + "".join(f"{name:>18}" for name in names)
+    return [
+        head,
+        *(f"{who:<18}" + "".join(map(_cell, own.values())) for who, own in scores.items()),
+    ]
+
+
+def _cell(score: float | None) -> str:
+    return f"{'-':>18}" if score is None else f"{score:>18.4g}"

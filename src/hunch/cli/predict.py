@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import click
 
-from hunch.cli.options import json_option, load_torch, say
+from hunch.cli.options import json_option, load_torch, quiet_option, speaker, table_of_scores
 
 _EPILOG = """\b
 Example: hunch predict model/ new.csv --out predictions.csv --coverage 0.9
@@ -23,23 +25,35 @@ Example: hunch predict model/ new.csv --out predictions.csv --coverage 0.9
     help="Of the intervals.",
 )
 @json_option
-def predict(model: str, data: str, out: str, coverage: float, as_json: bool) -> None:
+@quiet_option
+def predict(model: str, data: str, out: str, coverage: float, as_json: bool, quiet: bool) -> None:
     """Predict each row of DATA, a CSV or Parquet file of any length, with MODEL's folder.
 
     OUT holds the rows and columns of DATA as they stand, and behind them, for a number: mean, std
     and its parts epistemic and aleatoric, and the interval lower to upper; for classes: predicted,
     the probability of each, and entropy with its parts. Rows far outside the training data are
-    marked in the column outside. If DATA has one of these names already, all of them begin with
-    hunch_ instead.
+    marked in the column outside, and outside_because names the cells that make them so. If DATA has
+    one of these names already, all of them begin with hunch_ instead.
+
+    If DATA holds the target's column, predictions are scored on the rows that have a value in it:
+    the share of intervals that hold the truth, and errors.
     """
-    load_torch()
+    say = speaker(quiet)
+    load_torch(say)
     from hunch.storage import dump_json
     from hunch.tables import TableModel, predict_table
 
-    found = predict_table(TableModel.load(model), data, out, coverage=coverage, say=say)
+    loaded = TableModel.load(model)
+    found = predict_table(loaded, data, out, coverage=coverage, progress=not quiet, say=say)
     if found.outside:
         say(f"{found.outside:,} of {found.rows:,} rows are far outside the training data")
     if as_json:
-        click.echo(dump_json({"rows": found.rows, "outside": found.outside, "out": out}), nl=False)
-    else:
-        click.echo(f"{found.rows:,} rows predicted into {out}")
+        result = {**dataclasses.asdict(found), "out": out}
+        click.echo(dump_json(result), nl=False)
+        return
+    click.echo(f"{found.rows:,} rows predicted into {out}")
+    if found.scores:
+        scores = dict(found.scores)
+        click.echo(f"On {scores.pop('rows'):,} rows whose {loaded.target.name!r} is known:")
+        for line in table_of_scores({"hunch": scores}):
+            click.echo(line)

@@ -10,18 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hunch.inference import (
-    accuracy,
-    brier,
-    expected_calibration_error,
-    gaussian_crps,
-    interval_coverage,
-)
+from hunch.inference import accuracy, expected_calibration_error, interval_coverage
 from hunch.seeding import numpy_generator
 from hunch.sklearn.rows import Scale
 from hunch.tables.baselines import Forecast, class_baselines, regression_baselines
 from hunch.tables.cells import Floats
 from hunch.tables.model import TableModel
+from hunch.tables.scoring import class_losses, number_losses
 
 LEVELS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 SHIFTS: Final = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 25.0, 50.0)
@@ -100,12 +95,13 @@ def _regression(
 
 def _regression_scores(forecast: Forecast, y: Floats) -> dict[str, float]:
     mean, std, truth = _tensor(forecast.mean), _tensor(forecast.std), _tensor(y)
-    error = mean - truth
+    losses = number_losses(mean, std, truth)
+    squares = losses["squared_error"]
     return {
-        "rmse": float(error.square().mean().sqrt()),
-        "mae": float(error.abs().mean()),
-        "r2": 1 - float(error.square().sum() / (truth - truth.mean()).square().sum()),
-        "crps": float(gaussian_crps(mean, std, truth).mean()),
+        "rmse": float(squares.mean().sqrt()),
+        "mae": float(losses["absolute_error"].mean()),
+        "r2": 1 - float(squares.sum() / (truth - truth.mean()).square().sum()),
+        "crps": float(losses["crps"].mean()),
         "coverage_90": _gaussian_coverage(forecast, y, 0.9),
         "width_90": float(2 * _normal(0.95) * std.mean()),
     }
@@ -129,11 +125,11 @@ def _classes(split: Split, said: Mapping[str, Any], model: TableModel, seed: int
 
 def _class_scores(forecast: Forecast, y: npt.NDArray[np.int64]) -> dict[str, float]:
     probs, truth = _tensor(forecast.probs), torch.from_numpy(y)
-    of_truth = probs.gather(1, truth[:, None]).clamp_min(1e-12)
+    losses = class_losses(probs, truth)
     return {
         "accuracy": float(accuracy(probs, truth)),
-        "log_loss": -float(of_truth.log().mean()),
-        "brier": float(brier(probs, truth).mean()),
+        "log_loss": float(losses["log_loss"].mean()),
+        "brier": float(losses["brier"].mean()),
         "calibration_error": float(expected_calibration_error(probs, truth)),
     }
 

@@ -7,6 +7,7 @@
 - Text of few values becomes one feature a value; of many values the 20 most frequent ones have a
   feature each and the rest share one. Text where most rows differ is dropped.
 - Columns that are empty, constant or the same as an earlier one are dropped.
+- What the user says of a column goes before what its cells look like.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import pyarrow.compute as pc
 
 from hunch.errors import DataError
 from hunch.tables.cells import Floats, NotThatKindError, clean, is_flat, words
+from hunch.tables.choices import NOTHING_SAID, Choices, few
 from hunch.tables.numerals import numbers
 from hunch.tables.ways import Kind, Way, check_size, learn_ways
 
@@ -32,6 +34,7 @@ MOST_VALUES: Final = 32  # of a text column of which each value gets a feature
 _FREQUENT: Final = 20  # values that get one where there are more
 _LARGEST_ID: Final = 2**53  # beyond, floats leave whole numbers out
 _MARGIN: Final = 0.25  # how far beyond the training range, in its width, is far outside
+_LONGEST: Final = 60  # characters of a cell that is given as a reason
 # A phase as a point on a circle, so that the end of a year is close to its beginning.
 _PHASE: Final[dict[str, Callable[[Floats], Floats]]] = {"sine": np.sin, "cosine": np.cos}
 
@@ -86,14 +89,24 @@ class Column:
             names = [self.name]
         return names + ([f"{self.name} missing"] if self.missing else [])
 
-    def encode(self, column: pa.Array, first_row: int = 0) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    def encode(
+        self, column: pa.Array, first_row: int = 0, *, any_text: bool = False
+    ) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """Features `(rows, features)` of clean cells, and which rows are far outside training.
+
+        Args:
+            column: the cells.
+            first_row: how many rows came before, for messages.
+            any_text: whether the cells of a category may all be numbers, though those of training
+                were words.
 
         Raises:
             DataError: if a cell is of another kind than in training.
         """
         if self.kind == "category":
-            return self._encode_category(column, first_row)
+            if not any_text:
+                self._check_words(column, first_row)
+            return self._encode_category(column)
         try:
             values = self.way.read(column)
         except NotThatKindError as error:
@@ -114,14 +127,14 @@ class Column:
             parts.append(unknown.astype(np.float64))
         return np.stack(parts, axis=1), outside
 
-    def _encode_category(
-        self, column: pa.Array, first_row: int
-    ) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    def _check_words(self, column: pa.Array, first_row: int) -> None:
         if _all_numbers(column) and not any(map(_is_number, self.values)):
             raise DataError(
                 f"column {self.name!r} holds numbers from row {first_row + 1} on; expected text "
                 f"such as {self.values[0]!r}, as in training."
             )
+
+    def _encode_category(self, column: pa.Array) -> tuple[Floats, npt.NDArray[np.bool_]]:
         place = pc.index_in(words(column), value_set=pa.array(self.values, pa.large_string()))
         absent = column.is_null().to_numpy(zero_copy_only=False)
         index = place.fill_null(-1).to_numpy(zero_copy_only=False)
@@ -156,10 +169,12 @@ class Columns:
     Args:
         used: the columns that become features, in the order of the features.
         dropped: those that do not.
+        said: what the user said of columns.
     """
 
     used: tuple[Column, ...]
     dropped: tuple[Dropped, ...]
+    said: Choices = NOTHING_SAID
 
     @classmethod
     def learn(
@@ -167,6 +182,7 @@ class Columns:
         table: pa.Table,
         ways: Mapping[str, Way] | None = None,
         left_out: Mapping[str, pa.DataType] | None = None,
+        said: Choices = NOTHING_SAID,
     ) -> Columns:
         """Look at the training rows and decide what becomes of each column.
 
@@ -174,6 +190,8 @@ class Columns:
             table: the training rows, without the target.
             ways: how their cells are read; None to learn it from these rows.
             left_out: columns that the table need not have, since none of their cells can be used.
+            said: what the user says of columns, which are checked already; those that are not
+                learned from the table need not have either.
 
         Raises:
             DataError: if no column can be used, or one can be read in two ways.
@@ -187,7 +205,7 @@ class Columns:
             array([[1., 1., 0.],
                    [2., 0., 1.]])
         """
-        return cls.learn_and_encode(table, ways, left_out)[0]
+        return cls.learn_and_encode(table, ways, left_out, said)[0]
 
     @classmethod
     def learn_and_encode(
@@ -195,13 +213,18 @@ class Columns:
         table: pa.Table,
         ways: Mapping[str, Way] | None = None,
         left_out: Mapping[str, pa.DataType] | None = None,
+        said: Choices = NOTHING_SAID,
     ) -> tuple[Columns, Floats]:
         """As `learn`, with the features `(rows, features)` of the rows that were looked at."""
         used: list[Column] = []
         features: list[Floats] = []
-        dropped = [_of_a_type(name, kind) for name, kind in (left_out or {}).items()]
+        asked = said.why_dropped
+        dropped = [Dropped(name, why) for name, why in asked.items()]
+        rest = {name: kind for name, kind in (left_out or {}).items() if name not in asked}
+        dropped += [_of_a_type(name, kind) for name, kind in rest.items()]
         seen: dict[bytes, str] = {}
-        ways = learn_ways(table) if ways is None else ways
+        table = table.drop_columns([name for name in asked if name in table.column_names])
+        ways = learn_ways(table, kinds=said.kinds) if ways is None else ways
         for name in table.column_names:
             if not is_flat(table[name].type):
                 dropped.append(_of_a_type(name, table[name].type))
@@ -226,7 +249,7 @@ class Columns:
             )
         # Row by row in memory, as `encode` has them: sums round by the order.
         together = np.ascontiguousarray(np.concatenate(features, axis=1))
-        return cls(tuple(used), tuple(dropped)), together
+        return cls(tuple(used), tuple(dropped), said), together
 
     @property
     def features(self) -> list[str]:
@@ -254,11 +277,43 @@ class Columns:
         Raises:
             DataError: if a cell is of another kind than in training.
         """
-        features = np.empty((table.num_rows, len(self.features)))
+        features, far = self._encode(table, first_row)
         outside = np.zeros(table.num_rows, bool)
+        for flags in far.values():
+            outside |= flags
+        return features, outside
+
+    def encode_and_explain(
+        self, table: pa.Table, first_row: int = 0
+    ) -> tuple[Floats, pa.Array, pa.Array]:
+        """As `encode`, and of each row outside which cells make it so, as `size = 900; city = X`.
+
+        Example:
+            >>> columns = Columns.learn(pa.table({"a": ["1", "2"], "b": ["x", "y"]}))
+            >>> new = pa.table({"a": ["9", "1"], "b": ["z", "y"]})
+            >>> columns.encode_and_explain(new)[2].to_pylist()
+            ['a = 9; b = z', None]
+        """
+        features, far = self._encode(table, first_row)
+        because = pa.nulls(table.num_rows, pa.large_string())
+        for name, flags in far.items():
+            because = _and_because(because, name, table[name], pa.array(flags))
+        return features, because.is_valid(), because
+
+    def _encode(
+        self, table: pa.Table, first_row: int
+    ) -> tuple[Floats, dict[str, npt.NDArray[np.bool_]]]:
+        """Features, and of each column with cells far outside which ones these are."""
+        features = np.empty((table.num_rows, len(self.features)))
+        outside = {}
         for column, place in zip(self.used, self.groups().values(), strict=True):
-            features[:, place], far = column.encode(clean(table[column.name]), first_row)
-            outside |= far
+            features[:, place], far = column.encode(
+                clean(table[column.name]),
+                first_row,
+                any_text=column.name in self.said.categorical,
+            )
+            if far.any():
+                outside[column.name] = far
         return features, outside
 
     def check_names(self, names: Sequence[str]) -> list[str]:
@@ -284,9 +339,11 @@ class Columns:
 
     def to_json(self) -> dict[str, Any]:
         """The rules as plain values."""
+        said = self.said.to_json()
         return {
             "used": [{**dataclasses.asdict(c), "values": list(c.values)} for c in self.used],
             "dropped": [dataclasses.asdict(d) for d in self.dropped],
+            **({"said": said} if said else {}),
         }
 
     @classmethod
@@ -299,7 +356,8 @@ class Columns:
             True
         """
         used = tuple(Column(**{**c, "values": tuple(c["values"])}) for c in values["used"])
-        return cls(used, tuple(Dropped(**d) for d in values["dropped"]))
+        dropped = tuple(Dropped(**d) for d in values["dropped"])
+        return cls(used, dropped, Choices.from_json(values.get("said", {})))
 
 
 def _periods(clock: bool) -> dict[str, float]:
@@ -311,7 +369,7 @@ def _learn_column(name: str, way: Way, cells: pa.Array) -> Column | Dropped:
     if cells.null_count == len(cells):
         return Dropped(name, "empty")
     if way.kind == "category":
-        return _learn_category(name, cells)
+        return _learn_category(name, cells, asked=way.asked)
     return _learn_numbers(name, way, cells)
 
 
@@ -322,7 +380,8 @@ def _learn_numbers(name: str, way: Way, cells: pa.Array) -> Column | Dropped:
     if not len(known):
         return Dropped(name, "empty")
     low, high = float(known.min()), float(known.max())
-    if max(-low, high) > _LARGEST_ID and _num_different(cells) > len(np.unique(known)):
+    large = max(-low, high) > _LARGEST_ID and not way.asked
+    if large and _num_different(cells) > len(np.unique(known)):
         return Dropped(name, "an id: its values differ in digits beyond those of a number")
     if low == high and not missing:
         return Dropped(name, "constant")
@@ -345,18 +404,28 @@ def _num_different(cells: pa.Array) -> int:
     return int(pc.count_distinct(places).as_py())
 
 
-def _learn_category(name: str, cells: pa.Array) -> Column | Dropped:
+def _learn_category(name: str, cells: pa.Array, *, asked: bool) -> Column | Dropped:
     text = words(cells).drop_null()
     counted = sorted((-e["counts"], e["values"]) for e in text.value_counts().to_pylist())
     missing = len(text) < len(cells)
     if len(counted) == 1 and not missing:
         return Dropped(name, "constant")
     many = len(counted) > MOST_VALUES
-    if many and len(counted) > len(text) / 2:
+    if many and not asked and len(counted) > len(text) / 2:
         return Dropped(name, f"text with {len(counted):,} different values in {len(text):,} rows")
     kept = counted[:_FREQUENT] if many else counted
     values = tuple(value for _, value in kept)
     return Column(name, "category", missing=missing, values=values, other=many)
+
+
+def _and_because(because: pa.Array, name: str, column: pa.ChunkedArray, far: pa.Array) -> pa.Array:
+    """The reasons so far and the cells of one more column, where these are far outside."""
+    text = pc.utf8_slice_codeunits(pc.utf8_trim_whitespace(words(column)), 0, _LONGEST)
+    what, between, nothing = (pa.scalar(t, pa.large_string()) for t in (f"{name} = ", "; ", ""))
+    own = pc.binary_join_element_wise(what, text, nothing)
+    # Joined with null it is null. (To skip nulls loses rows that have nothing else, in pyarrow 26.)
+    both = pc.if_else(because.is_null(), own, pc.binary_join_element_wise(because, own, between))
+    return pc.if_else(far, both, because)
 
 
 def _is_number(text: str) -> bool:
@@ -376,14 +445,3 @@ def _all_numbers(column: pa.Array) -> bool:
 def _of_a_type(name: str, kind: pa.DataType) -> Dropped:
     text = str(kind)
     return Dropped(name, f"of type {text if len(text) <= 60 else text[:57] + '...'}")
-
-
-def few(names: Sequence[str], most: int = 5) -> str:
-    """Names in a message, of many the first.
-
-    Example:
-        >>> few(["a", "b", "c"], most=2)
-        "'a', 'b' and 1 more"
-    """
-    shown = ", ".join(repr(name) for name in names[:most])
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")

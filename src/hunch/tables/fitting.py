@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 
 from hunch.errors import DataError, FolderError
-from hunch.seeding import numpy_generator
 from hunch.storage import check_replaceable, new_folder, write_json
 from hunch.tables.assessment import Split, assess
-from hunch.tables.columns import Columns, few
+from hunch.tables.choices import Choices, check_column
+from hunch.tables.columns import Columns
 from hunch.tables.model import KIND, replaced_model, train
 from hunch.tables.reading import Source, open_table
 from hunch.tables.report import table_report
+from hunch.tables.rows import Judged, read_judged, read_rows, split_groups
 from hunch.tables.suspects import copies_in_words, groups_of_copies, odd_cell_notes, suspects
-from hunch.tables.target import Target, Task, check_target_type, learn_target
+from hunch.tables.target import (
+    Task,
+    check_target_type,
+    learn_target,
+    without_target_in_words,
+)
 from hunch.tables.ways import DateOrder, Decimal, learn_ways, told
 
 REPORT: Final = "report.html"
 SUMMARY_FILE: Final = "summary.json"
 MOST_ROWS: Final = 200_000
 _FEWEST_ROWS: Final = 20
-_TEST_SHARE: Final = 0.2
-_MOST_TEST_ROWS: Final = 10_000
 
 
 def fit_table(
@@ -46,13 +47,19 @@ def fit_table(
     seed: int = 0,
     decimal: Decimal = "auto",
     date_order: DateOrder = "auto",
+    drop: str | Iterable[str] = (),
+    ids: str | Iterable[str] = (),
+    categorical: str | Iterable[str] = (),
+    numeric: str | Iterable[str] = (),
+    drop_missing_target: bool = False,
+    test: str | os.PathLike[str] | None = None,
     progress: bool = True,
     say: Callable[[str], object] = lambda line: None,
 ) -> dict[str, Any]:
     r"""Learn to predict a column of a table; write the model and a report into a folder.
 
     A fifth of the rows, at most 10,000, are held out; the model is trained on the rest and judged
-    on them.
+    on them. With `test` it is trained on all, and judged on the rows of that file.
 
     Args:
         path: CSV or Parquet.
@@ -67,6 +74,13 @@ def fit_table(
             `"comma"`; `"auto"` asks by an error where nothing in the file tells.
         date_order: of day, month and year in columns that leave it open, as `03/04/2011` does:
             `"dmy"`, `"mdy"` or `"ymd"`; `"auto"` likewise.
+        drop: name or names of columns that are not learned from.
+        ids: likewise, but they name rows where notes and the report speak of some.
+        categorical: columns whose cells are taken for text, whatever they look like, as numbers of
+            districts.
+        numeric: columns whose cells must be numbers.
+        drop_missing_target: leave rows out whose target is missing, which else are an error.
+        test: CSV or Parquet with the same columns, whose rows, or 10,000 of them, are judged on.
         progress: show bars on standard error.
         say: takes notes for the user, one line each.
 
@@ -88,30 +102,62 @@ def fit_table(
         >>> found["rows"], sorted(p.name for p in (folder / "model").iterdir())[2:4]
         ({'file': 60, 'used': 60, 'train': 48, 'test': 12}, ['model.safetensors', 'report.html'])
     """
-    _check_path(path)
+    _check_path("path", path)
+    if test is not None:
+        _check_path("test", test)
     check_replaceable(out, KIND)
-    source = open_table(path)
-    _check_target(source, target)
+    source = _open(path, target)
+    choices = Choices.of(drop=drop, ids=ids, categorical=categorical, numeric=numeric)
+    choices.check(source.schema, source.path, target)
+    judge = None if test is None else _open(test, target)
     if (older := replaced_model(out, target, source.names)) is not None:
         say(older)
-    table, num_rows = _read(source, max_rows, seed, progress)
-    if table.num_rows < _FEWEST_ROWS:
-        raise DataError(
-            f"{str(path)!r} has {table.num_rows} {'row' if table.num_rows == 1 else 'rows'}; "
-            f"expected at least {_FEWEST_ROWS}."
-        )
-    ways = learn_ways(table, decimal=decimal, date_order=date_order, delimiter=source.delimiter)
-    goal, y = learn_target(target, table[target], task, ways[target])
+    table, num_rows = read_rows(source, max_rows, seed, progress)
+    _check_enough(path, table.num_rows)
+    named = table.select(choices.ids)
+    table = table.drop_columns([name for name in choices.why_dropped if name in table.column_names])
+    ways = learn_ways(
+        table,
+        decimal=decimal,
+        date_order=date_order,
+        delimiter=source.delimiter,
+        kinds=choices.kinds,
+    )
+    goal, y = learn_target(
+        target, table[target], task, ways[target], allow_missing=drop_missing_target
+    )
     say(f"{goal.task}, since {goal.why}")
     others = table.drop_columns([target])
-    learn = partial(Columns.learn_and_encode, ways=ways, left_out=source.left_out)
+    kept = np.flatnonzero(~np.isnan(y))
+    without = len(y) - len(kept)
+    if without:
+        say(without_target_in_words(without, len(y)))
+        _check_enough(path, len(kept), f" with a value of {target!r}")
+        others, y = others.take(kept), y[kept]
+    learn = partial(Columns.learn_and_encode, ways=ways, left_out=source.left_out, said=choices)
     group = groups_of_copies(*learn(others), y)
     copies = len(group) - int(group.max()) - 1
     if copies:
         say(copies_in_words(copies))
-    train_rows, test_rows = _split_groups(group, y, goal, seed)
+    train_rows, test_rows = np.arange(len(y)), np.arange(0)
+    if judge is None:
+        train_rows, test_rows = split_groups(group, y, goal, seed)
     columns, x = learn(others.take(train_rows))
     train_y = y[train_rows]
+    if judge is None:
+        judged = Judged(columns.encode(others.take(test_rows))[0], y[test_rows])
+    else:
+        judged = read_judged(
+            judge,
+            columns,
+            goal,
+            (x, train_y),
+            allow_missing=drop_missing_target,
+            seed=seed,
+            progress=progress,
+        )
+        for line in judged.notes:
+            say(line)
     for line in told(ways, [target, *(column.name for column in columns.used)]):
         say(line)
     for dropped in columns.dropped:
@@ -120,24 +166,26 @@ def fit_table(
         say(f"training on {len(train_rows):,} rows, {len(columns.features)} features")
         once = np.unique(group[train_rows], return_index=True)[1]
         found = suspects(x[once], train_y[once], columns, goal, seed)
-        odd = odd_cell_notes(x, train_y, columns, goal, train_rows)
+        odd = odd_cell_notes(x, train_y, columns, goal, kept[train_rows], named)
         for note in [f"column {name!r} {why}" for name, why in found.items()] + odd:
             say(note)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "X holds", UserWarning)  # said already, by name
             model = train(columns, goal, x, train_y, members=members, seed=seed, progress=progress)
         say("judging against the baselines")
-        test_x, _ = columns.encode(others.take(test_rows))
-        split = Split(x[once], train_y[once], test_x, y[test_rows])
+        split = Split(x[once], train_y[once], judged.x, judged.y)
         summary = {
             "data": Path(path).name,
             "target": goal.to_json(),
             "rows": {
                 "file": num_rows,
-                "used": table.num_rows,
+                "used": len(y),
                 "train": len(train_rows),
-                "test": len(test_rows),
+                "test": len(judged.y),
             },
+            "test_file": judged.file or None,
+            "test_copies": judged.copies,
+            "without_target": without,
             "copies": copies,
             "suspects": found,
             "odd_cells": odd,
@@ -155,21 +203,21 @@ def fit_table(
     return summary
 
 
-def _check_path(path: object) -> None:
+def _check_path(argument: str, path: object) -> None:
     if not isinstance(path, str | os.PathLike):
         raise DataError(
-            f"`path` got {type(path).__name__}; expected the path of a CSV or Parquet file: write "
-            "the table to one, or fit a RandomizedPriorRegressor or -Classifier on its columns."
+            f"`{argument}` got {type(path).__name__}; expected the path of a CSV or Parquet "
+            "file: write the table to one, or fit a RandomizedPriorRegressor or -Classifier on "
+            "its columns."
         )
 
 
-def _split_groups(
-    group: npt.NDArray[np.intp], y: npt.NDArray[np.float64], target: Target, seed: int
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Rows to train on and rows to test on, copies on one side; a test row comes once."""
-    first = np.unique(group, return_index=True)[1]
-    train_groups, test_groups = _split(y[first], target, seed)
-    return np.flatnonzero(np.isin(group, train_groups)), first[test_groups]
+def _check_enough(path: str | os.PathLike[str], count: int, of: str = "") -> None:
+    if count < _FEWEST_ROWS:
+        raise DataError(
+            f"{str(path)!r} has {count} {'row' if count == 1 else 'rows'}{of}; expected at least "
+            f"{_FEWEST_ROWS}."
+        )
 
 
 @contextmanager
@@ -183,60 +231,8 @@ def _saying_what_fails(out: str | os.PathLike[str]) -> Iterator[None]:
         raise FolderError(f"cannot write to {str(out)!r}: {error.strerror or error}.") from error
 
 
-def _check_target(source: Source, target: str) -> None:
-    if target in source.names:
-        check_target_type(target, source.schema.field(target).type)
-        return
-    close = difflib.get_close_matches(target.lower(), map(str.lower, source.names), n=1)
-    meant = [name for name in source.names if name.lower() in close]
-    hint = f" Did you mean {meant[0]!r}?" if meant else ""
-    if len(source.names) == 1:
-        hint = " One column only: cells must be separated by a comma, semicolon, tab or bar."
-    raise DataError(
-        f"{str(source.path)!r} has no column {target!r}; its columns are "
-        f"{few(source.names, most=8)}.{hint}"
-    )
-
-
-def _read(source: Source, max_rows: int, seed: int, progress: bool) -> tuple[pa.Table, int]:
-    """All rows, or a random sample in the file's order, and how many there were."""
-    kept: pa.Table | None = None
-    keys = np.zeros(0)
-    rows = 0
-    for i, chunk in enumerate(source.chunks_with_bar("reading", progress=progress)):
-        kept = chunk if kept is None else pa.concat_tables([kept, chunk])
-        drawn = numpy_generator(seed, "sample", i).random(chunk.num_rows)
-        keys, rows = np.concatenate([keys, drawn]), rows + chunk.num_rows
-        if len(keys) > 2 * max_rows:
-            kept, keys = _smallest(kept, keys, max_rows)
-    if kept is None:
-        raise DataError(f"{str(source.path)!r} has a header and no rows.")
-    if len(keys) > max_rows:
-        kept, _ = _smallest(kept, keys, max_rows)
-    return kept, rows
-
-
-def _smallest(
-    table: pa.Table, keys: npt.NDArray[np.float64], count: int
-) -> tuple[pa.Table, npt.NDArray[np.float64]]:
-    chosen = np.sort(np.argpartition(keys, count)[:count])
-    return table.take(chosen), keys[chosen]
-
-
-def _split(
-    y: npt.NDArray[np.float64], target: Target, seed: int
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Rows to train on and rows to test on; of each class there is one to train on."""
-    order = numpy_generator(seed, "split").permutation(len(y))
-    size = min(round(_TEST_SHARE * len(y)), _MOST_TEST_ROWS)
-    if target.task == "classification":
-        _, first = np.unique(y[order], return_index=True)
-        order = np.concatenate([np.delete(order, first), order[first]])
-        size = min(size, len(order) - len(first))
-    if not 2 <= size:
-        raise DataError(
-            f"target {target.name!r} has {len(target.classes)} classes in {len(y)} rows; expected "
-            "several rows a class. For a number use --task regression."
-        )
-    test, rest = np.split(order, [size])
-    return np.sort(rest), np.sort(test)
+def _open(path: str | os.PathLike[str], target: str) -> Source:
+    source = open_table(path)
+    check_column(target, source.names, source.path)
+    check_target_type(target, source.schema.field(target).type)
+    return source

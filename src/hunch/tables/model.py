@@ -32,6 +32,7 @@ KIND: Final = "table-model"
 FORMAT: Final = 2  # 1 knows of no distance from the training data
 MODEL_FILE: Final = "model.json"
 TENSORS_FILE: Final = "model.safetensors"
+_REACH: Final = ("outside", "outside_because")
 
 Estimator = RandomizedPriorRegressor | RandomizedPriorClassifier
 _KINDS: Final[dict[Task, type[Estimator]]] = {
@@ -60,7 +61,7 @@ class TableModel:
         >>> TableModel.get(folder).predict(table).equals(model.predict(table))
         True
         >>> model.predict(table).column_names
-        ['mean', 'std', 'epistemic', 'aleatoric', 'lower', 'upper', 'outside']
+        ['mean', 'std', 'epistemic', 'aleatoric', 'lower', 'upper', 'outside', 'outside_because']
     """
 
     columns: Columns
@@ -79,17 +80,18 @@ class TableModel:
             For a number: `mean`, `std` (of an observation), its parts `epistemic` and `aleatoric`,
             `lower`, `upper`. For classes: `predicted`, `probability_…` of each class, `entropy` in
             nats, its parts `epistemic` and `aleatoric`. Either way `outside`: whether the row is
-            far outside the training data.
+            far outside the training data, and `outside_because`: the cells that make it so, as
+            `size = 900`; null if none does.
 
         Raises:
             DataError: if a cell is of another kind than in training.
         """
-        features, outside = self.columns.encode(table, first_row)
+        features, outside, because = self.columns.encode_and_explain(table, first_row)
         found = self.predict_features(features, coverage=coverage)
-        return pa.table({**found, "outside": outside})
+        return pa.table({**found, **dict(zip(_REACH, (outside, because), strict=True))})
 
     def predict_features(self, features: Floats, *, coverage: float = 0.9) -> dict[str, Any]:
-        """As `predict`, for rows that are encoded already and without `outside`."""
+        """As `predict`, for rows that are encoded already and without where they are outside."""
         real_number("coverage", coverage, above=0.0, below=1.0)
         if isinstance(self.estimator, RandomizedPriorClassifier):
             return self._predict_classes(self.estimator, features)
@@ -138,7 +140,7 @@ class TableModel:
     def output_names(self) -> list[str]:
         """The columns that `predict` gives."""
         probe = self.predict_features(np.zeros((1, len(self.columns.features))))
-        return [*probe, "outside"]
+        return [*probe, *_REACH]
 
     def put(self, folder: Path) -> None:
         """Write the model's files into a folder that is being filled."""

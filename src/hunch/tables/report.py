@@ -11,6 +11,7 @@ import numpy as np
 from hunch.plots.page import Block, Figures, Section, Table, Text, render_page
 from hunch.plots.panel import BLUE, CYCLE, GRAY, ORANGE, panel
 from hunch.tables.suspects import caution
+from hunch.tables.target import without_target_in_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,9 +98,11 @@ def _introduction(summary: Mapping[str, Any]) -> str:
     target, rows = summary["target"], summary["rows"]
     what = "a number" if target["task"] == "regression" else f"{len(target['classes'])} classes"
     first = caution(summary)
+    own = summary.get("test_file")
+    judged = f"rows of `{own}`" if own else "that had no part in it"
     return (f"{first}\n\n" if first else "") + (
         f"A model of `{target['name']}`, {what} ({target['why']}), from `{summary['data']}`: "
-        f"trained on {rows['train']:,} rows, tested on {rows['test']:,} that had no part in it.\n\n"
+        f"trained on {rows['train']:,} rows, tested on {rows['test']:,} {judged}.\n\n"
         "`hunch predict MODEL NEW.csv --out predictions.csv`, with MODEL the folder of this page, "
         "predicts new rows."
     )
@@ -317,12 +320,23 @@ def _far_in_words(far: Mapping[str, Any]) -> str:
 
 def _origin(summary: Mapping[str, Any]) -> str:
     rows = summary["rows"]
-    taken = "" if rows["used"] == rows["file"] else f", of which {rows['used']:,} were taken"
-    return f"{rows['file']:,} rows{taken}; {summary['features']} features. Seed {summary['seed']}."
+    without = summary.get("without_target", 0)
+    sampled = rows["used"] + without
+    taken = "" if sampled == rows["file"] else f", of which {sampled:,} were taken"
+    left_out = f"; {without_target_in_words(without, sampled)}" if without else ""
+    return (
+        f"{rows['file']:,} rows{taken}{left_out}; {summary['features']} features. "
+        f"Seed {summary['seed']}."
+    )
 
 
 def _columns(summary: Mapping[str, Any]) -> list[Block]:
-    used = [[f"`{c['name']}`", _what(c)] for c in summary["columns"]["used"]]
+    said = summary["columns"].get("said", {})
+    asked = {*said.get("categorical", []), *said.get("numeric", [])}
+    used = [
+        [f"`{c['name']}`", _what(c) + (", as asked" if c["name"] in asked else "")]
+        for c in summary["columns"]["used"]
+    ]
     dropped = [[f"`{c['name']}`", f"dropped: {c['why']}"] for c in summary["columns"]["dropped"]]
     return [Table(["column", "became"], used + dropped, words=True)]
 

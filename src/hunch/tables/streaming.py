@@ -15,9 +15,10 @@ import pyarrow.compute as pc
 
 from hunch.errors import DataError, FolderError
 from hunch.storage import expanded, new_file
-from hunch.tables.columns import few
+from hunch.tables.choices import few
 from hunch.tables.model import TableModel
 from hunch.tables.reading import Source, open_table
+from hunch.tables.scoring import Scores
 from hunch.tables.writing import csv_header, csv_rows, unused_names
 
 _NOT_CSV: Final = (".parquet", ".pq", ".gz", ".xlsx")
@@ -30,10 +31,12 @@ class Predicted:
     Args:
         rows: rows predicted.
         outside: how many of them are far outside the training data.
+        scores: what `Scores.result` gives, if the file holds the truth.
     """
 
     rows: int
     outside: int
+    scores: dict[str, float | None] | None = None
 
 
 def predict_table(
@@ -50,7 +53,8 @@ def predict_table(
     Rows and columns keep their order, and cells of a CSV file their text. Predictions stand behind
     them, under the names that `TableModel.predict` gives; if the file has one of these already, all
     of ours begin with `hunch_`. The file at `out` appears when it is complete. One that is there
-    already is replaced only if its header is the one that would be written.
+    already is replaced only if its header is the one that would be written. If the file has the
+    target's column, predictions are scored on the rows in which it is known.
 
     Args:
         model: what predicts.
@@ -76,7 +80,7 @@ def predict_table(
         >>> model = train(rules, target, x, y, members=4, progress=False)
         >>> _ = (folder / "new.csv").write_text("name,x\nnear,0.5\nfar,7\n")
         >>> predict_table(model, folder / "new.csv", folder / "out.csv", progress=False)
-        Predicted(rows=2, outside=1)
+        Predicted(rows=2, outside=1, scores=None)
         >>> [line.split(",")[:3] for line in (folder / "out.csv").read_text().splitlines()][0]
         ['name', 'x', 'mean']
     """
@@ -84,6 +88,7 @@ def predict_table(
     copied, answers = _plan(model, source, say)
     header = [*copied, *answers]
     _check_name(expanded(out))
+    scores = Scores(model.target, coverage)
     ours = partial(_holds_such, header=header, source=source.path)
     rows = outside = endless = 0
     with new_file(out, ours) as place, place.open("wb") as file:
@@ -92,6 +97,8 @@ def predict_table(
             found = model.predict(table, coverage=coverage, first_row=rows)
             both = [*table.select(copied).columns, *found.columns]
             file.write(csv_rows(pa.table(both, names=header)))
+            if model.target.name in table.column_names:
+                scores.add(found, table[model.target.name], first_row=rows)
             rows += table.num_rows
             outside += pc.sum(found["outside"]).as_py() or 0
             endless += _not_finite(found)
@@ -102,7 +109,9 @@ def predict_table(
             f"of {endless:,} rows some predictions are inf or nan: their numbers are so far from "
             "the training data that no float holds the answer"
         )
-    return Predicted(rows, outside)
+    for note in scores.notes:
+        say(note)
+    return Predicted(rows, outside, scores.result())
 
 
 def _not_finite(found: pa.Table) -> int:
@@ -147,7 +156,8 @@ def _holds_such(out: Path, header: Sequence[str], source: Path) -> bool:
         written = open_table(out).names
     except DataError:
         written = ()
-    if list(written) != list(header):
+    # An earlier version did not say what makes a row be outside.
+    if list(written) not in (list(header), list(header[:-1])):
         raise FolderError(
             f"{str(out)!r} exists and does not hold predictions of such a file by such a model; "
             "choose another name, or move it away."

@@ -7,11 +7,13 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from hunch.inference import copy_ids
 from hunch.seeding import derive, numpy_generator
 from hunch.sklearn.rows import odd_cells
 from hunch.tables.cells import Floats
+from hunch.tables.choices import row_in_words
 from hunch.tables.columns import Columns
 from hunch.tables.target import Target
 
@@ -28,18 +30,42 @@ def groups_of_copies(columns: Columns, features: Floats, y: Floats) -> npt.NDArr
 
     Numbers of rows and ids tell copies apart, and do not count.
     """
-    counts = [
-        place for name, place in columns.groups().items() if _numbers_rows(features[:, place])
-    ]
-    kept = np.delete(features, np.r_[*counts], axis=1) if counts else features
+    kept = _without_counts(columns, features, features)
     if not kept.shape[1]:
         return np.arange(len(features))
     _, first, group = np.unique(copy_ids(kept, y), return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[group]
 
 
+def count_copies(columns: Columns, x: Floats, y: Floats, test_x: Floats, test_y: Floats) -> int:
+    """How many test rows are copies of training rows, as `groups_of_copies` knows them.
+
+    Example:
+        >>> x, y = np.linspace(0, 1, 9)[:, None], np.arange(9.0)
+        >>> columns = Columns.learn(pa.table({"x": x[:, 0]}))
+        >>> count_copies(columns, x, y, np.array([[0.125], [0.2]]), np.array([1.0, 1.0]))
+        1
+    """
+    parts = [_without_counts(columns, x, part) for part in (x, test_x)]
+    if not parts[0].shape[1]:
+        return 0
+    ids = copy_ids(np.concatenate(parts), np.concatenate([y, test_y]))
+    return int(np.isin(ids[len(y) :], ids[: len(y)]).sum())
+
+
+def _without_counts(columns: Columns, x: Floats, features: Floats) -> Floats:
+    """Features of rows but those that number the training rows, whose features are `x`."""
+    counts = [place for place in columns.groups().values() if _numbers_rows(x[:, place])]
+    return np.delete(features, np.r_[*counts], axis=1) if counts else features
+
+
 def odd_cell_notes(
-    features: Floats, y: Floats, columns: Columns, target: Target, rows: npt.NDArray[np.intp]
+    features: Floats,
+    y: Floats,
+    columns: Columns,
+    target: Target,
+    rows: npt.NDArray[np.intp],
+    ids: pa.Table | None = None,
 ) -> list[str]:
     """A sentence for each column with cells that hardly belong there, with the first of them.
 
@@ -49,16 +75,17 @@ def odd_cell_notes(
         columns: their rules.
         target: what is predicted.
         rows: where they stand in the table.
+        ids: what names the rows of the table.
     """
     places = zip(columns.used, columns.groups().values(), strict=True)
     numbers = [(c.name, features[:, place.start]) for c, place in places if c.kind == "number"]
     found = [
         f"{said}; if it stands for a missing value, leave the cell empty"
         for name, cells in numbers
-        if (said := _odd_cells_said(f"column {name!r}", cells, rows))
+        if (said := _odd_cells_said(f"column {name!r}", cells, rows, ids))
     ]
     if target.task == "regression" and (
-        said := _odd_cells_said(f"target {target.name!r}", y, rows)
+        said := _odd_cells_said(f"target {target.name!r}", y, rows, ids)
     ):
         found.append(
             f"{said}, and decides most of the figures; if it stands for a missing value, remove "
@@ -67,14 +94,16 @@ def odd_cell_notes(
     return found
 
 
-def _odd_cells_said(what: str, cells: Floats, rows: npt.NDArray[np.intp]) -> str:
+def _odd_cells_said(
+    what: str, cells: Floats, rows: npt.NDArray[np.intp], ids: pa.Table | None
+) -> str:
     odd = np.flatnonzero(odd_cells(cells[:, None])[:, 0])
     if not len(odd):
         return ""
     more = f" and {len(odd) - 1} more such cell{'s' * (len(odd) > 2)}" if len(odd) > 1 else ""
     return (
-        f"{what} holds {cells[odd[0]]:.6g} in row {rows[odd[0]] + 1:,}{more}, far from all other "
-        "values"
+        f"{what} holds {cells[odd[0]]:.6g} in {row_in_words(ids, int(rows[odd[0]]))}{more}, far "
+        "from all other values"
     )
 
 
@@ -132,6 +161,8 @@ def caution(summary: Mapping[str, Any]) -> str:
     copies = summary.get("copies", 0)
     if copies:
         said.append(f"{copies_in_words(copies)}.")
+    if summary.get("test_copies"):
+        said.append(f"{judged_copies_in_words(summary['test_copies'], summary['rows']['test'])}.")
     said += [f"{note[0].upper()}{note[1:]}." for note in summary.get("odd_cells", [])]
     return " ".join(said)
 
@@ -140,6 +171,21 @@ def copies_in_words(copies: int) -> str:
     """How many rows are copies of others, as the terminal and the report say it."""
     are = "row is a copy of another" if copies == 1 else "rows are copies of others"
     return f"{copies:,} {are}; copies count as one row"
+
+
+def judged_copies_in_words(copies: int, of: int) -> str:
+    """How many rows to judge on are no new rows, as the terminal and the report say it.
+
+    Example:
+        >>> judged_copies_in_words(1, 50)
+        '1 of 50 rows to judge on is a copy of a training row; figures with it are too good'
+    """
+    are, it = (
+        ("is a copy of a training row", "it")
+        if copies == 1
+        else ("are copies of training rows", "them")
+    )
+    return f"{copies:,} of {of:,} rows to judge on {are}; figures with {it} are too good"
 
 
 def _numbers_rows(part: Floats) -> bool:

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hunch.errors import DataError
-from hunch.tables.cells import Floats, NotThatKindError, clean, is_flat, words
-from hunch.tables.ways import Way, learn_ways
+from hunch.tables.cells import Flags, Floats, NotThatKindError, clean, flags, is_flat, words
+from hunch.tables.ways import Way, check_size, learn_ways
 
 Task = Literal["regression", "classification"]
 
@@ -45,21 +45,57 @@ class Target:
 
     def read(self, column: pa.ChunkedArray) -> Floats:
         """Numbers, or class numbers as floats, `(rows,)`; a class that is not known is NaN."""
+        return self._read(clean(column))[0]
+
+    def truth(self, column: pa.ChunkedArray, first_row: int = 0) -> tuple[Floats, Flags]:
+        """The same of rows that were not trained on, and which of them are of unknown classes.
+
+        Args:
+            column: cells; of a missing one the truth is NaN.
+            first_row: how many rows of the file came before, for messages.
+
+        Raises:
+            DataError: if a cell is not what the target holds.
+
+        Example:
+            >>> target = Target("y", "classification", ("a", "b"))
+            >>> target.truth(pa.chunked_array([["b", "c", ""]]))
+            (array([ 1., nan, nan]), array([False,  True, False]))
+        """
         cells = clean(column)
-        way = Way("number", self.decimal, self.unit)
+        try:
+            values, missing = self._read(cells)
+        except NotThatKindError as error:
+            raise DataError(
+                f"target {self.name!r} holds {error.value!r} in row {first_row + error.row + 1}; "
+                f"expected {self._way.expected}, as in training."
+            ) from error
         if self.task == "regression":
-            return way.read(cells)
-        for same in (way, Way("boolean")):
+            check_size(self.name, values, cells, first_row)
+            _check_finite(self.name, values, first_row)
+        return values, np.isnan(values) & ~missing
+
+    @property
+    def _way(self) -> Way:
+        return Way("number", self.decimal, self.unit)
+
+    def _read(self, cells: pa.Array) -> tuple[Floats, Flags]:
+        """What the clean cells hold, and which hold nothing."""
+        if self.task == "regression":
+            values = self._way.read(cells)
+            return values, np.isnan(values)
+        for same in (self._way, Way("boolean")):
             # 1, 1.0 and 01 are one class, as are yes and Yes.
             try:
                 known = same.read(clean(pa.chunked_array([self.classes])))
-                return _places(same.read(cells), known)
+                values = same.read(cells)
+                return _places(values, known), np.isnan(values)
             except NotThatKindError:
                 continue
         classes = pa.array(self.classes, pa.large_string())
         place = pc.index_in(words(cells), value_set=classes).cast(pa.float64())
         found: Floats = place.fill_null(np.nan).to_numpy(zero_copy_only=False)
-        return found
+        return found, flags(cells.is_null())
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -82,6 +118,8 @@ def learn_target(
     column: pa.ChunkedArray,
     task: Literal["auto"] | Task,
     way: Way | None = None,
+    *,
+    allow_missing: bool = False,
 ) -> tuple[Target, npt.NDArray[np.float64]]:
     """Decide the task and read the column.
 
@@ -93,9 +131,10 @@ def learn_target(
         column: its cells.
         task: `"auto"`, or the task that is wanted.
         way: how its cells are read; None to learn it from them.
+        allow_missing: whether cells may be empty, of which nothing is learned.
 
     Returns:
-        The target, and numbers or class numbers `(rows,)`.
+        The target, and numbers or class numbers `(rows,)`, NaN where cells are empty.
 
     Raises:
         DataError: if cells are missing or infinite, do not vary, or are not what the task needs.
@@ -113,20 +152,17 @@ def learn_target(
     values = way.read(cells) if way.kind in ("number", "boolean") else None
     absent = cells.is_null().to_numpy(zero_copy_only=False)
     absent = absent if values is None else np.isnan(values)
-    if absent.any():
-        raise DataError(
-            f"target {name!r} has {absent.sum():,} of {len(cells):,} rows without a value, "
-            f"the first in row {absent.argmax() + 1}; remove these rows."
-        )
-    if values is not None and not np.isfinite(values).all():
-        row = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise DataError(
-            f"target {name!r} holds {values[row]} in row {row + 1}; expected finite numbers."
-        )
-    measured = values if way.kind == "number" else None
+    if not allow_missing:
+        check_none_missing(name, absent)
+    if absent.all():
+        raise DataError(f"target {name!r} has no value in any row; expected some to learn from.")
+    if values is not None:
+        _check_finite(name, values)
+    known = None if values is None else values[~absent]
+    measured = known if way.kind == "number" else None
     chosen, why = _choose(measured, task, way)
     if chosen == "regression":
-        if measured is None:
+        if values is None or measured is None:
             stranger = _first_word(cells)
             raise DataError(
                 f"target {name!r} holds {stranger.value!r} in row {stranger.row + 1}; expected "
@@ -136,10 +172,50 @@ def learn_target(
             raise DataError(
                 f"target {name!r} is {measured[0]:g} in every row; expected it to vary."
             )
-        return Target(name, "regression", (), why, way.decimal, way.unit), measured
-    classes = _classes(name, words(cells), values)
+        return Target(name, "regression", (), why, way.decimal, way.unit), values
+    present = cells.filter(pa.array(~absent)) if absent.any() else cells
+    classes = _classes(name, words(present), known)
     target = Target(name, "classification", classes, why, way.decimal, way.unit)
     return target, target.read(column)
+
+
+def check_none_missing(name: str, absent: Flags) -> None:
+    """Refuse a target that some rows do not have.
+
+    Raises:
+        DataError: with the number of these rows.
+
+    Example:
+        >>> check_none_missing("y", np.array([False, True]))
+        Traceback (most recent call last):
+        hunch.errors.DataError: target 'y' has 1 of 2 rows without a value, the first in row 2; ...
+    """
+    if absent.any():
+        raise DataError(
+            f"target {name!r} has {absent.sum():,} of {len(absent):,} rows without a value, "
+            f"the first in row {absent.argmax() + 1}; remove these rows, or leave them out with "
+            "--drop-missing-target."
+        )
+
+
+def _check_finite(name: str, values: Floats, first_row: int = 0) -> None:
+    if np.isinf(values).any():
+        row = int(np.isinf(values).argmax())
+        raise DataError(
+            f"target {name!r} holds {values[row]} in row {first_row + row + 1}; expected finite "
+            "numbers."
+        )
+
+
+def without_target_in_words(count: int, of: int) -> str:
+    """How many rows are left out, as the terminal and the report say it.
+
+    Example:
+        >>> without_target_in_words(1, 2000)
+        '1 of 2,000 rows has no target, and is left out'
+    """
+    has, are = ("has", "is") if count == 1 else ("have", "are")
+    return f"{count:,} of {of:,} rows {has} no target, and {are} left out"
 
 
 def check_target_type(name: str, kind: pa.DataType) -> None:

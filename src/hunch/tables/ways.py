@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -21,6 +21,7 @@ from hunch.tables.cells import (
     is_date,
     is_flat,
 )
+from hunch.tables.choices import Said
 from hunch.tables.moments import ORDERS, Moments, dates, look_at_dates, shown
 from hunch.tables.numerals import Numerals, look_at_numbers, numbers, share_of_numbers
 
@@ -50,6 +51,7 @@ class Way:
         order: of day, month and year, where dates leave it open.
         example: a cell that shows it, and what it is taken for.
         note: what the user should know about it.
+        asked: whether the user said the kind.
     """
 
     kind: Kind
@@ -58,6 +60,7 @@ class Way:
     order: str = ""
     example: str = ""
     note: str = ""
+    asked: bool = False
 
     def read(self, cells: pa.Array) -> Floats:
         """Clean cells of a number, boolean or date as floats, NaN where missing.
@@ -92,6 +95,7 @@ def learn_ways(
     decimal: Decimal = "auto",
     date_order: DateOrder = "auto",
     delimiter: str | None = None,
+    kinds: Mapping[str, Said] | None = None,
 ) -> dict[str, Way]:
     """Decide how each flat column is read, by all of its cells.
 
@@ -104,9 +108,11 @@ def learn_ways(
         decimal: the mark in columns that leave it open.
         date_order: of day, month and year in columns that leave it open.
         delimiter: between the cells of the file; None if there is none.
+        kinds: what the user says that columns are.
 
     Raises:
-        DataError: if a column can be read in two ways and nothing tells which.
+        DataError: if a column can be read in two ways and nothing tells which, or is not what the
+            user says.
 
     Example:
         >>> ways = learn_ways(pa.table({"a": ["3,606", "580"], "b": ["0,5", "7,25"]}))
@@ -118,7 +124,11 @@ def learn_ways(
     if date_order not in ("auto", *ORDERS):
         raise ConfigurationError(f"`date_order` got {date_order!r}; expected auto, dmy, mdy, ymd.")
     cells = {name: clean(table[name]) for name in table.column_names if is_flat(table[name].type)}
-    looks = {name: _look(column) for name, column in cells.items()}
+    kinds = kinds or {}
+    looks = {
+        name: _look_as(name, kinds[name], column) if name in kinds else _look(column)
+        for name, column in cells.items()
+    }
     mark = _MARKS.get(decimal) or _only(look.marks for look in _those(looks, Numerals))
     order = date_order.replace("auto", "") or _only(look.orders for look in _those(looks, Moments))
     ways = {}
@@ -129,6 +139,8 @@ def learn_ways(
             ways[name] = _date(name, cells[name], look, order)
         else:
             ways[name] = look
+        if name in kinds:
+            ways[name] = replace(ways[name], asked=True)
         if ways[name].kind == "number":
             check_size(name, ways[name].read(cells[name]), cells[name])
     return ways
@@ -189,6 +201,8 @@ def told(ways: Mapping[str, Way], names: Sequence[str]) -> list[str]:
 
 
 def _plural(way: Way) -> str:
+    if way.asked:
+        return f"{_plural(replace(way, asked=False))}, as asked"
     if way.kind == "boolean":
         return "true or false"
     if way.kind == "date":
@@ -198,6 +212,25 @@ def _plural(way: Way) -> str:
     shows = way.decimal and any(mark in way.example for mark in ".,")
     mark = f" with a decimal {'comma' if way.decimal == ',' else 'point'}" if shows else ""
     return f"numbers{mark}{f' in {way.unit}' if way.unit else ''}"
+
+
+def _look_as(name: str, kind: Said, cells: pa.Array) -> Way | Numerals:
+    """What the user says of the cells, once they are seen to be that."""
+    if kind == "category":
+        return Way("category")
+    try:
+        if pa.types.is_dictionary(cells.type):
+            return look_at_numbers(cells)
+        numbers(cells)
+    except NotThatKindError as error:
+        if error.value is None:  # no cell holds anything
+            return Way("number")
+        raise DataError(
+            f"column {name!r} holds {error.value!r} in row {error.row + 1}; expected a number "
+            "written like the others, since --numeric names the column; empty the cell, or leave "
+            "the option out."
+        ) from error
+    return Way("number")
 
 
 def _look(cells: pa.Array) -> Way | Numerals | Moments:
