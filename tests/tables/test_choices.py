@@ -57,7 +57,7 @@ def test_what_is_said_is_done_kept_and_shown(tmp_path):
         numeric="age",
     )
     assert found["columns"]["dropped"] == [
-        {"name": "remark", "why": "as asked"},
+        {"name": "remark", "why": "left out, as asked"},
         {"name": "patient", "why": "an id, as asked"},
     ]
     used = {c["name"]: (c["kind"], c["values"]) for c in found["columns"]["used"]}
@@ -195,13 +195,18 @@ def test_what_is_no_name_is_refused(names, tmp_path):
         fit(write(tmp_path / "a.csv", visits()), drop=names)
 
 
+def test_where_all_is_left_out_the_sentence_says_so(tmp_path, unjudged):
+    with pytest.raises(DataError, match="'remark' is left out, as asked; 'age' is an id, as asked"):
+        fit(write(tmp_path / "a.csv", visits()), drop=["clinic", "patient", "remark"], ids="age")
+
+
 def test_a_column_of_lists_can_be_dropped_and_nothing_else(tmp_path, unjudged):
     columns = {"age": range(40), "cost": [float(i % 9) for i in range(40)], "list": [[1]] * 40}
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="--ids names 'list', which holds cells of type list"):
         fit(tmp_path / "a.parquet", ids="list")
     found = fit(tmp_path / "a.parquet", drop="list", task="regression")
-    assert found["columns"]["dropped"] == [{"name": "list", "why": "as asked"}]
+    assert found["columns"]["dropped"] == [{"name": "list", "why": "left out, as asked"}]
 
 
 def test_where_nothing_is_said_nothing_is_written(tmp_path, unjudged):

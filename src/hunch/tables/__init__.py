@@ -4,7 +4,8 @@ from hunch.tables.packages import check_packages
 
 check_packages()
 
-from hunch.tables.columns import Column, Columns, Dropped  # noqa: E402
+from hunch.tables.column import Column, Dropped  # noqa: E402
+from hunch.tables.columns import Columns  # noqa: E402
 from hunch.tables.fitting import fit_table  # noqa: E402
 from hunch.tables.model import TableModel  # noqa: E402
 from hunch.tables.streaming import Predicted, predict_table  # noqa: E402

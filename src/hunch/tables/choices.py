@@ -38,7 +38,7 @@ class Choices:
     Example:
         >>> choices = Choices.of(drop="notes", categorical=["zip"])
         >>> choices.why_dropped, choices.kinds
-        ({'notes': 'as asked'}, {'zip': 'category'})
+        ({'notes': 'left out, as asked'}, {'zip': 'category'})
     """
 
     drop: tuple[str, ...] = ()
@@ -58,7 +58,9 @@ class Choices:
     @property
     def why_dropped(self) -> dict[str, str]:
         """Columns that the model is not to use, and why."""
-        return dict.fromkeys(self.drop, "as asked") | dict.fromkeys(self.ids, "an id, as asked")
+        return dict.fromkeys(self.drop, "left out, as asked") | dict.fromkeys(
+            self.ids, "an id, as asked"
+        )
 
     @property
     def kinds(self) -> dict[str, Said]:

@@ -1,0 +1,241 @@
+"""What becomes of each column of a table: rules learned on training rows, kept as plain values.
+
+- Numbers stay; missing or infinite ones become the median, and a second feature says which.
+- Booleans (true/false, yes/no) are 1 and 0.
+- Dates become days, the phase of the year and week, and of the day if there are
+  times.
+- Text of few values becomes one feature a value; of many values the 20 most frequent ones have a
+  feature each and the rest share one. Text where most rows differ is dropped.
+- Columns that are empty, constant or the same as an earlier one are dropped.
+- What the user says of a column goes before what its cells look like.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hunch.errors import DataError
+from hunch.tables.cells import Floats, NotThatKindError, clean, words
+from hunch.tables.numerals import numbers
+from hunch.tables.ways import Kind, Way, check_size
+
+MOST_VALUES: Final = 32  # of a text column of which each value gets a feature
+_FREQUENT: Final = 20  # values that get one where there are more
+_LARGEST_ID: Final = 2**53  # beyond, floats leave whole numbers out
+_MARGIN: Final = 0.25  # how far beyond the training range, in its width, is far outside
+# A phase as a point on a circle, so that the end of a year is close to its beginning.
+_PHASE: Final[dict[str, Callable[[Floats], Floats]]] = {"sine": np.sin, "cosine": np.cos}
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one column becomes features.
+
+    Args:
+        name: in the header.
+        kind: what its cells are.
+        fill: what a missing number or date becomes, the training median.
+        low: least training value of a number or date.
+        high: largest.
+        missing: whether a feature says that the cell is missing.
+        values: of a category, those with a feature each, most frequent first.
+        other: whether all other values share one more feature.
+        clock: whether dates have times of day.
+        decimal: mark of numbers in text, as in `Way`.
+        unit: sign of a scale or currency, as in `Way`.
+        order: of day, month and year, as in `Way`.
+    """
+
+    name: str
+    kind: Kind
+    fill: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    missing: bool = False
+    values: tuple[str, ...] = ()
+    other: bool = False
+    clock: bool = False
+    decimal: str = ""
+    unit: str = ""
+    order: str = ""
+
+    @property
+    def way(self) -> Way:
+        """How its cells are read."""
+        return Way(self.kind, self.decimal, self.unit, self.order)
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the features it becomes."""
+        if self.kind == "category":
+            names = [f"{self.name} = {value}" for value in self.values]
+            names += [f"{self.name} = other"] if self.other else []
+        elif self.kind == "date":
+            phases = [f"{f} of {period}" for period in _periods(self.clock) for f in _PHASE]
+            names = [f"{self.name} {part}" for part in ("in days", *phases)]
+        else:
+            names = [self.name]
+        return names + ([f"{self.name} missing"] if self.missing else [])
+
+    def encode(
+        self, column: pa.Array, first_row: int = 0, *, any_text: bool = False
+    ) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """Features `(rows, features)` of clean cells, and which rows are far outside training.
+
+        Args:
+            column: the cells.
+            first_row: how many rows came before, for messages.
+            any_text: whether the cells of a category may all be numbers, though those of training
+                were words.
+
+        Raises:
+            DataError: if a cell is of another kind than in training.
+        """
+        if self.kind == "category":
+            if not any_text:
+                self._check_words(column, first_row)
+            return self._encode_category(column)
+        try:
+            values = self.way.read(column)
+        except NotThatKindError as error:
+            raise DataError(
+                f"column {self.name!r} holds {error.value!r} in row {first_row + error.row + 1}; "
+                f"expected {self.way.expected}, as in training."
+            ) from error
+        check_size(self.name, values, column, first_row)
+        unknown = ~np.isfinite(values)
+        values = np.where(unknown, self.fill, values)
+        margin = _MARGIN * (self.high - self.low)
+        outside = (values < self.low - margin) | (values > self.high + margin)
+        parts = [values]
+        if self.kind == "date":
+            for period in _periods(self.clock).values():
+                parts += [phase(2 * math.pi * values / period) for phase in _PHASE.values()]
+        if self.missing:
+            parts.append(unknown.astype(np.float64))
+        return np.stack(parts, axis=1), outside
+
+    def _check_words(self, column: pa.Array, first_row: int) -> None:
+        if _all_numbers(column) and not any(map(_is_number, self.values)):
+            raise DataError(
+                f"column {self.name!r} holds numbers from row {first_row + 1} on; expected text "
+                f"such as {self.values[0]!r}, as in training."
+            )
+
+    def _encode_category(self, column: pa.Array) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        place = pc.index_in(words(column), value_set=pa.array(self.values, pa.large_string()))
+        absent = column.is_null().to_numpy(zero_copy_only=False)
+        index = place.fill_null(-1).to_numpy(zero_copy_only=False)
+        other = (index < 0) & ~absent
+        features = np.zeros((len(column), len(self.features)))
+        features[np.arange(len(column)), index] = 1.0
+        features[index < 0] = 0.0
+        if self.other:
+            features[other, len(self.values)] = 1.0
+        if self.missing:
+            features[absent, -1] = 1.0
+        return features, np.zeros(len(column), bool) if self.other else other
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A column that the model does not use, and why.
+
+    Args:
+        name: in the header.
+        why: in a few words.
+    """
+
+    name: str
+    why: str
+
+
+def _periods(clock: bool) -> dict[str, float]:
+    """The cycles that a date has a phase in, and their length in days."""
+    return {"year": 365.2425, "week": 7.0} | ({"day": 1.0} if clock else {})
+
+
+def learn_column(name: str, way: Way, cells: pa.Array) -> Column | Dropped:
+    """Look at the training cells of a column and decide what becomes of it.
+
+    Args:
+        name: of the column.
+        way: how its cells are read.
+        cells: clean ones.
+
+    Example:
+        >>> learn_column("a", Way("number"), clean(pa.chunked_array([["5", "5"]])))
+        Dropped(name='a', why='constant')
+    """
+    if cells.null_count == len(cells):
+        return Dropped(name, "empty")
+    if way.kind == "category":
+        return _learn_category(name, cells, asked=way.asked)
+    return _learn_numbers(name, way, cells)
+
+
+def _learn_numbers(name: str, way: Way, cells: pa.Array) -> Column | Dropped:
+    values = way.read(cells)
+    known = values[np.isfinite(values)]
+    missing = len(known) < len(values)
+    if not len(known):
+        return Dropped(name, "empty")
+    low, high = float(known.min()), float(known.max())
+    large = max(-low, high) > _LARGEST_ID and not way.asked
+    if large and _num_different(cells) > len(np.unique(known)):
+        return Dropped(name, "an id: its values differ in digits beyond those of a number")
+    if low == high and not missing:
+        return Dropped(name, "constant")
+    return Column(
+        name,
+        way.kind,
+        fill=float(np.median(known)),
+        low=low,
+        high=high,
+        missing=missing,
+        clock=way.kind == "date" and bool((known % 1 != 0).any()),
+        decimal=way.decimal,
+        unit=way.unit,
+        order=way.order,
+    )
+
+
+def _num_different(cells: pa.Array) -> int:
+    places = cells.indices if pa.types.is_dictionary(cells.type) else cells
+    return int(pc.count_distinct(places).as_py())
+
+
+def _learn_category(name: str, cells: pa.Array, *, asked: bool) -> Column | Dropped:
+    text = words(cells).drop_null()
+    counted = sorted((-e["counts"], e["values"]) for e in text.value_counts().to_pylist())
+    missing = len(text) < len(cells)
+    if len(counted) == 1 and not missing:
+        return Dropped(name, "constant")
+    many = len(counted) > MOST_VALUES
+    if many and not asked and len(counted) > len(text) / 2:
+        return Dropped(name, f"text with {len(counted):,} different values in {len(text):,} rows")
+    kept = counted[:_FREQUENT] if many else counted
+    values = tuple(value for _, value in kept)
+    return Column(name, "category", missing=missing, values=values, other=many)
+
+
+def _is_number(text: str) -> bool:
+    return _all_numbers(clean(pa.chunked_array([[text]])))
+
+
+def _all_numbers(column: pa.Array) -> bool:
+    if column.null_count == len(column):
+        return False
+    try:
+        numbers(column)
+    except NotThatKindError:
+        return False
+    return True
