@@ -172,7 +172,7 @@ class Columns:
                 first_row,
                 any_text=column.name in self.said.categorical,
             )
-            if far.any():
+            if far.any() and column.name not in self.said.time:
                 outside[column.name] = far
         return features, outside
 

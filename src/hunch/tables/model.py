@@ -26,6 +26,7 @@ from hunch.storage import (
 from hunch.tables.cells import Floats
 from hunch.tables.columns import Columns
 from hunch.tables.target import Target, Task
+from hunch.tables.ties import NO_TIES, Ties
 from hunch.validation import real_number
 
 KIND: Final = "table-model"
@@ -224,6 +225,7 @@ def train(
     x: Floats,
     y: Floats,
     *,
+    ties: Ties = NO_TIES,
     members: int | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -235,6 +237,7 @@ def train(
         target: learned on the same rows or more.
         x: features `(rows, features)`.
         y: numbers or class numbers `(rows,)`.
+        ties: what ties these rows together.
         members: networks; None: 50, and 20 beyond 20,000 rows.
         seed: decides every draw.
         progress: show bars on standard error.
@@ -244,4 +247,4 @@ def train(
         random_state=seed % 2**32,  # scikit-learn takes no larger one
         verbose=progress,
     )
-    return TableModel(columns, target, estimator.fit(x, y))
+    return TableModel(columns, target, estimator.fit(x, y, groups=ties.groups))
