@@ -21,10 +21,13 @@ from hunch.inference.groups import group_ids
 from hunch.inference.losses import Loss
 from hunch.nn import Ensemble
 from hunch.nn.mlp import ACTIVATIONS
+from hunch.seeding import derive
+from hunch.sklearn.boosting import FEWEST
+from hunch.sklearn.ranks import Ranks
 from hunch.sklearn.reach import Reach
 from hunch.sklearn.rows import Floats, Numbers, Rows, Scale, as_rows, check_size, odd_cells
 from hunch.sklearn.state import named
-from hunch.sklearn.training import Recipe, build, train
+from hunch.sklearn.training import Recipe, build, rebuilt, train
 from hunch.storage.parts import under
 from hunch.validation import real_number, whole_number
 
@@ -36,6 +39,7 @@ _ACTIVATIONS: Final[dict[str, str | type[nn.Module]]] = {
     "identity": nn.Identity,
     "logistic": "sigmoid",
 }
+_ENOUGH_TO_HALVE: Final = 10  # networks
 _OUT_OF_BAG: Final = ("oob_score_", "oob_prediction_", "oob_decision_function_")
 _KEPT: Final = ("n_features_in_", "n_iter_", "loss_curve_", "oob_score_", "_seed", "_seen")
 
@@ -46,7 +50,7 @@ _KEPT: Final = ("n_features_in_", "n_iter_", "loss_curve_", "oob_score_", "_seed
 class RandomizedPriorBase(BaseEstimator):
     """Parameters of both estimators, which their own pages explain."""
 
-    n_estimators: int = 50
+    n_estimators: int = 32
     hidden_layer_sizes: int | tuple[int, ...] = (50, 50)
     activation: str = "silu"
     _: KW_ONLY
@@ -57,7 +61,8 @@ class RandomizedPriorBase(BaseEstimator):
     learning_rate_init: float = 0.01
     max_iter: int | Literal["auto"] = "auto"
     early_stopping: bool = True
-    n_iter_no_change: int = 20
+    n_iter_no_change: int | Literal["auto"] = "auto"
+    boosting: bool = True
     random_state: int | np.random.RandomState | None = None
     verbose: bool = False
 
@@ -65,6 +70,8 @@ class RandomizedPriorBase(BaseEstimator):
     ensemble_: Ensemble = field(init=False)
     loss_curve_: list[float] = field(init=False)
     _input_scale: Scale = field(init=False)
+    _ranks: Ranks | None = field(init=False, default=None)  # an earlier version knew of none
+    _ranked: Ensemble | None = field(init=False, default=None)
     _seed: int = field(init=False)
     _seen: int = field(init=False)
     _reach: Reach | None = field(init=False, default=None)  # an earlier version knew of none
@@ -104,6 +111,8 @@ class RandomizedPriorBase(BaseEstimator):
         if hasattr(self, "feature_names_in_"):
             values["feature_names_in_"] = self.feature_names_in_.tolist()
         parts = {"ensemble": self.ensemble_.state_dict(), "input": self._input_scale.to_state()}
+        if self._ranks is not None and self._ranked is not None:
+            parts |= {"ranks": self._ranks.to_state(), "ranked": self._ranked.state_dict()}
         if self._reach is not None:
             parts["reach"] = self._reach.to_state()
         return named(parts), values
@@ -137,6 +146,14 @@ class RandomizedPriorBase(BaseEstimator):
         self._input_scale = Scale.from_state(under("input.", tensors))
         if reach := under("reach.", tensors):  # else it goes on to say what it said
             self._reach = Reach.from_state(reach)
+        if ranks := under("ranks.", tensors):
+            self._ranks = Ranks.from_state(ranks)
+
+    def _restore_networks(self, tensors: Mapping[str, Tensor], outputs: int) -> None:
+        recipe, features = self._recipe(self._seed), self.n_features_in_
+        self.ensemble_ = rebuilt(recipe, features, outputs, under("ensemble.", tensors))
+        if self._ranks is not None:
+            self._ranked = rebuilt(recipe, features, outputs, under("ranked.", tensors))
 
     def _recipe(self, seed: int) -> Recipe:
         """The parameters, checked, in hunch's own words."""
@@ -145,15 +162,15 @@ class RandomizedPriorBase(BaseEstimator):
         whole_number("n_estimators", self.n_estimators, at_least=1)
         for size in hidden:
             whole_number("hidden_layer_sizes", size, at_least=1)
-        for name in ("batch_size", "max_iter"):
+        for name in ("batch_size", "max_iter", "n_iter_no_change"):
             if (value := getattr(self, name)) != "auto":
                 whole_number(name, value, at_least=1, instead="'auto'")
-        whole_number("n_iter_no_change", self.n_iter_no_change, at_least=1)
         _check_choice("activation", self.activation, _ACTIVATIONS)
         _check_choice("bootstrap", self.bootstrap, get_args(Kind))
         real_number("prior_scale", self.prior_scale, at_least=0.0)
         real_number("alpha", self.alpha, at_least=0.0)
         real_number("learning_rate_init", self.learning_rate_init, above=0.0)
+        patience = self.n_iter_no_change
         return Recipe(
             num_members=int(self.n_estimators),
             hidden_sizes=tuple(int(size) for size in hidden),
@@ -164,7 +181,7 @@ class RandomizedPriorBase(BaseEstimator):
             batch_size=None if self.batch_size == "auto" else int(self.batch_size),
             lr=float(self.learning_rate_init),
             epochs=None if self.max_iter == "auto" else int(self.max_iter),
-            patience=int(self.n_iter_no_change) if self.early_stopping else None,
+            patience=patience if self.early_stopping else None,
             seed=seed,
             progress=bool(self.verbose),
         )
@@ -213,14 +230,45 @@ class RandomizedPriorBase(BaseEstimator):
         """Networks that have seen nothing."""
         self._seed, self._seen, self.loss_curve_ = recipe.seed, 0, []
         self._input_scale = Scale.without_odd_cells(rows.x, rows.evidence)
-        self.ensemble_ = build(recipe, rows.x.shape[1], outputs)
+        self._ranks = self._ranked = None
+        recipes = self._recipes(recipe)
+        self.ensemble_ = build(recipes[0], rows.x.shape[1], outputs)
+        if len(recipes) > 1:
+            self._ranks = Ranks.of(self._input_scale.apply(rows.x), rows.evidence)
+            self._ranked = build(recipes[1], rows.x.shape[1], outputs)
+
+    def _recipes(self, recipe: Recipe) -> list[Recipe]:
+        """How the networks are trained that see features as they are, and those that see ranks.
+
+        Of few networks all see features as they are: half of them would leave too few rows out.
+        """
+        ranked = recipe.num_members // 2 if recipe.num_members >= _ENOUGH_TO_HALVE else 0
+        plain = dataclasses.replace(recipe, num_members=recipe.num_members - ranked)
+        if not ranked:
+            return [plain]
+        seed = derive(recipe.seed, "ranks")
+        return [plain, dataclasses.replace(recipe, num_members=ranked, seed=seed)]
+
+    def _boosts(self, rows: Rows) -> bool:
+        """Whether trees stand beside the networks: where asked for, and rows are enough."""
+        return self.boosting and len(np.unique(rows.ids)) >= FEWEST
+
+    def _views(self, x: Tensor) -> list[tuple[Ensemble, Tensor]]:
+        """Each ensemble of networks, and what it sees of scaled features."""
+        views = [(self.ensemble_, x)]
+        if self._ranks is not None and self._ranked is not None:
+            views.append((self._ranked, torch.from_numpy(self._ranks.apply(x.numpy()))))
+        return views
 
     def _train_members(self, recipe: Recipe, rows: Rows, y: Tensor, loss: Loss) -> Tensor:
         """Train the networks; returns the scaled features of the rows."""
         x = torch.from_numpy(self._input_scale.apply(rows.x))
         weight = None if rows.weight is None else torch.from_numpy(rows.weight)
-        losses = train(self.ensemble_, recipe, x, y, weight, loss, ids=rows.ids)
-        self.loss_curve_ = [*self.loss_curve_, *losses]
+        curves = [
+            train(ensemble, own, seen, y, weight, loss, ids=rows.ids)
+            for (ensemble, seen), own in zip(self._views(x), self._recipes(recipe), strict=True)
+        ]
+        self.loss_curve_ = [*self.loss_curve_, *curves[0]]
         self.n_iter_ = len(self.loss_curve_)
         return x
 

@@ -7,7 +7,7 @@ over-fitting nor a held-out part enters.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,40 +43,82 @@ class Residuals:
     epistemic: Tensor
 
     @property
+    def size(self) -> Tensor:
+        """What stands for the size of all errors alike, where none is learned, `(outputs,)`."""
+        return self.error[self.known].square().mean(dim=0).sqrt()
+
+    @property
     def known(self) -> Tensor:
         """Which data some member did not see, `(data,)`."""
         return ~self.mean.isnan().any(dim=1)
 
 
-def out_of_bag_residuals(ensemble: Ensemble, x: Tensor, y: Tensor, weights: Tensor) -> Residuals:
-    """Ask each datum's absentees about it.
+@dataclass(frozen=True)
+class Absent:
+    """What members say of data that they did not see.
 
-    Where only one is absent, the spread is that of all members.
+    Args:
+        mean: their mean, `(data, outputs)`; NaN for a datum that every member saw.
+        std: their standard deviation; where only one is absent, that of all members.
+        count: how many they are, `(data,)`.
+        num_members: how many members there are.
     """
+
+    mean: Tensor
+    std: Tensor
+    count: Tensor
+    num_members: int
+
+
+def absent_of(ensemble: Ensemble, x: Tensor, weights: Tensor) -> Absent:
+    """Ask each datum's absentees about it."""
     means, stds, counts = [], [], []
     for bag in absentees_at(ensemble, x, weights):
         every = bag.members.std(dim=0, correction=min(1, ensemble.num_members - 1))
         means.append(bag.mean)
         stds.append(torch.where(bag.std.isnan(), every, bag.std))
         counts.append(bag.count)
-    mean, std = torch.cat(means), torch.cat(stds)
-    share = _share_of_all(y - mean, std, torch.cat(counts), ensemble.num_members)
-    return Residuals(mean, share * (y - mean), std)
+    return Absent(torch.cat(means), torch.cat(stds), torch.cat(counts), ensemble.num_members)
 
 
-def _share_of_all(error: Tensor, std: Tensor, count: Tensor, num_members: int) -> Tensor:
+def residuals_of(
+    views: Sequence[Absent], y: Tensor, shares: Tensor, beside: Tensor | None = None
+) -> Residuals:
+    """The errors of what several ensembles say together, and another model beside them.
+
+    Args:
+        views: what the absentees of each ensemble say.
+        y: scaled targets `(data, outputs)`.
+        shares: how much each counts, and the other model last, `(views [+ 1], outputs)`.
+        beside: what the other model says, without having seen the datum.
+    """
+    said = [view.mean for view in views] + ([] if beside is None else [beside])
+    mean = sum((share * own for share, own in zip(shares, said, strict=True)), torch.zeros(()))
+    members = sum(view.num_members for view in views)
+    spread = sum(
+        (view.num_members / members * view.std.square() for view in views), torch.zeros(())
+    )
+    shorter = _share_of_all(y - mean, views, shares)
+    return Residuals(mean, shorter * (y - mean), spread.sqrt())
+
+
+def _share_of_all(error: Tensor, views: Sequence[Absent], shares: Tensor) -> Tensor:
     """The error of all members' mean as a share of that of few members' means, `(outputs,)`.
 
     Members are alike and independent given the data, so a mean of m has a variance of V/m about
     that of infinitely many. Of K members some 0.37 K are absent, and where members differ more than
     observations are noisy, their errors would be too long by up to 64 %.
     """
-    known = count > 0
-    error, variance, count = error[known], std[known].square(), count[known].unsqueeze(1)
-    squared = error.square().mean(dim=0)
-    excess = (variance * (1 / count - 1 / num_members)).mean(dim=0)
-    # An estimate, which chance may take beyond what is possible: errors made of V/m alone.
-    least = 1 / (num_members * (1 / count).mean(dim=0))
+    known = ~error.isnan().any(dim=1)
+    squared = error[known].square().mean(dim=0)
+    excess, least = torch.zeros_like(squared), torch.ones_like(squared)
+    for view, share in zip(views, shares, strict=False):
+        variance, count = view.std[known].square(), view.count[known].unsqueeze(1)
+        more = (variance * (1 / count - 1 / view.num_members)).mean(dim=0)
+        excess = excess + share.square() * more
+        # An estimate, which chance may take beyond what is possible: errors made of V/m alone.
+        own = 1 / (view.num_members * (1 / count).mean(dim=0))
+        least = torch.minimum(least, own)
     return torch.maximum(1 - excess / squared, least).sqrt().nan_to_num(1.0)
 
 

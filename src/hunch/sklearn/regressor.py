@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -15,20 +16,31 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from hunch.errors import ConfigurationError, DataError
-from hunch.inference import Predictive
 from hunch.seeding import torch_generator
 from hunch.sklearn.base import RandomizedPriorBase, as_seed
+from hunch.sklearn.blend import shares_for_numbers
+from hunch.sklearn.boosting import Trees, boosted_numbers, fold_of
+from hunch.sklearn.forecast import Forecast, Seen, Units
 from hunch.sklearn.noise import (
+    Absent,
     Noise,
     Residuals,
     Shape,
+    absent_of,
     learn_noise,
-    out_of_bag_residuals,
+    residuals_of,
     shape_of,
 )
 from hunch.sklearn.rows import Floats, Rows, Scale, back_to_source, check_size
 from hunch.sklearn.state import named
-from hunch.sklearn.training import Recipe, members_at, rebuilt
+from hunch.sklearn.targets import (
+    Support,
+    TargetForm,
+    better_as_logarithm,
+    ends_of,
+    logarithm_of,
+)
+from hunch.sklearn.training import Recipe, members_at
 from hunch.storage.parts import under
 from hunch.validation import real_number
 
@@ -101,12 +113,16 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
     """
 
     noise: Literal["learned", "constant"] = field(default="learned", kw_only=True)
+    support: Literal["auto"] | Support | None = field(default="auto", kw_only=True)
 
     n_outputs_: int = field(init=False)
     _flat: bool = field(init=False)
     _target_scale: Scale = field(init=False)
     _noise: Noise = field(init=False)
     _shape: Shape = field(init=False)
+    _form: TargetForm = field(init=False)
+    _shares: Floats = field(init=False)
+    _trees: list[Trees] = field(init=False)
 
     def fit(
         self,
@@ -130,6 +146,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         recipe = self._recipe(as_seed(self.random_state))
         rows, num_data = self._table(X, y, sample_weight, groups, reset=True)
         self._start(recipe, rows, self.n_outputs_)
+        self._boost(rows)
         residuals = self._train(recipe, rows)
         self._keep_out_of_bag(rows, residuals, num_data)
         return self
@@ -202,33 +219,6 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         both = self.predict_quantiles(X, _central(coverage))
         return both[..., 0], both[..., 1]
 
-    def interval_about(
-        self, mean: Floats, std: Floats, coverage: float = 0.9
-    ) -> tuple[Floats, Floats]:
-        """As `predict_interval`, about what `predict(..., return_std=True)` has said already.
-
-        Args:
-            mean: predicted means.
-            std: standard deviations of observations, shaped like them.
-            coverage: between 0 and 1, ends excluded.
-
-        Returns:
-            Lower and upper ends, each shaped like the mean.
-
-        Example:
-            >>> from hunch import RandomizedPriorRegressor
-            >>> X = np.linspace(0, 1, 40)[:, None]
-            >>> model = RandomizedPriorRegressor(4, max_iter=2, random_state=0).fit(X, X[:, 0])
-            >>> wide, narrow = (
-            ...     model.interval_about(*model.predict(X, return_std=True), coverage)
-            ...     for coverage in (0.9, 0.5)
-            ... )
-            >>> bool((wide[0] < narrow[0]).all())
-            True
-        """
-        both = self._shape.quantiles_about(mean, std, _central(coverage))
-        return both[..., 0], both[..., 1]
-
     def predict_quantiles(self, X: Any, quantiles: npt.ArrayLike = (0.05, 0.5, 0.95)) -> Floats:
         """Values that an observation stays below with given probabilities.
 
@@ -249,26 +239,28 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
             raise ConfigurationError(
                 f"`quantiles` got {quantiles!r}; expected probabilities between 0 and 1."
             )
-        p = self.predict_distribution(X)
-        return self._shape.quantiles_about(p.mean.numpy(), p.std.numpy(), levels)
+        found: Floats = self.predict_distribution(X).quantiles(levels).numpy()
+        return found
 
     def predict_members(self, X: Any) -> Floats:
         """Every network's own prediction, `(n_estimators, n_samples[, n_outputs])`."""
         members: Floats = self.predict_distribution(X).members.numpy()
         return members
 
-    def predict_distribution(self, X: Any) -> Predictive:
+    def predict_distribution(self, X: Any) -> Forecast:
         """What is known at X as a `hunch.inference.Predictive`, in units of y.
 
-        Its `epistemic` is what more data would remove, its `aleatoric` what they would not.
+        Its `epistemic` is what more data would remove, its `aleatoric` what they would not. Its
+        quantiles, intervals and samples are those of the errors on rows that networks did not see.
         """
         x = self._inputs(X)
-        scale, noise = self._target_scale, self._noise.at(x, self._reach)
-        mean, std = torch.from_numpy(scale.mean), torch.from_numpy(scale.std)
-        members, noise = mean + std * members_at(self.ensemble_, x), std * noise
-        if self._flat:
-            members, noise = members[..., 0], noise[..., 0]
-        return Predictive(members, noise)
+        parts = [members_at(ensemble, seen) for ensemble, seen in self._views(x)]
+        said = [members.mean(dim=0) for members in parts]
+        if self._trees:
+            said.append(self._trees_at(x))
+        center = (torch.from_numpy(self._shares) * torch.stack(said, dim=1)).sum(dim=1)
+        members = torch.cat([own - own.mean(dim=0) for own in parts])
+        return Forecast.of(Seen(center + members, self._noise.at(x, self._reach)), self._units)
 
     def sample_y(
         self, X: Any, n_samples: int = 1, random_state: int | np.random.RandomState | None = 0
@@ -294,6 +286,9 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
             "target": self._target_scale.to_state(),
             "shape": self._shape.to_state(),
             "noise": self._noise.to_state(),
+            "form": self._form.to_state(),
+            "blend": {"shares": torch.from_numpy(self._shares)},
+            **{f"trees_{j}": trees.to_state() for j, trees in enumerate(self._trees)},
         }
         return tensors | named(parts), values | {"n_outputs_": self.n_outputs_, "flat": self._flat}
 
@@ -304,7 +299,15 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         self._shape = Shape.from_state(under("shape.", tensors))
         recipe, features = self._recipe(self._seed), self.n_features_in_
         self._noise = Noise.from_state(under("noise.", tensors), recipe, features)
-        self.ensemble_ = rebuilt(recipe, features, self.n_outputs_, under("ensemble.", tensors))
+        self._restore_networks(tensors, self.n_outputs_)
+        # An earlier version had one kind of networks, nothing beside them, and no ends.
+        free = np.full(self.n_outputs_, np.inf)
+        self._form, self._shares = TargetForm.plain(-free, free), np.ones((1, self.n_outputs_))
+        if form := under("form.", tensors):
+            self._form = TargetForm.from_state(form)
+            self._shares = tensors["blend.shares"].numpy()
+        trees = [under(f"trees_{j}.", tensors) for j in range(self.n_outputs_)]
+        self._trees = [Trees.from_state(own) for own in trees if own]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -350,18 +353,66 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
 
     def _start(self, recipe: Recipe, rows: Rows, outputs: int) -> None:
         super()._start(recipe, rows, outputs)
-        self._target_scale = Scale.of(rows.y, rows.evidence)
+        self._trees = []
+        self._look(rows, TargetForm.plain(*ends_of(rows.y, self.support)))
+
+    def _look(self, rows: Rows, form: TargetForm) -> None:
+        """See targets in a form from now on."""
+        self._form = form
+        self._target_scale = Scale.of(form.apply(rows.y), rows.evidence)
+
+    def _boost(self, rows: Rows) -> None:
+        """Grow trees beside the networks, and see by them which targets to take logarithms of."""
+        if not self._boosts(rows):
+            return
+        x, fold = self._input_scale.apply(rows.x), fold_of(rows.ids, self._seed)
+        grow = partial(boosted_numbers, x, weight=rows.weight, fold=fold, seed=self._seed)
+        plain = [grow(column) for column in self._target_scale.apply(rows.y).T]
+        shift = np.array(
+            [logarithm_of(y, low) for y, low in zip(rows.y.T, self._form.low, strict=True)]
+        )
+        bent = TargetForm(shift, self._form.low, self._form.high)
+        seen, trees = bent.apply(rows.y), [own for own, _ in plain]
+        for j in np.flatnonzero(~np.isnan(shift)):
+            scale = Scale.of(seen[:, [j]], rows.evidence)
+            own, logged = grow(scale.apply(seen[:, [j]])[:, 0])
+            straight = plain[j][1] * self._target_scale.std[j] + self._target_scale.mean[j]
+            logged = logged * scale.std[0] + scale.mean[0]
+            if better_as_logarithm(rows.y[:, j], rows.evidence, straight, logged, shift[j]):
+                trees[j] = own
+            else:
+                bent.shift[j] = np.nan
+        self._trees = trees
+        self._look(rows, bent)
+
+    def _trees_at(self, x: Tensor) -> Tensor:
+        said = [trees.at(x.numpy()).mean(axis=0) for trees in self._trees]
+        return torch.from_numpy(np.concatenate(said, axis=1))
+
+    @property
+    def _units(self) -> Units:
+        return Units(self._form, self._target_scale, self._shape, self._flat)
 
     def _train(self, recipe: Recipe, rows: Rows) -> Residuals:
         """Train on rows, then learn from the absentees' errors there."""
-        y = torch.from_numpy(self._target_scale.apply(rows.y))
+        y = torch.from_numpy(self._target_scale.apply(self._form.apply(rows.y)))
         x = self._train_members(recipe, rows, y, "mse")
-        residuals = out_of_bag_residuals(self.ensemble_, x, y, recipe.weights(rows.ids))
+        beside = self._left_out_by_trees(x, rows)
+        absent = [
+            absent_of(ensemble, seen, own.weights(rows.ids))
+            for (ensemble, seen), own in zip(self._views(x), self._recipes(recipe), strict=True)
+        ]
+        if not self._seen:
+            self._shares = self._shares_of(absent, y, beside, rows.evidence)
+        shares = torch.from_numpy(self._shares)
+        residuals = residuals_of(absent, y, shares, beside)
         errors = residuals
         if not residuals.known.any():  # too few members or rows for anything better
-            errors = out_of_bag_residuals(
-                self.ensemble_, x, y, torch.zeros(recipe.num_members, len(rows))
-            )
+            every = [
+                absent_of(ensemble, seen, torch.zeros(ensemble.num_members, len(rows)))
+                for ensemble, seen in self._views(x)
+            ]
+            errors = residuals_of(every, y, shares, beside)
         self._noise = learn_noise(
             recipe,
             x,
@@ -376,9 +427,27 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         self._count_as_seen(x)
         return residuals
 
+    def _left_out_by_trees(self, x: Tensor, rows: Rows) -> Tensor | None:
+        if not self._trees:
+            return None
+        fold = fold_of(rows.ids, self._seed)
+        said = [trees.out_of_fold(x.numpy(), fold) for trees in self._trees]
+        return torch.from_numpy(np.concatenate(said, axis=1))
+
+    def _shares_of(
+        self, absent: list[Absent], y: Tensor, beside: Tensor | None, evidence: Floats | None
+    ) -> Floats:
+        """How much each part counts; where no network was left out of any row, all alike."""
+        said = [view.mean for view in absent] + ([] if beside is None else [beside])
+        known = ~torch.stack(said).isnan().any(dim=2).any(dim=0)
+        if len(said) == 1 or not known.any():
+            return np.full((len(said), y.shape[1]), 1 / len(said))
+        weight = None if evidence is None else evidence[known.numpy()]
+        return shares_for_numbers([own[known].numpy() for own in said], y[known].numpy(), weight)
+
     def _keep_out_of_bag(self, rows: Rows, residuals: Residuals, num_data: int) -> None:
-        scale, known = self._target_scale, residuals.known.numpy()
-        predicted = residuals.mean.numpy() * scale.std + scale.mean
+        known = residuals.known.numpy()
+        predicted = self._units.moments(residuals.mean, residuals.size)[0].numpy()
         by_row = back_to_source(predicted, rows, num_data)
         self.oob_prediction_ = by_row[:, 0] if self._flat else by_row
         self.oob_score_ = float("nan")

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from hunch.inference.losses import Loss
 from hunch.nn import MLP, Ensemble, RandomizedPrior
 from hunch.seeding import torch_generator
 
+_PATIENT_STEPS = 320
 _AT_ONCE = 2**18  # rows times members in one pass, which bounds memory
 
 
@@ -33,7 +35,7 @@ class Recipe:
         batch_size: rows in a step; None chooses.
         lr: learning rate.
         epochs: at most; None chooses.
-        patience: epochs; None trains all of them.
+        patience: epochs; None trains all of them, `"auto"` chooses.
         seed: decides everything.
         progress: show a bar.
     """
@@ -47,7 +49,7 @@ class Recipe:
     batch_size: int | None
     lr: float
     epochs: int | None
-    patience: int | None
+    patience: int | Literal["auto"] | None
     seed: int
     progress: bool
 
@@ -138,6 +140,7 @@ def train(
     epochs = recipe.epochs or default_epochs(n)
     # One member, or a handful of rows, may leave nothing out to stop on.
     left_out = bool((recipe.weights(ids) == 0).any())
+    patience = default_patience(n) if recipe.patience == "auto" else recipe.patience
     history = fit(
         ensemble.float(),
         x.float(),
@@ -148,7 +151,7 @@ def train(
         steps=epochs * per_epoch,
         batch_size=batch_size,
         lr=recipe.lr,
-        patience=recipe.patience if left_out else None,
+        patience=patience if left_out else None,
         weight=None if weight is None else weight.float(),
         ids=ids,
         seed=recipe.seed,
@@ -170,13 +173,26 @@ def default_batch_size(num_data: int) -> int:
 
 
 def default_epochs(num_data: int) -> int:
-    """200, and fewer for large tables, where an epoch has many steps.
+    """300, and fewer for large tables, where an epoch has many steps.
 
     Example:
         >>> default_epochs(400), default_epochs(80_000), default_epochs(1_000_000)
-        (200, 18, 15)
+        (300, 18, 15)
     """
-    return min(max(1_500_000 // num_data, 15), 200)
+    return min(max(1_500_000 // num_data, 15), 300)
+
+
+def default_patience(num_data: int) -> int:
+    """40 epochs of eight steps, and fewer where an epoch has more steps, but at least 10.
+
+    A network that has found the straight part of the data may rest there for some hundred steps.
+
+    Example:
+        >>> default_patience(400), default_patience(10_000), default_patience(100_000)
+        (40, 16, 10)
+    """
+    steps = math.ceil(num_data / default_batch_size(num_data))
+    return min(max(_PATIENT_STEPS // steps, 10), 40)
 
 
 def members_at(ensemble: Ensemble, x: Tensor) -> Tensor:

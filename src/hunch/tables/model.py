@@ -97,11 +97,10 @@ class TableModel:
         if isinstance(self.estimator, RandomizedPriorClassifier):
             return self._predict_classes(self.estimator, features)
         p = self.estimator.predict_distribution(features)
-        mean, std = p.mean.numpy(), p.std.numpy()
-        lower, upper = self.estimator.interval_about(mean, std, coverage)
+        lower, upper = (end.numpy() for end in p.interval(coverage))
         return {
-            "mean": mean,
-            "std": std,
+            "mean": p.mean.numpy(),
+            "std": p.std.numpy(),
             "epistemic": p.epistemic.numpy(),
             "aleatoric": p.aleatoric.numpy(),
             "lower": lower,

@@ -1,0 +1,157 @@
+"""What the regressor says of rows: a `Predictive` whose quantiles are those of its errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hunch.draws import drawn
+from hunch.errors import ConfigurationError
+from hunch.inference import Predictive
+from hunch.inference.predictive import draw_members
+from hunch.sklearn.noise import Shape
+from hunch.sklearn.rows import Floats, Scale
+from hunch.sklearn.targets import TargetForm
+
+_GRID: Final = 1_000  # quantiles from which errors are drawn
+_NODES: Final = 19  # values that stand for the distribution of errors where means are taken
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is said of targets as the networks see them: scaled, perhaps logarithms.
+
+    Args:
+        members: each member's prediction, `(members, batch, outputs)`.
+        noise: the standard deviation of an observation about it, `(batch, outputs)`.
+    """
+
+    members: Tensor
+    noise: Tensor
+
+    @property
+    def center(self) -> Tensor:
+        """The members' mean."""
+        return self.members.mean(dim=0)
+
+    @property
+    def size(self) -> Tensor:
+        """The standard deviation of an observation, both parts together."""
+        return torch.hypot(Predictive(self.members).epistemic, self.noise)
+
+
+@dataclass(frozen=True)
+class Units:
+    """The way back from what networks see to the units of y.
+
+    Args:
+        form: of the targets.
+        scale: of what the form makes of them.
+        shape: of the errors, in units of their size.
+        flat: whether y has no axis of outputs.
+    """
+
+    form: TargetForm
+    scale: Scale
+    shape: Shape
+    flat: bool
+
+    def back(self, seen: Tensor) -> Tensor:
+        """Values `(..., outputs)` in units of y."""
+        mean, std = torch.from_numpy(self.scale.mean), torch.from_numpy(self.scale.std)
+        return self.form.inverse(mean + std * seen)
+
+    def moments(self, center: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation in units of y of errors of a size about a center."""
+        std = torch.from_numpy(self.scale.std)
+        if self.form.is_plain:
+            return self.back(center), (std * size).expand_as(center)
+        levels = (np.arange(_NODES) + 0.5) / _NODES
+        nodes = torch.from_numpy(self.shape.quantiles(levels))
+        nodes = nodes - nodes.mean(dim=0)
+        nodes = nodes / nodes.std(dim=0, correction=0).clamp_min(1e-12)
+        total, squares = torch.zeros_like(center), torch.zeros_like(center)
+        first = self.back(center)  # squares about it do not cancel
+        for node in nodes:
+            away = self.back(center + size * node) - first
+            total, squares = total + away, squares + away.square()
+        mean = total / _NODES
+        spread = (squares / _NODES - mean.square()).clamp_min(0).sqrt()
+        return first + mean, spread
+
+    def flattened(self, values: Tensor) -> Tensor:
+        """Without the axis of outputs, the last, if y has none."""
+        return values[..., 0] if self.flat else values
+
+
+@dataclass(frozen=True)
+class Forecast(Predictive):
+    """A `Predictive` that keeps to the support of y, and whose quantiles hold what they promise.
+
+    Members and noise are means and standard deviations in the units of y. Quantiles, intervals and
+    samples are those of the errors that members made on rows which they did not see.
+    """
+
+    seen: Seen | None = None
+    units: Units | None = None
+
+    @classmethod
+    def of(cls, seen: Seen, units: Units) -> Forecast:
+        """What is said, in units of y."""
+        members, noise = units.moments(seen.members, seen.noise)
+        noise = noise.square().mean(dim=0).sqrt()
+        return cls(units.flattened(members), units.flattened(noise), seen, units)
+
+    def quantiles(self, levels: Floats) -> Tensor:
+        """Quantiles at several levels between 0 and 1, `(batch[, outputs], levels)`."""
+        seen, units = self._parts()
+        about = units.shape.quantiles_about(seen.center.numpy(), seen.size.numpy(), levels)
+        by_level = units.back(torch.from_numpy(about).movedim(-1, 0))
+        return units.flattened(by_level).movedim(0, -1)
+
+    def quantile(self, q: float) -> Tensor:
+        """The value that an observation stays below with probability `q`."""
+        if not 0 < q < 1:
+            raise ConfigurationError(f"`q` got {q}; expected a probability between 0 and 1.")
+        return self.quantiles(np.array([q]))[..., 0]
+
+    def sample(self, num_samples: int, *, generator: torch.Generator | None = None) -> Tensor:
+        """Draw observations: each sample is one member over the whole batch, plus errors."""
+        seen, units = self._parts()
+        members = seen.members[draw_members(seen.members, num_samples, generator)]
+        levels = drawn(torch.rand, members.shape, generator, torch.float64).clamp(1e-12, 1 - 1e-12)
+        grid = np.arange(1, _GRID) / _GRID
+        table = units.shape.quantiles(grid)
+        errors = np.stack(
+            [
+                np.interp(levels[..., j].numpy(), grid, table[:, j] - table[:, j].mean())
+                for j in range(table.shape[1])
+            ],
+            axis=-1,
+        )
+        return units.flattened(units.back(members + seen.noise * torch.from_numpy(errors)))
+
+    def member_log_prob(self, y: Tensor) -> Tensor:
+        """How likely each member holds the observations, `(members, batch[, outputs])`.
+
+        Where logarithms are learned, the Gaussian is about them.
+        """
+        seen, units = self._parts()
+        if np.isnan(units.form.shift).all():
+            return super().member_log_prob(y)
+        values = y.double().unsqueeze(-1) if units.flat else y.double()
+        std = torch.from_numpy(units.scale.std)
+        mean = torch.from_numpy(units.scale.mean)
+        where = (torch.from_numpy(units.form.apply(values.numpy())) - mean) / std
+        gaussian = torch.distributions.Normal(seen.members, seen.noise, validate_args=False)
+        density = gaussian.log_prob(where) - std.log() + units.form.log_slope(values)
+        return units.flattened(density)
+
+    def _parts(self) -> tuple[Seen, Units]:
+        if self.seen is None or self.units is None:
+            raise ConfigurationError("a Forecast without its parts; expected one of `Forecast.of`.")
+        return self.seen, self.units

@@ -1,0 +1,71 @@
+"""Features by their rank, for columns whose values lie close together here and far apart there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+
+from hunch.sklearn.rows import Floats
+from hunch.sklearn.state import Arrays
+
+_KNOTS: Final = 64  # of a column at most
+
+
+@dataclass(frozen=True)
+class Ranks(Arrays):
+    """A rising line through some values of each column, on which training values are Gaussian.
+
+    Unlike ranks it tells any two values apart: between knots and beyond the outermost ones it is
+    straight, with the slope 1 outside.
+
+    Args:
+        value: values of each column, `(knots, columns)`, rising; the last is repeated where a
+            column has fewer.
+        score: what becomes of them.
+
+    Example:
+        >>> ranks = Ranks.of(np.array([[0.0], [1.0], [2.0], [1000.0]]), None)
+        >>> ranks.apply(np.array([[0.0], [1000.0], [1002.0]])).round(2).ravel()
+        array([-1.35,  1.35,  3.35])
+    """
+
+    value: Floats
+    score: Floats
+
+    @classmethod
+    def of(cls, x: Floats, weight: Floats | None) -> Ranks:
+        """The lines of columns `(rows, columns)`."""
+        share = np.ones(len(x)) if weight is None else weight
+        columns = [_knots(column, share / share.sum()) for column in x.T]
+        most = max(len(values) for values, _ in columns)
+        padded = [[np.pad(a, (0, most - len(a)), "edge") for a in pair] for pair in columns]
+        value, score = np.stack(padded, axis=-1)
+        return cls(value, score)
+
+    def apply(self, x: Floats) -> Floats:
+        """Scores of `(rows, columns)`."""
+        out = np.empty_like(x)
+        for j, column in enumerate(x.T):
+            value, score = self.value[:, j], self.score[:, j]
+            beyond = np.minimum(column - value[0], 0) + np.maximum(column - value[-1], 0)
+            out[:, j] = np.interp(column, value, score) + beyond
+        return out
+
+
+def _knots(column: Floats, share: Floats) -> tuple[Floats, Floats]:
+    """Values of a column and their scores, which have a mean of 0 and a size of 1."""
+    values, place = np.unique(column, return_inverse=True)
+    weight = np.bincount(place, share)
+    middle = np.cumsum(weight) - weight / 2
+    if len(values) > _KNOTS:
+        kept = np.searchsorted(middle, np.linspace(0, 1, _KNOTS)).clip(0, len(values) - 1)
+        kept = np.unique(np.concatenate([[0], kept, [len(values) - 1]]))
+        values, middle = values[kept], middle[kept]
+    score = torch.special.ndtri(torch.from_numpy(middle)).numpy()
+    at = np.interp(column, values, score)
+    center = np.average(at, weights=share)
+    size = np.sqrt(np.average((at - center) ** 2, weights=share))
+    return values, (score - center) / (size if size > 0 else 1.0)
