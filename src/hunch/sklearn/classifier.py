@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,13 +19,17 @@ from hunch.errors import DataError
 from hunch.inference import ClassPredictive
 from hunch.seeding import numpy_generator
 from hunch.sklearn.base import RandomizedPriorBase, as_seed
+from hunch.sklearn.blend import shares_for_classes
+from hunch.sklearn.boosting import Trees, boosted_classes, fold_of, log_probabilities
 from hunch.sklearn.reach import logits_at, prior_strength
 from hunch.sklearn.rows import Floats, Rows, back_to_source
-from hunch.sklearn.training import Recipe, absentees_at, members_at, rebuilt
+from hunch.sklearn.state import named
+from hunch.sklearn.training import Recipe, absentees_at, members_at
 from hunch.storage.parts import under
 
 _ENOUGH = 20_000  # rows to find one number, the temperature, from
 _COLDEST, _HOTTEST = 0.1, 10.0
+_LEAST_LOG = -700.0  # of a probability; its exponential still is a number
 
 
 class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
@@ -88,7 +94,11 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         the temperature.
     """
 
-    _prior_strength: float = 0.0
+    _prior_strengths: list[float]
+    _temperatures: list[float]
+    _blend_temperature: float
+    _shares: Floats
+    _trees: Trees | None
     _ridge_of_alpha: ClassVar[float] = 0.5
 
     def fit(
@@ -113,8 +123,9 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         recipe = self._recipe(as_seed(self.random_state))
         rows, num_data = self._table(X, y, sample_weight, groups, classes=None, reset=True)
         self._start(recipe, rows, len(self.classes_))
-        self._train(recipe, rows)
-        self._keep_out_of_bag(recipe, rows, num_data)
+        self._boost(rows)
+        said = self._train(recipe, rows)
+        self._keep_out_of_bag(said, rows, num_data)
         return self
 
     def partial_fit(
@@ -178,25 +189,53 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         nats.
         """
         x = self._inputs(X)
-        logits = logits_at(self.ensemble_, x, self._reach, self._prior_strength)
-        return ClassPredictive(logits / self.temperature_)
+        distance = None if self._reach is None else self._reach.distance(x)
+        views = [
+            (logits_at(ensemble, seen, distance, strength) / cold).log_softmax(dim=-1)
+            for (ensemble, seen), strength, cold in zip(
+                self._views(x), self._prior_strengths, self._temperatures, strict=True
+            )
+        ]
+        said = [_log_mean(own) for own in views]
+        shares = torch.from_numpy(self._shares).repeat(len(x), 1)
+        if self._trees is not None:
+            said.append(torch.from_numpy(self._trees_at(x.numpy())))
+            if distance is not None:
+                # Trees say at any distance what they say at the edge of the data.
+                shares[:, -1] /= 1 + distance.square()
+                shares = shares / shares.sum(dim=1, keepdim=True)
+        blend = _blend(said, shares)
+        members = [blend + own - mean for own, mean in zip(views, said, strict=False)]
+        return ClassPredictive(torch.cat(members) / self._blend_temperature)
 
     def to_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:  # noqa: D102  # see the base
         tensors, values = super().to_state()
+        if self._trees is not None:
+            tensors |= named({"trees": self._trees.to_state()})
         return tensors, values | {
             "classes_": self.classes_.tolist(),
             "classes_dtype": self.classes_.dtype.str,
             "temperature_": self.temperature_,
-            "prior_strength": self._prior_strength,
+            "prior_strengths": self._prior_strengths,
+            "temperatures": self._temperatures,
+            "blend_temperature": self._blend_temperature,
+            "shares": self._shares.tolist(),
         }
 
     def _restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         super()._restore(tensors, values)
         self.classes_ = np.array(values["classes_"], dtype=values["classes_dtype"])
         self.temperature_ = values["temperature_"]
-        self._prior_strength = values.get("prior_strength", 0.0)
-        sizes = self.n_features_in_, len(self.classes_)
-        self.ensemble_ = rebuilt(self._recipe(self._seed), *sizes, under("ensemble.", tensors))
+        # An earlier version had one kind of networks and nothing beside them.
+        self._prior_strengths = values.get(
+            "prior_strengths", [values.get("prior_strength", 0.0)]
+        )
+        self._temperatures = values.get("temperatures", [self.temperature_])
+        self._blend_temperature = values.get("blend_temperature", 1.0)
+        self._shares = np.array(values.get("shares", [1.0]))
+        trees = under("trees.", tensors)
+        self._trees = Trees.from_state(trees) if trees else None
+        self._restore_networks(tensors, len(self.classes_))
 
     def _check_same(self, classes: npt.NDArray[Any]) -> None:
         if set(classes) != set(self.classes_):
@@ -231,27 +270,71 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
             raise DataError("`y` holds 1 class; expected at least two classes with a weight.")
         return rows, len(X)
 
-    def _train(self, recipe: Recipe, rows: Rows) -> None:
-        """Train on rows, then set the temperature by what the absentees say of them."""
+    def _boost(self, rows: Rows) -> None:
+        """Grow trees beside the networks."""
+        if self._boosts(rows):
+            x, fold = self._input_scale.apply(rows.x), fold_of(rows.ids, self._seed)
+            grow = partial(boosted_classes, classes=len(self.classes_), seed=self._seed)
+            self._trees, _ = grow(x, rows.y, rows.weight, fold)
+
+    def _start(self, recipe: Recipe, rows: Rows, outputs: int) -> None:
+        super()._start(recipe, rows, outputs)
+        self._trees = None
+
+    def _trees_at(self, x: Floats) -> Floats:
+        """Logarithms of the mean probabilities of all folds' trees."""
+        folds = torch.from_numpy(log_probabilities(self._trees.at(x)))
+        found: Floats = _log_mean(folds).numpy()
+        return found
+
+    def _train(self, recipe: Recipe, rows: Rows) -> Tensor:
+        """Train on rows, then set temperatures and shares by what is said of rows left out.
+
+        Returns:
+            Logarithms of the blended probabilities of rows left out, `(rows, classes)`; NaN for
+            those that all networks of a kind saw.
+        """
         y = torch.from_numpy(rows.y)
         x = self._train_members(recipe, rows, y, "cross_entropy")
         some = numpy_generator(recipe.seed, "temperature").permutation(len(rows))[:_ENOUGH]
-        unseen = recipe.weights(rows.ids)[:, some] == 0
-        logits = members_at(self.ensemble_, x[some])
         share = None if rows.evidence is None else torch.from_numpy(rows.evidence[some])
-        self.temperature_ = temperature(logits, unseen, y[some], share)
+        self._temperatures, self._prior_strengths, said = [], [], []
+        for (ensemble, seen), own in zip(self._views(x), self._recipes(recipe), strict=True):
+            weights = own.weights(rows.ids)
+            cold = temperature(
+                members_at(ensemble, seen[some]), weights[:, some] == 0, y[some], share
+            )
+            self._temperatures.append(cold)
+            self._prior_strengths.append(prior_strength(ensemble, seen[some]))
+            say = partial(_probabilities, cold)
+            bags = absentees_at(ensemble, seen, weights, say)
+            said.append(torch.cat([bag.mean for bag in bags]).log())
+        self.temperature_ = self._temperatures[0]
+        if self._trees is not None:
+            left_out = self._trees.out_of_fold(x.numpy(), fold_of(rows.ids, self._seed))
+            said.append(torch.from_numpy(log_probabilities(left_out)))
+        blended = self._blend_left_out(said, rows)
         self._count_as_seen(x)
-        self._prior_strength = prior_strength(self.ensemble_, x[some])
+        return blended
 
-    def _keep_out_of_bag(self, recipe: Recipe, rows: Rows, num_data: int) -> None:
-        x = torch.from_numpy(self._input_scale.apply(rows.x))
-        bags = absentees_at(
-            self.ensemble_,
-            x,
-            recipe.weights(rows.ids),
-            lambda logits: (logits / self.temperature_).softmax(dim=-1),
-        )
-        probabilities = torch.cat([bag.mean for bag in bags]).numpy()
+    def _blend_left_out(self, said: list[Tensor], rows: Rows) -> Tensor:
+        known = ~torch.stack(said).isnan().any(dim=2).any(dim=0)
+        self._shares, self._blend_temperature = np.full(len(said), 1 / len(said)), 1.0
+        evidence = None if rows.evidence is None else rows.evidence[known.numpy()]
+        y = rows.y[known.numpy()]
+        if len(said) > 1 and known.any():
+            self._shares = shares_for_classes([own[known].numpy() for own in said], y, evidence)
+        blend = _blend(said, torch.from_numpy(self._shares))
+        if len(said) > 1 and known.any():
+            every = torch.ones(1, len(y)) > 0
+            weight = None if evidence is None else torch.from_numpy(evidence)
+            self._blend_temperature = temperature(
+                blend[known][None], every, torch.from_numpy(y), weight
+            )
+        return (blend / self._blend_temperature).log_softmax(dim=-1)
+
+    def _keep_out_of_bag(self, said: Tensor, rows: Rows, num_data: int) -> None:
+        probabilities = said.exp().numpy()
         self.oob_decision_function_ = back_to_source(probabilities, rows, num_data)
         known = ~np.isnan(probabilities).any(axis=1)
         self.oob_score_ = float("nan")
@@ -259,6 +342,22 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
             weight = None if rows.evidence is None else rows.evidence[known]
             right = probabilities[known].argmax(axis=1) == rows.y[known]
             self.oob_score_ = float(np.average(right, weights=weight))
+
+
+def _probabilities(cold: float, logits: Tensor) -> Tensor:
+    return (logits / cold).softmax(dim=-1)
+
+
+def _log_mean(log_probs: Tensor) -> Tensor:
+    """Logarithm of the mean probability over the first axis."""
+    return log_probs.logsumexp(dim=0) - math.log(len(log_probs))
+
+
+def _blend(said: list[Tensor], shares: Tensor) -> Tensor:
+    """Logarithm of the weighted mean of probabilities, given their logarithms `(rows, classes)`."""
+    logs = torch.stack([own.clamp_min(_LEAST_LOG) for own in said])
+    weights = shares.log().T.reshape(len(said), -1, 1)
+    return (weights + logs).logsumexp(dim=0)
 
 
 def temperature(logits: Tensor, unseen: Tensor, y: Tensor, weight: Tensor | None) -> float:

@@ -114,7 +114,7 @@ def prior_strength(ensemble: Ensemble, x: Tensor) -> float:
     return float(np.sqrt(sizes[0] / max(sizes[1], np.finfo(np.float64).tiny)))
 
 
-def logits_at(ensemble: Ensemble, x: Tensor, reach: Reach | None, strength: float) -> Tensor:
+def logits_at(ensemble: Ensemble, x: Tensor, distance: Tensor | None, strength: float) -> Tensor:
     """Members' logits, with priors that outgrow at a distance what members have learned.
 
     At a distance of r units a member says `f(x) + scale · (1 + strength · r²) · p(x)`: at one unit
@@ -124,16 +124,15 @@ def logits_at(ensemble: Ensemble, x: Tensor, reach: Reach | None, strength: floa
     Args:
         ensemble: of `RandomizedPrior`s.
         x: scaled features `(batch, features)`.
-        reach: of the training data; None adds nothing.
+        distance: of each row from the training data, `(batch,)`; None adds nothing.
         strength: what `prior_strength` found.
 
     Returns:
         `(members, batch, classes)`.
     """
     logits = members_at(ensemble, x)
-    if reach is None:
+    if distance is None:
         return logits
-    distance = reach.distance(x)
     far = distance.nonzero().squeeze(1)
     if len(far):
         share = strength * distance[far].square().unsqueeze(1) * _scale(ensemble)
