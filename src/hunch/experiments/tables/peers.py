@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -34,7 +34,7 @@ NEEDS: Final = {NGBOOST: "ngboost", CATBOOST: "catboost"}  # packages that may b
 _MOST_CATEGORIES: Final = 50  # columns of one-hot for a column
 _MOST_ORDINAL: Final = 250  # HistGradientBoosting takes 255
 _MOST_GP_ROWS: Final = {"regression": 2_000, "classification": 1_000}
-_MOST_GP_CELLS: Final = 15_000_000  # rows squared times features
+_MOST_GP_CELLS: Final = 6_000_000  # rows squared times features
 _FOLDS: Final = 5
 _Z: Final = np.array([NormalDist().inv_cdf(float(level)) for level in LEVELS])
 
@@ -144,6 +144,11 @@ def peers_here() -> list[str]:
     return [name for name in PEERS if name not in NEEDS or find_spec(NEEDS[name])]
 
 
+def predicts(peer: str, task: str) -> bool:
+    """Whether a peer has an answer for `"regression"` or `"classification"`."""
+    return peer in (_NUMBERS if task == "regression" else _CLASSES)
+
+
 def predict_numbers(peer: str, features: Features, y: Array, seed: int) -> Forecast:
     """Train one of `PEERS` on numbers `(rows,)` and ask it about the test rows."""
     with _quiet():
@@ -159,7 +164,7 @@ def predict_classes(peer: str, features: Features, y: Array, seed: int) -> Array
 
 
 @contextmanager
-def _quiet() -> Any:
+def _quiet() -> Iterator[None]:
     """Peers warn of settings at their defaults, which is what they are here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

