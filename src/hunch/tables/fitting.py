@@ -18,7 +18,6 @@ from hunch.tables.assessment import Split, assess
 from hunch.tables.choices import Choices, check_column
 from hunch.tables.columns import Columns
 from hunch.tables.model import KIND, replaced_model, train
-from hunch.tables.parts import figures_by_part
 from hunch.tables.reading import Source, open_table
 from hunch.tables.report import table_report
 from hunch.tables.rows import Judged, read_judged, read_rows, split_groups
@@ -204,7 +203,7 @@ def fit_table(
                 progress=progress,
             )
         say("judging against the baselines")
-        split = Split(x[once], train_y[once], judged.x, judged.y)
+        split = Split(x[once], train_y[once], judged.x, judged.y, judged.ties)
         summary = {
             "data": Path(path).name,
             "target": goal.to_json(),
@@ -226,8 +225,7 @@ def fit_table(
             "epochs": model.estimator.n_iter_,
             "features": len(columns.features),
             "columns": columns.to_json(),
-            "test": assess(model, split, seed)
-            | figures_by_part(model, judged.x, judged.y, judged.ties),
+            "test": assess(model, split, seed),
         }
         model.put(folder)
         write_json(folder / SUMMARY_FILE, summary)
