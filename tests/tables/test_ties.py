@@ -171,6 +171,17 @@ def test_the_program_takes_them(words, said, tmp_path, monkeypatch, capsys):
     assert said in capsys.readouterr().out
 
 
+def test_what_looks_tied_is_said_unless_it_was(tmp_path, unjudged):
+    place, said = write(tmp_path / "a.csv", visits(240, groups=24)), []
+    found = fit(place, said=said)
+    (note,) = found["dependence"]
+    assert note in said
+    assert "say --groups patient" in note
+    assert found["split"] == {"by": "rows", "column": None}
+    assert "--groups patient" in (tmp_path / "model" / "summary.json").read_text()
+    assert fit(place, groups="patient")["dependence"] == []
+
+
 def test_times_are_told_as_they_are_written():
     table = pa.table({"at": ["2020-01-01 06:00", "2020-01-02 00:00"]})
     from hunch.tables.choices import Choices

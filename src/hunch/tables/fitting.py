@@ -17,6 +17,7 @@ from hunch.storage import check_replaceable, new_folder, write_json
 from hunch.tables.assessment import Split, assess
 from hunch.tables.choices import Choices, check_column
 from hunch.tables.columns import Columns
+from hunch.tables.hints import hints
 from hunch.tables.model import KIND, replaced_model, train
 from hunch.tables.reading import Source, open_table
 from hunch.tables.report import table_report
@@ -188,7 +189,9 @@ def fit_table(
         once = np.unique(group[train_rows], return_index=True)[1]
         found = suspects(x[once], train_y[once], columns, goal, seed)
         odd = odd_cell_notes(x, train_y, columns, goal, kept[train_rows], named)
-        for note in [f"column {name!r} {why}" for name, why in found.items()] + odd:
+        tied_unsaid = hints(others, ways, y, goal, seed) if ties.by == "rows" else []
+        named_so = [f"column {name!r} {why}" for name, why in found.items()]
+        for note in named_so + odd + tied_unsaid:
             say(note)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "X holds", UserWarning)  # said already, by name
@@ -220,6 +223,7 @@ def fit_table(
             "copies": copies,
             "suspects": found,
             "odd_cells": odd,
+            "dependence": tied_unsaid,
             "seed": seed,
             "members": model.estimator.n_estimators,
             "epochs": model.estimator.n_iter_,
