@@ -72,7 +72,7 @@ def test_few_that_are_independent_reach_further():
         Horizon(**parts, **rows, independent=np.array(count)).reach(gaussian, 0.9)
         for count in (200.0, 4.0)
     )
-    assert 0.85 < many < 1.15
+    assert 1.0 <= many < 1.15
     assert few > 1.2 * many
 
 
@@ -90,7 +90,7 @@ def series(kind, n, seed):
     if kind == "noise that grows":
         y += (0.15 + 1.35 * t) * e
     elif kind == "level that drifts":
-        y += 4 * t + 0.5 * np.sin(6 * t) + 0.5 * e
+        y += 4 * t + 0.5 * e
     elif kind == "random walk":
         y += np.cumsum(rng.normal(size=n)) * 3 / n**0.5 + 0.3 * e
     else:

@@ -24,7 +24,8 @@ _FURTHEST: Final = 0.5  # of the time from the first row to the origin, that is 
 _HALF_LIFE: Final = 0.25  # of the rows, after which an origin counts half
 _FEWEST: Final = 10  # rows to train on
 _MOST_ASKED: Final = 1_000  # rows after an origin
-_LEAST: Final = 1e-3  # of the mean square, which the growth starts from
+_LEAST: Final = 1e-3  # of the mean square, below which no variance is taken to be
+_CAUTION: Final = 3.0  # times what origins seem to share they may share, seen from four of them
 _ROUNDS: Final = 15  # after which a growth no longer changes
 _DOUBLINGS: Final = 40
 
@@ -34,7 +35,7 @@ Fitted = Callable[[npt.NDArray[np.intp]], Any]
 
 @dataclass(frozen=True)
 class Horizon(Arrays):
-    """By how much the errors of later rows are larger than a model says.
+    """By how much the errors of later rows are larger than a model says; never smaller.
 
     Distances in time are in units of the time that training covers, from its first row to its last:
     what is twice as long ago is twice as far for a model of ten years than for one of five.
@@ -65,7 +66,7 @@ class Horizon(Arrays):
         return found
 
     def reach(self, interval_about: IntervalAbout, coverage: float) -> float:
-        """By how much more, or less, intervals must reach out than the size of errors says.
+        """By how much further intervals must reach out than the size of errors says, at least 1.
 
         For each row that was asked about it is found from which size on its interval would have
         held the truth; the answer is the quantile of these numbers, beyond the outermost as of a
@@ -79,7 +80,7 @@ class Horizon(Arrays):
         both, weight = np.concatenate([needed, -needed]), np.tile(self.weight, 2)
         new = float(self.weight.sum() / self.independent)
         level = np.array([(1 + coverage) / 2])
-        return float(weighted_quantiles(both, weight, new, level)[0])
+        return max(float(weighted_quantiles(both, weight, new, level)[0]), 1.0)
 
 
 def learn_horizon(fitted: Fitted, times: Floats, x: Floats, y: Floats) -> Horizon | None:
@@ -101,7 +102,7 @@ def learn_horizon(fitted: Fitted, times: Floats, x: Floats, y: Floats) -> Horizo
         >>> horizon = learn_horizon(lambda rows: few.fit(x[rows], y[rows]), times, x, y)
         >>> near, far = horizon.factor(np.array([80.0, 800.0]))
         >>> bool(near <= far), len(horizon.y)
-        (True, 85)
+        (True, 73)
     """
     start, ordered = times.min(), np.sort(times)
     found = []
@@ -166,7 +167,8 @@ def _growth(score: Floats, distance: Floats, weight: Floats) -> Floats:
         line.fit(powers, squares, weight * (variance.min() / variance) ** 2)
         found = np.array(line.coef_, dtype=np.float64)
         variance = np.maximum(powers @ found, least)
-    found[0] = max(found[0], least)
+    # A model of fewer rows may be less sure than it need be, which is nothing to learn from.
+    found[0] = max(found[0], 1.0)
     return found
 
 
@@ -184,7 +186,8 @@ def _independent(score: Floats, weight: Floats, origin: npt.NDArray[np.intp]) ->
         mean = np.bincount(origin, weight * value) / total
         between = np.average(mean**2, weights=total)
         within = np.average(value**2, weights=weight)
-        found = min(found, count * within / max(between, np.finfo(np.float64).tiny))
+        shared = _CAUTION * max(between, np.finfo(np.float64).tiny)
+        found = min(found, count * within / shared)
     return max(found, float(count))
 
 
