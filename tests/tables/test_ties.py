@@ -171,6 +171,22 @@ def test_the_program_takes_them(words, said, tmp_path, monkeypatch, capsys):
     assert said in capsys.readouterr().out
 
 
+def test_figures_are_given_for_each_kind_of_rows_asked_for(tmp_path, unjudged):
+    columns = visits()
+    columns["sex"] = ["m" if i % 3 else "f" for i in range(120)]
+    columns["sex"][5] = ""
+    place = write(tmp_path / "a.csv", columns)
+    found = fit(place, drop=["sex", "patient"], subgroups=["sex", "age"])
+    assert "sex" not in [c["name"] for c in found["columns"]["used"]]
+    by = found["test"]["by_subgroup"]
+    assert {record["value"] for record in by["sex"]} <= {"m", "f", "missing"}
+    assert [len(by["age"]), sum(record["rows"] for record in by["age"])] == [4, 24]
+    assert by["age"][0].keys() == {"value", "rows", "coverage_90", "width_90", "mae"}
+    assert TableModel.load(tmp_path / "model").columns.said.subgroups == ("sex", "age")
+    with pytest.raises(DataError, match="--subgroups names 'cost', which is the target"):
+        fit(place, subgroups="cost")
+
+
 def test_what_looks_tied_is_said_unless_it_was(tmp_path, unjudged):
     place, said = write(tmp_path / "a.csv", visits(240, groups=24)), []
     found = fit(place, said=said)

@@ -67,6 +67,12 @@ Example: hunch fit houses.csv --target price
     help="Tells when a row was, by dates or numbers, where new rows will be later ones.",
 )
 @click.option(
+    "--subgroups",
+    multiple=True,
+    metavar="COLUMN",
+    help="Gives figures for each of its values too; may be repeated.",
+)
+@click.option(
     "--drop-missing-target",
     is_flag=True,
     help="Leave rows without a target out, which else are an error.",

@@ -55,6 +55,7 @@ def fit_table(
     numeric: str | Iterable[str] = (),
     groups: str | None = None,
     time: str | None = None,
+    subgroups: str | Iterable[str] = (),
     drop_missing_target: bool = False,
     test: str | os.PathLike[str] | None = None,
     progress: bool = True,
@@ -88,6 +89,7 @@ def fit_table(
             not learned from, and intervals and scores are those of new groups.
         time: column of dates or numbers that tells when a row was, if what is wanted are
             predictions for later rows: the last fifth of the rows are held out.
+        subgroups: columns, learned from or not, for each value of which figures are given.
         drop_missing_target: leave rows out whose target is missing, which else are an error.
         test: CSV or Parquet with the same columns, whose rows, or 10,000 of them, are judged on.
         progress: show bars on standard error.
@@ -123,6 +125,7 @@ def fit_table(
         numeric=numeric,
         groups=groups or (),
         time=time or (),
+        subgroups=subgroups,
     )
     choices.check(source.schema, source.path, target)
     judge = None if test is None else _open(test, target)
@@ -130,7 +133,8 @@ def fit_table(
         say(older)
     table, num_rows = read_rows(source, max_rows, seed, progress)
     _check_enough(path, table.num_rows)
-    named, tied = table.select(choices.ids), table.select(choices.groups + choices.time)
+    named = table.select(choices.ids)
+    tied = table.select(dict.fromkeys(choices.groups + choices.time + choices.subgroups))
     table = table.drop_columns([name for name in choices.why_dropped if name in table.column_names])
     ways = learn_ways(
         table,

@@ -34,7 +34,7 @@ from hunch.validation import real_number
 
 KIND: Final = "table-model"
 FORMAT: Final = 3  # 1 knows of no distance from the training data, 2 of no groups and no time
-_FORMAT_WITHOUT_TIES: Final = 2  # so that an earlier version reads a model of single rows
+_FORMAT_OF_OLD: Final = 2  # for a model that an earlier version can read
 MODEL_FILE: Final = "model.json"
 TENSORS_FILE: Final = "model.safetensors"
 _MEMBERS_AT_ORIGINS: Final = 10
@@ -168,7 +168,7 @@ class TableModel:
         write_json(
             folder / MODEL_FILE,
             {
-                "format": FORMAT if said.groups or said.time else _FORMAT_WITHOUT_TIES,
+                "format": FORMAT if said.newer else _FORMAT_OF_OLD,
                 "target": self.target.to_json(),
                 "columns": self.columns.to_json(),
                 "estimator": values,

@@ -33,20 +33,29 @@ def figures_by_part(
 
     Returns:
         With groups `by_group`, the largest first, and `group_scores`, means in which each group
-        counts once; with time `by_time`, five parts of about equal size, the earliest first.
+        counts once; with time `by_time`, five parts of about equal size, the earliest first; with
+        kinds `by_subgroup`, for each column what `by_group` is for groups.
     """
-    if ties.by == "rows":
-        return {}
+    found: dict[str, Any] = {}
     losses = _losses(target, said, y)
     if ties.groups is not None:
         records = _by_value(losses, ties.groups)
-        return {"by_group": records[:_MOST_PARTS], "group_scores": _over_groups(records)}
-    times = np.asarray(ties.times)
+        found |= {"by_group": records[:_MOST_PARTS], "group_scores": _over_groups(records)}
+    if ties.times is not None:
+        found["by_time"] = _by_time(losses, ties.times, ties)
+    if ties.kinds:
+        found["by_subgroup"] = {
+            name: _by_value(losses, values)[:_MOST_PARTS] for name, values in ties.kinds.items()
+        }
+    return found
+
+
+def _by_time(losses: Losses, times: Floats, ties: Ties) -> list[dict[str, Any]]:
     found = []
     for rows in _periods(times):
         ends = (ties.when(end) for end in (times[rows].min(), times[rows].max()))
         found.append(dict(zip(("from", "to"), ends, strict=True)) | _means(losses, rows))
-    return {"by_time": found}
+    return found
 
 
 def _losses(target: Target, said: Mapping[str, Any], y: Floats) -> Losses:

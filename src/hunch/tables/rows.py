@@ -162,7 +162,7 @@ def read_judged(
             check_none_missing(target.name, missing)
         x, y = columns.encode(table)[0][~missing], y[~missing]
         _check_judged(target, y)
-        known = columns.said.groups + columns.said.time
+        known = columns.said.groups + columns.said.time + columns.said.subgroups
         own = NO_TIES
         if set(known) <= set(table.column_names):
             ways = {column.name: column.way for column in columns.used}
