@@ -171,6 +171,23 @@ def test_the_program_takes_them(words, said, tmp_path, monkeypatch, capsys):
     assert said in capsys.readouterr().out
 
 
+def test_error_bars_of_the_baselines_are_measured_as_rows_are_held_out():
+    from hunch.tables.baselines import regression_baselines
+
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(30), 10)
+    x = np.eye(30)[group] + 0.01 * rng.normal(size=(300, 30))  # which tells groups apart
+    y = 3 * rng.normal(size=30)[group] + 0.1 * rng.normal(size=300)
+    names = np.array([f"g{i}" for i in group], dtype=object)
+    known, new, later = (
+        regression_baselines(x, y, x[:3], 0, ties)[0]
+        for ties in (Ties(), Ties("g", groups=names), Ties("t", times=np.arange(300.0)))
+    )
+    assert known.std[0] < 1 < min(new.std[0], later.std[0])
+    assert "from a tenth of the groups left out" in new.note
+    assert "from the last tenth left out" in later.note
+
+
 def test_figures_are_given_for_each_kind_of_rows_asked_for(tmp_path, unjudged):
     columns = visits()
     columns["sex"] = ["m" if i % 3 else "f" for i in range(120)]

@@ -37,6 +37,7 @@ class Split:
         y: training numbers or class numbers.
         test_x: test features.
         test_y: test targets.
+        ties: what ties training rows together.
         test_ties: what ties test rows together.
     """
 
@@ -44,6 +45,7 @@ class Split:
     y: Floats
     test_x: Floats
     test_y: Floats
+    ties: Ties = NO_TIES
     test_ties: Ties = NO_TIES
 
 
@@ -77,7 +79,7 @@ def _regression(
     split: Split, said: Mapping[str, Floats], model: TableModel, seed: int
 ) -> dict[str, Any]:
     own = Forecast("hunch", "", said["mean"], said["std"])
-    forecasts = [own, *regression_baselines(split.x, split.y, split.test_x, seed)]
+    forecasts = [own, *regression_baselines(split.x, split.y, split.test_x, seed, split.ties)]
     y = split.test_y
     curve = {f.name: [_gaussian_coverage(f, y, level) for level in LEVELS] for f in forecasts}
     scores = {f.name: _regression_scores(f, y) for f in forecasts}
