@@ -16,7 +16,9 @@ from hunch.sklearn.rows import Scale
 from hunch.tables.baselines import Forecast, class_baselines, regression_baselines
 from hunch.tables.cells import Floats
 from hunch.tables.model import TableModel
+from hunch.tables.parts import figures_by_part
 from hunch.tables.scoring import class_losses, number_losses
+from hunch.tables.ties import NO_TIES, Ties
 
 LEVELS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 SHIFTS: Final = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 25.0, 50.0)
@@ -35,12 +37,16 @@ class Split:
         y: training numbers or class numbers.
         test_x: test features.
         test_y: test targets.
+        ties: what ties training rows together.
+        test_ties: what ties test rows together.
     """
 
     x: Floats
     y: Floats
     test_x: Floats
     test_y: Floats
+    ties: Ties = NO_TIES
+    test_ties: Ties = NO_TIES
 
 
 def assess(model: TableModel, split: Split, seed: int) -> dict[str, Any]:
@@ -54,7 +60,7 @@ def assess(model: TableModel, split: Split, seed: int) -> dict[str, Any]:
     Returns:
         `scores` of all models on the test part; `curve`, promise against truth; `unsure`: which
         columns drive the model's epistemic part and where it is largest; `far`: how it grows away
-        from the data.
+        from the data; and what `figures_by_part` finds.
     """
     said = model.predict_features(split.test_x)
     rows = numpy_generator(seed, "probed").permutation(len(split.test_x))[:_PROBED]
@@ -62,6 +68,7 @@ def assess(model: TableModel, split: Split, seed: int) -> dict[str, Any]:
     common = {
         "unsure": {"drivers": drivers, "along": _along(model, split, said["epistemic"], drivers)},
         "far": _far(model, split, rows, seed),
+        **figures_by_part(model.target, said, split.test_y, split.test_ties),
     }
     if model.target.task == "regression":
         return _regression(split, said, model, seed) | common
@@ -72,7 +79,7 @@ def _regression(
     split: Split, said: Mapping[str, Floats], model: TableModel, seed: int
 ) -> dict[str, Any]:
     own = Forecast("hunch", "", said["mean"], said["std"])
-    forecasts = [own, *regression_baselines(split.x, split.y, split.test_x, seed)]
+    forecasts = [own, *regression_baselines(split.x, split.y, split.test_x, seed, split.ties)]
     y = split.test_y
     curve = {f.name: [_gaussian_coverage(f, y, level) for level in LEVELS] for f in forecasts}
     scores = {f.name: _regression_scores(f, y) for f in forecasts}

@@ -163,7 +163,8 @@ def caution(summary: Mapping[str, Any]) -> str:
         said.append(f"{copies_in_words(copies)}.")
     if summary.get("test_copies"):
         said.append(f"{judged_copies_in_words(summary['test_copies'], summary['rows']['test'])}.")
-    said += [f"{note[0].upper()}{note[1:]}." for note in summary.get("odd_cells", [])]
+    notes = [*summary.get("odd_cells", []), *summary.get("dependence", [])]
+    said += [f"{note[0].upper()}{note[1:]}." for note in notes]
     return " ".join(said)
 
 
