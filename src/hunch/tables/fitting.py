@@ -17,7 +17,9 @@ from hunch.storage import check_replaceable, new_folder, write_json
 from hunch.tables.assessment import Split, assess
 from hunch.tables.choices import Choices, check_column
 from hunch.tables.columns import Columns
+from hunch.tables.examples import Named
 from hunch.tables.model import KIND, replaced_model, train
+from hunch.tables.overview import overview
 from hunch.tables.reading import Source, open_table
 from hunch.tables.report import table_report
 from hunch.tables.rows import Judged, read_judged, read_rows, split_groups
@@ -145,7 +147,9 @@ def fit_table(
     columns, x = learn(others.take(train_rows))
     train_y = y[train_rows]
     if judge is None:
-        judged = Judged(columns.encode(others.take(test_rows))[0], y[test_rows])
+        held_out = others.take(test_rows)
+        named_rows = Named(kept[test_rows], held_out, named.take(kept[test_rows]))
+        judged = Judged(columns.encode(held_out)[0], y[test_rows], named_rows)
     else:
         judged = read_judged(
             judge,
@@ -173,7 +177,7 @@ def fit_table(
             warnings.filterwarnings("ignore", "X holds", UserWarning)  # said already, by name
             model = train(columns, goal, x, train_y, members=members, seed=seed, progress=progress)
         say("judging against the baselines")
-        split = Split(x[once], train_y[once], judged.x, judged.y)
+        split = Split(x[once], train_y[once], judged.x, judged.y, judged.named)
         summary = {
             "data": Path(path).name,
             "target": goal.to_json(),
@@ -194,6 +198,7 @@ def fit_table(
             "epochs": model.estimator.n_iter_,
             "features": len(columns.features),
             "columns": columns.to_json(),
+            "overview": overview(columns, goal, x, train_y),
             "test": assess(model, split, seed),
         }
         model.put(folder)

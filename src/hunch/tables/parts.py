@@ -1,0 +1,55 @@
+"""Sections of the page that only some splits have: by group, by time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from hunch.plots.page import Block, Section, Table
+from hunch.tables.verdict import percent, rounded
+
+_MOST_GROUPS: Final = 20
+_NAMES: Final = {
+    "coverage_90": "covered by 90 %",
+    "width_90": "mean width",
+    "mae": "mean absolute error",
+    "accuracy": "right",
+    "log_loss": "log loss",
+}
+_IN_PERCENT: Final = ("coverage_90", "accuracy")
+
+
+def parts(summary: Mapping[str, Any]) -> list[Section]:
+    """How good it is in each group that it had never seen, and as time goes on."""
+    test, column = summary["test"], summary.get("split", {}).get("column")
+    found = []
+    if groups := test.get("by_group"):
+        shown = groups[:_MOST_GROUPS]
+        source = f"Groups of `{column}`, of which none was learned from"
+        if len(shown) < len(groups):
+            source += f"; the {len(shown)} largest of {len(groups):,}"
+        found.append(Section("groups", "Group by group", f"{source}.", _table(shown, "group")))
+    if times := test.get("by_time"):
+        source = (
+            f"Test rows in {len(times)} parts in the order of `{column}`; all are later than what "
+            "was learned from."
+        )
+        found.append(Section("time", "As time goes on", source, _table(times, "from")))
+    return found
+
+
+def _table(records: Sequence[Mapping[str, Any]], what: str) -> list[Block]:
+    keys = [key for key in _NAMES if key in records[0]]
+    rows = [
+        [
+            _of(record),
+            f"{record['rows']:,}",
+            *(percent(record[k]) if k in _IN_PERCENT else rounded(record[k]) for k in keys),
+        ]
+        for record in records
+    ]
+    return [Table([what, "rows", *(_NAMES[key] for key in keys)], rows)]
+
+
+def _of(record: Mapping[str, Any]) -> str:
+    return record["value"] if "value" in record else f"{record['from']} to {record['to']}"
