@@ -127,7 +127,10 @@ def fit(data: str, as_json: bool, quiet: bool, **options: Any) -> None:
 
 
 def _lines(summary: dict[str, Any]) -> list[str]:
-    """The scores as a table for a terminal."""
+    """The scores as a table for a terminal, and the verdict."""
+    from hunch.tables.verdict import verdict
+
     where = f"of {summary['test_file']}" if summary.get("test_file") else "held out"
     scores = table_of_scores(summary["test"]["scores"])
-    return [f"On {summary['rows']['test']:,} rows {where}:", *scores]
+    worth = verdict(summary).replace("`", "'")
+    return [f"On {summary['rows']['test']:,} rows {where}:", *scores, worth]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from hunch.plots.page import Block, Section, Table
+from hunch.plots.page import Block, Section, Table, Text
 from hunch.tables.verdict import percent, rounded
 
 _MOST_GROUPS: Final = 20
@@ -19,7 +19,7 @@ _NAMES: Final = {
 _IN_PERCENT: Final = ("coverage_90", "accuracy")
 
 
-def parts(summary: Mapping[str, Any]) -> list[Section]:
+def sections_by_split(summary: Mapping[str, Any]) -> list[Section]:
     """How good it is in each group that it had never seen, and as time goes on."""
     test, column = summary["test"], summary.get("split", {}).get("column")
     found = []
@@ -28,7 +28,10 @@ def parts(summary: Mapping[str, Any]) -> list[Section]:
         source = f"Groups of `{column}`, of which none was learned from"
         if len(shown) < len(groups):
             source += f"; the {len(shown)} largest of {len(groups):,}"
-        found.append(Section("groups", "Group by group", f"{source}.", _table(shown, "group")))
+        blocks = _table(shown, "group")
+        if over := test.get("group_scores"):
+            blocks.append(Text(_over_groups(over)))
+        found.append(Section("groups", "Group by group", f"{source}.", blocks))
     if times := test.get("by_time"):
         source = (
             f"Test rows in {len(times)} parts in the order of `{column}`; all are later than what "
@@ -38,13 +41,25 @@ def parts(summary: Mapping[str, Any]) -> list[Section]:
     return found
 
 
+def _over_groups(over: Mapping[str, Any]) -> str:
+    """Means in which a group of many rows counts no more than one of few."""
+    said = ", ".join(f"{_NAMES[key]} {_shown(key, over[key])}" for key in _NAMES if key in over)
+    least = over.get("least_covered")
+    worst = "" if least is None else f" Covered least of all is `{least}`."
+    return f"If each of the {over['groups']:,} groups counts once: {said}.{worst}"
+
+
+def _shown(key: str, value: float) -> str:
+    return percent(value) if key in _IN_PERCENT else rounded(value)
+
+
 def _table(records: Sequence[Mapping[str, Any]], what: str) -> list[Block]:
     keys = [key for key in _NAMES if key in records[0]]
     rows = [
         [
             _of(record),
             f"{record['rows']:,}",
-            *(percent(record[k]) if k in _IN_PERCENT else rounded(record[k]) for k in keys),
+            *(_shown(key, record[key]) for key in keys),
         ]
         for record in records
     ]

@@ -21,7 +21,7 @@ from hunch.plots.page import (
 from hunch.storage import versions
 from hunch.tables import pictures
 from hunch.tables.baselines import CONSTANT
-from hunch.tables.parts import parts
+from hunch.tables.by_split import sections_by_split
 from hunch.tables.pictures import day, number
 from hunch.tables.suspects import cautions
 from hunch.tables.target import without_target_in_words
@@ -79,7 +79,7 @@ def table_report(summary: Mapping[str, Any], made: datetime.date | None = None) 
         Section("scores", "How good it is", _same_rows(summary), _scores(summary)),
         Section("rows", "Predicted and actual", _drawn_rows(summary), _rows(summary)),
         Section("calibration", "Whether it knows how far off it is", *_calibration(summary)),
-        *parts(summary),
+        *sections_by_split(summary),
         Section(
             "drivers", "What drives the prediction, and what the doubt", _SHARES, _drivers(summary)
         ),
