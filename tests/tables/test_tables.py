@@ -314,7 +314,7 @@ def test_the_page_shows_the_figures_of_the_summary(name, place, summary, classes
         for key, value in own.items():
             percent = key in ("accuracy", "coverage_90")
             shown = f"{100 * value:.1f} %" if percent else rounded(value)
-            shown = f"{value:.3f}" if key == "r2" else shown
+            shown = f"{round(value, 3) + 0.0:.3f}" if key == "r2" else shown
             assert f"<td>{shown}<" in page  # its range may follow
     assert re.findall(r'(?:src|href)="(https?:[^"]*)"', page) == []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from hunch.plots.page import (
@@ -22,9 +22,9 @@ from hunch.storage import versions
 from hunch.tables import pictures
 from hunch.tables.baselines import CONSTANT
 from hunch.tables.by_split import sections_by_split
-from hunch.tables.pictures import day, number
+from hunch.tables.data_sections import section_of_columns, section_of_data
+from hunch.tables.pictures import number
 from hunch.tables.suspects import cautions
-from hunch.tables.target import without_target_in_words
 from hunch.tables.verdict import TONES, percent, rounded, span, verdict
 
 _SCORES: Final = {
@@ -75,7 +75,7 @@ def table_report(summary: Mapping[str, Any], made: datetime.date | None = None) 
     """
     target, figures = summary["target"], summary["test"]
     sections = [
-        Section("data", "What is in the table", _origin(summary), _data(summary)),
+        section_of_data(summary),
         Section("scores", "How good it is", _same_rows(summary), _scores(summary)),
         Section("rows", "Predicted and actual", _drawn_rows(summary), _rows(summary)),
         Section("calibration", "Whether it knows how far off it is", *_calibration(summary)),
@@ -103,7 +103,7 @@ def table_report(summary: Mapping[str, Any], made: datetime.date | None = None) 
             _far_in_words(figures["far"]),
             [Figures(pictures.away(figures["far"], target))],
         ),
-        Section("columns", "What became of the columns", "", _columns(summary)),
+        section_of_columns(summary),
     ]
     introduction: list[Block] = [
         Text(_made(summary, made or _today())),
@@ -185,54 +185,6 @@ def _introduction(summary: Mapping[str, Any]) -> tuple[str, str]:
     )
 
 
-def _data(summary: Mapping[str, Any]) -> list[Block]:
-    found, rows = summary["overview"], summary["rows"]
-    kinds = [
-        [f"columns: {_KINDS.get(kind, kind)}", f"{count:,}"]
-        for kind, count in found["kinds"].items()
-    ]
-    facts = [
-        ["rows to learn from", f"{rows['train']:,}"],
-        ["rows to judge on", f"{rows['test']:,}"],
-        *kinds,
-        ["features made of them", f"{summary['features']:,}"],
-    ]
-    of_target = found["target"]
-    if "quantiles" in of_target:
-        quantiles = of_target["quantiles"]
-        facts += [
-            ["target: mean", number(of_target["mean"])],
-            [
-                "target: nine tenths lie in",
-                f"{number(quantiles['0.05'])} to {number(quantiles['0.95'])}",
-            ],
-            ["target: least and largest", f"{number(quantiles['0'])} and {number(quantiles['1'])}"],
-        ]
-    return [
-        Beside(
-            [Table(["", ""], facts), Text(_missing(found["missing"]))],
-            [Figures({"target": pictures.distribution(of_target, summary["target"])})],
-        )
-    ]
-
-
-_KINDS: Final = {
-    "number": "numbers",
-    "boolean": "true or false",
-    "date": "dates",
-    "category": "categories (text)",
-}
-
-
-def _missing(shares: Mapping[str, float]) -> str:
-    if not shares:
-        return "No cell of a column in use is missing."
-    most = list(shares.items())[:6]
-    named = ", ".join(f"`{name}` {percent(share)}" for name, share in most)
-    more = f" and {len(shares) - len(most)} more columns less" if len(shares) > len(most) else ""
-    return f"Missing cells: {named}{more}. The model sees that they are missing."
-
-
 def _same_rows(summary: Mapping[str, Any]) -> str:
     return f"All models see the same features and the same {summary['rows']['train']:,} rows."
 
@@ -292,13 +244,22 @@ def _notes(notes: Mapping[str, str]) -> str:
 
 
 def _score(key: str, value: float, ends: Sequence[float] | None) -> str:
-    share = key in _IN_PERCENT
-    said = f"{value:.3f}" if key == "r2" else percent(value) if share else rounded(value)
-    if ends is None or ends[0] == ends[1]:
-        return said
-    if key == "r2":
-        return f"{said}\n{ends[0]:.3f} to {ends[1]:.3f}"
-    return f"{said}\n{span(ends, share=share)}"
+    show: Callable[[float], str] = percent if key in _IN_PERCENT else rounded
+    show = _thousandths if key == "r2" else show
+    if ends is None or show(ends[0]) == show(ends[1]):
+        return show(value)
+    between = span(ends, share=True) if show is percent else f"{show(ends[0])} to {show(ends[1])}"
+    return f"{show(value)}\n{between}"
+
+
+def _thousandths(value: float) -> str:
+    """A share of which nothing is left is no long row of digits.
+
+    Example:
+        >>> _thousandths(0.7964), _thousandths(-5e-05)
+        ('0.796', '0.000')
+    """
+    return f"{round(value, 3) + 0.0:.3f}"
 
 
 def _drawn_rows(summary: Mapping[str, Any]) -> str:
@@ -449,43 +410,3 @@ def _far_in_words(far: Mapping[str, Any]) -> str:
         f"{said} In the median the likeliest class has the probability {median[0]:.2f} at the data "
         f"and {median[-1]:.2f} at {far['shift'][-1]:g} standard deviations."
     )
-
-
-def _origin(summary: Mapping[str, Any]) -> str:
-    rows = summary["rows"]
-    without = summary.get("without_target", 0)
-    sampled = rows["used"] + without
-    taken = "" if sampled == rows["file"] else f", of which {sampled:,} were taken"
-    left_out = f"; {without_target_in_words(without, sampled)}" if without else ""
-    return (
-        f"{rows['file']:,} rows{taken}{left_out}; {summary['features']} features. "
-        f"Seed {summary['seed']}."
-    )
-
-
-def _columns(summary: Mapping[str, Any]) -> list[Block]:
-    said = summary["columns"].get("said", {})
-    asked = {*said.get("categorical", []), *said.get("numeric", [])}
-    used = [
-        [f"`{c['name']}`", _what(c) + (", as asked" if c["name"] in asked else "")]
-        for c in summary["columns"]["used"]
-    ]
-    dropped = [[f"`{c['name']}`", f"dropped: {c['why']}"] for c in summary["columns"]["dropped"]]
-    return [Table(["column", "became"], used + dropped, words=True)]
-
-
-def _what(column: Mapping[str, Any]) -> str:
-    if column["kind"] == "category":
-        said = f"{len(column['values'])} values" + (" and a rest" if column["other"] else "")
-    elif column["kind"] == "boolean":
-        said = "true or false"
-    else:
-        show = day if column["kind"] == "date" else number
-        said = f"{column['kind']}, {show(column['low'])} to {show(column['high'])}"
-    if column["decimal"] == ",":
-        said += ", with a decimal comma"
-    if column["unit"]:
-        said += f", in {column['unit']}"
-    if column["order"]:
-        said += f", written {'/'.join(column['order'])}"
-    return said + (", and whether it is missing" if column["missing"] else "")

@@ -8,6 +8,7 @@ from typing import Any, Final
 from hunch.tables.baselines import CONSTANT
 from hunch.tables.losses import best_other
 
+_CLOSE: Final = 0.02  # to the promised share
 TONES: Final = {
     "useful": "good",
     "weak": "fair",
@@ -103,7 +104,8 @@ def _of_numbers(test: Mapping[str, Any]) -> str:
         f"its typical error (root mean square) is {rounded(ours['rmse'])} "
         f"({span(ranges['rmse'])}), {_beside(test, 'always saying the mean')}; and its 90 % "
         f"intervals hold {percent(ours['coverage_90'])} of the true values "
-        f"({span(ranges['coverage_90'], share=True)}), {_as_promised(ranges['coverage_90'])}"
+        f"({span(ranges['coverage_90'], share=True)}), "
+        f"{_as_promised(ours['coverage_90'], ranges['coverage_90'])}"
     )
 
 
@@ -116,13 +118,19 @@ def _beside(test: Mapping[str, Any], always: str) -> str:
     )
 
 
-def _as_promised(ends: Sequence[float]) -> str:
+def _as_promised(share: float, ends: Sequence[float]) -> str:
+    """What the share of true values in 90 % intervals says of them.
+
+    Example:
+        >>> _as_promised(0.89, [0.8, 0.94]), _as_promised(0.85, [0.77, 0.91])
+        ('as promised', 'which may be chance')
+    """
     low, high = ends
     if high < 0.9:
         return "which is too few: they are too narrow"
     if low > 0.9:
         return "more than promised: they are wider than they need to be"
-    return "as promised"
+    return "as promised" if abs(share - 0.9) <= _CLOSE else "which may be chance"
 
 
 def _of_classes(test: Mapping[str, Any]) -> str:
