@@ -108,8 +108,8 @@ def fit(data: str, as_json: bool, quiet: bool, **options: Any) -> None:
 
     The folder gets the model and report.html: a verdict, and what it stands on, on rows held out or
     those of --test: scores beside a linear model, gradient boosting, a Gaussian process and a
-    constant, predicted and actual values, what drives the prediction and the doubt, and what is said
-    far from the data. `hunch sample` writes a table to try it on.
+    constant, predicted and actual values, what drives the prediction and the doubt, and what is
+    said far from the data. `hunch sample` writes a table to try it on.
     """
     say = speaker(quiet)
     load_torch(say)
