@@ -98,7 +98,7 @@ def scattered(rows: Mapping[str, Sequence[float]], name: str) -> Drawn:
     ax.plot(ends, ends, color=GRAY, linewidth=1, linestyle=":")
     ax.plot(predicted[inside], actual[inside], ".", color=BLUE, markersize=5, label="inside")
     ax.plot(predicted[~inside], actual[~inside], "X", color=RED, markersize=5, label="outside")
-    ax.legend()
+    ax.legend(loc="upper left")
     return figure, (
         f"{len(actual):,} test rows: dots are true values of `{name}`, bars the 90 % intervals "
         "that were given without knowing them. About one dot in ten should lie outside of its bar. "

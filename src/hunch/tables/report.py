@@ -23,7 +23,7 @@ from hunch.tables import pictures
 from hunch.tables.baselines import CONSTANT
 from hunch.tables.by_split import sections_by_split
 from hunch.tables.data_sections import section_of_columns, section_of_data
-from hunch.tables.pictures import number
+from hunch.tables.row_section import section_of_rows
 from hunch.tables.suspects import cautions
 from hunch.tables.verdict import TONES, percent, rounded, span, verdict
 
@@ -77,7 +77,7 @@ def table_report(summary: Mapping[str, Any], made: datetime.date | None = None) 
     sections = [
         section_of_data(summary),
         Section("scores", "How good it is", _same_rows(summary), _scores(summary)),
-        Section("rows", "Predicted and actual", _drawn_rows(summary), _rows(summary)),
+        section_of_rows(summary),
         Section("calibration", "Whether it knows how far off it is", *_calibration(summary)),
         *sections_by_split(summary),
         Section(
@@ -260,63 +260,6 @@ def _thousandths(value: float) -> str:
         ('0.796', '0.000')
     """
     return f"{round(value, 3) + 0.0:.3f}"
-
-
-def _drawn_rows(summary: Mapping[str, Any]) -> str:
-    count = len(summary["test"]["examples"])
-    return f"Rows that the model has not seen, and {count} of them drawn at random."
-
-
-def _rows(summary: Mapping[str, Any]) -> list[Block]:
-    test, target = summary["test"], summary["target"]
-    if target["task"] == "regression":
-        drawn = pictures.scattered(test["scatter"], target["name"])
-    else:
-        drawn = pictures.confused(test["confusion"], target["classes"], target["name"])
-    return [Beside([Figures({"predicted": drawn})], [_examples(summary)])]
-
-
-def _examples(summary: Mapping[str, Any]) -> Table:
-    rows, regression = summary["test"]["examples"], summary["target"]["task"] == "regression"
-    ids = list(rows[0]["ids"])
-    outcome = (
-        ["actual", "predicted", "90 % interval", "inside?"]
-        if regression
-        else ["actual", "predicted", "right?"]
-    )
-    tell = _number_row if regression else _class_row
-    body = [
-        [
-            f"{', '.join(row['ids'].values()) or format(row['row'], ',')}\n{_cells(row)}",
-            *tell(row),
-        ]
-        for row in rows
-    ]
-    head = [", ".join(f"`{name}`" for name in ids) or "row", *outcome]
-    where = f" of `{summary['test_file']}`" if summary.get("test_file") else ""
-    note = "Small: what the columns hold that drive the prediction most"
-    note += "." if regression else ", and the probability that a class was given."
-    if not ids:
-        note = f"Rows{where} are counted from 1, without the header. {note}"
-    return Table(head, body, note)
-
-
-def _cells(row: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {cell or '–'}" for name, cell in row["cells"].items())
-
-
-def _number_row(row: Mapping[str, Any]) -> list[str]:
-    interval = f"{number(row['lower'])} to {number(row['upper'])}"
-    inside = "yes" if row["inside"] else "no"
-    return [number(row["actual"]), number(row["predicted"]), interval, inside]
-
-
-def _class_row(row: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{row['actual']}\n{percent(row['probability_of_actual'])}",
-        f"{row['predicted']}\n{percent(row['probability'])}",
-        "yes" if row["right"] else "no",
-    ]
 
 
 def _calibration(summary: Mapping[str, Any]) -> tuple[str, list[Block]]:
