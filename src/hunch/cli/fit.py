@@ -20,7 +20,8 @@ from hunch.cli.options import (
 _EPILOG = """\b
 Example: hunch fit houses.csv --target price
          hunch fit patients.parquet --target outcome --task classification --out trial/
-         hunch fit visits.csv --target cost --ids patient --drop remarks --categorical clinic
+         hunch fit visits.csv --target cost --ids visit --groups patient --categorical clinic
+         hunch fit demand.csv --target load --time day
 """
 
 
@@ -54,6 +55,22 @@ Example: hunch fit houses.csv --target price
     multiple=True,
     metavar="COLUMN",
     help="Numbers; a cell that is none is an error; may be repeated.",
+)
+@click.option(
+    "--groups",
+    metavar="COLUMN",
+    help="Names the group of a row, as a patient, where new rows will be of new groups.",
+)
+@click.option(
+    "--time",
+    metavar="COLUMN",
+    help="Tells when a row was, by dates or numbers, where new rows will be later ones.",
+)
+@click.option(
+    "--subgroups",
+    multiple=True,
+    metavar="COLUMN",
+    help="Gives figures for each of its values too; may be repeated.",
 )
 @click.option(
     "--drop-missing-target",
@@ -134,4 +151,14 @@ def _lines(summary: dict[str, Any]) -> list[str]:
     where = f"of {summary['test_file']}" if summary.get("test_file") else "held out"
     scores = table_of_scores(summary["test"]["scores"])
     worth = verdict(summary).replace("`", "'")
-    return [f"On {summary['rows']['test']:,} rows {where}:", *scores, worth]
+    return [f"On {summary['rows']['test']:,} rows {where}{_tied(summary)}:", *scores, worth]
+
+
+def _tied(summary: dict[str, Any]) -> str:
+    """How the rows held out differ from those trained on, other than by chance."""
+    split = summary["split"]
+    if split["by"] == "groups":
+        return f", all of {split['test']:,} new groups by {split['column']!r}"
+    if split["by"] == "time":
+        return f", later by {split['column']!r} than all others"
+    return ""

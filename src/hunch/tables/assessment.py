@@ -19,6 +19,8 @@ from hunch.tables.drivers import along, drivers, tied
 from hunch.tables.examples import Named, confusion, examples, scatter
 from hunch.tables.losses import LEVELS, grade, judged, losses_of_classes, losses_of_numbers
 from hunch.tables.model import TableModel
+from hunch.tables.parts import figures_by_part
+from hunch.tables.ties import NO_TIES, Ties
 
 SHIFTS: Final = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 25.0, 50.0)
 _PROBED: Final = 1_000  # test rows for what takes many passes
@@ -33,16 +35,16 @@ class Split:
         y: training numbers or class numbers.
         test_x: test features.
         test_y: test targets.
+        test_ties: what ties test rows together.
         named: the cells of the test rows, if the report is to show some.
-        test_group: numbers of the groups that test rows belong to, if they do not stand alone.
     """
 
     x: Floats
     y: Floats
     test_x: Floats
     test_y: Floats
+    test_ties: Ties = NO_TIES
     named: Named | None = None
-    test_group: npt.NDArray[np.intp] | None = None
 
 
 def assess(model: TableModel, split: Split, seed: int) -> dict[str, Any]:
@@ -58,7 +60,7 @@ def assess(model: TableModel, split: Split, seed: int) -> dict[str, Any]:
         `judged` has them, and its `grade`; `curve`, promise against truth, and the same in parts of
         the rows (`coverage_by`, `subgroups`); `drivers` of the prediction, and those of the doubt
         (`unsure`) with where it is largest; `examples`; `far`: how the doubt grows away from the
-        data.
+        data; and what `figures_by_part` finds.
     """
     said = model.predict_features(split.test_x)
     rows = numpy_generator(seed, "probed").permutation(len(split.test_x))[:_PROBED]
@@ -73,6 +75,7 @@ def assess(model: TableModel, split: Split, seed: int) -> dict[str, Any]:
         },
         "examples": examples(model.target, said, split.test_y, split.named, foremost, seed),
         "far": _far(model, split, rows, seed),
+        **figures_by_part(model.target, said, split.test_y, split.test_ties),
     }
     if model.target.task == "regression":
         return _regression(split, said, model, seed) | common
@@ -97,7 +100,7 @@ def _regression(
     lower, upper = ends["hunch"][LEVELS.index(0.9)]
     inside, width = (lower <= y) & (y <= upper), upper - lower
     return {
-        **_graded(judged(losses, seed, _numbered(split.test_group))),
+        **_graded(judged(losses, seed, _numbered(split.test_ties))),
         "notes": {f.name: f.note for f in forecasts if f.note},
         "curve": {"levels": list(LEVELS), "observed": curve},
         "error_by_std": _error_by_std(said["std"], np.abs(y - said["mean"])),
@@ -121,7 +124,7 @@ def _classes(split: Split, said: Mapping[str, Any], model: TableModel, seed: int
     losses = {f.name: losses_of_classes(f, test_y) for f in forecasts}
     sure, right = probs.max(axis=1), probs.argmax(axis=1) == test_y
     return {
-        **_graded(judged(losses, seed, _numbered(split.test_group))),
+        **_graded(judged(losses, seed, _numbered(split.test_ties))),
         "notes": {f.name: f.note for f in forecasts if f.note},
         "curve": {f.name: _reliability(f, test_y) for f in forecasts if f.name != CONSTANT},
         "error_by_std": _error_by_std(said["entropy"], ~right),
@@ -134,9 +137,11 @@ def _graded(found: dict[str, Any]) -> dict[str, Any]:
     return {**found, "grade": grade(found["scores"], found["deciding"], found["ahead"])}
 
 
-def _numbered(group: npt.NDArray[np.intp] | None) -> npt.NDArray[np.intp] | None:
-    """Group numbers without gaps."""
-    return None if group is None else np.unique(group, return_inverse=True)[1]
+def _numbered(ties: Ties) -> npt.NDArray[np.intp] | None:
+    """Numbers of the groups of rows that leave together; None if each row stands alone."""
+    if ties.groups is None:
+        return None
+    return np.unique(np.asarray(ties.groups, dtype=object), return_inverse=True)[1]
 
 
 def _reliability(forecast: Forecast, y: npt.NDArray[np.int64]) -> dict[str, list[float]]:

@@ -1,4 +1,4 @@
-"""Sections of the page that only some splits have: by group, by time."""
+"""Sections of the page that only some fits have: by group, by time, by the value of a column."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from hunch.plots.page import Block, Section, Table, Text
-from hunch.tables.verdict import percent, rounded
+from hunch.tables.verdict import percent, period, rounded
 
 _MOST_GROUPS: Final = 20
 _NAMES: Final = {
@@ -37,7 +37,11 @@ def sections_by_split(summary: Mapping[str, Any]) -> list[Section]:
             f"Test rows in {len(times)} parts in the order of `{column}`; all are later than what "
             "was learned from."
         )
-        found.append(Section("time", "As time goes on", source, _table(times, "from")))
+        found.append(Section("time", "As time goes on", source, _table(times, "when")))
+    for i, (name, records) in enumerate(test.get("by_subgroup", {}).items()):
+        source = f"Test rows by their value of `{name}`, as asked."
+        blocks = _table(records[:_MOST_GROUPS], "value")
+        found.append(Section(f"subgroups-{i + 1}", f"By `{name}`", source, blocks))
     return found
 
 
@@ -67,4 +71,4 @@ def _table(records: Sequence[Mapping[str, Any]], what: str) -> list[Block]:
 
 
 def _of(record: Mapping[str, Any]) -> str:
-    return record["value"] if "value" in record else f"{record['from']} to {record['to']}"
+    return record["value"] if "value" in record else period(record["from"], record["to"])

@@ -21,6 +21,8 @@ _OPTIONS: Final = {
     "ids": "--ids",
     "categorical": "--categorical",
     "numeric": "--numeric",
+    "groups": "--groups",
+    "time": "--time",
 }
 _LONGEST: Final = 60  # characters of an id in a sentence
 
@@ -34,6 +36,9 @@ class Choices:
         ids: not learned from; they name rows where a report speaks of some.
         categorical: text, of which each value may be a feature, whatever the cells look like.
         numeric: numbers; a cell that is none is refused.
+        groups: not learned from; its cells name the group that a row is of. At most one.
+        time: when a row was, which never makes it be far outside. At most one.
+        subgroups: figures are given for each of their values; else they are columns like any.
 
     Example:
         >>> choices = Choices.of(drop="notes", categorical=["zip"])
@@ -45,6 +50,9 @@ class Choices:
     ids: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     numeric: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    time: tuple[str, ...] = ()
+    subgroups: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, **names: str | Iterable[str]) -> Choices:
@@ -58,15 +66,22 @@ class Choices:
     @property
     def why_dropped(self) -> dict[str, str]:
         """Columns that the model is not to use, and why."""
-        return dict.fromkeys(self.drop, "left out, as asked") | dict.fromkeys(
-            self.ids, "an id, as asked"
-        )
+        return {
+            **dict.fromkeys(self.drop, "left out, as asked"),
+            **dict.fromkeys(self.ids, "an id, as asked"),
+            **dict.fromkeys(self.groups, "names groups, as asked"),
+        }
 
     @property
     def kinds(self) -> dict[str, Said]:
         """What the cells of columns are."""
         said: dict[str, Said] = dict.fromkeys(self.categorical, "category")
         return said | dict.fromkeys(self.numeric, "number")
+
+    @property
+    def newer(self) -> bool:
+        """Whether something is said that version 2 of a model's format does not know."""
+        return bool(self.groups or self.time or self.subgroups)
 
     def check(self, schema: pa.Schema, path: object, target: str) -> None:
         """Refuse names that the table does not have, or of which two things are said.
@@ -79,25 +94,23 @@ class Choices:
         Raises:
             DataError: naming the option and the column.
         """
+        if len(self.groups + self.time) > 1:
+            named = few(self.groups + self.time)
+            raise DataError(
+                f"--groups and --time name {named}; expected one column of either: rows to judge "
+                "on are of new groups, or later ones."
+            )
+        for name in self.subgroups:
+            _check_named(name, "--subgroups", schema, path, target)
         first: dict[str, str] = {}
         for key, option in _OPTIONS.items():
             for name in getattr(self, key):
-                check_column(name, schema.names, path, option)
-                if name == target:
-                    raise DataError(
-                        f"{option} names {name!r}, which is the target; leave the option out, and "
-                        "say with --task what it is."
-                    )
+                _check_named(name, option, schema, path, target)
                 if name in first:
                     raise DataError(
                         f"{first[name]} and {option} both name {name!r}; expected one of them."
                     )
                 first[name] = option
-                if option != "--drop" and not is_flat(schema.field(name).type):
-                    raise DataError(
-                        f"{option} names {name!r}, which holds cells of type "
-                        f"{schema.field(name).type}; expected numbers or text."
-                    )
 
     def to_json(self) -> dict[str, list[str]]:
         """What was said, as plain values; nothing that was not."""
@@ -146,6 +159,21 @@ def check_column(name: str, names: Sequence[str], path: object, option: str = ""
         f"{option and f'{option}: '}{str(path)!r} has no column {name!r}; its columns are "
         f"{few(names, most=8)}.{hint}"
     )
+
+
+def _check_named(name: str, option: str, schema: pa.Schema, path: object, target: str) -> None:
+    """Refuse a name of no column, of the target, or of a column of lists and the like."""
+    check_column(name, schema.names, path, option)
+    if name == target:
+        raise DataError(
+            f"{option} names {name!r}, which is the target; leave the option out, and say with "
+            "--task what it is."
+        )
+    if option != "--drop" and not is_flat(schema.field(name).type):
+        raise DataError(
+            f"{option} names {name!r}, which holds cells of type {schema.field(name).type}; "
+            "expected numbers or text."
+        )
 
 
 def _names(argument: str, given: object) -> tuple[str, ...]:

@@ -101,6 +101,9 @@ class Columns:
                 continue
             used.append(found)
             features.append(own)
+        for name in {*said.time} - {column.name for column in used}:
+            why = next((d.why for d in dropped if d.name == name), "missing")
+            raise DataError(f"--time names {name!r}, which is {why}; expected a column of use.")
         if not used:
             raise DataError(
                 "no column can be used: "
@@ -115,6 +118,11 @@ class Columns:
     def features(self) -> list[str]:
         """Names of all features."""
         return [feature for column in self.used for feature in column.features]
+
+    @property
+    def place_of_time(self) -> int:
+        """Which feature is the time that the user named, in days or in the column's numbers."""
+        return int(self.groups()[self.said.time[0]].start)
 
     def groups(self) -> dict[str, slice]:
         """Which features each column became."""
@@ -172,7 +180,7 @@ class Columns:
                 first_row,
                 any_text=column.name in self.said.categorical,
             )
-            if far.any():
+            if far.any() and column.name not in self.said.time:
                 outside[column.name] = far
         return features, outside
 

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from hunch.plots.page import Beside, Block, Figures, Section, Table, Text
 from hunch.tables import pictures
-from hunch.tables.pictures import day, number
+from hunch.tables.pictures import day
 from hunch.tables.target import without_target_in_words
-from hunch.tables.verdict import percent
+from hunch.tables.verdict import number, percent
 
 _KINDS: Final = {
     "number": "numbers",

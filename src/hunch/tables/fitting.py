@@ -18,6 +18,7 @@ from hunch.tables.assessment import Split, assess
 from hunch.tables.choices import Choices, check_column
 from hunch.tables.columns import Columns
 from hunch.tables.examples import Named
+from hunch.tables.hints import hints
 from hunch.tables.model import KIND, replaced_model, train
 from hunch.tables.overview import overview
 from hunch.tables.reading import Source, open_table
@@ -30,6 +31,7 @@ from hunch.tables.target import (
     learn_target,
     without_target_in_words,
 )
+from hunch.tables.ties import Ties
 from hunch.tables.ways import DateOrder, Decimal, learn_ways, told
 
 REPORT: Final = "report.html"
@@ -53,6 +55,9 @@ def fit_table(
     ids: str | Iterable[str] = (),
     categorical: str | Iterable[str] = (),
     numeric: str | Iterable[str] = (),
+    groups: str | None = None,
+    time: str | None = None,
+    subgroups: str | Iterable[str] = (),
     drop_missing_target: bool = False,
     test: str | os.PathLike[str] | None = None,
     progress: bool = True,
@@ -81,6 +86,12 @@ def fit_table(
         categorical: columns whose cells are taken for text, whatever they look like, as numbers of
             districts.
         numeric: columns whose cells must be numbers.
+        groups: column that names the group of each row, such as a patient, if what is wanted are
+            predictions for rows of new groups: a fifth of the groups are held out, the column is
+            not learned from, and intervals and scores are those of new groups.
+        time: column of dates or numbers that tells when a row was, if what is wanted are
+            predictions for later rows: the last fifth of the rows are held out.
+        subgroups: columns, learned from or not, for each value of which figures are given.
         drop_missing_target: leave rows out whose target is missing, which else are an error.
         test: CSV or Parquet with the same columns, whose rows, or 10,000 of them, are judged on.
         progress: show bars on standard error.
@@ -109,7 +120,15 @@ def fit_table(
         _check_path("test", test)
     check_replaceable(out, KIND)
     source = _open(path, target)
-    choices = Choices.of(drop=drop, ids=ids, categorical=categorical, numeric=numeric)
+    choices = Choices.of(
+        drop=drop,
+        ids=ids,
+        categorical=categorical,
+        numeric=numeric,
+        groups=groups or (),
+        time=time or (),
+        subgroups=subgroups,
+    )
     choices.check(source.schema, source.path, target)
     judge = None if test is None else _open(test, target)
     if (older := replaced_model(out, target, source.names)) is not None:
@@ -117,6 +136,7 @@ def fit_table(
     table, num_rows = read_rows(source, max_rows, seed, progress)
     _check_enough(path, table.num_rows)
     named = table.select(choices.ids)
+    tied = table.select(dict.fromkeys(choices.groups + choices.time + choices.subgroups))
     table = table.drop_columns([name for name in choices.why_dropped if name in table.column_names])
     ways = learn_ways(
         table,
@@ -135,27 +155,33 @@ def fit_table(
     if without:
         say(without_target_in_words(without, len(y)))
         _check_enough(path, len(kept), f" with a value of {target!r}")
-        others, y = others.take(kept), y[kept]
+        others, tied, y = others.take(kept), tied.take(kept), y[kept]
+    ties = Ties.of(tied, ways, choices)
     learn = partial(Columns.learn_and_encode, ways=ways, left_out=source.left_out, said=choices)
-    group = groups_of_copies(*learn(others), y)
+    group = ties.apart(groups_of_copies(*learn(others), y))
     copies = len(group) - int(group.max()) - 1
     if copies:
         say(copies_in_words(copies))
     train_rows, test_rows = np.arange(len(y)), np.arange(0)
-    if judge is None:
+    if judge is None and ties.by == "rows":
         train_rows, test_rows = split_groups(group, y, goal, seed)
+    elif judge is None:
+        train_rows, test_rows = ties.split(y, goal, seed)
+        test_rows = test_rows[np.sort(np.unique(group[test_rows], return_index=True)[1])]
     columns, x = learn(others.take(train_rows))
     train_y = y[train_rows]
     if judge is None:
         held_out = others.take(test_rows)
         named_rows = Named(kept[test_rows], held_out, named.take(kept[test_rows]))
-        judged = Judged(columns.encode(held_out)[0], y[test_rows], named_rows)
+        x_of_test = columns.encode(held_out)[0]
+        judged = Judged(x_of_test, y[test_rows], named_rows, ties=ties.of_rows(test_rows))
     else:
         judged = read_judged(
             judge,
             columns,
             goal,
             (x, train_y),
+            ties,
             allow_missing=drop_missing_target,
             seed=seed,
             progress=progress,
@@ -171,13 +197,24 @@ def fit_table(
         once = np.unique(group[train_rows], return_index=True)[1]
         found = suspects(x[once], train_y[once], columns, goal, seed)
         odd = odd_cell_notes(x, train_y, columns, goal, kept[train_rows], named)
-        for note in [f"column {name!r} {why}" for name, why in found.items()] + odd:
+        tied_unsaid = hints(others, ways, y, goal, seed) if ties.by == "rows" else []
+        named_so = [f"column {name!r} {why}" for name, why in found.items()]
+        for note in named_so + odd + tied_unsaid:
             say(note)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "X holds", UserWarning)  # said already, by name
-            model = train(columns, goal, x, train_y, members=members, seed=seed, progress=progress)
+            model = train(
+                columns,
+                goal,
+                x,
+                train_y,
+                ties=ties.of_rows(train_rows),
+                members=members,
+                seed=seed,
+                progress=progress,
+            )
         say("judging against the baselines")
-        split = Split(x[once], train_y[once], judged.x, judged.y, judged.named)
+        split = Split(x[once], train_y[once], judged.x, judged.y, judged.ties, judged.named)
         summary = {
             "data": Path(path).name,
             "target": goal.to_json(),
@@ -187,12 +224,14 @@ def fit_table(
                 "train": len(train_rows),
                 "test": len(judged.y),
             },
+            "split": ties.told(train_rows, test_rows) | ({"by": "file"} if judged.file else {}),
             "test_file": judged.file or None,
             "test_copies": judged.copies,
             "without_target": without,
             "copies": copies,
             "suspects": found,
             "odd_cells": odd,
+            "dependence": tied_unsaid,
             "seed": seed,
             "members": model.estimator.n_estimators,
             "epochs": model.estimator.n_iter_,

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from hunch.errors import ConfigurationError, FolderError
 from hunch.sklearn import RandomizedPriorClassifier, RandomizedPriorRegressor
+from hunch.sklearn.state import named
 from hunch.storage import (
     as_written,
     expanded,
@@ -23,15 +24,20 @@ from hunch.storage import (
     write_json,
     write_tensors,
 )
+from hunch.storage.parts import under
 from hunch.tables.cells import Floats
 from hunch.tables.columns import Columns
+from hunch.tables.horizon import Horizon, learn_horizon
 from hunch.tables.target import Target, Task
+from hunch.tables.ties import NO_TIES, Ties
 from hunch.validation import real_number
 
 KIND: Final = "table-model"
-FORMAT: Final = 2  # 1 knows of no distance from the training data
+FORMAT: Final = 3  # 1 knows of no distance from the training data, 2 of no groups and no time
+_FORMAT_OF_OLD: Final = 2  # for a model that an earlier version can read
 MODEL_FILE: Final = "model.json"
 TENSORS_FILE: Final = "model.safetensors"
+_MEMBERS_AT_ORIGINS: Final = 10
 _REACH: Final = ("outside", "outside_because")
 
 Estimator = RandomizedPriorRegressor | RandomizedPriorClassifier
@@ -49,6 +55,7 @@ class TableModel:
         columns: how a table becomes features.
         target: what is predicted.
         estimator: fitted on the features.
+        horizon: how errors grow with the time since training; None if rows may come in any order.
 
     Example:
         >>> import tempfile
@@ -67,6 +74,7 @@ class TableModel:
     columns: Columns
     target: Target
     estimator: Estimator
+    horizon: Horizon | None = None
 
     def predict(self, table: pa.Table, *, coverage: float = 0.9, first_row: int = 0) -> pa.Table:
         """What the model says about each row.
@@ -96,13 +104,14 @@ class TableModel:
         if isinstance(self.estimator, RandomizedPriorClassifier):
             return self._predict_classes(self.estimator, features)
         p = self.estimator.predict_distribution(features)
-        mean, std = p.mean.numpy(), p.std.numpy()
-        lower, upper = self.estimator.interval_about(mean, std, coverage)
+        mean, grown = p.mean.numpy(), self._grown(features)
+        std = p.std.numpy() * grown
+        lower, upper = self.interval(mean, std, coverage)
         return {
             "mean": mean,
             "std": std,
-            "epistemic": p.epistemic.numpy(),
-            "aleatoric": p.aleatoric.numpy(),
+            "epistemic": p.epistemic.numpy() * grown,
+            "aleatoric": p.aleatoric.numpy() * grown,
             "lower": lower,
             "upper": upper,
         }
@@ -117,7 +126,15 @@ class TableModel:
             raise ConfigurationError(
                 "a model of classes has no intervals; expected one of a number."
             )
+        if self.horizon is not None:
+            std = std * self.horizon.reach(self.estimator.interval_about, coverage)
         return self.estimator.interval_about(mean, std, coverage)
+
+    def _grown(self, features: Floats) -> Floats | float:
+        """The factor by which errors have grown since training."""
+        if self.horizon is None:
+            return 1.0
+        return self.horizon.factor(features[:, self.columns.place_of_time])
 
     def _predict_classes(
         self, estimator: RandomizedPriorClassifier, features: Floats
@@ -145,10 +162,13 @@ class TableModel:
     def put(self, folder: Path) -> None:
         """Write the model's files into a folder that is being filled."""
         tensors, values = self.estimator.to_state()
+        if self.horizon is not None:
+            tensors |= named({"horizon": self.horizon.to_state()})
+        said = self.columns.said
         write_json(
             folder / MODEL_FILE,
             {
-                "format": FORMAT,
+                "format": FORMAT if said.newer else _FORMAT_OF_OLD,
                 "target": self.target.to_json(),
                 "columns": self.columns.to_json(),
                 "estimator": values,
@@ -174,7 +194,9 @@ class TableModel:
             target = Target.from_json(values["target"])
             tensors = read_tensors(folder / TENSORS_FILE)
             estimator = _KINDS[target.task].from_state(tensors, values["estimator"])
-            return cls(Columns.from_json(values["columns"]), target, estimator)
+            own = under("horizon.", tensors)
+            horizon = Horizon.from_state(own) if own else None
+            return cls(Columns.from_json(values["columns"]), target, estimator, horizon)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> TableModel:
@@ -224,6 +246,7 @@ def train(
     x: Floats,
     y: Floats,
     *,
+    ties: Ties = NO_TIES,
     members: int | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -235,13 +258,23 @@ def train(
         target: learned on the same rows or more.
         x: features `(rows, features)`.
         y: numbers or class numbers `(rows,)`.
+        ties: what ties these rows together.
         members: networks; None: 50, and 20 beyond 20,000 rows.
         seed: decides every draw.
         progress: show bars on standard error.
     """
-    estimator = _KINDS[target.task](
-        members or (50 if len(y) <= 20_000 else 20),
-        random_state=seed % 2**32,  # scikit-learn takes no larger one
-        verbose=progress,
-    )
-    return TableModel(columns, target, estimator.fit(x, y))
+    members = members or (50 if len(y) <= 20_000 else 20)
+
+    def unfitted(members: int) -> Estimator:
+        return _KINDS[target.task](
+            members,
+            random_state=seed % 2**32,  # scikit-learn takes no larger one
+            verbose=progress,
+        )
+
+    estimator = unfitted(members).fit(x, y, groups=ties.groups)
+    horizon = None
+    if ties.times is not None and target.task == "regression":
+        few = unfitted(min(members, _MEMBERS_AT_ORIGINS))
+        horizon = learn_horizon(lambda rows: few.fit(x[rows], y[rows]), ties.times, x, y)
+    return TableModel(columns, target, estimator, horizon)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from hunch.plots.panel import BLACK, BLUE, CYCLE, GRAY, GREEN, ORANGE, RED, SKY, panel
+from hunch.tables.verdict import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,16 +21,6 @@ _MOST_DRIVERS: Final = 12
 _MOST_BARS: Final = 15  # of classes
 _MOST_LETTERS: Final = 18  # of a name on an axis
 _MOST_NUMBERED: Final = 8  # classes on a side whose cells have room for a number
-
-
-def number(value: float) -> str:
-    """A number of the data, or on an axis: at most four digits that count.
-
-    Example:
-        >>> number(0.123456), number(123456.7), number(0.0)
-        ('0.1235', '123,457', '0')
-    """
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
 def distribution(found: Mapping[str, Any], target: Mapping[str, Any]) -> Drawn:

@@ -7,8 +7,7 @@ from typing import Any
 
 from hunch.plots.page import Beside, Block, Figures, Section, Table
 from hunch.tables import pictures
-from hunch.tables.pictures import number
-from hunch.tables.verdict import percent
+from hunch.tables.verdict import number, percent
 
 
 def section_of_rows(summary: Mapping[str, Any]) -> Section:

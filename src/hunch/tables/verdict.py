@@ -39,6 +39,16 @@ def rounded(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:#.3g}"
 
 
+def number(value: float) -> str:
+    """A number of the data, or on an axis: at most four digits that count.
+
+    Example:
+        >>> number(0.123456), number(123456.7), number(0.0)
+        ('0.1235', '123,457', '0')
+    """
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+
+
 def percent(share: float) -> str:
     """A share as the page shows it.
 
@@ -60,6 +70,16 @@ def span(ends: Sequence[float], share: bool = False) -> str:
     if share:
         return f"{100 * low:.1f} to {percent(high)}"
     return f"{rounded(low)} to {rounded(high)}"
+
+
+def period(first: str | float, last: str | float) -> str:
+    """From when to when, dates or numbers.
+
+    Example:
+        >>> period("2019-01-01", "2019-06-30"), period(2001.0, 2005.0)
+        ('2019-01-01 to 2019-06-30', '2001 to 2005')
+    """
+    return " to ".join(end if isinstance(end, str) else f"{end:.10g}" for end in (first, last))
 
 
 def _worth(summary: Mapping[str, Any]) -> str:
@@ -93,8 +113,7 @@ def _judged_on(summary: Mapping[str, Any]) -> str:
         groups = f"{split['test']:,} groups of `{split['column']}`"
         return f"{rows} rows of {groups} that it had never seen"
     if split.get("by") == "time":
-        first, last = split["test"]
-        return f"the last {rows} rows by `{split['column']}` ({first} to {last})"
+        return f"the last {rows} rows by `{split['column']}` ({period(*split['test'])})"
     return f"{rows} rows that it had not seen"
 
 
