@@ -102,7 +102,7 @@ def _correlation(x: Floats, y: Floats) -> Floats:
     return largest
 
 
-def tied(columns: Columns, x: Floats, names: list[str]) -> list[tuple[str, str, float]]:
+def tied(columns: Columns, x: Floats, names: list[str]) -> list[list[Any]]:
     """Pairs of columns of which one says much of the other, the strongest first.
 
     Args:
@@ -119,7 +119,7 @@ def tied(columns: Columns, x: Floats, names: list[str]) -> list[tuple[str, str, 
         >>> table = pa.table({"a": a, "b": 5 - 2 * a, "c": np.sin(50 * a)})
         >>> columns, x = Columns.learn_and_encode(table)
         >>> tied(columns, x, ["a", "b", "c"])
-        [('a', 'b', 1.0)]
+        [['a', 'b', 1.0]]
     """
     groups, asked = columns.groups(), names[:_MOST_TIED]
     found = []
@@ -128,7 +128,7 @@ def tied(columns: Columns, x: Floats, names: list[str]) -> list[tuple[str, str, 
             # The first feature of a date is its day, and its phases follow from it.
             strength = float(_correlation(x[:, groups[one]], x[:, groups[other]]).max())
             if strength >= _TIED:
-                found.append((one, other, round(strength, 3)))
+                found.append([one, other, round(strength, 3)])
     return sorted(found, key=lambda pair: -pair[2])
 
 

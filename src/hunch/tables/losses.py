@@ -198,7 +198,7 @@ def wilson(share: float, count: int) -> list[float]:
 
     Example:
         >>> [round(end, 3) for end in wilson(0.9, 100)], [round(end, 3) for end in wilson(1.0, 12)]
-        ([0.826, 0.945], [0.757, 1.0])
+        ([0.826, 0.945], [0.758, 1.0])
     """
     z = _NORMAL_975**2 / count
     middle = (share + z / 2) / (1 + z)
