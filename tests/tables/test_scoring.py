@@ -172,6 +172,7 @@ def test_the_program_prints_scores(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("hunch.tables.fitting.assess", lambda *_: {"scores": {"hunch": {}}})
     monkeypatch.setattr("hunch.tables.fitting.table_report", lambda _: "")
+    monkeypatch.setattr("hunch.tables.verdict.verdict", lambda _: "")
     rows = "".join(f"{i},{2 * i + 0.5}\n" for i in range(40))
     (tmp_path / "a.csv").write_text(f"x,y\n{rows}")
     (tmp_path / "b.csv").write_text("x\n1\n")

@@ -7,6 +7,7 @@ import pytest
 from hunch.cli.main import run
 from hunch.errors import DataError
 from hunch.tables import TableModel, fit_table, predict_table
+from hunch.tables.baselines import Forecast
 from hunch.tables.target import Target
 from hunch.tables.ties import Ties
 
@@ -36,9 +37,18 @@ def write(place, columns):
 
 @pytest.fixture
 def unjudged(monkeypatch):
-    """Fits without baselines and without a page, which take most of the time."""
-    for what in ("regression_baselines", "class_baselines"):
-        monkeypatch.setattr(f"hunch.tables.assessment.{what}", lambda *_: [])
+    """Fits with constant baselines and without a page, which take most of the time."""
+
+    def of_numbers(x, y, test, seed):
+        mean, std = np.full(len(test), y.mean()), np.full(len(test), y.std())
+        return [Forecast(name, "", mean, std) for name in ("linear", "constant")]
+
+    def of_classes(x, y, test, classes, seed):
+        probs = np.full((len(test), classes), 1 / classes)
+        return [Forecast(name, probs=probs) for name in ("logistic", "constant")]
+
+    monkeypatch.setattr("hunch.tables.assessment.regression_baselines", of_numbers)
+    monkeypatch.setattr("hunch.tables.assessment.class_baselines", of_classes)
     monkeypatch.setattr("hunch.tables.fitting.table_report", lambda _: "")
 
 

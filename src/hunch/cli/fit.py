@@ -123,9 +123,10 @@ def fit(data: str, as_json: bool, quiet: bool, **options: Any) -> None:
     leaves open which number or date a cell is, the command stops and asks for --decimal or
     --date-order.
 
-    The folder gets the model and report.html: accuracy and calibration on rows held out, or those
-    of --test, beside a linear model, gradient boosting and a Gaussian process; where it is least
-    sure; what it says far from the data.
+    The folder gets the model and report.html: a verdict, and what it stands on, on rows held out or
+    those of --test: scores beside a linear model, gradient boosting, a Gaussian process and a
+    constant, predicted and actual values, what drives the prediction and the doubt, and what is
+    said far from the data. `hunch sample` writes a table to try it on.
     """
     say = speaker(quiet)
     load_torch(say)
@@ -144,10 +145,13 @@ def fit(data: str, as_json: bool, quiet: bool, **options: Any) -> None:
 
 
 def _lines(summary: dict[str, Any]) -> list[str]:
-    """The scores as a table for a terminal."""
+    """The scores as a table for a terminal, and the verdict."""
+    from hunch.tables.verdict import verdict
+
     where = f"of {summary['test_file']}" if summary.get("test_file") else "held out"
     scores = table_of_scores(summary["test"]["scores"])
-    return [f"On {summary['rows']['test']:,} rows {where}{_tied(summary)}:", *scores]
+    worth = verdict(summary).replace("`", "'")
+    return [f"On {summary['rows']['test']:,} rows {where}{_tied(summary)}:", *scores, worth]
 
 
 def _tied(summary: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from hunch.tables.cells import Floats
 from hunch.tables.ties import NO_TIES, Rows, Ties
 
 _MOST_GP_ROWS: Final = 1_000  # its time grows with their cube
+CONSTANT: Final = "constant"
 _LEFT_OUT: Final = 0.1  # of the rows, on which error bars are measured
 
 
@@ -40,7 +41,7 @@ class Forecast:
 def regression_baselines(
     x: Floats, y: Floats, test: Floats, seed: int, ties: Ties = NO_TIES
 ) -> list[Forecast]:
-    """Forecasts of a linear model, gradient boosting and a Gaussian process.
+    """Forecasts of a linear model, gradient boosting, a Gaussian process and a constant.
 
     Args:
         x: training features.
@@ -52,7 +53,7 @@ def regression_baselines(
     Example:
         >>> x = np.linspace(0, 1, 60)[:, None]
         >>> [f.name for f in regression_baselines(x, x[:, 0], x[:5], seed=0)]
-        ['linear', 'gradient boosting', 'Gaussian process']
+        ['linear', 'gradient boosting', 'Gaussian process', 'constant']
     """
     from sklearn.ensemble import HistGradientBoostingRegressor
     from sklearn.gaussian_process import GaussianProcessRegressor
@@ -74,13 +75,19 @@ def regression_baselines(
     return [
         *(_with_constant_std(name, make, x, y, test, seed, ties) for name, make in others.items()),
         Forecast("Gaussian process", _on(some, len(x)), mean, std),
+        Forecast(
+            CONSTANT,
+            "the mean and the spread of the training rows, for every row",
+            np.full(len(test), y.mean()),
+            np.full(len(test), max(float(y.std()), np.finfo(np.float64).tiny)),
+        ),
     ]
 
 
 def class_baselines(
     x: Floats, y: npt.NDArray[np.int64], test: Floats, num_classes: int, seed: int
 ) -> list[Forecast]:
-    """Forecasts of logistic regression, gradient boosting and a Gaussian process.
+    """Forecasts of logistic regression, gradient boosting, a Gaussian process and a constant.
 
     Example:
         >>> x = np.linspace(0, 1, 60)[:, None]
@@ -111,7 +118,9 @@ def class_baselines(
             probs = np.zeros((len(test), num_classes))
             probs[:, model.classes_] = model.predict_proba(test)
             found.append(Forecast(name, _on(rows, len(x)), probs=probs))
-    return found
+    shares = np.bincount(y, minlength=num_classes) / len(y)
+    note = "the shares of the classes among the training rows, for every row"
+    return [*found, Forecast(CONSTANT, note, probs=np.tile(shares, (len(test), 1)))]
 
 
 def _with_constant_std(

@@ -17,8 +17,10 @@ from hunch.storage import check_replaceable, new_folder, write_json
 from hunch.tables.assessment import Split, assess
 from hunch.tables.choices import Choices, check_column
 from hunch.tables.columns import Columns
+from hunch.tables.examples import Named
 from hunch.tables.hints import hints
 from hunch.tables.model import KIND, replaced_model, train
+from hunch.tables.overview import overview
 from hunch.tables.reading import Source, open_table
 from hunch.tables.report import table_report
 from hunch.tables.rows import Judged, read_judged, read_rows, split_groups
@@ -169,8 +171,10 @@ def fit_table(
     columns, x = learn(others.take(train_rows))
     train_y = y[train_rows]
     if judge is None:
-        x_of_test = columns.encode(others.take(test_rows))[0]
-        judged = Judged(x_of_test, y[test_rows], ties=ties.of_rows(test_rows))
+        held_out = others.take(test_rows)
+        named_rows = Named(kept[test_rows], held_out, named.take(kept[test_rows]))
+        x_of_test = columns.encode(held_out)[0]
+        judged = Judged(x_of_test, y[test_rows], named_rows, ties=ties.of_rows(test_rows))
     else:
         judged = read_judged(
             judge,
@@ -211,7 +215,9 @@ def fit_table(
             )
         say("judging against the baselines")
         of_once = ties.of_rows(train_rows[once])
-        split = Split(x[once], train_y[once], judged.x, judged.y, of_once, judged.ties)
+        split = Split(
+            x[once], train_y[once], judged.x, judged.y, of_once, judged.ties, judged.named
+        )
         summary = {
             "data": Path(path).name,
             "target": goal.to_json(),
@@ -234,6 +240,7 @@ def fit_table(
             "epochs": model.estimator.n_iter_,
             "features": len(columns.features),
             "columns": columns.to_json(),
+            "overview": overview(columns, goal, x, train_y),
             "test": assess(model, split, seed),
         }
         model.put(folder)

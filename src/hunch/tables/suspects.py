@@ -143,19 +143,19 @@ def suspects(
     return found
 
 
-def caution(summary: Mapping[str, Any]) -> str:
-    """What a reader must know before any figure; empty if there is nothing.
+def cautions(summary: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before any figure, a sentence or two for each thing.
 
     Args:
         summary: what `hunch.tables.fit_table` returns.
 
     Example:
-        >>> caution({"suspects": {}, "copies": 2, "odd_cells": []})
-        '2 rows are copies of others; copies count as one row.'
+        >>> cautions({"suspects": {}, "copies": 2, "odd_cells": []})
+        ['2 rows are copies of others; copies count as one row.']
     """
     said = [
-        f"Column `{name}` {why}: unless it is known before the target is, leave it out, for "
-        "figures with it are too good."
+        f"Column `{name}` {why}: unless it is known before the target is, leave it out "
+        f"(`--drop {name}`), for figures with it are too good."
         for name, why in summary.get("suspects", {}).items()
     ]
     copies = summary.get("copies", 0)
@@ -163,9 +163,8 @@ def caution(summary: Mapping[str, Any]) -> str:
         said.append(f"{copies_in_words(copies)}.")
     if summary.get("test_copies"):
         said.append(f"{judged_copies_in_words(summary['test_copies'], summary['rows']['test'])}.")
-    notes = [*summary.get("odd_cells", []), *summary.get("dependence", [])]
-    said += [f"{note[0].upper()}{note[1:]}." for note in notes]
-    return " ".join(said)
+    notes = [*summary.get("dependence", []), *summary.get("odd_cells", [])]
+    return said + [f"{note[0].upper()}{note[1:]}." for note in notes]
 
 
 def copies_in_words(copies: int) -> str:
