@@ -137,11 +137,15 @@ def check_column(name: str, names: Sequence[str], path: object, option: str = ""
     """
     if name in names:
         return
-    close = difflib.get_close_matches(name.lower(), map(str.lower, names), n=1)
-    meant = [known for known in names if known.lower() in close]
+    plain = {known: known.strip().lower() for known in names}
+    close = difflib.get_close_matches(name.strip().lower(), plain.values(), n=1)
+    meant = [known for known in names if plain[known] in close]
     hint = f" Did you mean {meant[0]!r}?" if meant else ""
     if len(names) == 1:
-        hint = " One column only: cells must be separated by a comma, semicolon, tab or bar."
+        hint = (
+            " One column only: cells must be separated by a comma, semicolon, tab or bar, and a "
+            "title above the header be removed."
+        )
     raise DataError(
         f"{option and f'{option}: '}{str(path)!r} has no column {name!r}; its columns are "
         f"{few(names, most=8)}.{hint}"

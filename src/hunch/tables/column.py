@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -31,6 +32,8 @@ MOST_VALUES: Final = 32  # of a text column of which each value gets a feature
 _FREQUENT: Final = 20  # values that get one where there are more
 _LARGEST_ID: Final = 2**53  # beyond, floats leave whole numbers out
 _MARGIN: Final = 0.25  # how far beyond the training range, in its width, is far outside
+# What libraries call a column of row numbers that has no name.
+_UNNAMED: Final = re.compile(r"\s*|Unnamed: \d+|__index_level_\d+__")
 # A phase as a point on a circle, so that the end of a year is close to its beginning.
 _PHASE: Final[dict[str, Callable[[Floats], Floats]]] = {"sine": np.sin, "cosine": np.cos}
 
@@ -50,8 +53,9 @@ class Column:
         other: whether all other values share one more feature.
         clock: whether dates have times of day.
         decimal: mark of numbers in text, as in `Way`.
-        unit: sign of a scale or currency, as in `Way`.
+        unit: what stands beside numbers, as in `Way`.
         order: of day, month and year, as in `Way`.
+        scaled: whether words of scale are multiplied out, as in `Way`.
     """
 
     name: str
@@ -66,11 +70,12 @@ class Column:
     decimal: str = ""
     unit: str = ""
     order: str = ""
+    scaled: bool = False
 
     @property
     def way(self) -> Way:
         """How its cells are read."""
-        return Way(self.kind, self.decimal, self.unit, self.order)
+        return Way(self.kind, self.decimal, self.unit, self.order, scaled=self.scaled)
 
     @property
     def features(self) -> list[str]:
@@ -189,6 +194,8 @@ def _learn_numbers(name: str, way: Way, cells: pa.Array) -> Column | Dropped:
     if not len(known):
         return Dropped(name, "empty")
     low, high = float(known.min()), float(known.max())
+    if _UNNAMED.fullmatch(name) and not way.asked and _counts(values):
+        return Dropped(name, "an index without a name, which numbers the rows")
     large = max(-low, high) > _LARGEST_ID and not way.asked
     if large and _num_different(cells) > len(np.unique(known)):
         return Dropped(name, "an id: its values differ in digits beyond those of a number")
@@ -205,7 +212,13 @@ def _learn_numbers(name: str, way: Way, cells: pa.Array) -> Column | Dropped:
         decimal=way.decimal,
         unit=way.unit,
         order=way.order,
+        scaled=way.scaled,
     )
+
+
+def _counts(values: Floats) -> bool:
+    """Whether whole numbers grow from row to row."""
+    return bool((values == np.floor(values)).all() and (np.diff(values) > 0).all())
 
 
 def _num_different(cells: pa.Array) -> int:

@@ -21,6 +21,7 @@ from hunch.tables.model import KIND, replaced_model, train
 from hunch.tables.reading import Source, open_table
 from hunch.tables.report import table_report
 from hunch.tables.rows import Judged, read_judged, read_rows, split_groups
+from hunch.tables.strays import check_headers, check_sums
 from hunch.tables.suspects import copies_in_words, groups_of_copies, odd_cell_notes, suspects
 from hunch.tables.target import (
     Task,
@@ -116,6 +117,7 @@ def fit_table(
     _check_enough(path, table.num_rows)
     named = table.select(choices.ids)
     table = table.drop_columns([name for name in choices.why_dropped if name in table.column_names])
+    check_headers(table)
     ways = learn_ways(
         table,
         decimal=decimal,
@@ -123,6 +125,8 @@ def fit_table(
         delimiter=source.delimiter,
         kinds=choices.kinds,
     )
+    if said := check_sums(table, ways, whole=table.num_rows == num_rows):
+        say(said)
     goal, y = learn_target(
         target, table[target], task, ways[target], allow_missing=drop_missing_target
     )

@@ -316,6 +316,11 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
     if not names:
         raise DataError(f"{str(path)!r} has no columns; expected some.")
     name, count = min(Counter(names).items(), key=lambda item: (item[1] == 1, item[0]))
+    if count > 1 and not name.strip():
+        raise DataError(
+            f"{str(path)!r} has {count} columns without a name in its first line; if that is a "
+            "title, remove the lines above the header, else name these columns or remove them."
+        )
     if count > 1:
         raise DataError(
             f"{str(path)!r} has {count} columns named {name!r}; rename them so "

@@ -33,7 +33,8 @@ class Target:
             value is written in several ways, the most frequent one.
         why: how the task was chosen, for the user.
         decimal: mark of numbers in text, as in `Way`.
-        unit: sign of a scale or currency, as in `Way`.
+        unit: what stands beside numbers, as in `Way`.
+        scaled: whether words of scale are multiplied out, as in `Way`.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Target:
     why: str = ""
     decimal: str = ""
     unit: str = ""
+    scaled: bool = False
 
     def read(self, column: pa.ChunkedArray) -> Floats:
         """Numbers, or class numbers as floats, `(rows,)`; a class that is not known is NaN."""
@@ -77,7 +79,7 @@ class Target:
 
     @property
     def _way(self) -> Way:
-        return Way("number", self.decimal, self.unit)
+        return Way("number", self.decimal, self.unit, scaled=self.scaled)
 
     def _read(self, cells: pa.Array) -> tuple[Floats, Flags]:
         """What the clean cells hold, and which hold nothing."""
@@ -172,10 +174,10 @@ def learn_target(
             raise DataError(
                 f"target {name!r} is {measured[0]:g} in every row; expected it to vary."
             )
-        return Target(name, "regression", (), why, way.decimal, way.unit), values
+        return Target(name, "regression", (), why, way.decimal, way.unit, way.scaled), values
     present = cells.filter(pa.array(~absent)) if absent.any() else cells
     classes = _classes(name, words(present), known)
-    target = Target(name, "classification", classes, why, way.decimal, way.unit)
+    target = Target(name, "classification", classes, why, way.decimal, way.unit, way.scaled)
     return target, target.read(column)
 
 
