@@ -10,6 +10,7 @@ import pytest
 from hunch.errors import DataError
 from hunch.tables import Columns, fit_table
 from hunch.tables.cells import clean
+from hunch.tables.streaming import Later
 from hunch.tables.suspects import odd_cell_notes
 from hunch.tables.target import Target
 from hunch.tables.ways import learn_ways, told
@@ -323,3 +324,22 @@ def test_typed_whole_numbers_that_are_days_are_dates():
     assert ways["d"].kind == "date"
     assert ways["d"].read(clean(table["d"]))[0] == day("2021-03-14")
     assert "if they are months" in "; ".join(told(ways, ["m"]))
+
+
+@pytest.mark.parametrize("values", [["a", "b"], [f"w{i % 40}" for i in range(200)]])
+def test_numbers_among_the_words_of_training_are_outside(values):
+    rules = Columns.learn(pa.table({"k": values}))
+    _, outside, because = rules.encode_and_explain(pa.table({"k": ["5", "6", values[0]]}))
+    assert outside.to_pylist() == [True, True, False]
+    assert because.to_pylist() == ["k = 5", "k = 6", None]
+
+
+def test_later_dates_are_told_once_and_make_no_row_be_outside():
+    rules = Columns.learn(pa.table({"d": ["2021-01-01", "2021-12-31"]}))
+    new = pa.table({"d": ["2023-05-01", "2021-05-01", "1021-05-01"]})
+    assert rules.encode(new)[1].tolist() == [False, False, True]
+    later = Later(rules)
+    later.add(new)
+    assert later.notes == [
+        "1 row has dates in 'd' later than the last of training, 2021-12-31, up to 2023-05-01"
+    ]

@@ -24,8 +24,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hunch.errors import DataError
-from hunch.tables.cells import Floats, NotThatKindError, clean, words
-from hunch.tables.numerals import numbers
+from hunch.tables.cells import Floats, NotThatKindError, spread, words
+from hunch.tables.numerals import are_numbers
 from hunch.tables.ways import Kind, Way, check_size
 
 MOST_VALUES: Final = 32  # of a text column of which each value gets a feature
@@ -90,23 +90,17 @@ class Column:
             names = [self.name]
         return names + ([f"{self.name} missing"] if self.missing else [])
 
-    def encode(
-        self, column: pa.Array, first_row: int = 0, *, any_text: bool = False
-    ) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    def encode(self, column: pa.Array, first_row: int = 0) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """Features `(rows, features)` of clean cells, and which rows are far outside training.
 
         Args:
             column: the cells.
             first_row: how many rows came before, for messages.
-            any_text: whether the cells of a category may all be numbers, though those of training
-                were words.
 
         Raises:
             DataError: if a cell is of another kind than in training.
         """
         if self.kind == "category":
-            if not any_text:
-                self._check_words(column, first_row)
             return self._encode_category(column)
         try:
             values = self.way.read(column)
@@ -119,7 +113,9 @@ class Column:
         unknown = ~np.isfinite(values)
         values = np.where(unknown, self.fill, values)
         margin = _MARGIN * (self.high - self.low)
-        outside = (values < self.low - margin) | (values > self.high + margin)
+        outside = values < self.low - margin
+        if self.kind != "date":  # later than training is where dates of new rows belong
+            outside |= values > self.high + margin
         parts = [values]
         if self.kind == "date":
             for period in _periods(self.clock).values():
@@ -127,13 +123,6 @@ class Column:
         if self.missing:
             parts.append(unknown.astype(np.float64))
         return np.stack(parts, axis=1), outside
-
-    def _check_words(self, column: pa.Array, first_row: int) -> None:
-        if _all_numbers(column) and not any(map(_is_number, self.values)):
-            raise DataError(
-                f"column {self.name!r} holds numbers from row {first_row + 1} on; expected text "
-                f"such as {self.values[0]!r}, as in training."
-            )
 
     def _encode_category(self, column: pa.Array) -> tuple[Floats, npt.NDArray[np.bool_]]:
         place = pc.index_in(words(column), value_set=pa.array(self.values, pa.large_string()))
@@ -147,7 +136,20 @@ class Column:
             features[other, len(self.values)] = 1.0
         if self.missing:
             features[absent, -1] = 1.0
-        return features, np.zeros(len(column), bool) if self.other else other
+        if self.other:  # a rare value is nothing new, but a number among words is
+            other &= self._strange_numbers(column)
+        return features, other
+
+    def _strange_numbers(self, column: pa.Array) -> npt.NDArray[np.bool_]:
+        """Which cells are numbers, where those of training were words."""
+        if not pa.types.is_dictionary(column.type):
+            column = words(column).dictionary_encode()
+        found: npt.NDArray[np.bool_] = (
+            spread(column, are_numbers(column.dictionary).astype(float)) == 1.0
+        )
+        if found.any() and are_numbers(pa.array(self.values, pa.large_string())).any():
+            return np.zeros(len(column), bool)
+        return found
 
 
 @dataclass(frozen=True)
@@ -238,17 +240,3 @@ def _learn_category(name: str, cells: pa.Array, *, asked: bool) -> Column | Drop
     kept = counted[:_FREQUENT] if many else counted
     values = tuple(value for _, value in kept)
     return Column(name, "category", missing=missing, values=values, other=many)
-
-
-def _is_number(text: str) -> bool:
-    return _all_numbers(clean(pa.chunked_array([[text]])))
-
-
-def _all_numbers(column: pa.Array) -> bool:
-    if column.null_count == len(column):
-        return False
-    try:
-        numbers(column)
-    except NotThatKindError:
-        return False
-    return True

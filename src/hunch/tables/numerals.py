@@ -227,6 +227,19 @@ def units_in_words(column: pa.DictionaryArray) -> list[str]:
     return sorted(set(parts.own_units(scaled=False)[~parts.none]))
 
 
+def are_numbers(text: pa.Array) -> Flags:
+    """Which texts are numbers in some way of writing; those that are missing are none.
+
+    Example:
+        >>> are_numbers(pa.array(["1", "2,5", "about 3", None]))
+        array([ True,  True, False, False])
+    """
+    parts = _parts(pc.fill_null(text, ""))
+    fits = _matches(parts.bodies, _MARKED["."]) | _matches(parts.bodies, _MARKED[","])
+    plain: Flags = fits & (parts.words == "")
+    return plain
+
+
 def share_of_numbers(column: pa.DictionaryArray) -> float:
     """Of the cells that are not missing, how many are numbers in some way of writing.
 
@@ -235,10 +248,7 @@ def share_of_numbers(column: pa.DictionaryArray) -> float:
         >>> share_of_numbers(clean(pa.chunked_array([["1", "2,5", "about 3", "4"]])))
         0.75
     """
-    parts = _parts(column.dictionary)
-    fits = _matches(parts.bodies, _MARKED["."]) | _matches(parts.bodies, _MARKED[","])
-    fits &= parts.words == ""
-    found = spread(column, fits.astype(float))
+    found = spread(column, are_numbers(column.dictionary).astype(float))
     return float(np.nanmean(found)) if np.isfinite(found).any() else 0.0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -15,8 +15,11 @@ import pyarrow.compute as pc
 
 from hunch.errors import DataError, FolderError
 from hunch.storage import expanded, new_file
+from hunch.tables.cells import clean
 from hunch.tables.choices import few
+from hunch.tables.columns import Columns
 from hunch.tables.model import TableModel
+from hunch.tables.moments import day_in_words
 from hunch.tables.reading import Source, open_table
 from hunch.tables.scoring import Scores
 from hunch.tables.writing import csv_header, csv_rows, unused_names
@@ -88,7 +91,7 @@ def predict_table(
     copied, answers = _plan(model, source, say)
     header = [*copied, *answers]
     _check_name(expanded(out))
-    scores = Scores(model.target, coverage)
+    scores, later = Scores(model.target, coverage), Later(model.columns)
     ours = partial(_holds_such, header=header, source=source.path)
     rows = outside = endless = 0
     with new_file(out, ours) as place, place.open("wb") as file:
@@ -99,6 +102,7 @@ def predict_table(
             file.write(csv_rows(pa.table(both, names=header)))
             if model.target.name in table.column_names:
                 scores.add(found, table[model.target.name], first_row=rows)
+            later.add(table)
             rows += table.num_rows
             outside += pc.sum(found["outside"]).as_py() or 0
             endless += _not_finite(found)
@@ -109,9 +113,51 @@ def predict_table(
             f"of {endless:,} rows some predictions are inf or nan: their numbers are so far from "
             "the training data that no float holds the answer"
         )
-    for note in scores.notes:
+    for note in [*later.notes, *scores.notes]:
         say(note)
     return Predicted(rows, outside, scores.result())
+
+
+@dataclass
+class Later:
+    """Which rows have dates behind the last one of training, as new rows mostly have.
+
+    Args:
+        columns: the rules of the columns.
+
+    Example:
+        >>> from hunch.tables.column import Column
+        >>> later = Later(Columns((Column("d", "date", high=10.0),), ()))
+        >>> later.add(pa.table({"d": ["1970-01-05", "1970-02-01"]}))
+        >>> later.notes
+        ["1 row has dates in 'd' later than the last of training, 1970-01-11, up to 1970-02-01"]
+    """
+
+    columns: Columns
+    rows: dict[str, int] = field(default_factory=dict, init=False)
+    last: dict[str, float] = field(default_factory=dict, init=False)
+
+    def add(self, table: pa.Table) -> None:
+        """Go over one more part."""
+        for column in self.columns.used:
+            if column.kind != "date":
+                continue
+            days = column.way.read(clean(table[column.name]))
+            late = days[days > column.high]
+            if len(late):
+                self.rows[column.name] = self.rows.get(column.name, 0) + len(late)
+                self.last[column.name] = max(self.last.get(column.name, -np.inf), late.max())
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence for each column that has some."""
+        highs = {column.name: column.high for column in self.columns.used}
+        return [
+            f"{count:,} {'row has' if count == 1 else 'rows have'} dates in {name!r} later than "
+            f"the last of training, {day_in_words(highs[name])}, up to "
+            f"{day_in_words(self.last[name])}"
+            for name, count in self.rows.items()
+        ]
 
 
 def _not_finite(found: pa.Table) -> int:
