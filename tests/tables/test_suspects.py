@@ -109,13 +109,6 @@ def test_ids_beyond_the_digits_of_a_number_are_called_ids(step, tmp_path):
     assert found["columns"]["dropped"][0]["why"].startswith("an id")
 
 
-def test_a_frame_is_no_path(tmp_path):
-    with pytest.raises(DataError, match="`path` got DataFrame; expected the path of a CSV"):
-        fit_table(pd.DataFrame({"y": [1]}), "y", tmp_path / "model")
-
-
-def test_rows_to_judge_on_come_from_a_path_too(tmp_path):
-    a, b, y = honest(60)
-    place = written(tmp_path, a=a, b=b, y=y)
-    with pytest.raises(DataError, match="`test` got DataFrame; expected the path of a CSV"):
-        fit_table(place, "y", tmp_path / "model", test=pd.DataFrame({"y": [1]}))
+def test_an_array_is_no_table(tmp_path):
+    with pytest.raises(DataError, match="the data are of type ndarray; expected the path of a"):
+        fit_table(np.zeros((30, 2)), "y", tmp_path / "model")

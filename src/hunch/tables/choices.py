@@ -21,6 +21,7 @@ _OPTIONS: Final = {
     "ids": "--ids",
     "categorical": "--categorical",
     "numeric": "--numeric",
+    "weights": "--weights",
 }
 _LONGEST: Final = 60  # characters of an id in a sentence
 
@@ -34,6 +35,7 @@ class Choices:
         ids: not learned from; they name rows where a report speaks of some.
         categorical: text, of which each value may be a feature, whatever the cells look like.
         numeric: numbers; a cell that is none is refused.
+        weights: how much rows count in training, one column at most; not learned from.
 
     Example:
         >>> choices = Choices.of(drop="notes", categorical=["zip"])
@@ -45,6 +47,7 @@ class Choices:
     ids: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     numeric: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, **names: str | Iterable[str]) -> Choices:
@@ -53,13 +56,20 @@ class Choices:
         Raises:
             ConfigurationError: if something else is given.
         """
-        return cls(**{key: _names(key, given) for key, given in names.items()})
+        found = cls(**{key: _names(key, given) for key, given in names.items()})
+        if len(found.weights) > 1:
+            raise ConfigurationError(
+                f"`weights` got {len(found.weights)} columns; expected one at most."
+            )
+        return found
 
     @property
     def why_dropped(self) -> dict[str, str]:
         """Columns that the model is not to use, and why."""
-        return dict.fromkeys(self.drop, "left out, as asked") | dict.fromkeys(
-            self.ids, "an id, as asked"
+        return (
+            dict.fromkeys(self.drop, "left out, as asked")
+            | dict.fromkeys(self.ids, "an id, as asked")
+            | dict.fromkeys(self.weights, "the weights of rows, as asked")
         )
 
     @property

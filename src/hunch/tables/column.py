@@ -12,11 +12,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +90,16 @@ class Column:
         else:
             names = [self.name]
         return names + ([f"{self.name} missing"] if self.missing else [])
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values; without what is newer than the first of such folders, where unused.
+
+        Example:
+            >>> Column("a", "number").to_json()["kind"]
+            'number'
+        """
+        values = {**dataclasses.asdict(self), "values": list(self.values)}
+        return {k: v for k, v in values.items() if k != "scaled" or v}
 
     def encode(self, column: pa.Array, first_row: int = 0) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """Features `(rows, features)` of clean cells, and which rows are far outside training.

@@ -197,7 +197,7 @@ class Columns:
         """The rules as plain values."""
         said = self.said.to_json()
         return {
-            "used": [{**dataclasses.asdict(c), "values": list(c.values)} for c in self.used],
+            "used": [c.to_json() for c in self.used],
             "dropped": [dataclasses.asdict(d) for d in self.dropped],
             **({"said": said} if said else {}),
         }

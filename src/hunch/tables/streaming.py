@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from hunch.storage import expanded, new_file
 from hunch.tables.cells import clean
 from hunch.tables.choices import few
 from hunch.tables.columns import Columns
+from hunch.tables.data import open_data
 from hunch.tables.model import TableModel
 from hunch.tables.moments import day_in_words
 from hunch.tables.reading import Source, open_table
@@ -45,9 +47,10 @@ class Predicted:
 def predict_table(
     model: TableModel,
     path: str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    out: str | os.PathLike[str] | IO[bytes],
     *,
     coverage: float = 0.9,
+    sheet: str | None = None,
     progress: bool = True,
     say: Callable[[str], object] = lambda line: None,
 ) -> Predicted:
@@ -61,9 +64,11 @@ def predict_table(
 
     Args:
         model: what predicts.
-        path: CSV or Parquet, of any length.
-        out: the CSV file to write.
+        path: CSV or Parquet, of any length, or a spreadsheet. (`TableModel.predict` takes tables
+            in memory.)
+        out: the CSV file to write, or an open one, which gets the rows as they are predicted.
         coverage: of the intervals, between 0 and 1, ends excluded.
+        sheet: of a spreadsheet with several.
         progress: show a bar on standard error.
         say: takes notes for the user, one line each.
 
@@ -87,14 +92,13 @@ def predict_table(
         >>> [line.split(",")[:3] for line in (folder / "out.csv").read_text().splitlines()][0]
         ['name', 'x', 'mean']
     """
-    source = open_table(path)
+    source = open_data(path, sheet, say)
     copied, answers = _plan(model, source, say)
     header = [*copied, *answers]
-    _check_name(expanded(out))
     scores, later = Scores(model.target, coverage), Later(model.columns)
     ours = partial(_holds_such, header=header, source=source.path)
     rows = outside = endless = 0
-    with new_file(out, ours) as place, place.open("wb") as file:
+    with _opened(out, ours) as file:
         file.write(csv_header(header))
         for table in source.chunks_with_bar("predicting", progress=progress):
             found = model.predict(table, coverage=coverage, first_row=rows)
@@ -187,6 +191,19 @@ def _plan(
         twice = [name for name in plain if name in taken]
         say(f"predictions are called {few(answers)}, since the file has {few(twice)} already")
     return copied, answers
+
+
+@contextmanager
+def _opened(
+    out: str | os.PathLike[str] | IO[bytes], ours: Callable[[Path], bool]
+) -> Iterator[IO[bytes]]:
+    if not isinstance(out, str | os.PathLike):
+        yield out
+        out.flush()
+        return
+    _check_name(expanded(out))
+    with new_file(out, ours) as place, place.open("wb") as file:
+        yield file
 
 
 def _check_name(out: Path) -> None:

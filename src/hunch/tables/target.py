@@ -35,6 +35,8 @@ class Target:
         decimal: mark of numbers in text, as in `Way`.
         unit: what stands beside numbers, as in `Way`.
         scaled: whether words of scale are multiplied out, as in `Way`.
+        lower: the least possible value of a number; None if none is known.
+        upper: the largest.
     """
 
     name: str
@@ -44,6 +46,19 @@ class Target:
     decimal: str = ""
     unit: str = ""
     scaled: bool = False
+    lower: float | None = None
+    upper: float | None = None
+
+    def within(self, values: Floats) -> Floats:
+        """Predictions, none of them beyond the bounds.
+
+        Example:
+            >>> Target("y", "regression", lower=0.0).within(np.array([-1.0, 2.0]))
+            array([0., 2.])
+        """
+        if self.lower is None and self.upper is None:
+            return values
+        return np.clip(values, self.lower, self.upper)
 
     def read(self, column: pa.ChunkedArray) -> Floats:
         """Numbers, or class numbers as floats, `(rows,)`; a class that is not known is NaN."""
@@ -100,8 +115,12 @@ class Target:
         return found, flags(cells.is_null())
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        return {**dataclasses.asdict(self), "classes": list(self.classes)}
+        """As plain values; without what is newer than the first of such folders, where unused."""
+        newer = ("scaled", "lower", "upper")
+        values = {**dataclasses.asdict(self), "classes": list(self.classes)}
+        return {
+            k: v for k, v in values.items() if k not in newer or (v is not None and v is not False)
+        }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Target:
