@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 
 import click
-from click.utils import get_binary_stream
 
 from hunch.cli.options import (
     json_option,
@@ -71,7 +71,7 @@ def predict(
     from hunch.tables import TableModel, predict_table
 
     loaded = TableModel.load(model)
-    place = get_binary_stream("stdout") if out == "-" else out
+    place = sys.stdout.buffer if out == "-" else out
     found = predict_table(
         loaded, data, place, coverage=coverage, sheet=sheet, progress=not quiet, say=say
     )
