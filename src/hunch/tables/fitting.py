@@ -22,6 +22,7 @@ from hunch.tables.choices import Choices, check_column
 from hunch.tables.columns import Columns
 from hunch.tables.data import Data, open_data
 from hunch.tables.model import KIND, replaced_model, train
+from hunch.tables.monitoring import put_training
 from hunch.tables.reading import Source
 from hunch.tables.report import table_report
 from hunch.tables.rows import Judged, read_judged, read_rows, split_groups
@@ -227,6 +228,7 @@ def fit_table(
         }
         model.put(folder)
         write_json(folder / SUMMARY_FILE, summary)
+        put_training(folder, columns, x)
         report = table_report(summary)
         (folder / REPORT).write_text(report, encoding="utf-8", errors="backslashreplace")
     return summary
