@@ -132,6 +132,8 @@ def fit_table(
     named = table.select(choices.ids)
     weight = _weights(table, choices, decimal, source.delimiter)
     table = table.drop_columns([name for name in choices.why_dropped if name in table.column_names])
+    if table.num_rows < num_rows:
+        say(f"{table.num_rows:,} of {num_rows:,} rows are taken, and numbered among themselves")
     check_headers(table)
     ways = learn_ways(
         table,
