@@ -343,3 +343,21 @@ def test_later_dates_are_told_once_and_make_no_row_be_outside():
     assert later.notes == [
         "1 row has dates in 'd' later than the last of training, 2021-12-31, up to 2023-05-01"
     ]
+
+
+@pytest.mark.parametrize("name", ["id", "patient_id", "customerID", "order no", "Lfd. Nr.", "ID"])
+def test_ids_of_new_rows_are_not_outside_and_that_they_are_numbers_is_said(name, tmp_path):
+    rules = Columns.learn(pa.table({name: [5, 9, 12, 30]}))
+    assert rules.encode(pa.table({name: [9_000, 12, -40]}))[1].tolist() == [False, False, True]
+    assert Columns.from_json(rules.to_json()) == rules
+    text = "".join(f"{i * 3};{3 + i * 1.37 % 11:.2f};{i % 5}\n" for i in range(40))
+    (tmp_path / "a.csv").write_text(f"{name};y;z\n{text}")
+    assert f"column {name!r} is used as a number, and looks" in said_before_training(
+        tmp_path / "a.csv"
+    )
+
+
+@pytest.mark.parametrize("name", ["size", "paid", "nose", "kind", "valid", "rainbow"])
+def test_a_number_beyond_training_is_outside(name):
+    rules = Columns.learn(pa.table({name: [5, 9, 12, 30]}))
+    assert rules.encode(pa.table({name: [9_000]}))[1].tolist() == [True]

@@ -33,6 +33,11 @@ MOST_VALUES: Final = 32  # of a text column of which each value gets a feature
 _FREQUENT: Final = 20  # values that get one where there are more
 _LARGEST_ID: Final = 2**53  # beyond, floats leave whole numbers out
 _MARGIN: Final = 0.25  # how far beyond the training range, in its width, is far outside
+# A word of a name that says that the cells name rows: patient_id, customerID, order no, Lfd. Nr.
+_ID: Final = re.compile(
+    r"(?i:(?:^|[^a-z])(?:id|ids|uid|key|no|nr|num|index|idx|row|serial)\.?$)|[a-z](?:ID|Id)$"
+    r"|^(?:id|ID|Id)(?:[^A-Za-z]|$)|(?i:(?:number|nummer|n[úu]mero|num[ée]ro)$)"
+)
 # What libraries call a column of row numbers that has no name.
 _UNNAMED: Final = re.compile(r"\s*|Unnamed: \d+|__index_level_\d+__")
 # A phase as a point on a circle, so that the end of a year is close to its beginning.
@@ -57,6 +62,8 @@ class Column:
         unit: what stands beside numbers, as in `Way`.
         order: of day, month and year, as in `Way`.
         scaled: whether words of scale are multiplied out, as in `Way`.
+        counts: whether its numbers name rows, by its name and since all differ, so that new rows
+            lie behind those of training.
     """
 
     name: str
@@ -72,6 +79,7 @@ class Column:
     unit: str = ""
     order: str = ""
     scaled: bool = False
+    counts: bool = False
 
     @property
     def way(self) -> Way:
@@ -99,7 +107,7 @@ class Column:
             'number'
         """
         values = {**dataclasses.asdict(self), "values": list(self.values)}
-        return {k: v for k, v in values.items() if k != "scaled" or v}
+        return {k: v for k, v in values.items() if k not in ("scaled", "counts") or v}
 
     def encode(self, column: pa.Array, first_row: int = 0) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """Features `(rows, features)` of clean cells, and which rows are far outside training.
@@ -125,7 +133,8 @@ class Column:
         values = np.where(unknown, self.fill, values)
         margin = _MARGIN * (self.high - self.low)
         outside = values < self.low - margin
-        if self.kind != "date":  # later than training is where dates of new rows belong
+        # Later than training is where dates and ids of new rows belong.
+        if self.kind != "date" and not self.counts:
             outside |= values > self.high + margin
         parts = [values]
         if self.kind == "date":
@@ -226,7 +235,14 @@ def _learn_numbers(name: str, way: Way, cells: pa.Array) -> Column | Dropped:
         unit=way.unit,
         order=way.order,
         scaled=way.scaled,
+        counts=_names_rows(name, values) and not way.asked,
     )
+
+
+def _names_rows(name: str, values: Floats) -> bool:
+    if not _ID.search(name):
+        return False
+    return bool((values == np.floor(values)).all()) and len(np.unique(values)) == len(values)
 
 
 def _counts(values: Floats) -> bool:

@@ -183,6 +183,12 @@ def fit_table(
             say(line)
     for line in told(ways, [target, *(column.name for column in columns.used)]):
         say(line)
+    for column in columns.used:
+        if column.counts:
+            say(
+                f"column {column.name!r} is used as a number, and looks as if it named rows; if it "
+                "does, say --ids"
+            )
     for dropped in columns.dropped:
         say(f"not using column {dropped.name!r}: {dropped.why}")
     with _saying_what_fails(out), new_folder(out, KIND) as folder:
