@@ -199,7 +199,7 @@ def _possible(text: str) -> dict[str, float]:
         return {}
     if len(text) >= 10 and text[4] == "-":
         try:
-            moment = datetime.datetime.fromisoformat(_IN_UTC.sub("+00:00", text))
+            moment = datetime.datetime.fromisoformat(_with_offset(text))
         except ValueError:
             pass
         else:
@@ -218,6 +218,10 @@ def _possible(text: str) -> dict[str, float]:
     if first is None:
         return {}
     return dict.fromkeys(ORDERS, float(first.toordinal() - _EPOCH.toordinal()))
+
+
+def _with_offset(text: str) -> str:
+    return _IN_UTC.sub("+00:00", text) if text[-1:] in "CT" else text
 
 
 def _in_figures(first: str, mark: str, second: str, third: str) -> dict[str, tuple[str, str, str]]:

@@ -37,8 +37,9 @@ _CURRENCIES: Final = (
 )
 _UNIT: Final = rf"%|\x{{2030}}|{_CURRENCIES}"
 # Other units stand behind the digits: km, m², °C, km/h, sq ft.
-_LETTERS: Final = r"[\p{L}./\x{b2}\x{b3}\x{b0}\x{b5}\x{b7}]{0,11}"
-_WORD: Final = rf"[\p{{L}}\x{{b0}}\x{{b5}}]{_LETTERS}(?: \p{{L}}{_LETTERS})?[23]?"
+# Without a bound on their number, which RE2 would write out: the pattern is made for each column.
+_WORD: Final = r"[\p{L}\x{b0}\x{b5}][^0-9,;:()'\x{2019}+-]*[23]?"
+_LONGEST: Final = 24  # letters of a unit
 _THOUSAND: Final = ("k", "K", "Tsd", "Tsd.", "tsd", "tsd.")
 _MAGNITUDES: Final = {
     **dict.fromkeys(_THOUSAND, 1e3),
@@ -325,6 +326,7 @@ def _parts(text: pa.Array) -> _Parts:
     words = _objects(part["word"])
     # One minus at most, brackets in pairs, one unit.
     odd = (np.sum(signed, axis=0) > 1) | (opened != closed)
+    odd |= pc.greater(pc.utf8_length(part["word"]), _LONGEST).to_numpy(zero_copy_only=False)
     odd |= (before != "") & ((behind != "") | (words != ""))
     bodies = pc.if_else(pa.array(odd), "", pc.utf8_rtrim(part["body"], " "))
     negative = np.any(minus, axis=0) | opened
