@@ -142,3 +142,77 @@ def test_wrong_use_is_refused():
         )
     with pytest.raises(ShapeError, match="`new_probs`"):
         conformal_classes(torch.zeros(3, 2), torch.zeros(3).long(), torch.zeros(3, 4))
+
+
+def of_groups(problems, groups, rows, g):
+    """Errors of which rows of a group share the larger part."""
+    group = torch.arange(groups).repeat_interleave(rows)
+    shared = torch.randn(problems, groups, dtype=torch.float64, generator=g)
+    own = torch.randn(problems, len(group), dtype=torch.float64, generator=g)
+    return group, shared[:, group] + 0.05 * own
+
+
+def test_a_row_of_a_new_group_is_covered_as_often_as_promised():
+    # 4,000 problems of 9 groups and a new one: promised 0.85, and given 0.9, as 9 of 10 groups;
+    # standard error at most 0.0063, so that five leave a false alarm in 2 million. Where rows are
+    # counted it is 0.8.
+    g = torch.Generator().manual_seed(0)
+    group, errors = of_groups(4_000, 10, 10, g)
+    old = group < 9
+    scores = errors[:, old].T
+    radius = conformal_quantile(scores.abs(), 0.85, groups=group[old])
+    inside = (errors[:, ~old].abs() <= radius[:, None]).double().mean().item()
+    assert 0.85 < inside < 0.9 + 5 * 0.0063
+    rows = conformal_quantile(scores.abs(), 0.85)
+    assert (errors[:, ~old].abs() <= rows[:, None]).double().mean() < 0.85 - 5 * 0.0063
+    split = split_conformal(torch.zeros_like(scores), scores, groups=group[old])
+    assert split.radius(0.85).equal(radius)
+    with pytest.warns(UserWarning, match="8 groups are too few for a coverage of 0.9"):
+        assert (
+            conformal_quantile(scores[group[old] < 8], 0.9, groups=group[group < 8]).isinf().all()
+        )
+
+
+def test_groups_of_one_are_data_and_a_group_counts_once():
+    g = torch.Generator().manual_seed(0)
+    scores = torch.randn(40, 3, generator=g, dtype=torch.float64)
+    alone = conformal_quantile(scores, 0.9, groups=[f"row {i}" for i in range(40)])
+    assert alone.equal(conformal_quantile(scores, 0.9))
+    several = scores.repeat_interleave(torch.arange(40) % 5 + 1, dim=0)
+    group = torch.arange(40).repeat_interleave(torch.arange(40) % 5 + 1)
+    order = torch.randperm(len(group), generator=g)
+    assert conformal_quantile(several[order], 0.9, groups=group[order]).equal(alone)
+    probs = torch.rand(40, 2, generator=g).softmax(1)
+    sets = conformal_classes(probs, torch.zeros(40).long(), probs)
+    grouped = conformal_classes(probs, torch.zeros(40).long(), probs, groups=range(40))
+    assert grouped.equal(sets)
+
+
+def test_jackknife_after_bootstrap_over_groups():
+    # Of 30 groups each of 5 equal data is as the 30 data, to the last bit of the ranks.
+    g = torch.Generator().manual_seed(0)
+    members, y = torch.randn(9, 30, generator=g), torch.randn(30, generator=g)
+    new = torch.randn(9, 7, generator=g)
+    weights = bootstrap_weights("poisson", 9, range(30), seed=1)
+    group = torch.arange(30).repeat(5)
+    once = jackknife_after_bootstrap(members, weights, y, new)
+    several = jackknife_after_bootstrap(
+        members[:, group], weights[:, group], y[group], new, groups=group
+    )
+    for end in (0, 1):
+        torch.testing.assert_close(once[end], several[end])
+    with pytest.raises(DataError, match="`weights` differ among data of one group"):
+        jackknife_after_bootstrap(members, weights, y, new, groups=torch.arange(30) % 6)
+
+
+@pytest.mark.parametrize(
+    ("groups", "error", "said"),
+    [
+        ([1, 2], ShapeError, r"`groups` got shape \(2,\); expected \(3,\)"),
+        (["a", None, "b"], DataError, "`groups` holds None in row 1; expected a group for each"),
+        ([1.0, 2.0, float("nan")], DataError, "`groups` holds nan in row 2"),
+    ],
+)
+def test_what_names_no_groups_is_refused(groups, error, said):
+    with pytest.raises(error, match=said):
+        split_conformal(torch.zeros(3), torch.zeros(3), groups=groups)

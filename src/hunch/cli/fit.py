@@ -23,7 +23,8 @@ _EPILOG = """\b
 Example: hunch fit houses.csv --target price
          hunch fit patients.parquet --target outcome --task classification --out trial/
          hunch fit 2023.csv 2024.csv --target cost --config settings.toml
-         hunch fit visits.csv --target cost --ids patient --drop remarks --categorical clinic
+         hunch fit visits.csv --target cost --ids visit --groups patient --categorical clinic
+         hunch fit demand.csv --target load --time day
 """
 
 
@@ -65,6 +66,16 @@ Example: hunch fit houses.csv --target price
 )
 @click.option("--lower", type=float, help="Least possible value of a number.")
 @click.option("--upper", type=float, help="Largest possible value of a number.")
+@click.option(
+    "--groups",
+    metavar="COLUMN",
+    help="Names the group of a row, as a patient, where new rows will be of new groups.",
+)
+@click.option(
+    "--time",
+    metavar="COLUMN",
+    help="Tells when a row was, by dates or numbers, where new rows will be later ones.",
+)
 @click.option(
     "--drop-missing-target",
     is_flag=True,
@@ -146,4 +157,14 @@ def _lines(summary: dict[str, Any]) -> list[str]:
     """The scores as a table for a terminal."""
     where = f"of {summary['test_file']}" if summary.get("test_file") else "held out"
     scores = table_of_scores(summary["test"]["scores"])
-    return [f"On {summary['rows']['test']:,} rows {where}:", *scores]
+    return [f"On {summary['rows']['test']:,} rows {where}{_tied(summary)}:", *scores]
+
+
+def _tied(summary: dict[str, Any]) -> str:
+    """How the rows held out differ from those trained on, other than by chance."""
+    split = summary["split"]
+    if split["by"] == "groups":
+        return f", all of {split['test']:,} new groups by {split['column']!r}"
+    if split["by"] == "time":
+        return f", later by {split['column']!r} than all others"
+    return ""

@@ -1,8 +1,10 @@
 """Intervals that hold the truth as often as promised, whatever the model.
 
-All that is asked of the data is that they are exchangeable: drawn alike, in any order. The promise
-is on average over data sets and points, not at each point; a model that knows where it is unsure
-makes intervals that fit better (`scale`).
+All that is asked of the data is that they are exchangeable: drawn alike, in any order. Where rows
+come in groups, as visits of patients do, and new rows are of new groups, it is the groups that must
+be: say which row is of which (`groups`). Series in time are neither. The promise is on average over
+data sets and points, not at each point; a model that knows where it is unsure makes intervals that
+fit better (`scale`).
 """
 
 from __future__ import annotations
@@ -11,51 +13,63 @@ import math
 import warnings
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from hunch.errors import ConfigurationError, DataError, ShapeError
 from hunch.inference.class_metrics import check_classes, check_probabilities
+from hunch.inference.groups import ROUNDING, Units, group_ids
 from hunch.inference.metrics import widths_like
 from hunch.inference.out_of_bag import out_of_bag
 from hunch.validation import real_number
 
 
-def conformal_quantile(scores: Tensor, coverage: float) -> Tensor:
+def conformal_quantile(
+    scores: Tensor, coverage: float, *, groups: npt.ArrayLike | None = None
+) -> Tensor:
     """The ⌈(n + 1)·coverage⌉-th smallest of n scores.
 
     A new score that is exchangeable with these stays at or below it with at least that probability.
     Where n is so small that there is no such score, it is infinite, and a warning says how many
-    data it takes.
+    data it takes. With `groups` it is the groups that are counted: each weighs one, however many
+    scores it has, and what stays below with that probability is a score of a new group.
 
     Args:
         scores: `(data, …)`, one score for each datum along the first axis.
         coverage: between 0 and 1, ends excluded.
+        groups: what names each score's group, `(data,)`; None if each stands for itself.
 
     Returns:
         `(…)`, the shape of one datum's scores.
 
     Raises:
         ConfigurationError: if `coverage` is out of range.
-        DataError: if there is no score, or one is NaN.
+        DataError: if there is no score, or one is NaN, or a score has no group.
+        ShapeError: if there are not as many entries of `groups` as scores.
 
     Example:
         >>> conformal_quantile(torch.arange(1.0, 20.0), 0.9)
         tensor(18.)
+        >>> conformal_quantile(torch.tensor([1.0, 1.0, 1.0, 9.0]), 0.6, groups=list("aaab"))
+        tensor(9.)
 
     Reference:
         Vovk, Gammerman & Shafer (2005), "Algorithmic learning in a random world"; Lei et al.
-        (2018), "Distribution-free predictive inference for regression", algorithm 2.
+        (2018), "Distribution-free predictive inference for regression", algorithm 2; for groups
+        Lee, Barber & Willett (2023), "Distribution-free inference with hierarchical data".
     """
     if scores.ndim == 0 or len(scores) == 0 or bool(scores.isnan().any()):
         raise DataError(
             f"`scores` got shape {tuple(scores.shape)}, or NaN among them; expected at least one "
             "score for calibration, and numbers only."
         )
-    rank = _rank(len(scores), coverage)
-    if rank > len(scores):
+    units = Units.of(len(scores), groups)
+    rank = _rank(units, coverage)
+    if rank is None:
         return torch.full_like(scores[0], torch.inf)
-    return scores.kthvalue(rank, dim=0).values
+    return units.smallest(scores, rank)
 
 
 @dataclass(frozen=True)
@@ -66,6 +80,7 @@ class SplitConformal:
         scores: errors of the calibration data, `(data, *out)`: |y − mean|, in units of `scale` if
             `normalized`.
         normalized: whether errors were divided by a scale; then new intervals need theirs.
+        groups: what names each error's group, `(data,)`; None if each stands for itself.
 
     Example:
         >>> calibration = split_conformal(torch.zeros(99), torch.linspace(-1, 1, 99))
@@ -76,10 +91,11 @@ class SplitConformal:
 
     scores: Tensor
     normalized: bool = False
+    groups: npt.ArrayLike | None = None
 
     def radius(self, coverage: float = 0.9) -> Tensor:
         """Half the width of an interval, `(*out,)`, in units of the scale where there is one."""
-        return conformal_quantile(self.scores, coverage)
+        return conformal_quantile(self.scores, coverage, groups=self.groups)
 
     def interval(
         self, mean: Tensor, *, scale: Tensor | float | None = None, coverage: float = 0.9
@@ -117,7 +133,11 @@ class SplitConformal:
 
 
 def split_conformal(
-    mean: Tensor, y: Tensor, *, scale: Tensor | float | None = None
+    mean: Tensor,
+    y: Tensor,
+    *,
+    scale: Tensor | float | None = None,
+    groups: npt.ArrayLike | None = None,
 ) -> SplitConformal:
     """Calibrate on data that the model was not trained on.
 
@@ -126,13 +146,16 @@ def split_conformal(
         y: their targets, of the same shape.
         scale: how unsure the model is about each, above 0, such as `p.std`: intervals are then wide
             where it is unsure. None for intervals of one width.
+        groups: what names the group of each row, `(data,)`, numbers or texts: intervals then hold
+            for rows of new groups, provided the model has not been trained on these groups. None
+            if each row stands for itself.
 
     Returns:
         The calibration, which makes intervals at any coverage.
 
     Raises:
         ShapeError: if shapes differ.
-        DataError: if a scale is not above 0, or a value is NaN.
+        DataError: if a scale is not above 0, or a value is NaN, or a row has no group.
 
     Note:
         Copies of a row are not exchangeable with fresh rows: keep them on one side of the split,
@@ -147,7 +170,8 @@ def split_conformal(
 
     Reference:
         Lei, G'Sell, Rinaldo, Tibshirani & Wasserman (2018), "Distribution-free predictive inference
-        for regression", algorithm 2 and section 5.2.
+        for regression", algorithm 2 and section 5.2; for groups Lee, Barber & Willett (2023),
+        "Distribution-free inference with hierarchical data".
     """
     if mean.shape != y.shape:
         raise ShapeError(
@@ -158,7 +182,9 @@ def split_conformal(
         scores = scores / _as_scale(scale, mean)
     if bool(scores.isnan().any()):
         raise DataError("`mean` or `y` holds NaN; expected numbers only.")
-    return SplitConformal(scores, normalized=scale is not None)
+    if groups is not None:
+        group_ids(groups, len(scores))  # refused here rather than when an interval is asked for
+    return SplitConformal(scores, scale is not None, groups)
 
 
 def jackknife_after_bootstrap(
@@ -168,6 +194,7 @@ def jackknife_after_bootstrap(
     new_members: Tensor,
     *,
     coverage: float = 0.9,
+    groups: npt.ArrayLike | None = None,
     max_elements: int = 2**24,
 ) -> tuple[Tensor, Tensor]:
     """Intervals from the training data alone, without a held-out part and without refitting.
@@ -183,6 +210,10 @@ def jackknife_after_bootstrap(
         y: training targets, `(data, *out)`.
         new_members: each member's prediction for each new point, `(members, batch, *out)`.
         coverage: between 0 and 1, ends excluded.
+        groups: what names the group of each training datum, `(data,)`, numbers or texts: intervals
+            then hold for data of new groups. All data of a group must share one draw: give `fit`
+            and `bootstrap_weights` one number for each group as `ids`. None if each datum stands
+            for itself.
         max_elements: how many numbers of the table data × batch are held at once.
 
     Returns:
@@ -191,7 +222,8 @@ def jackknife_after_bootstrap(
 
     Raises:
         ShapeError: if shapes do not fit each other.
-        DataError: if no member is without some datum, or a value is NaN.
+        DataError: if no member is without some datum, or a value is NaN, or data of one group have
+            different weights.
 
     Note:
         Copies of a row must share one draw (`copy_ids`), or what is left out has a twin in the bag.
@@ -225,8 +257,11 @@ def jackknife_after_bootstrap(
         if bool(value.isnan().any()):
             raise DataError(f"`{name}` holds NaN; expected numbers only.")
     n, batch = len(y), new_members.shape[1]
-    rank = _rank(n, coverage)
-    if rank > n:
+    units = Units.of(n, groups)
+    if groups is not None:
+        _check_shared_draws(weights, group_ids(groups, n))
+    rank = _rank(units, coverage)
+    if rank is None:
         infinite = torch.full_like(new_members[0], torch.inf)
         return -infinite, infinite
     # nan_to_num: of a datum without out-of-bag members nothing is known.
@@ -236,15 +271,20 @@ def jackknife_after_bootstrap(
     ends = []
     for part in new_members.reshape(len(members), batch, -1).split(rows, dim=1):
         without = torch.einsum("nk,kbo->nbo", average, part)
-        high = (without + residuals.unsqueeze(1)).kthvalue(rank, dim=0).values
-        low = -(residuals.unsqueeze(1) - without).kthvalue(rank, dim=0).values
+        high = units.smallest(without + residuals.unsqueeze(1), rank)
+        low = -units.smallest(residuals.unsqueeze(1) - without, rank)
         ends.append(torch.stack([low, high]))
     low, high = torch.cat(ends, dim=1).reshape(2, batch, *y.shape[1:])
     return low, high
 
 
 def conformal_classes(
-    probs: Tensor, y: Tensor, new_probs: Tensor, *, coverage: float = 0.9
+    probs: Tensor,
+    y: Tensor,
+    new_probs: Tensor,
+    *,
+    coverage: float = 0.9,
+    groups: npt.ArrayLike | None = None,
 ) -> Tensor:
     """Sets of classes that hold the true one with at least probability `coverage`.
 
@@ -258,6 +298,7 @@ def conformal_classes(
         y: their class numbers, `(data,)`.
         new_probs: probabilities for new points, `(batch, classes)`.
         coverage: between 0 and 1, ends excluded.
+        groups: what names the group of each calibration row, as in `split_conformal`.
 
     Returns:
         `(batch, classes)`, True for what is in the set.
@@ -284,7 +325,7 @@ def conformal_classes(
     check_classes(probs, y)
     check_probabilities("new_probs", new_probs)
     scores = 1 - probs.gather(1, y.long().unsqueeze(1)).squeeze(1)
-    return 1 - new_probs <= conformal_quantile(scores, coverage)
+    return 1 - new_probs <= conformal_quantile(scores, coverage, groups=groups)
 
 
 def _as_scale(scale: Tensor | float, mean: Tensor) -> Tensor:
@@ -300,16 +341,26 @@ def _as_scale(scale: Tensor | float, mean: Tensor) -> Tensor:
     return widths
 
 
-def _rank(n: int, coverage: float) -> int:
-    """⌈(n + 1)·coverage⌉; warns if that is more than n."""
+def _check_shared_draws(weights: Tensor, ids: npt.NDArray[np.int64]) -> None:
+    """Refuse a group of which some member has seen a part."""
+    _, first, place = np.unique(ids, return_index=True, return_inverse=True)
+    if not weights.equal(weights[:, torch.from_numpy(first[place])]):
+        raise DataError(
+            "`weights` differ among data of one group; expected one draw for each group: give "
+            "`fit` and `bootstrap_weights` one number for each group as `ids`."
+        )
+
+
+def _rank(units: Units, coverage: float) -> float | None:
+    """How many units must lie below, (n + 1)·coverage; None, with a warning, if there are fewer."""
     real_number("coverage", coverage, above=0.0, below=1.0)
-    # 0.9 is a little more than nine tenths, which must not cost a whole datum.
-    rank = math.ceil((n + 1) * coverage - 1e-9)
-    if rank > n:
-        need = math.ceil(coverage / (1 - coverage) - 1e-9)
+    rank = (units.count + 1) * coverage
+    if math.ceil(rank - ROUNDING) > units.count:
+        need = math.ceil(coverage / (1 - coverage) - ROUNDING)
         warnings.warn(
-            f"{n} data are too few for a coverage of {coverage}, so intervals are infinite; "
-            f"it takes at least {need}.",
+            f"{units.count} {units.name} are too few for a coverage of {coverage}, so intervals "
+            f"are infinite; it takes at least {need}.",
             stacklevel=3,
         )
+        return None
     return rank

@@ -87,6 +87,21 @@ def ids_in_order(x: Numbers, y: Numbers) -> npt.NDArray[np.int64]:
     return ids.view(np.int64)
 
 
+def ids_within(x: Numbers, y: Numbers, group: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """A number for each row, the same for rows of one group with the same features and targets.
+
+    Rows of a group share their bootstrap draw in any case, so that it does not matter whether
+    equal ones are copies or observations that happen to agree.
+
+    Example:
+        >>> one = np.ones((3, 1))
+        >>> ids = ids_within(one, one, np.array([5, 5, 8]))
+        >>> bool(ids[0] == ids[1]), bool(ids[0] == ids[2])
+        (True, False)
+    """
+    return scattered(_hashed(_rounded(x), _rounded(y)) + group.view(np.uint64)).view(np.int64)
+
+
 def coincide(x: Numbers, y: Numbers, count: npt.NDArray[np.intp]) -> bool:
     """Whether equal rows are observations that happen to agree, rather than copies.
 

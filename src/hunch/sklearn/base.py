@@ -17,6 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError
+from hunch.inference.groups import group_ids
 from hunch.inference.losses import Loss
 from hunch.nn import Ensemble
 from hunch.nn.mlp import ACTIVATIONS
@@ -173,11 +174,18 @@ class RandomizedPriorBase(BaseEstimator):
         seed = self._seed if hasattr(self, "ensemble_") else as_seed(self.random_state)
         return dataclasses.replace(self._recipe(seed), epochs=1, patience=None)
 
-    def _rows(self, X: Floats, y: Numbers, sample_weight: npt.ArrayLike | None) -> Rows:
+    def _rows(
+        self,
+        X: Floats,
+        y: Numbers,
+        sample_weight: npt.ArrayLike | None,
+        groups: npt.ArrayLike | None,
+    ) -> Rows:
+        ids = None if groups is None else group_ids(groups, len(X))
         if sample_weight is None:
-            return as_rows(X, y, None)
+            return as_rows(X, y, None, ids)
         kind = {"dtype": np.float64, "ensure_non_negative": True}
-        return as_rows(X, y, _check_sample_weight(sample_weight, X, **kind))
+        return as_rows(X, y, _check_sample_weight(sample_weight, X, **kind), ids)
 
     def _check_cells(self, X: Floats) -> None:
         """Refuse numbers too large to compute with, and name what hardly belongs to its column."""

@@ -39,6 +39,11 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
     matter, and a row of weight 2 is the same as two rows. Copies of a row share one bootstrap draw,
     and only the proportions of weights count.
 
+    What is promised holds for new rows drawn as those of the training were. Where rows come in
+    groups, as visits of patients do, and new rows are of new groups, give `fit` the `groups`: whole
+    groups then leave a network's data together, so that what it did not see are new groups, and all
+    figures of errors count groups, not rows. It holds for no later time than that of the data.
+
     Args:
         n_estimators: number of networks. Out-of-bag figures need about 10.
         hidden_layer_sizes: width of each hidden layer.
@@ -87,7 +92,11 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
     _ridge_of_alpha: ClassVar[float] = 0.5
 
     def fit(
-        self, X: Any, y: Any, sample_weight: npt.ArrayLike | None = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: npt.ArrayLike | None = None,
+        groups: npt.ArrayLike | None = None,
     ) -> RandomizedPriorClassifier:
         """Train on a table.
 
@@ -95,12 +104,14 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
             X: features `(n_samples, n_features)`, numbers without NaN.
             y: classes `(n_samples,)`, at least two different ones.
             sample_weight: how much each row counts, at least 0. Whole numbers are repetitions.
+            groups: what names the group that each row is of, such as a patient, `(n_samples,)`:
+                what is said is then meant for rows of new groups. See the class.
 
         Raises:
             ValueError: if the data or a parameter cannot be used; the message says what is wrong.
         """
         recipe = self._recipe(as_seed(self.random_state))
-        rows, num_data = self._table(X, y, sample_weight, classes=None, reset=True)
+        rows, num_data = self._table(X, y, sample_weight, groups, classes=None, reset=True)
         self._start(recipe, rows, len(self.classes_))
         self._train(recipe, rows)
         self._keep_out_of_bag(recipe, rows, num_data)
@@ -112,6 +123,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         y: Any,
         classes: npt.ArrayLike | None = None,
         sample_weight: npt.ArrayLike | None = None,
+        groups: npt.ArrayLike | None = None,
     ) -> RandomizedPriorClassifier:
         """Take more data into account: one epoch over them.
 
@@ -123,6 +135,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
             classes: all classes there will ever be; needed in the first call, and the same in
                 later ones, if given.
             sample_weight: as in `fit`.
+            groups: as in `fit`; a group that comes again keeps its bootstrap draw.
         """
         fresh = not hasattr(self, "ensemble_")
         if fresh and classes is None:
@@ -130,7 +143,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         if not fresh and classes is not None:
             self._check_same(np.unique(classes))
         recipe = self._recipe_of_an_epoch()
-        rows, _ = self._table(X, y, sample_weight, classes=classes, reset=fresh)
+        rows, _ = self._table(X, y, sample_weight, groups, classes=classes, reset=fresh)
         if fresh:
             self._start(recipe, rows, len(self.classes_))
         self._train(recipe, rows)
@@ -197,6 +210,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         X: Any,
         y: Any,
         sample_weight: npt.ArrayLike | None,
+        groups: npt.ArrayLike | None,
         *,
         classes: npt.ArrayLike | None,
         reset: bool,
@@ -210,7 +224,8 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         unknown = np.setdiff1d(labels, self.classes_)
         if len(unknown):
             raise DataError(f"`y` holds the class {unknown[0]}; expected one of `classes`.")
-        rows = self._rows(X, np.searchsorted(self.classes_, labels), sample_weight)
+        numbers = np.searchsorted(self.classes_, labels)
+        rows = self._rows(X, numbers, sample_weight, groups)
         present = len(np.unique(rows.y)) if classes is None and reset else len(self.classes_)
         if present < 2:
             raise DataError("`y` holds 1 class; expected at least two classes with a weight.")

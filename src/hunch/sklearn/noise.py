@@ -127,6 +127,7 @@ def learn_noise(
     *,
     learned: bool,
     before: Noise | None,
+    groups: npt.NDArray[np.int64] | None = None,
 ) -> Noise:
     """Find the noise that explains the errors together with the members' spread.
 
@@ -141,6 +142,8 @@ def learn_noise(
         evidence: how much each error counts, or None if all count alike.
         learned: whether the noise may depend on x.
         before: a noise learned from earlier data, to go on from.
+        groups: which errors belong together, and leave the noise's own members together; None if
+            each stands for itself.
     """
     known = residuals.known
     x, error, epistemic = x[known], residuals.error[known], residuals.epistemic[known]
@@ -161,7 +164,8 @@ def learn_noise(
         variance = spread + (2 * (level + prediction)).exp()
         return (0.5 * squared / variance + 0.5 * variance.log()).sum(dim=-1)
 
-    train(ensemble, own, x, target, weight, likelihood, ids=range(len(x)))
+    ids = range(len(x)) if groups is None else groups[known.numpy()]
+    train(ensemble, own, x, target, weight, likelihood, ids=ids)
     return Noise(log_level, ensemble)
 
 
@@ -197,22 +201,30 @@ class Shape(Arrays):
     Args:
         scores: errors divided by the standard deviation predicted for them, `(data, outputs)`.
         weight: of each, `(data,)`.
+        group: which scores came together, `(data,)`; None if each stands for itself.
     """
 
     scores: Floats
     weight: Floats
+    group: npt.NDArray[np.int64] | None = None
 
     def quantiles(self, levels: Floats) -> Floats:
         """Quantiles `(levels, outputs)`.
 
         The i-th smallest of n stands for the level i/(n + 1), which is what a new, exchangeable
         score stays below; levels between are interpolated. Beyond the outermost score the tail is
-        taken to be Gaussian in shape. Fewer than 100 scores are made symmetric first.
+        taken to be Gaussian in shape. Fewer than 100 scores are made symmetric first. Of scores
+        that came in groups it is the groups that are counted, since a new group is what is new.
+
+        Reference:
+            Lee, Barber & Willett (2023), "Distribution-free inference with hierarchical data".
         """
         scores, weight = self.scores, self.weight
-        if len(scores) < _SYMMETRIC_BELOW:
+        count = len(scores) if self.group is None else len(np.unique(self.group))
+        new = weight.mean() if self.group is None else weight.sum() / count
+        if count < _SYMMETRIC_BELOW:
             scores, weight = np.concatenate([scores, -scores]), np.tile(weight, 2)
-        columns = [_quantiles(column, weight, levels) for column in scores.T]
+        columns = [_quantiles(column, weight, new, levels) for column in scores.T]
         return np.stack(columns, axis=1)
 
     def quantiles_about(self, mean: Floats, std: Floats, levels: Floats) -> Floats:
@@ -225,26 +237,46 @@ class Shape(Arrays):
 
     def extended(self, other: Shape, most: int) -> Shape:
         """With newer scores behind, the latest `most` kept."""
+        group = None
+        if self.group is not None or other.group is not None:
+            group = np.concatenate([self._apart(0), other._apart(len(self.scores))])[-most:]
         return Shape(
             np.concatenate([self.scores, other.scores])[-most:],
             np.concatenate([self.weight, other.weight])[-most:],
+            group,
         )
+
+    def _apart(self, first: int) -> npt.NDArray[np.int64]:
+        """The groups; of scores without any, each is one, numbered from `first`."""
+        if self.group is not None:
+            return self.group
+        return np.arange(first, first + len(self.scores), dtype=np.int64)
 
 
 def shape_of(
-    noise: Noise, x: Tensor, residuals: Residuals, weight: npt.NDArray[np.float64] | None
+    noise: Noise,
+    x: Tensor,
+    residuals: Residuals,
+    weight: npt.NDArray[np.float64] | None,
+    groups: npt.NDArray[np.int64] | None = None,
 ) -> Shape:
     """The errors' distribution, once noise and spread have said how large they should be."""
     known = residuals.known
     size = torch.hypot(noise.at(x[known]), residuals.epistemic[known])
     scores: Floats = (residuals.error[known] / size).numpy()
-    return Shape(scores, np.ones(len(scores)) if weight is None else weight[known.numpy()])
+    kept = known.numpy()
+    return Shape(
+        scores,
+        np.ones(len(scores)) if weight is None else weight[kept],
+        None if groups is None else groups[kept],
+    )
 
 
-def _quantiles(scores: Floats, weight: Floats, levels: Floats) -> Floats:
+def _quantiles(scores: Floats, weight: Floats, new: float, levels: Floats) -> Floats:
+    """Weighted quantiles, where what is to come weighs `new` and may lie beyond all others."""
     order = np.argsort(scores, kind="stable")
     scores, total = scores[order], np.cumsum(weight[order])
-    at = total / (total[-1] + weight.mean())
+    at = total / (total[-1] + new)
     found: Floats = np.interp(levels, at, scores)
     middle = np.interp(0.5, at, scores)
     for edge, outside in ((0, levels < at[0]), (-1, levels > at[-1])):

@@ -49,6 +49,11 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
     is the same as two rows. Copies of a row share one bootstrap draw, and only the proportions of
     weights count. Several targets `(n_samples, n_outputs)` are predicted together.
 
+    What is promised holds for new rows drawn as those of the training were. Where rows come in
+    groups, as visits of patients do, and new rows are of new groups, give `fit` the `groups`: whole
+    groups then leave a network's data together, so that what it did not see are new groups, and all
+    figures of errors count groups, not rows. It holds for no later time than that of the data.
+
     Args:
         n_estimators: number of networks. Out-of-bag figures need about 10; more make error bars
             smoother.
@@ -104,7 +109,11 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
     _shape: Shape = field(init=False)
 
     def fit(
-        self, X: Any, y: Any, sample_weight: npt.ArrayLike | None = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: npt.ArrayLike | None = None,
+        groups: npt.ArrayLike | None = None,
     ) -> RandomizedPriorRegressor:
         """Train on a table.
 
@@ -112,19 +121,25 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
             X: features `(n_samples, n_features)`, numbers without NaN.
             y: targets `(n_samples,)` or `(n_samples, n_outputs)`.
             sample_weight: how much each row counts, at least 0. Whole numbers are repetitions.
+            groups: what names the group that each row is of, such as a patient, `(n_samples,)`:
+                what is said is then meant for rows of new groups. See the class.
 
         Raises:
             ValueError: if the data or a parameter cannot be used; the message says what is wrong.
         """
         recipe = self._recipe(as_seed(self.random_state))
-        rows, num_data = self._table(X, y, sample_weight, reset=True)
+        rows, num_data = self._table(X, y, sample_weight, groups, reset=True)
         self._start(recipe, rows, self.n_outputs_)
         residuals = self._train(recipe, rows)
         self._keep_out_of_bag(rows, residuals, num_data)
         return self
 
     def partial_fit(
-        self, X: Any, y: Any, sample_weight: npt.ArrayLike | None = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: npt.ArrayLike | None = None,
+        groups: npt.ArrayLike | None = None,
     ) -> RandomizedPriorRegressor:
         """Take more data into account: one epoch over them.
 
@@ -137,10 +152,11 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
             X: features `(n_samples, n_features)`.
             y: targets.
             sample_weight: as in `fit`.
+            groups: as in `fit`; a group that comes again keeps its bootstrap draw.
         """
         fresh = not hasattr(self, "ensemble_")
         recipe = self._recipe_of_an_epoch()
-        rows, _ = self._table(X, y, sample_weight, reset=fresh)
+        rows, _ = self._table(X, y, sample_weight, groups, reset=fresh)
         if fresh:
             self._start(recipe, rows, self.n_outputs_)
         self._train(recipe, rows)
@@ -296,7 +312,13 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         return tags
 
     def _table(
-        self, X: Any, y: Any, sample_weight: npt.ArrayLike | None, *, reset: bool
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: npt.ArrayLike | None,
+        groups: npt.ArrayLike | None,
+        *,
+        reset: bool,
     ) -> tuple[Rows, int]:
         X, y = validate_data(
             self,
@@ -319,7 +341,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
             raise DataError(
                 f"`y` has {targets.shape[1]} outputs; expected {self.n_outputs_}, as before."
             )
-        return self._rows(X, targets, sample_weight), len(X)
+        return self._rows(X, targets, sample_weight, groups), len(X)
 
     def _recipe(self, seed: int) -> Recipe:
         if self.noise not in ("learned", "constant"):
@@ -347,8 +369,9 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
             rows.evidence,
             learned=self.noise == "learned",
             before=self._noise if self._seen else None,
+            groups=rows.groups,
         )
-        shape = shape_of(self._noise, x, errors, rows.evidence)
+        shape = shape_of(self._noise, x, errors, rows.evidence, rows.groups)
         self._shape = shape.extended(self._shape, _REMEMBERED) if self._seen else shape
         self._count_as_seen(x)
         return residuals

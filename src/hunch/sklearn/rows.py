@@ -10,7 +10,8 @@ import numpy.typing as npt
 import torch
 
 from hunch.errors import DataError
-from hunch.inference.copies import coincide, ids_in_order
+from hunch.inference.copies import coincide, ids_in_order, ids_within
+from hunch.inference.groups import shares_of_groups
 from hunch.inference.training import as_evidence
 from hunch.sklearn.state import Arrays
 
@@ -36,6 +37,7 @@ class Rows:
         y: targets `(rows, outputs)`, or class numbers `(rows,)`.
         weight: how much each row counts in training, with mean 1; None if all count alike.
         ids: one number for each row, to which its bootstrap draw is tied.
+        grouped: whether rows with one of these numbers are a group, and groups count alike.
         source: of each of the caller's rows that has a weight, its position there, `(given,)`.
         place: which row it became, `(given,)`.
     """
@@ -46,20 +48,36 @@ class Rows:
     ids: npt.NDArray[np.int64]
     source: npt.NDArray[np.intp]
     place: npt.NDArray[np.intp]
+    grouped: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
+    def groups(self) -> npt.NDArray[np.int64] | None:
+        """Which group each row is in; None if each stands for itself."""
+        return self.ids if self.grouped else None
+
+    @property
     def evidence(self) -> Floats | None:
         """How much each row counts where errors are judged; None if all count alike."""
+        if self.grouped:
+            weight = np.ones(len(self)) if self.weight is None else self.weight
+            shares = shares_of_groups(self.ids, weight)
+            even: Floats = shares / shares.mean()
+            return even
         if self.weight is None:
             return None
         found: Floats = as_evidence(torch.from_numpy(self.weight)).numpy()
         return found
 
 
-def as_rows(x: Floats, y: Numbers, sample_weight: Floats | None) -> Rows:
+def as_rows(
+    x: Floats,
+    y: Numbers,
+    sample_weight: Floats | None,
+    groups: npt.NDArray[np.int64] | None = None,
+) -> Rows:
     """Put copies together and sort rows, so that a training is a function of the set of rows.
 
     Copies become one row of their total weight, with one bootstrap draw, so that whoever leaves it
@@ -72,6 +90,8 @@ def as_rows(x: Floats, y: Numbers, sample_weight: Floats | None) -> Rows:
         x: features `(data, features)`.
         y: targets `(data, outputs)` or class numbers `(data,)`.
         sample_weight: `(data,)`, at least 0; None if all count alike.
+        groups: a number for each row's group, `(data,)`, whose rows share one bootstrap draw;
+            copies in different groups are different rows. None if each row stands for itself.
 
     Raises:
         DataError: if no row has a weight.
@@ -87,14 +107,19 @@ def as_rows(x: Floats, y: Numbers, sample_weight: Floats | None) -> Rows:
     if not len(source):
         raise DataError("`sample_weight` is 0 in every row; expected at least one above 0.")
     targets = y.reshape(len(y), -1)
-    keys = np.column_stack([weight, x, targets])[source]
-    source = source[np.lexsort(keys.T)]
+    apart = [weight] if groups is None else [weight, groups]  # equal rows
+    keys = [key[source] for key in (*apart, *x.T, *targets.T)]
+    source = source[np.lexsort(keys)]
     weight = weight[source]
     whole = bool((weight == np.floor(weight)).all()) and weight.sum() <= _MOST_REPEATED
+    whole &= groups is None  # rows of a group share a draw, be they copies or not
     if whole and weight.max() > 1 and coincide(x[source], targets[source], weight.astype(np.intp)):
         source = np.repeat(source, weight.astype(np.intp))
         weight = np.ones(len(source))
-    ids = ids_in_order(x[source], targets[source])
+    if groups is None:
+        ids = ids_in_order(x[source], targets[source])
+    else:
+        ids = ids_within(x[source], targets[source], groups[source])
     _, first, place = np.unique(ids, return_index=True, return_inverse=True)
     order = np.argsort(first)
     first, place = first[order], np.argsort(order)[place]
@@ -105,9 +130,10 @@ def as_rows(x: Floats, y: Numbers, sample_weight: Floats | None) -> Rows:
         x[source[first]],
         y[source[first]],
         None if (total == total[0]).all() else total / total.mean(),
-        ids[first],
+        ids[first] if groups is None else groups[source[first]],
         source,
         place,
+        groups is not None,
     )
 
 

@@ -22,6 +22,8 @@ _OPTIONS: Final = {
     "categorical": "--categorical",
     "numeric": "--numeric",
     "weights": "--weights",
+    "groups": "--groups",
+    "time": "--time",
 }
 _LONGEST: Final = 60  # characters of an id in a sentence
 
@@ -36,6 +38,8 @@ class Choices:
         categorical: text, of which each value may be a feature, whatever the cells look like.
         numeric: numbers; a cell that is none is refused.
         weights: how much rows count in training, one column at most; not learned from.
+        groups: not learned from; its cells name the group that a row is of. At most one.
+        time: when a row was, which never makes it be far outside. At most one.
 
     Example:
         >>> choices = Choices.of(drop="notes", categorical=["zip"])
@@ -48,6 +52,8 @@ class Choices:
     categorical: tuple[str, ...] = ()
     numeric: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    time: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, **names: str | Iterable[str]) -> Choices:
@@ -66,11 +72,12 @@ class Choices:
     @property
     def why_dropped(self) -> dict[str, str]:
         """Columns that the model is not to use, and why."""
-        return (
-            dict.fromkeys(self.drop, "left out, as asked")
-            | dict.fromkeys(self.ids, "an id, as asked")
-            | dict.fromkeys(self.weights, "the weights of rows, as asked")
-        )
+        return {
+            **dict.fromkeys(self.drop, "left out, as asked"),
+            **dict.fromkeys(self.ids, "an id, as asked"),
+            **dict.fromkeys(self.groups, "names groups, as asked"),
+            **dict.fromkeys(self.weights, "the weights of rows, as asked"),
+        }
 
     @property
     def kinds(self) -> dict[str, Said]:
@@ -89,6 +96,12 @@ class Choices:
         Raises:
             DataError: naming the option and the column.
         """
+        if len(self.groups + self.time) > 1:
+            named = few(self.groups + self.time)
+            raise DataError(
+                f"--groups and --time name {named}; expected one column of either: rows to judge "
+                "on are of new groups, or later ones."
+            )
         first: dict[str, str] = {}
         for key, option in _OPTIONS.items():
             for name in getattr(self, key):

@@ -168,7 +168,7 @@ class Columns:
         outside = {}
         for column, place in zip(self.used, self.groups().values(), strict=True):
             features[:, place], far = column.encode(clean(table[column.name]), first_row)
-            if far.any():
+            if far.any() and column.name not in self.said.time:
                 outside[column.name] = far
         return features, outside
 

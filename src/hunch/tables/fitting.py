@@ -23,6 +23,7 @@ from hunch.tables.columns import Columns
 from hunch.tables.data import Data, open_data
 from hunch.tables.model import KIND, replaced_model, train
 from hunch.tables.monitoring import put_training
+from hunch.tables.parts import figures_by_part
 from hunch.tables.reading import Source
 from hunch.tables.report import table_report
 from hunch.tables.rows import Judged, read_judged, read_rows, split_groups
@@ -34,6 +35,7 @@ from hunch.tables.target import (
     learn_target,
     without_target_in_words,
 )
+from hunch.tables.ties import Ties
 from hunch.tables.ways import DateOrder, Decimal, learn_ways, told
 
 REPORT: Final = "report.html"
@@ -60,6 +62,8 @@ def fit_table(
     weights: str | None = None,
     lower: float | None = None,
     upper: float | None = None,
+    groups: str | None = None,
+    time: str | None = None,
     drop_missing_target: bool = False,
     test: Data | None = None,
     sheet: str | None = None,
@@ -90,6 +94,11 @@ def fit_table(
         categorical: columns whose cells are taken for text, whatever they look like, as numbers of
             districts.
         numeric: columns whose cells must be numbers.
+        groups: column that names the group of each row, such as a patient, if what is wanted are
+            predictions for rows of new groups: a fifth of the groups are held out, the column is
+            not learned from, and intervals and scores are those of new groups.
+        time: column of dates or numbers that tells when a row was, if what is wanted are
+            predictions for later rows: the last fifth of the rows are held out.
         drop_missing_target: leave rows out whose target is missing, which else are an error.
         weights: column that says how much a row counts in training; figures count all rows alike.
         lower: least possible value of a number that is predicted; no prediction is below.
@@ -121,7 +130,13 @@ def fit_table(
     source = _open(data, target, sheet, say)
     path = source.path
     choices = Choices.of(
-        drop=drop, ids=ids, categorical=categorical, numeric=numeric, weights=weights or ()
+        drop=drop,
+        ids=ids,
+        categorical=categorical,
+        numeric=numeric,
+        weights=weights or (),
+        groups=groups or (),
+        time=time or (),
     )
     choices.check(source.schema, source.path, target)
     judge = None if test is None else _open(test, target, None, say)
@@ -129,7 +144,7 @@ def fit_table(
         say(older)
     table, num_rows = read_rows(source, max_rows, seed, progress)
     _check_enough(path, table.num_rows)
-    named = table.select(choices.ids)
+    named, tied = table.select(choices.ids), table.select(choices.groups + choices.time)
     weight = _weights(table, choices, decimal, source.delimiter)
     table = table.drop_columns([name for name in choices.why_dropped if name in table.column_names])
     if table.num_rows < num_rows:
@@ -155,26 +170,32 @@ def fit_table(
     if without:
         say(without_target_in_words(without, len(y)))
         _check_enough(path, len(kept), f" with a value of {target!r}")
-        others, y = others.take(kept), y[kept]
+        others, tied, y = others.take(kept), tied.take(kept), y[kept]
         weight = None if weight is None else weight[kept]
+    ties = Ties.of(tied, ways, choices)
     learn = partial(Columns.learn_and_encode, ways=ways, left_out=source.left_out, said=choices)
-    group = groups_of_copies(*learn(others), y)
+    group = ties.apart(groups_of_copies(*learn(others), y))
     copies = len(group) - int(group.max()) - 1
     if copies:
         say(copies_in_words(copies))
     train_rows, test_rows = np.arange(len(y)), np.arange(0)
-    if judge is None:
+    if judge is None and ties.by == "rows":
         train_rows, test_rows = split_groups(group, y, goal, seed)
+    elif judge is None:
+        train_rows, test_rows = ties.split(y, goal, seed)
+        test_rows = test_rows[np.sort(np.unique(group[test_rows], return_index=True)[1])]
     columns, x = learn(others.take(train_rows))
     train_y = y[train_rows]
     if judge is None:
-        judged = Judged(columns.encode(others.take(test_rows))[0], y[test_rows])
+        x_of_test = columns.encode(others.take(test_rows))[0]
+        judged = Judged(x_of_test, y[test_rows], ties=ties.of_rows(test_rows))
     else:
         judged = read_judged(
             judge,
             columns,
             goal,
             (x, train_y),
+            ties,
             allow_missing=drop_missing_target,
             seed=seed,
             progress=progress,
@@ -206,6 +227,7 @@ def fit_table(
                 x,
                 train_y,
                 weight=None if weight is None else weight[train_rows],
+                ties=ties.of_rows(train_rows),
                 members=members,
                 seed=seed,
                 progress=progress,
@@ -221,6 +243,7 @@ def fit_table(
                 "train": len(train_rows),
                 "test": len(judged.y),
             },
+            "split": ties.told(train_rows, test_rows) | ({"by": "file"} if judged.file else {}),
             "test_file": judged.file or None,
             "test_copies": judged.copies,
             "without_target": without,
@@ -232,7 +255,8 @@ def fit_table(
             "epochs": model.estimator.n_iter_,
             "features": len(columns.features),
             "columns": columns.to_json(),
-            "test": assess(model, split, seed),
+            "test": assess(model, split, seed)
+            | figures_by_part(model, judged.x, judged.y, judged.ties),
         }
         model.put(folder)
         write_json(folder / SUMMARY_FILE, summary)

@@ -27,6 +27,7 @@ from hunch.tables.cells import Floats
 from hunch.tables.columns import Columns
 from hunch.tables.frames import as_arrow, like
 from hunch.tables.target import Target, Task
+from hunch.tables.ties import NO_TIES, Ties
 from hunch.validation import real_number
 
 KIND: Final = "table-model"
@@ -232,6 +233,7 @@ def train(
     y: Floats,
     *,
     weight: Floats | None = None,
+    ties: Ties = NO_TIES,
     members: int | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -244,6 +246,7 @@ def train(
         x: features `(rows, features)`.
         y: numbers or class numbers `(rows,)`.
         weight: how much each row counts, `(rows,)`; None if all count alike.
+        ties: what ties these rows together.
         members: networks; None: 50, and 20 beyond 20,000 rows.
         seed: decides every draw.
         progress: show bars on standard error.
@@ -253,4 +256,5 @@ def train(
         random_state=seed % 2**32,  # scikit-learn takes no larger one
         verbose=progress,
     )
-    return TableModel(columns, target, estimator.fit(x, y, sample_weight=weight))
+    found = estimator.fit(x, y, sample_weight=weight, groups=ties.groups)
+    return TableModel(columns, target, found)

@@ -19,10 +19,9 @@ from hunch.tables.columns import Columns
 from hunch.tables.reading import Source
 from hunch.tables.suspects import count_copies, judged_copies_in_words
 from hunch.tables.target import Target, check_none_missing, without_target_in_words
+from hunch.tables.ties import MOST_TEST_ROWS, NO_TIES, TEST_SHARE, Ties
 
-MOST_TEST_ROWS: Final = 10_000
 _FEWEST_TEST_ROWS: Final = 4  # as many as are held out of the shortest table
-_TEST_SHARE: Final = 0.2
 
 
 def read_rows(source: Source, max_rows: int, seed: int, progress: bool) -> tuple[pa.Table, int]:
@@ -90,7 +89,7 @@ def _split(
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Rows to train on and rows to test on; of each class there is one to train on."""
     order = numpy_generator(seed, "split").permutation(len(y))
-    size = min(round(_TEST_SHARE * len(y)), MOST_TEST_ROWS)
+    size = min(round(TEST_SHARE * len(y)), MOST_TEST_ROWS)
     if target.task == "classification":
         _, first = np.unique(y[order], return_index=True)
         order = np.concatenate([np.delete(order, first), order[first]])
@@ -114,6 +113,7 @@ class Judged:
         file: the name of their own file; empty if they were held out.
         copies: how many of them are copies of training rows.
         notes: what the user should know about them.
+        ties: what ties them together.
     """
 
     x: Floats
@@ -121,6 +121,7 @@ class Judged:
     file: str = ""
     copies: int = 0
     notes: tuple[str, ...] = ()
+    ties: Ties = NO_TIES
 
 
 def read_judged(
@@ -128,6 +129,7 @@ def read_judged(
     columns: Columns,
     target: Target,
     train: tuple[Floats, Floats],
+    ties: Ties,
     *,
     allow_missing: bool,
     seed: int,
@@ -140,6 +142,7 @@ def read_judged(
         columns: the rules.
         target: what is predicted.
         train: features and targets of the training rows.
+        ties: of the training rows.
         allow_missing: leave rows without a target out.
         seed: decides the sample.
         progress: show a bar on standard error.
@@ -159,6 +162,11 @@ def read_judged(
             check_none_missing(target.name, missing)
         x, y = columns.encode(table)[0][~missing], y[~missing]
         _check_judged(target, y)
+        known = columns.said.groups + columns.said.time
+        own = NO_TIES
+        if set(known) <= set(table.column_names):
+            ways = {column.name: column.way for column in columns.used}
+            own = Ties.of(table.filter(pa.array(~missing)), ways, columns.said)
     copies = count_copies(columns, *train, x, y)
     notes = []
     if table.num_rows < num_rows:
@@ -167,8 +175,10 @@ def read_judged(
         notes.append(without_target_in_words(int(missing.sum()), len(missing)))
     if copies:
         notes.append(judged_copies_in_words(copies, len(y)))
+    if seen := ties.shared(own):
+        notes.append(seen)
     name = source.path.name
-    return Judged(x, y, name, copies, tuple(f"{name!r}: {note}" for note in notes))
+    return Judged(x, y, name, copies, tuple(f"{name!r}: {note}" for note in notes), own)
 
 
 def _check_judged(target: Target, y: Floats) -> None:
