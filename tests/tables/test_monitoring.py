@@ -81,6 +81,24 @@ def test_missing_cells_and_new_values_are_counted(models):
     assert found["size"]["p_value"] < 1e-6
 
 
+def test_time_that_goes_on_is_no_drift(tmp_path):
+    def dated(count, seed, year):
+        day = [f"{year}-{1 + i % 12:02d}-{1 + i % 28:02d}" for i in range(count)]
+        first = 0 if year == 2021 else 5_000
+        return (
+            houses(count, seed)
+            .assign(day=day, house_id=range(first, first + count))
+            .drop(columns="dear")
+        )
+
+    fit_table(dated(400, 0, 2021), "price", tmp_path / "model", members=5, progress=False)
+    new = dated(200, 1, 2022).drop(columns="price")
+    found = monitor_table(tmp_path / "model", new, progress=False)
+    assert (found["verdict"], found["outside"]) == ("keep", 0), found["sentence"]
+    assert found["later"] == {"day": 200}
+    assert set(found["columns"]) == {"size", "city"}
+
+
 def test_few_rows_tell_nothing(models):
     found = monitor_table(models / "price", houses(5, 1, more=500), progress=False)
     assert found["verdict"] == "keep"

@@ -1,5 +1,6 @@
 """Tables from elsewhere than one file: DataFrames, several files, spreadsheets, standard input."""
 
+import json
 import sys
 import zipfile
 
@@ -97,6 +98,8 @@ def test_several_files_are_one_table(trained, tmp_path):
     whole[25:][["price", "size", "city"]].to_csv(tmp_path / "new.csv", index=False)
     words = ["fit", str(tmp_path / "old.csv"), str(tmp_path / "new.csv"), "--target=price"]
     assert run([*words, "--members=2", "--quiet", f"--out={tmp_path / 'model'}"]) == DONE
+    summary = json.loads((tmp_path / "model" / "summary.json").read_text())
+    assert (summary["data"], summary["rows"]["file"]) == ("old.csv and 1 more", 60)
     a, b = (TableModel.load(f / "model") for f in (trained, tmp_path))
     assert a.predict(whole)["mean"].tolist() == b.predict(whole)["mean"].tolist()
 

@@ -235,7 +235,7 @@ def fit_table(
         say("judging against the baselines")
         split = Split(x[once], train_y[once], judged.x, judged.y)
         summary = {
-            "data": path.name,
+            "data": source.title,
             "target": goal.to_json(),
             "rows": {
                 "file": num_rows,

@@ -16,6 +16,7 @@ from hunch.errors import DataError
 from hunch.storage import as_written, open_folder, read_json, write_json
 from hunch.tables.cells import Floats
 from hunch.tables.choices import few
+from hunch.tables.column import Column
 from hunch.tables.columns import Columns
 from hunch.tables.data import Data, open_data
 from hunch.tables.drift import Drift, counts_of_rows, counts_of_training, drift
@@ -67,8 +68,9 @@ def monitor_table(
     Returns:
         `verdict`, one of `"keep"`, `"watch"`, `"retrain"`, and `sentence`, which gives the numbers
         it stands on; `rows`, `outside`; `scores` as `Scores.result` has them, None without truth;
-        `promised`: the same on rows held out at fit; `columns`: how each drifted, None for a folder
-        of an earlier version; `false_alarms`: how often anything but "keep" comes of rows that are
+        `promised`: the same on rows held out at fit; `columns`: how each drifted but dates and ids,
+        which go on, None for a folder of an earlier version; `later`: how many rows have later
+        dates, by column; `false_alarms`: how often anything but "keep" comes of rows that are
         drawn as those of training were.
 
     Raises:
@@ -100,10 +102,14 @@ def monitor_table(
         raise DataError(f"{str(source.path)!r} has a header and no rows; expected some to look at.")
     for note in [*later.notes, *scores.notes]:
         say(note)
-    words = {column.name for column in model.columns.used if column.kind == "category"}
     drifts = {
-        name: drift(np.array(training["columns"][name]["counts"]), own, words=name in words)
-        for name, own in counts.items()
+        column.name: drift(
+            np.array(training["columns"][column.name]["counts"]),
+            counts[column.name],
+            words=column.kind == "category",
+        )
+        for column in _compared(model.columns)
+        if column.name in counts
     }
     known, promised = scores.result(), _promised(folder)
     verdict, sentence = _verdict(
@@ -116,9 +122,19 @@ def monitor_table(
         "outside": outside,
         "scores": known,
         "promised": promised,
+        "later": later.rows,
         "columns": {name: dataclasses.asdict(own) for name, own in drifts.items()} or None,
         "false_alarms": FALSE_ALARMS,
     }
+
+
+def _compared(columns: Columns) -> list[Column]:
+    """Those whose cells may be as in training: time goes on, and ids are counted on."""
+    return [
+        column
+        for column in columns.used
+        if column.kind != "date" and not column.counts and column.name not in columns.said.time
+    ]
 
 
 def _training(folder: Path, say: Callable[[str], object]) -> dict[str, Any]:

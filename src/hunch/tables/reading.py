@@ -60,6 +60,12 @@ class Source:
         return tuple(self.schema.names)
 
     @property
+    def title(self) -> str:
+        """The name of the file, or of the first of several."""
+        more = f" and {len(self.parts) - 1} more" if self.parts else ""
+        return f"{self.path.name}{more}"
+
+    @property
     def delimiter(self) -> str | None:
         """Between the cells of a row; None where there is none, or not the same in all parts."""
         if self.parts:
