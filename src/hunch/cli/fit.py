@@ -9,10 +9,12 @@ import click
 
 from hunch.cli.options import (
     WholeNumber,
+    config_option,
     json_option,
     load_torch,
     quiet_option,
     seed_option,
+    sheet_option,
     speaker,
     table_of_scores,
 )
@@ -20,13 +22,14 @@ from hunch.cli.options import (
 _EPILOG = """\b
 Example: hunch fit houses.csv --target price
          hunch fit patients.parquet --target outcome --task classification --out trial/
+         hunch fit 2023.csv 2024.csv --target cost --config settings.toml
          hunch fit visits.csv --target cost --ids visit --groups patient --categorical clinic
          hunch fit demand.csv --target load --time day
 """
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("data", type=click.Path())
+@click.argument("data", type=click.Path(), nargs=-1, required=True)
 @click.option("--target", required=True, metavar="COLUMN", help="The column to predict.")
 @click.option(
     "--task",
@@ -56,6 +59,13 @@ Example: hunch fit houses.csv --target price
     metavar="COLUMN",
     help="Numbers; a cell that is none is an error; may be repeated.",
 )
+@click.option(
+    "--weights",
+    metavar="COLUMN",
+    help="How much a row counts in training, from 0 on; not learned from.",
+)
+@click.option("--lower", type=float, help="Least possible value of a number.")
+@click.option("--upper", type=float, help="Largest possible value of a number.")
 @click.option(
     "--groups",
     metavar="COLUMN",
@@ -112,11 +122,16 @@ Example: hunch fit houses.csv --target price
     show_default=True,
     help="Of day, month and year in columns that leave it open, as 03/04/2011 does.",
 )
+@sheet_option
+@config_option
 @seed_option
 @json_option
 @quiet_option
-def fit(data: str, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Learn to predict a column of DATA, a CSV or Parquet file, and how far off it may be.
+def fit(data: tuple[str, ...], as_json: bool, quiet: bool, **options: Any) -> None:
+    """Learn to predict a column of DATA, and how far off it may be.
+
+    DATA is a CSV or Parquet file, a spreadsheet, or - for standard input; the rows of several, as
+    of last year and of this month, are read as one table.
 
     What each column is taken for is said, and kept in the model: numbers with decimal commas,
     groups of digits, percent signs or currencies, dates such as 14/03/2011. Where the whole file
@@ -134,7 +149,8 @@ def fit(data: str, as_json: bool, quiet: bool, **options: Any) -> None:
     from hunch.tables import fit_table
 
     out = options.pop("out")
-    summary = fit_table(data, options.pop("target"), out, say=say, progress=not quiet, **options)
+    files = data[0] if len(data) == 1 else data
+    summary = fit_table(files, options.pop("target"), out, say=say, progress=not quiet, **options)
     if as_json:
         click.echo(dump_json(summary), nl=False)
     else:

@@ -21,6 +21,7 @@ _OPTIONS: Final = {
     "ids": "--ids",
     "categorical": "--categorical",
     "numeric": "--numeric",
+    "weights": "--weights",
     "groups": "--groups",
     "time": "--time",
 }
@@ -36,6 +37,7 @@ class Choices:
         ids: not learned from; they name rows where a report speaks of some.
         categorical: text, of which each value may be a feature, whatever the cells look like.
         numeric: numbers; a cell that is none is refused.
+        weights: how much rows count in training, one column at most; not learned from.
         groups: not learned from; its cells name the group that a row is of. At most one.
         time: when a row was, which never makes it be far outside. At most one.
         subgroups: figures are given for each of their values; else they are columns like any.
@@ -50,6 +52,7 @@ class Choices:
     ids: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     numeric: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     time: tuple[str, ...] = ()
     subgroups: tuple[str, ...] = ()
@@ -61,7 +64,12 @@ class Choices:
         Raises:
             ConfigurationError: if something else is given.
         """
-        return cls(**{key: _names(key, given) for key, given in names.items()})
+        found = cls(**{key: _names(key, given) for key, given in names.items()})
+        if len(found.weights) > 1:
+            raise ConfigurationError(
+                f"`weights` got {len(found.weights)} columns; expected one at most."
+            )
+        return found
 
     @property
     def why_dropped(self) -> dict[str, str]:
@@ -70,6 +78,7 @@ class Choices:
             **dict.fromkeys(self.drop, "left out, as asked"),
             **dict.fromkeys(self.ids, "an id, as asked"),
             **dict.fromkeys(self.groups, "names groups, as asked"),
+            **dict.fromkeys(self.weights, "the weights of rows, as asked"),
         }
 
     @property
@@ -150,11 +159,15 @@ def check_column(name: str, names: Sequence[str], path: object, option: str = ""
     """
     if name in names:
         return
-    close = difflib.get_close_matches(name.lower(), map(str.lower, names), n=1)
-    meant = [known for known in names if known.lower() in close]
+    plain = {known: known.strip().lower() for known in names}
+    close = difflib.get_close_matches(name.strip().lower(), plain.values(), n=1)
+    meant = [known for known in names if plain[known] in close]
     hint = f" Did you mean {meant[0]!r}?" if meant else ""
     if len(names) == 1:
-        hint = " One column only: cells must be separated by a comma, semicolon, tab or bar."
+        hint = (
+            " One column only: cells must be separated by a comma, semicolon, tab or bar, and a "
+            "title above the header be removed."
+        )
     raise DataError(
         f"{option and f'{option}: '}{str(path)!r} has no column {name!r}; its columns are "
         f"{few(names, most=8)}.{hint}"

@@ -135,8 +135,8 @@ class Columns:
     def encode(self, table: pa.Table, first_row: int = 0) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """Features `(rows, features)`, and which rows are far outside the training data.
 
-        A row is far outside if a number or date lies beyond the training range by more than a
-        quarter of its width, or a category is one that training has not seen.
+        A row is far outside if a number lies beyond the training range by more than a quarter of
+        its width, or a date as far before it, or a category is one that training has not seen.
 
         Args:
             table: with all columns in use.
@@ -175,11 +175,7 @@ class Columns:
         features = np.empty((table.num_rows, len(self.features)))
         outside = {}
         for column, place in zip(self.used, self.groups().values(), strict=True):
-            features[:, place], far = column.encode(
-                clean(table[column.name]),
-                first_row,
-                any_text=column.name in self.said.categorical,
-            )
+            features[:, place], far = column.encode(clean(table[column.name]), first_row)
             if far.any() and column.name not in self.said.time:
                 outside[column.name] = far
         return features, outside
@@ -209,7 +205,7 @@ class Columns:
         """The rules as plain values."""
         said = self.said.to_json()
         return {
-            "used": [{**dataclasses.asdict(c), "values": list(c.values)} for c in self.used],
+            "used": [c.to_json() for c in self.used],
             "dropped": [dataclasses.asdict(d) for d in self.dropped],
             **({"said": said} if said else {}),
         }

@@ -11,19 +11,26 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
+import pyarrow as pa
 
 from hunch.errors import DataError, FolderError
 from hunch.storage import check_replaceable, new_folder, write_json
 from hunch.tables.assessment import Split, assess
+from hunch.tables.bounds import read_weights, with_bounds
+from hunch.tables.cells import Floats
 from hunch.tables.choices import Choices, check_column
 from hunch.tables.columns import Columns
+from hunch.tables.data import Data, open_data
 from hunch.tables.examples import Named
 from hunch.tables.hints import hints
 from hunch.tables.model import KIND, replaced_model, train
+from hunch.tables.monitoring import put_training
 from hunch.tables.overview import overview
-from hunch.tables.reading import Source, open_table
+from hunch.tables.parts import figures_by_part
+from hunch.tables.reading import Source
 from hunch.tables.report import table_report
 from hunch.tables.rows import Judged, read_judged, read_rows, split_groups
+from hunch.tables.strays import check_headers, check_sums
 from hunch.tables.suspects import copies_in_words, groups_of_copies, odd_cell_notes, suspects
 from hunch.tables.target import (
     Task,
@@ -41,7 +48,7 @@ _FEWEST_ROWS: Final = 20
 
 
 def fit_table(
-    path: str | os.PathLike[str],
+    data: Data,
     target: str,
     out: str | os.PathLike[str],
     *,
@@ -55,11 +62,15 @@ def fit_table(
     ids: str | Iterable[str] = (),
     categorical: str | Iterable[str] = (),
     numeric: str | Iterable[str] = (),
+    weights: str | None = None,
+    lower: float | None = None,
+    upper: float | None = None,
     groups: str | None = None,
     time: str | None = None,
     subgroups: str | Iterable[str] = (),
     drop_missing_target: bool = False,
-    test: str | os.PathLike[str] | None = None,
+    test: Data | None = None,
+    sheet: str | None = None,
     progress: bool = True,
     say: Callable[[str], object] = lambda line: None,
 ) -> dict[str, Any]:
@@ -69,7 +80,8 @@ def fit_table(
     on them. With `test` it is trained on all, and judged on the rows of that file.
 
     Args:
-        path: CSV or Parquet.
+        data: the path of a CSV or Parquet file or of a spreadsheet; several paths, whose rows are
+            read as one table; or a table of pandas, polars or Arrow, or columns by name.
         target: name of the column to predict.
         out: the folder, new, empty, or of an older model of the same target and columns, which is
             replaced.
@@ -93,7 +105,11 @@ def fit_table(
             predictions for later rows: the last fifth of the rows are held out.
         subgroups: columns, learned from or not, for each value of which figures are given.
         drop_missing_target: leave rows out whose target is missing, which else are an error.
-        test: CSV or Parquet with the same columns, whose rows, or 10,000 of them, are judged on.
+        weights: column that says how much a row counts in training; figures count all rows alike.
+        lower: least possible value of a number that is predicted; no prediction is below.
+        upper: largest possible value.
+        test: data with the same columns, whose rows, or 10,000 of them, are judged on.
+        sheet: of a spreadsheet with several.
         progress: show bars on standard error.
         say: takes notes for the user, one line each.
 
@@ -115,29 +131,32 @@ def fit_table(
         >>> found["rows"], sorted(p.name for p in (folder / "model").iterdir())[2:4]
         ({'file': 60, 'used': 60, 'train': 48, 'test': 12}, ['model.safetensors', 'report.html'])
     """
-    _check_path("path", path)
-    if test is not None:
-        _check_path("test", test)
     check_replaceable(out, KIND)
-    source = _open(path, target)
+    source = _open(data, target, sheet, say)
+    path = source.path
     choices = Choices.of(
         drop=drop,
         ids=ids,
         categorical=categorical,
         numeric=numeric,
+        weights=weights or (),
         groups=groups or (),
         time=time or (),
         subgroups=subgroups,
     )
     choices.check(source.schema, source.path, target)
-    judge = None if test is None else _open(test, target)
+    judge = None if test is None else _open(test, target, None, say)
     if (older := replaced_model(out, target, source.names)) is not None:
         say(older)
     table, num_rows = read_rows(source, max_rows, seed, progress)
     _check_enough(path, table.num_rows)
     named = table.select(choices.ids)
     tied = table.select(dict.fromkeys(choices.groups + choices.time + choices.subgroups))
+    weight = _weights(table, choices, decimal, source.delimiter)
     table = table.drop_columns([name for name in choices.why_dropped if name in table.column_names])
+    if table.num_rows < num_rows:
+        say(f"{table.num_rows:,} of {num_rows:,} rows are taken, and numbered among themselves")
+    check_headers(table)
     ways = learn_ways(
         table,
         decimal=decimal,
@@ -145,9 +164,12 @@ def fit_table(
         delimiter=source.delimiter,
         kinds=choices.kinds,
     )
+    if said := check_sums(table, ways, whole=table.num_rows == num_rows):
+        say(said)
     goal, y = learn_target(
         target, table[target], task, ways[target], allow_missing=drop_missing_target
     )
+    goal = with_bounds(goal, y, lower, upper)
     say(f"{goal.task}, since {goal.why}")
     others = table.drop_columns([target])
     kept = np.flatnonzero(~np.isnan(y))
@@ -156,6 +178,7 @@ def fit_table(
         say(without_target_in_words(without, len(y)))
         _check_enough(path, len(kept), f" with a value of {target!r}")
         others, tied, y = others.take(kept), tied.take(kept), y[kept]
+        weight = None if weight is None else weight[kept]
     ties = Ties.of(tied, ways, choices)
     learn = partial(Columns.learn_and_encode, ways=ways, left_out=source.left_out, said=choices)
     group = ties.apart(groups_of_copies(*learn(others), y))
@@ -190,6 +213,12 @@ def fit_table(
             say(line)
     for line in told(ways, [target, *(column.name for column in columns.used)]):
         say(line)
+    for column in columns.used:
+        if column.counts:
+            say(
+                f"column {column.name!r} is used as a number, and looks as if it named rows; if it "
+                "does, say --ids"
+            )
     for dropped in columns.dropped:
         say(f"not using column {dropped.name!r}: {dropped.why}")
     with _saying_what_fails(out), new_folder(out, KIND) as folder:
@@ -208,6 +237,7 @@ def fit_table(
                 goal,
                 x,
                 train_y,
+                weight=None if weight is None else weight[train_rows],
                 ties=ties.of_rows(train_rows),
                 members=members,
                 seed=seed,
@@ -219,7 +249,7 @@ def fit_table(
             x[once], train_y[once], judged.x, judged.y, of_once, judged.ties, judged.named
         )
         summary = {
-            "data": Path(path).name,
+            "data": source.title,
             "target": goal.to_json(),
             "rows": {
                 "file": num_rows,
@@ -245,21 +275,13 @@ def fit_table(
         }
         model.put(folder)
         write_json(folder / SUMMARY_FILE, summary)
+        put_training(folder, columns, x)
         report = table_report(summary)
         (folder / REPORT).write_text(report, encoding="utf-8", errors="backslashreplace")
     return summary
 
 
-def _check_path(argument: str, path: object) -> None:
-    if not isinstance(path, str | os.PathLike):
-        raise DataError(
-            f"`{argument}` got {type(path).__name__}; expected the path of a CSV or Parquet "
-            "file: write the table to one, or fit a RandomizedPriorRegressor or -Classifier on "
-            "its columns."
-        )
-
-
-def _check_enough(path: str | os.PathLike[str], count: int, of: str = "") -> None:
+def _check_enough(path: Path, count: int, of: str = "") -> None:
     if count < _FEWEST_ROWS:
         raise DataError(
             f"{str(path)!r} has {count} {'row' if count == 1 else 'rows'}{of}; expected at least "
@@ -278,8 +300,16 @@ def _saying_what_fails(out: str | os.PathLike[str]) -> Iterator[None]:
         raise FolderError(f"cannot write to {str(out)!r}: {error.strerror or error}.") from error
 
 
-def _open(path: str | os.PathLike[str], target: str) -> Source:
-    source = open_table(path)
+def _weights(
+    table: pa.Table, choices: Choices, decimal: Decimal, delimiter: str | None
+) -> Floats | None:
+    for name in choices.weights:
+        return read_weights(name, table[name], decimal, delimiter)
+    return None
+
+
+def _open(data: Data, target: str, sheet: str | None, say: Callable[[str], object]) -> Source:
+    source = open_data(data, sheet, say)
     check_column(target, source.names, source.path)
     check_target_type(target, source.schema.field(target).type)
     return source

@@ -27,6 +27,7 @@ from hunch.storage import (
 from hunch.storage.parts import under
 from hunch.tables.cells import Floats
 from hunch.tables.columns import Columns
+from hunch.tables.frames import as_arrow, like
 from hunch.tables.horizon import Horizon, learn_horizon
 from hunch.tables.target import Target, Task
 from hunch.tables.ties import NO_TIES, Ties
@@ -76,16 +77,18 @@ class TableModel:
     estimator: Estimator
     horizon: Horizon | None = None
 
-    def predict(self, table: pa.Table, *, coverage: float = 0.9, first_row: int = 0) -> pa.Table:
+    def predict(self, table: Any, *, coverage: float = 0.9, first_row: int = 0) -> Any:
         """What the model says about each row.
 
         Args:
-            table: with the columns in use; others are ignored.
+            table: of Arrow, pandas or polars, or columns by name, with the columns in use; others
+                are ignored.
             coverage: of the intervals, between 0 and 1, ends excluded.
             first_row: how many rows of the file came before, for messages.
 
         Returns:
-            For a number: `mean`, `std` (of an observation), its parts `epistemic` and `aleatoric`,
+            A table of the same library (and with the same index); of others one of Arrow. For a
+            number: `mean`, `std` (of an observation), its parts `epistemic` and `aleatoric`,
             `lower`, `upper`. For classes: `predicted`, `probability_…` of each class, `entropy` in
             nats, its parts `epistemic` and `aleatoric`. Either way `outside`: whether the row is
             far outside the training data, and `outside_because`: the cells that make it so, as
@@ -94,9 +97,12 @@ class TableModel:
         Raises:
             DataError: if a cell is of another kind than in training.
         """
-        features, outside, because = self.columns.encode_and_explain(table, first_row)
+        rows = as_arrow(table)
+        self.columns.check_names(rows.column_names)
+        features, outside, because = self.columns.encode_and_explain(rows, first_row)
         found = self.predict_features(features, coverage=coverage)
-        return pa.table({**found, **dict(zip(_REACH, (outside, because), strict=True))})
+        said = pa.table({**found, **dict(zip(_REACH, (outside, because), strict=True))})
+        return like(said, table)
 
     def predict_features(self, features: Floats, *, coverage: float = 0.9) -> dict[str, Any]:
         """As `predict`, for rows that are encoded already and without where they are outside."""
@@ -104,7 +110,7 @@ class TableModel:
         if isinstance(self.estimator, RandomizedPriorClassifier):
             return self._predict_classes(self.estimator, features)
         p = self.estimator.predict_distribution(features)
-        mean, grown = p.mean.numpy(), self._grown(features)
+        mean, grown = self.target.within(p.mean.numpy()), self._grown(features)
         std = p.std.numpy() * grown
         lower, upper = self.interval(mean, std, coverage)
         return {
@@ -128,7 +134,8 @@ class TableModel:
             )
         if self.horizon is not None:
             std = std * self.horizon.reach(self.estimator.interval_about, coverage)
-        return self.estimator.interval_about(mean, std, coverage)
+        lower, upper = self.estimator.interval_about(mean, std, coverage)
+        return self.target.within(lower), self.target.within(upper)
 
     def _grown(self, features: Floats) -> Floats | float:
         """The factor by which errors have grown since training."""
@@ -246,6 +253,7 @@ def train(
     x: Floats,
     y: Floats,
     *,
+    weight: Floats | None = None,
     ties: Ties = NO_TIES,
     members: int | None = None,
     seed: int = 0,
@@ -258,6 +266,7 @@ def train(
         target: learned on the same rows or more.
         x: features `(rows, features)`.
         y: numbers or class numbers `(rows,)`.
+        weight: how much each row counts, `(rows,)`; None if all count alike.
         ties: what ties these rows together.
         members: networks; None: 50, and 20 beyond 20,000 rows.
         seed: decides every draw.
@@ -272,7 +281,7 @@ def train(
             verbose=progress,
         )
 
-    estimator = unfitted(members).fit(x, y, groups=ties.groups)
+    estimator = unfitted(members).fit(x, y, sample_weight=weight, groups=ties.groups)
     horizon = None
     if ties.times is not None and target.task == "regression":
         few = unfitted(min(members, _MEMBERS_AT_ORIGINS))
