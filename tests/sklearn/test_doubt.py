@@ -351,3 +351,24 @@ def test_a_function_of_classes_and_classes_that_the_rows_lack(iris):
         class_doubt_of(model).fit(X, np.zeros(50, int))
     with pytest.raises(ConfigurationError, match="`predict_proba`, or a function"):
         class_doubt_of(object()).fit(X, y)
+
+
+def test_rows_of_a_group_are_tested_together():
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(30), 10)
+    marks = rng.normal(size=(30, 6))[group]  # by which a group is known
+    X = np.column_stack([marks, rng.normal(size=300)])
+    y = X[:, 6] + 2 * rng.normal(size=30)[group] + 0.1 * rng.normal(size=300)
+    model = lambda X: X[:, 6]  # noqa: E731
+    settings = dict(ensemble=RandomizedPriorRegressor(4, max_iter=40), cv=3)
+    names = np.array([f"clinic {g}" for g in group])
+    apart = doubt_of(model, **settings).fit(X, y, groups=names)
+    low, high = apart.predict_interval(X)
+    wide = np.median(high - low)
+    low, high = doubt_of(model, **settings).fit(X, y).predict_interval(X)
+    assert wide > 5  # 90 % of new groups lie within 6.6
+    assert np.median(high - low) < 0.6 * wide  # as if groups were known
+    with pytest.raises(DataError, match="2 different groups; expected at least 5"):
+        doubt_of(model, cv=5).fit(X, y, groups=group > 3)
+    with pytest.raises(ShapeError, match="300 rows and `groups` 30"):
+        doubt_of(model).fit(X, y, groups=group[:30])

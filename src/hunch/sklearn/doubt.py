@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from torch import Tensor
 
-from hunch.errors import ConfigurationError, DataError
+from hunch.errors import ConfigurationError, DataError, ShapeError
 from hunch.inference import copy_ids
 from hunch.inference.bootstrap import scattered
 from hunch.inference.training import as_evidence
@@ -51,7 +51,15 @@ class Fresh:
 
     @classmethod
     def of(
-        cls, x: Floats, y: Floats, weight: Floats, cv: int, seed: int, strata: Numbers | None = None
+        cls,
+        x: Floats,
+        y: Floats,
+        weight: Floats,
+        cv: int,
+        seed: int,
+        *,
+        groups: Any = None,
+        strata: Numbers | None = None,
     ) -> Fresh:
         """Put copies together, and deal rows out to folds, whatever their order.
 
@@ -61,7 +69,8 @@ class Fresh:
             weight: of each row.
             cv: folds.
             seed: decides which row is in which.
-            strata: classes, of which each fold gets its share.
+            groups: names of groups `(rows,)`, whose rows are in one fold each; None for none.
+            strata: classes, of which each fold gets its share; without groups.
 
         Example:
             >>> x = np.append(np.arange(20.0), 7.0)[:, None]  # one row twice
@@ -83,9 +92,12 @@ class Fresh:
         source = given[first]
         total = np.bincount(place, weight[given])
         chance = scattered(ids.view(np.uint64) + np.uint64(derive(seed, "folds")))
-        order = np.lexsort((chance, chance if strata is None else strata[source]))
-        fold = np.empty(len(ids), np.intp)
-        fold[order] = np.arange(len(ids)) % cv
+        if groups is not None:
+            fold = _folds_of_groups(np.asarray(groups)[source], chance, cv)
+        else:
+            order = np.lexsort((chance, chance if strata is None else strata[source]))
+            fold = np.empty(len(ids), np.intp)
+            fold[order] = np.arange(len(ids)) % cv
         return cls(source, None if (total == total[0]).all() else total / total.mean(), fold)
 
     @property
@@ -95,6 +107,24 @@ class Fresh:
             return np.ones(len(self.source))
         found: Floats = as_evidence(torch.from_numpy(self.weight)).numpy()
         return found
+
+
+def _folds_of_groups(groups: Numbers, chance: Numbers, cv: int) -> Places:
+    """The fold of each row, of which the least full takes the next group."""
+    _, place, size = np.unique(groups, return_inverse=True, return_counts=True)
+    if len(size) < cv:
+        raise DataError(
+            f"`groups` has {len(size)} different groups; expected at least {cv}, the number of "
+            "folds: `cv`."
+        )
+    least = np.full(len(size), np.iinfo(np.uint64).max)
+    np.minimum.at(least, place, chance)
+    of_group, full = np.empty(len(size), np.intp), np.zeros(cv)
+    for group in np.lexsort((least, -size)):
+        of_group[group] = full.argmin()
+        full[of_group[group]] += size[group]
+    found: Places = of_group[place]
+    return found
 
 
 # A dataclass, as the other estimators are; see `RandomizedPriorBase`.
@@ -122,6 +152,11 @@ class DoubtBase(BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         """Whether the doubt is; the model must be in any case."""
         return hasattr(self, "ensembles_")
+
+    @property
+    def n_iter_(self) -> int:
+        """Epochs that the networks of a fold were trained, at most."""
+        return max(int(ensemble.n_iter_) for ensemble in self.ensembles_)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -175,6 +210,24 @@ class DoubtBase(BaseEstimator):
         if table.named:
             names = [column.name for column in table.columns]
             self.feature_names_in_ = np.array(names, dtype=object)
+
+    def _fresh(
+        self,
+        x: Floats,
+        y: Numbers,
+        sample_weight: npt.ArrayLike | None,
+        groups: Any,
+        seed: int,
+        strata: Numbers | None = None,
+    ) -> Fresh:
+        """The rows of `fit`, checked against each other."""
+        for name, given in (("y", y), ("groups", groups)):
+            if given is not None and len(given) != len(x):
+                raise ShapeError(
+                    f"`X` has {len(x)} rows and `{name}` {len(given)}; expected as many."
+                )
+        weight = self._weights(sample_weight, x)
+        return Fresh.of(x, y.astype(float), weight, self.cv, seed, groups=groups, strata=strata)
 
     def _weights(self, sample_weight: npt.ArrayLike | None, rows: Floats) -> Floats:
         found: Floats = _check_sample_weight(

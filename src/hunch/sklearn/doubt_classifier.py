@@ -55,6 +55,7 @@ class DoubtClassifier(ClassifierMixin, DoubtBase):
         ensembles_: one for each fold.
         model_weight_, ensemble_weight_: what the logarithms of the model's and of the networks'
             probabilities are multiplied by, before they are added.
+        n_iter_: epochs that networks were trained, at most.
         n_features_in_, feature_names_in_: as everywhere in scikit-learn.
 
     Note:
@@ -92,7 +93,13 @@ class DoubtClassifier(ClassifierMixin, DoubtBase):
     _kind: ClassVar[type[RandomizedPriorBase]] = RandomizedPriorClassifier
     _asks: ClassVar[str] = "predict_proba"
 
-    def fit(self, X: Any, y: Any, sample_weight: npt.ArrayLike | None = None) -> DoubtClassifier:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: npt.ArrayLike | None = None,
+        groups: npt.ArrayLike | None = None,
+    ) -> DoubtClassifier:
         """Learn how far the model is to be believed.
 
         Args:
@@ -101,6 +108,8 @@ class DoubtClassifier(ClassifierMixin, DoubtBase):
                 model allows it.
             y: their classes, `(n_samples,)`.
             sample_weight: how much each row counts, at least 0. Whole numbers are repetitions.
+            groups: the group of each row, such as a patient, if what is wanted holds for rows of
+                new groups: the rows of a group are tested together.
 
         Raises:
             ValueError: if the data or a parameter cannot be used; the message says what is wrong.
@@ -110,14 +119,9 @@ class DoubtClassifier(ClassifierMixin, DoubtBase):
         truth = self._class_numbers(column_or_1d(y))
         self._learn_columns(MixedTable.of(X))
         features = self._table.features(X)
-        if len(truth) != len(features):
-            raise ShapeError(
-                f"`X` has {len(features)} rows and `y` {len(truth)}; expected as many."
-            )
-        self._least = 1 / (len(truth) + 1)
+        fresh = self._fresh(features, truth, sample_weight, groups, seed, strata=truth)
+        self._least = 1 / (len(fresh.source) + 1)
         z = np.column_stack([features, self._log_model(X, len(features))])
-        weight = self._weights(sample_weight, features)
-        fresh = Fresh.of(features, truth.astype(float), weight, self.cv, seed, strata=truth)
         z, truth = z[fresh.source], truth[fresh.source]
         if int((np.bincount(truth) > 1).sum()) < 2:  # one of each fold must be left to learn from
             raise DataError("`y` holds 1 class in more than one row; expected at least two such.")

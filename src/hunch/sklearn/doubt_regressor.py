@@ -55,6 +55,7 @@ class DoubtRegressor(RegressorMixin, DoubtBase):
         shift_weight_: how much of the predicted error is believed, from 0 to 1.
         epistemic_weight_: what the networks' disagreement is multiplied by.
         aleatoric_weight_: what the noise is multiplied by.
+        n_iter_: epochs that networks were trained, at most.
         n_features_in_, feature_names_in_: as everywhere in scikit-learn.
 
     Note:
@@ -95,7 +96,13 @@ class DoubtRegressor(RegressorMixin, DoubtBase):
     _kind: ClassVar[type[RandomizedPriorBase]] = RandomizedPriorRegressor
     _asks: ClassVar[str] = "predict"
 
-    def fit(self, X: Any, y: Any, sample_weight: npt.ArrayLike | None = None) -> DoubtRegressor:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: npt.ArrayLike | None = None,
+        groups: npt.ArrayLike | None = None,
+    ) -> DoubtRegressor:
         """Learn how far off the model is.
 
         Args:
@@ -104,6 +111,8 @@ class DoubtRegressor(RegressorMixin, DoubtBase):
                 model allows it.
             y: what was observed there, `(n_samples,)`.
             sample_weight: how much each row counts, at least 0. Whole numbers are repetitions.
+            groups: the group of each row, such as a patient, if what is wanted holds for rows of
+                new groups: the rows of a group are tested together.
 
         Raises:
             ValueError: if the data or a parameter cannot be used; the message says what is wrong.
@@ -113,10 +122,7 @@ class DoubtRegressor(RegressorMixin, DoubtBase):
         truth = _numbers("`y`", y)
         self._learn_columns(MixedTable.of(X))
         z = self._inputs(X)
-        if len(truth) != len(z):
-            raise ShapeError(f"`X` has {len(z)} rows and `y` {len(truth)}; expected as many.")
-        weight = self._weights(sample_weight, z)
-        fresh = Fresh.of(z[:, :-1], truth, weight, self.cv, seed)
+        fresh = self._fresh(z[:, :-1], truth, sample_weight, groups, seed)
         z, errors = z[fresh.source], (truth - z[:, -1])[fresh.source]
         _warn_of_fitted_rows(errors)
         self._fit_folds(z, errors, fresh, seed)
