@@ -20,6 +20,7 @@ from hunch.cli.options import (
 _EPILOG = """\b
 Example: hunch fit houses.csv --target price
          hunch fit patients.parquet --target outcome --task classification --out trial/
+         hunch fit forecasts.csv --target sales --prediction our_forecast
          hunch fit visits.csv --target cost --ids patient --drop remarks --categorical clinic
 """
 
@@ -54,6 +55,11 @@ Example: hunch fit houses.csv --target price
     multiple=True,
     metavar="COLUMN",
     help="Numbers; a cell that is none is an error; may be repeated.",
+)
+@click.option(
+    "--prediction",
+    metavar="COLUMN",
+    help="Holds what a model of yours predicts for rows new to it: says how far off that may be.",
 )
 @click.option(
     "--drop-missing-target",

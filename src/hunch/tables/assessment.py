@@ -76,7 +76,8 @@ def _regression(
     y = split.test_y
     curve = {f.name: [_gaussian_coverage(f, y, level) for level in LEVELS] for f in forecasts}
     scores = {f.name: _regression_scores(f, y) for f in forecasts}
-    ends = [model.interval(said["mean"], said["std"], level) for level in LEVELS]
+    center = said.get("corrected", said["mean"])  # where the mean is somebody else's prediction
+    ends = [model.interval(center, said["std"], level) for level in LEVELS]
     curve["hunch"] = [_inside(lower, upper, y) for lower, upper in ends]
     # Its intervals are not Gaussian, so they are scored as they are given.
     scores["hunch"]["coverage_90"] = curve["hunch"][LEVELS.index(0.9)]

@@ -21,6 +21,7 @@ _OPTIONS: Final = {
     "ids": "--ids",
     "categorical": "--categorical",
     "numeric": "--numeric",
+    "prediction": "--prediction",
 }
 _LONGEST: Final = 60  # characters of an id in a sentence
 
@@ -34,6 +35,7 @@ class Choices:
         ids: not learned from; they name rows where a report speaks of some.
         categorical: text, of which each value may be a feature, whatever the cells look like.
         numeric: numbers; a cell that is none is refused.
+        prediction: what a model of the user's predicts, which is a number. At most one.
 
     Example:
         >>> choices = Choices.of(drop="notes", categorical=["zip"])
@@ -45,6 +47,7 @@ class Choices:
     ids: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     numeric: tuple[str, ...] = ()
+    prediction: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, **names: str | Iterable[str]) -> Choices:
@@ -66,7 +69,7 @@ class Choices:
     def kinds(self) -> dict[str, Said]:
         """What the cells of columns are."""
         said: dict[str, Said] = dict.fromkeys(self.categorical, "category")
-        return said | dict.fromkeys(self.numeric, "number")
+        return said | dict.fromkeys(self.numeric + self.prediction, "number")
 
     def check(self, schema: pa.Schema, path: object, target: str) -> None:
         """Refuse names that the table does not have, or of which two things are said.

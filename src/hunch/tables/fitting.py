@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
+import pyarrow as pa
 
-from hunch.errors import DataError, FolderError
+from hunch.errors import DataError, FolderError, HunchWarning
 from hunch.storage import check_replaceable, new_folder, write_json
 from hunch.tables.assessment import Split, assess
 from hunch.tables.choices import Choices, check_column
 from hunch.tables.columns import Columns
+from hunch.tables.doubted import check_predictions
 from hunch.tables.model import KIND, replaced_model, train
 from hunch.tables.reading import Source, open_table
 from hunch.tables.report import table_report
@@ -51,6 +53,7 @@ def fit_table(
     ids: str | Iterable[str] = (),
     categorical: str | Iterable[str] = (),
     numeric: str | Iterable[str] = (),
+    prediction: str | None = None,
     drop_missing_target: bool = False,
     test: str | os.PathLike[str] | None = None,
     progress: bool = True,
@@ -79,6 +82,8 @@ def fit_table(
         categorical: columns whose cells are taken for text, whatever they look like, as numbers of
             districts.
         numeric: columns whose cells must be numbers.
+        prediction: column that holds what another model predicts for each row, none of which it was
+            trained on. It stays the prediction to the bit; learned is how far off it may be.
         drop_missing_target: leave rows out whose target is missing, which else are an error.
         test: CSV or Parquet with the same columns, whose rows, or 10,000 of them, are judged on.
         progress: show bars on standard error.
@@ -107,7 +112,9 @@ def fit_table(
         _check_path("test", test)
     check_replaceable(out, KIND)
     source = _open(path, target)
-    choices = Choices.of(drop=drop, ids=ids, categorical=categorical, numeric=numeric)
+    choices = Choices.of(
+        drop=drop, ids=ids, categorical=categorical, numeric=numeric, prediction=prediction or ()
+    )
     choices.check(source.schema, source.path, target)
     judge = None if test is None else _open(test, target)
     if (older := replaced_model(out, target, source.names)) is not None:
@@ -127,7 +134,9 @@ def fit_table(
         target, table[target], task, ways[target], allow_missing=drop_missing_target
     )
     say(f"{goal.task}, since {goal.why}")
-    others = table.drop_columns([target])
+    # The predictions first: of columns that are the same the first one stays.
+    others = table.drop_columns([target, *choices.prediction])
+    others = pa.table({name: table[name] for name in (*choices.prediction, *others.column_names)})
     kept = np.flatnonzero(~np.isnan(y))
     without = len(y) - len(kept)
     if without:
@@ -143,6 +152,9 @@ def fit_table(
     if judge is None:
         train_rows, test_rows = split_groups(group, y, goal, seed)
     columns, x = learn(others.take(train_rows))
+    for name in choices.prediction:
+        check_predictions(name, goal, columns, others)
+        say(f"the prediction is column {name!r}; learning how far off it may be")
     train_y = y[train_rows]
     if judge is None:
         judged = Judged(columns.encode(others.take(test_rows))[0], y[test_rows])
@@ -166,11 +178,11 @@ def fit_table(
         say(f"training on {len(train_rows):,} rows, {len(columns.features)} features")
         once = np.unique(group[train_rows], return_index=True)[1]
         found = suspects(x[once], train_y[once], columns, goal, seed)
+        found = {name: why for name, why in found.items() if name not in choices.prediction}
         odd = odd_cell_notes(x, train_y, columns, goal, kept[train_rows], named)
         for note in [f"column {name!r} {why}" for name, why in found.items()] + odd:
             say(note)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "X holds", UserWarning)  # said already, by name
+        with _saying_warnings(say):
             model = train(columns, goal, x, train_y, members=members, seed=seed, progress=progress)
         say("judging against the baselines")
         split = Split(x[once], train_y[once], judged.x, judged.y)
@@ -190,7 +202,7 @@ def fit_table(
             "suspects": found,
             "odd_cells": odd,
             "seed": seed,
-            "members": model.estimator.n_estimators,
+            "members": model.members,
             "epochs": model.estimator.n_iter_,
             "features": len(columns.features),
             "columns": columns.to_json(),
@@ -218,6 +230,20 @@ def _check_enough(path: str | os.PathLike[str], count: int, of: str = "") -> Non
             f"{str(path)!r} has {count} {'row' if count == 1 else 'rows'}{of}; expected at least "
             f"{_FEWEST_ROWS}."
         )
+
+
+@contextmanager
+def _saying_warnings(say: Callable[[str], object]) -> Iterator[None]:
+    """Hunch's own warnings as notes, but for those of odd cells, which are said already by name."""
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always", HunchWarning)
+        warnings.filterwarnings("ignore", "X holds", UserWarning)
+        yield
+    for one in heard:
+        if issubclass(one.category, HunchWarning):
+            say(str(one.message))
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from hunch.errors import ConfigurationError, FolderError
-from hunch.sklearn import RandomizedPriorClassifier, RandomizedPriorRegressor
+from hunch.sklearn import DoubtRegressor, RandomizedPriorClassifier, RandomizedPriorRegressor
 from hunch.storage import (
     as_written,
     expanded,
@@ -25,6 +25,12 @@ from hunch.storage import (
 )
 from hunch.tables.cells import Floats
 from hunch.tables.columns import Columns
+from hunch.tables.doubted import (
+    check_predictions,
+    predictions_of_doubt,
+    restored_doubt,
+    train_doubt,
+)
 from hunch.tables.target import Target, Task
 from hunch.validation import real_number
 
@@ -34,8 +40,9 @@ MODEL_FILE: Final = "model.json"
 TENSORS_FILE: Final = "model.safetensors"
 _REACH: Final = ("outside", "outside_because")
 
-Estimator = RandomizedPriorRegressor | RandomizedPriorClassifier
-_KINDS: Final[dict[Task, type[Estimator]]] = {
+Trained = RandomizedPriorRegressor | RandomizedPriorClassifier
+Estimator = Trained | DoubtRegressor
+_KINDS: Final[dict[Task, type[Trained]]] = {
     "regression": RandomizedPriorRegressor,
     "classification": RandomizedPriorClassifier,
 }
@@ -48,7 +55,8 @@ class TableModel:
     Args:
         columns: how a table becomes features.
         target: what is predicted.
-        estimator: fitted on the features.
+        estimator: fitted on the features; a doubt, if one of the columns is what another model
+            predicts.
 
     Example:
         >>> import tempfile
@@ -78,15 +86,18 @@ class TableModel:
 
         Returns:
             For a number: `mean`, `std` (of an observation), its parts `epistemic` and `aleatoric`,
-            `lower`, `upper`. For classes: `predicted`, `probability_…` of each class, `entropy` in
-            nats, its parts `epistemic` and `aleatoric`. Either way `outside`: whether the row is
-            far outside the training data, and `outside_because`: the cells that make it so, as
-            `size = 900`; null if none does.
+            `lower`, `upper`; of a column of predictions `mean` is the column, and `corrected` what
+            the interval is about. For classes: `predicted`, `probability_…` of each class,
+            `entropy` in nats, its parts `epistemic` and `aleatoric`. Either way `outside`: whether
+            the row is far outside the training data, and `outside_because`: the cells that make it
+            so, as `size = 900`; null if none does.
 
         Raises:
             DataError: if a cell is of another kind than in training.
         """
         features, outside, because = self.columns.encode_and_explain(table, first_row)
+        for name in self.columns.said.prediction:
+            check_predictions(name, self.target, self.columns, table, first_row)
         found = self.predict_features(features, coverage=coverage)
         return pa.table({**found, **dict(zip(_REACH, (outside, because), strict=True))})
 
@@ -95,6 +106,8 @@ class TableModel:
         real_number("coverage", coverage, above=0.0, below=1.0)
         if isinstance(self.estimator, RandomizedPriorClassifier):
             return self._predict_classes(self.estimator, features)
+        if isinstance(self.estimator, DoubtRegressor):
+            return predictions_of_doubt(self.estimator, features, coverage)
         p = self.estimator.predict_distribution(features)
         mean, std = p.mean.numpy(), p.std.numpy()
         lower, upper = self.estimator.interval_about(mean, std, coverage)
@@ -137,6 +150,13 @@ class TableModel:
         }
 
     @property
+    def members(self) -> int:
+        """How many networks there are."""
+        if isinstance(self.estimator, DoubtRegressor):
+            return sum(ensemble.n_estimators for ensemble in self.estimator.ensembles_)
+        return self.estimator.n_estimators
+
+    @property
     def output_names(self) -> list[str]:
         """The columns that `predict` gives."""
         probe = self.predict_features(np.zeros((1, len(self.columns.features))))
@@ -173,8 +193,13 @@ class TableModel:
                 )
             target = Target.from_json(values["target"])
             tensors = read_tensors(folder / TENSORS_FILE)
-            estimator = _KINDS[target.task].from_state(tensors, values["estimator"])
-            return cls(Columns.from_json(values["columns"]), target, estimator)
+            columns, own = Columns.from_json(values["columns"]), values["estimator"]
+            estimator: Estimator
+            if columns.said.prediction:
+                estimator = restored_doubt(columns, columns.said.prediction[0], tensors, own)
+            else:
+                estimator = _KINDS[target.task].from_state(tensors, own)
+            return cls(columns, target, estimator)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> TableModel:
@@ -239,9 +264,11 @@ def train(
         seed: decides every draw.
         progress: show bars on standard error.
     """
-    estimator = _KINDS[target.task](
-        members or (50 if len(y) <= 20_000 else 20),
-        random_state=seed % 2**32,  # scikit-learn takes no larger one
-        verbose=progress,
-    )
+    members = members or (50 if len(y) <= 20_000 else 20)
+    seed %= 2**32  # scikit-learn takes no larger one
+    if columns.said.prediction:
+        name = columns.said.prediction[0]
+        doubt = train_doubt(columns, name, x, y, members=members, seed=seed, progress=progress)
+        return TableModel(columns, target, doubt)
+    estimator = _KINDS[target.task](members, random_state=seed, verbose=progress)
     return TableModel(columns, target, estimator.fit(x, y))
