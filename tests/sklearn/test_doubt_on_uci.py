@@ -132,7 +132,7 @@ def test_intervals_are_at_least_15_percent_narrower_than_split_conformals():
             widths = np.exp(np.log(widths / widths[:, :1]).mean(axis=0))
             scores = np.exp(np.log(scores / scores[:, :1]).mean(axis=0))
             cells = zip(inside.mean(axis=0), widths, scores, strict=True)
-            line = "".join("%10.3f%7.3f%7.3f" % cell for cell in cells)
+            line = "".join("{:10.3f}{:7.3f}{:7.3f}".format(*cell) for cell in cells)
             print(f"{table + ', ' + kind:36s}{line}", flush=True)
             for i, name in enumerate(METHODS):
                 ratios[name].append((widths[i], scores[i]))
