@@ -30,6 +30,45 @@ _RATIOS = 2.0 ** np.arange(-2, 3)  # of the two parts' weights that are tried
 _TOO_GOOD = 1e-6  # of its standard error: the mean of errors of rows that were fitted
 
 
+@dataclass(frozen=True)
+class Doubted(Predictive):
+    """A `Predictive` whose quantiles and intervals are those of tested errors, not Gaussian.
+
+    Args:
+        shape: the errors of tested rows, in units of their predicted size.
+    """
+
+    shape: Shape | None = None
+
+    def quantiles(self, levels: Floats) -> Tensor:
+        """Values that an observation stays below with these probabilities, `(batch, levels)`."""
+        mean, std = self.mean.numpy(), self.std.numpy()
+        return torch.from_numpy(self._tested.quantiles_about(mean, std, levels))
+
+    def quantile(self, q: float) -> Tensor:
+        """The value that an observation stays below with probability `q`."""
+        real_number("q", q, above=0.0, below=1.0)
+        return self.quantiles(np.array([q]))[..., 0]
+
+    def interval(self, coverage: float = 0.9) -> tuple[Tensor, Tensor]:
+        """The interval that holds an observation with probability `coverage`.
+
+        Its sides are equally long, which takes the fewest rows to get right; tails need not be, and
+        `quantiles` has these.
+        """
+        real_number("coverage", coverage, above=0.0, below=1.0)
+        tested = self._tested
+        both = Shape(np.concatenate([tested.scores, -tested.scores]), np.tile(tested.weight, 2))
+        reach = self.std * both.quantiles(np.array([(1 + coverage) / 2])).item()
+        return self.mean - reach, self.mean + reach
+
+    @property
+    def _tested(self) -> Shape:
+        if self.shape is None:
+            raise ConfigurationError("`shape` got None; expected the errors of tested rows.")
+        return self.shape
+
+
 @dataclass(eq=False, repr=False)
 class DoubtRegressor(RegressorMixin, DoubtBase):
     """How far off a fitted model may be, whatever it is: intervals that hold.
@@ -143,13 +182,9 @@ class DoubtRegressor(RegressorMixin, DoubtBase):
 
         Returns:
             Lower and upper ends, `(n_samples,)` each.
-
-        Note:
-            The two sides are equally long, which takes the fewest rows to get right; the tails
-            need not be. `predict_quantiles` has these.
         """
-        p = self.predict_distribution(X)
-        return self.interval_about(p.mean.numpy(), p.std.numpy(), coverage)
+        low, high = self.predict_distribution(X).interval(coverage)
+        return low.numpy(), high.numpy()
 
     def interval_about(
         self, mean: Floats, std: Floats, coverage: float = 0.9
@@ -161,11 +196,9 @@ class DoubtRegressor(RegressorMixin, DoubtBase):
             std: likewise.
             coverage: between 0 and 1, ends excluded.
         """
-        real_number("coverage", coverage, above=0.0, below=1.0)
-        scores, weight = self._shape.scores, self._shape.weight
-        both = Shape(np.concatenate([scores, -scores]), np.tile(weight, 2))
-        ends = both.quantiles_about(mean, std, np.array([(1 + coverage) / 2]))[..., 0]
-        return 2 * mean - ends, ends
+        known = Doubted(torch.from_numpy(mean)[None], torch.from_numpy(std), self._shape)
+        low, high = known.interval(coverage)
+        return low.numpy(), high.numpy()
 
     def predict_quantiles(self, X: Any, quantiles: npt.ArrayLike = (0.05, 0.5, 0.95)) -> Floats:
         """Values that an observation stays below with given probabilities.
@@ -182,19 +215,20 @@ class DoubtRegressor(RegressorMixin, DoubtBase):
             raise ConfigurationError(
                 f"`quantiles` got {quantiles!r}; expected probabilities between 0 and 1."
             )
-        p = self.predict_distribution(X)
-        return self._shape.quantiles_about(p.mean.numpy(), p.std.numpy(), levels)
+        found: Floats = self.predict_distribution(X).quantiles(levels).numpy()
+        return found
 
     def predict_members(self, X: Any) -> Floats:
         """Where each network would put the observation, `(networks, n_samples)`."""
         members: Floats = self.predict_distribution(X).members.numpy()
         return members
 
-    def predict_distribution(self, X: Any) -> Predictive:
+    def predict_distribution(self, X: Any) -> Doubted:
         """What is known at X as a `hunch.inference.Predictive`, in units of y.
 
         Its `mean` is the model's prediction and what is believed of its error; `epistemic` is what
         more fresh rows would remove, `aleatoric` what they would not, both as the tests weigh them.
+        Its quantiles and intervals are those of the tests.
         """
         check_is_fitted(self)
         z = self._inputs(X)
@@ -206,7 +240,7 @@ class DoubtRegressor(RegressorMixin, DoubtBase):
         apart = apart * (spread / apart.std(dim=0)).nan_to_num(0.0, 0.0)
         mean = torch.from_numpy(z[:, -1]) + self.shift_weight_ * shift
         noise = self.aleatoric_weight_ * _mean_size([p.aleatoric for p in folds])
-        return Predictive(mean + self.epistemic_weight_ * apart, noise)
+        return Doubted(mean + self.epistemic_weight_ * apart, noise, self._shape)
 
     def to_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:  # noqa: D102  # see the base
         tensors, values = super().to_state()

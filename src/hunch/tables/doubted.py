@@ -95,12 +95,11 @@ def predictions_of_doubt(
     of its error.
     """
     p = doubt.predict_distribution(features)
-    corrected, std = p.mean.numpy(), p.std.numpy()
-    lower, upper = doubt.interval_about(corrected, std, coverage)
+    lower, upper = (end.numpy() for end in p.interval(coverage))
     return {
         "mean": doubt.predict(features),
-        "corrected": corrected,
-        "std": std,
+        "corrected": p.mean.numpy(),
+        "std": p.std.numpy(),
         "epistemic": p.epistemic.numpy(),
         "aleatoric": p.aleatoric.numpy(),
         "lower": lower,
