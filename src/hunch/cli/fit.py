@@ -19,8 +19,8 @@ from hunch.cli.options import (
 
 _EPILOG = """\b
 Example: hunch fit houses.csv --target price
-         hunch fit patients.parquet --target outcome --task classification --out trial/
          hunch fit forecasts.csv --target sales --prediction our_forecast
+         hunch fit patients.parquet --target outcome --task classification --out trial/
          hunch fit visits.csv --target cost --ids patient --drop remarks --categorical clinic
 """
 
@@ -34,6 +34,11 @@ Example: hunch fit houses.csv --target price
     default="auto",
     show_default=True,
     help="Predict a number or a class; auto looks at the target.",
+)
+@click.option(
+    "--prediction",
+    metavar="COLUMN",
+    help="Holds what a model of yours predicts for rows new to it: says how far off that may be.",
 )
 @click.option(
     "--drop", multiple=True, metavar="COLUMN", help="Not to be learned from; may be repeated."
@@ -55,11 +60,6 @@ Example: hunch fit houses.csv --target price
     multiple=True,
     metavar="COLUMN",
     help="Numbers; a cell that is none is an error; may be repeated.",
-)
-@click.option(
-    "--prediction",
-    metavar="COLUMN",
-    help="Holds what a model of yours predicts for rows new to it: says how far off that may be.",
 )
 @click.option(
     "--drop-missing-target",

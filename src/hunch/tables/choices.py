@@ -17,11 +17,11 @@ from hunch.validation import shown
 Said = Literal["number", "category"]
 
 _OPTIONS: Final = {
+    "prediction": "--prediction",
     "drop": "--drop",
     "ids": "--ids",
     "categorical": "--categorical",
     "numeric": "--numeric",
-    "prediction": "--prediction",
 }
 _LONGEST: Final = 60  # characters of an id in a sentence
 
@@ -31,11 +31,11 @@ class Choices:
     """What the user says of columns, by their names.
 
     Args:
+        prediction: what a model of the user's predicts, which is a number. At most one.
         drop: not learned from, and not looked at.
         ids: not learned from; they name rows where a report speaks of some.
         categorical: text, of which each value may be a feature, whatever the cells look like.
         numeric: numbers; a cell that is none is refused.
-        prediction: what a model of the user's predicts, which is a number. At most one.
 
     Example:
         >>> choices = Choices.of(drop="notes", categorical=["zip"])
@@ -43,11 +43,11 @@ class Choices:
         ({'notes': 'left out, as asked'}, {'zip': 'category'})
     """
 
+    prediction: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     numeric: tuple[str, ...] = ()
-    prediction: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, **names: str | Iterable[str]) -> Choices:

@@ -6,7 +6,7 @@ Nothing is unpickled: the model is known by what it has said, in a column of the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,8 @@ from hunch.tables.cells import Floats, clean
 from hunch.tables.columns import Columns
 from hunch.tables.target import Target
 
-_FOLDS = 5
+_FOLDS: Final = 5
+_MEMBERS: Final = 50  # networks
 
 
 def check_predictions(
@@ -64,26 +65,26 @@ def check_predictions(
 
 def train_doubt(
     columns: Columns,
-    name: str,
     x: Floats,
     y: Floats,
     *,
-    members: int,
+    members: int | None,
     seed: int,
     progress: bool,
 ) -> DoubtRegressor:
-    """The doubt about a column of predictions, trained on rows that are encoded already."""
-    each = max(2, round(members / _FOLDS))
+    """The doubt about the column of predictions, trained on rows that are encoded already."""
+    each = max(2, round((members or _MEMBERS) / _FOLDS))
     ensemble = RandomizedPriorRegressor(each, verbose=progress)
-    doubt = DoubtRegressor(_reader(columns, name), ensemble=ensemble, cv=_FOLDS, random_state=seed)
+    seed %= 2**32  # scikit-learn takes no larger one
+    doubt = DoubtRegressor(_reader(columns), ensemble=ensemble, cv=_FOLDS, random_state=seed)
     return doubt.fit(x, y)
 
 
 def restored_doubt(
-    columns: Columns, name: str, tensors: Mapping[str, Tensor], values: Mapping[str, Any]
+    columns: Columns, tensors: Mapping[str, Tensor], values: Mapping[str, Any]
 ) -> DoubtRegressor:
     """The doubt that `to_state` was called on."""
-    return DoubtRegressor.from_state(tensors, values, _reader(columns, name))
+    return DoubtRegressor.from_state(tensors, values, _reader(columns))
 
 
 def predictions_of_doubt(
@@ -107,9 +108,9 @@ def predictions_of_doubt(
     }
 
 
-def _reader(columns: Columns, name: str) -> Callable[[Floats], Floats]:
-    """A model that predicts by looking into the column."""
-    place = columns.groups()[name].start
+def _reader(columns: Columns) -> Callable[[Floats], Floats]:
+    """A model that predicts by looking into the column of predictions."""
+    place = columns.groups()[columns.said.prediction[0]].start
 
     def read(features: Floats) -> Floats:
         return features[:, place].copy()

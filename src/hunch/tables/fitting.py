@@ -49,11 +49,11 @@ def fit_table(
     seed: int = 0,
     decimal: Decimal = "auto",
     date_order: DateOrder = "auto",
+    prediction: str | None = None,
     drop: str | Iterable[str] = (),
     ids: str | Iterable[str] = (),
     categorical: str | Iterable[str] = (),
     numeric: str | Iterable[str] = (),
-    prediction: str | None = None,
     drop_missing_target: bool = False,
     test: str | os.PathLike[str] | None = None,
     progress: bool = True,
@@ -77,13 +77,13 @@ def fit_table(
             `"comma"`; `"auto"` asks by an error where nothing in the file tells.
         date_order: of day, month and year in columns that leave it open, as `03/04/2011` does:
             `"dmy"`, `"mdy"` or `"ymd"`; `"auto"` likewise.
+        prediction: column that holds what another model predicts for each row, none of which it was
+            trained on. It stays the prediction to the bit; learned is how far off it may be.
         drop: name or names of columns that are not learned from.
         ids: likewise, but they name rows where notes and the report speak of some.
         categorical: columns whose cells are taken for text, whatever they look like, as numbers of
             districts.
         numeric: columns whose cells must be numbers.
-        prediction: column that holds what another model predicts for each row, none of which it was
-            trained on. It stays the prediction to the bit; learned is how far off it may be.
         drop_missing_target: leave rows out whose target is missing, which else are an error.
         test: CSV or Parquet with the same columns, whose rows, or 10,000 of them, are judged on.
         progress: show bars on standard error.
@@ -174,7 +174,7 @@ def fit_table(
         say(line)
     for dropped in columns.dropped:
         say(f"not using column {dropped.name!r}: {dropped.why}")
-    with _saying_what_fails(out), new_folder(out, KIND) as folder:
+    with _saying_what_fails(out), _saying_warnings(say), new_folder(out, KIND) as folder:
         say(f"training on {len(train_rows):,} rows, {len(columns.features)} features")
         once = np.unique(group[train_rows], return_index=True)[1]
         found = suspects(x[once], train_y[once], columns, goal, seed)
@@ -182,7 +182,8 @@ def fit_table(
         odd = odd_cell_notes(x, train_y, columns, goal, kept[train_rows], named)
         for note in [f"column {name!r} {why}" for name, why in found.items()] + odd:
             say(note)
-        with _saying_warnings(say):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "X holds", UserWarning)  # said already, by name
             model = train(columns, goal, x, train_y, members=members, seed=seed, progress=progress)
         say("judging against the baselines")
         split = Split(x[once], train_y[once], judged.x, judged.y)
@@ -234,10 +235,9 @@ def _check_enough(path: str | os.PathLike[str], count: int, of: str = "") -> Non
 
 @contextmanager
 def _saying_warnings(say: Callable[[str], object]) -> Iterator[None]:
-    """Hunch's own warnings as notes, but for those of odd cells, which are said already by name."""
+    """Hunch's own warnings as notes."""
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always", HunchWarning)
-        warnings.filterwarnings("ignore", "X holds", UserWarning)
         yield
     for one in heard:
         if issubclass(one.category, HunchWarning):

@@ -55,8 +55,7 @@ class TableModel:
     Args:
         columns: how a table becomes features.
         target: what is predicted.
-        estimator: fitted on the features; a doubt, if one of the columns is what another model
-            predicts.
+        estimator: fitted on the features.
 
     Example:
         >>> import tempfile
@@ -86,11 +85,11 @@ class TableModel:
 
         Returns:
             For a number: `mean`, `std` (of an observation), its parts `epistemic` and `aleatoric`,
-            `lower`, `upper`; of a column of predictions `mean` is the column, and `corrected` what
-            the interval is about. For classes: `predicted`, `probability_…` of each class,
-            `entropy` in nats, its parts `epistemic` and `aleatoric`. Either way `outside`: whether
-            the row is far outside the training data, and `outside_because`: the cells that make it
-            so, as `size = 900`; null if none does.
+            `lower`, `upper`. For classes: `predicted`, `probability_…` of each class, `entropy` in
+            nats, its parts `epistemic` and `aleatoric`. Either way `outside`: whether the row is
+            far outside the training data, and `outside_because`: the cells that make it so, as
+            `size = 900`; null if none does. Of a column of predictions `mean` is that column, and
+            `corrected` what the interval is about.
 
         Raises:
             DataError: if a cell is of another kind than in training.
@@ -193,12 +192,11 @@ class TableModel:
                 )
             target = Target.from_json(values["target"])
             tensors = read_tensors(folder / TENSORS_FILE)
-            columns, own = Columns.from_json(values["columns"]), values["estimator"]
-            estimator: Estimator
+            columns = Columns.from_json(values["columns"])
             if columns.said.prediction:
-                estimator = restored_doubt(columns, columns.said.prediction[0], tensors, own)
-            else:
-                estimator = _KINDS[target.task].from_state(tensors, own)
+                doubt = restored_doubt(columns, tensors, values["estimator"])
+                return cls(columns, target, doubt)
+            estimator = _KINDS[target.task].from_state(tensors, values["estimator"])
             return cls(columns, target, estimator)
 
     @classmethod
@@ -264,11 +262,12 @@ def train(
         seed: decides every draw.
         progress: show bars on standard error.
     """
-    members = members or (50 if len(y) <= 20_000 else 20)
-    seed %= 2**32  # scikit-learn takes no larger one
     if columns.said.prediction:
-        name = columns.said.prediction[0]
-        doubt = train_doubt(columns, name, x, y, members=members, seed=seed, progress=progress)
+        doubt = train_doubt(columns, x, y, members=members, seed=seed, progress=progress)
         return TableModel(columns, target, doubt)
-    estimator = _KINDS[target.task](members, random_state=seed, verbose=progress)
+    estimator = _KINDS[target.task](
+        members or (50 if len(y) <= 20_000 else 20),
+        random_state=seed % 2**32,  # scikit-learn takes no larger one
+        verbose=progress,
+    )
     return TableModel(columns, target, estimator.fit(x, y))
