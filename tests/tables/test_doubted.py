@@ -110,7 +110,7 @@ def test_a_good_prediction_is_no_suspect(tmp_path, unjudged):
         ({"forecast": ["high", "low"] * 100}, {}, "column 'forecast' holds 'high' in row 1"),
         ({}, {"prediction": "cast"}, "--prediction: .* has no column 'cast'"),
         ({}, {"prediction": "sold"}, "--prediction names 'sold', which is the target"),
-        ({}, {"drop": "forecast"}, "--drop and --prediction both name 'forecast'"),
+        ({}, {"drop": "forecast"}, "--prediction and --drop both name 'forecast'"),
         ({"sold": ["much", "little"] * 100}, {}, "the target 'sold' is classes"),
     ],
 )
