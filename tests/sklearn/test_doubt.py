@@ -343,6 +343,7 @@ def test_a_function_of_classes_and_classes_that_the_rows_lack(iris):
     assert p.shape == (50, 3)
     assert bool(torch.isfinite(p).all())
     np.testing.assert_array_equal(doubt.predict(new), model.predict(new))
+    assert clone(doubt).get_params(deep=False)["classes"] == [0, 1, 2]
     with pytest.raises(ShapeError, match=r"shape \(50, 3\); expected \(50, 2\)"):
         class_doubt_of(model.predict_proba, classes=[0, 1]).fit(X[:50], np.arange(50) % 2)
     with pytest.raises(DataError, match="`y` holds the class 7"):

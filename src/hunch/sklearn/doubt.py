@@ -146,8 +146,9 @@ class DoubtBase(BaseEstimator):
 
     def __sklearn_clone__(self) -> Self:
         """A doubt about the same model, not about an untrained copy of it."""
-        ensemble = None if self.ensemble is None else clone(self.ensemble)
-        return type(self)(self.model, ensemble=ensemble, cv=self.cv, random_state=self.random_state)
+        others = self.get_params(deep=False)
+        model = others.pop("model")
+        return type(self)(model, **{k: clone(v, safe=False) for k, v in others.items()})
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether the doubt is; the model must be in any case."""
