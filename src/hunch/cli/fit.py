@@ -21,6 +21,7 @@ from hunch.cli.options import (
 
 _EPILOG = """\b
 Example: hunch fit houses.csv --target price
+         hunch fit forecasts.csv --target sales --prediction our_forecast
          hunch fit patients.parquet --target outcome --task classification --out trial/
          hunch fit 2023.csv 2024.csv --target cost --config settings.toml
          hunch fit visits.csv --target cost --ids visit --groups patient --categorical clinic
@@ -37,6 +38,11 @@ Example: hunch fit houses.csv --target price
     default="auto",
     show_default=True,
     help="Predict a number or a class; auto looks at the target.",
+)
+@click.option(
+    "--prediction",
+    metavar="COLUMN",
+    help="Holds what a model of yours predicts for rows new to it: says how far off that may be.",
 )
 @click.option(
     "--drop", multiple=True, metavar="COLUMN", help="Not to be learned from; may be repeated."

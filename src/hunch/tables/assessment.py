@@ -90,9 +90,10 @@ def _regression(
     own = Forecast("hunch", "", said["mean"], said["std"])
     forecasts = [own, *regression_baselines(split.x, split.y, split.test_x, seed, split.ties)]
     y = split.test_y
+    center = said.get("corrected", said["mean"])  # where the mean is somebody else's prediction
     # Our intervals are not Gaussian, so they are scored as they are given.
     ends = {f.name: [_gaussian_ends(f, level) for level in LEVELS] for f in forecasts}
-    ends["hunch"] = [model.interval(said["mean"], said["std"], level) for level in LEVELS]
+    ends["hunch"] = [model.interval(center, said["std"], level) for level in LEVELS]
     losses = {f.name: losses_of_numbers(f, ends[f.name], y) for f in forecasts}
     curve = {
         name: [float(share) for share in own.parts["inside"].mean(axis=0)]

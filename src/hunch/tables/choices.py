@@ -17,6 +17,7 @@ from hunch.validation import shown
 Said = Literal["number", "category"]
 
 _OPTIONS: Final = {
+    "prediction": "--prediction",
     "drop": "--drop",
     "ids": "--ids",
     "categorical": "--categorical",
@@ -33,6 +34,7 @@ class Choices:
     """What the user says of columns, by their names.
 
     Args:
+        prediction: what a model of the user's predicts, which is a number. At most one.
         drop: not learned from, and not looked at.
         ids: not learned from; they name rows where a report speaks of some.
         categorical: text, of which each value may be a feature, whatever the cells look like.
@@ -48,6 +50,7 @@ class Choices:
         ({'notes': 'left out, as asked'}, {'zip': 'category'})
     """
 
+    prediction: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
@@ -85,7 +88,7 @@ class Choices:
     def kinds(self) -> dict[str, Said]:
         """What the cells of columns are."""
         said: dict[str, Said] = dict.fromkeys(self.categorical, "category")
-        return said | dict.fromkeys(self.numeric, "number")
+        return said | dict.fromkeys(self.numeric + self.prediction, "number")
 
     @property
     def newer(self) -> bool:

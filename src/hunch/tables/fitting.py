@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import pyarrow as pa
 
-from hunch.errors import DataError, FolderError
+from hunch.errors import ConfigurationError, DataError, FolderError, HunchWarning
 from hunch.storage import check_replaceable, new_folder, write_json
 from hunch.tables.assessment import Split, assess
 from hunch.tables.bounds import read_weights, with_bounds
@@ -21,6 +21,7 @@ from hunch.tables.cells import Floats
 from hunch.tables.choices import Choices, check_column
 from hunch.tables.columns import Columns
 from hunch.tables.data import Data, open_data
+from hunch.tables.doubted import check_predictions
 from hunch.tables.examples import Named
 from hunch.tables.hints import hints
 from hunch.tables.model import KIND, replaced_model, train
@@ -58,6 +59,7 @@ def fit_table(
     seed: int = 0,
     decimal: Decimal = "auto",
     date_order: DateOrder = "auto",
+    prediction: str | None = None,
     drop: str | Iterable[str] = (),
     ids: str | Iterable[str] = (),
     categorical: str | Iterable[str] = (),
@@ -93,6 +95,8 @@ def fit_table(
             `"comma"`; `"auto"` asks by an error where nothing in the file tells.
         date_order: of day, month and year in columns that leave it open, as `03/04/2011` does:
             `"dmy"`, `"mdy"` or `"ymd"`; `"auto"` likewise.
+        prediction: column that holds what another model predicts for each row, none of which it was
+            trained on. It stays the prediction to the bit; learned is how far off it may be.
         drop: name or names of columns that are not learned from.
         ids: likewise, but they name rows where notes and the report speak of some.
         categorical: columns whose cells are taken for text, whatever they look like, as numbers of
@@ -143,8 +147,14 @@ def fit_table(
         groups=groups or (),
         time=time or (),
         subgroups=subgroups,
+        prediction=prediction or (),
     )
     choices.check(source.schema, source.path, target)
+    if prediction and time:
+        raise ConfigurationError(
+            "--prediction and --time are both given; expected one of them: how errors grow with "
+            "time is learned of our own models alone."
+        )
     judge = None if test is None else _open(test, target, None, say)
     if (older := replaced_model(out, target, source.names)) is not None:
         say(older)
@@ -171,7 +181,9 @@ def fit_table(
     )
     goal = with_bounds(goal, y, lower, upper)
     say(f"{goal.task}, since {goal.why}")
-    others = table.drop_columns([target])
+    # The predictions first: of columns that are the same the first one stays.
+    others = table.drop_columns([target, *choices.prediction])
+    others = pa.table({name: table[name] for name in (*choices.prediction, *others.column_names)})
     kept = np.flatnonzero(~np.isnan(y))
     without = len(y) - len(kept)
     if without:
@@ -192,6 +204,9 @@ def fit_table(
         train_rows, test_rows = ties.split(y, goal, seed)
         test_rows = test_rows[np.sort(np.unique(group[test_rows], return_index=True)[1])]
     columns, x = learn(others.take(train_rows))
+    for name in choices.prediction:
+        check_predictions(name, goal, columns, others)
+        say(f"the prediction is column {name!r}; learning how far off it may be")
     train_y = y[train_rows]
     if judge is None:
         held_out = others.take(test_rows)
@@ -221,10 +236,11 @@ def fit_table(
             )
     for dropped in columns.dropped:
         say(f"not using column {dropped.name!r}: {dropped.why}")
-    with _saying_what_fails(out), new_folder(out, KIND) as folder:
+    with _saying_what_fails(out), _saying_warnings(say), new_folder(out, KIND) as folder:
         say(f"training on {len(train_rows):,} rows, {len(columns.features)} features")
         once = np.unique(group[train_rows], return_index=True)[1]
         found = suspects(x[once], train_y[once], columns, goal, seed)
+        found = {name: why for name, why in found.items() if name not in choices.prediction}
         odd = odd_cell_notes(x, train_y, columns, goal, kept[train_rows], named)
         tied_unsaid = hints(others, ways, y, goal, seed) if ties.by == "rows" else []
         named_so = [f"column {name!r} {why}" for name, why in found.items()]
@@ -266,7 +282,7 @@ def fit_table(
             "odd_cells": odd,
             "dependence": tied_unsaid,
             "seed": seed,
-            "members": model.estimator.n_estimators,
+            "members": model.members,
             "epochs": model.estimator.n_iter_,
             "features": len(columns.features),
             "columns": columns.to_json(),
@@ -287,6 +303,19 @@ def _check_enough(path: Path, count: int, of: str = "") -> None:
             f"{str(path)!r} has {count} {'row' if count == 1 else 'rows'}{of}; expected at least "
             f"{_FEWEST_ROWS}."
         )
+
+
+@contextmanager
+def _saying_warnings(say: Callable[[str], object]) -> Iterator[None]:
+    """Hunch's own warnings as notes."""
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always", HunchWarning)
+        yield
+    for one in heard:
+        if issubclass(one.category, HunchWarning):
+            say(str(one.message))
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from hunch.errors import ConfigurationError, FolderError
-from hunch.sklearn import RandomizedPriorClassifier, RandomizedPriorRegressor
+from hunch.sklearn import DoubtRegressor, RandomizedPriorClassifier, RandomizedPriorRegressor
 from hunch.sklearn.state import named
 from hunch.storage import (
     as_written,
@@ -27,6 +27,12 @@ from hunch.storage import (
 from hunch.storage.parts import under
 from hunch.tables.cells import Floats
 from hunch.tables.columns import Columns
+from hunch.tables.doubted import (
+    check_predictions,
+    predictions_of_doubt,
+    restored_doubt,
+    train_doubt,
+)
 from hunch.tables.frames import as_arrow, like
 from hunch.tables.horizon import Horizon, learn_horizon
 from hunch.tables.target import Target, Task
@@ -41,8 +47,9 @@ TENSORS_FILE: Final = "model.safetensors"
 _MEMBERS_AT_ORIGINS: Final = 10
 _REACH: Final = ("outside", "outside_because")
 
-Estimator = RandomizedPriorRegressor | RandomizedPriorClassifier
-_KINDS: Final[dict[Task, type[Estimator]]] = {
+Trained = RandomizedPriorRegressor | RandomizedPriorClassifier
+Estimator = Trained | DoubtRegressor
+_KINDS: Final[dict[Task, type[Trained]]] = {
     "regression": RandomizedPriorRegressor,
     "classification": RandomizedPriorClassifier,
 }
@@ -92,7 +99,8 @@ class TableModel:
             `lower`, `upper`. For classes: `predicted`, `probability_…` of each class, `entropy` in
             nats, its parts `epistemic` and `aleatoric`. Either way `outside`: whether the row is
             far outside the training data, and `outside_because`: the cells that make it so, as
-            `size = 900`; null if none does.
+            `size = 900`; null if none does. Of a column of predictions `mean` is that column, and
+            `corrected` what the interval is about.
 
         Raises:
             DataError: if a cell is of another kind than in training.
@@ -100,6 +108,8 @@ class TableModel:
         rows = as_arrow(table)
         self.columns.check_names(rows.column_names)
         features, outside, because = self.columns.encode_and_explain(rows, first_row)
+        for name in self.columns.said.prediction:
+            check_predictions(name, self.target, self.columns, rows, first_row)
         found = self.predict_features(features, coverage=coverage)
         said = pa.table({**found, **dict(zip(_REACH, (outside, because), strict=True))})
         return like(said, table)
@@ -109,6 +119,10 @@ class TableModel:
         real_number("coverage", coverage, above=0.0, below=1.0)
         if isinstance(self.estimator, RandomizedPriorClassifier):
             return self._predict_classes(self.estimator, features)
+        if isinstance(self.estimator, DoubtRegressor):
+            said = predictions_of_doubt(self.estimator, features, coverage)
+            ends = {name: self.target.within(said[name]) for name in ("lower", "upper")}
+            return {**said, **ends}
         p = self.estimator.predict_distribution(features)
         mean, grown = self.target.within(p.mean.numpy()), self._grown(features)
         std = p.std.numpy() * grown
@@ -161,6 +175,13 @@ class TableModel:
         }
 
     @property
+    def members(self) -> int:
+        """How many networks there are."""
+        if isinstance(self.estimator, DoubtRegressor):
+            return sum(ensemble.n_estimators for ensemble in self.estimator.ensembles_)
+        return self.estimator.n_estimators
+
+    @property
     def output_names(self) -> list[str]:
         """The columns that `predict` gives."""
         probe = self.predict_features(np.zeros((1, len(self.columns.features))))
@@ -200,10 +221,14 @@ class TableModel:
                 )
             target = Target.from_json(values["target"])
             tensors = read_tensors(folder / TENSORS_FILE)
+            columns = Columns.from_json(values["columns"])
+            if columns.said.prediction:
+                doubt = restored_doubt(columns, tensors, values["estimator"])
+                return cls(columns, target, doubt)
             estimator = _KINDS[target.task].from_state(tensors, values["estimator"])
             own = under("horizon.", tensors)
             horizon = Horizon.from_state(own) if own else None
-            return cls(Columns.from_json(values["columns"]), target, estimator, horizon)
+            return cls(columns, target, estimator, horizon)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> TableModel:
@@ -272,9 +297,14 @@ def train(
         seed: decides every draw.
         progress: show bars on standard error.
     """
+    if columns.said.prediction:
+        doubt = train_doubt(
+            columns, x, y, weight, ties.groups, members=members, seed=seed, progress=progress
+        )
+        return TableModel(columns, target, doubt)
     members = members or (50 if len(y) <= 20_000 else 20)
 
-    def unfitted(members: int) -> Estimator:
+    def unfitted(members: int) -> Trained:
         return _KINDS[target.task](
             members,
             random_state=seed % 2**32,  # scikit-learn takes no larger one
