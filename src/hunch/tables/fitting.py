@@ -27,7 +27,6 @@ from hunch.tables.hints import hints
 from hunch.tables.model import KIND, replaced_model, train
 from hunch.tables.monitoring import put_training
 from hunch.tables.overview import overview
-from hunch.tables.parts import figures_by_part
 from hunch.tables.reading import Source
 from hunch.tables.report import table_report
 from hunch.tables.rows import Judged, read_judged, read_rows, split_groups
