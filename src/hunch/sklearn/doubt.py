@@ -1,7 +1,5 @@
 """What the doubts about somebody else's model share: the model, the rows, and who tests whom."""
 
-# mypy: disallow-subclassing-any=False
-
 from __future__ import annotations
 
 import warnings

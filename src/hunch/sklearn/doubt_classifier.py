@@ -1,7 +1,5 @@
 """Calibrated probabilities and their doubt for a classifier that is fitted already."""
 
-# mypy: disallow-subclassing-any=False
-
 from __future__ import annotations
 
 import math

@@ -1,7 +1,5 @@
 """Intervals for a model that predicts a number and is fitted already."""
 
-# mypy: disallow-subclassing-any=False
-
 from __future__ import annotations
 
 from collections.abc import Mapping
