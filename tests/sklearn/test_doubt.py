@@ -373,3 +373,18 @@ def test_rows_of_a_group_are_tested_together():
         doubt_of(model, cv=5).fit(X, y, groups=group > 3)
     with pytest.raises(ShapeError, match="300 rows and `groups` 30"):
         doubt_of(model).fit(X, y, groups=group[:30])
+
+
+@pytest.mark.parametrize("most", [1.0, np.inf], ids=["shares", "prices"])
+def test_nothing_is_said_beyond_the_support(most):
+    X, y = drawn(200)
+    y = np.minimum(np.maximum(y, 0.0), most)
+    model = lambda X: X[:, 2]  # noqa: E731
+    doubt = doubt_of(model).fit(X, y)
+    again = DoubtRegressor.from_state(*doubt.to_state(), model)
+    far = np.concatenate([X, 30 * X])
+    for own in (doubt, again):
+        low, high = own.predict_interval(far, 0.99)
+        quantiles = own.predict_quantiles(far, [0.001, 0.5, 0.999])
+        assert low.min() == quantiles.min() == 0
+        assert max(high.max(), quantiles.max()) <= most

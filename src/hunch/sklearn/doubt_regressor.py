@@ -24,6 +24,8 @@ from hunch.sklearn.rows import Floats
 from hunch.storage.parts import under
 from hunch.validation import real_number
 
+Support = tuple[float | None, float | None]
+
 _RATIOS = 2.0 ** np.arange(-2, 3)  # of the two parts' weights that are tried
 _TOO_GOOD = 1e-6  # of its standard error: the mean of errors of rows that were fitted
 
@@ -34,14 +36,16 @@ class Doubted(Predictive):
 
     Args:
         shape: the errors of tested rows, in units of their predicted size.
+        support: least and largest value there can be, None for no such; no quantile lies beyond.
     """
 
     shape: Shape | None = None
+    support: Support = (None, None)
 
     def quantiles(self, levels: Floats) -> Tensor:
         """Values that an observation stays below with these probabilities, `(batch, levels)`."""
         mean, std = self.mean.numpy(), self.std.numpy()
-        return torch.from_numpy(self._tested.quantiles_about(mean, std, levels))
+        return self._within(torch.from_numpy(self._tested.quantiles_about(mean, std, levels)))
 
     def quantile(self, q: float) -> Tensor:
         """The value that an observation stays below with probability `q`."""
@@ -58,7 +62,11 @@ class Doubted(Predictive):
         tested = self._tested
         both = Shape(np.concatenate([tested.scores, -tested.scores]), np.tile(tested.weight, 2))
         reach = self.std * both.quantiles(np.array([(1 + coverage) / 2])).item()
-        return self.mean - reach, self.mean + reach
+        return self._within(self.mean - reach), self._within(self.mean + reach)
+
+    def _within(self, values: Tensor) -> Tensor:
+        low, high = self.support
+        return values if low is None and high is None else values.clamp(low, high)
 
     @property
     def _tested(self) -> Shape:
@@ -105,6 +113,9 @@ class DoubtRegressor(RegressorMixin, DoubtBase):
         not about the model's own, and may not even hold the latter; `predict_distribution(X).mean`
         is that value.
 
+        Where no `y` is below 0, no end of an interval and no quantile is; of shares, which lie from
+        0 to 1, none is above 1.
+
     Example:
         >>> from sklearn.datasets import load_diabetes
         >>> from sklearn.ensemble import RandomForestRegressor
@@ -129,6 +140,7 @@ class DoubtRegressor(RegressorMixin, DoubtBase):
     epistemic_weight_: float = field(init=False)
     aleatoric_weight_: float = field(init=False)
     _shape: Shape = field(init=False)
+    _support: Support = field(init=False)
 
     _kind: ClassVar[type[RandomizedPriorBase]] = RandomizedPriorRegressor
     _asks: ClassVar[str] = "predict"
@@ -160,6 +172,7 @@ class DoubtRegressor(RegressorMixin, DoubtBase):
         self._learn_columns(MixedTable.of(X))
         z = self._inputs(X)
         fresh = self._fresh(z[:, :-1], truth, sample_weight, groups, seed)
+        self._support = support_of(truth[fresh.source])
         z, errors = z[fresh.source], (truth - z[:, -1])[fresh.source]
         _warn_of_fitted_rows(errors)
         self._fit_folds(z, errors, fresh, seed)
@@ -194,7 +207,9 @@ class DoubtRegressor(RegressorMixin, DoubtBase):
             std: likewise.
             coverage: between 0 and 1, ends excluded.
         """
-        known = Doubted(torch.from_numpy(mean)[None], torch.from_numpy(std), self._shape)
+        known = Doubted(
+            torch.from_numpy(mean)[None], torch.from_numpy(std), self._shape, self._support
+        )
         low, high = known.interval(coverage)
         return low.numpy(), high.numpy()
 
@@ -238,13 +253,15 @@ class DoubtRegressor(RegressorMixin, DoubtBase):
         apart = apart * (spread / apart.std(dim=0)).nan_to_num(0.0, 0.0)
         mean = torch.from_numpy(z[:, -1]) + self.shift_weight_ * shift
         noise = self.aleatoric_weight_ * _mean_size([p.aleatoric for p in folds])
-        return Doubted(mean + self.epistemic_weight_ * apart, noise, self._shape)
+        members = mean + self.epistemic_weight_ * apart
+        return Doubted(members, noise, self._shape, self._support)
 
     def to_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:  # noqa: D102  # see the base
         tensors, values = super().to_state()
         shape = {f"shape.{name}": tensor for name, tensor in self._shape.to_state().items()}
         names = ("shift_weight_", "epistemic_weight_", "aleatoric_weight_")
-        return tensors | shape, values | {name: getattr(self, name) for name in names}
+        weights = {name: getattr(self, name) for name in names}
+        return tensors | shape, values | weights | {"support": list(self._support)}
 
     def _restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         super()._restore(tensors, values)
@@ -252,6 +269,8 @@ class DoubtRegressor(RegressorMixin, DoubtBase):
         self.shift_weight_ = values["shift_weight_"]
         self.epistemic_weight_ = values["epistemic_weight_"]
         self.aleatoric_weight_ = values["aleatoric_weight_"]
+        low, high = values["support"]
+        self._support = low, high
 
     def _inputs(self, X: Any) -> Floats:
         """What the doubt looks at: the features of rows, and last the model's prediction."""
@@ -279,6 +298,21 @@ class DoubtRegressor(RegressorMixin, DoubtBase):
         )
         size = np.hypot(self.epistemic_weight_ * epistemic, self.aleatoric_weight_ * aleatoric)
         self._shape = Shape((left / size)[:, None], evidence)
+
+
+def support_of(y: Floats) -> Support:
+    """Between which ends values lie: counts and prices above 0, shares between 0 and 1.
+
+    Example:
+        >>> support_of(np.array([0.0, 7.0])), support_of(np.array([0.2, 1.0]))
+        ((0.0, None), (0.0, 1.0))
+        >>> support_of(np.array([-1.0, 1.0]))
+        (None, None)
+    """
+    if y.min() < 0:
+        return None, None
+    share = y.max() <= 1 and bool((y != np.floor(y)).any())
+    return 0.0, 1.0 if share else None
 
 
 def likeliest_weights(
