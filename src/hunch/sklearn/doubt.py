@@ -41,11 +41,13 @@ class Fresh:
         source: where each stands among the caller's rows, `(rows,)`.
         weight: how much each counts, with mean 1; None if all count alike.
         fold: which ensemble does not see it, `(rows,)`.
+        group: which group it is of, `(rows,)`; None if each stands for itself.
     """
 
     source: Places
     weight: Floats | None
     fold: Places
+    group: Numbers | None = None
 
     @classmethod
     def of(
@@ -90,13 +92,15 @@ class Fresh:
         source = given[first]
         total = np.bincount(place, weight[given])
         chance = scattered(ids.view(np.uint64) + np.uint64(derive(seed, "folds")))
-        if groups is not None:
-            fold = _folds_of_groups(np.asarray(groups)[source], chance, cv)
+        group = None if groups is None else np.asarray(groups)[source]
+        if group is not None:
+            fold = _folds_of_groups(group, chance, cv)
         else:
             order = np.lexsort((chance, chance if strata is None else strata[source]))
             fold = np.empty(len(ids), np.intp)
             fold[order] = np.arange(len(ids)) % cv
-        return cls(source, None if (total == total[0]).all() else total / total.mean(), fold)
+        share = None if (total == total[0]).all() else total / total.mean()
+        return cls(source, share, fold, group)
 
     @property
     def evidence(self) -> Floats:
@@ -248,11 +252,12 @@ class DoubtBase(BaseEstimator):
         for k in range(self.cv):
             rest = fresh.fold != k
             weight = None if fresh.weight is None else fresh.weight[rest]
+            group = None if fresh.group is None else fresh.group[rest]
             ensemble = clone(prototype).set_params(random_state=derive(seed, "fold", k) % 2**32)
             with warnings.catch_warnings():
                 # The model has taken the table as it is.
                 warnings.filterwarnings("ignore", "X holds", UserWarning)
-                self.ensembles_.append(ensemble.fit(z[rest], y[rest], weight))
+                self.ensembles_.append(ensemble.fit(z[rest], y[rest], weight, group))
 
     def _prototype(self) -> RandomizedPriorBase:
         """What is trained for each fold.
