@@ -52,10 +52,12 @@ _MEANING: Final = {
     "probability is from how often it is right.",
 }
 _RANGES: Final = (
-    "Small figures: 95 % ranges, what other test rows might have shown. They come from drawing the "
-    "test rows anew, with replacement, 1,000 times (bootstrap), and for shares of rows from "
-    "Wilson's formula; a calibration error has none, for it grows by the drawing itself."
+    "Small figures: 95 % ranges, what other test rows might have shown. They come from drawing {} "
+    "anew, with replacement, 1,000 times (bootstrap){}; a calibration error has none, for it grows "
+    "by the drawing itself."
 )
+_DRAWN: Final = ("the test rows", ", and for shares of rows from Wilson's formula")
+_DRAWN_BY_GROUP: Final = ("whole groups of test rows", "")
 _FEW: Final = 50  # test rows, below which ranges are rough
 _SHARES: Final = (
     "How it is found: a column is shuffled among the test rows, and half the mean square of what "
@@ -205,7 +207,9 @@ def _scores(summary: Mapping[str, Any]) -> list[Block]:
     if task == "classification":
         better = "Smaller is better, but for accuracy."
     rough = " With so few test rows they are rough." if summary["rows"]["test"] < _FEW else ""
-    note = f"{better} {_notes(test['notes'])} {_RANGES}{rough}".strip()
+    by_group = "by_group" in test
+    ranges_said = _RANGES.format(*(_DRAWN_BY_GROUP if by_group else _DRAWN))
+    note = f"{better} {_notes(test['notes'])} {ranges_said}{rough}".strip()
     drawn = Figures({"comparison": pictures.comparison(test, _SCORES[test["deciding"]])})
     return [
         Table(["", *scores], rows, note),
