@@ -58,6 +58,7 @@ _RANGES: Final = (
 )
 _DRAWN: Final = ("the test rows", ", and for shares of rows from Wilson's formula")
 _DRAWN_BY_GROUP: Final = ("whole groups of test rows", "")
+_LEVEL: Final = "not to be told apart from"
 _FEW: Final = 50  # test rows, below which ranges are rough
 _SHARES: Final = (
     "How it is found: a column is shuffled among the test rows, and half the mean square of what "
@@ -219,18 +220,14 @@ def _scores(summary: Mapping[str, Any]) -> list[Block]:
 
 def _ahead(test: Mapping[str, Any]) -> str:
     """Which differences are more than chance, for all models saw the same test rows."""
-    clear, not_clear = [], []
+    found: dict[str, list[str]] = {}
     for name, own in test["ahead"].items():
         low, high = own["range"]
-        if low > 0 or high < 0:
-            clear.append(f"{'better' if low > 0 else 'worse'} than {name}")
-        else:
-            not_clear.append(name)
-    said = [f"By {_SCORES[test['deciding']]}, row by row on the same test rows, hunch is"]
-    said.append(f"clearly {_listed(clear)}" if clear else "not clearly better or worse than others")
-    if clear and not_clear:
-        said.append(f"and beyond chance neither better nor worse than {_listed(not_clear)}")
-    return " ".join(said) + "."
+        word = "clearly better than" if low > 0 else "clearly worse than" if high < 0 else _LEVEL
+        found.setdefault(word, []).append(name)
+    said = [f"{word} {_listed(names)}" for word, names in sorted(found.items())]
+    score = _SCORES[test["deciding"]]
+    return f"By {score}, row by row on the same test rows, hunch is {', and '.join(said)}."
 
 
 def _listed(names: Sequence[str]) -> str:
