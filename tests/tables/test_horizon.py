@@ -55,25 +55,26 @@ def test_errors_that_do_not_grow_are_found_at_their_size():
 
 def test_errors_of_a_random_walk_grow_with_the_root_of_the_distance():
     # Over 50 walks the mean square is known to a third: 200 paths of which those of a walk overlap.
-    found, growth = [], []
+    found, shared = [], []
     for seed in range(50):
         horizon = horizon_of(np.cumsum(np.random.default_rng(seed).normal(size=400)))
         found.append(horizon.factor(np.array([499.0])) ** 2)
-        growth.append(horizon.independent)
+        shared.append(horizon.shared)
     assert 60 < np.mean(found) < 150  # 100 steps
-    assert np.median(growth) < 20  # some 4 paths, and not 600 rows
+    assert np.median(shared) > 0.9  # some 4 paths, and not 600 rows
 
 
-def test_few_that_are_independent_reach_further():
+def test_what_few_origins_share_reaches_further():
     rng = np.random.default_rng(0)
     parts = dict(start=np.array(0.0), end=np.array(1.0), growth=np.array([1.0, 0.0, 0.0]))
-    rows = dict(mean=np.zeros(200), std=np.ones(200), weight=np.ones(200), y=rng.normal(size=200))
-    many, few = (
-        Horizon(**parts, **rows, independent=np.array(count)).reach(gaussian, 0.9)
-        for count in (200.0, 4.0)
+    y = 1.5 * rng.normal(size=200)
+    rows = dict(mean=np.zeros(200), std=np.ones(200), weight=np.ones(200), y=y)
+    alone, all_of_it = (
+        Horizon(**parts, **rows, shared=np.array(share), origins=np.array(4.0)).reach(gaussian, 0.9)
+        for share in (0.0, 1.0)
     )
-    assert 1.0 <= many < 1.15
-    assert few > 1.2 * many
+    assert 1.2 < alone < 1.8
+    np.testing.assert_allclose(all_of_it / alone, 2.132 / 1.645, atol=0.02)
 
 
 def test_where_nothing_comes_before_there_is_none():

@@ -39,11 +39,11 @@ def write(place, columns):
 def unjudged(monkeypatch):
     """Fits with constant baselines and without a page, which take most of the time."""
 
-    def of_numbers(x, y, test, seed):
+    def of_numbers(x, y, test, *_):
         mean, std = np.full(len(test), y.mean()), np.full(len(test), y.std())
         return [Forecast(name, "", mean, std) for name in ("linear", "constant")]
 
-    def of_classes(x, y, test, classes, seed):
+    def of_classes(x, y, test, classes, *_):
         probs = np.full((len(test), classes), 1 / classes)
         return [Forecast(name, probs=probs) for name in ("logistic", "constant")]
 
@@ -179,6 +179,23 @@ def test_the_program_takes_them(words, said, tmp_path, monkeypatch, capsys):
     write(tmp_path / "a.csv", visits())
     assert run(["fit", "a.csv", "--target=cost", "--members=2", *words]) == 0
     assert said in capsys.readouterr().out
+
+
+def test_error_bars_of_the_baselines_are_measured_as_rows_are_held_out():
+    from hunch.tables.baselines import regression_baselines
+
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(30), 10)
+    x = np.eye(30)[group] + 0.01 * rng.normal(size=(300, 30))  # which tells groups apart
+    y = 3 * rng.normal(size=30)[group] + 0.1 * rng.normal(size=300)
+    names = np.array([f"g{i}" for i in group], dtype=object)
+    known, new, later = (
+        regression_baselines(x, y, x[:3], 0, ties)[0]
+        for ties in (Ties(), Ties("g", groups=names), Ties("t", times=np.arange(300.0)))
+    )
+    assert known.std[0] < 1 < min(new.std[0], later.std[0])
+    assert "from a tenth of the groups left out" in new.note
+    assert "from the last tenth left out" in later.note
 
 
 def test_figures_are_given_for_each_kind_of_rows_asked_for(tmp_path, unjudged):

@@ -35,6 +35,7 @@ class Split:
         y: training numbers or class numbers.
         test_x: test features.
         test_y: test targets.
+        ties: what ties training rows together.
         test_ties: what ties test rows together.
         named: the cells of the test rows, if the report is to show some.
     """
@@ -43,6 +44,7 @@ class Split:
     y: Floats
     test_x: Floats
     test_y: Floats
+    ties: Ties = NO_TIES
     test_ties: Ties = NO_TIES
     named: Named | None = None
 
@@ -86,7 +88,7 @@ def _regression(
     split: Split, said: Mapping[str, Floats], model: TableModel, seed: int
 ) -> dict[str, Any]:
     own = Forecast("hunch", "", said["mean"], said["std"])
-    forecasts = [own, *regression_baselines(split.x, split.y, split.test_x, seed)]
+    forecasts = [own, *regression_baselines(split.x, split.y, split.test_x, seed, split.ties)]
     y = split.test_y
     # Our intervals are not Gaussian, so they are scored as they are given.
     ends = {f.name: [_gaussian_ends(f, level) for level in LEVELS] for f in forecasts}

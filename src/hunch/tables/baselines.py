@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from hunch.seeding import derive, numpy_generator
 from hunch.tables.cells import Floats
+from hunch.tables.ties import NO_TIES, Rows, Ties
 
 _MOST_GP_ROWS: Final = 1_000  # its time grows with their cube
 CONSTANT: Final = "constant"
@@ -37,7 +38,9 @@ class Forecast:
     probs: Floats | None = None
 
 
-def regression_baselines(x: Floats, y: Floats, test: Floats, seed: int) -> list[Forecast]:
+def regression_baselines(
+    x: Floats, y: Floats, test: Floats, seed: int, ties: Ties = NO_TIES
+) -> list[Forecast]:
     """Forecasts of a linear model, gradient boosting, a Gaussian process and a constant.
 
     Args:
@@ -45,6 +48,7 @@ def regression_baselines(x: Floats, y: Floats, test: Floats, seed: int) -> list[
         y: training targets.
         test: test features.
         seed: decides every draw.
+        ties: of the training rows; error bars are measured as test rows are held out.
 
     Example:
         >>> x = np.linspace(0, 1, 60)[:, None]
@@ -69,7 +73,7 @@ def regression_baselines(x: Floats, y: Floats, test: Floats, seed: int) -> list[
         "gradient boosting": lambda: HistGradientBoostingRegressor(random_state=state),
     }
     return [
-        *(_with_constant_std(name, make, x, y, test, seed) for name, make in others.items()),
+        *(_with_constant_std(name, make, x, y, test, seed, ties) for name, make in others.items()),
         Forecast("Gaussian process", _on(some, len(x)), mean, std),
         Forecast(
             CONSTANT,
@@ -126,15 +130,30 @@ def _with_constant_std(
     y: Floats,
     test: Floats,
     seed: int,
+    ties: Ties,
 ) -> Forecast:
     """A model without error bars gets one for all, from rows that a second fit has not seen."""
-    order = numpy_generator(seed, "left out").permutation(len(x))
-    out, rest = np.split(order, [max(1, round(_LEFT_OUT * len(x)))])
+    out, rest = _left_out(len(x), seed, ties)
     errors = y[out] - make().fit(x[rest], y[rest]).predict(x[out])
     std = max(float(np.sqrt(np.mean(errors**2))), np.finfo(np.float64).tiny)
-    note = "one error bar for all rows, from a tenth left out of a second fit"
+    what = {"rows": "a tenth", "groups": "a tenth of the groups", "time": "the last tenth"}
+    note = f"one error bar for all rows, from {what[ties.by]} left out of a second fit"
     mean = make().fit(x, y).predict(test)
     return Forecast(name, note, mean, np.full(len(test), std))
+
+
+def _left_out(num_rows: int, seed: int, ties: Ties) -> tuple[Rows, Rows]:
+    """A tenth of the rows, and the rest: drawn, or whole groups, or the last in time."""
+    order = numpy_generator(seed, "left out").permutation(num_rows)
+    if ties.groups is not None:
+        _, place, size = np.unique(ties.groups, return_inverse=True, return_counts=True)
+        rank = numpy_generator(seed, "left out").permutation(len(size))[place]
+        held = rank < max(1, round(_LEFT_OUT * len(size)))
+        return np.flatnonzero(held), np.flatnonzero(~held)
+    if ties.times is not None:
+        order = np.argsort(-ties.times, kind="stable")
+    out, rest = np.split(order, [max(1, round(_LEFT_OUT * num_rows))])
+    return out, rest
 
 
 def scaled(model: Any) -> Any:

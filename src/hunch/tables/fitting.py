@@ -214,7 +214,10 @@ def fit_table(
                 progress=progress,
             )
         say("judging against the baselines")
-        split = Split(x[once], train_y[once], judged.x, judged.y, judged.ties, judged.named)
+        of_once = ties.of_rows(train_rows[once])
+        split = Split(
+            x[once], train_y[once], judged.x, judged.y, of_once, judged.ties, judged.named
+        )
         summary = {
             "data": Path(path).name,
             "target": goal.to_json(),

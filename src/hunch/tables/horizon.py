@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any, Final
 
 import numpy as np
@@ -48,7 +49,8 @@ class Horizon(Arrays):
         std: the size of their errors, as said by the models, times the factor.
         y: their targets.
         weight: how much each counts.
-        independent: how many rows that tell nothing of each other say as much as these.
+        shared: which share of an error's square is shared by all rows after an origin, 0 to 1.
+        origins: how many there were.
     """
 
     start: Floats
@@ -58,7 +60,8 @@ class Horizon(Arrays):
     std: Floats
     y: Floats
     weight: Floats
-    independent: Floats
+    shared: Floats
+    origins: Floats
 
     def factor(self, times: Floats) -> Floats:
         """What to multiply the size of errors by at some times; before the end it is constant."""
@@ -69,8 +72,9 @@ class Horizon(Arrays):
         """By how much further intervals must reach out than the size of errors says, at least 1.
 
         For each row that was asked about it is found from which size on its interval would have
-        held the truth; the answer is the quantile of these numbers, beyond the outermost as of a
-        Gaussian.
+        held the truth; the answer is the quantile of these numbers. Of the part of an error that
+        rows share there are only as many examples as origins: it is taken to be that much longer
+        than seen as a quantile of Student's distribution is than the Gaussian's.
 
         Args:
             interval_about: lower and upper ends, given means, sizes of errors and a coverage.
@@ -78,9 +82,10 @@ class Horizon(Arrays):
         """
         needed = _needed(lambda size: interval_about(self.mean, size, coverage), self.std, self.y)
         both, weight = np.concatenate([needed, -needed]), np.tile(self.weight, 2)
-        new = float(self.weight.sum() / self.independent)
-        level = np.array([(1 + coverage) / 2])
-        return max(float(weighted_quantiles(both, weight, new, level)[0]), 1.0)
+        level = (1 + coverage) / 2
+        seen = weighted_quantiles(both, weight, float(self.weight.mean()), np.array([level]))
+        longer = _student_to_normal(level, float(self.origins)) ** 2 - 1
+        return max(float(seen[0] * np.sqrt(1 + self.shared * longer)), 1.0)
 
 
 def learn_horizon(fitted: Fitted, times: Floats, x: Floats, y: Floats) -> Horizon | None:
@@ -125,7 +130,7 @@ def learn_horizon(fitted: Fitted, times: Floats, x: Floats, y: Floats) -> Horizo
     growth = _growth((truths - means) / stds, distances, weights)
     sizes = stds * np.sqrt(_powers(distances) @ growth)
     origins = np.repeat(np.arange(len(found)), [len(part[0]) for part in found])
-    independent = _independent((truths - means) / sizes, weights, origins)
+    shared = _shared((truths - means) / sizes, weights, origins)
     return Horizon(
         np.asarray(start),
         np.asarray(times.max()),
@@ -134,7 +139,8 @@ def learn_horizon(fitted: Fitted, times: Floats, x: Floats, y: Floats) -> Horizo
         sizes,
         truths,
         weights,
-        np.asarray(independent),
+        np.asarray(shared),
+        np.asarray(float(len(found))),
     )
 
 
@@ -172,23 +178,39 @@ def _growth(score: Floats, distance: Floats, weight: Floats) -> Floats:
     return found
 
 
-def _independent(score: Floats, weight: Floats, origin: npt.NDArray[np.intp]) -> float:
-    """How many scores that tell nothing of each other say as much, at least one an origin.
+def _shared(score: Floats, weight: Floats, origin: npt.NDArray[np.intp]) -> float:
+    """Which share of scores' squares all of one origin may have in common.
 
-    What scores after one origin share shows in their means, and in the means of their sizes: these
-    then differ by more than those of as many scores that share nothing.
+    It shows in their means, and in the means of their sizes, which come out far from those of
+    all. Seen from few origins it may by chance look smaller than it is.
     """
-    count = len(np.unique(origin))
-    size = np.abs(score)
-    found = float(len(score))
+    size, total = np.abs(score), np.bincount(origin, weight)
+    found = 0.0
     for value in (score, size - np.average(size, weights=weight)):
-        total = np.bincount(origin, weight)
         mean = np.bincount(origin, weight * value) / total
-        between = np.average(mean**2, weights=total)
-        within = np.average(value**2, weights=weight)
-        shared = _CAUTION * max(between, np.finfo(np.float64).tiny)
-        found = min(found, count * within / shared)
-    return max(found, float(count))
+        common = np.average(mean**2, weights=total)
+        all_of_it = max(float(np.average(value**2, weights=weight)), np.finfo(np.float64).tiny)
+        found = max(found, float(common / all_of_it))
+    return min(_CAUTION * found, 1.0)
+
+
+def _student_to_normal(level: float, freedom: float) -> float:
+    """A quantile of Student's distribution over that of the normal one, by its known expansion.
+
+    Example:
+        >>> round(_student_to_normal(0.95, 4.0), 2)  # 2.13 / 1.64
+        1.29
+
+    Reference:
+        Abramowitz & Stegun (1964), "Handbook of mathematical functions", 26.7.5.
+    """
+    square = NormalDist().inv_cdf(level) ** 2
+    terms = (
+        (square + 1) / 4,
+        (5 * square**2 + 16 * square + 3) / 96,
+        (3 * square**3 + 19 * square**2 + 17 * square - 15) / 384,
+    )
+    return 1 + sum(term / freedom ** (i + 1) for i, term in enumerate(terms))
 
 
 def _needed(interval: Callable[[Floats], tuple[Floats, Floats]], std: Floats, y: Floats) -> Floats:
