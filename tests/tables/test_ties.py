@@ -39,11 +39,11 @@ def write(place, columns):
 def unjudged(monkeypatch):
     """Fits with constant baselines and without a page, which take most of the time."""
 
-    def of_numbers(x, y, test, seed):
+    def of_numbers(x, y, test, *_):
         mean, std = np.full(len(test), y.mean()), np.full(len(test), y.std())
         return [Forecast(name, "", mean, std) for name in ("linear", "constant")]
 
-    def of_classes(x, y, test, classes, seed):
+    def of_classes(x, y, test, classes, *_):
         probs = np.full((len(test), classes), 1 / classes)
         return [Forecast(name, probs=probs) for name in ("logistic", "constant")]
 

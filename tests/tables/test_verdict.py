@@ -196,3 +196,14 @@ def test_the_day_is_on_the_page_and_in_no_other_file(known, monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
     assert "2 January 1970" in table_report(summary)
     assert datetime.date.today().isoformat() not in json.dumps(summary)
+
+
+def test_only_what_is_beyond_chance_is_called_better_or_worse(known):
+    ends = {"linear": [1, 2], "gradient boosting": [-2, -1], "Gaussian process": [-1, 1]}
+    ends["constant"] = [3, 4]
+    ahead = {name: {"by": np.mean(pair), "range": pair} for name, pair in ends.items()}
+    assert (
+        "By RMSE, row by row on the same test rows, hunch is clearly better than linear and "
+        "constant, and clearly worse than gradient boosting, and not to be told apart from "
+        "Gaussian process."
+    ) in table_report(retold(known[0], ahead=ahead))

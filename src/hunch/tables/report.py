@@ -52,10 +52,13 @@ _MEANING: Final = {
     "probability is from how often it is right.",
 }
 _RANGES: Final = (
-    "Small figures: 95 % ranges, what other test rows might have shown. They come from drawing the "
-    "test rows anew, with replacement, 1,000 times (bootstrap), and for shares of rows from "
-    "Wilson's formula; a calibration error has none, for it grows by the drawing itself."
+    "Small figures: 95 % ranges, what other test rows might have shown. They come from drawing {} "
+    "anew, with replacement, 1,000 times (bootstrap){}; a calibration error has none, for it grows "
+    "by the drawing itself."
 )
+_DRAWN: Final = ("the test rows", ", and for shares of rows from Wilson's formula")
+_DRAWN_BY_GROUP: Final = ("whole groups of test rows", "")
+_LEVEL: Final = "not to be told apart from"
 _FEW: Final = 50  # test rows, below which ranges are rough
 _SHARES: Final = (
     "How it is found: a column is shuffled among the test rows, and half the mean square of what "
@@ -205,7 +208,9 @@ def _scores(summary: Mapping[str, Any]) -> list[Block]:
     if task == "classification":
         better = "Smaller is better, but for accuracy."
     rough = " With so few test rows they are rough." if summary["rows"]["test"] < _FEW else ""
-    note = f"{better} {_notes(test['notes'])} {_RANGES}{rough}".strip()
+    by_group = "by_group" in test
+    ranges_said = _RANGES.format(*(_DRAWN_BY_GROUP if by_group else _DRAWN))
+    note = f"{better} {_notes(test['notes'])} {ranges_said}{rough}".strip()
     drawn = Figures({"comparison": pictures.comparison(test, _SCORES[test["deciding"]])})
     return [
         Table(["", *scores], rows, note),
@@ -215,18 +220,14 @@ def _scores(summary: Mapping[str, Any]) -> list[Block]:
 
 def _ahead(test: Mapping[str, Any]) -> str:
     """Which differences are more than chance, for all models saw the same test rows."""
-    clear, not_clear = [], []
+    found: dict[str, list[str]] = {}
     for name, own in test["ahead"].items():
         low, high = own["range"]
-        if low > 0 or high < 0:
-            clear.append(f"{'better' if low > 0 else 'worse'} than {name}")
-        else:
-            not_clear.append(name)
-    said = [f"By {_SCORES[test['deciding']]}, row by row on the same test rows, hunch is"]
-    said.append(f"clearly {_listed(clear)}" if clear else "not clearly better or worse than others")
-    if clear and not_clear:
-        said.append(f"and beyond chance neither better nor worse than {_listed(not_clear)}")
-    return " ".join(said) + "."
+        word = "clearly better than" if low > 0 else "clearly worse than" if high < 0 else _LEVEL
+        found.setdefault(word, []).append(name)
+    said = [f"{word} {_listed(names)}" for word, names in sorted(found.items())]
+    score = _SCORES[test["deciding"]]
+    return f"By {score}, row by row on the same test rows, hunch is {', and '.join(said)}."
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from hunch.plots.page import Beside, Block, Figures, Section, Table
 from hunch.tables import pictures
 from hunch.tables.verdict import number, percent
+
+_LONGEST: Final = 24  # characters of a class beside others
 
 
 def section_of_rows(summary: Mapping[str, Any]) -> Section:
@@ -71,9 +73,13 @@ def _number_row(row: Mapping[str, Any]) -> list[str]:
     return [number(row["actual"]), number(row["predicted"]), interval, inside]
 
 
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+
+
 def _class_row(row: Mapping[str, Any]) -> list[str]:
     return [
-        f"{row['actual']}\n{percent(row['probability_of_actual'])}",
-        f"{row['predicted']}\n{percent(row['probability'])}",
+        f"{_cut(row['actual'])}\n{percent(row['probability_of_actual'])}",
+        f"{_cut(row['predicted'])}\n{percent(row['probability'])}",
         "yes" if row["right"] else "no",
     ]
