@@ -125,14 +125,22 @@ def test_a_model_of_a_series_is_kept_whole_and_its_scale_is_that_of_its_interval
 
 
 @pytest.mark.proof
-@pytest.mark.parametrize("kind", ["noise that grows", "level that drifts", "random walk"])
-def test_the_last_200_of_a_drifting_series_are_covered(kind):
+@pytest.mark.parametrize(
+    ("kind", "least"),
+    [("noise that grows", 0.87), ("level that drifts", 0.87), ("random walk", 0.8)],
+)
+def test_the_last_200_of_a_drifting_series_are_covered(kind, least):
+    """Intervals of 90 %, over 20 seeds.
+
+    All rows of a random walk share its path, so that 20 tell what is covered of them within a
+    standard error of 0.04: its bound is that much lower. (20 walks of 400 steps: 0.90 ± 0.03.)
+    """
     covered = []
     for seed in range(20):
         model, x, y = trained(kind, 1_000, seed, members=20)
         said = model.predict_features(x)
         covered.append(np.mean((said["lower"] <= y) & (y <= said["upper"])))
-    assert np.mean(covered) >= 0.87
+    assert np.mean(covered) >= least
 
 
 @pytest.mark.proof
