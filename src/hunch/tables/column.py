@@ -199,6 +199,7 @@ def learn_column(name: str, way: Way, cells: pa.Array) -> Column | Dropped:
         cells: clean ones.
 
     Example:
+        >>> from hunch.tables.cells import clean
         >>> learn_column("a", Way("number"), clean(pa.chunked_array([["5", "5"]])))
         Dropped(name='a', why='constant')
     """
