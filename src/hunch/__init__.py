@@ -7,6 +7,7 @@
 - `hunch.tables`: a table file in, a model and a report out.
 - `hunch.envs`: environments that ask for it, without torch.
 - `hunch.RandomizedPriorRegressor`, `hunch.RandomizedPriorClassifier`: for scikit-learn.
+- `hunch.DoubtRegressor`, `hunch.DoubtClassifier`: for a model that is fitted already.
 
 This page is light: torch is imported when one of the packages above is first used.
 """
@@ -30,7 +31,12 @@ _PACKAGES = (
     "rl",
     "tables",
 )
-_ESTIMATORS = ("RandomizedPriorClassifier", "RandomizedPriorRegressor")
+_ESTIMATORS = (
+    "DoubtClassifier",
+    "DoubtRegressor",
+    "RandomizedPriorClassifier",
+    "RandomizedPriorRegressor",
+)
 
 __all__ = ["__version__", *_PACKAGES]
 
@@ -44,6 +50,8 @@ if TYPE_CHECKING:
     from hunch import plots as plots
     from hunch import rl as rl
     from hunch import tables as tables
+    from hunch.sklearn import DoubtClassifier as DoubtClassifier
+    from hunch.sklearn import DoubtRegressor as DoubtRegressor
     from hunch.sklearn import RandomizedPriorClassifier as RandomizedPriorClassifier
     from hunch.sklearn import RandomizedPriorRegressor as RandomizedPriorRegressor
 

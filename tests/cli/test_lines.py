@@ -130,6 +130,7 @@ def test_names_that_are_not_utf_8_come_back(here, capsys):
 def test_a_large_seed_fits_a_table(here, capsys, monkeypatch):
     monkeypatch.setattr("hunch.tables.fitting.assess", lambda *args: {"scores": {"hunch": {}}})
     monkeypatch.setattr("hunch.tables.fitting.table_report", lambda summary: "")
+    monkeypatch.setattr("hunch.tables.verdict.verdict", lambda summary: "")
     assert run(["fit", "a.csv", "--target=price", "--members=2", f"--seed={2**33}"]) == 0
 
 

@@ -17,6 +17,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr("hunch.progress.DELAY", 0.0)
     monkeypatch.setattr("hunch.tables.fitting.assess", lambda *_: {"scores": {"hunch": {"mae": 1}}})
     monkeypatch.setattr("hunch.tables.fitting.table_report", lambda _: "")
+    monkeypatch.setattr("hunch.tables.verdict.verdict", lambda _: "")
     (tmp_path / "a.csv").write_text(TABLE)
     (tmp_path / "far.csv").write_text("x,z,extra\n900,1,1\n")
     return tmp_path

@@ -149,6 +149,13 @@ def usually(good, odd):
     return st.one_of(st.just(good), st.just(good), odd)
 
 
+OF_COLUMNS = ("drop", "ids", "categorical", "numeric", "weights")
+
+
+def column():
+    return st.one_of(st.sampled_from(["size", "kind", "flag", "price"]), name())
+
+
 STRAY = [["--nosuch"], ["--json"], ["--debug=1"], ["extra", "words"], ["--help"], ["-"], ["--"]]
 
 
@@ -165,6 +172,16 @@ def argument_cases():
         option("--members", whole()),
         option("--max-rows", whole()),
         option("--task", st.sampled_from(["auto", "regression", "classification", "x"])),
+        *(option(f"--{flag}", column()) for flag in OF_COLUMNS),
+        option("--lower", whole()),
+        option("--upper", whole()),
+        option("--test", usually("good.csv", name())),
+        option("--config", st.one_of(st.just("good.toml"), name())),
+        option("--sheet", name()),
+        name(),  # one more file
+        st.sampled_from(
+            ["--drop-missing-target", "--quiet", "--decimal=comma", "--date-order=ymd"]
+        ),
         extra=STRAY,
     )
     predict = line(
@@ -175,6 +192,16 @@ def argument_cases():
             usually("--out=new.csv", option("--out", name())),
         ],
         option("--coverage", whole()),
+        option("--sheet", name()),
+        st.sampled_from(["--quiet", "--out=-", "--json"]),
+        extra=STRAY,
+    )
+    monitor = line(
+        "monitor",
+        [usually("model", name()), usually("good.csv", name())],
+        option("--coverage", whole()),
+        option("--sheet", name()),
+        st.sampled_from(["--quiet", "--json"]),
         extra=STRAY,
     )
     train = line(
@@ -256,7 +283,7 @@ def argument_cases():
         line("bench", [name()], option("--out", name()), extra=STRAY),
         st.lists(name(), max_size=3).map(lambda words: Case(tuple(words))),
     )
-    return st.one_of(fit, predict, train, train, train, resume, play, diagnose, rest)
+    return st.one_of(fit, fit, predict, monitor, train, train, train, resume, play, diagnose, rest)
 
 
 PROBLEMS = [
@@ -310,6 +337,24 @@ def script_cases():
             },
         )
     )
+
+
+CONFIGS = [
+    'target = "price"\nmembers = 2\n', "members = 2", "members = -1", "members = nan", "drop = 'size'",
+    "drop = ['size', 3]", "drop = [[]]", "drop = {}", "[fit]", "quiet = 'yes'", "seed = 1e400", "out = ''",
+    "lower = inf", "config = 'good.toml'", "json = true", "as_json = true", "data = 'x'", "=", "\0", "a = " + "[" * 3000,
+]  # fmt: skip
+
+
+def config_cases():
+    """A file of options with odd ones, or damaged."""
+    texts = st.one_of(
+        st.sampled_from(CONFIGS).map(str.encode),
+        st.lists(st.sampled_from(CONFIGS), min_size=2, max_size=3).map("\n".join).map(str.encode),
+        mutated(CONFIGS[0].encode()),
+    )
+    words = ("fit", "good.csv", "--config=good.toml", "--target=price", "--members=2", "--out=new")
+    return texts.map(lambda text: Case(words, {"good.toml": text}))
 
 
 CELLS = [
@@ -367,6 +412,7 @@ def odd_table(draw):
 def table_cases(good):
     """`good` holds the bytes of the good files by name."""
     tables = st.one_of(
+        st.tuples(st.just("odd.xlsx"), st.one_of(st.binary(max_size=40), odd_table())),
         st.tuples(
             st.just("odd.csv"), st.one_of(odd_table(), odd_table(), mutated(CSV.encode(), CELLS))
         ),
@@ -376,7 +422,16 @@ def table_cases(good):
     commands = st.one_of(
         target.map(lambda name: ("fit", f"--target={name}", "--members=2", "--out=new")),
         st.sampled_from(
-            [("predict", "model", "--out=new.csv"), ("predict", "classes", "--out=new.csv")]
+            [
+                ("predict", "model", "--out=new.csv"),
+                ("predict", "classes", "--out=new.csv"),
+                ("predict", "model", "--out=-"),
+                ("monitor", "model"),
+                ("monitor", "classes", "--json"),
+            ]
+        ),
+        st.sampled_from(OF_COLUMNS).map(
+            lambda flag: ("fit", "--target=price", f"--{flag}=size", "--members=2", "--out=new")
         ),
     )
     return st.tuples(tables, commands).map(
@@ -470,4 +525,5 @@ def cases(good):
         folder_cases(good),
         folder_cases(good),
         script_cases(),
+        config_cases(),
     ).filter(encodable)

@@ -8,11 +8,14 @@ import pytest
 from hunch.errors import MissingDependencyError
 from hunch.plots import (
     BLUE,
+    Beside,
     Claim,
     Code,
+    Facts,
     Figures,
     Film,
     Films,
+    Notice,
     Section,
     Table,
     Text,
@@ -40,6 +43,9 @@ def page():
         Figures({"one": (figure(), 'caption "quoted"'), "two": (figure(), "other")}),
         Films([film], "films"),
         Video(b"\x00\x00", "video"),
+        Notice("Look `here`.\n\nAnd < there.", "bad"),
+        Facts([("rows", "96", "<held out>")]),
+        Beside([Text("left")], [Figures({"three": (figure(), "alone")})]),
     ]
     return render_page("Title", [Text("Intro.")], [Section("key", "S", "source", blocks)])
 
@@ -100,6 +106,32 @@ def test_text_is_escaped():
     assert "<code>x &lt; y</code>" in text
     assert "&lt;2&gt;" in text
     assert 'aria-label="caption &quot;quoted&quot;"' in text
+
+
+def test_what_follows_the_first_line_of_a_cell_is_small():
+    assert (
+        "<td>a &lt;<small>b</small></td><td>c</td>" in Table(["x"], [["a <\nb", "c\n"]]).to_html()
+    )
+
+
+@pytest.mark.parametrize("count", range(1, 12))
+def test_rows_of_figures_are_full(count):
+    drawn = {str(i): (figure(), "") for i in range(count)}
+    widths = re.findall(r'<figure id="\d+" class="(\w+)">', Figures(drawn).to_html())
+    sixths = [{"third": 2, "half": 3, "alone": 6}[width] for width in widths]
+    assert len(sixths) == count
+    ends = np.cumsum(sixths)
+    assert ends[-1] % 6 == 0
+    assert set(range(6, ends[-1] + 1, 6)) <= set(ends)  # no figure goes over the end of a row
+
+
+def test_figures_are_drawn_in_colors_of_the_page():
+    drawn = Figures({"one": (figure(), "")}).to_html()
+    assert "currentColor" in drawn
+    assert "var(--blue)" in drawn
+    for color in ("#ffffff", "stroke: #000000", "#0072b2"):
+        assert color in to_svg(figure())
+        assert color not in drawn
 
 
 def test_a_film_is_two_bytes_a_point():

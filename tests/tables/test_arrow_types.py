@@ -267,6 +267,7 @@ def test_every_type_at_once_through_both_commands(here, monkeypatch, capsys):
     pq.write_table(pa.table(columns), here / "a.parquet")
     monkeypatch.setattr("hunch.tables.fitting.assess", lambda *args: {"scores": {"hunch": {}}})
     monkeypatch.setattr("hunch.tables.fitting.table_report", lambda summary: "")
+    monkeypatch.setattr("hunch.tables.verdict.verdict", lambda summary: "")
     assert run(["fit", "a.parquet", "--target=y", "--members=2"]) == 0
     said = capsys.readouterr().err
     assert "Traceback" not in said

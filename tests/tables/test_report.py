@@ -7,10 +7,13 @@ import pyarrow as pa
 import pytest
 
 from hunch.tables import Columns
-from hunch.tables.assessment import LEVELS, Split, assess
+from hunch.tables.assessment import Split, assess
+from hunch.tables.losses import LEVELS
 from hunch.tables.model import train
-from hunch.tables.report import rounded, table_report
+from hunch.tables.overview import overview
+from hunch.tables.report import table_report
 from hunch.tables.target import learn_target
+from hunch.tables.verdict import rounded
 
 LONG = "a_name_that_is_long_and_has_no_space_to_break_it"
 
@@ -40,6 +43,7 @@ def summary_of(goal_name, n=150):
         "seed": 0,
         "features": len(columns.features),
         "columns": columns.to_json(),
+        "overview": overview(columns, goal, features[:cut], y[:cut]),
         "test": assess(model, Split(features[:cut], y[:cut], features[cut:], y[cut:]), 0),
     }
 
@@ -54,7 +58,8 @@ def classification():
     return summary_of("class")
 
 
-def rows_of_first_table(page):
+def rows_of_scores(page):
+    page = page[page.index('<section id="scores">') :]
     table = page[page.index("<table>") : page.index("</table>")]
     rows = [re.findall("<t[hd]>(.*?)</t[hd]>", row) for row in table.split("<tr>")]
     return rows[1:]
@@ -64,7 +69,7 @@ def rows_of_first_table(page):
 def test_a_score_is_a_row_and_a_model_a_column(task, request):
     summary = request.getfixturevalue(task)
     scores = summary["test"]["scores"]
-    head, *rows = rows_of_first_table(table_report(summary))
+    head, *rows = rows_of_scores(table_report(summary))
     assert head == ["", *scores]
     assert len(rows) == len(scores["hunch"])
     last = [own["calibration_error"] for own in scores.values()]
@@ -74,7 +79,8 @@ def test_a_score_is_a_row_and_a_model_a_column(task, request):
 @pytest.mark.parametrize("task", ["regression", "classification"])
 def test_no_score_goes_without_an_explanation(task, request):
     page = table_report(request.getfixturevalue(task))
-    _, *rows = rows_of_first_table(page)
+    _, *rows = rows_of_scores(page)
+    page = page[page.index('<section id="scores">') :]
     explained = page[page.index("</table>") :].lower()
     for name, *_ in rows:
         assert name.lower().replace("width of 90 %", "width:") in explained
@@ -176,6 +182,7 @@ def test_of_very_many_columns_those_that_matter_most_are_tried_and_the_page_says
             "seed": 0,
             "features": len(columns.features),
             "columns": columns.to_json(),
+            "overview": overview(columns, goal, features[:60], y[:60]),
             "test": test,
         }
     )

@@ -140,13 +140,13 @@ def test_rows_outside_name_the_cells_that_make_them_so(tmp_path):
     new = {
         "size": ["50", "900", "-7000", " 126 "],
         "city": ["U", "U", "Rome", ""],
-        "sold": ["2020-06-01", "2020-06-01", "2031-01-01", "2020-06-01"],
+        "sold": ["2020-06-01", "2020-06-01", "1931-01-01", "2020-06-01"],
     }
     features, outside, because = columns.encode_and_explain(pa.table(new))
     assert because.to_pylist() == [
         None,
         "size = 900",
-        "size = -7000; city = Rome; sold = 2031-01-01",
+        "size = -7000; city = Rome; sold = 1931-01-01",
         "size = 126",
     ]
     same, flags = columns.encode(pa.table(new))
@@ -172,6 +172,7 @@ def test_the_program_prints_scores(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("hunch.tables.fitting.assess", lambda *_: {"scores": {"hunch": {}}})
     monkeypatch.setattr("hunch.tables.fitting.table_report", lambda _: "")
+    monkeypatch.setattr("hunch.tables.verdict.verdict", lambda _: "")
     rows = "".join(f"{i},{2 * i + 0.5}\n" for i in range(40))
     (tmp_path / "a.csv").write_text(f"x,y\n{rows}")
     (tmp_path / "b.csv").write_text("x\n1\n")

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from hunch.errors import DataError
-from hunch.tables import fit_table
+from hunch.tables import Columns, fit_table
 from hunch.tables.report import table_report
-from hunch.tables.suspects import copies_in_words
+from hunch.tables.suspects import copies_in_words, suspects
+from hunch.tables.target import Target
 
 
 def written(folder, **columns):
@@ -109,13 +111,41 @@ def test_ids_beyond_the_digits_of_a_number_are_called_ids(step, tmp_path):
     assert found["columns"]["dropped"][0]["why"].startswith("an id")
 
 
-def test_a_frame_is_no_path(tmp_path):
-    with pytest.raises(DataError, match="`path` got DataFrame; expected the path of a CSV"):
-        fit_table(pd.DataFrame({"y": [1]}), "y", tmp_path / "model")
+def test_an_array_is_no_table(tmp_path):
+    with pytest.raises(DataError, match="the data are of type ndarray; expected the path of a"):
+        fit_table(np.zeros((30, 2)), "y", tmp_path / "model")
 
 
-def test_rows_to_judge_on_come_from_a_path_too(tmp_path):
-    a, b, y = honest(60)
-    place = written(tmp_path, a=a, b=b, y=y)
-    with pytest.raises(DataError, match="`test` got DataFrame; expected the path of a CSV"):
-        fit_table(place, "y", tmp_path / "model", test=pd.DataFrame({"y": [1]}))
+def leaks(n, seed=0):
+    """Columns that real tables hold beside their target, and what each gives away."""
+    rng = np.random.default_rng(seed)
+    a, b, noise = rng.normal(size=(3, n))
+    price = np.exp(1 + 0.6 * a + 0.3 * b + 0.4 * noise) * 1000
+    sick = (a + noise > 0).astype(float)
+    day = np.char.zfill(rng.integers(1, 29, n).astype(str), 2)
+    thirds = np.clip(np.searchsorted(np.quantile(price, np.arange(1, 20) / 20), price), 0, 19)
+    numbers = {
+        "tax on the price": (price * 0.19).round(2),
+        "its logarithm": np.log(price),
+        "its rank": 10.0 * np.argsort(np.argsort(price)),
+        "a noisy copy": price * (1 + 0.02 * rng.normal(size=n)),
+        "its band in words": np.array([f"band {i}" for i in thirds]),
+    }
+    classes = {
+        "its code": np.where(sick > 0, "discharged", "admitted"),
+        "a date that only the sick have": np.where(sick > 0, np.char.add("2021-03-", day), ""),
+        "a score set afterwards": sick * 10 + 0.5 * rng.normal(size=n),
+    }
+    honest = a + rng.normal(size=n)
+    cases = [(name, column, price, "regression") for name, column in numbers.items()]
+    cases += [(name, column, sick, "classification") for name, column in classes.items()]
+    return [(*case, honest) for case in cases]
+
+
+@pytest.mark.parametrize("n", [150, 800])
+def test_leaks_of_real_tables_are_named_and_an_honest_column_is_not(n):
+    for name, column, y, task, honest in leaks(n):
+        table = pa.table({"leak": column, "honest": honest})
+        columns, features = Columns.learn_and_encode(table)
+        target = Target("y", task, ("0", "1") if task == "classification" else ())
+        assert list(suspects(features, y, columns, target, 0)) == ["leak"], name

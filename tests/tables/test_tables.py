@@ -13,8 +13,8 @@ from hunch.cli.main import run
 from hunch.errors import DataError
 from hunch.tables import Column, Columns, TableModel, fit_table, predict_table
 from hunch.tables import reading as reading_module
-from hunch.tables.report import rounded
 from hunch.tables.target import learn_target
+from hunch.tables.verdict import rounded
 
 CITIES = ["Ulm", "Bonn", "Kiel"]
 
@@ -292,7 +292,8 @@ def test_parts_of_the_uncertainty_add_up(place, summary, classes):
 def test_it_learns_and_knows_what_it_does_not_know(summary):
     scores = summary["test"]["scores"]
     assert scores["hunch"]["r2"] > 0.9
-    assert set(scores) == {"hunch", "linear", "gradient boosting", "Gaussian process"}
+    others = {"linear", "gradient boosting", "Gaussian process", "constant"}
+    assert set(scores) == {"hunch", *others}
     far = summary["test"]["far"]["epistemic"]["median"]
     assert far[-1] > 3 * far[0]
 
@@ -313,7 +314,8 @@ def test_the_page_shows_the_figures_of_the_summary(name, place, summary, classes
         for key, value in own.items():
             percent = key in ("accuracy", "coverage_90")
             shown = f"{100 * value:.1f} %" if percent else rounded(value)
-            assert f"<td>{shown}</td>" in page
+            shown = f"{round(value, 3) + 0.0:.3f}" if key == "r2" else shown
+            assert f"<td>{shown}<" in page  # its range may follow
     assert re.findall(r'(?:src|href)="(https?:[^"]*)"', page) == []
 
 

@@ -7,6 +7,7 @@ import pytest
 from hunch.cli.main import run
 from hunch.errors import DataError
 from hunch.tables import TableModel, fit_table, predict_table
+from hunch.tables.baselines import Forecast
 from hunch.tables.target import Target
 from hunch.tables.ties import Ties
 
@@ -36,8 +37,18 @@ def write(place, columns):
 
 @pytest.fixture
 def unjudged(monkeypatch):
-    """Fits without baselines and without a page, which take most of the time."""
-    monkeypatch.setattr("hunch.tables.fitting.assess", lambda *_: {})
+    """Fits with constant baselines and without a page, which take most of the time."""
+
+    def of_numbers(x, y, test, *_):
+        mean, std = np.full(len(test), y.mean()), np.full(len(test), y.std())
+        return [Forecast(name, "", mean, std) for name in ("linear", "constant")]
+
+    def of_classes(x, y, test, classes, *_):
+        probs = np.full((len(test), classes), 1 / classes)
+        return [Forecast(name, probs=probs) for name in ("logistic", "constant")]
+
+    monkeypatch.setattr("hunch.tables.assessment.regression_baselines", of_numbers)
+    monkeypatch.setattr("hunch.tables.assessment.class_baselines", of_classes)
     monkeypatch.setattr("hunch.tables.fitting.table_report", lambda _: "")
 
 
@@ -58,7 +69,8 @@ def test_whole_groups_are_held_out_and_judged_on_one_by_one(tmp_path, unjudged):
     assert {record["value"] for record in records} < set(columns["patient"])
     for name in ("coverage_90", "width_90", "mae"):
         np.testing.assert_allclose(scores[name], np.mean([r[name] for r in records]))
-    assert scores["groups"] == 2 and scores["least_covered"] in columns["patient"]
+    assert scores["groups"] == 2
+    assert scores["least_covered"] in columns["patient"]
     model = TableModel.load(tmp_path / "model")
     assert model.columns.said.to_json() == {"groups": ["patient"]}
     new = {name: cells for name, cells in columns.items() if name not in ("patient", "cost")}
@@ -121,7 +133,7 @@ def test_rows_of_a_file_to_judge_on_are_told_by_group(tmp_path, unjudged):
         groups="patient",
         test=write(tmp_path / "b.csv", other),
     )
-    assert found["split"]["by"] == "file" and found["split"]["column"] == "patient"
+    assert found["split"] == {"by": "file", "column": "patient", "train": 12, "test": 0}
     assert (
         "'b.csv': 20 of 120 rows to judge on are of groups by 'patient' that training has" in said
     )
@@ -167,6 +179,50 @@ def test_the_program_takes_them(words, said, tmp_path, monkeypatch, capsys):
     write(tmp_path / "a.csv", visits())
     assert run(["fit", "a.csv", "--target=cost", "--members=2", *words]) == 0
     assert said in capsys.readouterr().out
+
+
+def test_error_bars_of_the_baselines_are_measured_as_rows_are_held_out():
+    from hunch.tables.baselines import regression_baselines
+
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(30), 10)
+    x = np.eye(30)[group] + 0.01 * rng.normal(size=(300, 30))  # which tells groups apart
+    y = 3 * rng.normal(size=30)[group] + 0.1 * rng.normal(size=300)
+    names = np.array([f"g{i}" for i in group], dtype=object)
+    known, new, later = (
+        regression_baselines(x, y, x[:3], 0, ties)[0]
+        for ties in (Ties(), Ties("g", groups=names), Ties("t", times=np.arange(300.0)))
+    )
+    assert known.std[0] < 1 < min(new.std[0], later.std[0])
+    assert "from a tenth of the groups left out" in new.note
+    assert "from the last tenth left out" in later.note
+
+
+def test_figures_are_given_for_each_kind_of_rows_asked_for(tmp_path, unjudged):
+    columns = visits()
+    columns["sex"] = ["m" if i % 3 else "f" for i in range(120)]
+    columns["sex"][5] = ""
+    place = write(tmp_path / "a.csv", columns)
+    found = fit(place, drop=["sex", "patient"], subgroups=["sex", "age"])
+    assert "sex" not in [c["name"] for c in found["columns"]["used"]]
+    by = found["test"]["by_subgroup"]
+    assert {record["value"] for record in by["sex"]} <= {"m", "f", "missing"}
+    assert [len(by["age"]), sum(record["rows"] for record in by["age"])] == [4, 24]
+    assert by["age"][0].keys() == {"value", "rows", "coverage_90", "width_90", "mae"}
+    assert TableModel.load(tmp_path / "model").columns.said.subgroups == ("sex", "age")
+    with pytest.raises(DataError, match="--subgroups names 'cost', which is the target"):
+        fit(place, subgroups="cost")
+
+
+def test_what_looks_tied_is_said_unless_it_was(tmp_path, unjudged):
+    place, said = write(tmp_path / "a.csv", visits(240, groups=24)), []
+    found = fit(place, said=said)
+    (note,) = found["dependence"]
+    assert note in said
+    assert "say --groups patient" in note
+    assert found["split"] == {"by": "rows", "column": None}
+    assert "--groups patient" in (tmp_path / "model" / "summary.json").read_text()
+    assert fit(place, groups="patient")["dependence"] == []
 
 
 def test_times_are_told_as_they_are_written():

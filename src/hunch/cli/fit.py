@@ -9,24 +9,28 @@ import click
 
 from hunch.cli.options import (
     WholeNumber,
+    config_option,
     json_option,
     load_torch,
     quiet_option,
     seed_option,
+    sheet_option,
     speaker,
     table_of_scores,
 )
 
 _EPILOG = """\b
 Example: hunch fit houses.csv --target price
+         hunch fit forecasts.csv --target sales --prediction our_forecast
          hunch fit patients.parquet --target outcome --task classification --out trial/
+         hunch fit 2023.csv 2024.csv --target cost --config settings.toml
          hunch fit visits.csv --target cost --ids visit --groups patient --categorical clinic
          hunch fit demand.csv --target load --time day
 """
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("data", type=click.Path())
+@click.argument("data", type=click.Path(), nargs=-1, required=True)
 @click.option("--target", required=True, metavar="COLUMN", help="The column to predict.")
 @click.option(
     "--task",
@@ -34,6 +38,11 @@ Example: hunch fit houses.csv --target price
     default="auto",
     show_default=True,
     help="Predict a number or a class; auto looks at the target.",
+)
+@click.option(
+    "--prediction",
+    metavar="COLUMN",
+    help="Holds what a model of yours predicts for rows new to it: says how far off that may be.",
 )
 @click.option(
     "--drop", multiple=True, metavar="COLUMN", help="Not to be learned from; may be repeated."
@@ -57,6 +66,13 @@ Example: hunch fit houses.csv --target price
     help="Numbers; a cell that is none is an error; may be repeated.",
 )
 @click.option(
+    "--weights",
+    metavar="COLUMN",
+    help="How much a row counts in training, from 0 on; not learned from.",
+)
+@click.option("--lower", type=float, help="Least possible value of a number.")
+@click.option("--upper", type=float, help="Largest possible value of a number.")
+@click.option(
     "--groups",
     metavar="COLUMN",
     help="Names the group of a row, as a patient, where new rows will be of new groups.",
@@ -65,6 +81,12 @@ Example: hunch fit houses.csv --target price
     "--time",
     metavar="COLUMN",
     help="Tells when a row was, by dates or numbers, where new rows will be later ones.",
+)
+@click.option(
+    "--subgroups",
+    multiple=True,
+    metavar="COLUMN",
+    help="Gives figures for each of its values too; may be repeated.",
 )
 @click.option(
     "--drop-missing-target",
@@ -106,20 +128,26 @@ Example: hunch fit houses.csv --target price
     show_default=True,
     help="Of day, month and year in columns that leave it open, as 03/04/2011 does.",
 )
+@sheet_option
+@config_option
 @seed_option
 @json_option
 @quiet_option
-def fit(data: str, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Learn to predict a column of DATA, a CSV or Parquet file, and how far off it may be.
+def fit(data: tuple[str, ...], as_json: bool, quiet: bool, **options: Any) -> None:
+    """Learn to predict a column of DATA, and how far off it may be.
+
+    DATA is a CSV or Parquet file, a spreadsheet, or - for standard input; the rows of several, as
+    of last year and of this month, are read as one table.
 
     What each column is taken for is said, and kept in the model: numbers with decimal commas,
     groups of digits, percent signs or currencies, dates such as 14/03/2011. Where the whole file
     leaves open which number or date a cell is, the command stops and asks for --decimal or
     --date-order.
 
-    The folder gets the model and report.html: accuracy and calibration on rows held out, or those
-    of --test, beside a linear model, gradient boosting and a Gaussian process; where it is least
-    sure; what it says far from the data.
+    The folder gets the model and report.html: a verdict, and what it stands on, on rows held out or
+    those of --test: scores beside a linear model, gradient boosting, a Gaussian process and a
+    constant, predicted and actual values, what drives the prediction and the doubt, and what is
+    said far from the data. `hunch sample` writes a table to try it on.
     """
     say = speaker(quiet)
     load_torch(say)
@@ -127,7 +155,8 @@ def fit(data: str, as_json: bool, quiet: bool, **options: Any) -> None:
     from hunch.tables import fit_table
 
     out = options.pop("out")
-    summary = fit_table(data, options.pop("target"), out, say=say, progress=not quiet, **options)
+    files = data[0] if len(data) == 1 else data
+    summary = fit_table(files, options.pop("target"), out, say=say, progress=not quiet, **options)
     if as_json:
         click.echo(dump_json(summary), nl=False)
     else:
@@ -138,10 +167,13 @@ def fit(data: str, as_json: bool, quiet: bool, **options: Any) -> None:
 
 
 def _lines(summary: dict[str, Any]) -> list[str]:
-    """The scores as a table for a terminal."""
+    """The scores as a table for a terminal, and the verdict."""
+    from hunch.tables.verdict import verdict
+
     where = f"of {summary['test_file']}" if summary.get("test_file") else "held out"
     scores = table_of_scores(summary["test"]["scores"])
-    return [f"On {summary['rows']['test']:,} rows {where}{_tied(summary)}:", *scores]
+    worth = verdict(summary).replace("`", "'")
+    return [f"On {summary['rows']['test']:,} rows {where}{_tied(summary)}:", *scores, worth]
 
 
 def _tied(summary: dict[str, Any]) -> str:

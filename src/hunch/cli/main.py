@@ -23,10 +23,12 @@ from hunch.cli.demo import demo
 from hunch.cli.diagnose import diagnose
 from hunch.cli.failures import DONE, FAILED, WRONG_USE, explain
 from hunch.cli.fit import fit
+from hunch.cli.monitor import monitor
 from hunch.cli.options import debug_option
 from hunch.cli.play import play
 from hunch.cli.predict import predict
 from hunch.cli.reproduce import reproduce
+from hunch.cli.sample import sample
 from hunch.cli.train import train
 from hunch.errors import HunchWarning
 
@@ -40,7 +42,18 @@ def program() -> None:
     """Networks whose randomness means something: see the ideas run, check the claims."""
 
 
-for command in (demo, reproduce, train, play, bench, diagnose, fit, predict):
+for command in (
+    demo,
+    reproduce,
+    train,
+    play,
+    bench,
+    diagnose,
+    fit,
+    predict,
+    monitor,
+    sample,
+):
     program.add_command(debug_option(command))
 debug_option(program)
 

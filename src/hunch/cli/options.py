@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
+import tomllib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -54,6 +56,64 @@ def json_option(command: F) -> F:
     return click.option(
         "--json", "as_json", is_flag=True, help="Print the results as JSON on standard output."
     )(command)
+
+
+def sheet_option(command: F) -> F:
+    """`--sheet NAME`: of a spreadsheet."""
+    return click.option(
+        "--sheet", metavar="NAME", help="Of a spreadsheet with several that hold something."
+    )(command)
+
+
+def config_option(command: F) -> F:
+    """`--config FILE`: options from a TOML file, before which those of the line go."""
+    return click.option(
+        "--config",
+        type=click.Path(),
+        metavar="FILE",
+        is_eager=True,
+        expose_value=False,
+        callback=_configured,
+        help='TOML with options by their names, as drop = ["notes"]; what is typed goes before it.',
+    )(command)
+
+
+def _configured(context: click.Context, parameter: click.Parameter, path: str | None) -> None:
+    if path is None:
+        return
+    known = {
+        option.opts[-1].lstrip("-"): option
+        for option in context.command.params
+        if isinstance(option, click.Option) and option.name not in ("config", "debug", "help")
+    }
+    found: dict[str, Any] = {}
+    for key, value in _toml(path).items():
+        option = known.get(key.replace("_", "-"))
+        if option is None:
+            close = difflib.get_close_matches(key.replace("_", "-"), known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"expected {', '.join(known)}."
+            raise ConfigurationError(f"--config: {path!r} has {key!r}, which is no option; {hint}")
+        plain = value if isinstance(value, list) and option.multiple else [value]
+        fits = [isinstance(v, bool if option.is_flag else str | int | float) for v in plain]
+        if not all(fits) or (not option.is_flag and any(isinstance(v, bool) for v in plain)):
+            expected = "true or false" if option.is_flag else "a word or a number"
+            many = ", or a list of them" if option.multiple else ""
+            raise ConfigurationError(
+                f"--config: {path!r} has {key} = {value!r}; expected {expected}{many}."
+            )
+        found[str(option.name)] = plain if option.multiple else value
+    context.default_map = {**(context.default_map or {}), **found}
+
+
+def _toml(path: str) -> dict[str, Any]:
+    try:
+        with Path(path).expanduser().open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigurationError(f"--config: cannot read {path!r}: {error.strerror}.") from error
+    except (ValueError, RuntimeError, RecursionError) as error:
+        what = (str(error).splitlines() or ["it is none"])[0].rstrip(".")
+        raise ConfigurationError(f"--config: {path!r} is no TOML: {what}.") from error
 
 
 def debug_option(command: F) -> F:

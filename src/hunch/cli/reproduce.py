@@ -38,6 +38,18 @@ from hunch.cli.options import WholeNumber, json_option, one_thread, seed_option
     show_default=True,
     help="Runs at a time, each in a process of its own, where a claim has many runs.",
 )
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, exists=True),
+    metavar="FOLDER",
+    help="Where a claim about tables on disk finds them: a folder with one for each UCI table.",
+)
+@click.option(
+    "--keep",
+    type=click.Path(file_okay=False),
+    metavar="FOLDER",
+    help="Keep what single runs found there, and take up what is there of the same code.",
+)
 @seed_option
 @json_option
 @click.pass_context
@@ -48,12 +60,15 @@ def reproduce(
     figures: str | None,
     source: str,
     jobs: int,
+    data: str | None,
+    keep: str | None,
     seed: int,
     as_json: bool,
 ) -> int:
     """Run published claims at their full settings; exit with 1 if one does not hold.
 
-    Without a NAME, list the claims. NAME may be "all". With --figures, nothing is run.
+    Without a NAME, list the claims. NAME may be "all", which leaves out those that need --data
+    where it is not given. With --figures, nothing is run.
     """
     from hunch.experiments.claims.registry import EXPERIMENTS, describe
 
@@ -70,6 +85,8 @@ def reproduce(
     _check_combination(context, figures is not None)
     if figures is not None:
         return _draw(chosen, source, figures, as_json)
+    chosen = _with_data(context, chosen, data, all_of_them="all" in names)
+    _check_taken(context, chosen, {"data": data, "keep": keep})
     one_thread()
     from hunch.experiments.claims.registry import check_places, reproduce_claim
     from hunch.storage import dump_json
@@ -77,7 +94,9 @@ def reproduce(
     check_places(chosen, out)  # before the first claim is run, and not after the last
     reports = {}
     for name in chosen:
-        report = reproduce_claim(name, seed=seed, out=out, jobs=jobs)
+        report = reproduce_claim(
+            name, seed=seed, out=out, jobs=jobs, data=data or "", keep=keep or ""
+        )
         reports[name] = report.results
         click.echo(report.text, err=as_json)
     if as_json:
@@ -87,12 +106,41 @@ def reproduce(
 
 def _check_combination(context: click.Context, draws: bool) -> None:
     """Refuse options of a run where none is made, and of figures where none is drawn."""
-    foreign = ("out", "jobs", "seed") if draws else ("source",)
+    foreign = ("out", "jobs", "data", "keep", "seed") if draws else ("source",)
     given = click.core.ParameterSource.COMMANDLINE
     for parameter in context.command.params:
         if parameter.name in foreign and context.get_parameter_source(parameter.name) is given:
             why = "--figures runs nothing" if draws else "it says where --figures finds results"
             raise click.UsageError(f"{parameter.opts[0]} has no use here: {why}", context)
+
+
+def _with_data(
+    context: click.Context, names: list[str], data: str | None, *, all_of_them: bool
+) -> list[str]:
+    """Claims that can be run; one that lacks its folder is left out of all, and refused alone."""
+    from hunch.experiments.claims.registry import takes
+
+    without = [name for name in names if data is None and takes(name, "data")]
+    if without and not all_of_them:
+        raise click.UsageError(
+            f"{without[0]} reads tables from a folder; name it: "
+            f"hunch reproduce {without[0]} --data FOLDER",
+            context,
+        )
+    for name in without:
+        click.echo(f"{name} is left out, since no --data is given", err=True)
+    return [name for name in names if name not in without]
+
+
+def _check_taken(context: click.Context, names: list[str], given: dict[str, str | None]) -> None:
+    """Refuse an option that none of the chosen claims has a use for."""
+    from hunch.experiments.claims.registry import takes
+
+    for option, value in given.items():
+        if value is not None and not any(takes(name, option) for name in names):
+            raise click.UsageError(
+                f"--{option} has no use here: {' and '.join(names)} cannot take it", context
+            )
 
 
 def _draw(names: list[str], source: str, place: str, as_json: bool) -> int:

@@ -8,6 +8,7 @@ from torch import Tensor
 from hunch.errors import ConfigurationError, DataError, ShapeError
 
 _ROUNDING = 1e-4  # beyond 0 and 1, which sums of float32 may leave
+_SUM_ROUNDING = 0.02  # from 1, of sums of numbers of half precision
 
 
 def brier(probs: Tensor, y: Tensor) -> Tensor:
@@ -88,7 +89,8 @@ def check_classes(probs: Tensor, y: Tensor) -> None:
 
     Raises:
         ShapeError: if shapes do not fit, or classes are no whole numbers.
-        DataError: if a probability or a class number is out of range.
+        DataError: if a probability or a class number is out of range, or probabilities do not sum
+            to 1.
     """
     if probs.ndim != 2 or y.shape != probs.shape[:1] or not len(y) or y.is_floating_point():
         raise ShapeError(
@@ -96,6 +98,12 @@ def check_classes(probs: Tensor, y: Tensor) -> None:
             "expected (data, classes) and (data,) of an integer type, with at least one datum."
         )
     check_probabilities("probs", probs)
+    sums = probs.detach().double().sum(dim=1)
+    if not bool(((sums - 1).abs() < _SUM_ROUNDING).all()):
+        raise DataError(
+            f"`probs` has rows that sum to {float(sums.min()):.4g} up to {float(sums.max()):.4g}; "
+            "expected 1: give a probability to each class, or divide by the sum."
+        )
     if int(y.min()) < 0 or int(y.max()) >= probs.shape[1]:
         raise DataError(
             f"`y` holds classes from {int(y.min())} to {int(y.max())}; expected 0 to "

@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 
 
 _FILM_SCALE: Final = 32_000  # films.js divides by the same number
+# Colors of figures that are the page's own, so that they can be read on dark paper too.
+_OF_THE_PAGE: Final = {
+    "fill: #ffffff": "fill: none",
+    "stroke: #000000": "stroke: currentColor",
+    "stroke: #111111": "stroke: currentColor",
+    "fill: #111111": "fill: currentColor",
+    "stroke: #666666": "stroke: var(--soft)",
+    "fill: #666666": "fill: var(--soft)",
+    "stroke: #0072b2": "stroke: var(--blue)",
+    "fill: #0072b2": "fill: var(--blue)",
+}
 
 
 class Block(Protocol):
@@ -48,7 +59,64 @@ class Text:
     def to_html(self) -> str:
         """The paragraphs, with their heading."""
         head = f"<h3>{_inline(self.heading)}</h3>" if self.heading else ""
-        return head + "".join(f"<p>{_inline(p)}</p>" for p in self.paragraphs.split("\n\n"))
+        return head + "".join(f"<p>{_inline(p)}</p>" for p in self.paragraphs.split("\n\n") if p)
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Paragraphs in a frame, for what must be read before all else.
+
+    Args:
+        paragraphs: as those of `Text`.
+        tone: `"good"`, `"fair"` or `"bad"`, the color of the frame.
+
+    Example:
+        >>> Notice("Look out.", "bad").to_html()
+        '<div class="notice bad"><p>Look out.</p></div>'
+    """
+
+    paragraphs: str
+    tone: Literal["good", "fair", "bad"]
+
+    def to_html(self) -> str:
+        """The paragraphs in their frame."""
+        return f'<div class="notice {self.tone}">{Text(self.paragraphs).to_html()}</div>'
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A few figures that stand out, each as (name, figure, remark).
+
+    Example:
+        >>> "<dd>96</dd>" in Facts([("rows", "96", "held out")]).to_html()
+        True
+    """
+
+    facts: Sequence[tuple[str, str, str]]
+
+    def to_html(self) -> str:
+        """The figures beside each other."""
+        cards = "".join(
+            f"<div><dt>{_inline(name)}</dt><dd>{_inline(figure)}</dd>"
+            f'<dd class="note">{_inline(remark)}</dd></div>'
+            for name, figure, remark in self.facts
+        )
+        return f'<dl class="facts">{cards}</dl>'
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Two columns of pieces where there is room, else the second below the first."""
+
+    first: Sequence[Block]
+    second: Sequence[Block]
+
+    def to_html(self) -> str:
+        """Both columns."""
+        columns = (
+            "".join(block.to_html() for block in blocks) for blocks in (self.first, self.second)
+        )
+        return '<div class="beside">' + "".join(f"<div>{c}</div>" for c in columns) + "</div>"
 
 
 @dataclass(frozen=True)
@@ -74,11 +142,13 @@ class Figures:
     figures: dict[str, tuple[Figure, str]]
 
     def to_html(self) -> str:
-        """A grid of figures."""
+        """A grid of figures whose rows are full, with one figure its caption stands beside it."""
         cards = "".join(
-            f'<figure id="{html.escape(name)}">{_svg(figure, caption, name)}'
+            f'<figure id="{html.escape(name)}" class="{width}">{_svg(figure, caption, name)}'
             f"<figcaption>{_inline(caption)}</figcaption></figure>"
-            for name, (figure, caption) in self.figures.items()
+            for (name, (figure, caption)), width in zip(
+                self.figures.items(), _widths(len(self.figures)), strict=True
+            )
         )
         return f'<div class="figures">{cards}</div>'
 
@@ -87,7 +157,8 @@ class Figures:
 class Table:
     """A table with a head; cells are text already formatted.
 
-    Numbers stand to the right, on one line; cells of `words` stand to the left and wrap.
+    Numbers stand to the right, on one line; cells of `words` stand to the left and wrap. What
+    follows the first line of a cell is small.
     """
 
     head: Sequence[str]
@@ -99,7 +170,7 @@ class Table:
         """The table, scrolling sideways where it is too wide."""
         head = "".join(f"<th>{_inline(cell)}</th>" for cell in self.head)
         rows = "".join(
-            "<tr>" + "".join(f"<td>{_inline(cell)}</td>" for cell in row) + "</tr>"
+            "<tr>" + "".join(f"<td>{_cell(cell)}</td>" for cell in row) + "</tr>"
             for row in self.rows
         )
         note = f'<p class="note">{_inline(self.caption)}</p>' if self.caption else ""
@@ -264,9 +335,27 @@ def _inline(text: str) -> str:
     return "".join(f"<code>{p}</code>" if i % 2 else p for i, p in enumerate(pieces))
 
 
+def _cell(text: str) -> str:
+    first, *more = text.split("\n")
+    return _inline(first) + "".join(f"<small>{_inline(line)}</small>" for line in more if line)
+
+
+def _widths(count: int) -> list[str]:
+    """How wide each of so many figures is, so that no row of a wide page is left half empty.
+
+    Example:
+        >>> _widths(5), _widths(4)
+        (['third', 'third', 'third', 'half', 'half'], ['half', 'half', 'half', 'half'])
+    """
+    halves = {0: 0, 1: 4, 2: 2}[count % 3] if count > 1 else 0
+    return ["alone"] if count == 1 else ["third"] * (count - halves) + ["half"] * halves
+
+
 def _svg(figure: Figure, caption: str, name: str) -> str:
     label = html.escape(caption, quote=True)
     svg = to_svg(figure).replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    for drawn, shown in _OF_THE_PAGE.items():
+        svg = svg.replace(drawn, shown)
     # Identifiers are unique within a figure only.
     prefix = html.escape(name) + "-"
     return (

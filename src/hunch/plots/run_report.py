@@ -245,7 +245,8 @@ def _settings(run: Run, agent: Agent | Exception) -> list[Block]:
     blocks: list[Block] = []
     if command := run.about.get("command"):
         blocks.append(Code(_commands(run, str(command))))
-    blocks.append(Table(["argument", "value"], rows, f"Of `hunch.rl.{run.plan.agent}`."))
+    note = f"Of `hunch.rl.{run.plan.agent}`."
+    blocks.append(Table(["argument", "value"], rows, note, words=True))
     if idle:
         named = ", ".join(f"`{name}`" for name in idle)
         blocks.append(Text(f"Without effect beside these, and so left out: {named}."))

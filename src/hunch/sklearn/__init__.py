@@ -1,9 +1,11 @@
 """Estimators for scikit-learn: randomised priors for anybody's table (extra `sklearn`).
 
     from hunch import RandomizedPriorClassifier, RandomizedPriorRegressor
+    from hunch import DoubtClassifier, DoubtRegressor
 
-Both train an ensemble of small networks, each with a fixed random function of its own added to it,
-and use what each member did not see to say how far predictions are off.
+The first two train an ensemble of small networks, each with a fixed random function of its own
+added to it, and use what each member did not see to say how far predictions are off. The other two
+say so of a model that is fitted already, and leave its predictions alone.
 """
 
 from __future__ import annotations
@@ -24,6 +26,13 @@ if not hasattr(_validation, "validate_data"):
     )
 
 from hunch.sklearn.classifier import RandomizedPriorClassifier
+from hunch.sklearn.doubt_classifier import DoubtClassifier
+from hunch.sklearn.doubt_regressor import DoubtRegressor
 from hunch.sklearn.regressor import RandomizedPriorRegressor
 
-__all__ = ["RandomizedPriorClassifier", "RandomizedPriorRegressor"]
+__all__ = [
+    "DoubtClassifier",
+    "DoubtRegressor",
+    "RandomizedPriorClassifier",
+    "RandomizedPriorRegressor",
+]

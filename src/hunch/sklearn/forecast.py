@@ -119,6 +119,19 @@ class Forecast(Predictive):
             raise ConfigurationError(f"`q` got {q}; expected a probability between 0 and 1.")
         return self.quantiles(np.array([q]))[..., 0]
 
+    def ends_about(self, mean: Floats, std: Floats, coverage: float) -> tuple[Floats, Floats]:
+        """Lower and upper ends for a mean and a size of errors, of a target learned as it is.
+
+        Args:
+            mean: in units of y.
+            std: likewise.
+            coverage: between 0 and 1, ends excluded.
+        """
+        _, units = self._parts()
+        tail = (1 - coverage) / 2
+        both = units.shape.quantiles_about(mean, std, np.array([tail, 1 - tail]))
+        return both[..., 0], both[..., 1]
+
     def sample(self, num_samples: int, *, generator: torch.Generator | None = None) -> Tensor:
         """Draw observations: each sample is one member over the whole batch, plus errors."""
         seen, units = self._parts()

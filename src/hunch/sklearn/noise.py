@@ -266,7 +266,7 @@ class Shape(Arrays):
         new = weight.mean() if self.group is None else weight.sum() / count
         if count < _SYMMETRIC_BELOW:
             scores, weight = np.concatenate([scores, -scores]), np.tile(weight, 2)
-        columns = [_quantiles(column, weight, new, levels) for column in scores.T]
+        columns = [weighted_quantiles(column, weight, new, levels) for column in scores.T]
         return np.stack(columns, axis=1)
 
     def quantiles_about(self, mean: Floats, std: Floats, levels: Floats) -> Floats:
@@ -314,7 +314,7 @@ def shape_of(
     )
 
 
-def _quantiles(scores: Floats, weight: Floats, new: float, levels: Floats) -> Floats:
+def weighted_quantiles(scores: Floats, weight: Floats, new: float, levels: Floats) -> Floats:
     """Weighted quantiles, where what is to come weighs `new` and may lie beyond all others."""
     order = np.argsort(scores, kind="stable")
     scores, total = scores[order], np.cumsum(weight[order])

@@ -36,6 +36,7 @@ from hunch.sklearn.state import named
 from hunch.sklearn.targets import (
     Support,
     TargetForm,
+    asked_logarithm_of,
     better_as_logarithm,
     ends_of,
     logarithm_of,
@@ -82,7 +83,13 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         early_stopping: stop when the loss on data that networks did not see no longer falls, and go
             back to where it was least. Needs no validation set.
         n_iter_no_change: epochs without improvement after which to stop.
+        boosting: let gradient boosting stand beside the networks, with the weight that data which
+            neither saw give it; from 40 rows on.
         noise: `"learned"`: the noise depends on X; `"constant"`: it does not.
+        support: between which values targets may lie, and predictions therefore do: a pair of ends,
+            None for no such end. `"auto"`: from 0 on if no target is below, to 1 if all are shares.
+        logarithm: whether networks learn the logarithm of the targets. `"auto"`: where boosting
+            predicts skewed targets from 0 on better that way.
         random_state: the same number gives the same result. Neither numpy's nor torch's global
             state is used or changed.
         verbose: show a progress bar on standard error.
@@ -114,6 +121,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
 
     noise: Literal["learned", "constant"] = field(default="learned", kw_only=True)
     support: Literal["auto"] | Support | None = field(default="auto", kw_only=True)
+    logarithm: bool | Literal["auto"] = field(default="auto", kw_only=True)
 
     n_outputs_: int = field(init=False)
     _flat: bool = field(init=False)
@@ -349,17 +357,29 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
     def _recipe(self, seed: int) -> Recipe:
         if self.noise not in ("learned", "constant"):
             raise ConfigurationError(f"`noise` got {self.noise!r}; expected learned or constant.")
+        if self.logarithm not in (True, False, "auto"):
+            raise ConfigurationError(
+                f"`logarithm` got {self.logarithm!r}; expected True, False or 'auto'."
+            )
         return super()._recipe(seed)
 
     def _start(self, recipe: Recipe, rows: Rows, outputs: int) -> None:
         super()._start(recipe, rows, outputs)
         self._trees = []
-        self._look(rows, TargetForm.plain(*ends_of(rows.y, self.support)))
+        low, high = ends_of(rows.y, self.support)
+        shift = np.full(outputs, np.nan)
+        if self.logarithm is True:
+            shift = np.array([asked_logarithm_of(y) for y in rows.y.T])
+        self._look(rows, TargetForm(shift, low, high))
 
     def _look(self, rows: Rows, form: TargetForm) -> None:
         """See targets in a form from now on."""
         self._form = form
         self._target_scale = Scale.of(form.apply(rows.y), rows.evidence)
+
+    def _seen_targets(self, rows: Rows) -> Floats:
+        """Targets as the networks see them, `(rows, outputs)`."""
+        return self._target_scale.apply(self._form.apply(rows.y))
 
     def _boost(self, rows: Rows) -> None:
         """Grow trees beside the networks, and see by them which targets to take logarithms of."""
@@ -367,22 +387,23 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
             return
         x, fold = self._input_scale.apply(rows.x), fold_of(rows.ids, self._seed)
         grow = partial(boosted_numbers, x, weight=rows.weight, fold=fold, seed=self._seed)
-        plain = [grow(column) for column in self._target_scale.apply(rows.y).T]
-        shift = np.array(
-            [logarithm_of(y, low) for y, low in zip(rows.y.T, self._form.low, strict=True)]
-        )
-        bent = TargetForm(shift, self._form.low, self._form.high)
-        seen, trees = bent.apply(rows.y), [own for own, _ in plain]
+        plain = [grow(column) for column in self._seen_targets(rows).T]
+        self._trees = [own for own, _ in plain]
+        if self.logarithm != "auto":
+            return
+        low = self._form.low
+        shift = np.array([logarithm_of(y, end) for y, end in zip(rows.y.T, low, strict=True)])
+        bent = TargetForm(shift, low, self._form.high)
+        seen = bent.apply(rows.y)
         for j in np.flatnonzero(~np.isnan(shift)):
             scale = Scale.of(seen[:, [j]], rows.evidence)
             own, logged = grow(scale.apply(seen[:, [j]])[:, 0])
             straight = plain[j][1] * self._target_scale.std[j] + self._target_scale.mean[j]
             logged = logged * scale.std[0] + scale.mean[0]
             if better_as_logarithm(rows.y[:, j], rows.evidence, straight, logged, shift[j]):
-                trees[j] = own
+                self._trees[j] = own
             else:
                 bent.shift[j] = np.nan
-        self._trees = trees
         self._look(rows, bent)
 
     def _trees_at(self, x: Tensor) -> Tensor:
@@ -395,7 +416,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
 
     def _train(self, recipe: Recipe, rows: Rows) -> Residuals:
         """Train on rows, then learn from the absentees' errors there."""
-        y = torch.from_numpy(self._target_scale.apply(self._form.apply(rows.y)))
+        y = torch.from_numpy(self._seen_targets(rows))
         x = self._train_members(recipe, rows, y, "mse")
         beside = self._left_out_by_trees(x, rows)
         absent = [

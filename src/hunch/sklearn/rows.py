@@ -21,6 +21,8 @@ Numbers = npt.NDArray[Any]
 LARGEST = 1e150  # of which the square is a number
 _NEAR = 0.99  # of a column's cells, from which its width is known
 _FAR = 30.0  # widths
+_MOST_CODES = 5  # for "unknown" at one end of a column
+_CLOSE = 0.05  # of the gap to all other values, within which codes lie
 _VARIED = 10  # different values; of fewer any may be rare
 _LARGEST_WHOLE = 2.0**53  # up to which floating-point numbers hold every whole one
 _MOST_REPEATED = 1_000_000  # rows; more are not written out but weighed
@@ -212,7 +214,8 @@ def odd_cells(values: Floats) -> npt.NDArray[np.bool_]:
     Those are cells more than 30 widths from the median, where the width is the standard deviation
     of the nearest 99 % of the cells, if they are at most one in a hundred and at least ten others
     differ from each other. The least or largest value is also odd where several cells hold it, up
-    to half of all, and it lies as far from all others: a code for "unknown" is written often.
+    to half of all, and it lies as far from all others: a code for "unknown" is written often. So
+    are up to five whole numbers close to each other, such as −999, −998 and −997.
 
     Args:
         values: `(rows, columns)`.
@@ -226,11 +229,29 @@ def odd_cells(values: Floats) -> npt.NDArray[np.bool_]:
         far = _far_from(column, column)
         if 0 < far.sum() <= max(1, (1 - _NEAR) * len(values)):
             odd[:, j] = far
-        ends = [column == end for end in (column.min(), column.max())]
+        different = np.unique(column)
+        ends = [_code_cells(column, values) for values in (different, different[::-1])]
         codes = np.any([end for end in ends if end.sum() > 1] or [np.zeros_like(far)], axis=0)
         if codes.any() and 2 * codes.sum() <= len(codes):
             odd[:, j] |= codes & _far_from(column[~codes], column)
     return odd
+
+
+def _code_cells(cells: Floats, different: Floats) -> npt.NDArray[np.bool_]:
+    """Which cells hold the first value, or whole ones close to it before a wide gap.
+
+    Args:
+        cells: of a column.
+        different: its values, from one end to the other.
+    """
+    outer = different[: _MOST_CODES + 1]
+    steps = np.abs(np.diff(outer))
+    count = 1 + int(steps.argmax()) if len(steps) else 1
+    group = outer[:count]
+    close = count > 1 and np.ptp(group) <= _CLOSE * steps[count - 1]
+    whole = bool((group == np.floor(group)).all())
+    found: npt.NDArray[np.bool_] = np.isin(cells, group if close and whole else group[:1])
+    return found
 
 
 def _far_from(some: Floats, cells: Floats) -> npt.NDArray[np.bool_]:

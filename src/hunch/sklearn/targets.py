@@ -145,6 +145,25 @@ def logarithm_of(y: Floats, low: float) -> float:
     skew = float(np.mean((y - y.mean()) ** 3)) / max(spread**3, np.finfo(np.float64).tiny)
     if skew < 1:
         return float("nan")
+    return _shift(y)
+
+
+def asked_logarithm_of(y: Floats) -> float:
+    """The same where the logarithm is asked for.
+
+    Raises:
+        DataError: if there is none.
+    """
+    if y.min() < 0 or not (y > 0).any():
+        raise DataError(
+            f"`logarithm` got True and `y` holds {y.min():.6g}; expected no value below 0 and some "
+            "above."
+        )
+    return _shift(y)
+
+
+def _shift(y: Floats) -> float:
+    """Nothing, unless values are 0 or much closer to it than others."""
     if y.min() > 0 and y.max() <= _WIDE * y.min():
         return 0.0
     return float(np.quantile(y[y > 0], _SMALL, method="lower"))

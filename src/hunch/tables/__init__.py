@@ -8,6 +8,7 @@ from hunch.tables.column import Column, Dropped  # noqa: E402
 from hunch.tables.columns import Columns  # noqa: E402
 from hunch.tables.fitting import fit_table  # noqa: E402
 from hunch.tables.model import TableModel  # noqa: E402
+from hunch.tables.monitoring import monitor_table  # noqa: E402
 from hunch.tables.streaming import Predicted, predict_table  # noqa: E402
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "Predicted",
     "TableModel",
     "fit_table",
+    "monitor_table",
     "predict_table",
 ]

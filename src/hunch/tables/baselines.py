@@ -12,8 +12,10 @@ import numpy.typing as npt
 
 from hunch.seeding import derive, numpy_generator
 from hunch.tables.cells import Floats
+from hunch.tables.ties import NO_TIES, Rows, Ties
 
 _MOST_GP_ROWS: Final = 1_000  # its time grows with their cube
+CONSTANT: Final = "constant"
 _LEFT_OUT: Final = 0.1  # of the rows, on which error bars are measured
 
 
@@ -36,19 +38,22 @@ class Forecast:
     probs: Floats | None = None
 
 
-def regression_baselines(x: Floats, y: Floats, test: Floats, seed: int) -> list[Forecast]:
-    """Forecasts of a linear model, gradient boosting and a Gaussian process.
+def regression_baselines(
+    x: Floats, y: Floats, test: Floats, seed: int, ties: Ties = NO_TIES
+) -> list[Forecast]:
+    """Forecasts of a linear model, gradient boosting, a Gaussian process and a constant.
 
     Args:
         x: training features.
         y: training targets.
         test: test features.
         seed: decides every draw.
+        ties: of the training rows; error bars are measured as test rows are held out.
 
     Example:
         >>> x = np.linspace(0, 1, 60)[:, None]
         >>> [f.name for f in regression_baselines(x, x[:, 0], x[:5], seed=0)]
-        ['linear', 'gradient boosting', 'Gaussian process']
+        ['linear', 'gradient boosting', 'Gaussian process', 'constant']
     """
     from sklearn.ensemble import HistGradientBoostingRegressor
     from sklearn.gaussian_process import GaussianProcessRegressor
@@ -68,15 +73,21 @@ def regression_baselines(x: Floats, y: Floats, test: Floats, seed: int) -> list[
         "gradient boosting": lambda: HistGradientBoostingRegressor(random_state=state),
     }
     return [
-        *(_with_constant_std(name, make, x, y, test, seed) for name, make in others.items()),
+        *(_with_constant_std(name, make, x, y, test, seed, ties) for name, make in others.items()),
         Forecast("Gaussian process", _on(some, len(x)), mean, std),
+        Forecast(
+            CONSTANT,
+            "the mean and the spread of the training rows, for every row",
+            np.full(len(test), y.mean()),
+            np.full(len(test), max(float(y.std()), np.finfo(np.float64).tiny)),
+        ),
     ]
 
 
 def class_baselines(
     x: Floats, y: npt.NDArray[np.int64], test: Floats, num_classes: int, seed: int
 ) -> list[Forecast]:
-    """Forecasts of logistic regression, gradient boosting and a Gaussian process.
+    """Forecasts of logistic regression, gradient boosting, a Gaussian process and a constant.
 
     Example:
         >>> x = np.linspace(0, 1, 60)[:, None]
@@ -107,7 +118,9 @@ def class_baselines(
             probs = np.zeros((len(test), num_classes))
             probs[:, model.classes_] = model.predict_proba(test)
             found.append(Forecast(name, _on(rows, len(x)), probs=probs))
-    return found
+    shares = np.bincount(y, minlength=num_classes) / len(y)
+    note = "the shares of the classes among the training rows, for every row"
+    return [*found, Forecast(CONSTANT, note, probs=np.tile(shares, (len(test), 1)))]
 
 
 def _with_constant_std(
@@ -117,15 +130,30 @@ def _with_constant_std(
     y: Floats,
     test: Floats,
     seed: int,
+    ties: Ties,
 ) -> Forecast:
     """A model without error bars gets one for all, from rows that a second fit has not seen."""
-    order = numpy_generator(seed, "left out").permutation(len(x))
-    out, rest = np.split(order, [max(1, round(_LEFT_OUT * len(x)))])
+    out, rest = _left_out(len(x), seed, ties)
     errors = y[out] - make().fit(x[rest], y[rest]).predict(x[out])
     std = max(float(np.sqrt(np.mean(errors**2))), np.finfo(np.float64).tiny)
-    note = "one error bar for all rows, from a tenth left out of a second fit"
+    what = {"rows": "a tenth", "groups": "a tenth of the groups", "time": "the last tenth"}
+    note = f"one error bar for all rows, from {what[ties.by]} left out of a second fit"
     mean = make().fit(x, y).predict(test)
     return Forecast(name, note, mean, np.full(len(test), std))
+
+
+def _left_out(num_rows: int, seed: int, ties: Ties) -> tuple[Rows, Rows]:
+    """A tenth of the rows, and the rest: drawn, or whole groups, or the last in time."""
+    order = numpy_generator(seed, "left out").permutation(num_rows)
+    if ties.groups is not None:
+        _, place, size = np.unique(ties.groups, return_inverse=True, return_counts=True)
+        rank = numpy_generator(seed, "left out").permutation(len(size))[place]
+        held = rank < max(1, round(_LEFT_OUT * len(size)))
+        return np.flatnonzero(held), np.flatnonzero(~held)
+    if ties.times is not None:
+        order = np.argsort(-ties.times, kind="stable")
+    out, rest = np.split(order, [max(1, round(_LEFT_OUT * num_rows))])
+    return out, rest
 
 
 def scaled(model: Any) -> Any:

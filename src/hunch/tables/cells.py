@@ -13,9 +13,27 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 # Compared in lower case, without space around.
-MISSING: Final = ("", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "?")
-# What offices put where a number or a date is not known; elsewhere they may be words.
+MISSING: Final = (
+    *("", "na", "n/a", "n.a.", "nan", "<na>", "nat", "null", "(null)", "none", "nil", "?", "\\n"),
+    *(
+        "#n/a",
+        "#nv",
+        "#null!",
+        "#div/0!",
+        "#value!",
+        "#ref!",
+        "#name?",
+        "#num!",
+        "#wert!",
+        "#bezug!",
+    ),
+)
+# What offices put where a number or a date is not known, in lower case; elsewhere it may be a word.
 DASHES: Final = ("-", "--", "---", "\u2013", "\u2014", ".", "..", "...", "\u2026", ":")
+_NOTHING: Final = (
+    *(*DASHES, "*", "**", "/", "x"),
+    *("k.a.", "k. a.", "n. a.", "n.d.", "n/d", "nd", "n.v.", "s/d", "s.d.", "n.k.", "tba", "tbd"),
+)
 TRUE: Final = ("true", "yes", "t", "y")
 FALSE: Final = ("false", "no", "f", "n")
 _PER_SECOND: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -200,6 +218,8 @@ def booleans(column: pa.Array) -> Floats:
     none = flags(pc.is_in(lower, value_set=pa.array(DASHES, lower.type)))
     if not (true | false | none).all():
         raise first_coded(column, ~(true | false | none))
+    if not (true | false).any():
+        raise first_coded(column, none)
     return spread(column, np.where(none, np.nan, true.astype(float)))
 
 
@@ -225,6 +245,16 @@ def typed_dates(column: pa.Array) -> Floats:
         micro = _integers(column).fill_null(0).to_numpy(zero_copy_only=False) // 1000
         return np.where(flags(column.is_null()), np.nan, micro / (DAY * 1e6))
     return _with_nan(_integers(column)) / (DAY * _PER_SECOND[kind.unit])
+
+
+def says_nothing(text: pa.Array) -> Flags:
+    """Which texts stand where a number or a date is not known, such as a dash.
+
+    Example:
+        >>> says_nothing(pa.array(["-", "k.A.", "5"]))
+        array([ True,  True, False])
+    """
+    return flags(pc.is_in(pc.utf8_lower(text), value_set=pa.array(_NOTHING, text.type)))
 
 
 def spread(column: pa.DictionaryArray, values: Floats) -> Floats:

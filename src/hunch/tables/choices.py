@@ -17,10 +17,12 @@ from hunch.validation import shown
 Said = Literal["number", "category"]
 
 _OPTIONS: Final = {
+    "prediction": "--prediction",
     "drop": "--drop",
     "ids": "--ids",
     "categorical": "--categorical",
     "numeric": "--numeric",
+    "weights": "--weights",
     "groups": "--groups",
     "time": "--time",
 }
@@ -32,12 +34,15 @@ class Choices:
     """What the user says of columns, by their names.
 
     Args:
+        prediction: what a model of the user's predicts, which is a number. At most one.
         drop: not learned from, and not looked at.
         ids: not learned from; they name rows where a report speaks of some.
         categorical: text, of which each value may be a feature, whatever the cells look like.
         numeric: numbers; a cell that is none is refused.
+        weights: how much rows count in training, one column at most; not learned from.
         groups: not learned from; its cells name the group that a row is of. At most one.
         time: when a row was, which never makes it be far outside. At most one.
+        subgroups: figures are given for each of their values; else they are columns like any.
 
     Example:
         >>> choices = Choices.of(drop="notes", categorical=["zip"])
@@ -45,12 +50,15 @@ class Choices:
         ({'notes': 'left out, as asked'}, {'zip': 'category'})
     """
 
+    prediction: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     numeric: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     time: tuple[str, ...] = ()
+    subgroups: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, **names: str | Iterable[str]) -> Choices:
@@ -59,7 +67,12 @@ class Choices:
         Raises:
             ConfigurationError: if something else is given.
         """
-        return cls(**{key: _names(key, given) for key, given in names.items()})
+        found = cls(**{key: _names(key, given) for key, given in names.items()})
+        if len(found.weights) > 1:
+            raise ConfigurationError(
+                f"`weights` got {len(found.weights)} columns; expected one at most."
+            )
+        return found
 
     @property
     def why_dropped(self) -> dict[str, str]:
@@ -68,13 +81,19 @@ class Choices:
             **dict.fromkeys(self.drop, "left out, as asked"),
             **dict.fromkeys(self.ids, "an id, as asked"),
             **dict.fromkeys(self.groups, "names groups, as asked"),
+            **dict.fromkeys(self.weights, "the weights of rows, as asked"),
         }
 
     @property
     def kinds(self) -> dict[str, Said]:
         """What the cells of columns are."""
         said: dict[str, Said] = dict.fromkeys(self.categorical, "category")
-        return said | dict.fromkeys(self.numeric, "number")
+        return said | dict.fromkeys(self.numeric + self.prediction, "number")
+
+    @property
+    def newer(self) -> bool:
+        """Whether something is said that version 2 of a model's format does not know."""
+        return bool(self.groups or self.time or self.subgroups)
 
     def check(self, schema: pa.Schema, path: object, target: str) -> None:
         """Refuse names that the table does not have, or of which two things are said.
@@ -93,25 +112,17 @@ class Choices:
                 f"--groups and --time name {named}; expected one column of either: rows to judge "
                 "on are of new groups, or later ones."
             )
+        for name in self.subgroups:
+            _check_named(name, "--subgroups", schema, path, target)
         first: dict[str, str] = {}
         for key, option in _OPTIONS.items():
             for name in getattr(self, key):
-                check_column(name, schema.names, path, option)
-                if name == target:
-                    raise DataError(
-                        f"{option} names {name!r}, which is the target; leave the option out, and "
-                        "say with --task what it is."
-                    )
+                _check_named(name, option, schema, path, target)
                 if name in first:
                     raise DataError(
                         f"{first[name]} and {option} both name {name!r}; expected one of them."
                     )
                 first[name] = option
-                if option != "--drop" and not is_flat(schema.field(name).type):
-                    raise DataError(
-                        f"{option} names {name!r}, which holds cells of type "
-                        f"{schema.field(name).type}; expected numbers or text."
-                    )
 
     def to_json(self) -> dict[str, list[str]]:
         """What was said, as plain values; nothing that was not."""
@@ -151,15 +162,34 @@ def check_column(name: str, names: Sequence[str], path: object, option: str = ""
     """
     if name in names:
         return
-    close = difflib.get_close_matches(name.lower(), map(str.lower, names), n=1)
-    meant = [known for known in names if known.lower() in close]
+    plain = {known: known.strip().lower() for known in names}
+    close = difflib.get_close_matches(name.strip().lower(), plain.values(), n=1)
+    meant = [known for known in names if plain[known] in close]
     hint = f" Did you mean {meant[0]!r}?" if meant else ""
     if len(names) == 1:
-        hint = " One column only: cells must be separated by a comma, semicolon, tab or bar."
+        hint = (
+            " One column only: cells must be separated by a comma, semicolon, tab or bar, and a "
+            "title above the header be removed."
+        )
     raise DataError(
         f"{option and f'{option}: '}{str(path)!r} has no column {name!r}; its columns are "
         f"{few(names, most=8)}.{hint}"
     )
+
+
+def _check_named(name: str, option: str, schema: pa.Schema, path: object, target: str) -> None:
+    """Refuse a name of no column, of the target, or of a column of lists and the like."""
+    check_column(name, schema.names, path, option)
+    if name == target:
+        raise DataError(
+            f"{option} names {name!r}, which is the target; leave the option out, and say with "
+            "--task what it is."
+        )
+    if option != "--drop" and not is_flat(schema.field(name).type):
+        raise DataError(
+            f"{option} names {name!r}, which holds cells of type {schema.field(name).type}; "
+            "expected numbers or text."
+        )
 
 
 def _names(argument: str, given: object) -> tuple[str, ...]:

@@ -12,10 +12,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,14 +25,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hunch.errors import DataError
-from hunch.tables.cells import Floats, NotThatKindError, clean, words
-from hunch.tables.numerals import numbers
+from hunch.tables.cells import Floats, NotThatKindError, spread, words
+from hunch.tables.numerals import are_numbers
 from hunch.tables.ways import Kind, Way, check_size
 
 MOST_VALUES: Final = 32  # of a text column of which each value gets a feature
 _FREQUENT: Final = 20  # values that get one where there are more
 _LARGEST_ID: Final = 2**53  # beyond, floats leave whole numbers out
 _MARGIN: Final = 0.25  # how far beyond the training range, in its width, is far outside
+# A word of a name that says that the cells name rows: patient_id, customerID, order no, Lfd. Nr.
+_ID: Final = re.compile(
+    r"(?i:(?:^|[^a-z])(?:id|ids|uid|key|no|nr|num|index|idx|row|serial)\.?$)|[a-z](?:ID|Id)$"
+    r"|^(?:id|ID|Id)(?:[^A-Za-z]|$)|(?i:(?:number|nummer|n[úu]mero|num[ée]ro)$)"
+)
+# What libraries call a column of row numbers that has no name.
+_UNNAMED: Final = re.compile(r"\s*|Unnamed: \d+|__index_level_\d+__")
 # A phase as a point on a circle, so that the end of a year is close to its beginning.
 _PHASE: Final[dict[str, Callable[[Floats], Floats]]] = {"sine": np.sin, "cosine": np.cos}
 
@@ -50,8 +59,11 @@ class Column:
         other: whether all other values share one more feature.
         clock: whether dates have times of day.
         decimal: mark of numbers in text, as in `Way`.
-        unit: sign of a scale or currency, as in `Way`.
+        unit: what stands beside numbers, as in `Way`.
         order: of day, month and year, as in `Way`.
+        scaled: whether words of scale are multiplied out, as in `Way`.
+        counts: whether its numbers name rows, by its name and since all differ, so that new rows
+            lie behind those of training.
     """
 
     name: str
@@ -66,11 +78,13 @@ class Column:
     decimal: str = ""
     unit: str = ""
     order: str = ""
+    scaled: bool = False
+    counts: bool = False
 
     @property
     def way(self) -> Way:
         """How its cells are read."""
-        return Way(self.kind, self.decimal, self.unit, self.order)
+        return Way(self.kind, self.decimal, self.unit, self.order, scaled=self.scaled)
 
     @property
     def features(self) -> list[str]:
@@ -85,23 +99,27 @@ class Column:
             names = [self.name]
         return names + ([f"{self.name} missing"] if self.missing else [])
 
-    def encode(
-        self, column: pa.Array, first_row: int = 0, *, any_text: bool = False
-    ) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    def to_json(self) -> dict[str, Any]:
+        """As plain values; without what is newer than the first of such folders, where unused.
+
+        Example:
+            >>> Column("a", "number").to_json()["kind"]
+            'number'
+        """
+        values = {**dataclasses.asdict(self), "values": list(self.values)}
+        return {k: v for k, v in values.items() if k not in ("scaled", "counts") or v}
+
+    def encode(self, column: pa.Array, first_row: int = 0) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """Features `(rows, features)` of clean cells, and which rows are far outside training.
 
         Args:
             column: the cells.
             first_row: how many rows came before, for messages.
-            any_text: whether the cells of a category may all be numbers, though those of training
-                were words.
 
         Raises:
             DataError: if a cell is of another kind than in training.
         """
         if self.kind == "category":
-            if not any_text:
-                self._check_words(column, first_row)
             return self._encode_category(column)
         try:
             values = self.way.read(column)
@@ -114,7 +132,10 @@ class Column:
         unknown = ~np.isfinite(values)
         values = np.where(unknown, self.fill, values)
         margin = _MARGIN * (self.high - self.low)
-        outside = (values < self.low - margin) | (values > self.high + margin)
+        outside = values < self.low - margin
+        # Later than training is where dates and ids of new rows belong.
+        if self.kind != "date" and not self.counts:
+            outside |= values > self.high + margin
         parts = [values]
         if self.kind == "date":
             for period in _periods(self.clock).values():
@@ -122,13 +143,6 @@ class Column:
         if self.missing:
             parts.append(unknown.astype(np.float64))
         return np.stack(parts, axis=1), outside
-
-    def _check_words(self, column: pa.Array, first_row: int) -> None:
-        if _all_numbers(column) and not any(map(_is_number, self.values)):
-            raise DataError(
-                f"column {self.name!r} holds numbers from row {first_row + 1} on; expected text "
-                f"such as {self.values[0]!r}, as in training."
-            )
 
     def _encode_category(self, column: pa.Array) -> tuple[Floats, npt.NDArray[np.bool_]]:
         place = pc.index_in(words(column), value_set=pa.array(self.values, pa.large_string()))
@@ -142,7 +156,20 @@ class Column:
             features[other, len(self.values)] = 1.0
         if self.missing:
             features[absent, -1] = 1.0
-        return features, np.zeros(len(column), bool) if self.other else other
+        if self.other:  # a rare value is nothing new, but a number among words is
+            other &= self._strange_numbers(column)
+        return features, other
+
+    def _strange_numbers(self, column: pa.Array) -> npt.NDArray[np.bool_]:
+        """Which cells are numbers, where those of training were words."""
+        if not pa.types.is_dictionary(column.type):
+            column = words(column).dictionary_encode()
+        found: npt.NDArray[np.bool_] = (
+            spread(column, are_numbers(column.dictionary).astype(float)) == 1.0
+        )
+        if found.any() and are_numbers(pa.array(self.values, pa.large_string())).any():
+            return np.zeros(len(column), bool)
+        return found
 
 
 @dataclass(frozen=True)
@@ -172,6 +199,7 @@ def learn_column(name: str, way: Way, cells: pa.Array) -> Column | Dropped:
         cells: clean ones.
 
     Example:
+        >>> from hunch.tables.cells import clean
         >>> learn_column("a", Way("number"), clean(pa.chunked_array([["5", "5"]])))
         Dropped(name='a', why='constant')
     """
@@ -189,6 +217,8 @@ def _learn_numbers(name: str, way: Way, cells: pa.Array) -> Column | Dropped:
     if not len(known):
         return Dropped(name, "empty")
     low, high = float(known.min()), float(known.max())
+    if _UNNAMED.fullmatch(name) and not way.asked and _counts(values):
+        return Dropped(name, "an index without a name, which numbers the rows")
     large = max(-low, high) > _LARGEST_ID and not way.asked
     if large and _num_different(cells) > len(np.unique(known)):
         return Dropped(name, "an id: its values differ in digits beyond those of a number")
@@ -205,7 +235,20 @@ def _learn_numbers(name: str, way: Way, cells: pa.Array) -> Column | Dropped:
         decimal=way.decimal,
         unit=way.unit,
         order=way.order,
+        scaled=way.scaled,
+        counts=_names_rows(name, values) and not way.asked,
     )
+
+
+def _names_rows(name: str, values: Floats) -> bool:
+    if not _ID.search(name):
+        return False
+    return bool((values == np.floor(values)).all()) and len(np.unique(values)) == len(values)
+
+
+def _counts(values: Floats) -> bool:
+    """Whether whole numbers grow from row to row."""
+    return bool((values == np.floor(values)).all() and (np.diff(values) > 0).all())
 
 
 def _num_different(cells: pa.Array) -> int:
@@ -225,17 +268,3 @@ def _learn_category(name: str, cells: pa.Array, *, asked: bool) -> Column | Drop
     kept = counted[:_FREQUENT] if many else counted
     values = tuple(value for _, value in kept)
     return Column(name, "category", missing=missing, values=values, other=many)
-
-
-def _is_number(text: str) -> bool:
-    return _all_numbers(clean(pa.chunked_array([[text]])))
-
-
-def _all_numbers(column: pa.Array) -> bool:
-    if column.null_count == len(column):
-        return False
-    try:
-        numbers(column)
-    except NotThatKindError:
-        return False
-    return True

@@ -101,6 +101,9 @@ class Columns:
                 continue
             used.append(found)
             features.append(own)
+        for name in {*said.time} - {column.name for column in used}:
+            why = next((d.why for d in dropped if d.name == name), "missing")
+            raise DataError(f"--time names {name!r}, which is {why}; expected a column of use.")
         if not used:
             raise DataError(
                 "no column can be used: "
@@ -116,6 +119,11 @@ class Columns:
         """Names of all features."""
         return [feature for column in self.used for feature in column.features]
 
+    @property
+    def place_of_time(self) -> int:
+        """Which feature is the time that the user named, in days or in the column's numbers."""
+        return int(self.groups()[self.said.time[0]].start)
+
     def groups(self) -> dict[str, slice]:
         """Which features each column became."""
         found, start = {}, 0
@@ -127,8 +135,8 @@ class Columns:
     def encode(self, table: pa.Table, first_row: int = 0) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """Features `(rows, features)`, and which rows are far outside the training data.
 
-        A row is far outside if a number or date lies beyond the training range by more than a
-        quarter of its width, or a category is one that training has not seen.
+        A row is far outside if a number lies beyond the training range by more than a quarter of
+        its width, or a date as far before it, or a category is one that training has not seen.
 
         Args:
             table: with all columns in use.
@@ -167,11 +175,7 @@ class Columns:
         features = np.empty((table.num_rows, len(self.features)))
         outside = {}
         for column, place in zip(self.used, self.groups().values(), strict=True):
-            features[:, place], far = column.encode(
-                clean(table[column.name]),
-                first_row,
-                any_text=column.name in self.said.categorical,
-            )
+            features[:, place], far = column.encode(clean(table[column.name]), first_row)
             if far.any() and column.name not in self.said.time:
                 outside[column.name] = far
         return features, outside
@@ -201,7 +205,7 @@ class Columns:
         """The rules as plain values."""
         said = self.said.to_json()
         return {
-            "used": [{**dataclasses.asdict(c), "values": list(c.values)} for c in self.used],
+            "used": [c.to_json() for c in self.used],
             "dropped": [dataclasses.asdict(d) for d in self.dropped],
             **({"said": said} if said else {}),
         }

@@ -12,7 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from hunch.errors import ConfigurationError, FolderError
-from hunch.sklearn import RandomizedPriorClassifier, RandomizedPriorRegressor
+from hunch.sklearn import DoubtRegressor, RandomizedPriorClassifier, RandomizedPriorRegressor
+from hunch.sklearn.doubt_regressor import Doubted
+from hunch.sklearn.forecast import Forecast
+from hunch.sklearn.state import named
 from hunch.storage import (
     as_written,
     expanded,
@@ -23,20 +26,32 @@ from hunch.storage import (
     write_json,
     write_tensors,
 )
+from hunch.storage.parts import under
 from hunch.tables.cells import Floats
 from hunch.tables.columns import Columns
+from hunch.tables.doubted import (
+    check_predictions,
+    predictions_of_doubt,
+    restored_doubt,
+    train_doubt,
+)
+from hunch.tables.frames import as_arrow, like
+from hunch.tables.horizon import Horizon, learn_horizon
 from hunch.tables.target import Target, Task
 from hunch.tables.ties import NO_TIES, Ties
 from hunch.validation import real_number
 
 KIND: Final = "table-model"
-FORMAT: Final = 2  # 1 knows of no distance from the training data
+FORMAT: Final = 3  # 1 knows of no distance from the training data, 2 of no groups and no time
+_FORMAT_OF_OLD: Final = 2  # for a model that an earlier version can read
 MODEL_FILE: Final = "model.json"
 TENSORS_FILE: Final = "model.safetensors"
+_MEMBERS_AT_ORIGINS: Final = 10
 _REACH: Final = ("outside", "outside_because")
 
-Estimator = RandomizedPriorRegressor | RandomizedPriorClassifier
-_KINDS: Final[dict[Task, type[Estimator]]] = {
+Trained = RandomizedPriorRegressor | RandomizedPriorClassifier
+Estimator = Trained | DoubtRegressor
+_KINDS: Final[dict[Task, type[Trained]]] = {
     "regression": RandomizedPriorRegressor,
     "classification": RandomizedPriorClassifier,
 }
@@ -50,6 +65,7 @@ class TableModel:
         columns: how a table becomes features.
         target: what is predicted.
         estimator: fitted on the features.
+        horizon: how errors grow with the time since training; None if rows may come in any order.
 
     Example:
         >>> import tempfile
@@ -68,47 +84,63 @@ class TableModel:
     columns: Columns
     target: Target
     estimator: Estimator
+    horizon: Horizon | None = None
 
-    def predict(self, table: pa.Table, *, coverage: float = 0.9, first_row: int = 0) -> pa.Table:
+    def predict(self, table: Any, *, coverage: float = 0.9, first_row: int = 0) -> Any:
         """What the model says about each row.
 
         Args:
-            table: with the columns in use; others are ignored.
+            table: of Arrow, pandas or polars, or columns by name, with the columns in use; others
+                are ignored.
             coverage: of the intervals, between 0 and 1, ends excluded.
             first_row: how many rows of the file came before, for messages.
 
         Returns:
-            For a number: `mean`, `std` (of an observation), its parts `epistemic` and `aleatoric`,
+            A table of the same library (and with the same index); of others one of Arrow. For a
+            number: `mean`, `std` (of an observation), its parts `epistemic` and `aleatoric`,
             `lower`, `upper`. For classes: `predicted`, `probability_…` of each class, `entropy` in
             nats, its parts `epistemic` and `aleatoric`. Either way `outside`: whether the row is
             far outside the training data, and `outside_because`: the cells that make it so, as
-            `size = 900`; null if none does.
+            `size = 900`; null if none does. Of a column of predictions `mean` is that column, and
+            `corrected` what the interval is about.
 
         Raises:
             DataError: if a cell is of another kind than in training.
         """
-        features, outside, because = self.columns.encode_and_explain(table, first_row)
+        rows = as_arrow(table)
+        self.columns.check_names(rows.column_names)
+        features, outside, because = self.columns.encode_and_explain(rows, first_row)
+        for name in self.columns.said.prediction:
+            check_predictions(name, self.target, self.columns, rows, first_row)
         found = self.predict_features(features, coverage=coverage)
-        return pa.table({**found, **dict(zip(_REACH, (outside, because), strict=True))})
+        said = pa.table({**found, **dict(zip(_REACH, (outside, because), strict=True))})
+        return like(said, table)
 
     def predict_features(self, features: Floats, *, coverage: float = 0.9) -> dict[str, Any]:
         """As `predict`, for rows that are encoded already and without where they are outside."""
         real_number("coverage", coverage, above=0.0, below=1.0)
         if isinstance(self.estimator, RandomizedPriorClassifier):
             return self._predict_classes(self.estimator, features)
+        if isinstance(self.estimator, DoubtRegressor):
+            said = predictions_of_doubt(self.estimator, features, coverage)
+            ends = {name: self.target.within(said[name]) for name in ("lower", "upper")}
+            return {**said, **ends}
         p = self.estimator.predict_distribution(features)
-        lower, upper = (end.numpy() for end in p.interval(coverage))
+        grown = self._grown(features)
+        lower, upper = self._ends(p, grown, coverage)
         return {
-            "mean": p.mean.numpy(),
-            "std": p.std.numpy(),
-            "epistemic": p.epistemic.numpy(),
-            "aleatoric": p.aleatoric.numpy(),
+            "mean": self.target.within(p.mean.numpy()),
+            "std": p.std.numpy() * grown,
+            "epistemic": p.epistemic.numpy() * grown,
+            "aleatoric": p.aleatoric.numpy() * grown,
             "lower": lower,
             "upper": upper,
         }
 
-    def interval(self, mean: Floats, std: Floats, coverage: float) -> tuple[Floats, Floats]:
-        """Lower and upper ends about predictions of a number, without asking for them anew.
+    def intervals(
+        self, features: Floats, coverages: Sequence[float]
+    ) -> list[tuple[Floats, Floats]]:
+        """Lower and upper ends of several coverages for rows that are encoded already.
 
         Raises:
             ConfigurationError: if the model predicts classes.
@@ -117,7 +149,26 @@ class TableModel:
             raise ConfigurationError(
                 "a model of classes has no intervals; expected one of a number."
             )
-        return self.estimator.interval_about(mean, std, coverage)
+        p, grown = self.estimator.predict_distribution(features), self._grown(features)
+        return [self._ends(p, grown, coverage) for coverage in coverages]
+
+    def _ends(
+        self, p: Forecast | Doubted, grown: Floats | float, coverage: float
+    ) -> tuple[Floats, Floats]:
+        """The interval of a distribution, as far as what has grown since training widens it."""
+        if self.horizon is not None and isinstance(p, Forecast):
+            wider = grown * self.horizon.reach(p.ends_about, coverage)
+            ends = p.ends_about(p.mean.numpy(), p.std.numpy() * wider, coverage)
+        else:
+            low, high = p.interval(coverage)
+            ends = low.numpy(), high.numpy()
+        return self.target.within(ends[0]), self.target.within(ends[1])
+
+    def _grown(self, features: Floats) -> Floats | float:
+        """The factor by which errors have grown since training."""
+        if self.horizon is None:
+            return 1.0
+        return self.horizon.factor(features[:, self.columns.place_of_time])
 
     def _predict_classes(
         self, estimator: RandomizedPriorClassifier, features: Floats
@@ -137,6 +188,13 @@ class TableModel:
         }
 
     @property
+    def members(self) -> int:
+        """How many networks there are."""
+        if isinstance(self.estimator, DoubtRegressor):
+            return sum(ensemble.n_estimators for ensemble in self.estimator.ensembles_)
+        return self.estimator.n_estimators
+
+    @property
     def output_names(self) -> list[str]:
         """The columns that `predict` gives."""
         probe = self.predict_features(np.zeros((1, len(self.columns.features))))
@@ -145,10 +203,13 @@ class TableModel:
     def put(self, folder: Path) -> None:
         """Write the model's files into a folder that is being filled."""
         tensors, values = self.estimator.to_state()
+        if self.horizon is not None:
+            tensors |= named({"horizon": self.horizon.to_state()})
+        said = self.columns.said
         write_json(
             folder / MODEL_FILE,
             {
-                "format": FORMAT,
+                "format": FORMAT if said.newer else _FORMAT_OF_OLD,
                 "target": self.target.to_json(),
                 "columns": self.columns.to_json(),
                 "estimator": values,
@@ -173,8 +234,14 @@ class TableModel:
                 )
             target = Target.from_json(values["target"])
             tensors = read_tensors(folder / TENSORS_FILE)
+            columns = Columns.from_json(values["columns"])
+            if columns.said.prediction:
+                doubt = restored_doubt(columns, tensors, values["estimator"])
+                return cls(columns, target, doubt)
             estimator = _KINDS[target.task].from_state(tensors, values["estimator"])
-            return cls(Columns.from_json(values["columns"]), target, estimator)
+            own = under("horizon.", tensors)
+            horizon = Horizon.from_state(own) if own else None
+            return cls(columns, target, estimator, horizon)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> TableModel:
@@ -224,6 +291,7 @@ def train(
     x: Floats,
     y: Floats,
     *,
+    weight: Floats | None = None,
     ties: Ties = NO_TIES,
     members: int | None = None,
     seed: int = 0,
@@ -236,14 +304,33 @@ def train(
         target: learned on the same rows or more.
         x: features `(rows, features)`.
         y: numbers or class numbers `(rows,)`.
+        weight: how much each row counts, `(rows,)`; None if all count alike.
         ties: what ties these rows together.
-        members: networks; None: 50, and 20 beyond 20,000 rows.
+        members: networks; None: 32, and 20 beyond 20,000 rows.
         seed: decides every draw.
         progress: show bars on standard error.
     """
-    estimator = _KINDS[target.task](
-        members or (50 if len(y) <= 20_000 else 20),
-        random_state=seed % 2**32,  # scikit-learn takes no larger one
-        verbose=progress,
-    )
-    return TableModel(columns, target, estimator.fit(x, y, groups=ties.groups))
+    if columns.said.prediction:
+        doubt = train_doubt(
+            columns, x, y, weight, ties.groups, members=members, seed=seed, progress=progress
+        )
+        return TableModel(columns, target, doubt)
+    members = members or (32 if len(y) <= 20_000 else 20)
+    in_time = ties.times is not None and target.task == "regression"
+
+    def unfitted(members: int) -> Trained:
+        state = {"random_state": seed % 2**32, "verbose": progress}  # scikit-learn takes no larger
+        if target.task == "classification":
+            return RandomizedPriorClassifier(members, **state)
+        if in_time:  # how far errors reach at later times is learned of the target as it is
+            return RandomizedPriorRegressor(members, support=None, logarithm=False, **state)
+        given = target.lower is not None or target.upper is not None
+        support = (target.lower, target.upper) if given else "auto"
+        return RandomizedPriorRegressor(members, support=support, **state)
+
+    estimator = unfitted(members).fit(x, y, sample_weight=weight, groups=ties.groups)
+    horizon = None
+    if in_time and ties.times is not None:
+        few = unfitted(min(members, _MEMBERS_AT_ORIGINS))
+        horizon = learn_horizon(lambda rows: few.fit(x[rows], y[rows]), ties.times, x, y)
+    return TableModel(columns, target, estimator, horizon)

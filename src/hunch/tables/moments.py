@@ -1,4 +1,4 @@
-"""Dates as countries and offices write them: ISO 8601, 14/03/2011, 14.03.2011, 14-Mar-2011."""
+"""Dates as countries and offices write them: ISO 8601, 14/03/2011, 14. März 2011, 2011Q1."""
 
 from __future__ import annotations
 
@@ -10,14 +10,25 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
+from hunch.tables.calendars import (
+    MONTH,
+    century,
+    day_in_figures,
+    evened,
+    is_season,
+    looks_like_a_date,
+    month_of,
+    period,
+)
 from hunch.tables.cells import (
-    DASHES,
     DAY,
     Floats,
     NotThatKindError,
     first_coded,
+    says_nothing,
     spread,
     typed_dates,
+    words,
 )
 
 # What stands first, second and third: day, month, year.
@@ -25,24 +36,25 @@ ORDERS: Final = ("dmy", "mdy", "ymd")
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _LONGEST: Final = 40  # characters of a date with a time and a zone
 _TIME: Final = (
-    r"(?:[T,]? ?(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})"
-    r"(?:[.,](?P<fraction>\d{1,9}))?)? ?(?P<half>[AaPp]\.?[Mm]\.?)?)?"
+    r"(?:[T,]? ?(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})"
+    r"(?:[.,](?P<fraction>[0-9]{1,9}))?)? ?(?P<half>[AaPp]\.?[Mm]\.?)?"
+    r"(?: ?(?P<zone>Z|UTC|GMT|(?:UTC|GMT)?[+-][0-9]{2}:?[0-9]{2}))?)?"
 )
-_FIGURES: Final = re.compile(r"(\d{4}|\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{1,2})" + _TIME, re.ASCII)
-# By themselves: those of the `calendar` module are in the language of the process.
-_MONTHS: Final = (
-    *("january", "february", "march", "april", "may", "june", "july", "august"),
-    *("september", "october", "november", "december"),
+_FIGURES: Final = re.compile(
+    r"([0-9]{4}|[0-9]{1,2})([./-])([0-9]{1,2})\2([0-9]{4}|[0-9]{1,2})" + _TIME
 )
-_NAME: Final = "(?P<name>" + "|".join(f"{m[:3]}(?:{m[3:]})?" for m in _MONTHS) + r"|sept)\.?"
 _NAMED: Final = tuple(
-    re.compile(pattern + _TIME, re.ASCII | re.IGNORECASE)
+    re.compile(pattern + _TIME, re.IGNORECASE)
     for pattern in (
-        rf"(?P<day>\d{{1,2}})\.?[ -]?{_NAME}[ -]?(?P<year>\d{{4}}|\d{{2}})",
-        rf"{_NAME} ?(?P<day>\d{{1,2}}),? (?P<year>\d{{4}})",
+        r"(?P<day>[0-9]{1,2})(?:\.|st|nd|rd|th|er|º|°)?[ -]?(?:de |of )?"
+        rf"{MONTH}[ -]?(?:de |del )?(?P<year>[0-9]{{4}}|[0-9]{{2}})",
+        rf"{MONTH} ?(?P<day>[0-9]{{1,2}})(?:st|nd|rd|th)?,? (?P<year>[0-9]{{4}})",
+        rf"(?P<year>[0-9]{{4}})[ -]{MONTH}[ -](?P<day>[0-9]{{1,2}})",
     )
 )
-_PIVOT: Final = 69  # of years of two digits those from here on are of the last century
+_ISO: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_IN_UTC: Final = re.compile(r" ?(?:UTC|GMT)$")
+_PROBED: Final = 1_000  # different texts among which dates are sought
 
 
 @dataclass(frozen=True)
@@ -78,11 +90,12 @@ def dates(column: pa.Array, *, order: str = "") -> Floats:
         >>> dates(clean(pa.chunked_array([["02/01/1970", "2 Jan 1970"]])), order="dmy")
         array([1., 1.])
     """
+    if pa.types.is_integer(column.type):
+        column = words(column).dictionary_encode()  # days in figures, such as 20210314
     if not pa.types.is_dictionary(column.type):
         return typed_dates(column)
-    texts = column.dictionary.to_pylist()
-    days = [_under(text, order) for text in texts]
-    strange = np.array([d is None and t not in DASHES for d, t in zip(days, texts, strict=True)])
+    days = [_under(text, order) for text in column.dictionary.to_pylist()]
+    strange = np.array([day is None for day in days], bool) & ~says_nothing(column.dictionary)
     if strange.any():
         raise first_coded(column, strange)
     return spread(column, np.array([np.nan if day is None else day for day in days], float))
@@ -101,9 +114,10 @@ def look_at_dates(column: pa.DictionaryArray) -> Moments:
         >>> look_at_dates(clean(pa.chunked_array([["03/04/2011"]])))
         Moments(orders=('dmy', 'mdy'), open='03/04/2011')
     """
-    orders, undecided, found = list(ORDERS), [], False
+    orders, undecided, found, seasons = list(ORDERS), [], False, True
+    nothing = says_nothing(column.dictionary)
     for place, text in enumerate(column.dictionary.to_pylist()):
-        if text in DASHES:
+        if nothing[place]:
             continue
         days = _possible(text)
         orders = [order for order in orders if order in days]
@@ -112,7 +126,8 @@ def look_at_dates(column: pa.DictionaryArray) -> Moments:
         if _depends(days):
             undecided.append((text, days))
         found = True
-    if not found:
+        seasons = seasons and is_season(text)
+    if not found or seasons:
         raise NotThatKindError(0, None)
     differ = [text for text, days in undecided if len({days[order] for order in orders}) > 1]
     return Moments(tuple(orders) if undecided else (), differ[0] if differ else "")
@@ -132,6 +147,16 @@ def shown(text: str, order: str) -> str:
     return (moment.date() if days % 1 == 0 else moment).isoformat()
 
 
+def day_in_words(days: float) -> str:
+    """The day of a number of days since 1970, also of years that Python does not know.
+
+    Example:
+        >>> day_in_words(1.5), day_in_words(2932896)
+        ('1970-01-02', '9999-12-31')
+    """
+    return str(np.datetime64(int(days // 1), "D"))
+
+
 def _depends(days: dict[str, float]) -> bool:
     """Whether it takes an order to tell which date it is."""
     return len(days) < len(ORDERS) or len(set(days.values())) > 1
@@ -144,27 +169,59 @@ def _under(text: str, order: str) -> float | None:
     return days["dmy"] if not _depends(days) else None
 
 
+def unread_dates(column: pa.DictionaryArray) -> str:
+    """A text that looks like a date and is none, if most do; empty if most do not, or all are read.
+
+    Example:
+        >>> from hunch.tables.cells import clean
+        >>> unread_dates(clean(pa.chunked_array([["30.01.2021", "31.02.2021"]])))
+        '31.02.2021'
+    """
+    texts = column.dictionary.to_pylist()[:_PROBED]
+    like = [text for text in texts if len(text) <= _LONGEST and looks_like_a_date(text)]
+    unread = [text for text in like if not _possible(text)]
+    return unread[0] if 2 * len(like) > len(texts) and unread else ""
+
+
+def unusual(text: str) -> bool:
+    """Whether a date is not written as ISO 8601 does.
+
+    Example:
+        >>> unusual("2021-03-14"), unusual("2021Q3")
+        (False, True)
+    """
+    return _ISO.match(text) is None
+
+
 def _possible(text: str) -> dict[str, float]:
     """The orders under which the text is a date, and the date as days."""
-    if not 6 <= len(text) <= _LONGEST:
+    if not 5 <= len(text) <= _LONGEST:
         return {}
-    # A digit string of eight would do for Python, and is a number here.
     if len(text) >= 10 and text[4] == "-":
         try:
-            moment = datetime.datetime.fromisoformat(text)
+            moment = datetime.datetime.fromisoformat(_with_offset(text))
         except ValueError:
-            return {}
-        zoned = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
-        return dict.fromkeys(ORDERS, _days(zoned))
+            pass
+        else:
+            zoned = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+            return dict.fromkeys(ORDERS, _days(zoned))
+    text = evened(text)
     figures = _FIGURES.fullmatch(text)
     if figures:
         return _dates(figures, _in_figures(*figures.group(1, 2, 3, 4)))
     for pattern in _NAMED:
         named = pattern.fullmatch(text)
         if named:
-            month = str(1 + [m[:3] for m in _MONTHS].index(named["name"][:3].lower()))
+            month = str(month_of(named["name"]))
             return _dates(named, dict.fromkeys(ORDERS, (named["year"], month, named["day"])))
-    return {}
+    first = period(text) or day_in_figures(text)
+    if first is None:
+        return {}
+    return dict.fromkeys(ORDERS, float(first.toordinal() - _EPOCH.toordinal()))
+
+
+def _with_offset(text: str) -> str:
+    return _IN_UTC.sub("+00:00", text) if text[-1:] in "CT" else text
 
 
 def _in_figures(first: str, mark: str, second: str, third: str) -> dict[str, tuple[str, str, str]]:
@@ -187,16 +244,10 @@ def _dates(match: re.Match[str], fields: dict[str, tuple[str, str, str]]) -> dic
     found = {}
     for order, (year, month, day) in fields.items():
         try:
-            found[order] = _days(_moment(match, _century(year), int(month), int(day)))
+            found[order] = _days(_moment(match, century(year), int(month), int(day)))
         except ValueError:
             continue
     return found
-
-
-def _century(year: str) -> int:
-    if len(year) == 4:
-        return int(year)
-    return int(year) + (1900 if int(year) >= _PIVOT else 2000)
 
 
 def _moment(match: re.Match[str], year: int, month: int, day: int) -> datetime.datetime:
@@ -207,7 +258,16 @@ def _moment(match: re.Match[str], year: int, month: int, day: int) -> datetime.d
         hour = hour % 12 + 12 * (match["half"][0] in "Pp")
     micro = int((match["fraction"] or "").ljust(6, "0")[:6])
     minute, second = int(match["minute"] or 0), int(match["second"] or 0)
-    return datetime.datetime(year, month, day, hour, minute, second, micro, datetime.UTC)
+    zone = _zone(match["zone"] or "")
+    return datetime.datetime(year, month, day, hour, minute, second, micro, zone)
+
+
+def _zone(text: str) -> datetime.timezone:
+    digits = "".join(filter(str.isdigit, text))
+    if not digits:
+        return datetime.UTC
+    offset = datetime.timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+    return datetime.timezone(-offset if "-" in text else offset)
 
 
 def _days(moment: datetime.datetime) -> float:

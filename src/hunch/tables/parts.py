@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 
 from hunch.tables.cells import Floats
-from hunch.tables.model import TableModel
 from hunch.tables.scoring import class_losses
+from hunch.tables.target import Target
 from hunch.tables.ties import Ties
 
 _MOST_PARTS: Final = 200  # that are listed
@@ -20,44 +20,54 @@ _PERIODS: Final = 5
 Losses = dict[str, Floats]
 
 
-def figures_by_part(model: TableModel, x: Floats, y: Floats, ties: Ties) -> dict[str, Any]:
+def figures_by_part(
+    target: Target, said: Mapping[str, Any], y: Floats, ties: Ties
+) -> dict[str, Any]:
     """The figures of the rows judged on by what ties them together; nothing if nothing does.
 
     Args:
-        model: that has not seen them.
-        x: their features.
-        y: their targets.
+        target: what is predicted.
+        said: the predictions, with intervals of 90 %.
+        y: the truth.
         ties: of these rows.
 
     Returns:
         With groups `by_group`, the largest first, and `group_scores`, means in which each group
-        counts once; with time `by_time`, five parts of about equal size, the earliest first.
+        counts once; with time `by_time`, five parts of about equal size, the earliest first; with
+        kinds `by_subgroup`, for each column what `by_group` is for groups.
     """
-    if ties.by == "rows":
-        return {}
-    losses = _losses(model, x, y)
+    found: dict[str, Any] = {}
+    losses = _losses(target, said, y)
     if ties.groups is not None:
         records = _by_value(losses, ties.groups)
-        return {"by_group": records[:_MOST_PARTS], "group_scores": _over_groups(records)}
-    times = np.asarray(ties.times)
+        found |= {"by_group": records[:_MOST_PARTS], "group_scores": _over_groups(records)}
+    if ties.times is not None:
+        found["by_time"] = _by_time(losses, ties.times, ties)
+    if ties.kinds:
+        found["by_subgroup"] = {
+            name: _by_value(losses, values)[:_MOST_PARTS] for name, values in ties.kinds.items()
+        }
+    return found
+
+
+def _by_time(losses: Losses, times: Floats, ties: Ties) -> list[dict[str, Any]]:
     found = []
     for rows in _periods(times):
         ends = (ties.when(end) for end in (times[rows].min(), times[rows].max()))
         found.append(dict(zip(("from", "to"), ends, strict=True)) | _means(losses, rows))
-    return {"by_time": found}
+    return found
 
 
-def _losses(model: TableModel, x: Floats, y: Floats) -> Losses:
+def _losses(target: Target, said: Mapping[str, Any], y: Floats) -> Losses:
     """Of each row, under the names of their means."""
-    said = model.predict_features(x)
-    if model.target.task == "regression":
+    if target.task == "regression":
         mean, lower, upper = said["mean"], said["lower"], said["upper"]
         return {
             "coverage_90": ((lower <= y) & (y <= upper)).astype(np.float64),
             "width_90": upper - lower,
             "mae": np.abs(y - mean),
         }
-    columns = [said[f"probability_{name}"] for name in model.target.classes]
+    columns = [said[f"probability_{name}"] for name in target.classes]
     probs, truth = torch.from_numpy(np.stack(columns, axis=1)), torch.from_numpy(y.astype(np.int64))
     right: npt.NDArray[np.bool_] = (probs.argmax(dim=1) == truth).numpy()
     return {

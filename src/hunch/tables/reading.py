@@ -41,6 +41,8 @@ class Source:
         header: where the rows of a CSV file begin and what stands between cells; None for a Parquet
             file.
         spooled: what holds the rows of a pipe.
+        held: the rows, where they are in memory.
+        parts: of several files that are read as one.
         percent_read: how much of the file `chunks` has gone through, from 0 to 100.
     """
 
@@ -48,6 +50,8 @@ class Source:
     schema: pa.Schema
     header: Header | None
     spooled: IO[bytes] | None = None
+    held: pa.Table | None = None
+    parts: tuple[Source, ...] = ()
     percent_read: int = field(default=0, init=False)
 
     @property
@@ -56,8 +60,17 @@ class Source:
         return tuple(self.schema.names)
 
     @property
+    def title(self) -> str:
+        """The name of the file, or of the first of several."""
+        more = f" and {len(self.parts) - 1} more" if self.parts else ""
+        return f"{self.path.name}{more}"
+
+    @property
     def delimiter(self) -> str | None:
-        """Between the cells of a row; None for a Parquet file."""
+        """Between the cells of a row; None where there is none, or not the same in all parts."""
+        if self.parts:
+            marks = {part.delimiter for part in self.parts}
+            return marks.pop() if len(marks) == 1 else None
         return self.header.delimiter if self.header else None
 
     @property
@@ -73,8 +86,14 @@ class Source:
                 another number of rows than came out.
         """
         self.percent_read = 0
+        if self.parts:
+            yield from self._several()
+            return
         with _refusing(self.path, self.header.lines if self.header else 0):
-            yield from self._parquet() if self.header is None else self._csv(self.header)
+            if self.held is not None:
+                yield from self._slices(self.held)
+            else:
+                yield from self._parquet() if self.header is None else self._csv(self.header)
         self.percent_read = 100
 
     def chunks_with_bar(self, doing: str, *, progress: bool) -> Iterator[pa.Table]:
@@ -91,6 +110,21 @@ class Source:
                 bar.update(self.percent_read - done)
                 done = self.percent_read
             bar.update(100 - done)
+
+    def _several(self) -> Iterator[pa.Table]:
+        for done, part in enumerate(self.parts):
+            for table in part.chunks():
+                yield table.select([name for name in self.names if name not in self.left_out])
+                self.percent_read = (100 * done + part.percent_read) // len(self.parts)
+        self.percent_read = 100
+
+    def _slices(self, held: pa.Table) -> Iterator[pa.Table]:
+        names = [name for name in self.names if name not in self.left_out]
+        for start in range(0, held.num_rows, CHUNK_ROWS):
+            table = held.select(names).slice(start, CHUNK_ROWS)
+            _check_text(self.path, table, start)
+            yield table
+            self.percent_read = 100 * start // held.num_rows
 
     @property
     def _place(self) -> Path:
@@ -186,7 +220,7 @@ def open_table(path: str | os.PathLike[str]) -> Source:
         if begin == _PARQUET:
             with _parquet_file(source._place) as table:
                 source.schema = table.schema_arrow
-            _check_names(place, source.schema.names)
+            check_names(place, source.schema.names)
             return source
         if place.suffix.lower() in (".parquet", ".pq"):
             raise DataError(
@@ -196,7 +230,7 @@ def open_table(path: str | os.PathLike[str]) -> Source:
         with _content(source._place) as stream:
             source.header = read_header(str(path), _first(stream, _BLOCK), whole_below=_BLOCK)
     source.schema = pa.schema([(name, pa.string()) for name in source.header.names])
-    _check_names(place, source.schema.names)
+    check_names(place, source.schema.names)
     return source
 
 
@@ -312,10 +346,25 @@ def _check_text(path: Path, table: pa.Table, seen: int) -> None:
             )
 
 
-def _check_names(path: Path, names: Sequence[str]) -> None:
+def check_names(path: Path, names: Sequence[str]) -> None:
+    """Refuse a table without columns, or with two of one name.
+
+    Raises:
+        DataError: naming the first.
+
+    Example:
+        >>> check_names(Path("a.csv"), ["x", "x"])
+        Traceback (most recent call last):
+        hunch.errors.DataError: 'a.csv' has 2 columns named 'x'; rename them so that each name ...
+    """
     if not names:
         raise DataError(f"{str(path)!r} has no columns; expected some.")
     name, count = min(Counter(names).items(), key=lambda item: (item[1] == 1, item[0]))
+    if count > 1 and not name.strip():
+        raise DataError(
+            f"{str(path)!r} has {count} columns without a name in its first line; if that is a "
+            "title, remove the lines above the header, else name these columns or remove them."
+        )
     if count > 1:
         raise DataError(
             f"{str(path)!r} has {count} columns named {name!r}; rename them so "

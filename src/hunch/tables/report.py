@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+import datetime
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
-import numpy as np
-
-from hunch.plots.page import Block, Figures, Section, Table, Text, render_page
-from hunch.plots.panel import BLUE, CYCLE, GRAY, ORANGE, panel
-from hunch.tables.suspects import caution
-from hunch.tables.target import without_target_in_words
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-Figures_ = dict[str, tuple["Figure", str]]
+from hunch.plots.page import (
+    Beside,
+    Block,
+    Facts,
+    Figures,
+    Notice,
+    Section,
+    Table,
+    Text,
+    render_page,
+)
+from hunch.storage import versions
+from hunch.tables import pictures
+from hunch.tables.baselines import CONSTANT
+from hunch.tables.by_split import sections_by_split
+from hunch.tables.data_sections import section_of_columns, section_of_data
+from hunch.tables.row_section import section_of_rows
+from hunch.tables.suspects import cautions
+from hunch.tables.verdict import TONES, percent, rounded, span, verdict
 
 _SCORES: Final = {
     "rmse": "RMSE",
@@ -43,68 +51,140 @@ _MEANING: Final = {
     "the probabilities from the right class. Calibration error: how far the likeliest class's "
     "probability is from how often it is right.",
 }
-_MOST_DRIVERS: Final = 12
-_MOST_LETTERS: Final = 18  # of a name on an axis
+_RANGES: Final = (
+    "Small figures: 95 % ranges, what other test rows might have shown. They come from drawing {} "
+    "anew, with replacement, 1,000 times (bootstrap){}; a calibration error has none, for it grows "
+    "by the drawing itself."
+)
+_DRAWN: Final = ("the test rows", ", and for shares of rows from Wilson's formula")
+_DRAWN_BY_GROUP: Final = ("whole groups of test rows", "")
+_LEVEL: Final = "not to be told apart from"
+_FEW: Final = 50  # test rows, below which ranges are rough
+_SHARES: Final = (
+    "How it is found: a column is shuffled among the test rows, and half the mean square of what "
+    "changes, as a part of the whole variance, is the column's share (total share after Sobol'). "
+    "Columns that work together are counted in each of their shares, so these may add up to more "
+    "than 1."
+)
 
 
-def table_report(summary: Mapping[str, Any]) -> str:
+def table_report(summary: Mapping[str, Any], made: datetime.date | None = None) -> str:
     """The report as one self-contained HTML text.
 
     Args:
         summary: what `hunch.tables.fit_table` returns.
+        made: the date on the page; None: today, or that of SOURCE_DATE_EPOCH, where files are to
+            come out the same on another day.
     """
     target, figures = summary["target"], summary["test"]
     sections = [
+        section_of_data(summary),
         Section("scores", "How good it is", _same_rows(summary), _scores(summary)),
+        section_of_rows(summary),
         Section("calibration", "Whether it knows how far off it is", *_calibration(summary)),
+        *sections_by_split(summary),
+        Section(
+            "drivers", "What drives the prediction, and what the doubt", _SHARES, _drivers(summary)
+        ),
         Section(
             "unsure",
-            "Where it is least sure, and why",
-            "Epistemic: the part of the uncertainty that more data would remove.",
-            _unsure(figures["unsure"], target),
+            "Where it is least sure",
+            "Epistemic: the part of the doubt that more rows like these would remove. Here along "
+            "the columns that drive it most.",
+            [
+                Figures(
+                    {
+                        f"along-{i + 1}": pictures.along(name, along, pictures.unit_of(target))
+                        for i, (name, along) in enumerate(figures["unsure"]["along"].items())
+                    }
+                )
+            ],
         ),
         Section(
             "far",
             "Away from the data",
             _far_in_words(figures["far"]),
-            [Figures(_far(figures["far"], target))],
+            [Figures(pictures.away(figures["far"], target))],
         ),
-        Section("columns", "What became of the columns", _origin(summary), _columns(summary)),
+        section_of_columns(summary),
     ]
-    return render_page(f"hunch: {target['name']}", [Text(_introduction(summary))], sections)
+    introduction: list[Block] = [
+        Text(_made(summary, made or _today())),
+        Notice(verdict(summary), _tone(summary)),
+        *[Notice(said, "bad") for said in cautions(summary)],
+        Facts(_facts(summary)),
+        Beside(*([Text(said)] for said in _introduction(summary))),
+    ]
+    return render_page(f"hunch: {target['name']}", introduction, sections)
 
 
-def rounded(value: float) -> str:
-    """A measured figure as the page shows it: three digits that count.
-
-    Example:
-        >>> rounded(0.123456), rounded(54.96), rounded(123456.7)
-        ('0.123', '55.0', '123,457')
-    """
-    return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:#.3g}"
+def _today() -> datetime.date:
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not epoch.isdecimal():
+        return datetime.date.today()
+    return datetime.datetime.fromtimestamp(int(epoch), datetime.UTC).date()
 
 
-def number(value: float) -> str:
-    """A number of the data, or on an axis: at most four digits that count.
-
-    Example:
-        >>> number(0.123456), number(123456.7), number(0.0)
-        ('0.1235', '123,457', '0')
-    """
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+def _made(summary: Mapping[str, Any], made: datetime.date) -> str:
+    return f"`{summary['data']}`, {made.day} {made:%B %Y}, hunch {versions()['hunch']}."
 
 
-def _introduction(summary: Mapping[str, Any]) -> str:
+def _tone(summary: Mapping[str, Any]) -> Any:
+    return "bad" if summary.get("suspects") else TONES[summary["test"]["grade"]]
+
+
+def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    test = summary["test"]
+    ours, ranges, constant = (
+        test["scores"]["hunch"],
+        test["ranges"]["hunch"],
+        test["scores"][CONSTANT],
+    )
+    if summary["target"]["task"] == "regression":
+        return [
+            (
+                "typical error",
+                rounded(ours["rmse"]),
+                f"{rounded(constant['rmse'])} for always the mean",
+            ),
+            ("explained", percent(max(ours["r2"], 0.0)), "of the target's variance (R²)"),
+            (
+                "held by 90 % intervals",
+                percent(ours["coverage_90"]),
+                f"95 % range {span(ranges['coverage_90'], share=True)}",
+            ),
+            ("width of 90 % intervals", rounded(ours["width_90"]), "in the mean over test rows"),
+        ]
+    return [
+        (
+            "right",
+            percent(ours["accuracy"]),
+            f"{percent(constant['accuracy'])} for the commonest class",
+        ),
+        (
+            "log loss",
+            rounded(ours["log_loss"]),
+            f"{rounded(constant['log_loss'])} for always the classes' shares",
+        ),
+        (
+            "probabilities are off by",
+            percent(ours["calibration_error"]),
+            "in the mean (calibration error)",
+        ),
+        ("test rows", f"{summary['rows']['test']:,}", "none of which it has learned from"),
+    ]
+
+
+def _introduction(summary: Mapping[str, Any]) -> tuple[str, str]:
     target, rows = summary["target"], summary["rows"]
     what = "a number" if target["task"] == "regression" else f"{len(target['classes'])} classes"
-    first = caution(summary)
     own = summary.get("test_file")
     judged = f"rows of `{own}`" if own else "that had no part in it"
-    return (f"{first}\n\n" if first else "") + (
+    return (
         f"A model of `{target['name']}`, {what} ({target['why']}), from `{summary['data']}`: "
-        f"trained on {rows['train']:,} rows, tested on {rows['test']:,} {judged}.\n\n"
+        f"trained on {rows['train']:,} rows, tested on {rows['test']:,} {judged}.",
         "`hunch predict MODEL NEW.csv --out predictions.csv`, with MODEL the folder of this page, "
-        "predicts new rows."
+        "predicts new rows.",
     )
 
 
@@ -113,18 +193,46 @@ def _same_rows(summary: Mapping[str, Any]) -> str:
 
 
 def _scores(summary: Mapping[str, Any]) -> list[Block]:
-    scores = summary["test"]["scores"]
-    # A score a row: four models fit beside each other on a phone, seven scores do not.
+    test = summary["test"]
+    scores, ranges = test["scores"], test["ranges"]
+    # A score a row: the models fit beside each other on a page, seven scores with ranges do not.
     rows = [
-        [_SCORES[key], *[_score(key, own[key]) for own in scores.values()]]
+        [
+            _SCORES[key],
+            *[_score(key, own[key], ranges[name].get(key)) for name, own in scores.items()],
+        ]
         for key in scores["hunch"]
     ]
     task = summary["target"]["task"]
     better = "Smaller is better, but for R²; coverage should be 90 %."
     if task == "classification":
         better = "Smaller is better, but for accuracy."
-    note = f"{better} {_notes(summary['test']['notes'])}".strip()
-    return [Table(["", *scores], rows, note), Text(_MEANING[task])]
+    rough = " With so few test rows they are rough." if summary["rows"]["test"] < _FEW else ""
+    by_group = "by_group" in test
+    ranges_said = _RANGES.format(*(_DRAWN_BY_GROUP if by_group else _DRAWN))
+    note = f"{better} {_notes(test['notes'])} {ranges_said}{rough}".strip()
+    drawn = Figures({"comparison": pictures.comparison(test, _SCORES[test["deciding"]])})
+    return [
+        Table(["", *scores], rows, note),
+        Beside([drawn], [Text(_MEANING[task]), Text(_ahead(test))]),
+    ]
+
+
+def _ahead(test: Mapping[str, Any]) -> str:
+    """Which differences are more than chance, for all models saw the same test rows."""
+    found: dict[str, list[str]] = {}
+    for name, own in test["ahead"].items():
+        low, high = own["range"]
+        word = "clearly better than" if low > 0 else "clearly worse than" if high < 0 else _LEVEL
+        found.setdefault(word, []).append(name)
+    said = [f"{word} {_listed(names)}" for word, names in sorted(found.items())]
+    score = _SCORES[test["deciding"]]
+    return f"By {score}, row by row on the same test rows, hunch is {', and '.join(said)}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _notes(notes: Mapping[str, str]) -> str:
@@ -136,8 +244,23 @@ def _notes(notes: Mapping[str, str]) -> str:
     return " ".join(sentence[0].upper() + sentence[1:] for sentence in said)
 
 
-def _score(key: str, value: float) -> str:
-    return f"{100 * value:.1f} %" if key in _IN_PERCENT else rounded(value)
+def _score(key: str, value: float, ends: Sequence[float] | None) -> str:
+    show: Callable[[float], str] = percent if key in _IN_PERCENT else rounded
+    show = _thousandths if key == "r2" else show
+    if ends is None or show(ends[0]) == show(ends[1]):
+        return show(value)
+    between = span(ends, share=True) if show is percent else f"{show(ends[0])} to {show(ends[1])}"
+    return f"{show(value)}\n{between}"
+
+
+def _thousandths(value: float) -> str:
+    """A share of which nothing is left is no long row of digits.
+
+    Example:
+        >>> _thousandths(0.7964), _thousandths(-5e-05)
+        ('0.796', '0.000')
+    """
+    return f"{round(value, 3) + 0.0:.3f}"
 
 
 def _calibration(summary: Mapping[str, Any]) -> tuple[str, list[Block]]:
@@ -145,170 +268,85 @@ def _calibration(summary: Mapping[str, Any]) -> tuple[str, list[Block]]:
     curve, errors = figures["curve"], figures["error_by_std"]
     if summary["target"]["task"] == "regression":
         said = "Intervals and error bars on the test rows."
+        by = figures["coverage_by"]
         drawn = {
-            "coverage": _coverage(curve),
-            "error-by-std": _errors(errors, f"predicted std of {name}", "mean absolute error"),
+            "coverage": pictures.coverage(curve),
+            "error-by-std": pictures.errors(
+                errors, f"predicted std of {name}", "mean absolute error"
+            ),
+            "coverage-by-prediction": pictures.coverage_by(
+                by["predicted"], "Coverage by what is predicted", f"predicted {name}"
+            ),
+            "coverage-by-std": pictures.coverage_by(
+                by["std"], "Coverage by how unsure it is", f"predicted std of {name}"
+            ),
         }
     else:
         said = "Probabilities on the test rows."
         drawn = {
-            "reliability": _reliability(curve),
-            "error-by-entropy": _errors(errors, "entropy / nats", "share of errors"),
+            "reliability": pictures.reliability(curve),
+            "error-by-entropy": pictures.errors(errors, "entropy / nats", "share of errors"),
         }
-    return said, [Figures(drawn)]
+    return said, [Figures(drawn), *_subgroups(figures["subgroups"])]
 
 
-def _coverage(curve: Mapping[str, Any]) -> tuple[Figure, str]:
-    curves = {name: (curve["levels"], observed) for name, observed in curve["observed"].items()}
-    figure, _ = _beside_the_truth("Coverage of intervals", "promised", "observed", curves)
+def _subgroups(found: Sequence[Mapping[str, Any]]) -> list[Block]:
+    """Where they hold by the values of columns, those that are furthest from it marked."""
+    if not found:
+        return []
+    regression = "width" in found[0]
+    head = ["column", "value", "rows", "covered by 90 %", "mean width"]
+    if not regression:
+        head = ["column", "value", "rows", "right", "promised"]
+    rows = []
+    for own in found:
+        promised = 0.9 if regression else own["promised"]
+        mark = "" if own["low"] <= promised <= own["high"] else _off(own, promised, regression)
+        rows.append(
+            [
+                f"`{own['column']}`",
+                own["value"],
+                f"{own['rows']:,}",
+                f"{percent(own['share'])}{mark}\n{span((own['low'], own['high']), share=True)}",
+                rounded(own["width"]) if regression else percent(promised),
+            ]
+        )
+    note = "Values of at least 20 test rows. One in twenty is off by chance alone."
+    return [Text("", heading="By subgroup"), Table(head, rows, f"Small: 95 % ranges. {note}")]
+
+
+def _off(own: Mapping[str, Any], promised: float, regression: bool) -> str:
+    if own["high"] < promised:
+        return ", too narrow" if regression else ", too sure"
+    return ", too wide" if regression else ", not sure enough"
+
+
+def _drivers(summary: Mapping[str, Any]) -> list[Block]:
+    test = summary["test"]
+    shares = test["drivers"]
+    drawn = {
+        "drives-prediction": pictures.driving(shares["prediction"]),
+        "drives-doubt": pictures.doubting(test["unsure"]["drivers"], shares["aleatoric"]),
+    }
+    return [Figures(drawn), Text(_tied(test["tied"]))]
+
+
+def _tied(pairs: Sequence[Sequence[Any]]) -> str:
+    if not pairs:
+        return (
+            "None of the foremost columns follows from another one (no correlation of their "
+            "features reaches 0.7), so shuffling makes rows that could be."
+        )
+    named = ", ".join(f"`{a}` with `{b}` ({r:.2f})" for a, b, r in pairs[:4])
     return (
-        figure,
-        "Share of test rows within intervals of each coverage. On the dotted line they hold what "
-        "they promise; above it they are too wide.",
+        f"A word of caution: some columns go together, {named}, correlation in brackets. "
+        "Shuffling one of such a pair makes rows that cannot be, and the model may use either for "
+        "the other: take their shares together."
     )
-
-
-def _reliability(curve: Mapping[str, Any]) -> tuple[Figure, str]:
-    curves = {name: (own["confidence"], own["accuracy"]) for name, own in curve.items()}
-    figure, ax = _beside_the_truth(
-        "Reliability", "probability of the likeliest class", "share of right ones", curves
-    )
-    low = max(0, min(min(x + y) for x, y in curves.values()) - 0.05)
-    ax.set(xlim=(low, 1.01), ylim=(low, 1.03))
-    groups = len(next(iter(curves.values()))[1])
-    return figure, (
-        f"Test rows in {groups} groups of equal size, by the probability. Below the dotted line a "
-        "model is too sure."
-    )
-
-
-def _beside_the_truth(
-    title: str, x: str, y: str, curves: Mapping[str, tuple[list[float], list[float]]]
-) -> tuple[Figure, Axes]:
-    """What each model promises and what comes true; on the dotted line they are the same."""
-    figure, ax = panel(title, x, y)
-    ax.plot([0, 1], [0, 1], color=GRAY, linewidth=1, linestyle=":")
-    for (name, points), color in zip(curves.items(), CYCLE, strict=False):
-        ax.plot(*points, color=color, marker="o", markersize=3, label=name)
-    ax.legend()
-    return figure, ax
-
-
-def _errors(bins: Mapping[str, Any], x: str, y: str) -> tuple[Figure, str]:
-    figure, ax = panel("Errors by how unsure it is", _short(x, 40), y)
-    _plain_ticks(ax)
-    ax.plot(bins["unsure"], bins["error"], color=BLUE, marker="o", markersize=4)
-    ax.set_ylim(bottom=0)
-    return figure, (
-        f"Test rows in {len(bins['error'])} groups of equal size, by how unsure the model says it "
-        "is. A line that rises says that it knows."
-    )
-
-
-def _unsure(unsure: Mapping[str, Any], target: Mapping[str, Any]) -> list[Block]:
-    drawn: Figures_ = {"drivers": _drivers(unsure["drivers"])}
-    unit = _unit(target)
-    for i, (name, along) in enumerate(unsure["along"].items()):
-        drawn[f"along-{i + 1}"] = _along(name, along, unit)
-    return [Figures(drawn)]
-
-
-def _unit(target: Mapping[str, Any]) -> str:
-    if target["task"] == "classification":
-        return "epistemic part / nats"
-    return f"epistemic std of {_short(target['name'])}"
-
-
-def _drivers(drivers: Mapping[str, float]) -> tuple[Figure, str]:
-    shown = list(drivers.items())[:_MOST_DRIVERS]
-    figure, ax = panel("Which columns drive it", "share of its variation", "")
-    ax.barh([_short(name) for name, _ in shown], [share for _, share in shown], color=BLUE)
-    ax.invert_yaxis()
-    return figure, (
-        f"The {len(shown)} foremost of {len(drivers)} columns tried: how much of the variation of "
-        "the epistemic part goes when a column is shuffled. Shares overlap, and exceed 1 where "
-        "shuffling makes rows that cannot be."
-    )
-
-
-def _along(name: str, along: Mapping[str, Any], unit: str) -> tuple[Figure, str]:
-    if along["kind"] in ("category", "boolean"):
-        return _along_words(name, along, unit)
-    figure, ax = panel(f"Along {_short(name, 30)}", _short(name, 40), unit)
-    _plain_ticks(ax)
-    if along["kind"] == "date":
-        ax.locator_params(axis="x", nbins=4)
-        ax.xaxis.set_major_formatter(lambda days, _: _day(days))
-    ax.plot(along["at"], along["epistemic"], color=ORANGE, marker="o", markersize=4)
-    caption = "Mean over test rows of about the same value."
-    if along["missing"] is not None:
-        ax.axhline(along["missing"], color=GRAY, linestyle="--", linewidth=1)
-        caption += " The broken line: rows without a value."
-    ax.set_ylim(bottom=0)
-    return figure, caption
-
-
-def _along_words(name: str, along: Mapping[str, Any], unit: str) -> tuple[Figure, str]:
-    # Bars lie down and the figure grows with their number, so that each value can be read.
-    figure, ax = panel(
-        f"Along {_short(name, 30)}", unit, "", height=max(3.4, 1 + 0.17 * len(along["at"]))
-    )
-    _plain_ticks(ax)
-    places = range(len(along["at"]))  # two values may look the same once they are cut
-    ax.barh(places, along["epistemic"], color=ORANGE)
-    ax.set_yticks(places, [_short(at) for at in along["at"]])
-    ax.invert_yaxis()
-    return figure, "Mean over the test rows of each value."
-
-
-def _far(far: Mapping[str, Any], target: Mapping[str, Any]) -> Figures_:
-    drawn: Figures_ = {}
-    for key, unit in (("epistemic", _unit(target)), ("probability", "largest probability")):
-        if key not in far:
-            continue
-        figure, ax = panel(
-            _far_title(key, far[key]["median"]),
-            "distance / standard deviations of each feature",
-            unit,
-        )
-        _plain_ticks(ax)
-        ax.fill_between(
-            far["shift"], far[key]["low"], far[key]["high"], color=BLUE, alpha=0.2, linewidth=0
-        )
-        ax.plot(far["shift"], far[key]["median"], color=BLUE, marker="o", markersize=4)
-        ax.set_ylim(bottom=0)
-        drawn[f"far-{key}"] = (
-            figure,
-            "Median over test rows; the band holds eight tenths of them.",
-        )
-    return drawn
-
-
-def _far_title(key: str, medians: Sequence[float]) -> str:
-    """What the figure shows, which need not be what one hopes for."""
-    more, always = _grows(medians if key == "epistemic" else [-value for value in medians])
-    if key == "probability":
-        return "Far away, less certain" if more else "Far away, no less certain"
-    if not more:
-        return "Far away, no less sure"
-    return "Further away, less sure" if always else "Far away, less sure"
-
-
-def _grows(values: Sequence[float]) -> tuple[bool, bool]:
-    """Whether the last value is above the first, and whether none is below the one before.
-
-    Up to a twentieth, which is what chance makes of medians that are equal.
-
-    Example:
-        >>> _grows([1.0, 3.0, 2.9]), _grows([1.0, 0.5, 2.0]), _grows([1.0, 1.02])
-        ((True, True), (True, False), (False, True))
-    """
-    steps = [after - before + 0.05 * abs(before) for before, after in itertools.pairwise(values)]
-    return values[-1] > values[0] + 0.05 * abs(values[0]), min(steps) >= 0
 
 
 def _far_in_words(far: Mapping[str, Any]) -> str:
-    said = "Test rows, moved away in random directions."
+    said = "What it says of rows unlike those that it has learned from."
     if "probability" not in far:
         return said
     median = far["probability"]["median"]
@@ -316,60 +354,3 @@ def _far_in_words(far: Mapping[str, Any]) -> str:
         f"{said} In the median the likeliest class has the probability {median[0]:.2f} at the data "
         f"and {median[-1]:.2f} at {far['shift'][-1]:g} standard deviations."
     )
-
-
-def _origin(summary: Mapping[str, Any]) -> str:
-    rows = summary["rows"]
-    without = summary.get("without_target", 0)
-    sampled = rows["used"] + without
-    taken = "" if sampled == rows["file"] else f", of which {sampled:,} were taken"
-    left_out = f"; {without_target_in_words(without, sampled)}" if without else ""
-    return (
-        f"{rows['file']:,} rows{taken}{left_out}; {summary['features']} features. "
-        f"Seed {summary['seed']}."
-    )
-
-
-def _columns(summary: Mapping[str, Any]) -> list[Block]:
-    said = summary["columns"].get("said", {})
-    asked = {*said.get("categorical", []), *said.get("numeric", [])}
-    used = [
-        [f"`{c['name']}`", _what(c) + (", as asked" if c["name"] in asked else "")]
-        for c in summary["columns"]["used"]
-    ]
-    dropped = [[f"`{c['name']}`", f"dropped: {c['why']}"] for c in summary["columns"]["dropped"]]
-    return [Table(["column", "became"], used + dropped, words=True)]
-
-
-def _what(column: Mapping[str, Any]) -> str:
-    if column["kind"] == "category":
-        said = f"{len(column['values'])} values" + (" and a rest" if column["other"] else "")
-    elif column["kind"] == "boolean":
-        said = "true or false"
-    else:
-        show = _day if column["kind"] == "date" else number
-        said = f"{column['kind']}, {show(column['low'])} to {show(column['high'])}"
-    if column["decimal"] == ",":
-        said += ", with a decimal comma"
-    if column["unit"]:
-        said += f", in {column['unit']}"
-    if column["order"]:
-        said += f", written {'/'.join(column['order'])}"
-    return said + (", and whether it is missing" if column["missing"] else "")
-
-
-def _plain_ticks(ax: Axes) -> None:
-    """Figures on the axes as in the tables, rather than as multiples of 1e6 in a corner."""
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_formatter(lambda value, _: number(value))
-
-
-def _day(days: float) -> str:
-    # numpy's days go beyond the year 9999, and before 1970 on every system.
-    return str(np.datetime64(int(days // 1), "D"))
-
-
-def _short(text: str, most: int = _MOST_LETTERS) -> str:
-    # A dollar sign would begin a formula for matplotlib.
-    cut = text if len(text) <= most else text[: most - 1] + "…"
-    return cut.replace("$", r"\$")

@@ -16,6 +16,7 @@ from hunch.seeding import numpy_generator
 from hunch.tables.cells import Floats, clean, words
 from hunch.tables.choices import few
 from hunch.tables.columns import Columns
+from hunch.tables.examples import Named
 from hunch.tables.reading import Source
 from hunch.tables.suspects import count_copies, judged_copies_in_words
 from hunch.tables.target import Target, check_none_missing, without_target_in_words
@@ -110,6 +111,7 @@ class Judged:
     Args:
         x: features `(rows, features)`.
         y: numbers or class numbers.
+        named: their cells.
         file: the name of their own file; empty if they were held out.
         copies: how many of them are copies of training rows.
         notes: what the user should know about them.
@@ -118,6 +120,7 @@ class Judged:
 
     x: Floats
     y: Floats
+    named: Named
     file: str = ""
     copies: int = 0
     notes: tuple[str, ...] = ()
@@ -161,8 +164,11 @@ def read_judged(
         if not allow_missing:
             check_none_missing(target.name, missing)
         x, y = columns.encode(table)[0][~missing], y[~missing]
+        ids = table.select([name for name in columns.said.ids if name in table.column_names])
+        rows = np.flatnonzero(~missing)
+        named = Named(rows, table.take(rows), ids.take(rows))
         _check_judged(target, y)
-        known = columns.said.groups + columns.said.time
+        known = columns.said.groups + columns.said.time + columns.said.subgroups
         own = NO_TIES
         if set(known) <= set(table.column_names):
             ways = {column.name: column.way for column in columns.used}
@@ -178,7 +184,7 @@ def read_judged(
     if seen := ties.shared(own):
         notes.append(seen)
     name = source.path.name
-    return Judged(x, y, name, copies, tuple(f"{name!r}: {note}" for note in notes), own)
+    return Judged(x, y, named, name, copies, tuple(f"{name!r}: {note}" for note in notes), own)
 
 
 def _check_judged(target: Target, y: Floats) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +16,12 @@ import pyarrow.compute as pc
 
 from hunch.errors import DataError, FolderError
 from hunch.storage import expanded, new_file
+from hunch.tables.cells import clean
 from hunch.tables.choices import few
+from hunch.tables.columns import Columns
+from hunch.tables.data import open_data
 from hunch.tables.model import TableModel
+from hunch.tables.moments import day_in_words
 from hunch.tables.reading import Source, open_table
 from hunch.tables.scoring import Scores
 from hunch.tables.writing import csv_header, csv_rows, unused_names
@@ -42,9 +47,10 @@ class Predicted:
 def predict_table(
     model: TableModel,
     path: str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    out: str | os.PathLike[str] | IO[bytes],
     *,
     coverage: float = 0.9,
+    sheet: str | None = None,
     progress: bool = True,
     say: Callable[[str], object] = lambda line: None,
 ) -> Predicted:
@@ -58,9 +64,11 @@ def predict_table(
 
     Args:
         model: what predicts.
-        path: CSV or Parquet, of any length.
-        out: the CSV file to write.
+        path: CSV or Parquet, of any length, or a spreadsheet. (`TableModel.predict` takes tables
+            in memory.)
+        out: the CSV file to write, or an open one, which gets the rows as they are predicted.
         coverage: of the intervals, between 0 and 1, ends excluded.
+        sheet: of a spreadsheet with several.
         progress: show a bar on standard error.
         say: takes notes for the user, one line each.
 
@@ -84,14 +92,13 @@ def predict_table(
         >>> [line.split(",")[:3] for line in (folder / "out.csv").read_text().splitlines()][0]
         ['name', 'x', 'mean']
     """
-    source = open_table(path)
+    source = open_data(path, sheet, say)
     copied, answers = _plan(model, source, say)
     header = [*copied, *answers]
-    _check_name(expanded(out))
-    scores = Scores(model.target, coverage)
+    scores, later = Scores(model.target, coverage), Later(model.columns)
     ours = partial(_holds_such, header=header, source=source.path)
     rows = outside = endless = 0
-    with new_file(out, ours) as place, place.open("wb") as file:
+    with _opened(out, ours) as file:
         file.write(csv_header(header))
         for table in source.chunks_with_bar("predicting", progress=progress):
             found = model.predict(table, coverage=coverage, first_row=rows)
@@ -99,6 +106,7 @@ def predict_table(
             file.write(csv_rows(pa.table(both, names=header)))
             if model.target.name in table.column_names:
                 scores.add(found, table[model.target.name], first_row=rows)
+            later.add(table)
             rows += table.num_rows
             outside += pc.sum(found["outside"]).as_py() or 0
             endless += _not_finite(found)
@@ -109,9 +117,51 @@ def predict_table(
             f"of {endless:,} rows some predictions are inf or nan: their numbers are so far from "
             "the training data that no float holds the answer"
         )
-    for note in scores.notes:
+    for note in [*later.notes, *scores.notes]:
         say(note)
     return Predicted(rows, outside, scores.result())
+
+
+@dataclass
+class Later:
+    """Which rows have dates behind the last one of training, as new rows mostly have.
+
+    Args:
+        columns: the rules of the columns.
+
+    Example:
+        >>> from hunch.tables.column import Column
+        >>> later = Later(Columns((Column("d", "date", high=10.0),), ()))
+        >>> later.add(pa.table({"d": ["1970-01-05", "1970-02-01"]}))
+        >>> later.notes
+        ["1 row has dates in 'd' later than the last of training, 1970-01-11, up to 1970-02-01"]
+    """
+
+    columns: Columns
+    rows: dict[str, int] = field(default_factory=dict, init=False)
+    last: dict[str, float] = field(default_factory=dict, init=False)
+
+    def add(self, table: pa.Table) -> None:
+        """Go over one more part."""
+        for column in self.columns.used:
+            if column.kind != "date":
+                continue
+            days = column.way.read(clean(table[column.name]))
+            late = days[days > column.high]
+            if len(late):
+                self.rows[column.name] = self.rows.get(column.name, 0) + len(late)
+                self.last[column.name] = max(self.last.get(column.name, -np.inf), late.max())
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence for each column that has some."""
+        highs = {column.name: column.high for column in self.columns.used}
+        return [
+            f"{count:,} {'row has' if count == 1 else 'rows have'} dates in {name!r} later than "
+            f"the last of training, {day_in_words(highs[name])}, up to "
+            f"{day_in_words(self.last[name])}"
+            for name, count in self.rows.items()
+        ]
 
 
 def _not_finite(found: pa.Table) -> int:
@@ -141,6 +191,19 @@ def _plan(
         twice = [name for name in plain if name in taken]
         say(f"predictions are called {few(answers)}, since the file has {few(twice)} already")
     return copied, answers
+
+
+@contextmanager
+def _opened(
+    out: str | os.PathLike[str] | IO[bytes], ours: Callable[[Path], bool]
+) -> Iterator[IO[bytes]]:
+    if not isinstance(out, str | os.PathLike):
+        yield out
+        out.flush()
+        return
+    _check_name(expanded(out))
+    with new_file(out, ours) as place, place.open("wb") as file:
+        yield file
 
 
 def _check_name(out: Path) -> None:

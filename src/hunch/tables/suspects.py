@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +15,7 @@ from hunch.sklearn.rows import odd_cells
 from hunch.tables.cells import Floats
 from hunch.tables.choices import row_in_words
 from hunch.tables.columns import Columns
+from hunch.tables.moments import day_in_words
 from hunch.tables.target import Target
 
 _ALONE: Final = 0.99  # of the target, which a column explains that is all but the target
@@ -22,6 +23,10 @@ _COUNTED: Final = 0.2  # of the target, which no honest number of a row explains
 _MOST_ROWS: Final = 5_000  # that are asked
 _MOST_COLUMNS: Final = 500
 _FOLDS: Final = 3
+_VARIED: Final = 10  # different values of a column, of fewer any may be a code
+_GAP: Final = 5.0  # times the widest gap elsewhere lies a code apart
+_WIDE: Final = 0.25  # of the range of all other values, likewise
+_OFTEN: Final = 3  # cells hold a code
 _CLOSE: Final = 2.0  # times as wide as rows are many is a series of numbers at most
 
 
@@ -78,11 +83,12 @@ def odd_cell_notes(
         ids: what names the rows of the table.
     """
     places = zip(columns.used, columns.groups().values(), strict=True)
-    numbers = [(c.name, features[:, place.start]) for c, place in places if c.kind == "number"]
+    kinds = ("number", "date")
+    measured = [(c, features[:, place.start]) for c, place in places if c.kind in kinds]
     found = [
         f"{said}; if it stands for a missing value, leave the cell empty"
-        for name, cells in numbers
-        if (said := _odd_cells_said(f"column {name!r}", cells, rows, ids))
+        for column, cells in measured
+        if (said := _odd_cells_said(f"column {column.name!r}", cells, rows, ids, column.kind))
     ]
     if target.task == "regression" and (
         said := _odd_cells_said(f"target {target.name!r}", y, rows, ids)
@@ -95,16 +101,38 @@ def odd_cell_notes(
 
 
 def _odd_cells_said(
-    what: str, cells: Floats, rows: npt.NDArray[np.intp], ids: pa.Table | None
+    what: str,
+    cells: Floats,
+    rows: npt.NDArray[np.intp],
+    ids: pa.Table | None,
+    kind: str = "number",
 ) -> str:
+    show = day_in_words if kind == "date" else "{:.6g}".format
     odd = np.flatnonzero(odd_cells(cells[:, None])[:, 0])
     if not len(odd):
-        return ""
+        return _codes_said(what, cells, show)
     more = f" and {len(odd) - 1} more such cell{'s' * (len(odd) > 2)}" if len(odd) > 1 else ""
     return (
-        f"{what} holds {cells[odd[0]]:.6g} in {row_in_words(ids, int(rows[odd[0]]))}{more}, far "
+        f"{what} holds {show(cells[odd[0]])} in {row_in_words(ids, int(rows[odd[0]]))}{more}, far "
         "from all other values"
     )
+
+
+def _codes_said(what: str, cells: Floats, show: Callable[[float], str]) -> str:
+    """The least or largest value, if it looks like a code: held often, behind a gap in the rest."""
+    values, counts = np.unique(cells, return_counts=True)
+    if len(values) < _VARIED:
+        return ""
+    steps = np.diff(values)
+    for end, step in ((0, steps[0]), (-1, steps[-1])):
+        rest = steps[1:] if end == 0 else steps[:-1]
+        wide = step >= max(_GAP * rest.max(), _WIDE * rest.sum())
+        if wide and counts[end] >= max(_OFTEN, 2 * np.median(counts)):
+            return (
+                f"{what} holds {show(values[end])} in {counts[end]:,} cells and nothing between "
+                f"that and {show(values[1 if end == 0 else -2])}"
+            )
+    return ""
 
 
 def suspects(
@@ -113,7 +141,7 @@ def suspects(
     """Columns that may give the target away, and why, judged one by one on rows left out.
 
     A column that numbers rows is named if it tells a fifth of the target, for then rows are sorted
-    by it; any column, if it tells all but a hundredth of the target by itself.
+    by it; any column, if it tells all but a hundredth of the target by itself, or of its ranks.
 
     Args:
         features: of the training rows.
@@ -132,10 +160,14 @@ def suspects(
         ['no']
     """
     order = numpy_generator(seed, "suspects").permutation(len(y))[:_MOST_ROWS]
+    classes = target.task == "classification"
+    ranks = np.unique(y[order], return_inverse=True)[1].astype(np.float64)
     found = {}
     for name, place in list(columns.groups().items())[:_MOST_COLUMNS]:
         part = features[:, place]
-        share = _told(part[order], y[order], target.task == "classification", seed)
+        share = _told(part[order], y[order], classes, seed)
+        if not classes and share < _ALONE:  # of a skewed target a few values are most of it
+            share = max(share, _told(part[order], ranks, classes, seed))
         if _numbers_rows(part) and share >= _COUNTED:
             found[name] = f"numbers the rows, and tells {share:.0%} of the target by itself"
         elif share >= _ALONE:
@@ -143,19 +175,19 @@ def suspects(
     return found
 
 
-def caution(summary: Mapping[str, Any]) -> str:
-    """What a reader must know before any figure; empty if there is nothing.
+def cautions(summary: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before any figure, a sentence or two for each thing.
 
     Args:
         summary: what `hunch.tables.fit_table` returns.
 
     Example:
-        >>> caution({"suspects": {}, "copies": 2, "odd_cells": []})
-        '2 rows are copies of others; copies count as one row.'
+        >>> cautions({"suspects": {}, "copies": 2, "odd_cells": []})
+        ['2 rows are copies of others; copies count as one row.']
     """
     said = [
-        f"Column `{name}` {why}: unless it is known before the target is, leave it out, for "
-        "figures with it are too good."
+        f"Column `{name}` {why}: unless it is known before the target is, leave it out "
+        f"(`--drop {name}`), for figures with it are too good."
         for name, why in summary.get("suspects", {}).items()
     ]
     copies = summary.get("copies", 0)
@@ -163,8 +195,8 @@ def caution(summary: Mapping[str, Any]) -> str:
         said.append(f"{copies_in_words(copies)}.")
     if summary.get("test_copies"):
         said.append(f"{judged_copies_in_words(summary['test_copies'], summary['rows']['test'])}.")
-    said += [f"{note[0].upper()}{note[1:]}." for note in summary.get("odd_cells", [])]
-    return " ".join(said)
+    notes = [*summary.get("dependence", []), *summary.get("odd_cells", [])]
+    return said + [f"{note[0].upper()}{note[1:]}." for note in notes]
 
 
 def copies_in_words(copies: int) -> str:

@@ -33,7 +33,10 @@ class Target:
             value is written in several ways, the most frequent one.
         why: how the task was chosen, for the user.
         decimal: mark of numbers in text, as in `Way`.
-        unit: sign of a scale or currency, as in `Way`.
+        unit: what stands beside numbers, as in `Way`.
+        scaled: whether words of scale are multiplied out, as in `Way`.
+        lower: the least possible value of a number; None if none is known.
+        upper: the largest.
     """
 
     name: str
@@ -42,6 +45,20 @@ class Target:
     why: str = ""
     decimal: str = ""
     unit: str = ""
+    scaled: bool = False
+    lower: float | None = None
+    upper: float | None = None
+
+    def within(self, values: Floats) -> Floats:
+        """Predictions, none of them beyond the bounds.
+
+        Example:
+            >>> Target("y", "regression", lower=0.0).within(np.array([-1.0, 2.0]))
+            array([0., 2.])
+        """
+        if self.lower is None and self.upper is None:
+            return values
+        return np.clip(values, self.lower, self.upper)
 
     def read(self, column: pa.ChunkedArray) -> Floats:
         """Numbers, or class numbers as floats, `(rows,)`; a class that is not known is NaN."""
@@ -77,7 +94,7 @@ class Target:
 
     @property
     def _way(self) -> Way:
-        return Way("number", self.decimal, self.unit)
+        return Way("number", self.decimal, self.unit, scaled=self.scaled)
 
     def _read(self, cells: pa.Array) -> tuple[Floats, Flags]:
         """What the clean cells hold, and which hold nothing."""
@@ -98,8 +115,12 @@ class Target:
         return found, flags(cells.is_null())
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        return {**dataclasses.asdict(self), "classes": list(self.classes)}
+        """As plain values; without what is newer than the first of such folders, where unused."""
+        newer = ("scaled", "lower", "upper")
+        values = {**dataclasses.asdict(self), "classes": list(self.classes)}
+        return {
+            k: v for k, v in values.items() if k not in newer or (v is not None and v is not False)
+        }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Target:
@@ -172,10 +193,10 @@ def learn_target(
             raise DataError(
                 f"target {name!r} is {measured[0]:g} in every row; expected it to vary."
             )
-        return Target(name, "regression", (), why, way.decimal, way.unit), values
+        return Target(name, "regression", (), why, way.decimal, way.unit, way.scaled), values
     present = cells.filter(pa.array(~absent)) if absent.any() else cells
     classes = _classes(name, words(present), known)
-    target = Target(name, "classification", classes, why, way.decimal, way.unit)
+    target = Target(name, "classification", classes, why, way.decimal, way.unit, way.scaled)
     return target, target.read(column)
 
 

@@ -6,7 +6,9 @@ is of, or later than all of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -23,9 +25,11 @@ from hunch.tables.ways import Way
 MOST_TEST_ROWS: Final = 10_000
 TEST_SHARE: Final = 0.2
 _FEWEST_GROUPS: Final = 5
+_MOST_NUMBERS: Final = 10  # different ones, of which each is a kind of rows
 _FEWEST_LATER: Final = 4  # rows to judge on
 
 Rows = npt.NDArray[np.intp]
+Names = npt.NDArray[np.object_]
 
 
 @dataclass(frozen=True)
@@ -37,30 +41,34 @@ class Ties:
         groups: the name of each row's group; None if they come in none.
         times: when each row was, in days or in the column's numbers; None if that is not said.
         dates: whether times are days since 1970.
+        kinds: of columns that were asked for, which of their values each row has.
     """
 
     column: str = ""
-    groups: npt.NDArray[np.object_] | None = None
+    groups: Names | None = None
     times: Floats | None = None
     dates: bool = False
+    kinds: Mapping[str, Names] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, table: pa.Table, ways: dict[str, Way], choices: Choices) -> Ties:
+    def of(cls, table: pa.Table, ways: Mapping[str, Way], choices: Choices) -> Ties:
         """Of the rows of a table, by what the user says of its columns.
 
         Raises:
             DataError: if a row has no group or time, or the column names too few.
         """
+        kinds = {name: _kinds(table[name], ways.get(name)) for name in choices.subgroups}
         for name in choices.groups:
-            return cls(name, groups=_names(name, table[name]))
+            return cls(name, groups=_names(name, table[name]), kinds=kinds)
         for name in choices.time:
             if ways[name].kind not in ("date", "number"):
                 raise DataError(
                     f"--time names {name!r}, which holds {_such(table[name])}; expected dates or "
                     "numbers."
                 )
-            return cls(name, times=_times(name, ways[name], table), dates=ways[name].kind == "date")
-        return NO_TIES
+            dates = ways[name].kind == "date"
+            return cls(name, times=_times(name, ways[name], table), dates=dates, kinds=kinds)
+        return cls(kinds=kinds)
 
     @property
     def by(self) -> str:
@@ -74,6 +82,7 @@ class Ties:
             None if self.groups is None else self.groups[rows],
             None if self.times is None else self.times[rows],
             self.dates,
+            {name: values[rows] for name, values in self.kinds.items()},
         )
 
     def apart(self, copies: Rows) -> Rows:
@@ -175,7 +184,7 @@ NO_TIES: Final = Ties()
 
 
 def _split_groups(
-    column: str, groups: npt.NDArray[np.object_], y: Floats, target: Target, seed: int
+    column: str, groups: Names, y: Floats, target: Target, seed: int
 ) -> tuple[Rows, Rows]:
     """Whole groups, a fifth of them drawn by chance, of which no class is in need."""
     names, place = np.unique(groups, return_inverse=True)
@@ -200,7 +209,7 @@ def _split_groups(
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
-def _names(name: str, column: pa.ChunkedArray) -> npt.NDArray[np.object_]:
+def _names(name: str, column: pa.ChunkedArray) -> Names:
     cells = words(clean(column))
     if cells.null_count:
         row = cells.is_null().to_numpy(zero_copy_only=False).argmax()
@@ -209,6 +218,21 @@ def _names(name: str, column: pa.ChunkedArray) -> npt.NDArray[np.object_]:
             "expected the name of a group in each."
         )
     return np.asarray(cells.to_pylist(), dtype=object)
+
+
+def _kinds(column: pa.ChunkedArray, way: Way | None) -> Names:
+    """The value of each row; of a number that takes many, between which quarters it is."""
+    cells = clean(column)
+    if way is not None and way.kind == "number":
+        values = way.read(cells)
+        known = values[np.isfinite(values)]
+        if len(np.unique(known)) > _MOST_NUMBERS:
+            ends = np.quantile(known, [0, 0.25, 0.5, 0.75, 1])
+            place = np.clip(np.searchsorted(ends, values, side="left") - 1, 0, 3)
+            names = [f"{low:.4g} to {high:.4g}" for low, high in itertools.pairwise(ends)]
+            named = np.array(names, dtype=object)[place]
+            return np.where(np.isfinite(values), named, "missing")
+    return np.asarray([text or "missing" for text in words(cells).to_pylist()], dtype=object)
 
 
 def _times(name: str, way: Way, table: pa.Table) -> Floats:

@@ -20,10 +20,31 @@ from hunch.tables.cells import (
     first_that,
     is_date,
     is_flat,
+    words,
 )
-from hunch.tables.choices import Said
-from hunch.tables.moments import ORDERS, Moments, dates, look_at_dates, shown
-from hunch.tables.numerals import Numerals, look_at_numbers, numbers, share_of_numbers
+from hunch.tables.choices import Said, few
+from hunch.tables.figures import (
+    codes_in_words,
+    days_in_figures,
+    months_in_words,
+    padded_in_words,
+)
+from hunch.tables.moments import (
+    ORDERS,
+    Moments,
+    dates,
+    look_at_dates,
+    shown,
+    unread_dates,
+    unusual,
+)
+from hunch.tables.numerals import (
+    Numerals,
+    look_at_numbers,
+    numbers,
+    share_of_numbers,
+    units_in_words,
+)
 
 Kind = Literal["number", "boolean", "date", "category"]
 Decimal = Literal["auto", "point", "comma"]
@@ -47,11 +68,12 @@ class Way:
     Args:
         kind: what they are.
         decimal: mark of numbers, `"."` or `","`; empty if nothing in the file tells it.
-        unit: sign of a scale or currency in the cells of numbers.
+        unit: what stands beside the digits of numbers, as `%`, `€` or `km`.
         order: of day, month and year, where dates leave it open.
         example: a cell that shows it, and what it is taken for.
         note: what the user should know about it.
         asked: whether the user said the kind.
+        scaled: whether words such as `k` and `Mio` are multiplied out.
     """
 
     kind: Kind
@@ -61,6 +83,7 @@ class Way:
     example: str = ""
     note: str = ""
     asked: bool = False
+    scaled: bool = False
 
     def read(self, cells: pa.Array) -> Floats:
         """Clean cells of a number, boolean or date as floats, NaN where missing.
@@ -75,7 +98,7 @@ class Way:
         if cells.null_count == len(cells):
             return np.full(len(cells), np.nan)
         if self.kind == "number":
-            return numbers(cells, decimal=self.decimal, unit=self.unit)
+            return numbers(cells, decimal=self.decimal, unit=self.unit, scaled=self.scaled)
         return dates(cells, order=self.order) if self.kind == "date" else booleans(cells)
 
     @property
@@ -235,9 +258,15 @@ def _look_as(name: str, kind: Said, cells: pa.Array) -> Way | Numerals:
 
 def _look(cells: pa.Array) -> Way | Numerals | Moments:
     """What the cells say by themselves."""
+    in_figures = days_in_figures(cells)
+    if in_figures is not None:
+        return look_at_dates(in_figures)
     if not pa.types.is_dictionary(cells.type):
         typed = "date" if is_date(cells.type) else "number"
-        return Way("boolean" if pa.types.is_boolean(cells.type) else typed)  # type: ignore[arg-type]
+        kind = "boolean" if pa.types.is_boolean(cells.type) else typed
+        return Way(kind, note=months_in_words(cells))  # type: ignore[arg-type]
+    if said := codes_in_words(cells):
+        return Way("category", note=said)
     try:
         return look_at_numbers(cells)
     except NotThatKindError as error:
@@ -251,13 +280,28 @@ def _look(cells: pa.Array) -> Way | Numerals | Moments:
     try:
         return look_at_dates(cells)
     except NotThatKindError:
-        share = share_of_numbers(cells)
+        return Way("category", note=_why_text(cells, stranger))
+
+
+def _why_text(cells: pa.DictionaryArray, stranger: NotThatKindError) -> str:
+    """Why cells that look like something else are taken for text; empty for mere words."""
+    if date := unread_dates(cells):
+        return (
+            f"most of its cells look like dates, but {date!r} is none that hunch reads (months of "
+            "which language, a zone by its name, a day that is none?), so all are taken for text; "
+            "write dates as 2024-12-31, and empty cells that are not known"
+        )
+    if units := units_in_words(cells):
+        return (
+            f"its cells are numbers in different units ({few(units)}), so all are taken for text; "
+            "write them in one"
+        )
+    share = share_of_numbers(cells)
     if share < _MOSTLY:
-        return Way("category")
-    return Way(
-        "category",
-        note=f"{100 * share:.3g} % of its cells are numbers, but {stranger.value!r} in row "
-        f"{stranger.row + 1} is not one like the others, so all are taken for text",
+        return ""
+    return (
+        f"{100 * share:.3g} % of its cells are numbers, but {stranger.value!r} in row "
+        f"{stranger.row + 1} is not one like the others, so all are taken for text"
     )
 
 
@@ -279,16 +323,17 @@ def _number(
     odd = _odd_number(cells, decimal)
     if odd is None and decimal == ".":
         decimal = ""  # as programs write them, and so as a typed column holds them
-    way = Way("number", decimal, look.unit)
+    note = padded_in_words(cells) or months_in_words(cells)
+    way = Way("number", decimal, look.unit, note=note, scaled=look.scaled)
     if odd is None:
         return way
     value = way.read(odd)[0]
-    return Way("number", decimal, look.unit, example=f"{odd[0].as_py()!r} is {value:.15g}")
+    return replace(way, example=f"{odd[0].as_py()!r} is {value:.15g}")
 
 
 def _value(cells: pa.DictionaryArray, look: Numerals, mark: str) -> str:
     found = clean(pa.chunked_array([[look.open]]))
-    return f"{numbers(found, decimal=mark, unit=look.unit)[0]:.15g}"
+    return f"{numbers(found, decimal=mark, unit=look.unit, scaled=look.scaled)[0]:.15g}"
 
 
 def _odd_number(cells: pa.DictionaryArray, decimal: str) -> pa.Array | None:
@@ -303,7 +348,10 @@ def _odd_number(cells: pa.DictionaryArray, decimal: str) -> pa.Array | None:
 
 def _date(name: str, cells: pa.DictionaryArray, look: Moments, order: str) -> Way:
     if not look.orders:
-        return Way("date", order=order)
+        text = words(cells)
+        odd = next((t for t in text.drop_null()[:1].to_pylist() if unusual(t)), "")
+        example = f"{odd!r} is {shown(odd, 'ymd')}" if odd else ""
+        return Way("date", order=order, example=example)
     if len(look.orders) > 1 and look.open and order not in look.orders:
         meanings = " and ".join(f"{shown(look.open, o)} with {o}" for o in look.orders)
         raise DataError(

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Check:
         return f"{self.what}: {self.value:.4g}, bound {relation} {self.bound:g}"
 
     def to_json(self) -> dict[str, Any]:
-        """The check as plain values."""
+        """The check as plain values; null for a figure that is not a number."""
         return {
             "what": self.what,
-            "value": self.value,
+            "value": None if math.isnan(self.value) else self.value,
             "relation": self.relation,
             "bound": self.bound,
             "holds": self.holds,
@@ -49,6 +49,10 @@ class Check:
 def claim_settings(module: ModuleType) -> Any:
     """The settings that an experiment's claim speaks of."""
     return getattr(module.Settings, "proof", module.Settings)()
+
+
+# How and where something runs, which decides nothing that is found.
+_NOT_TOLD: Final = ("jobs", "data", "keep")
 
 
 def settings_in_words(settings: Any, seed: int) -> str:
@@ -68,7 +72,7 @@ def settings_in_words(settings: Any, seed: int) -> str:
     said = [f"seed {seed}"]
     for field in dataclasses.fields(settings):
         value = _in_words(getattr(settings, field.name))
-        if value and field.name != "jobs":
+        if value and field.name not in _NOT_TOLD:
             said.append(f"{field.name.replace('_', ' ')} {value}")
     return ", ".join(said)
 

@@ -83,6 +83,7 @@ def collect(
     unit: str,
     progress: bool,
     told: Callable[[Sequence[Done]], str] | None = None,
+    keep: Callable[[Sequence[Done]], object] | None = None,
 ) -> list[Done]:
     """All that `work` returns for all tasks, with a bar over the tasks.
 
@@ -94,6 +95,7 @@ def collect(
         unit: what it calls a task.
         progress: whether to show it.
         told: what the bar says of a task that is done.
+        keep: given what each task brought, as soon as it has.
 
     Returns:
         What was brought, in the order in which the tasks were done.
@@ -106,6 +108,8 @@ def collect(
     with progress_bar(len(tasks), label, unit, enabled=progress) as bar:
         for done in in_processes(work, tasks, jobs):
             found += done
+            if keep is not None:
+                keep(done)
             bar.update()
             if told is not None:
                 bar.set_postfix_str(told(done))

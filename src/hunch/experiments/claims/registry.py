@@ -37,6 +37,8 @@ EXPERIMENTS: Final = {
     "gp-posterior": "uncertainty.gp_posterior",
     "uci-style": "tables.uci_style",
     "far-from-data": "tables.far_from_data",
+    "tables": "tables.real_tables",
+    "uci": "tables.uci",
     "gradient-variance": "gradients.gradient_variance",
     "bayes-logistic": "gradients.bayes_logistic",
     "discrete-vae": "gradients.discrete_vae",
@@ -76,6 +78,8 @@ def reproduce_claim(
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
     jobs: int = 1,
+    data: str | os.PathLike[str] = "",
+    keep: str | os.PathLike[str] = "",
     progress: bool = True,
 ) -> Report:
     """Run an experiment at the settings of its claim.
@@ -85,6 +89,9 @@ def reproduce_claim(
         seed: decides every draw.
         out: folder for `NAME.json` and `NAME.md`; none is written if None.
         jobs: runs at a time, each in a process of its own, for experiments of many runs.
+        data: folder with tables, for experiments that read such.
+        keep: folder for what single runs found, which a later call takes up, for experiments that
+            can.
         progress: show bars on standard error.
 
     Raises:
@@ -94,8 +101,10 @@ def reproduce_claim(
     places = check_places([name], out)
     module = load(name)
     settings = claim_settings(module)
-    if hasattr(settings, "jobs"):
-        settings = dataclasses.replace(settings, jobs=jobs)
+    given = {"jobs": jobs, "data": os.fspath(data), "keep": os.fspath(keep)}
+    own = {name: value for name, value in given.items() if hasattr(settings, name)}
+    if own:
+        settings = dataclasses.replace(settings, **own)
     started = time.monotonic()
     result = module.run(settings, seed=seed, progress=progress)
     seconds = time.monotonic() - started
@@ -113,6 +122,16 @@ def reproduce_claim(
     for place, content in zip(places, (dump_json(results), marked), strict=False):
         write_text(place, content, OURS, MARK)
     return Report(text, results)
+
+
+def takes(name: str, setting: str) -> bool:
+    """Whether an experiment has a setting, such as the folder `data` that it reads tables from.
+
+    Example:
+        >>> takes("uci", "data"), takes("chain", "data")
+        (True, False)
+    """
+    return hasattr(claim_settings(load(name)), setting)
 
 
 def check_places(names: Sequence[str], out: str | os.PathLike[str] | None) -> list[Path]:
@@ -156,7 +175,8 @@ def _markdown(
         lines += ["", result.to_markdown()]
     jobs = getattr(settings, "jobs", 1)
     threads = "one thread" if jobs == 1 else f"{jobs} threads"
-    option = "" if jobs == 1 else f" --jobs {jobs}"
+    option = " --data FOLDER" if getattr(settings, "data", "") else ""
+    option += "" if jobs == 1 else f" --jobs {jobs}"
     command = f"`hunch reproduce {name} --seed {seed}{option}`"
     lines += ["", f"{command}, {seconds:.0f} s on {threads}.", ""]
     return "\n".join(lines)

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from hunch.experiments.figures.shared import curves
 from hunch.experiments.tables import far_from_data as far
-from hunch.experiments.tables import uci_style as uci
+from hunch.experiments.tables import peers
+from hunch.experiments.tables import real_tables as real
+from hunch.experiments.tables import uci as published
+from hunch.experiments.tables import uci_style as style
 from hunch.experiments.tables.methods import GP, LAPLACE, OURS
 from hunch.plots import BLACK, BLUE, GRAY, GREEN, ORANGE, PURPLE, RED, panel
 
@@ -25,14 +28,23 @@ _MARKS: Final = {
     GP: (ORANGE, "s"),
     OURS: (BLUE, "o"),
 }
+_PEER_MARKS: Final = {
+    peers.BOOSTING: (GREEN, "^"),
+    peers.FOREST: (RED, "x"),
+    peers.CV_PLUS: (GREEN, "v"),
+    peers.NGBOOST: (BLACK, "D"),
+    peers.CATBOOST: (PURPLE, "P"),
+    peers.GP: (ORANGE, "s"),
+}
+_FARTHEST: Final = 4.0  # times as good, at the edge of the figure
 
 
-def uci_style(result: uci.Result) -> Figures:
+def uci_style(result: style.Result) -> Figures:
     """Coverage and CRPS of the methods on each table for regression."""
     return {"coverage": _coverage(result), "crps": _crps(result)}
 
 
-def _coverage(result: uci.Result) -> Drawn:
+def _coverage(result: style.Result) -> Drawn:
     figure, axes = _tables(result, "Do 90 % intervals cover 90 %?", "covered, % of held-out values")
     for method in (GP, OURS):
         covered = [
@@ -47,7 +59,7 @@ def _coverage(result: uci.Result) -> Drawn:
     return figure, caption
 
 
-def _crps(result: uci.Result) -> Drawn:
+def _crps(result: style.Result) -> Drawn:
     figure, axes = _tables(
         result, "How good is the whole forecast?", "CRPS over that of the Gaussian process", 4.2
     )
@@ -67,7 +79,9 @@ def _crps(result: uci.Result) -> Drawn:
     return figure, caption + rest
 
 
-def _tables(result: uci.Result, title: str, label: str, height: float = 3.4) -> tuple[Figure, Axes]:
+def _tables(
+    result: style.Result, title: str, label: str, height: float = 3.4
+) -> tuple[Figure, Axes]:
     """A panel with a row for each table, the first on top."""
     figure, axes = panel(title, label, "", height=height)
     tables = result.settings.regression
@@ -104,3 +118,89 @@ def far_from_data(result: far.Result) -> Figures:
         )
         figures[f"far-from-data-{name}"] = (figure, caption)
     return figures
+
+
+def real_tables(result: real.Result) -> Figures:
+    """Losses and coverage, a row a table."""
+    return {"losses": _losses(result), "tables-coverage": _real_coverage(result)}
+
+
+def _losses(result: real.Result) -> Drawn:
+    tables = {**result.of("regression"), **result.of("classification")}
+    figure, axes = panel(
+        "How good beside each peer?", "loss over that of ours", "", height=1.5 + 0.25 * len(tables)
+    )
+    for peer, (color, mark) in _PEER_MARKS.items():
+        places = [(row, t) for row, t in enumerate(tables.values()) if peer in t.ratios]
+        ratios = [min(max(1 / t.ratios[peer], 1 / _FARTHEST), _FARTHEST) for _, t in places]
+        axes.plot(ratios, [row for row, _ in places], mark, color=color, label=peer, ms=5)
+    axes.axvline(1, color=BLUE, lw=1.5)
+    axes.set_xscale("log")
+    ticks = (0.5, 1, 2, _FARTHEST)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
+    axes.set_xticks([], minor=True)
+    axes.set_yticks(range(len(tables)), list(tables))
+    axes.invert_yaxis()
+    _legend_below(figure)
+    caption = (
+        "Pinball loss of numbers, log loss of classes; right of the line ours is better. Averaged "
+        f"over {result.settings.splits} splits of each table; what is beyond {_FARTHEST:g} times "
+        "is drawn at the edge."
+    )
+    return figure, caption
+
+
+def _real_coverage(result: real.Result) -> Drawn:
+    tables = result.of("regression")
+    figure, axes = panel(
+        "Do 90 % intervals cover 90 %?",
+        "covered, % of held-out values",
+        "",
+        height=1.5 + 0.25 * len(tables),
+    )
+    marks = {**_PEER_MARKS, real.OURS: (BLUE, "o")}
+    for method, (color, mark) in marks.items():
+        places = [(row, t) for row, t in enumerate(tables.values()) if method in t.scores]
+        covered = [100 * t.scores[method]["covered"] for _, t in places]
+        axes.plot(covered, [row for row, _ in places], mark, color=color, label=method, ms=5)
+    axes.axvspan(88, 92, color=GRAY, alpha=0.2, lw=0)
+    axes.set_yticks(range(len(tables)), list(tables))
+    axes.invert_yaxis()
+    _legend_below(figure)
+    caption = (
+        f"Averaged over {result.settings.splits} splits of each table; the band is 88 to 92 %."
+    )
+    return figure, caption
+
+
+def uci(result: published.Result) -> Figures:
+    """Likelihoods beside the published ones of deep ensembles."""
+    tables = [name for name in result.tables if name in published.PUBLISHED]
+    figure, axes = panel(
+        "Better than deep ensembles?",
+        "NLL less that of deep ensembles",
+        "",
+        height=3.4,
+    )
+    for row, name in enumerate(tables):
+        other = published.PUBLISHED[name]
+        nll, error, count = result.mean(name, "nll")
+        axes.errorbar(
+            nll - other.ensemble[1],
+            row,
+            xerr=error if count > 1 else 0.0,
+            fmt="o",
+            color=BLUE,
+            label="" if row else "ours",
+        )
+        dropout = other.dropout[1] - other.ensemble[1]
+        axes.plot(dropout, row, "x", color=RED, label="" if row else "MC dropout")
+    axes.axvline(0, color=ORANGE, lw=1.5)
+    axes.set_yticks(range(len(tables)), tables)
+    axes.invert_yaxis()
+    _legend_below(figure)
+    caption = (
+        "Negative log-likelihood of a Gaussian in units of y; left of the line is better. The bar "
+        "is one standard error over splits, published figures are recalled."
+    )
+    return {"nll": (figure, caption)}
