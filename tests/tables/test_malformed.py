@@ -276,7 +276,7 @@ MODELS = {
     "the manifest is missing": (lambda m: (m / "hunch.json").unlink(), "no readable hunch.json"),
     "the manifest is cut off": (lambda m: cut(m / "hunch.json"), "no readable hunch.json"),
     "half copied": (lambda m: cut(m / "model.safetensors"), "not as hunch wrote it"),
-    "of a newer format": (lambda m: rewrite(m, format=3), "format 3", "pip install --upgrade"),
+    "of a newer format": (lambda m: rewrite(m, format=4), "format 4", "pip install --upgrade"),
     "without its columns": (lambda m: rewrite(m, columns=None), "fit the model anew"),
     "with other columns": (lambda m: rewrite(m, columns={"used": 1}), "fit the model anew"),
     "an agent": (of_another_kind, "a folder of kind 'agent'"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from hunch.errors import ConfigurationError, FolderError
@@ -332,5 +333,9 @@ def train(
     horizon = None
     if in_time and ties.times is not None:
         few = unfitted(min(members, _MEMBERS_AT_ORIGINS))
-        horizon = learn_horizon(lambda rows: few.fit(x[rows], y[rows]), ties.times, x, y)
+
+        def trained_on(rows: npt.NDArray[np.intp]) -> Trained:
+            return few.fit(x[rows], y[rows], None if weight is None else weight[rows])
+
+        horizon = learn_horizon(trained_on, ties.times, x, y)
     return TableModel(columns, target, estimator, horizon)
