@@ -36,8 +36,8 @@ from hunch import (
 from hunch.errors import ConfigurationError, DataError, HunchWarning, ShapeError
 from hunch.sklearn.mixed import MixedTable
 
-FEW = RandomizedPriorRegressor(4, max_iter=5)
-FEW_CLASSES = RandomizedPriorClassifier(4, max_iter=5)
+FEW = RandomizedPriorRegressor(4, max_iter=5, boosting=False)
+FEW_CLASSES = RandomizedPriorClassifier(4, max_iter=5, boosting=False)
 
 
 def doubt_of(model, **settings):
@@ -126,9 +126,6 @@ def test_figures_agree_with_each_other(fitted, halves):
     np.testing.assert_allclose(members.mean(axis=0), p.mean)
     low, high = fitted.predict_interval(new, 0.8)
     np.testing.assert_allclose((low + high) / 2, p.mean)
-    np.testing.assert_array_equal(
-        fitted.interval_about(p.mean.numpy(), p.std.numpy(), 0.8), (low, high)
-    )
     assert (np.diff(fitted.predict_quantiles(new, [0.1, 0.5, 0.9]), axis=1) > 0).all()
     assert 0 <= fitted.shift_weight_ <= 1
     assert 0.25 <= fitted.epistemic_weight_ / fitted.aleatoric_weight_ <= 4

@@ -95,7 +95,8 @@ def test_several_outputs_are_like_y():
     assert mean.shape == std.shape == model.oob_prediction_.shape == (20, 3)
     assert model.predict_quantiles(X, 0.5).shape == (20, 3, 1)
     ends = model.predict_interval(X)
-    np.testing.assert_array_equal(model.interval_about(mean, std), ends)
+    for own, end in zip(model.predict_distribution(X).interval(0.9), ends, strict=True):
+        np.testing.assert_array_equal(own, end)
     assert ends[0].shape == (20, 3)
     assert model.predict_members(X).shape == (8, 20, 3)
     assert model.sample_y(X, 4).shape == (20, 3, 4)
@@ -114,7 +115,7 @@ def test_figures_agree_with_each_other(fitted, diabetes):
     low, high = fitted.predict_interval(X, coverage=0.8)
     quantiles = fitted.predict_quantiles(X, [0.1, 0.5, 0.9])
     np.testing.assert_allclose(np.stack([low, high], axis=1), quantiles[:, [0, 2]])
-    np.testing.assert_array_equal(fitted.interval_about(mean, std, 0.8), (low, high))
+    np.testing.assert_array_equal(np.stack(p.interval(0.8)), (low, high))
     assert (np.diff(quantiles, axis=1) > 0).all()
     np.testing.assert_array_equal(fitted.sample_y(X[:5], 3), fitted.sample_y(X[:5], 3))
 

@@ -9,7 +9,8 @@ from hunch.errors import DataError
 from hunch.inference import bootstrap_weights
 from hunch.inference.out_of_bag import OutOfBag
 from hunch.sklearn.classifier import temperature
-from hunch.sklearn.noise import Residuals, Shape, learn_noise, out_of_bag_residuals, shape_of
+from hunch.sklearn.noise import Residuals, Shape, absent_of, learn_noise, shape_of
+from hunch.sklearn.noise import residuals_of as residuals_of_views
 from hunch.sklearn.rows import Scale, as_rows, back_to_source
 from hunch.sklearn.training import Recipe, build
 
@@ -100,7 +101,8 @@ def test_errors_of_few_members_are_shortened_to_those_of_all(noise, monkeypatch)
     unseen = bootstrap_weights("poisson", k, range(n)) == 0
     bag = OutOfBag(members, unseen)
     monkeypatch.setattr("hunch.sklearn.noise.absentees_at", lambda *_: iter([bag]))
-    found = out_of_bag_residuals(build(RECIPE, 1, 2), y, y, unseen)
+    absent = absent_of(build(RECIPE, 1, 2), y, unseen)
+    found = residuals_of_views([absent], y, torch.ones(1, 2))
     squared = found.error[found.known].square().mean(0)
     # A mean of 20,000 squares is within 1 % once in three, of the shares' estimate within 1 % too.
     torch.testing.assert_close(squared, noise**2 + spread**2 / k, rtol=0.06, atol=0)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from scipy.optimize import nnls
+import numpy.typing as npt
+from sklearn.linear_model import LinearRegression
 
 from hunch.sklearn.rows import Floats
 
@@ -38,12 +39,13 @@ def shares_for_numbers(said: Sequence[Floats], y: Floats, weight: Floats | None)
         errors = np.stack([(own[:, j] - y[:, j]) * root / wide for own in said], axis=1)
         rows = np.concatenate([errors, np.full((1, len(said)), _STRICT)])
         aim = np.append(np.zeros(len(y)), _STRICT)
-        found[:, j], _ = nnls(rows, aim)
-    return found / found.sum(axis=0)
+        found[:, j] = LinearRegression(fit_intercept=False, positive=True).fit(rows, aim).coef_
+    shares: Floats = found / found.sum(axis=0)
+    return shares
 
 
 def shares_for_classes(
-    said: Sequence[Floats], y: np.ndarray, weight: Floats | None
+    said: Sequence[Floats], y: npt.NDArray[np.int64], weight: Floats | None
 ) -> Floats:
     """Non-negative weights of sum 1 under whose mean probability the classes are likeliest.
 

@@ -199,7 +199,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         said = [_log_mean(own) for own in views]
         shares = torch.from_numpy(self._shares).repeat(len(x), 1)
         if self._trees is not None:
-            said.append(torch.from_numpy(self._trees_at(x.numpy())))
+            said.append(_trees_at(self._trees, x))
             if distance is not None:
                 # Trees say at any distance what they say at the edge of the data.
                 shares[:, -1] /= 1 + distance.square()
@@ -227,9 +227,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         self.classes_ = np.array(values["classes_"], dtype=values["classes_dtype"])
         self.temperature_ = values["temperature_"]
         # An earlier version had one kind of networks and nothing beside them.
-        self._prior_strengths = values.get(
-            "prior_strengths", [values.get("prior_strength", 0.0)]
-        )
+        self._prior_strengths = values.get("prior_strengths", [values.get("prior_strength", 0.0)])
         self._temperatures = values.get("temperatures", [self.temperature_])
         self._blend_temperature = values.get("blend_temperature", 1.0)
         self._shares = np.array(values.get("shares", [1.0]))
@@ -280,12 +278,6 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
     def _start(self, recipe: Recipe, rows: Rows, outputs: int) -> None:
         super()._start(recipe, rows, outputs)
         self._trees = None
-
-    def _trees_at(self, x: Floats) -> Floats:
-        """Logarithms of the mean probabilities of all folds' trees."""
-        folds = torch.from_numpy(log_probabilities(self._trees.at(x)))
-        found: Floats = _log_mean(folds).numpy()
-        return found
 
     def _train(self, recipe: Recipe, rows: Rows) -> Tensor:
         """Train on rows, then set temperatures and shares by what is said of rows left out.
@@ -346,6 +338,11 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
 
 def _probabilities(cold: float, logits: Tensor) -> Tensor:
     return (logits / cold).softmax(dim=-1)
+
+
+def _trees_at(trees: Trees, x: Tensor) -> Tensor:
+    """Logarithms of the mean probabilities of all folds' trees."""
+    return _log_mean(torch.from_numpy(log_probabilities(trees.at(x.numpy()))))
 
 
 def _log_mean(log_probs: Tensor) -> Tensor:

@@ -319,15 +319,17 @@ def train(
     members = members or (32 if len(y) <= 20_000 else 20)
     in_time = ties.times is not None and target.task == "regression"
 
+    state = seed % 2**32  # scikit-learn takes no larger one
+
     def unfitted(members: int) -> Trained:
-        state = {"random_state": seed % 2**32, "verbose": progress}  # scikit-learn takes no larger
         if target.task == "classification":
-            return RandomizedPriorClassifier(members, **state)
+            return RandomizedPriorClassifier(members, random_state=state, verbose=progress)
+        model = RandomizedPriorRegressor(members, random_state=state, verbose=progress)
         if in_time:  # how far errors reach at later times is learned of the target as it is
-            return RandomizedPriorRegressor(members, support=None, logarithm=False, **state)
-        given = target.lower is not None or target.upper is not None
-        support = (target.lower, target.upper) if given else "auto"
-        return RandomizedPriorRegressor(members, support=support, **state)
+            return model.set_params(support=None, logarithm=False)
+        if target.lower is not None or target.upper is not None:
+            return model.set_params(support=(target.lower, target.upper))
+        return model
 
     estimator = unfitted(members).fit(x, y, sample_weight=weight, groups=ties.groups)
     horizon = None
