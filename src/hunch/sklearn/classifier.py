@@ -202,8 +202,9 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
             said.append(_trees_at(self._trees, x))
             if distance is not None:
                 # Trees say at any distance what they say at the edge of the data.
-                shares[:, -1] /= 1 + distance.square()
-                shares = shares / shares.sum(dim=1, keepdim=True)
+                far = distance.nonzero().squeeze(1)
+                shares[far, -1] /= 1 + distance[far].square()
+                shares[far] /= shares[far].sum(dim=1, keepdim=True)
         blend = _blend(said, shares)
         members = [blend + own - mean for own, mean in zip(views, said, strict=False)]
         return ClassPredictive(torch.cat(members) / self._blend_temperature)
