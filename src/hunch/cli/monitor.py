@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import click
 
-from hunch.cli.options import json_option, load_torch, quiet_option, sheet_option, speaker
+from hunch.cli.options import (
+    coverage_option,
+    json_option,
+    load_torch,
+    quiet_option,
+    sheet_option,
+    speaker,
+)
 
 _EPILOG = """\b
 Example: hunch monitor model/ march.csv
@@ -14,13 +21,7 @@ Example: hunch monitor model/ march.csv
 @click.command(epilog=_EPILOG)
 @click.argument("model", type=click.Path())
 @click.argument("data", type=click.Path())
-@click.option(
-    "--coverage",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.9,
-    show_default=True,
-    help="Of the intervals.",
-)
+@coverage_option
 @sheet_option
 @json_option
 @quiet_option

@@ -58,6 +58,17 @@ def json_option(command: F) -> F:
     )(command)
 
 
+def coverage_option(command: F) -> F:
+    """`--coverage SHARE`, between 0 and 1, ends excluded."""
+    return click.option(
+        "--coverage",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        default=0.9,
+        show_default=True,
+        help="Of the intervals.",
+    )(command)
+
+
 def sheet_option(command: F) -> F:
     """`--sheet NAME`: of a spreadsheet."""
     return click.option(

@@ -8,6 +8,7 @@ import sys
 import click
 
 from hunch.cli.options import (
+    coverage_option,
     json_option,
     load_torch,
     quiet_option,
@@ -29,13 +30,7 @@ Example: hunch predict model/ new.csv --out predictions.csv --coverage 0.9
 @click.option(
     "--out", type=click.Path(), required=True, help="CSV file to write; - is standard output."
 )
-@click.option(
-    "--coverage",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.9,
-    show_default=True,
-    help="Of the intervals.",
-)
+@coverage_option
 @sheet_option
 @json_option
 @quiet_option

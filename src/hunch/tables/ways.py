@@ -250,8 +250,8 @@ def _look_as(name: str, kind: Said, cells: pa.Array) -> Way | Numerals:
             return Way("number")
         raise DataError(
             f"column {name!r} holds {error.value!r} in row {error.row + 1}; expected a number "
-            "written like the others, since --numeric names the column; empty the cell, or leave "
-            "the option out."
+            "written like the others, since --numeric or --prediction names the column; empty the "
+            "cell, or leave the option out."
         ) from error
     return Way("number")
 
