@@ -50,7 +50,7 @@ _KEPT: Final = ("n_features_in_", "n_iter_", "loss_curve_", "oob_score_", "_seed
 class RandomizedPriorBase(BaseEstimator):
     """Parameters of both estimators, which their own pages explain."""
 
-    n_estimators: int = 32
+    n_estimators: int = 24
     hidden_layer_sizes: int | tuple[int, ...] = (50, 50)
     activation: str = "silu"
     _: KW_ONLY

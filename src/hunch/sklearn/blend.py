@@ -7,7 +7,9 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from sklearn.linear_model import LinearRegression
+from torch import Tensor
 
 from hunch.sklearn.rows import Floats
 
@@ -71,3 +73,26 @@ def shares_for_classes(
         mixed = shares[:, None] * likely
         shares = np.average(mixed / mixed.sum(axis=0), axis=1, weights=row)
     return shares
+
+
+def shares_by_row(said: Tensor, shares: Tensor) -> Tensor:
+    """How much each model counts for each row, where some may have nothing to say of it.
+
+    Args:
+        said: `(models, rows, outputs)`; NaN where a model has seen the row.
+        shares: of the models, `(models, outputs)`.
+
+    Returns:
+        `(models, rows, outputs)`, of sum 1 over the models; NaN for a row of which none tells.
+
+    Example:
+        >>> said = torch.tensor([[[1.0], [1.0]], [[2.0], [torch.nan]]])
+        >>> shares_by_row(said, torch.tensor([[0.4], [0.6]])).squeeze(-1)
+        tensor([[0.4000, 1.0000],
+                [0.6000, 0.0000]])
+    """
+    tells = ~said.isnan().any(dim=-1, keepdim=True)
+    own = shares.unsqueeze(1) * tells
+    total = own.sum(dim=0)
+    # Where only models without a share tell, they count alike.
+    return torch.where(total > 0, own / total, tells / tells.sum(dim=0))

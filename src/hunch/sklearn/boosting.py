@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
@@ -30,7 +31,8 @@ _RATE: Final = 0.1
 _DEEPEST: Final = 8
 # Up to so many rows: so many steps at most, and leaves a tree.
 _SIZES: Final = ((2_000, 120, 15), (np.inf, 200, 31))
-_AT_ONCE: Final = 2**19  # trees times rows in one pass
+_AT_ONCE: Final = 2**22  # leaves, trees times rows, that are held at a time
+_BLOCK: Final = (16, 512)  # trees and rows that go down together
 
 
 @dataclass(frozen=True)
@@ -110,13 +112,24 @@ class Trees(Arrays):
                 found[place, begin : begin + size] = start + leaves[self.place == place].sum(axis=0)
         return found.reshape(folds, outputs, len(x)).transpose(0, 2, 1)
 
-    def _leaves(self, x: Floats) -> Ints:
-        node = np.broadcast_to(self.root[:, None], (len(self.root), len(x)))
-        flat, first = np.ascontiguousarray(x).ravel(), np.arange(len(x)) * x.shape[1]
-        for _ in range(int(self.depth[0])):
-            goes_left = flat[first + self.feature[node]] <= self.threshold[node]
-            node = np.where(goes_left, self.left[node], self.right[node])
-        return node
+    def _leaves(self, x: Floats) -> npt.NDArray[np.intp]:
+        """Where each row ends in each tree, `(trees, rows)`; blocks of both stay in the cache."""
+        found = np.empty((len(self.root), len(x)), np.intp)
+        sides = np.stack([self.left, self.right], axis=1).ravel().astype(np.intp)
+        feature, root = self.feature.astype(np.intp), self.root.astype(np.intp)
+        for begin in range(0, len(x), _BLOCK[1]):
+            rows = np.ascontiguousarray(x[begin : begin + _BLOCK[1]])
+            cells, width = rows.ravel(), rows.shape[1]
+            for first in range(0, len(root), _BLOCK[0]):
+                roots = root[first : first + _BLOCK[0]]
+                node = np.repeat(roots, len(rows))
+                place = np.tile(np.arange(len(rows)) * width, len(roots))
+                for _ in range(int(self.depth[0])):
+                    value = cells.take(place + feature.take(node))
+                    node = sides.take(2 * node + (value > self.threshold.take(node)))
+                block = found[first : first + _BLOCK[0], begin : begin + _BLOCK[1]]
+                block[:] = node.reshape(block.shape)
+        return found
 
     def out_of_fold(self, x: Floats, fold: Ints) -> Floats:
         """What those trees say about each row that have not seen it, `(rows, outputs)`."""
@@ -238,8 +251,9 @@ def _cross_fit(
     outputs = 1 if classes in (0, 2) else classes
     said = np.empty((1 + most // _STRIDE, len(y), outputs))
     predictors, starts = [], []
-    # One thread, whose sums are of one order: the same numbers on any number of cores.
-    with threadpool_limits(1, user_api="openmp"):
+    # As many threads as torch may take. Each sums over features of its own, so that numbers are the
+    # same whatever their count.
+    with threadpool_limits(torch.get_num_threads(), user_api="openmp"):
         for number in range(_FOLDS):
             seen, absent = fold != number, np.flatnonzero(fold == number)
             own, start = _fitted(

@@ -19,7 +19,7 @@ from hunch.errors import DataError
 from hunch.inference import ClassPredictive
 from hunch.seeding import numpy_generator
 from hunch.sklearn.base import RandomizedPriorBase, as_seed
-from hunch.sklearn.blend import shares_for_classes
+from hunch.sklearn.blend import shares_by_row, shares_for_classes
 from hunch.sklearn.boosting import Trees, boosted_classes, fold_of, log_probabilities
 from hunch.sklearn.reach import logits_at, prior_strength
 from hunch.sklearn.rows import Floats, Rows, back_to_source
@@ -197,14 +197,14 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
             )
         ]
         said = [_log_mean(own) for own in views]
-        shares = torch.from_numpy(self._shares).repeat(len(x), 1)
+        shares = torch.from_numpy(self._shares).reshape(-1, 1, 1).repeat(1, len(x), 1)
         if self._trees is not None:
             said.append(_trees_at(self._trees, x))
             if distance is not None:
                 # Trees say at any distance what they say at the edge of the data.
                 far = distance.nonzero().squeeze(1)
-                shares[far, -1] /= 1 + distance[far].square()
-                shares[far] /= shares[far].sum(dim=1, keepdim=True)
+                shares[-1, far] /= 1 + distance[far].square().unsqueeze(1)
+                shares /= shares.sum(dim=0)
         blend = _blend(said, shares)
         members = [blend + own - mean for own, mean in zip(views, said, strict=False)]
         return ClassPredictive(torch.cat(members) / self._blend_temperature)
@@ -311,18 +311,24 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         return blended
 
     def _blend_left_out(self, said: list[Tensor], rows: Rows) -> Tensor:
-        known = ~torch.stack(said).isnan().any(dim=2).any(dim=0)
+        nothing = torch.stack([own.isnan().any(dim=1) for own in said])
+        # Trees leave every row out once; without networks beside them that is another model.
+        known = ~nothing[: len(self._temperatures)].all(dim=0)
+        every = ~nothing.any(dim=0)
         self._shares, self._blend_temperature = np.full(len(said), 1 / len(said)), 1.0
-        evidence = None if rows.evidence is None else rows.evidence[known.numpy()]
-        y = rows.y[known.numpy()]
+        y = torch.from_numpy(rows.y)
+        weight = torch.ones(len(y)) if rows.evidence is None else torch.from_numpy(rows.evidence)
+        if len(said) > 1 and every.any():
+            self._shares = shares_for_classes(
+                [own[every].numpy() for own in said], rows.y[every.numpy()], weight[every].numpy()
+            )
+        shares = torch.from_numpy(self._shares).unsqueeze(1)
+        blend = _blend(said, shares_by_row(torch.stack(said), shares))
+        blend[~known] = torch.nan
         if len(said) > 1 and known.any():
-            self._shares = shares_for_classes([own[known].numpy() for own in said], y, evidence)
-        blend = _blend(said, torch.from_numpy(self._shares))
-        if len(said) > 1 and known.any():
-            every = torch.ones(1, len(y)) > 0
-            weight = None if evidence is None else torch.from_numpy(evidence)
+            all_of_them = torch.ones(1, int(known.sum()), dtype=torch.bool)
             self._blend_temperature = temperature(
-                blend[known][None], every, torch.from_numpy(y), weight
+                blend[known][None], all_of_them, y[known], weight[known]
             )
         return (blend / self._blend_temperature).log_softmax(dim=-1)
 
@@ -352,10 +358,14 @@ def _log_mean(log_probs: Tensor) -> Tensor:
 
 
 def _blend(said: list[Tensor], shares: Tensor) -> Tensor:
-    """Logarithm of the weighted mean of probabilities, given their logarithms `(rows, classes)`."""
-    logs = torch.stack([own.clamp_min(_LEAST_LOG) for own in said])
-    weights = shares.log().T.reshape(len(said), -1, 1)
-    return (weights + logs).logsumexp(dim=0)
+    """Logarithm of the weighted mean of probabilities.
+
+    Args:
+        said: each model's logarithms of probabilities `(rows, classes)`.
+        shares: of each model in each row, `(models, rows, 1)`.
+    """
+    logs = torch.stack(said).nan_to_num().clamp_min(_LEAST_LOG)
+    return (shares.log() + logs).logsumexp(dim=0)
 
 
 def temperature(logits: Tensor, unseen: Tensor, y: Tensor, weight: Tensor | None) -> float:

@@ -65,6 +65,10 @@ class Units:
         mean, std = torch.from_numpy(self.scale.mean), torch.from_numpy(self.scale.std)
         return self.form.inverse(mean + std * seen)
 
+    def observed(self, seen: Tensor) -> Tensor:
+        """The same where values of y itself are meant, which may be whole numbers."""
+        return self.form.possible(self.back(seen))
+
     def moments(self, center: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation in units of y of errors of a size about a center."""
         std = torch.from_numpy(self.scale.std)
@@ -110,7 +114,7 @@ class Forecast(Predictive):
         """Quantiles at several levels between 0 and 1, `(batch[, outputs], levels)`."""
         seen, units = self._parts()
         about = units.shape.quantiles_about(seen.center.numpy(), seen.size.numpy(), levels)
-        by_level = units.back(torch.from_numpy(about).movedim(-1, 0))
+        by_level = units.observed(torch.from_numpy(about).movedim(-1, 0))
         return units.flattened(by_level).movedim(0, -1)
 
     def quantile(self, q: float) -> Tensor:
@@ -146,7 +150,7 @@ class Forecast(Predictive):
             ],
             axis=-1,
         )
-        return units.flattened(units.back(members + seen.noise * torch.from_numpy(errors)))
+        return units.flattened(units.observed(members + seen.noise * torch.from_numpy(errors)))
 
     def member_log_prob(self, y: Tensor) -> Tensor:
         """How likely each member holds the observations, `(members, batch[, outputs])`.

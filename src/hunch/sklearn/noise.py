@@ -15,14 +15,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hunch.inference.bootstrap import scattered
 from hunch.nn import Ensemble
 from hunch.seeding import derive
+from hunch.sklearn.blend import shares_by_row
 from hunch.sklearn.reach import Reach
 from hunch.sklearn.rows import Floats
 from hunch.sklearn.state import Arrays, named
 from hunch.sklearn.training import Recipe, absentees_at, build, members_at, rebuilt, train
 from hunch.storage.parts import under
 
+_ENOUGH = 20_000  # rows, of which the noise is learned
 _FEWEST = 30  # rows; of fewer no dependence of the noise on x can be learned
 _SYMMETRIC_BELOW = 100  # rows; fewer have no two tails to tell apart
 _LEAST_LOG_NOISE = -14.0  # in units of the scaled target
@@ -92,14 +95,17 @@ def residuals_of(
         shares: how much each counts, and the other model last, `(views [+ 1], outputs)`.
         beside: what the other model says, without having seen the datum.
     """
-    said = [view.mean for view in views] + ([] if beside is None else [beside])
-    mean = sum((share * own for share, own in zip(shares, said, strict=True)), torch.zeros(()))
-    members = sum(view.num_members for view in views)
-    spread = sum(
-        (view.num_members / members * view.std.square() for view in views), torch.zeros(())
-    )
-    shorter = _share_of_all(y - mean, views, shares)
-    return Residuals(mean, shorter * (y - mean), spread.sqrt())
+    networks = torch.stack([view.mean for view in views])
+    said = networks if beside is None else torch.cat([networks, beside.unsqueeze(0)])
+    by_row = shares_by_row(said, shares)
+    mean = (by_row * said.nan_to_num()).sum(dim=0)
+    unknown = networks.isnan().any(dim=2).all(dim=0)
+    mean = torch.where(unknown.unsqueeze(1), torch.nan, mean)
+    counts = torch.stack([view.num_members * (view.count > 0) for view in views]).unsqueeze(2)
+    variance = torch.stack([view.std.square() for view in views])
+    spread = (counts / counts.sum(dim=0) * variance).sum(dim=0).sqrt()
+    shorter = _share_of_all(y - mean, views, by_row)
+    return Residuals(mean, shorter * (y - mean), spread)
 
 
 def _share_of_all(error: Tensor, views: Sequence[Absent], shares: Tensor) -> Tensor:
@@ -113,12 +119,13 @@ def _share_of_all(error: Tensor, views: Sequence[Absent], shares: Tensor) -> Ten
     squared = error[known].square().mean(dim=0)
     excess, least = torch.zeros_like(squared), torch.ones_like(squared)
     for view, share in zip(views, shares, strict=False):
-        variance, count = view.std[known].square(), view.count[known].unsqueeze(1)
-        more = (variance * (1 / count - 1 / view.num_members)).mean(dim=0)
-        excess = excess + share.square() * more
+        absent = known & (view.count > 0)
+        variance, inverse = view.std[absent].square(), 1 / view.count[absent].unsqueeze(1)
+        more = share[absent].square() * variance * (inverse - 1 / view.num_members)
+        excess = excess + more.sum(dim=0) / known.sum()
         # An estimate, which chance may take beyond what is possible: errors made of V/m alone.
-        own = 1 / (view.num_members * (1 / count).mean(dim=0))
-        least = torch.minimum(least, own)
+        own = 1 / (view.num_members * inverse.mean(dim=0))
+        least = torch.minimum(least, own.nan_to_num(1.0))
     return torch.maximum(1 - excess / squared, least).sqrt().nan_to_num(1.0)
 
 
@@ -206,9 +213,19 @@ def learn_noise(
         variance = spread + (2 * (level + prediction)).exp()
         return (0.5 * squared / variance + 0.5 * variance.log()).sum(dim=-1)
 
-    ids = range(len(x)) if groups is None else groups[known.numpy()]
-    train(ensemble, own, x, target, weight, likelihood, ids=ids)
+    ids = np.arange(len(x)) if groups is None else groups[known.numpy()]
+    some = torch.from_numpy(_enough(ids, recipe.seed))
+    weight = None if weight is None else weight[some]
+    train(ensemble, own, x[some], target[some], weight, likelihood, ids=ids[some.numpy()])
     return Noise(log_level, ensemble)
+
+
+def _enough(ids: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.intp]:
+    """Which rows of a long table teach the noise: some 20,000, groups whole."""
+    if len(ids) <= _ENOUGH:
+        return np.arange(len(ids))
+    chance = scattered(ids.astype(np.uint64) ^ np.uint64(derive(seed, "noise rows") % 2**63))
+    return np.flatnonzero(chance < 2.0**64 * _ENOUGH / len(ids))
 
 
 def _noise_recipe(recipe: Recipe) -> Recipe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -40,6 +41,7 @@ from hunch.sklearn.targets import (
     better_as_logarithm,
     ends_of,
     logarithm_of,
+    whole_in,
 )
 from hunch.sklearn.training import Recipe, members_at
 from hunch.storage.parts import under
@@ -88,6 +90,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         noise: `"learned"`: the noise depends on X; `"constant"`: it does not.
         support: between which values targets may lie, and predictions therefore do: a pair of ends,
             None for no such end. `"auto"`: from 0 on if no target is below, to 1 if all are shares.
+            Quantiles of targets that are all whole numbers are whole. None: any number.
         logarithm: whether networks learn the logarithm of the targets. `"auto"`: where boosting
             predicts skewed targets from 0 on better that way.
         random_state: the same number gives the same result. Neither numpy's nor torch's global
@@ -310,7 +313,8 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         self._restore_networks(tensors, self.n_outputs_)
         # An earlier version had one kind of networks, nothing beside them, and no ends.
         free = np.full(self.n_outputs_, np.inf)
-        self._form, self._shares = TargetForm.plain(-free, free), np.ones((1, self.n_outputs_))
+        self._form = TargetForm.plain(-free, free, np.zeros(self.n_outputs_, bool))
+        self._shares = np.ones((1, self.n_outputs_))
         if form := under("form.", tensors):
             self._form = TargetForm.from_state(form)
             self._shares = tensors["blend.shares"].numpy()
@@ -367,10 +371,11 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         super()._start(recipe, rows, outputs)
         self._trees = []
         low, high = ends_of(rows.y, self.support)
-        shift = np.full(outputs, np.nan)
+        form = TargetForm.plain(low, high, whole_in(rows.y, self.support))
         if self.logarithm is True:
             shift = np.array([asked_logarithm_of(y) for y in rows.y.T])
-        self._look(rows, TargetForm(shift, low, high))
+            form = dataclasses.replace(form, shift=shift, top=rows.y.max(axis=0))
+        self._look(rows, form)
 
     def _look(self, rows: Rows, form: TargetForm) -> None:
         """See targets in a form from now on."""
@@ -393,7 +398,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
             return
         low = self._form.low
         shift = np.array([logarithm_of(y, end) for y, end in zip(rows.y.T, low, strict=True)])
-        bent = TargetForm(shift, low, self._form.high)
+        bent = dataclasses.replace(self._form, shift=shift, top=rows.y.max(axis=0))
         seen = bent.apply(rows.y)
         for j in np.flatnonzero(~np.isnan(shift)):
             scale = Scale.of(seen[:, [j]], rows.evidence)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from hunch.sklearn.state import Arrays
 
 Support = tuple[float | None, float | None]
 
+_ENOUGH_TO_TELL: Final = 40  # rows, all of whose targets are whole numbers
 _LEVELS: Final = np.arange(1, 20) / 20  # at which two ways to see a target are compared
 _SMALL: Final = 0.05  # the quantile of values above zero that is added before the logarithm
 _WIDE: Final = 1_000.0  # largest over smallest value up to which nothing needs to be added
@@ -31,24 +33,29 @@ class TargetForm(Arrays):
 
     Args:
         shift: what is added before the logarithm is taken, `(outputs,)`; NaN for no logarithm.
-        low: least value there can be, `(outputs,)`; -inf for none.
+        top: up to where it is taken. Beyond, targets go on straight, since an exponential that is
+            off by a little would be off by any amount.
+        low: least value there can be; -inf for none.
         high: largest.
+        whole: whether there are only whole numbers.
 
     Example:
-        >>> form = TargetForm(np.array([1.0]), np.array([0.0]), np.array([np.inf]))
-        >>> form.inverse(torch.tensor([[-5.0], [0.0]], dtype=torch.float64))
-        tensor([[0.],
-                [0.]], dtype=torch.float64)
+        >>> ends = np.array([0.0]), np.array([np.inf]), np.array([True])
+        >>> form = TargetForm(np.array([1.0]), np.array([7.0]), *ends)
+        >>> form.inverse(torch.tensor([[-5.0], [0.0], [np.log(8.0) + 1]])).ravel()
+        tensor([ 0.0000,  0.0000, 15.0000], dtype=torch.float64)
     """
 
     shift: Floats
+    top: Floats
     low: Floats
     high: Floats
+    whole: npt.NDArray[np.bool_]
 
     @classmethod
-    def plain(cls, low: Floats, high: Floats) -> TargetForm:
+    def plain(cls, low: Floats, high: Floats, whole: npt.NDArray[np.bool_]) -> TargetForm:
         """Targets as they are, within these ends."""
-        return cls(np.full(len(low), np.nan), low, high)
+        return cls(np.full(len(low), np.nan), np.full(len(low), np.inf), low, high, whole)
 
     @property
     def is_plain(self) -> bool:
@@ -58,29 +65,40 @@ class TargetForm(Arrays):
 
     def apply(self, y: Floats) -> Floats:
         """Targets `(rows, outputs)` as the networks see them."""
-        logged = ~np.isnan(self.shift)
         seen = y.copy()
-        # A value below what was trained on, as `partial_fit` may meet, is taken for the least.
-        smallest = np.finfo(np.float64).tiny
-        seen[:, logged] = np.log(np.maximum(y[:, logged] + self.shift[logged], smallest))
+        for j in np.flatnonzero(~np.isnan(self.shift)):
+            # A value below what was trained on, as `partial_fit` may meet, is taken for the least.
+            above = np.maximum(y[:, j] + self.shift[j], np.finfo(np.float64).tiny)
+            most = self.top[j] + self.shift[j]
+            seen[:, j] = np.log(np.minimum(above, most)) + np.maximum(above - most, 0) / most
         return seen
 
     def inverse(self, seen: Tensor) -> Tensor:
-        """Values `(..., outputs)` in units of y, within the support."""
-        logged = torch.from_numpy(~np.isnan(self.shift))
-        shift = torch.from_numpy(np.nan_to_num(self.shift))
-        values = torch.where(logged, seen.clamp_max(_LARGEST_LOG).exp() - shift, seen)
+        """Values `(..., outputs)` in units of y, between the ends of the support."""
+        logged, shift, top = self._logarithms()
+        most = top + shift
+        below = torch.minimum(seen, most.log())
+        bent = below.exp() - shift + most * (seen - below)
+        values = torch.where(logged, bent, seen.double())
         low, high = torch.from_numpy(self.low), torch.from_numpy(self.high)
         return torch.minimum(torch.maximum(values, low), high)
 
+    def possible(self, values: Tensor) -> Tensor:
+        """The values `(..., outputs)` next to these that y may take."""
+        if not self.whole.any():
+            return values
+        return torch.where(torch.from_numpy(self.whole), values.round(), values)
+
     def log_slope(self, y: Tensor) -> Tensor:
         """Logarithm of the derivative of what is seen by y, `(..., outputs)`."""
-        logged = torch.from_numpy(~np.isnan(self.shift))
-        shift = torch.from_numpy(np.nan_to_num(self.shift))
-        return torch.where(logged, -(y + shift).clamp_min(1e-300).log(), 0.0)
+        logged, shift, top = self._logarithms()
+        return torch.where(logged, -(torch.minimum(y, top) + shift).clamp_min(1e-300).log(), 0.0)
 
-
-_LARGEST_LOG: Final = 340.0  # whose exponential still can be squared
+    def _logarithms(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Where they are taken, with numbers for those where not."""
+        logged = ~np.isnan(self.shift)
+        parts = logged, np.where(logged, self.shift, 0.0), np.where(logged, self.top, 1.0)
+        return tuple(torch.from_numpy(part) for part in parts)
 
 
 def ends_of(y: Floats, support: str | Support | None) -> tuple[Floats, Floats]:
@@ -114,6 +132,20 @@ def ends_of(y: Floats, support: str | Support | None) -> tuple[Floats, Floats]:
         wrong = y.min() if y.min() < first else y.max()
         raise DataError(f"`y` holds {wrong:.6g}; expected values from {first:g} to {last:g}.")
     return np.full_like(low, first), np.full_like(high, last)
+
+
+def whole_in(y: Floats, support: str | Support | None) -> npt.NDArray[np.bool_]:
+    """Which outputs are counts and the like: whole numbers in every one of enough rows.
+
+    Example:
+        >>> y = np.arange(100.0)[:, None]
+        >>> whole_in(y, "auto"), whole_in(y / 2, "auto"), whole_in(y, None)
+        (array([ True]), array([False]), array([False]))
+    """
+    if support is None or len(y) < _ENOUGH_TO_TELL:
+        return np.zeros(y.shape[1], bool)
+    found: npt.NDArray[np.bool_] = (y == np.floor(y)).all(axis=0)
+    return found
 
 
 def _checked(support: Support) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from hunch.nn import MLP, Ensemble, RandomizedPrior
 from hunch.seeding import torch_generator
 
 _PATIENT_STEPS = 320
-_AT_ONCE = 2**18  # rows times members in one pass, which bounds memory
+_AT_ONCE = 2**14  # rows times members in one pass, which the cache holds
 
 
 @dataclass(frozen=True)

@@ -307,7 +307,7 @@ def train(
         y: numbers or class numbers `(rows,)`.
         weight: how much each row counts, `(rows,)`; None if all count alike.
         ties: what ties these rows together.
-        members: networks; None: 32, and 20 beyond 20,000 rows.
+        members: networks; None: as many as the estimators have by default.
         seed: decides every draw.
         progress: show bars on standard error.
     """
@@ -316,7 +316,7 @@ def train(
             columns, x, y, weight, ties.groups, members=members, seed=seed, progress=progress
         )
         return TableModel(columns, target, doubt)
-    members = members or (32 if len(y) <= 20_000 else 20)
+    members = members or RandomizedPriorRegressor.n_estimators
     in_time = ties.times is not None and target.task == "regression"
 
     state = seed % 2**32  # scikit-learn takes no larger one
