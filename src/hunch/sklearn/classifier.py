@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import column_or_1d
 from torch import Tensor
 
 from hunch.errors import DataError
@@ -253,7 +253,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         classes: npt.ArrayLike | None,
         reset: bool,
     ) -> tuple[Rows, int]:
-        X, y = validate_data(self, X, y, reset=reset, dtype=np.float64)
+        X, y = self._learned_from(X, y, sample_weight, reset=reset)
         self._check_cells(X)
         check_classification_targets(y)
         labels = column_or_1d(y, warn=True)

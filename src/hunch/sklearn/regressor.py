@@ -12,7 +12,6 @@ import numpy.typing as npt
 import torch
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from hunch.errors import ConfigurationError, DataError
@@ -305,8 +304,8 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         self.n_outputs_, self._flat = values["n_outputs_"], values["flat"]
         self._target_scale = Scale.from_state(under("target.", tensors))
         self._shape = Shape.from_state(under("shape.", tensors))
-        recipe, features = self._recipe(self._seed), self.n_features_in_
-        self._noise = Noise.from_state(under("noise.", tensors), recipe, features)
+        recipe = self._recipe(self._seed)
+        self._noise = Noise.from_state(under("noise.", tensors), recipe, self._width)
         self._restore_networks(tensors, self.n_outputs_)
         # An earlier version had one kind of networks, nothing beside them, and no ends.
         free = np.full(self.n_outputs_, np.inf)
@@ -331,12 +330,11 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         *,
         reset: bool,
     ) -> tuple[Rows, int]:
-        X, y = validate_data(
-            self,
+        X, y = self._learned_from(
             X,
             y,
+            sample_weight,
             reset=reset,
-            dtype=np.float64,
             multi_output=True,
             y_numeric=True,
             ensure_min_samples=2 if reset else 1,
