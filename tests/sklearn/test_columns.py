@@ -19,7 +19,7 @@ SMALL = dict(n_estimators=4, max_iter=8, boosting=False, random_state=0)
 
 
 def regressor(**settings):
-    return hunch.RandomizedPriorRegressor(**(SMALL | settings))
+    return hunch.RandomizedPriorRegressor(**(SMALL | dict(noise="constant") | settings))
 
 
 def classifier(**settings):
@@ -90,14 +90,14 @@ def test_gaps_are_the_median_and_a_sign_to_the_bit(make):
 @pytest.mark.parametrize("boosting", [False, True])
 def test_what_a_gap_says_is_learned(boosting):
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(600, 2)).round()
-    gap = rng.random(600) < 0.5
-    y = X[:, 1] + 3 * gap + 0.1 * rng.normal(size=600)
+    X = rng.normal(size=(300, 2)).round()
+    gap = rng.random(300) < 0.5
+    y = X[:, 1] + 3 * gap + 0.1 * rng.normal(size=300)
     X[gap, 0] = np.nan
-    settings = dict(n_estimators=10, max_iter=60, boosting=boosting)
-    score = regressor(**settings).fit(X[:400], y[:400]).score(X[400:], y[400:])
-    plain = np.where(np.isnan(X), np.nanmedian(X[:400], axis=0), X)
-    without = regressor(**settings).fit(plain[:400], y[:400]).score(plain[400:], y[400:])
+    settings = dict(max_iter=60, boosting=boosting)
+    score = regressor(**settings).fit(X[:200], y[:200]).score(X[200:], y[200:])
+    plain = np.where(np.isnan(X), np.nanmedian(X[:200], axis=0), X)
+    without = regressor(**settings).fit(plain[:200], y[:200]).score(plain[200:], y[200:])
     assert score > 0.95
     assert without < 0.8
 
@@ -136,15 +136,19 @@ def test_of_many_values_the_frequent_ones_count_and_others_are_alike():
     assert few.features(new).sum(axis=1).tolist() == [1, 0, 0, 0]
 
 
-@pytest.mark.parametrize("make", [regressor, classifier])
+def noisy():
+    return regressor(noise="learned")
+
+
+@pytest.mark.parametrize("make", [noisy, classifier])
 def test_a_state_keeps_what_becomes_of_columns(make):
     frame, y = people()
     frame.loc[::5, "age"] = np.nan
-    model = make().fit(frame, y if make is regressor else y > 5)
+    model = make().fit(frame, y if make is noisy else y > 5)
     tensors, values = model.to_state()
     again = make().from_state(tensors, json.loads(json.dumps(values)))
     np.testing.assert_array_equal(again.predict_members(frame), model.predict_members(frame))
-    part = (frame[:50], (y if make is regressor else y > 5)[:50])
+    part = (frame[:50], (y if make is noisy else y > 5)[:50])
     np.testing.assert_array_equal(
         again.partial_fit(*part).predict_members(frame),
         model.partial_fit(*part).predict_members(frame),
@@ -286,6 +290,16 @@ def test_other_types_of_columns():
     objects = objects.where(objects.notna(), None)
     for table in (nullable, objects):
         np.testing.assert_array_equal(regressor().fit(table, y).predict(table), hand)
+
+
+def test_frames_of_arrow_are_taken_too():
+    pa = pytest.importorskip("pyarrow")
+    frame, y = people()
+    frame, y = frame[["age", "city", "member"]], np.nan_to_num(y)
+    model = regressor().fit(frame, y)
+    table = pa.Table.from_pandas(frame)
+    np.testing.assert_array_equal(regressor().fit(table, y).predict(table), model.predict(frame))
+    np.testing.assert_array_equal(model.predict(table), model.predict(frame))
 
 
 def test_partial_fit_keeps_the_columns_of_its_first_call():

@@ -48,7 +48,7 @@ class TakesColumns:
             self._warn_of_empty_columns(self._columns)
             if mixed:
                 self._warn_of_written_numbers(X, self._columns)
-        features = self._encoded(cells)
+        features = self._encoded(cells, silent=reset)  # rows of no weight may have new gaps
         return check_X_y(features, y, estimator=self, **kind) if mixed else (features, y)
 
     def _asked_about(self, X: Any) -> Floats:
@@ -62,29 +62,31 @@ class TakesColumns:
 
     def _is_mixed(self, X: Any, reset: bool) -> bool:
         """Whether X holds text or other things that are numbers only once `_columns` says so."""
-        if not reset and (self._columns is None or self._columns.text):
-            return self._columns is not None
-        return holds_text(X)
+        if reset:
+            return holds_text(X)
+        return self._columns is not None and (self._columns.text or holds_text(X))
 
     def _finite(self, reset: bool) -> bool | Literal["allow-nan"]:
         """What scikit-learn is to refuse; a model of an earlier version cannot fill gaps."""
         return "allow-nan" if reset or self._columns is not None else True
 
-    def _encoded(self, cells: Any) -> Floats:
+    def _encoded(self, cells: Any, *, silent: bool = False) -> Floats:
         if self._columns is None:
             numbers: Floats = cells
             return numbers
         features, gaps = self._columns.features_and_gaps(cells)
-        if gaps:
-            first, *others = gaps
-            column = self._columns.columns[first]
-            more = f", and {len(others)} more columns have such rows" if others else ""
-            stands = "none of its values" if column.middle is None else "the median"
-            warn_user(
-                f"`X` has nothing in column {self._name_of(first)!r} of {gaps[first]} rows, where "
-                f"no row of `fit` lacked anything{more}: {stands} of `fit` stands there."
-            )
+        if gaps and not silent:
+            self._warn_of_gaps(gaps, self._columns)
         return features
+
+    def _warn_of_gaps(self, gaps: dict[int, int], table: MixedTable) -> None:
+        first, *others = gaps
+        more = f", and {len(others)} more columns have such rows" if others else ""
+        stands = "none of its values" if table.columns[first].middle is None else "the median"
+        warn_user(
+            f"`X` has nothing in column {self._name_of(first)!r} of {gaps[first]} rows, where no "
+            f"row of `fit` lacked anything{more}: {stands} of `fit` stands there."
+        )
 
     def _warn_of_empty_columns(self, table: MixedTable) -> None:
         empty = [j for j, column in enumerate(table.columns) if not column.width]

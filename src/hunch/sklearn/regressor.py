@@ -61,6 +61,10 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
     is the same as two rows. Copies of a row share one bootstrap draw, and only the proportions of
     weights count. Several targets `(n_samples, n_outputs)` are predicted together.
 
+    Missing numbers become the median, and a feature of its own says which they are; of text and
+    categories of a data frame each of the 64 most frequent values is a feature, and the rest share
+    one. Columns without any value are left out, with a warning.
+
     What is promised holds for new rows drawn as those of the training were. Where rows come in
     groups, as visits of patients do, and new rows are of new groups, give `fit` the `groups`: whole
     groups then leave a network's data together, so that what it did not see are new groups, and all
@@ -141,7 +145,8 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         """Train on a table.
 
         Args:
-            X: features `(n_samples, n_features)`, numbers without NaN.
+            X: features `(n_samples, n_features)`: numbers, of which some may be missing (NaN), or a
+                data frame, in which columns may also hold text, categories, dates or truth values.
             y: targets `(n_samples,)` or `(n_samples, n_outputs)`.
             sample_weight: how much each row counts, at least 0. Whole numbers are repetitions.
             groups: what names the group that each row is of, such as a patient, `(n_samples,)`:
@@ -167,7 +172,8 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
     ) -> RandomizedPriorRegressor:
         """Take more data into account: one epoch over them.
 
-        The first call decides the scales of features and targets, so its data should be typical.
+        The first call decides the scales of features and targets, and which values of text are
+        features, so its data should be typical.
         Intervals follow the out-of-bag errors of the latest 10,000 rows. A row that comes again, as
         in a second epoch, keeps its bootstrap draw. Out-of-bag figures of an earlier `fit` go: they
         are of networks that are no more.
