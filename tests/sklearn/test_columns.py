@@ -199,18 +199,18 @@ def test_a_column_that_was_whole_in_training_and_has_gaps_later_is_named():
     model = regressor().fit(X, y)
     new = np.nan_to_num(X[:10])
     new[2:5, 1] = np.nan
-    with pytest.warns(HunchWarning, match=r"nothing in column 1 of 3 rows, where .* the median"):
+    with pytest.warns(HunchWarning, match=r"nothing in column 1 in 3 rows, .* as its median there"):
         said = model.predict(new)
     new[2:5, 1] = np.median(X[:, 1])
     np.testing.assert_array_equal(said, model.predict(new))
     # So it is where no column of the training lacked anything.
     model = regressor().fit(pd.DataFrame(np.nan_to_num(X), columns=list("abc")), y)
     gap = pd.DataFrame({"a": [np.nan, 1.0], "b": 0.0, "c": [np.nan] * 2})
-    with pytest.warns(HunchWarning, match="column 'a' of 1 rows, .*and 1 more columns have"):
+    with pytest.warns(HunchWarning, match="column 'a' in 1 rows, .*, as in 1 more columns"):
         model.predict(gap)
     frame, y = people()
     model = regressor().fit(frame.assign(city="Rome"), np.nan_to_num(y))
-    with pytest.warns(HunchWarning, match=r"column 'city' of \d+ rows, .*none of its values"):
+    with pytest.warns(HunchWarning, match=r"column 'city' in \d+ rows, .*none of its values"):
         model.predict(frame)
 
 

@@ -81,11 +81,11 @@ class TakesColumns:
 
     def _warn_of_gaps(self, gaps: dict[int, int], table: MixedTable) -> None:
         first, *others = gaps
-        more = f", and {len(others)} more columns have such rows" if others else ""
-        stands = "none of its values" if table.columns[first].middle is None else "the median"
+        more = f", as in {len(others)} more columns" if others else ""
+        kind = "none of its values" if table.columns[first].middle is None else "its median"
         warn_user(
-            f"`X` has nothing in column {self._name_of(first)!r} of {gaps[first]} rows, where no "
-            f"row of `fit` lacked anything{more}: {stands} of `fit` stands there."
+            f"`X` has nothing in column {self._name_of(first)!r} in {gaps[first]} rows, where "
+            f"every row of `fit` had something{more}: they count as {kind} there."
         )
 
     def _warn_of_empty_columns(self, table: MixedTable) -> None:
@@ -96,7 +96,7 @@ class TakesColumns:
         if len(empty) == len(table.columns):
             raise DataError("`X` holds nothing in any column; expected a number or text in some.")
         more = f", nor in {len(empty) - 1} more columns" if len(empty) > 1 else ""
-        warn_user(f"`X` holds nothing in column {name!r}{more}; the model leaves that out.")
+        warn_user(f"`X` holds nothing in column {name!r}{more}; the model leaves it out.")
 
     def _warn_of_written_numbers(self, X: Any, table: MixedTable) -> None:
         for j, (column, called) in enumerate(zip(table.columns, categories_of(X), strict=True)):

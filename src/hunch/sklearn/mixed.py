@@ -144,6 +144,8 @@ class MixedTable:
         own, columns = _columns(X)
         names = own or names
         known = names if names is not None else [str(i) for i in range(len(columns))]
+        if weight is not None and not weight.any():
+            weight = None  # refused where rows are counted
         if weight is not None:
             rows, weight = np.flatnonzero(weight), weight[weight != 0]
         learned = []
@@ -303,7 +305,7 @@ def _columns(X: Any) -> tuple[list[str] | None, list[Any]]:
     if rows.ndim != 2:
         raise DataError(
             f"`X` got shape {rows.shape}; expected a table (n_samples, n_features): numbers, or a "
-            "data frame, of which the doubt can learn where the model is off."
+            "data frame."
         )
     return None, list(rows.T)
 
