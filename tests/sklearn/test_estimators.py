@@ -321,7 +321,7 @@ def test_other_mistakes(fitted, diabetes):
     with pytest.raises(ValueError, match="learned or constant"):
         regressor(noise="big").partial_fit(X, y)
     with pytest.raises(ValueError, match="could not convert string to float"):
-        regressor().fit(pd.DataFrame({"a": ["x", "y", "z"]}), [1.0, 2.0, 3.0])
+        regressor().fit([["x"], ["y"], ["z"]], [1.0, 2.0, 3.0])
 
 
 def test_odd_tables_are_learned_from():

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError
@@ -23,6 +23,8 @@ from hunch.nn import Ensemble
 from hunch.nn.mlp import ACTIVATIONS
 from hunch.seeding import derive
 from hunch.sklearn.boosting import FEWEST
+from hunch.sklearn.columns import TakesColumns, weights_of
+from hunch.sklearn.mixed import MixedTable
 from hunch.sklearn.ranks import Ranks
 from hunch.sklearn.reach import Reach
 from hunch.sklearn.rows import Floats, Numbers, Rows, Scale, as_rows, check_size, odd_cells
@@ -47,7 +49,7 @@ _KEPT: Final = ("n_features_in_", "n_iter_", "loss_curve_", "oob_score_", "_seed
 # A dataclass, since scikit-learn wants every parameter in the signature of `__init__`, and one that
 # takes more must name all of them again where it is written by hand.
 @dataclass(eq=False, repr=False)
-class RandomizedPriorBase(BaseEstimator):
+class RandomizedPriorBase(TakesColumns, BaseEstimator):
     """Parameters of both estimators, which their own pages explain."""
 
     n_estimators: int = 24
@@ -78,6 +80,11 @@ class RandomizedPriorBase(BaseEstimator):
 
     # `ridge` for an `alpha` of 1: scikit-learn halves the penalty, and of numbers the loss as well.
     _ridge_of_alpha: ClassVar[float] = 1.0
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
     def to_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What a trained estimator is, without pickle.
@@ -110,6 +117,8 @@ class RandomizedPriorBase(BaseEstimator):
             values["parameters"]["random_state"] = None
         if hasattr(self, "feature_names_in_"):
             values["feature_names_in_"] = self.feature_names_in_.tolist()
+        if self._columns is not None:
+            values["columns"] = self._columns.to_json()
         parts = {"ensemble": self.ensemble_.state_dict(), "input": self._input_scale.to_state()}
         if self._ranks is not None and self._ranked is not None:
             parts |= {"ranks": self._ranks.to_state(), "ranked": self._ranked.state_dict()}
@@ -143,6 +152,8 @@ class RandomizedPriorBase(BaseEstimator):
                 setattr(self, name, values[name])
         if "feature_names_in_" in values:
             self.feature_names_in_ = np.array(values["feature_names_in_"], dtype=object)
+        if "columns" in values:
+            self._columns = MixedTable.from_json(values["columns"])
         self._input_scale = Scale.from_state(under("input.", tensors))
         if reach := under("reach.", tensors):  # else it goes on to say what it said
             self._reach = Reach.from_state(reach)
@@ -150,7 +161,7 @@ class RandomizedPriorBase(BaseEstimator):
             self._ranks = Ranks.from_state(ranks)
 
     def _restore_networks(self, tensors: Mapping[str, Tensor], outputs: int) -> None:
-        recipe, features = self._recipe(self._seed), self.n_features_in_
+        recipe, features = self._recipe(self._seed), self._width
         self.ensemble_ = rebuilt(recipe, features, outputs, under("ensemble.", tensors))
         if self._ranks is not None:
             self._ranked = rebuilt(recipe, features, outputs, under("ranked.", tensors))
@@ -199,18 +210,15 @@ class RandomizedPriorBase(BaseEstimator):
         groups: npt.ArrayLike | None,
     ) -> Rows:
         ids = None if groups is None else group_ids(groups, len(X))
-        if sample_weight is None:
-            return as_rows(X, y, None, ids)
-        kind = {"dtype": np.float64, "ensure_non_negative": True}
-        return as_rows(X, y, _check_sample_weight(sample_weight, X, **kind), ids)
+        return as_rows(X, y, weights_of(sample_weight, X), ids)
 
     def _check_cells(self, X: Floats) -> None:
         """Refuse numbers too large to compute with, and name what hardly belongs to its column."""
-        check_size("X", X)
+        check_size("X", X, self._owners)
         odd = np.argwhere(odd_cells(X))
         if len(odd):
             row, column = odd[0]
-            name = getattr(self, "feature_names_in_", range(X.shape[1]))[column]
+            name = self._name_of(self._owners[column])
             more = f", and {len(odd) - 1} more such cells" if len(odd) > 1 else ""
             warnings.warn(
                 f"X holds {X[row, column]:.6g} in row {row}, column {name!r}, far from all other "
@@ -222,8 +230,8 @@ class RandomizedPriorBase(BaseEstimator):
     def _inputs(self, X: Any) -> Tensor:
         """Scaled features of rows to predict."""
         check_is_fitted(self)
-        values: Floats = validate_data(self, X, reset=False, dtype=np.float64)
-        check_size("X", values)
+        values = self._asked_about(X)
+        check_size("X", values, self._owners)
         return torch.from_numpy(self._input_scale.apply(values))
 
     def _start(self, recipe: Recipe, rows: Rows, outputs: int) -> None:

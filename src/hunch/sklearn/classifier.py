@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import column_or_1d
 from torch import Tensor
 
 from hunch.errors import DataError
@@ -44,6 +44,10 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
     Features are scaled inside. Classes may be numbers or strings. The order of rows does not
     matter, and a row of weight 2 is the same as two rows. Copies of a row share one bootstrap draw,
     and only the proportions of weights count.
+
+    Missing numbers become the median, and a feature of its own says which they are; of text and
+    categories of a data frame each of the 64 most frequent values is a feature, and the rest share
+    one. Columns without any value are left out, with a warning.
 
     What is promised holds for new rows drawn as those of the training were. Where rows come in
     groups, as visits of patients do, and new rows are of new groups, give `fit` the `groups`: whole
@@ -111,7 +115,8 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         """Train on a table.
 
         Args:
-            X: features `(n_samples, n_features)`, numbers without NaN.
+            X: features `(n_samples, n_features)`: numbers, of which some may be missing (NaN), or a
+                data frame, in which columns may also hold text, categories, dates or truth values.
             y: classes `(n_samples,)`, at least two different ones.
             sample_weight: how much each row counts, at least 0. Whole numbers are repetitions.
             groups: what names the group that each row is of, such as a patient, `(n_samples,)`:
@@ -138,7 +143,8 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
     ) -> RandomizedPriorClassifier:
         """Take more data into account: one epoch over them.
 
-        The first call decides the scales of features, so its data should be typical.
+        The first call decides the scales of features, and which values of text are features, so its
+        data should be typical.
 
         Args:
             X: features `(n_samples, n_features)`.
@@ -253,7 +259,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         classes: npt.ArrayLike | None,
         reset: bool,
     ) -> tuple[Rows, int]:
-        X, y = validate_data(self, X, y, reset=reset, dtype=np.float64)
+        X, y = self._learned_from(X, y, sample_weight, reset=reset)
         self._check_cells(X)
         check_classification_targets(y)
         labels = column_or_1d(y, warn=True)

@@ -207,6 +207,11 @@ class DoubtBase(BaseEstimator):
             for k, own in enumerate(values["folds"])
         ]
 
+    def _look_at(self, X: Any, sample_weight: npt.ArrayLike | None) -> None:
+        """Decide what becomes of each column."""
+        weight = None if sample_weight is None else self._weights(sample_weight, X)
+        self._learn_columns(MixedTable.of(X, weight))
+
     def _learn_columns(self, table: MixedTable) -> None:
         self._table, self.n_features_in_ = table, len(table.columns)
         self.__dict__.pop("feature_names_in_", None)
@@ -232,7 +237,7 @@ class DoubtBase(BaseEstimator):
         weight = self._weights(sample_weight, x)
         return Fresh.of(x, y.astype(float), weight, self.cv, seed, groups=groups, strata=strata)
 
-    def _weights(self, sample_weight: npt.ArrayLike | None, rows: Floats) -> Floats:
+    def _weights(self, sample_weight: npt.ArrayLike | None, rows: Any) -> Floats:
         found: Floats = _check_sample_weight(
             sample_weight, rows, dtype=np.float64, ensure_non_negative=True
         )

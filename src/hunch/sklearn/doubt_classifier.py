@@ -19,7 +19,6 @@ from hunch.inference import ClassPredictive, conformal_classes
 from hunch.sklearn.base import RandomizedPriorBase, as_seed
 from hunch.sklearn.classifier import RandomizedPriorClassifier
 from hunch.sklearn.doubt import DoubtBase, Fresh, Numbers
-from hunch.sklearn.mixed import MixedTable
 from hunch.sklearn.rows import Floats
 
 _SHARES: Final = np.linspace(0.0, 1.0, 11)  # of the networks beside the model
@@ -115,7 +114,7 @@ class DoubtClassifier(ClassifierMixin, DoubtBase):
         self._prototype()
         seed = as_seed(self.random_state)
         truth = self._class_numbers(column_or_1d(y))
-        self._learn_columns(MixedTable.of(X))
+        self._look_at(X, sample_weight)
         features = self._table.features(X)
         fresh = self._fresh(features, truth, sample_weight, groups, seed, strata=truth)
         self._least = 1 / (len(fresh.source) + 1)

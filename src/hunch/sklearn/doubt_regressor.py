@@ -17,7 +17,6 @@ from hunch.errors import ConfigurationError, DataError, ShapeError, warn_user
 from hunch.inference import Predictive
 from hunch.sklearn.base import RandomizedPriorBase, as_seed
 from hunch.sklearn.doubt import DoubtBase, Fresh, Numbers
-from hunch.sklearn.mixed import MixedTable
 from hunch.sklearn.noise import Shape
 from hunch.sklearn.regressor import RandomizedPriorRegressor
 from hunch.sklearn.rows import Floats
@@ -169,7 +168,7 @@ class DoubtRegressor(RegressorMixin, DoubtBase):
         self._prototype()
         seed = as_seed(self.random_state)
         truth = _numbers("`y`", y)
-        self._learn_columns(MixedTable.of(X))
+        self._look_at(X, sample_weight)
         z = self._inputs(X)
         fresh = self._fresh(z[:, :-1], truth, sample_weight, groups, seed)
         self._support = support_of(truth[fresh.source])

@@ -1,10 +1,11 @@
-"""Whatever table a model takes, as numbers: the doubt about a model looks at its rows too."""
+"""Whatever table is given, as numbers: gaps filled and marked, text as a feature for each value."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -13,11 +14,31 @@ import numpy.typing as npt
 from hunch.errors import DataError
 from hunch.sklearn.rows import Floats
 
-_MOST_VALUES: Final = 20  # of a column of text, each a feature; the rest are alike
-_FEWEST_ROWS: Final = 5  # with a value that is a feature
 _SECONDS_OF_A_DAY: Final = 86_400.0
+_ROUNDING: Final = 1e-12  # of a sum of weights
+_NUMBERS: Final = "biuf"  # numpy's kinds
 
 Cells = npt.NDArray[Any]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which values of text become features of their own.
+
+    Args:
+        most: so many at most, the most frequent.
+        fewest: of those that so many rows have.
+        other: whether the rest, if there are more, share one feature.
+    """
+
+    most: int
+    fewest: float
+    other: bool
+
+
+FREQUENT: Final = Choice(20, 5, other=False)
+MANY: Final = Choice(64, 0, other=True)
 
 
 @dataclass(frozen=True)
@@ -29,35 +50,54 @@ class MixedColumn:
         middle: what stands for a missing number; None for a column of text.
         values: texts that are features of their own.
         missing: whether a missing cell is a feature of its own.
+        other: whether texts without a feature of their own share one.
     """
 
     name: str
     middle: float | None
     values: tuple[str, ...] = ()
     missing: bool = False
+    other: bool = False
 
-    def features(self, cells: Cells) -> Floats:
-        """`(rows, features)`.
+    @property
+    def width(self) -> int:
+        """How many features it becomes."""
+        return len(self.values) + (self.middle is not None) + self.other + self.missing
+
+    def features(self, cells: Cells) -> tuple[Floats, Bools]:
+        """`(rows, features)`, and which cells are missing.
 
         Raises:
             DataError: if the column held numbers, and now holds text.
         """
-        numbers = _as_numbers(cells)
+        found = np.zeros((len(cells), self.width))
+        if not self.width:
+            return found, np.zeros(len(cells), bool)
         if self.middle is None:
             text = _as_text(cells)
-            own = [text == value for value in self.values]
             absent = text == ""
-        elif numbers is None:
-            raise DataError(
-                f"`X` holds text in column {self.name!r}; expected numbers, as in `fit`."
-            )
+            place = {value: j for j, value in enumerate(self.values)}
+            value = np.array([place.get(cell, -1) for cell in text], np.intp)
+            known = np.flatnonzero(value >= 0)
+            found[known, value[known]] = 1.0
+            if self.other:
+                found[(value < 0) & ~absent, len(self.values)] = 1.0
         else:
+            numbers = _as_numbers(cells)
+            if numbers is None:
+                raise DataError(
+                    f"`X` holds text in column {self.name!r}; expected numbers, as in `fit`."
+                )
             absent = np.isnan(numbers)
-            own = [np.where(absent, self.middle, numbers)]
-        columns = [*own, absent] if self.missing else own
-        return (
-            np.stack(columns, axis=1).astype(np.float64) if columns else np.empty((len(cells), 0))
-        )
+            found[:, 0] = np.where(absent, self.middle, numbers)
+        if self.missing:
+            found[absent, -1] = 1.0
+        return found, absent
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values; without what an earlier version does not know, where unused."""
+        values = dataclasses.asdict(self)
+        return values if self.other else {k: v for k, v in values.items() if k != "other"}
 
 
 @dataclass(frozen=True)
@@ -65,8 +105,9 @@ class MixedTable:
     """How the columns of a table become numbers, with nothing missing.
 
     A number stays one, a date counts days, a truth value is 0 or 1. Where numbers are missing the
-    median stands, and a further feature says so. Of text each of the 20 most frequent values that
-    5 rows have is a feature; all others are alike, as are those that come later.
+    median stands, and a further feature says so. Of text, or of what a data frame calls categories,
+    frequent values are features; all others are alike, as are those that come later. A column
+    without any value becomes nothing.
 
     Args:
         columns: in their order.
@@ -82,16 +123,56 @@ class MixedTable:
     named: bool
 
     @classmethod
-    def of(cls, X: Any) -> MixedTable:
+    def of(
+        cls,
+        X: Any,
+        weight: Floats | None = None,
+        choice: Choice = FREQUENT,
+        names: Sequence[str] | None = None,
+    ) -> MixedTable:
         """Look at the rows of `fit`.
+
+        Args:
+            X: the rows.
+            weight: how much each counts, in medians and frequencies; None if all count alike.
+            choice: which values of text become features.
+            names: of the columns of an array.
 
         Raises:
             DataError: if X is no table.
         """
-        names, columns = _columns(X)
-        known = names or [str(i) for i in range(len(columns))]
-        learned = (_learn(name, cells) for name, cells in zip(known, columns, strict=True))
+        own, columns = _columns(X)
+        names = own or names
+        known = names if names is not None else [str(i) for i in range(len(columns))]
+        if weight is not None and not weight.any():
+            weight = None  # refused where rows are counted
+        if weight is not None:
+            rows, weight = np.flatnonzero(weight), weight[weight != 0]
+        learned = []
+        for name, column in zip(known, columns, strict=True):
+            cells = _cells(column) if weight is None else _cells(column)[rows]
+            numbers = None if _is_category(column) else _as_numbers(cells)
+            learned.append(
+                _learn_text(name, _as_text(cells), weight, choice)
+                if numbers is None
+                else _learn_numbers(name, numbers, weight)
+            )
         return cls(tuple(learned), names is not None)
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether features are the numbers themselves wherever none is missing."""
+        return all(c.middle is not None and not c.missing for c in self.columns)
+
+    @cached_property
+    def text(self) -> bool:
+        """Whether some column is of text."""
+        return any(c.middle is None and c.width for c in self.columns)
+
+    @cached_property
+    def owners(self) -> tuple[int, ...]:
+        """The column that each feature comes from."""
+        return tuple(j for j, c in enumerate(self.columns) for _ in range(c.width))
 
     def features(self, X: Any) -> Floats:
         """The features of rows, `(rows, features)`.
@@ -99,8 +180,24 @@ class MixedTable:
         Raises:
             DataError: if a column is missing or holds something else.
         """
+        return self.features_and_gaps(X)[0]
+
+    def features_and_gaps(self, X: Any) -> tuple[Floats, dict[int, int]]:
+        """Features, and in how many rows which columns lack a cell that none of `fit` lacked."""
+        if self.plain and _as_they_are(X, len(self.columns)):
+            return X, {}
+        parts, gaps = [], {}
+        for j, (column, cells) in enumerate(zip(self.columns, self._found(X), strict=True)):
+            own, absent = column.features(_cells(cells))
+            parts.append(own)
+            if column.width and not column.missing and absent.any():
+                gaps[j] = int(absent.sum())
+        return np.concatenate(parts, axis=1), gaps
+
+    def _found(self, X: Any) -> list[Any]:
+        """The columns of `fit`, in their order there."""
         names, columns = _columns(X)
-        if self.named and names is not None:
+        if self.named and names is not None and names != [c.name for c in self.columns]:
             found = dict(zip(names, columns, strict=True))
             absent = [c.name for c in self.columns if c.name not in found]
             if absent:
@@ -110,12 +207,11 @@ class MixedTable:
             raise DataError(
                 f"`X` has {len(columns)} columns; expected {len(self.columns)}, as in `fit`."
             )
-        parts = [c.features(cells) for c, cells in zip(self.columns, columns, strict=True)]
-        return np.concatenate(parts, axis=1)
+        return columns
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
-        return dataclasses.asdict(self)
+        return {"columns": [c.to_json() for c in self.columns], "named": self.named}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> MixedTable:
@@ -130,39 +226,93 @@ class MixedTable:
         return cls(tuple(columns), values["named"])
 
 
-def _learn(name: str, cells: Cells) -> MixedColumn:
-    numbers = _as_numbers(cells)
-    if numbers is not None:
-        absent = np.isnan(numbers)
-        middle = 0.0 if absent.all() else float(np.median(numbers[~absent]))
-        return MixedColumn(name, middle, missing=bool(absent.any()))
-    text = _as_text(cells)
+def holds_text(X: Any) -> bool:
+    """Whether X is a data frame of which some column is of another type than numbers.
+
+    Example:
+        >>> holds_text(np.ones((2, 2))), holds_text([["a"]])
+        (False, False)
+    """
+    types = getattr(X, "dtypes", None)  # a column of pandas has one, not several
+    if not isinstance(types, Iterable):
+        return hasattr(X, "column_names")
+    return any(getattr(dtype, "kind", "O") not in _NUMBERS for dtype in types)
+
+
+def _as_they_are(X: Any, columns: int) -> bool:
+    """Whether X is an array of numbers, with that many columns and nothing missing."""
+    numbers = isinstance(X, np.ndarray) and X.dtype == np.float64 and X.ndim == 2
+    return numbers and X.shape[1] == columns and not np.isnan(X).any()
+
+
+def categories_of(X: Any) -> list[bool]:
+    """Which columns a data frame calls categories, be their cells numbers or text."""
+    return [_is_category(column) for column in _columns(X)[1]]
+
+
+def _is_category(column: Any) -> bool:
+    return hasattr(getattr(column, "dtype", None), "categories")
+
+
+def _learn_numbers(name: str, numbers: Floats, weight: Floats | None) -> MixedColumn:
+    absent = np.isnan(numbers)
+    if absent.all():
+        return MixedColumn(name, None)
+    middle = median_of(numbers[~absent], None if weight is None else weight[~absent])
+    return MixedColumn(name, middle, missing=bool(absent.any()))
+
+
+def _learn_text(name: str, text: Cells, weight: Floats | None, choice: Choice) -> MixedColumn:
     absent = text == ""
-    values, counts = np.unique(text[~absent], return_counts=True)
-    often = np.argsort(-counts, kind="stable")[:_MOST_VALUES]
-    kept = sorted(str(value) for value in values[often[counts[often] >= _FEWEST_ROWS]])
-    return MixedColumn(name, None, tuple(kept), bool(absent.any()))
+    if absent.all():
+        return MixedColumn(name, None)
+    values, place = np.unique(text[~absent], return_inverse=True)
+    share = np.ones(len(place)) if weight is None else weight[~absent]
+    order = np.lexsort((share, place))  # sums round by the order, and that of rows means nothing
+    counts = np.bincount(place[order], share[order], minlength=len(values))
+    often = np.argsort(-counts, kind="stable")[: choice.most]
+    kept = sorted(str(value) for value in values[often[counts[often] >= choice.fewest]])
+    other = choice.other and len(kept) < len(values)
+    return MixedColumn(name, None, tuple(kept), bool(absent.any()), other)
 
 
-def _columns(X: Any) -> tuple[list[str] | None, list[Cells]]:
-    """The names of the columns, if they have some, and their cells."""
+def median_of(values: Floats, weight: Floats | None) -> float:
+    """The value below which half the weight lies; between two, their mean, as of rows alike.
+
+    Example:
+        >>> median_of(np.array([1.0, 5.0, 2.0]), np.array([2.0, 1.0, 1.0]))
+        1.5
+    """
+    if weight is None:
+        return float(np.median(values))
+    order = np.lexsort((weight, values))
+    total = np.cumsum(weight[order])
+    half = total[-1] / 2 * (1 + _ROUNDING * np.array([-1, 1]))
+    low, high = values[order][np.searchsorted(total, half)]
+    return float((low + high) / 2)
+
+
+def _columns(X: Any) -> tuple[list[str] | None, list[Any]]:
+    """The names of the columns, if they have some, and the columns."""
     names = getattr(X, "column_names", None)  # Arrow's; there `columns` are the cells
     if names is None:
         names = getattr(X, "columns", None)
     if names is not None:
-        return [str(name) for name in names], [_cells(X[name]) for name in names]
+        return [str(name) for name in names], [X[name] for name in names]
     if hasattr(X, "toarray"):
         raise DataError("`X` is a sparse matrix; expected a table: X.toarray() makes one.")
     rows = np.asarray(X)
     if rows.ndim != 2:
         raise DataError(
             f"`X` got shape {rows.shape}; expected a table (n_samples, n_features): numbers, or a "
-            "data frame, of which the doubt can learn where the model is off."
+            "data frame."
         )
     return None, list(rows.T)
 
 
 def _cells(column: Any) -> Cells:
+    if _is_category(column) and hasattr(column, "astype"):
+        column = column.astype(object)  # pandas would make floats of whole numbers with gaps
     convert = getattr(column, "to_numpy", None)
     return np.asarray(column if convert is None else convert())
 
@@ -174,7 +324,7 @@ def _as_numbers(cells: Cells) -> Floats | None:
         seconds = cells.astype(f"{unit}[s]")
         whole = seconds.astype(np.int64) / _SECONDS_OF_A_DAY
         return np.where(np.isnat(seconds), np.nan, whole)
-    if cells.dtype.kind in "biuf":
+    if cells.dtype.kind in _NUMBERS:
         return cells.astype(np.float64)
     if cells.dtype.kind != "O":
         return None
@@ -192,7 +342,14 @@ def _as_numbers(cells: Cells) -> Floats | None:
 def _as_text(cells: Cells) -> Cells:
     """Cells as text, empty where one is missing."""
     absent: Iterable[bool] = _missing(cells)
-    return np.array(["" if no else str(c) for c, no in zip(cells, absent, strict=True)], object)
+    return np.array(["" if no else _word(c) for c, no in zip(cells, absent, strict=True)], object)
+
+
+def _word(cell: Any) -> str:
+    """A cell as text; a whole number is the same word however it is held."""
+    if isinstance(cell, float | np.floating) and cell.is_integer():
+        return str(int(cell))
+    return str(cell)
 
 
 def _missing(cells: Cells) -> npt.NDArray[np.bool_]:

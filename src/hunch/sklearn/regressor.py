@@ -13,7 +13,6 @@ import numpy.typing as npt
 import torch
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from hunch.errors import ConfigurationError, DataError
@@ -63,6 +62,10 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
     Features and targets are scaled inside. The order of rows does not matter, and a row of weight 2
     is the same as two rows. Copies of a row share one bootstrap draw, and only the proportions of
     weights count. Several targets `(n_samples, n_outputs)` are predicted together.
+
+    Missing numbers become the median, and a feature of its own says which they are; of text and
+    categories of a data frame each of the 64 most frequent values is a feature, and the rest share
+    one. Columns without any value are left out, with a warning.
 
     What is promised holds for new rows drawn as those of the training were. Where rows come in
     groups, as visits of patients do, and new rows are of new groups, give `fit` the `groups`: whole
@@ -145,7 +148,8 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         """Train on a table.
 
         Args:
-            X: features `(n_samples, n_features)`, numbers without NaN.
+            X: features `(n_samples, n_features)`: numbers, of which some may be missing (NaN), or a
+                data frame, in which columns may also hold text, categories, dates or truth values.
             y: targets `(n_samples,)` or `(n_samples, n_outputs)`.
             sample_weight: how much each row counts, at least 0. Whole numbers are repetitions.
             groups: what names the group that each row is of, such as a patient, `(n_samples,)`:
@@ -171,7 +175,8 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
     ) -> RandomizedPriorRegressor:
         """Take more data into account: one epoch over them.
 
-        The first call decides the scales of features and targets, so its data should be typical.
+        The first call decides the scales of features and targets, and which values of text are
+        features, so its data should be typical.
         Intervals follow the out-of-bag errors of the latest 10,000 rows. A row that comes again, as
         in a second epoch, keeps its bootstrap draw. Out-of-bag figures of an earlier `fit` go: they
         are of networks that are no more.
@@ -308,8 +313,8 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         self.n_outputs_, self._flat = values["n_outputs_"], values["flat"]
         self._target_scale = Scale.from_state(under("target.", tensors))
         self._shape = Shape.from_state(under("shape.", tensors))
-        recipe, features = self._recipe(self._seed), self.n_features_in_
-        self._noise = Noise.from_state(under("noise.", tensors), recipe, features)
+        recipe = self._recipe(self._seed)
+        self._noise = Noise.from_state(under("noise.", tensors), recipe, self._width)
         self._restore_networks(tensors, self.n_outputs_)
         # An earlier version had one kind of networks, nothing beside them, and no ends.
         free = np.full(self.n_outputs_, np.inf)
@@ -335,12 +340,11 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         *,
         reset: bool,
     ) -> tuple[Rows, int]:
-        X, y = validate_data(
-            self,
+        X, y = self._learned_from(
             X,
             y,
+            sample_weight,
             reset=reset,
-            dtype=np.float64,
             multi_output=True,
             y_numeric=True,
             ensure_min_samples=2 if reset else 1,

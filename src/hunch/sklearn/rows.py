@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -265,8 +266,13 @@ def _far_from(some: Floats, cells: Floats) -> npt.NDArray[np.bool_]:
     return far
 
 
-def check_size(name: str, values: Floats) -> None:
+def check_size(name: str, values: Floats, owners: Sequence[int] | None = None) -> None:
     """Refuse numbers whose squares would overflow, before anything is trained on them.
+
+    Args:
+        name: of the argument.
+        values: `(rows,)` or `(rows, columns)`.
+        owners: what the caller calls each column; None if as it is counted here.
 
     Raises:
         DataError: naming the first.
@@ -274,7 +280,8 @@ def check_size(name: str, values: Floats) -> None:
     large = np.abs(values) > LARGEST
     if large.any():
         place = tuple(int(i) for i in np.argwhere(large)[0])
-        column = f", column {place[1]}" if len(place) > 1 else ""
+        columns = range(values.shape[-1]) if owners is None else owners
+        column = f", column {columns[place[1]]}" if len(place) > 1 else ""
         raise DataError(
             f"`{name}` holds {values[place]:.4g} in row {place[0]}{column}; expected numbers of at "
             f"most {LARGEST:.0e} in size: correct the cell, or use other units."
