@@ -38,7 +38,7 @@ check: $(VENV)/.dev
 	$(RUN) ruff check src tests benchmarks docs examples tools
 	$(RUN) mypy
 	$(BIN)/lint-imports
-	$(RUN) pytest -q -n auto --doctest-modules src
+	OMP_NUM_THREADS=1 $(RUN) pytest -q -n auto --doctest-modules src
 
 format: $(VENV)/.dev
 	$(RUN) ruff format src tests benchmarks docs examples tools

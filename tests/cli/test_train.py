@@ -17,7 +17,7 @@ SMALL = ["--steps=300", "--set=hidden_sizes=8", "--set=batch_size=8", "--eval-ev
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def here(tmp_path, monkeypatch, undrawn):
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -51,7 +51,8 @@ def test_help_has_examples(command, capsys):
 
 
 @pytest.mark.parametrize("agent", RECIPES)
-def test_every_agent_trains_leaves_a_run_and_says_how_it_went(agent, here, capsys):
+def test_every_agent_trains_leaves_a_run_and_says_how_it_went(agent, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     small = [*SMALL, "--set=num_members=3"] if agent == "boot-dqn" else SMALL
     if RECIPES[agent].agent in ("A2C", "Reinforce"):
         small = [word for word in SMALL if "batch_size" not in word] + ["--num-envs=1"]
@@ -61,7 +62,7 @@ def test_every_agent_trains_leaves_a_run_and_says_how_it_went(agent, here, capsy
     assert lines[0].startswith(f"{agent} on CartPole-v1: 300 steps, ")
     assert lines[1].startswith("seed 0: return ")
     assert lines[2].startswith("seed 1: return ")
-    place = here / "runs" / f"{agent}-CartPole-v1-0"
+    place = tmp_path / "runs" / f"{agent}-CartPole-v1-0"
     assert lines[3] == f"Report: {os.path.relpath(place / 'report.html')}"
     assert {p.name for p in place.iterdir()} >= {
         "run.json",

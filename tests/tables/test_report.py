@@ -58,6 +58,13 @@ def classification():
     return summary_of("class")
 
 
+@pytest.fixture(scope="module")
+def page_of(regression, classification):
+    """The page of each task as it is, drawn once."""
+    tasks = {"regression": regression, "classification": classification}
+    return {task: table_report(summary) for task, summary in tasks.items()}
+
+
 def rows_of_scores(page):
     page = page[page.index('<section id="scores">') :]
     table = page[page.index("<table>") : page.index("</table>")]
@@ -66,10 +73,9 @@ def rows_of_scores(page):
 
 
 @pytest.mark.parametrize("task", ["regression", "classification"])
-def test_a_score_is_a_row_and_a_model_a_column(task, request):
-    summary = request.getfixturevalue(task)
-    scores = summary["test"]["scores"]
-    head, *rows = rows_of_scores(table_report(summary))
+def test_a_score_is_a_row_and_a_model_a_column(task, page_of, request):
+    scores = request.getfixturevalue(task)["test"]["scores"]
+    head, *rows = rows_of_scores(page_of[task])
     assert head == ["", *scores]
     assert len(rows) == len(scores["hunch"])
     last = [own["calibration_error"] for own in scores.values()]
@@ -77,8 +83,8 @@ def test_a_score_is_a_row_and_a_model_a_column(task, request):
 
 
 @pytest.mark.parametrize("task", ["regression", "classification"])
-def test_no_score_goes_without_an_explanation(task, request):
-    page = table_report(request.getfixturevalue(task))
+def test_no_score_goes_without_an_explanation(task, page_of):
+    page = page_of[task]
     _, *rows = rows_of_scores(page)
     page = page[page.index('<section id="scores">') :]
     explained = page[page.index("</table>") :].lower()
@@ -93,26 +99,25 @@ def test_the_calibration_error_is_the_gap_of_the_curve_beside_it(regression):
         assert figures["scores"][name]["calibration_error"] == pytest.approx(np.mean(gaps))
 
 
-def test_few_rows_make_few_groups(regression, classification):
+def test_few_rows_make_few_groups(regression, classification, page_of):
     assert len(regression["test"]["error_by_std"]["error"]) == 2  # of 50 rows
     assert len(classification["test"]["curve"]["hunch"]["accuracy"]) == 2
-    assert "Test rows in 2 groups of equal size" in table_report(regression)
+    assert "Test rows in 2 groups of equal size" in page_of["regression"]
 
 
-def test_values_of_a_category_are_named_as_they_are(regression):
+def test_values_of_a_category_are_named_as_they_are(regression, page_of):
     along = regression["test"]["unsure"]["along"]
     assert set(along) == {c["name"] for c in regression["columns"]["used"]}
     assert sorted(along["kind"]["at"]) == ["a", "b", "missing"]
     assert along["kind"]["missing"] == along["kind"]["epistemic"][-1]
-    page = table_report(regression)
-    assert "<!-- 2020-" in page  # dates on the axis, not numbers of days
+    assert "<!-- 2020-" in page_of["regression"]  # dates on the axis, not numbers of days
 
 
-def test_rows_without_a_value_are_no_rows_of_the_median(regression):
+def test_rows_without_a_value_are_no_rows_of_the_median(regression, page_of):
     drawn = regression["test"]["unsure"]["along"][LONG]
     assert drawn["missing"] > 1.5 * np.median(drawn["epistemic"])
     said = "The broken line: rows without a value."
-    assert said in table_report(regression)
+    assert said in page_of["regression"]
     assert said not in table_report(regression | {"test": whole(regression["test"])})
 
 
@@ -132,7 +137,7 @@ def far_of(test):
     return {key: own for key, own in test["far"].items() if key != "shift"}
 
 
-def test_titles_about_distance_are_what_was_measured(regression, classification):
+def test_titles_about_distance_are_what_was_measured(regression, classification, undrawn):
     steps = len(regression["test"]["far"]["shift"])
     rises, falls = list(np.linspace(1, 9, steps)), list(np.linspace(0.9, 0.4, steps))
     dips = [*rises[:3], 0.5, *rises[4:]]
@@ -153,14 +158,14 @@ def test_titles_about_distance_are_what_was_measured(regression, classification)
         assert f"{told[0]:.2f} at the data and {told[-1]:.2f} at 50 standard" in page
 
 
-def test_a_classifier_moved_far_away_is_less_certain_and_the_page_says_so(classification):
+def test_a_classifier_moved_far_away_is_less_certain_and_the_page_says_so(classification, page_of):
     far = classification["test"]["far"]
     assert max(far["probability"]["median"][-3:]) <= 0.8 < far["probability"]["median"][0]
-    assert "Far away, less certain" in table_report(classification)
+    assert "Far away, less certain" in page_of["classification"]
 
 
 @pytest.mark.filterwarnings("ignore:X holds:UserWarning")
-def test_of_very_many_columns_those_that_matter_most_are_tried_and_the_page_says_so():
+def test_of_very_many_columns_those_that_matter_most_are_tried_and_the_page_says_so(undrawn):
     rng = np.random.default_rng(0)
     n, width = 90, 230
     x = rng.normal(size=(n, width))

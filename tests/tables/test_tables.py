@@ -63,11 +63,12 @@ def classes(place):
 
 @pytest.fixture
 def unjudged(summary, classes, monkeypatch):
-    """Fits without baselines, which take most of the time: figures are those of before."""
+    """Fits without baselines and a page, which take most of the time: figures are of before."""
     known = {"price": summary["test"], "city": classes["test"]}
     monkeypatch.setattr(
         "hunch.tables.fitting.assess", lambda model, split, seed: known[model.target.name]
     )
+    monkeypatch.setattr("hunch.tables.fitting.table_report", lambda _: "")
 
 
 def test_every_column_becomes_what_the_rules_say(summary):

@@ -174,7 +174,7 @@ def test_what_ties_nothing_is_refused(options, said, tmp_path, unjudged):
         (["--time=day"], "On 24 rows held out, later by 'day' than all others:"),
     ],
 )
-def test_the_program_takes_them(words, said, tmp_path, monkeypatch, capsys):
+def test_the_program_takes_them(words, said, tmp_path, monkeypatch, capsys, undrawn):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "a.csv", visits())
     assert run(["fit", "a.csv", "--target=cost", "--members=2", *words]) == 0

@@ -18,14 +18,15 @@ def result():
     return experiment.run(TINY, seed=1, progress=False)
 
 
-def test_the_same_seed_gives_the_same_json(result):
-    again = experiment.run(TINY, seed=1, progress=False)
-    assert json.dumps(again.to_json()) == json.dumps(result.to_json(), allow_nan=False)
-    assert again.shown.video == result.shown.video
-    other = experiment.run_seed(TINY, seed=2, video=False, progress=False)
+def test_the_same_seed_gives_the_same_json():
+    short = dataclasses.replace(TINY, frames=400)
+    first, again = (experiment.run(short, seed=1, progress=False) for _ in range(2))
+    assert json.dumps(again.to_json()) == json.dumps(first.to_json(), allow_nan=False)
+    assert again.shown.video == first.shown.video
+    other = experiment.run_seed(short, seed=2, video=False, progress=False)
     assert other.video is None
     assert other.row.seed == 2
-    assert not np.array_equal(other.evaluation_returns, result.shown.evaluation_returns)
+    assert not np.array_equal(other.evaluation_returns, first.shown.evaluation_returns)
 
 
 def test_json_is_small_and_knows_no_clock(result):

@@ -1,5 +1,6 @@
 """The kernel, the posterior and the divergence against independent ways, and the path."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -64,16 +65,23 @@ def test_the_divergence_is_torchs():
     assert torch.allclose(gaussian_kl(*a, *b), kl_divergence(Normal(*a), Normal(*b)))
 
 
-def test_the_whole_path_runs_repeats_and_leaves_the_global_generator_alone():
+def test_the_whole_path_runs_and_leaves_the_global_generator_alone():
     before = torch.get_rng_state()
-    first, second = (gp_posterior.run(Settings.quick(), progress=False) for _ in range(2))
+    result = gp_posterior.run(Settings.quick(), progress=False)
     assert torch.equal(before, torch.get_rng_state())
-    assert first.to_json() == second.to_json()
-    assert {t.agent for t in first.trials} == set(AGENTS)
-    assert first.kl(PRIOR) < first.kl(DROPOUT)
-    assert all(check.holds for check in gp_posterior.check(first))
-    assert "1 × 10" in first.to_markdown()
-    assert list(figures("gp-posterior", first)) == ["gp-posterior"]
+    assert {t.agent for t in result.trials} == set(AGENTS)
+    assert result.kl(PRIOR) < result.kl(DROPOUT)
+    assert all(check.holds for check in gp_posterior.check(result))
+    assert "1 × 10" in result.to_markdown()
+    assert list(figures("gp-posterior", result)) == ["gp-posterior"]
+
+
+def test_the_same_seed_gives_the_same_result():
+    short = dataclasses.replace(Settings.quick(), steps=20, num_members=3)
+    first, again, other = (
+        gp_posterior.run(short, seed=seed, progress=False).to_json() for seed in (0, 0, 1)
+    )
+    assert first == again != other
 
 
 @pytest.mark.parametrize(("prior", "holds"), [(0.4, True), (0.6, False)])

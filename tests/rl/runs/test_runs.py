@@ -44,11 +44,15 @@ def whole(tmp_path_factory):
     return run, run.train(progress=False)
 
 
-def test_a_training_killed_at_random_moments_ends_with_the_same_bits(tmp_path):
+@pytest.mark.parametrize(
+    ("steps", "begins"),
+    [(500, (20, 250)), pytest.param(1000, (20, 250, 480, 700), marks=pytest.mark.proof)],
+)
+def test_a_training_killed_at_random_moments_ends_with_the_same_bits(steps, begins, tmp_path):
     arguments = [
         "noisy-dqn",
         "CartPole-v1",
-        "--steps=1000",
+        f"--steps={steps}",
         "--checkpoint-every=40",
         "--replicas=2",
     ]
@@ -56,7 +60,7 @@ def test_a_training_killed_at_random_moments_ends_with_the_same_bits(tmp_path):
     to_the_end(*arguments, "--out", tmp_path / "whole")
     chance = random.Random(1)
     way = [*arguments, "--out", tmp_path / "killed"]
-    for begin in (20, 250, 480, 700):
+    for begin in begins:
         moment = begin + chance.uniform(0, 200)
         died, errors = kill_at(start(*way), tmp_path / "killed", moment, chance.uniform(0, 0.02))
         assert died, errors
