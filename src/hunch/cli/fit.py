@@ -105,7 +105,7 @@ Example: hunch fit houses.csv --target price
 @click.option(
     "--members",
     type=WholeNumber(2, 10_000),
-    help="Networks.  [default: 50; 20 beyond 20000 rows]",
+    help="Networks.  [default: 24]",
 )
 @click.option(
     "--max-rows",

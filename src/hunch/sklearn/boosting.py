@@ -31,6 +31,7 @@ _RATE: Final = 0.1
 _DEEPEST: Final = 8
 # Up to so many rows: so many steps at most, and leaves a tree.
 _SIZES: Final = ((2_000, 120, 15), (np.inf, 200, 31))
+_LONG: Final = 20_000  # rows, from which on all threads that torch may take grow the trees
 _AT_ONCE: Final = 2**22  # leaves, trees times rows, that are held at a time
 _BLOCK: Final = (16, 512)  # trees and rows that go down together
 
@@ -84,16 +85,16 @@ class Trees(Arrays):
                     roots.append(count)
                     places.append(fold * outputs + output)
                     count, depth = count + len(nodes), max(depth, int(nodes["depth"].max()))
-        arrays = {
-            name: np.concatenate(own).astype(
-                np.float64 if name in ("threshold", "value") else np.int32
-            )
-            if own
-            else np.empty(0, np.float64 if name in ("threshold", "value") else np.int32)
-            for name, own in parts.items()
-        }
+
+        def joined(name: str, kind: type[Any]) -> npt.NDArray[Any]:
+            return np.concatenate([np.empty(0), *parts[name]]).astype(kind)
+
         return cls(
-            **arrays,
+            feature=joined("feature", np.int32),
+            threshold=joined("threshold", np.float64),
+            left=joined("left", np.int32),
+            right=joined("right", np.int32),
+            value=joined("value", np.float64),
             root=np.array(roots, np.int32),
             place=np.array(places, np.int32),
             start=starts,
@@ -251,9 +252,10 @@ def _cross_fit(
     outputs = 1 if classes in (0, 2) else classes
     said = np.empty((1 + most // _STRIDE, len(y), outputs))
     predictors, starts = [], []
-    # As many threads as torch may take. Each sums over features of its own, so that numbers are the
-    # same whatever their count.
-    with threadpool_limits(torch.get_num_threads(), user_api="openmp"):
+    # Each thread sums over features of its own, so that numbers are the same whatever their count.
+    # On short tables threads wait for each other more than they work.
+    threads = torch.get_num_threads() if len(x) >= _LONG else 1
+    with threadpool_limits(threads, user_api="openmp"):
         for number in range(_FOLDS):
             seen, absent = fold != number, np.flatnonzero(fold == number)
             own, start = _fitted(

@@ -65,10 +65,13 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         alpha: strength of the L2 penalty, as in `MLPClassifier`.
         batch_size: rows in a step. `"auto"`: an eighth of the table, at least 8, at most 512.
         learning_rate_init: step size of Adam, which is constant.
-        max_iter: most epochs. `"auto"`: 200, and fewer beyond 7,500 rows, down to 15.
+        max_iter: most epochs. `"auto"`: 300, and fewer beyond 5,000 rows, down to 15.
         early_stopping: stop when the loss on data that networks did not see no longer falls, and go
             back to where it was least. Needs no validation set.
-        n_iter_no_change: epochs without improvement after which to stop.
+        n_iter_no_change: epochs without improvement after which to stop. `"auto"`: 40, and fewer
+            where an epoch has more than eight steps, down to 10.
+        boosting: let gradient boosting stand beside the networks, with the weight that data which
+            neither saw give it; from 40 rows on.
         random_state: the same number gives the same result. Neither numpy's nor torch's global
             state is used or changed.
         verbose: show a progress bar on standard error.

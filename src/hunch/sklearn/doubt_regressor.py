@@ -280,6 +280,8 @@ class DoubtRegressor(RegressorMixin, DoubtBase):
             left, epistemic, aleatoric, evidence
         )
         size = np.hypot(self.epistemic_weight_ * epistemic, self.aleatoric_weight_ * aleatoric)
+        # A model without any error leaves nothing to doubt, and no size.
+        size = np.maximum(size, np.finfo(np.float64).tiny)
         self._shape = Shape((left / size)[:, None], evidence)
 
 

@@ -29,7 +29,7 @@ class Ranks(Arrays):
     Example:
         >>> ranks = Ranks.of(np.array([[0.0], [1.0], [2.0], [1000.0]]), None)
         >>> ranks.apply(np.array([[0.0], [1000.0], [1002.0]])).round(2).ravel()
-        array([-1.35,  1.35,  3.35])
+        array([-1.36,  1.36,  3.36])
     """
 
     value: Floats

@@ -97,8 +97,8 @@ class TargetForm(Arrays):
     def _logarithms(self) -> tuple[Tensor, Tensor, Tensor]:
         """Where they are taken, with numbers for those where not."""
         logged = ~np.isnan(self.shift)
-        parts = logged, np.where(logged, self.shift, 0.0), np.where(logged, self.top, 1.0)
-        return tuple(torch.from_numpy(part) for part in parts)
+        shift, top = np.where(logged, self.shift, 0.0), np.where(logged, self.top, 1.0)
+        return torch.from_numpy(logged), torch.from_numpy(shift), torch.from_numpy(top)
 
 
 def ends_of(y: Floats, support: str | Support | None) -> tuple[Floats, Floats]:

@@ -4,7 +4,7 @@
 - Booleans (true/false, yes/no) are 1 and 0.
 - Dates become days, the phase of the year and week, and of the day if there are
   times.
-- Text of few values becomes one feature a value; of many values the 128 most frequent ones that come
+- Text of few values becomes one feature a value; of many, the 128 most frequent ones that come
   five times have a feature each and the rest share one. Text where most rows differ is dropped.
 - Columns that are empty, constant or the same as an earlier one are dropped.
 - What the user says of a column goes before what its cells look like.

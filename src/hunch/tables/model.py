@@ -326,9 +326,9 @@ def train(
             return RandomizedPriorClassifier(members, random_state=state, verbose=progress)
         model = RandomizedPriorRegressor(members, random_state=state, verbose=progress)
         if in_time:  # how far errors reach at later times is learned of the target as it is
-            return model.set_params(support=None, logarithm=False)
-        if target.lower is not None or target.upper is not None:
-            return model.set_params(support=(target.lower, target.upper))
+            model.set_params(support=None, logarithm=False)
+        elif target.lower is not None or target.upper is not None:
+            model.set_params(support=(target.lower, target.upper))
         return model
 
     estimator = unfitted(members).fit(x, y, sample_weight=weight, groups=ties.groups)

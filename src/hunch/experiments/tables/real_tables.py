@@ -76,7 +76,7 @@ class Trial:
     table: str  # its name
     method: str  # of `METHODS`
     split: int  # number of the split
-    scores: dict[str, float]  # as `scores` has them
+    scores: dict[str, float]  # as `scores` has them; none where a peer failed
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ class Result(SavedResult):
     settings: Settings  # which tables, how often
     tables: dict[str, Shown]  # by name
     missing: tuple[str, ...]  # packages of tables or peers that are not installed
+    failed: tuple[str, ...] = ()  # which peer raised an error on which split
 
     def of(self, task: str) -> dict[str, Shown]:
         """Those of a task."""
@@ -153,6 +154,8 @@ class Result(SavedResult):
                 [cells(p, f"{self.ahead(p):.0%}") for p in PEERS if self.ahead(p) >= 0],
             ),
         ]
+        if self.failed:
+            parts.append(f"Splits left out, on which a peer failed: {', '.join(self.failed)}.")
         if self.missing:
             parts.append(f"Left out, not being installed: `pip install {' '.join(self.missing)}`.")
         return "\n\n".join(parts)
@@ -209,7 +212,7 @@ def summary(settings: Settings, trials: Sequence[Trial]) -> Result:
     for name in dict.fromkeys(t.table for t in trials):
         by_method: dict[str, dict[int, dict[str, float]]] = {}
         for t in trials:
-            if t.table == name:
+            if t.table == name and t.scores:
                 by_method.setdefault(t.method, {})[t.split] = t.scores
         common = set.intersection(*(set(own) for own in by_method.values()))
         if OURS not in by_method or len(by_method) < 2 or not common:
@@ -226,7 +229,8 @@ def summary(settings: Settings, trials: Sequence[Trial]) -> Result:
         rows = int(by_method[OURS][min(common)]["rows"])
         package = f"{table.package} {table.version}".strip()
         tables[name] = Shown(package, table.task, rows, table.by_time, means)
-    return Result(settings, tables, missing(settings))
+    failed = tuple(f"{t.method} on {t.table} ({t.split})" for t in trials if not t.scores)
+    return Result(settings, tables, missing(settings), failed)
 
 
 def missing(settings: Settings) -> tuple[str, ...]:
@@ -316,11 +320,14 @@ def _run_one(task: tuple[str, str, int, int, Settings]) -> list[Trial]:
         mean, stated, truth = said.mean, said.quantiles, said.y
     else:
         features, truth = _features(table, frame, train, test), y[test]
-        if numbers:
-            forecast = predict_numbers(method, features, y[train], seed + number)
-            mean, stated = forecast.mean, forecast.quantiles
-        else:
-            stated = predict_classes(method, features, y[train], seed + number)
+        try:
+            if numbers:
+                forecast = predict_numbers(method, features, y[train], seed + number)
+                mean, stated = forecast.mean, forecast.quantiles
+            else:
+                stated = predict_classes(method, features, y[train], seed + number)
+        except (ValueError, ArithmeticError):  # as of one whose boosting diverges
+            return [Trial(name, method, number, {})]
     if not numbers:
         scores = score_classes(stated, truth)
     else:
