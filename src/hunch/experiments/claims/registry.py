@@ -178,5 +178,6 @@ def _markdown(
     option = " --data FOLDER" if getattr(settings, "data", "") else ""
     option += "" if jobs == 1 else f" --jobs {jobs}"
     command = f"`hunch reproduce {name} --seed {seed}{option}`"
-    lines += ["", f"{command}, {seconds:.0f} s on {threads}.", ""]
+    kept = ", what `--keep` had from earlier runs left out" if getattr(settings, "keep", "") else ""
+    lines += ["", f"{command}, {seconds:.0f} s on {threads}{kept}.", ""]
     return "\n".join(lines)
