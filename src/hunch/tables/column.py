@@ -4,8 +4,9 @@
 - Booleans (true/false, yes/no) are 1 and 0.
 - Dates become days, the phase of the year and week, and of the day if there are
   times.
-- Text of few values becomes one feature a value; of many, the 128 most frequent ones that come
-  five times have a feature each and the rest share one. Text where most rows differ is dropped.
+- Text of few values becomes one feature a value; of many, the 20 most frequent ones have a feature
+  each, as have up to 108 more that come five times, and the rest share one. Text where most rows
+  differ is dropped.
 - Columns that are empty, constant or the same as an earlier one are dropped.
 - What the user says of a column goes before what its cells look like.
 """
@@ -30,8 +31,9 @@ from hunch.tables.numerals import are_numbers
 from hunch.tables.ways import Kind, Way, check_size
 
 MOST_VALUES: Final = 32  # of a text column of which each value gets a feature
-_FREQUENT: Final = 128  # values that may have one where there are more
-_OFTEN: Final = 5  # rows that such a value needs
+_FREQUENT: Final = 20  # values that get one where there are more,
+_MAYBE: Final = 128  # and values that get one if they come often,
+_OFTEN: Final = 5  # which is in so many rows
 _LARGEST_ID: Final = 2**53  # beyond, floats leave whole numbers out
 _MARGIN: Final = 0.25  # how far beyond the training range, in its width, is far outside
 # A word of a name that says that the cells name rows: patient_id, customerID, order no, Lfd. Nr.
@@ -266,6 +268,7 @@ def _learn_category(name: str, cells: pa.Array, *, asked: bool) -> Column | Drop
     many = len(counted) > MOST_VALUES
     if many and not asked and len(counted) > len(text) / 2:
         return Dropped(name, f"text with {len(counted):,} different values in {len(text):,} rows")
-    kept = [e for e in counted if -e[0] >= _OFTEN][:_FREQUENT] if many else counted
+    often = sum(-count >= _OFTEN for count, _ in counted[:_MAYBE])
+    kept = counted[: max(_FREQUENT, often)] if many else counted
     values = tuple(value for _, value in kept)
     return Column(name, "category", missing=missing, values=values, other=many)
