@@ -91,9 +91,10 @@ def test_a_result_reads_back_whole_and_is_drawn():
     assert all(name in text for name in SHOWN)
     pytest.importorskip("matplotlib")
     drawn = figures("tables", result)
-    assert set(drawn) == {"losses", "tables-coverage"}
-    for figure, _ in drawn.values():
-        assert len(figure.axes[0].get_yticklabels()) in (len(SHOWN), len(result.of("regression")))
+    assert set(drawn) == {"losses", "tables-classes", "tables-coverage"}
+    tasks = ("regression", "classification", "regression")
+    for (figure, _), task in zip(drawn.values(), tasks, strict=True):
+        assert len(figure.axes[0].get_yticklabels()) == len(result.of(task))
 
 
 def test_without_the_packages_it_is_said_how_to_get_them(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from hunch.experiments.figures.shared import curves
@@ -122,11 +123,17 @@ def far_from_data(result: far.Result) -> Figures:
 
 def real_tables(result: real.Result) -> Figures:
     """Losses and coverage, a row a table."""
-    return {"losses": _losses(result), "tables-coverage": _real_coverage(result)}
+    numbers = _losses(result, "regression", "Pinball loss of tables of numbers")
+    classes = _losses(result, "classification", "Log loss of tables of classes")
+    return {
+        "losses": numbers,
+        "tables-classes": classes,
+        "tables-coverage": _real_coverage(result),
+    }
 
 
-def _losses(result: real.Result) -> Drawn:
-    tables = {**result.of("regression"), **result.of("classification")}
+def _losses(result: real.Result, task: str, what: str) -> Drawn:
+    tables = result.of(task)
     figure, axes = panel(
         "How good beside each peer?", "loss over that of ours", "", height=1.5 + 0.25 * len(tables)
     )
@@ -143,8 +150,8 @@ def _losses(result: real.Result) -> Drawn:
     axes.invert_yaxis()
     _legend_below(figure)
     caption = (
-        "Pinball loss of numbers, log loss of classes; right of the line ours is better. Averaged "
-        f"over {result.settings.splits} splits of each table; what is beyond {_FARTHEST:g} times "
+        f"{what}; right of the line ours is better. Averaged over"
+        f" {result.settings.splits} splits of each table; what is beyond {_FARTHEST:g} times "
         "is drawn at the edge."
     )
     return figure, caption
@@ -158,11 +165,15 @@ def _real_coverage(result: real.Result) -> Drawn:
         "",
         height=1.5 + 0.25 * len(tables),
     )
-    marks = {**_PEER_MARKS, real.OURS: (BLUE, "o")}
-    for method, (color, mark) in marks.items():
-        places = [(row, t) for row, t in enumerate(tables.values()) if method in t.scores]
-        covered = [100 * t.scores[method]["covered"] for _, t in places]
-        axes.plot(covered, [row for row, _ in places], mark, color=color, label=method, ms=5)
+    ends: list[float] = []
+    rows: list[float] = []
+    for row, table in enumerate(tables.values()):
+        of_peers = [100 * s["covered"] for m, s in table.scores.items() if m != real.OURS]
+        ends += [min(of_peers), max(of_peers), math.nan]
+        rows += [row, row, math.nan]
+    axes.plot(ends, rows, color=GRAY, lw=4, alpha=0.6, label="least to most of the peers'")
+    own = [100 * table.scores[real.OURS]["covered"] for table in tables.values()]
+    axes.plot(own, range(len(own)), "o", color=BLUE, label=real.OURS, ms=5)
     axes.axvspan(88, 92, color=GRAY, alpha=0.2, lw=0)
     axes.set_yticks(range(len(tables)), list(tables))
     axes.invert_yaxis()
