@@ -28,6 +28,8 @@ class WholeNumber(click.IntRange):
         7
     """
 
+    name = "whole number"
+
     def __init__(self, least: int, most: int = 2**63 - 1) -> None:
         super().__init__(min=least)
         self.most = most

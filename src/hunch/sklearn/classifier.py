@@ -56,6 +56,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
 
     Args:
         n_estimators: number of networks. Out-of-bag figures need about 10.
+            From 10 on every second one sees features by their ranks.
         hidden_layer_sizes: width of each hidden layer.
         activation: `"silu"`, `"relu"`, `"tanh"`, `"gelu"`, `"elu"`, `"selu"`, `"logistic"` or
             `"identity"`.
@@ -320,10 +321,10 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         return blended
 
     def _blend_left_out(self, said: list[Tensor], rows: Rows) -> Tensor:
-        nothing = torch.stack([own.isnan().any(dim=1) for own in said])
-        # Trees leave every row out once; without networks beside them that is another model.
-        known = ~nothing[: len(self._temperatures)].all(dim=0)
-        every = ~nothing.any(dim=0)
+        seen = torch.stack([own.isnan().any(dim=1) for own in said])  # by all of a model
+        # Trees leave every row out once, but alone they are another model.
+        known = ~seen[: len(self._temperatures)].all(dim=0)
+        every = ~seen.any(dim=0)
         self._shares, self._blend_temperature = np.full(len(said), 1 / len(said)), 1.0
         y = torch.from_numpy(rows.y)
         weight = torch.ones(len(y)) if rows.evidence is None else torch.from_numpy(rows.evidence)
@@ -335,9 +336,9 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         blend = _blend(said, shares_by_row(torch.stack(said), shares))
         blend[~known] = torch.nan
         if len(said) > 1 and known.any():
-            all_of_them = torch.ones(1, int(known.sum()), dtype=torch.bool)
+            unseen = torch.ones(1, int(known.sum()), dtype=torch.bool)
             self._blend_temperature = temperature(
-                blend[known][None], all_of_them, y[known], weight[known]
+                blend[known][None], unseen, y[known], weight[known]
             )
         return (blend / self._blend_temperature).log_softmax(dim=-1)
 

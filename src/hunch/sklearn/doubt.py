@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from sklearn.base import BaseEstimator, clone
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from hunch.errors import ConfigurationError, DataError, ShapeError
@@ -20,6 +20,7 @@ from hunch.inference.bootstrap import scattered
 from hunch.inference.training import as_evidence
 from hunch.seeding import derive
 from hunch.sklearn.base import RandomizedPriorBase
+from hunch.sklearn.columns import weights_of
 from hunch.sklearn.mixed import MixedTable
 from hunch.sklearn.rows import Floats
 from hunch.sklearn.state import named
@@ -209,8 +210,7 @@ class DoubtBase(BaseEstimator):
 
     def _look_at(self, X: Any, sample_weight: npt.ArrayLike | None) -> None:
         """Decide what becomes of each column."""
-        weight = None if sample_weight is None else self._weights(sample_weight, X)
-        self._learn_columns(MixedTable.of(X, weight))
+        self._learn_columns(MixedTable.of(X, weights_of(sample_weight, X)))
 
     def _learn_columns(self, table: MixedTable) -> None:
         self._table, self.n_features_in_ = table, len(table.columns)
@@ -234,14 +234,9 @@ class DoubtBase(BaseEstimator):
                 raise ShapeError(
                     f"`X` has {len(x)} rows and `{name}` {len(given)}; expected as many."
                 )
-        weight = self._weights(sample_weight, x)
+        given = weights_of(sample_weight, x)
+        weight = np.ones(len(x)) if given is None else given
         return Fresh.of(x, y.astype(float), weight, self.cv, seed, groups=groups, strata=strata)
-
-    def _weights(self, sample_weight: npt.ArrayLike | None, rows: Any) -> Floats:
-        found: Floats = _check_sample_weight(
-            sample_weight, rows, dtype=np.float64, ensure_non_negative=True
-        )
-        return found
 
     def _fit_folds(self, z: Floats, y: Numbers, fresh: Fresh, seed: int) -> None:
         """An ensemble for each fold, trained on the rows of all others.

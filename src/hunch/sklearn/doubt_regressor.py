@@ -20,10 +20,9 @@ from hunch.sklearn.doubt import DoubtBase, Fresh, Numbers
 from hunch.sklearn.noise import Shape
 from hunch.sklearn.regressor import RandomizedPriorRegressor
 from hunch.sklearn.rows import Floats
+from hunch.sklearn.targets import Support, ends_of
 from hunch.storage.parts import under
 from hunch.validation import real_number
-
-Support = tuple[float | None, float | None]
 
 _RATIOS = 2.0 ** np.arange(-2, 3)  # of the two parts' weights that are tried
 _TOO_GOOD = 1e-6  # of its standard error: the mean of errors of rows that were fitted
@@ -171,7 +170,9 @@ class DoubtRegressor(RegressorMixin, DoubtBase):
         self._look_at(X, sample_weight)
         z = self._inputs(X)
         fresh = self._fresh(z[:, :-1], truth, sample_weight, groups, seed)
-        self._support = support_of(truth[fresh.source])
+        ends = np.concatenate(ends_of(truth[fresh.source][:, None], "auto"))
+        low, high = (None if np.isinf(end) else float(end) for end in ends)
+        self._support = low, high
         z, errors = z[fresh.source], (truth - z[:, -1])[fresh.source]
         _warn_of_fitted_rows(errors)
         self._fit_folds(z, errors, fresh, seed)
@@ -283,21 +284,6 @@ class DoubtRegressor(RegressorMixin, DoubtBase):
         # A model without any error leaves nothing to doubt, and no size.
         size = np.maximum(size, np.finfo(np.float64).tiny)
         self._shape = Shape((left / size)[:, None], evidence)
-
-
-def support_of(y: Floats) -> Support:
-    """Between which ends values lie: counts and prices above 0, shares between 0 and 1.
-
-    Example:
-        >>> support_of(np.array([0.0, 7.0])), support_of(np.array([0.2, 1.0]))
-        ((0.0, None), (0.0, 1.0))
-        >>> support_of(np.array([-1.0, 1.0]))
-        (None, None)
-    """
-    if y.min() < 0:
-        return None, None
-    share = y.max() <= 1 and bool((y != np.floor(y)).any())
-    return 0.0, 1.0 if share else None
 
 
 def likeliest_weights(

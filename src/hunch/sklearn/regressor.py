@@ -75,6 +75,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
     Args:
         n_estimators: number of networks. Out-of-bag figures need about 10; more make error bars
             smoother.
+            From 10 on every second one sees features by their ranks.
         hidden_layer_sizes: width of each hidden layer.
         activation: `"silu"`, `"relu"`, `"tanh"`, `"gelu"`, `"elu"`, `"selu"`, `"logistic"` or
             `"identity"`.
