@@ -58,7 +58,7 @@ def test_every_command_has_help_with_an_example(command, capsys):
 WRONG = {
     "unknown part": (["demo", "--only", "everything"], "'everything' is not one of 'priors'"),
     "negative seed": (["demo", "--seed", "-1"], "-1 is not in the range x>=0"),
-    "no number": (["demo", "--seed", "one"], "'one' is not a valid integer"),
+    "no number": (["demo", "--seed", "one"], "'one' is not a valid whole number"),
     "unknown option": (["demo", "--fast"], "No such option"),
     "unknown command": (["dream"], "No such command 'dream'"),
     "a file": (["demo", "--out", __file__], "is a file; expected a folder"),
