@@ -156,12 +156,28 @@ def test_training_stops_where_the_out_of_bag_loss_is_least(batch_size):
     assert (on(X[:30]) - noise).square().squeeze(-1)[unseen].mean() > 1.2 * loss
 
 
+def test_patience_that_grows_waits_for_a_share_of_the_epochs_so_far():
+    noise = torch.randn(30, 1, generator=torch.Generator().manual_seed(1))
+    steps = dict(steps=3000, patience=1, lr=0.02, progress=False)
+
+    def waited(growth):
+        net = Ensemble(lambda: MLP(1, [100], 1, activation="tanh"), 10, seed=0)
+        losses = fit(net, X[:30], noise, patience_growth=growth, **steps).out_of_bag
+        return len(losses) - 1 - int(losses.argmin()), len(losses)
+
+    assert waited(0.0)[0] == 1
+    last, epochs = waited(0.9)
+    assert 0.9 * (epochs - 1) - 1 < last <= 0.9 * epochs + 1
+    assert last > 5
+
+
 WRONG = {
     "`lr` got shape \\(2,\\); expected a number, or one for each of the 3": dict(lr=[0.1, 0.1]),
     "`lr` got": dict(lr=torch.tensor([0.1, 0.0, 0.1])),
     "`ridge` got": dict(ridge=[0.0, -1.0, 0.0]),
     "`max_gradient_norm` got 0": dict(max_gradient_norm=0),
     "`patience` got 0": dict(patience=0),
+    "`patience_growth` got 1": dict(patience=3, patience_growth=1.0),
     "`patience` needs data that members do not train on": dict(patience=3, bootstrap="none"),
     "expected redraw=False": dict(patience=3, redraw=True),
     "`loss` got 'gaussian_nll' for a network that ends with no head": dict(loss="gaussian_nll"),

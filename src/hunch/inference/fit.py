@@ -66,6 +66,7 @@ def fit(
     lr: PerMember = 1e-3,
     max_gradient_norm: float | None = None,
     patience: int | None = None,
+    patience_growth: float = 0.0,
     weight: Data | None = None,
     ids: Ids | None = None,
     num_indices: int | None = None,
@@ -113,6 +114,8 @@ def fit(
         max_gradient_norm: longer gradients are shortened to this norm, each member's for itself.
         patience: stop once the out-of-bag loss, averaged over members, has not fallen for this many
             epochs, and go back to the parameters where it was least; never if None.
+        patience_growth: how much longer `patience` lasts in a long training, which gets ever less
+            from an epoch: at least this share of the epochs so far, between 0 and 1.
         weight: how much each datum counts, `(data,)`, at least 0; a weight of 2 is a datum twice.
             In batches a datum of more than twice the mean weight comes several times an epoch.
         ids: one integer for each datum, to which its weights and noise are tied; its position if
@@ -153,6 +156,7 @@ def fit(
     check_ensemble(ensemble)
     check_seed(seed)
     _check_numbers(target_noise, steps, batch_size, max_gradient_norm, patience)
+    real_number("patience_growth", patience_growth, at_least=0.0, below=1.0)
     shared = isinstance(ensemble, Epinet)
     if bootstrap is None:
         bootstrap = "none" if shared else "multinomial"
@@ -191,7 +195,7 @@ def fit(
     if patience is not None and isinstance(data, MemberData):
         _check_out_of_bag(data, redraw)
         per_epoch = 1 if batch_size is None else math.ceil(n / batch_size)
-        stopping = EarlyStopping(trainable, patience, per_epoch)
+        stopping = EarlyStopping(trainable, patience, per_epoch, patience_growth)
     evidence = None if importance is None else as_evidence(importance)
     entries = None
     if importance is not None and evidence is not None and batch_size and batch_size < n:
@@ -199,7 +203,7 @@ def fit(
         entries = torch.arange(n).repeat_interleave(times.cpu())
         share = len(entries) / n / times
         importance, evidence = importance * share, evidence * share
-    pulled = isinstance(pulls, Tensor) or pulls > 0
+    pull = pulls / n if isinstance(pulls, Tensor) or pulls > 0 else None
     losses = torch.empty(steps, members.num_members)
     done = 0
     members.train()
@@ -221,10 +225,11 @@ def fit(
             if importance is not None:
                 each = each * _of(importance, rows)
             member_loss = (each * weights).mean(dim=1)
-            if pulled:
-                member_loss = member_loss + (pulls / n) * squared_norm(trainable, shared=shared)
-            optimizer.step(member_loss.mean() if shared else member_loss.sum())
             losses[step] = member_loss.detach()
+            if pull is not None:  # its gradient needs no graph
+                with torch.no_grad():
+                    losses[step] += pull * squared_norm(trainable, shared=shared)
+            optimizer.step(member_loss.mean() if shared else member_loss.sum(), pull)
             done = step + 1
             if done % refresh == 0 or done == steps:
                 check_not_diverged([losses[done - 1 - step % refresh : done]], done)

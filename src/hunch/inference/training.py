@@ -219,11 +219,18 @@ class MemberAdam:
         top = lr if isinstance(lr, float) else float(lr.max())
         self.top, self.adam = top, Adam(parameters)
 
-    def step(self, loss: Tensor) -> None:
-        """One step down the sum of the members' losses."""
+    def step(self, loss: Tensor, pull: float | Tensor | None = None) -> None:
+        """One step down the sum of the members' losses.
+
+        Args:
+            loss: of all members together.
+            pull: what each member's squared parameters add to it, times this; nothing if None.
+        """
         for p in self.parameters:
             p.grad = None
         loss.backward()
+        if pull is not None:
+            self._pull(2 * pull)
         if self.max_gradient_norm is not None:
             self._shorten(self.max_gradient_norm)
         if self.fractions is None:
@@ -242,6 +249,12 @@ class MemberAdam:
         values = [self.parameters[i] for i in which]
         self.adam.step(values, [p.grad for p in values if p.grad is not None], self.top, which)
 
+    @torch.no_grad()
+    def _pull(self, factor: float | Tensor) -> None:
+        for p in self.parameters:
+            pulled = p * (factor if isinstance(factor, float) else _align(factor, p))
+            p.grad = pulled if p.grad is None else p.grad.add_(pulled)
+
     def _shorten(self, longest: float) -> None:
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         factor = (longest / squared_norm(gradients, shared=self.shared).sqrt()).clamp(max=1.0)
@@ -256,6 +269,7 @@ class EarlyStopping:
         parameters: what is trained.
         patience: epochs without a new best after which to stop.
         steps_per_epoch: optimizer steps in an epoch.
+        growth: share of the epochs so far that must be without one too.
 
     Example:
         >>> stopping = EarlyStopping([], patience=1, steps_per_epoch=1)
@@ -267,9 +281,14 @@ class EarlyStopping:
     """
 
     def __init__(
-        self, parameters: list[torch.nn.Parameter], patience: int, steps_per_epoch: int
+        self,
+        parameters: list[torch.nn.Parameter],
+        patience: int,
+        steps_per_epoch: int,
+        growth: float = 0.0,
     ) -> None:
-        self.parameters, self.patience, self.steps_per_epoch = parameters, patience, steps_per_epoch
+        self.parameters, self.steps_per_epoch = parameters, steps_per_epoch
+        self.patience, self.growth = patience, growth
         self.losses: list[float] = []
         self.best: list[Tensor] = []
         self.seen: list[Tensor] = []
@@ -287,7 +306,8 @@ class EarlyStopping:
         self.losses.append(math.inf if math.isnan(loss_of_epoch) else loss_of_epoch)
         if self.losses[-1] <= min(self.losses):
             self.best = [p.detach().clone() for p in self.parameters]
-        return len(self.losses) - 1 - int(np.argmin(self.losses)) >= self.patience
+        waited = len(self.losses) - 1 - int(np.argmin(self.losses))
+        return waited >= max(self.patience, self.growth * len(self.losses))
 
     def restore(self) -> None:
         """Put back the parameters that had the least loss."""
