@@ -16,9 +16,11 @@ from hunch.inference.predictive import draw_members
 from hunch.sklearn.noise import Shape
 from hunch.sklearn.rows import Floats, Scale
 from hunch.sklearn.targets import TargetForm
+from hunch.validation import real_number
 
 _GRID: Final = 1_000  # quantiles from which errors are drawn
 _NODES: Final = 19  # values that stand for the distribution of errors where means are taken
+_FINE: Final = np.arange(1, 400) / 400  # probabilities of an end of the support, told apart
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,31 @@ class Forecast(Predictive):
             raise ConfigurationError(f"`q` got {q}; expected a probability between 0 and 1.")
         return self.quantiles(np.array([q]))[..., 0]
 
+    def interval(self, coverage: float = 0.95) -> tuple[Tensor, Tensor]:
+        """The interval that holds an observation with probability `coverage`.
+
+        It leaves out as much below as above. But where one of its ends is that of the support, as
+        for a count that may well be 0, nothing is beyond it, and the other end may leave out all.
+        Intervals of a larger coverage hold those of a smaller one.
+        """
+        real_number("coverage", coverage, above=0.0, below=1.0)
+        tail = (1 - coverage) / 2
+        low, high = self.quantile(tail), self.quantile(1 - tail)
+        least, most = self._support()
+        at_least, at_most = low == least, high == most
+        if not (at_least ^ at_most).any():
+            return low, high
+        # To leave out more than the probability of the end itself would break the last promise.
+        between = _FINE[(_FINE > tail) & (_FINE < 2 * tail)]
+        left_out = np.concatenate([[tail], between, [2 * tail]])
+        lows, highs = self.quantiles(left_out), self.quantiles(1 - left_out)
+        nearer_high = _last_of(highs, lows == least.unsqueeze(-1))
+        nearer_low = _last_of(lows, highs == most.unsqueeze(-1))
+        return (
+            torch.where(at_most & ~at_least, nearer_low, low),
+            torch.where(at_least & ~at_most, nearer_high, high),
+        )
+
     def ends_about(self, mean: Floats, std: Floats, coverage: float) -> tuple[Floats, Floats]:
         """Lower and upper ends for a mean and a size of errors, of a target learned as it is.
 
@@ -168,7 +195,19 @@ class Forecast(Predictive):
         density = gaussian.log_prob(where) - std.log() + units.form.log_slope(values)
         return units.flattened(density)
 
+    def _support(self) -> tuple[Tensor, Tensor]:
+        """The least and the largest value of each output, `()` if y has no axis of outputs."""
+        _, units = self._parts()
+        ends = torch.from_numpy(units.form.low), torch.from_numpy(units.form.high)
+        return units.flattened(ends[0]), units.flattened(ends[1])
+
     def _parts(self) -> tuple[Seen, Units]:
         if self.seen is None or self.units is None:
             raise ConfigurationError("a Forecast without its parts; expected one of `Forecast.of`.")
         return self.seen, self.units
+
+
+def _last_of(values: Tensor, holds: Tensor) -> Tensor:
+    """The last value along the last axis up to which `holds` does, the first one if nowhere."""
+    place = holds.sum(dim=-1, keepdim=True).sub(1).clamp_min(0)
+    return values.gather(-1, place).squeeze(-1)

@@ -44,7 +44,6 @@ from hunch.sklearn.targets import (
 )
 from hunch.sklearn.training import Recipe, members_at
 from hunch.storage.parts import under
-from hunch.validation import real_number
 
 _REMEMBERED = 10_000  # errors that partial_fit keeps
 
@@ -83,13 +82,15 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
             means less sure far from the data.
         bootstrap: `"poisson"`, `"multinomial"` or `"double_or_nothing"`: how networks' data differ.
         alpha: strength of the L2 penalty, as in `MLPRegressor`.
-        batch_size: rows in a step. `"auto"`: an eighth of the table, at least 8, at most 512.
-        learning_rate_init: step size of Adam, which is constant.
-        max_iter: most epochs. `"auto"`: 300, and fewer beyond 5,000 rows, down to 15.
-        early_stopping: stop when the loss on data that networks did not see no longer falls, and go
-            back to where it was least. Needs no validation set.
-        n_iter_no_change: epochs without improvement after which to stop. `"auto"`: 40, and fewer
-            where an epoch has more than eight steps, down to 10.
+        batch_size: rows in a step. `"auto"`: a 24th of the table, at least 8, at most 256.
+        learning_rate_init: step size of Adam; with `early_stopping` a fifth of it in the end.
+        max_iter: most epochs. `"auto"`: 1,000, and fewer beyond 1,000 rows, down to 10.
+        early_stopping: stop when the loss on data that networks did not see no longer falls, go
+            back to where it was least, and go on from there with smaller steps until it no longer
+            falls again. Needs no validation set.
+        n_iter_no_change: epochs without improvement after which to stop, or a quarter of the epochs
+            so far if that is more; half as many in the end. `"auto"`: 20, and fewer beyond 4,000
+            rows, down to 12.
         boosting: let gradient boosting stand beside the networks, with the weight that data which
             neither saw give it; from 40 rows on.
         noise: `"learned"`: the noise depends on X; `"constant"`: it does not.
@@ -227,6 +228,9 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
     def predict_interval(self, X: Any, coverage: float = 0.9) -> tuple[Floats, Floats]:
         """The interval that holds an observation with probability `coverage`.
 
+        It leaves out as much below as above, but for targets at an end of their support, such as
+        counts that may well be 0: nothing lies beyond it, so the other end leaves out all.
+
         Args:
             X: features `(n_samples, n_features)`.
             coverage: between 0 and 1, ends excluded.
@@ -234,8 +238,8 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         Returns:
             Lower and upper ends, each shaped like the mean.
         """
-        both = self.predict_quantiles(X, _central(coverage))
-        return both[..., 0], both[..., 1]
+        low, high = self.predict_distribution(X).interval(coverage)
+        return low.numpy(), high.numpy()
 
     def predict_quantiles(self, X: Any, quantiles: npt.ArrayLike = (0.05, 0.5, 0.95)) -> Floats:
         """Values that an observation stays below with given probabilities.
@@ -486,13 +490,6 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         if known.sum() > 1:
             weight = None if rows.evidence is None else rows.evidence[known]
             self.oob_score_ = float(r2_score(rows.y[known], predicted[known], sample_weight=weight))
-
-
-def _central(coverage: float) -> Floats:
-    """The levels between which the central part of a distribution lies."""
-    real_number("coverage", coverage, above=0.0, below=1.0)
-    tail = (1 - coverage) / 2
-    return np.array([tail, 1 - tail])
 
 
 def _as_numbers(y: Any) -> Floats:
