@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from hunch.sklearn import DoubtRegressor, RandomizedPriorClassifier, RandomizedP
 from hunch.sklearn.doubt_regressor import Doubted
 from hunch.sklearn.forecast import Forecast
 from hunch.sklearn.state import named
+from hunch.sklearn.targets import ends_of
 from hunch.storage import (
     as_written,
     expanded,
@@ -318,6 +319,8 @@ def train(
         return TableModel(columns, target, doubt)
     members = members or RandomizedPriorRegressor.n_estimators
     in_time = ties.times is not None and target.task == "regression"
+    if in_time:
+        target = _within_support(target, y)
 
     state = seed % 2**32  # scikit-learn takes no larger one
 
@@ -341,3 +344,11 @@ def train(
 
         horizon = learn_horizon(trained_on, ties.times, x, y)
     return TableModel(columns, target, estimator, horizon)
+
+
+def _within_support(target: Target, y: Floats) -> Target:
+    """With the ends of what numbers like these can be, where the user named none."""
+    low, high = (float(end[0]) for end in ends_of(y.reshape(-1, 1), "auto"))
+    lower = low if target.lower is None and low > -np.inf else target.lower
+    upper = high if target.upper is None and high < np.inf else target.upper
+    return replace(target, lower=lower, upper=upper)

@@ -113,6 +113,10 @@ def test_scores_are_those_by_hand():
     assert scores["width"] == 2
     assert scores["interval"] == pytest.approx((2 + 2 + 20 * 2) / 2)
     assert scores["rmse"] == pytest.approx(np.sqrt((0.25 + 9) / 2))
+    ends = np.array([0.0, 0.0]), np.array([1.0, 4.0])
+    own = score_numbers(np.ones(2), quantiles, levels, np.array([1.5, 4.0]), ends)
+    assert own["pinball"] == scores["pinball"]
+    assert own["interval"] == pytest.approx((1 + 20 * 0.5 + 4) / 2)
 
 
 def test_a_zero_probability_counts_as_the_least():

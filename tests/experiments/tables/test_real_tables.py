@@ -37,6 +37,22 @@ def test_ours_learns_from_the_training_rows_alone():
     np.testing.assert_array_equal(again.quantiles, said.quantiles)
 
 
+def test_later_rows_are_asked_about_as_time_says():
+    rng = np.random.default_rng(0)
+    walk = np.abs(10 + rng.normal(size=120).cumsum())
+    frame = pandas.DataFrame({"when": np.arange(120), "x": rng.normal(size=120), "y": walk})
+    rows = np.arange(90), np.arange(90, 120)
+    how = {"levels": LEVELS, "members": 4, "seed": 0}
+    blind, aware = (
+        fit_and_predict(frame, "y", "regression", rows, time=t, **how) for t in (None, "when")
+    )
+    assert (np.diff(aware.quantiles, axis=1) >= 0).all()
+    assert min(aware.quantiles.min(), aware.ends[0].min()) >= 0  # no target is below
+    np.testing.assert_array_equal(aware.quantiles[:, [0, -1]], np.stack(aware.ends, axis=1))
+    wide = [np.mean(said.ends[1] - said.ends[0]) for said in (aware, blind)]
+    assert wide[0] > 1.2 * wide[1]
+
+
 def of(table, method, loss, covered=0.9, splits=range(2)):
     if NAMED[table].task == "classification":
         scores = {"log_loss": loss, "accuracy": 0.8}

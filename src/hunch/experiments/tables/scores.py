@@ -9,22 +9,28 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 LEAST: Final = 1e-6  # a smaller probability counts as this one, whoever says it
-_MISSED: Final = 0.1  # share of values outside the central interval that is asked for
+_MISSED: Final = 0.1  # share of values outside the interval that is asked for
 
 
-def score_numbers(mean: Array, quantiles: Array, levels: Array, y: Array) -> dict[str, float]:
+def score_numbers(
+    mean: Array,
+    quantiles: Array,
+    levels: Array,
+    y: Array,
+    ends: tuple[Array, Array] | None = None,
+) -> dict[str, float]:
     """Scores of a forecast, in units of y but for the coverage.
 
     Args:
         mean: predicted, `(rows,)`.
-        quantiles: predicted at `levels`, `(rows, levels)`; the first and the last are the ends of
-            the central 90 % interval.
+        quantiles: predicted at `levels`, `(rows, levels)`.
         levels: rising, from 0.05 to 0.95.
         y: what came, `(rows,)`.
+        ends: of the 90 % interval, each `(rows,)`; None for the first and the last quantile.
 
     Returns:
         `pinball`, averaged over levels; `rmse`; `covered`, `width` and `interval` (Gneiting and
-        Raftery's score) of the central interval.
+        Raftery's score) of the interval.
 
     Example:
         >>> y, levels = np.zeros(2), np.array([0.05, 0.5, 0.95])
@@ -32,7 +38,7 @@ def score_numbers(mean: Array, quantiles: Array, levels: Array, y: Array) -> dic
         12.0
     """
     error = y[:, None] - quantiles
-    low, high = quantiles[:, 0], quantiles[:, -1]
+    low, high = (quantiles[:, 0], quantiles[:, -1]) if ends is None else ends
     beyond = np.maximum(low - y, 0) + np.maximum(y - high, 0)
     return {
         "pinball": float(np.maximum(levels * error, (levels - 1) * error).mean()),
