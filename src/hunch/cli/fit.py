@@ -105,7 +105,7 @@ Example: hunch fit houses.csv --target price
 @click.option(
     "--members",
     type=WholeNumber(2, 10_000),
-    help="Networks.  [default: 24]",
+    help="Networks.  [default: 20]",
 )
 @click.option(
     "--max-rows",

@@ -52,13 +52,13 @@ _KEPT: Final = ("n_features_in_", "n_iter_", "loss_curve_", "oob_score_", "_seed
 class RandomizedPriorBase(TakesColumns, BaseEstimator):
     """Parameters of both estimators, which their own pages explain."""
 
-    n_estimators: int = 24
+    n_estimators: int = 20
     hidden_layer_sizes: int | tuple[int, ...] = (50, 50)
     activation: str = "silu"
     _: KW_ONLY
     prior_scale: float = 1.0
     bootstrap: Kind = "poisson"
-    alpha: float = 0.1
+    alpha: float = 0.03
     batch_size: int | Literal["auto"] = "auto"
     learning_rate_init: float = 0.01
     max_iter: int | Literal["auto"] = "auto"
@@ -193,6 +193,7 @@ class RandomizedPriorBase(TakesColumns, BaseEstimator):
             lr=float(self.learning_rate_init),
             epochs=None if self.max_iter == "auto" else int(self.max_iter),
             patience=patience if self.early_stopping else None,
+            finer=True,
             seed=seed,
             progress=bool(self.verbose),
         )

@@ -64,13 +64,15 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
             from the data.
         bootstrap: `"poisson"`, `"multinomial"` or `"double_or_nothing"`: how networks' data differ.
         alpha: strength of the L2 penalty, as in `MLPClassifier`.
-        batch_size: rows in a step. `"auto"`: an eighth of the table, at least 8, at most 512.
-        learning_rate_init: step size of Adam, which is constant.
-        max_iter: most epochs. `"auto"`: 300, and fewer beyond 5,000 rows, down to 15.
-        early_stopping: stop when the loss on data that networks did not see no longer falls, and go
-            back to where it was least. Needs no validation set.
-        n_iter_no_change: epochs without improvement after which to stop. `"auto"`: 40, and fewer
-            where an epoch has more than eight steps, down to 10.
+        batch_size: rows in a step. `"auto"`: a 24th of the table, at least 8, at most 256.
+        learning_rate_init: step size of Adam; with `early_stopping` a fifth of it in the end.
+        max_iter: most epochs. `"auto"`: 1,000, and fewer beyond 1,000 rows, down to 10.
+        early_stopping: stop when the loss on data that networks did not see no longer falls, go
+            back to where it was least, and go on from there with smaller steps until it no longer
+            falls again. Needs no validation set.
+        n_iter_no_change: epochs without improvement after which to stop, or a quarter of the epochs
+            so far if that is more; half as many in the end. `"auto"`: 20, and fewer beyond 4,000
+            rows, down to 12.
         boosting: let gradient boosting stand beside the networks, with the weight that data which
             neither saw give it; from 40 rows on.
         random_state: the same number gives the same result. Neither numpy's nor torch's global

@@ -236,6 +236,7 @@ def _noise_recipe(recipe: Recipe) -> Recipe:
         hidden_sizes=(32,),
         prior_scale=None,
         patience=None if recipe.patience is None else 10,
+        finer=False,
         seed=derive(recipe.seed, "noise"),
     )
 
