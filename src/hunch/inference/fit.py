@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,7 @@ from torch import Tensor
 
 from hunch.errors import ConfigurationError, DataError, ShapeError
 from hunch.inference.bootstrap import Bootstrap, Ids, check_bootstrap
+from hunch.inference.compiled import CompiledTraining, Outcome, what_forbids, wins
 from hunch.inference.data import Data, as_data, check_ensemble, check_targets, output_shape
 from hunch.inference.indices import IndexedData, IndexedMembers, as_members
 from hunch.inference.losses import Loss, loss_function
@@ -21,6 +24,7 @@ from hunch.inference.training import (
     MemberAdam,
     MemberData,
     PerMember,
+    Rows,
     as_evidence,
     batches,
     check_not_diverged,
@@ -189,8 +193,6 @@ def fit(
         data = IndexedData(members, y, keys, target_noise, seed)
     else:
         data = MemberData(members, x, y, keys, bootstrap, redraw, target_noise, seed)
-    forward = forward_on(members, x)
-    optimizer = MemberAdam(trainable, rates, max_gradient_norm, shared=shared)
     stopping = None
     if patience is not None and isinstance(data, MemberData):
         _check_out_of_bag(data, redraw)
@@ -205,11 +207,30 @@ def fit(
         importance, evidence = importance * share, evidence * share
     pull = pulls / n if isinstance(pulls, Tensor) or pulls > 0 else None
     losses = torch.empty(steps, members.num_members)
+    order = batches(n, batch_size, seed, entries)
+    if (
+        isinstance(data, MemberData)
+        and isinstance(members, Ensemble)
+        and _compiles(members, x, loss)
+    ):
+        compiled = CompiledTraining(
+            members, x, data, loss, importance, evidence, rates, pull, max_gradient_norm
+        )
+        at_once = compiled.steps_at_once(min(batch_size or n, n)) if callback is None else 1
+        members.train()
+        with progress_bar(steps, "fitting", "step", enabled=progress) as bar:
+            done = 0
+            for done, more in _by_kernel(compiled, order, losses, stopping, at_once):
+                bar.update(more)
+                if callback is not None:
+                    callback(done)
+        return _ended(losses, done, trainable, stopping)
     done = 0
+    forward = forward_on(members, x)
+    optimizer = MemberAdam(trainable, rates, max_gradient_norm, shared=shared)
     members.train()
     refresh = max(1, steps // 200)
     with progress_bar(steps, "fitting", "step", enabled=progress) as bar:
-        order = batches(n, batch_size, seed, entries)
         for step, (epoch, rows) in zip(range(steps), order, strict=False):
             weights, targets = data.batch(epoch, rows)
             each = loss_of(forward(rows), targets)
@@ -236,6 +257,70 @@ def fit(
                 bar.update(done - step // refresh * refresh)
             if callback is not None:
                 callback(done)
+    return _ended(losses, done, trainable, stopping)
+
+
+def _by_kernel(
+    compiled: CompiledTraining,
+    order: Iterator[tuple[int, Rows]],
+    losses: Tensor,
+    stopping: EarlyStopping | None,
+    at_once: int,
+) -> Iterator[tuple[int, int]]:
+    """Make the steps by the kernel, some at once; yield how many are done and were just made."""
+    done, steps = 0, len(losses)
+    while done < steps:
+        some = list(islice(order, min(at_once, steps - done)))
+        ends = []
+        if stopping is not None:  # what is best is what there was before the last step of an epoch
+            ends = [j for j in range(len(some)) if (done + j + 1) % stopping.steps_per_epoch == 0]
+        outcome = compiled.run(some, ends)
+        last = _last(compiled, outcome, ends, stopping)
+        losses[done : done + last] = outcome.loss[:last]
+        done += last
+        check_not_diverged([outcome.loss[:last]], done)
+        if last:
+            yield done, last
+        if last < len(some):
+            return
+
+
+def _last(
+    compiled: CompiledTraining, outcome: Outcome, ends: list[int], stopping: EarlyStopping | None
+) -> int:
+    """How many of some steps count; those after a stop do not."""
+    count = len(outcome.loss)
+    if stopping is not None:
+        best = dict(zip(ends, outcome.kept, strict=True))
+        for j, seen in enumerate(outcome.unseen.unbind()):
+            if stopping.is_over_after(seen, partial(_parameters, compiled, best, j)):
+                return j
+    return count
+
+
+def _parameters(compiled: CompiledTraining, kept: dict[int, Tensor], step: int) -> list[Tensor]:
+    return compiled.split(kept[step])
+
+
+def _compiles(ensemble: Ensemble, x: Tensor, loss: Loss) -> bool:
+    """Whether the kernel trains these members."""
+    if ensemble.engine not in ("auto", "kernel"):
+        return False
+    obstacle = what_forbids(ensemble, x, loss)
+    if ensemble.engine == "kernel" and obstacle is not None:
+        raise ConfigurationError(
+            f"`engine='kernel'` cannot train with {obstacle}; expected engine='auto', which takes "
+            "torch there."
+        )
+    return obstacle is None and (ensemble.engine == "kernel" or wins(ensemble))
+
+
+def _ended(
+    losses: Tensor,
+    done: int,
+    trainable: list[torch.nn.Parameter],
+    stopping: EarlyStopping | None,
+) -> History:
     if stopping is None:
         check_not_diverged(trainable, done)
         return History(losses)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -48,15 +48,26 @@ def forward_on(members: Ensemble | IndexedMembers, x: Tensor) -> Callable[[Rows]
         spread = forward_on(ensemble.part("spread"), x)
         return lambda rows: skeleton.join(location(rows), spread(rows))
     if type(skeleton) is RandomizedPrior:
-        model = forward_on(ensemble.part("model"), x)
-        with torch.no_grad():
-            prior_of = ensemble.part("prior")
-            # In parts: hidden layers of all members on a whole table would take gigabytes.
-            parts = x.split(max(1, _PRIOR_ROWS // ensemble.num_members))
-            outputs = _fixed(prior_of, parts)
-            prior = outputs * skeleton.scale.reshape(-1, *[1] * (outputs.ndim - 1))
+        model, prior = forward_on(ensemble.part("model"), x), prior_on(ensemble, x)
         return lambda rows: model(rows) + (prior if rows is None else prior[:, rows])
     return lambda rows: ensemble(x if rows is None else x[rows])
+
+
+@torch.no_grad()
+def prior_on(ensemble: Ensemble, x: Tensor) -> Tensor:
+    """What the priors of `RandomizedPrior` members add to their outputs, `(members, data, *out)`.
+
+    Example:
+        >>> from hunch.nn import MLP
+        >>> net = Ensemble(lambda: RandomizedPrior(MLP(1, [9], 1), MLP(1, [9], 1)), 3)
+        >>> prior_on(net, torch.zeros(5, 1)).shape
+        torch.Size([3, 5, 1])
+    """
+    # In parts: hidden layers of all members on a whole table would take gigabytes.
+    parts = x.split(max(1, _PRIOR_ROWS // ensemble.num_members))
+    outputs = _fixed(ensemble.part("prior"), parts)
+    scale = cast("Tensor", ensemble.skeleton.scale)
+    return outputs * scale.reshape(-1, *[1] * (outputs.ndim - 1))
 
 
 def _fixed(prior: nn.Module, parts: Sequence[Tensor]) -> Tensor:
@@ -130,16 +141,21 @@ class MemberData:
 
     def batch(self, epoch: int, rows: Rows) -> tuple[Tensor, Tensor]:
         """Weights `(members, batch)` and targets `(members, batch, *out)`."""
-        if self.redraw and epoch not in self.epochs:
-            self._draw(range(epoch, epoch + self.block))
-        weights = self.weights[epoch - self.epochs.start if self.redraw else 0]
+        weights = self.weights_of(epoch)
         if rows is None:
             return weights, self.targets
         return weights[:, rows], self.targets[:, rows]
 
+    def weights_of(self, epoch: int) -> Tensor:
+        """Weights of all data in an epoch, `(members, data)`."""
+        if self.redraw and epoch not in self.epochs:
+            self._draw(range(epoch, epoch + self.block))
+        weights: Tensor = self.weights[epoch - self.epochs.start if self.redraw else 0]
+        return weights
+
     def _draw(self, epochs: range) -> None:
         weights = weights_of_epochs(self.kind, self.num_members, self.keys, epochs, seed=self.seed)
-        self.weights, self.epochs = weights.to(self.device), epochs
+        self.weights, self.epochs = weights.to(self.device).contiguous(), epochs
 
 
 def batches(
@@ -297,7 +313,17 @@ class EarlyStopping:
         """Take the losses of a batch, `(members, batch)`; whether training should stop."""
         unseen = weights == 0
         loss = torch.where(unseen, each.detach(), 0).sum()
-        self.seen.append(torch.stack([loss, unseen.sum().to(loss)]))
+        now = torch.stack([loss, unseen.sum().to(loss)])
+        return self.is_over_after(now, lambda: [p.detach().clone() for p in self.parameters])
+
+    def is_over_after(self, seen: Tensor, parameters: Callable[[], list[Tensor]]) -> bool:
+        """Take a batch of which sums are known; whether training should stop.
+
+        Args:
+            seen: sum and number of the losses of data that members do not train on, `(2,)`.
+            parameters: gives a copy of them as they were for that batch.
+        """
+        self.seen.append(seen)
         if len(self.seen) < self.steps_per_epoch:
             return False
         total, count = torch.stack(self.seen).sum(dim=0).tolist()
@@ -305,7 +331,7 @@ class EarlyStopping:
         loss_of_epoch = total / count if count else math.inf
         self.losses.append(math.inf if math.isnan(loss_of_epoch) else loss_of_epoch)
         if self.losses[-1] <= min(self.losses):
-            self.best = [p.detach().clone() for p in self.parameters]
+            self.best = parameters()
         waited = len(self.losses) - 1 - int(np.argmin(self.losses))
         return waited >= max(self.patience, self.growth * len(self.losses))
 

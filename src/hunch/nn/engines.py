@@ -20,7 +20,7 @@ from hunch.nn.batched import is_hooked, run_batched
 from hunch.nn.borrowing import Attributes, Places, call_with, check_replaced
 from hunch.nn.noisy_base import Draw, DrawingLayer
 
-Engine = Literal["auto", "bmm", "vmap", "loop"]
+Engine = Literal["auto", "bmm", "vmap", "loop", "kernel"]
 Outcome = tuple[Any, dict[str, Tensor]]
 
 # What vmap has no rule for, or none that is both fast and right in every mode.

@@ -43,7 +43,9 @@ class Ensemble(nn.Module):
             members made of linear layers, activations and the priors here. `"vmap"`: all at once,
             for nearly everything else. `"loop"`: one after another. `"auto"` takes the first that
             works, found out in the first forward of each mode, but the loop for members with hooks
-            and for convolutions on a CPU, where it is faster.
+            and for convolutions on a CPU, where it is faster. `"kernel"`: as `"auto"`, but
+            `hunch.inference.fit` trains by the compiled kernel or says what forbids it; `"auto"`
+            takes the kernel where it can and is faster.
         chunk_size: how many members are run at once; all if None. Fewer need less memory where no
             gradient is asked for; the loop runs one at a time in any case.
 
@@ -261,7 +263,11 @@ class Ensemble(nn.Module):
 
     def _run(self, this: Pass, engine: Engine) -> Outcome:
         """Run the members; `"auto"` takes the loop if a first forward finds no other way."""
-        known = self.engine != "auto" or engine != "vmap" or self.training in self._mapped
+        known = (
+            self.engine not in ("auto", "kernel")
+            or engine != "vmap"
+            or self.training in self._mapped
+        )
         if known or torch.compiler.is_compiling():
             return this.run(engine, self.num_members, self.chunk_size)
         before = {n: t.clone() for n, t in this.tensors.items() if not isinstance(t, nn.Parameter)}
@@ -388,14 +394,14 @@ class Ensemble(nn.Module):
 
     def _choose_engine(self, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Engine:
         one_tensor = len(inputs) == 1 and isinstance(inputs[0], Tensor) and not kwargs
-        if self.engine in ("auto", "bmm") and one_tensor and has_rules(self.skeleton):
+        if self.engine in ("auto", "kernel", "bmm") and one_tensor and has_rules(self.skeleton):
             return "bmm"
         if self.engine == "bmm":
             raise ConfigurationError(
                 "`engine='bmm'` runs members made of linear layers, activations and hunch's priors "
                 "on one tensor; expected such members, or engine='auto'."
             )
-        if self.engine != "auto":
+        if self.engine not in ("auto", "kernel"):
             return self.engine
         return "loop" if self._loops or wants_loop(self.skeleton) else "vmap"
 

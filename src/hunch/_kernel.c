@@ -1,0 +1,662 @@
+/* Many optimizer steps of an ensemble of small networks in one call.
+
+   Each member goes through its steps by itself: forward, loss, backward, Adam, all of it in the
+   cache. Numbers of a batch lie feature by feature, `(features, rows)`, so that vectors run along the
+   rows and weights are read as torch keeps them, one number at a time. A batch is taken in parts
+   that the first cache holds; their gradients add up.
+
+   Plain C on raw numbers: no Python, no torch, no libraries. Threads are the caller's: calls about
+   different members of one training may run at once. NaN goes through every operation.
+
+   The file includes itself once for each width of vectors, and the widest that the processor has
+   is taken when it runs. */
+
+#ifndef LANES
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+enum { INTERFACE = 1 }; /* changes with the structures below; hunch/kernel.py has it too */
+
+enum Activation { IDENTITY, RELU, TANH, SIGMOID, SILU, ELU, SELU, GELU };
+enum Loss { SQUARED_ERROR, CROSS_ENTROPY };
+
+typedef struct {
+    float *weight; /* (members, out, in) */
+    float *bias;   /* (members, out), or NULL */
+    int64_t in, out, activation;
+} Layer;
+
+typedef struct {
+    const Layer *layer;
+    int64_t layers, data, parameters, loss;
+    const float *x;           /* (data, in) */
+    const void *y;            /* (data, out) of float; int64 class numbers (data) */
+    int64_t y_apart;          /* from a member's targets to the next one's; 0 if they share them */
+    const float *prior;       /* (members, data, out), or NULL */
+    const float *importance;  /* (data), or NULL */
+    const float *evidence;    /* (data), or NULL */
+    float *mean, *square;     /* of Adam, (members, parameters) */
+    const float *rate, *pull; /* (members) */
+    float longest;            /* a gradient may be; infinite if any may */
+    float beta1, beta2, epsilon;
+} Training;
+
+typedef struct {
+    const int64_t *rows;  /* (count), or NULL for all of them */
+    int64_t count;
+    const float *weights; /* (members, data) */
+    float *kept;          /* (members, parameters) as they were before the step, or NULL */
+} Step;
+
+typedef struct {
+    int64_t members, first, last; /* all of them; those of this call */
+    int64_t steps, done;          /* of this call; before it */
+    float *loss, *unseen_loss, *unseen; /* (steps, members) */
+    float *scratch;
+} Task;
+
+enum { AT_ONCE = 4096 }; /* numbers of the widest layer that are in work at one time: 16 kB */
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE int64_t least_of(int64_t a, int64_t b) { return a < b ? a : b; }
+INLINE int64_t most_of(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* Rows of numbers begin at a cache line, and at another place in the cache than the row before. */
+INLINE int64_t padded(int64_t rows) { return ((rows + 15) / 16 | 1) * 16; }
+
+typedef struct {
+    int64_t whole, part, rows; /* floats in a row of the batch, of a part; rows in a part */
+    int64_t hidden;            /* floats of a part in all layers */
+    int64_t widest, total;
+} Sizes;
+
+static Sizes sizes_of(const Training *t, int64_t count) {
+    Sizes s = {padded(count), 0, 0, 0, t->layer[0].in, 0};
+    for (int64_t l = 0; l < t->layers; l++) {
+        s.hidden += t->layer[l].out;
+        s.widest = most_of(s.widest, t->layer[l].out);
+    }
+    int64_t rows = most_of(AT_ONCE / s.widest / 48, 1) * 48;
+    int64_t parts = (count + rows - 1) / rows;
+    s.rows = least_of(((count + parts - 1) / parts + 15) / 16 * 16, rows);
+    s.part = padded(s.rows);
+    int64_t out = t->layer[t->layers - 1].out;
+    s.total = (t->layer[0].in + out + 3) * s.whole + (2 * s.hidden + 2 * s.widest) * s.part +
+              (t->parameters + 15) / 16 * 16 + 16;
+    return s;
+}
+
+/* How many floats of scratch a call needs, for steps of at most so many rows. */
+int64_t hunch_scratch(const Training *t, int64_t count) { return sizes_of(t, count).total; }
+
+int64_t hunch_interface(void) { return INTERFACE; }
+
+#define JOIN_(a, b) a##_##b
+#define JOIN(a, b) JOIN_(a, b)
+#define NAME(f) JOIN(f, LANES)
+
+typedef struct {
+    const float *w; /* number (r, k) at w[r * by_row + k * by_inner] */
+    int64_t by_row, by_inner;
+    const float *a; /* (inner, n) */
+    int64_t a_apart, inner;
+    const float *bias;  /* (rows), or NULL for 0 */
+    const float *slope; /* (rows, n) by which the product is multiplied, or NULL */
+    float *c;           /* (rows, n) */
+    int64_t c_apart;
+} Product;
+
+typedef struct {
+    float *input, *target, *class, *share, *unseen; /* of the whole batch, feature by feature */
+    float *hidden, *slope, *delta, *other;          /* of a part */
+    float *gradient;
+    float loss, unseen_loss, unseen_count;
+} Bench;
+
+typedef struct {
+    float beta1, beta2, epsilon, factor, step, root; /* step size and 1 / √(1 − β₂ᵗ) of this step */
+} Move;
+
+/* What depends on the width of vectors carries it in its name. */
+#define vec NAME(vec)
+#define ints NAME(ints)
+#define load NAME(load)
+#define store NAME(store)
+#define splat NAME(splat)
+#define pairs NAME(pairs)
+#define sums NAME(sums)
+#define sum NAME(sum)
+#define where NAME(where)
+#define exp_of NAME(exp_of)
+#define sigmoid NAME(sigmoid)
+#define tanh_of NAME(tanh_of)
+#define normal NAME(normal)
+#define activate NAME(activate)
+#define each_of NAME(each_of)
+#define block NAME(block)
+#define panel NAME(panel)
+#define product NAME(product)
+#define dots NAME(dots)
+#define outer NAME(outer)
+#define laid_out NAME(laid_out)
+#define gather_inputs NAME(gather_inputs)
+#define gather_targets NAME(gather_targets)
+#define squared_error NAME(squared_error)
+#define cross_entropy NAME(cross_entropy)
+#define part_of NAME(part_of)
+#define squares NAME(squares)
+#define adam NAME(adam)
+#define update NAME(update)
+#define train NAME(train)
+
+#define LANES 4
+#include "_kernel.c"
+#undef LANES
+
+#if defined(__x86_64__)
+#if defined(__clang__)
+#define BEGIN_AVX2 _Pragma("clang attribute push(__attribute__((target(\"avx2,fma\"))), apply_to=function)")
+#define BEGIN_AVX512 _Pragma("clang attribute push(__attribute__((target(\"avx2,fma,avx512f,avx512dq\"))), apply_to=function)")
+#define END _Pragma("clang attribute pop")
+#else
+#define BEGIN_AVX2 _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma\")")
+#define BEGIN_AVX512 _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma,avx512f,avx512dq\")")
+#define END _Pragma("GCC pop_options")
+#endif
+BEGIN_AVX2
+#define LANES 8
+#include "_kernel.c"
+#undef LANES
+END
+BEGIN_AVX512
+#define LANES 16
+#include "_kernel.c"
+#undef LANES
+END
+#endif
+
+/* The widest vectors, in floats, that this processor has. */
+int64_t hunch_lanes(void) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") ? 16 : 8;
+#endif
+    return 4;
+}
+
+void hunch_train(const Training *t, const Step *steps, const Task *task, int64_t lanes) {
+#if defined(__x86_64__)
+    if (lanes == 16) { train_16(t, steps, task); return; }
+    if (lanes == 8) { train_8(t, steps, task); return; }
+#endif
+    train_4(t, steps, task);
+}
+
+#else /* once for each width */
+
+typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t ints __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+INLINE vec load(const float *from) { return *(const vec *)from; }
+INLINE void store(float *to, vec x) { *(vec *)to = x; }
+INLINE vec splat(float x) { return x - (vec){0}; }
+
+#undef EVEN
+#undef ODD
+/* In each quarter of 4: the even and the odd numbers of two vectors, side by side. */
+#if LANES == 4
+#define EVEN 0, 2, 4, 6
+#define ODD 1, 3, 5, 7
+#elif LANES == 8
+#define EVEN 0, 2, 8, 10, 4, 6, 12, 14
+#define ODD 1, 3, 9, 11, 5, 7, 13, 15
+#else
+#define EVEN 0, 2, 16, 18, 4, 6, 20, 22, 8, 10, 24, 26, 12, 14, 28, 30
+#define ODD 1, 3, 17, 19, 5, 7, 21, 23, 9, 11, 25, 27, 13, 15, 29, 31
+#endif
+#undef CHOSEN
+#if defined(__clang__)
+#define CHOSEN(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define CHOSEN(a, b, ...) __builtin_shuffle(a, b, (ints){__VA_ARGS__})
+#endif
+
+INLINE vec pairs(vec a, vec b) { return CHOSEN(a, b, EVEN) + CHOSEN(a, b, ODD); }
+
+/* The sums of four vectors. */
+INLINE void sums(float to[4], vec a, vec b, vec c, vec d) {
+    float part[LANES];
+    store(part, pairs(pairs(a, b), pairs(c, d)));
+    for (int j = 0; j < 4; j++) to[j] = part[j];
+    for (int q = 4; q < LANES; q++) to[q % 4] += part[q];
+}
+
+INLINE float sum(vec a) {
+    float part[4];
+    sums(part, a, a, a, a);
+    return part[0];
+}
+
+INLINE vec where(ints mask, vec yes, vec no) {
+    return (vec)((mask & (ints)yes) | (~mask & (ints)no));
+}
+
+/* ---- functions of numbers; coefficients of exp and tanh as in Moshier's Cephes ---- */
+
+INLINE vec exp_of(vec x) {
+    x = where(x > 88.0f, splat(88.0f), x);
+    x = where(x < -87.0f, splat(-87.0f), x);
+    vec shifted = x * 1.44269504f + 0x1.8p23f; /* whole numbers stand in the lowest bits */
+    vec n = shifted - 0x1.8p23f;
+    vec r = x - n * 0.693359375f - n * -2.12194440e-4f;
+    vec p = splat(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    return p * (vec)(((ints)shifted + 127) << 23);
+}
+
+INLINE vec sigmoid(vec x) { return 1.0f / (1.0f + exp_of(-x)); }
+
+INLINE vec tanh_of(vec x) {
+    vec size = where(x < 0.0f, -x, x), z = x * x;
+    vec p = splat(-5.70498872745e-3f);
+    p = p * z + 2.06390887954e-2f;
+    p = p * z - 5.37397155531e-2f;
+    p = p * z + 1.33314422036e-1f;
+    p = p * z - 3.33332819422e-1f;
+    vec far = 1.0f - 2.0f / (exp_of(2.0f * size) + 1.0f);
+    return where(size < 0.625f, p * z * x + x, where(x < 0.0f, -far, far));
+}
+
+/* Φ(x) and the density; erf by Abramowitz & Stegun 7.1.26, as torch has it. */
+INLINE vec normal(vec x, vec *density) {
+    vec size = where(x < 0.0f, -x, x) * 0.70710678f;
+    vec t = 1.0f / (1.0f + 0.3275911f * size), e = exp_of(-size * size);
+    vec p = splat(1.061405429f);
+    p = p * t - 1.453152027f;
+    p = p * t + 1.421413741f;
+    p = p * t - 0.284496736f;
+    p = p * t + 0.254829592f;
+    vec tail = 0.5f * p * t * e;
+    *density = 0.39894228f * e;
+    return where(x < 0.0f, tail, 1.0f - tail);
+}
+
+/* An activation in place, and its derivative; vectors of all rows, one feature after another. */
+INLINE void each_of(int kind, float *h, float *slope, int64_t n) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        vec x = load(h + i), y = x, d = splat(1.0f), s;
+        ints below = x < 0.0f;
+        switch (kind) {
+        case RELU:
+            y = where(x <= 0.0f, splat(0.0f), x), d = where(x <= 0.0f, splat(0.0f), d);
+            break;
+        case TANH: y = tanh_of(x), d = 1.0f - y * y; break;
+        case SIGMOID: y = sigmoid(x), d = y * (1.0f - y); break;
+        case SILU: s = sigmoid(x), y = x * s, d = s + y * (1.0f - s); break;
+        case ELU: s = exp_of(x), y = where(below, s - 1.0f, x), d = where(below, s, d); break;
+        case SELU:
+            s = exp_of(x) * 1.7580993f;
+            y = where(below, s - 1.7580993f, 1.05070099f * x);
+            d = where(below, s, splat(1.05070099f));
+            break;
+        case GELU: s = normal(x, &d), y = x * s, d = s + x * d; break;
+        }
+        store(h + i, y), store(slope + i, d);
+    }
+}
+
+static void activate(int64_t kind, float *h, float *slope, int64_t features, int64_t apart, int64_t n) {
+    for (int64_t f = 0; f < features; f++, h += apart, slope += apart)
+        switch (kind) {
+        case RELU: each_of(RELU, h, slope, n); break;
+        case TANH: each_of(TANH, h, slope, n); break;
+        case SIGMOID: each_of(SIGMOID, h, slope, n); break;
+        case SILU: each_of(SILU, h, slope, n); break;
+        case ELU: each_of(ELU, h, slope, n); break;
+        case SELU: each_of(SELU, h, slope, n); break;
+        case GELU: each_of(GELU, h, slope, n); break;
+        }
+}
+
+/* ---- products ---- */
+
+
+/* `R` rows of a product and `V` vectors. */
+INLINE void block(const int R, const int V, const Product *m, int64_t r, int64_t at) {
+    vec acc[4][3];
+#pragma GCC unroll 4
+    for (int i = 0; i < R; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < V; v++) acc[i][v] = splat(m->bias ? m->bias[r + i] : 0.0f);
+    const float *w = m->w + r * m->by_row, *a = m->a + at;
+    for (int64_t k = 0; k < m->inner; k++, w += m->by_inner, a += m->a_apart) {
+        vec part[3];
+#pragma GCC unroll 4
+        for (int v = 0; v < V; v++) part[v] = load(a + v * LANES);
+#pragma GCC unroll 4
+        for (int i = 0; i < R; i++) {
+            vec weight = splat(w[i * m->by_row]);
+#pragma GCC unroll 4
+            for (int v = 0; v < V; v++) acc[i][v] += weight * part[v];
+        }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < R; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < V; v++) {
+            int64_t to = (r + i) * m->c_apart + at + v * LANES;
+            if (m->slope) acc[i][v] *= load(m->slope + to);
+            store(m->c + to, acc[i][v]);
+        }
+}
+
+INLINE void panel(const int V, const Product *m, int64_t rows, int64_t at) {
+    if (rows < 4) {
+        for (int64_t r = 0; r < rows; r++) block(1, V, m, r, at);
+        return;
+    }
+    for (int64_t r = 0; r < rows; r += 4) block(4, V, m, least_of(r, rows - 4), at);
+}
+
+static void product(const Product *m, int64_t rows, int64_t n) {
+    int64_t at = 0, vectors = n / LANES;
+    for (; vectors >= 3 && vectors != 4; vectors -= 3, at += 3 * LANES) panel(3, m, rows, at);
+    for (; vectors >= 2; vectors -= 2, at += 2 * LANES) panel(2, m, rows, at);
+    if (vectors) panel(1, m, rows, at);
+}
+
+/* `P` times `Q` sums over rows of products of features of a and b; `to` steps by p and by q. */
+INLINE void dots(const int P, const int Q, const float *a, int64_t a_apart, const float *b,
+                 int64_t b_apart, int64_t n, float (*to)[4]) {
+    vec acc[2][4];
+#pragma GCC unroll 4
+    for (int p = 0; p < P; p++)
+#pragma GCC unroll 4
+        for (int q = 0; q < Q; q++) acc[p][q] = splat(0.0f);
+    for (int64_t at = 0; at < n; at += LANES) {
+        vec left[2];
+#pragma GCC unroll 4
+        for (int p = 0; p < P; p++) left[p] = load(a + p * a_apart + at);
+#pragma GCC unroll 4
+        for (int q = 0; q < Q; q++) {
+            vec right = load(b + q * b_apart + at);
+#pragma GCC unroll 4
+            for (int p = 0; p < P; p++) acc[p][q] += left[p] * right;
+        }
+    }
+#pragma GCC unroll 4
+    for (int p = 0; p < P; p++)
+        if (Q == 4) sums(to[p], acc[p][0], acc[p][1], acc[p][2], acc[p][3]);
+        else to[p][0] = sum(acc[p][0]);
+}
+
+/* to[p * by_p + q * by_q] (+)= Σ_row a[p][row] b[q][row] */
+static void outer(float *to, int64_t by_p, int64_t by_q, const float *a, int64_t a_apart, int64_t ps,
+                  const float *b, int64_t b_apart, int64_t qs, int64_t n, int add) {
+    if (qs < 4 && ps >= 4) {
+        outer(to, by_q, by_p, b, b_apart, qs, a, a_apart, ps, n, add);
+        return;
+    }
+    int64_t wide = qs < 4 ? 1 : 4;
+    for (int64_t p = 0; p < ps; p += 2)
+        for (int64_t q = 0; q < qs; q += wide) {
+            int64_t start = least_of(q, qs - wide); /* the last block goes back over some */
+            float found[2][4];
+            const float *left = a + p * a_apart, *right = b + start * b_apart;
+            if (wide == 1) {
+                dots(1, 1, left, a_apart, right, b_apart, n, found);
+                if (p + 1 < ps) dots(1, 1, left + a_apart, a_apart, right, b_apart, n, &found[1]);
+            } else if (p + 1 < ps) dots(2, 4, left, a_apart, right, b_apart, n, found);
+            else dots(1, 4, left, a_apart, right, b_apart, n, found);
+            for (int64_t i = p; i < least_of(p + 2, ps); i++)
+                for (int64_t j = q; j < start + wide; j++) {
+                    float *cell = to + i * by_p + j * by_q, value = found[i - p][j - start];
+                    *cell = add ? *cell + value : value;
+                }
+        }
+}
+
+/* ---- one member ---- */
+
+
+static Bench laid_out(float *scratch, const Training *t, const Sizes *s) {
+    Bench b = {0};
+    b.input = scratch;
+    b.target = b.input + t->layer[0].in * s->whole;
+    b.class = b.target + t->layer[t->layers - 1].out * s->whole;
+    b.share = b.class + s->whole;
+    b.unseen = b.share + s->whole;
+    b.hidden = b.unseen + s->whole;
+    b.slope = b.hidden + s->hidden * s->part;
+    b.delta = b.slope + s->hidden * s->part;
+    b.other = b.delta + s->widest * s->part;
+    b.gradient = b.other + s->widest * s->part;
+    return b;
+}
+
+/* Bring the inputs of a batch together; what fills up the last vectors is 0. */
+static void gather_inputs(Bench *b, const Training *t, const Step *step, const Sizes *s) {
+    int64_t in = t->layer[0].in;
+    for (int64_t i = 0; i < step->count; i++) {
+        const float *row = t->x + (step->rows ? step->rows[i] : i) * in;
+        for (int64_t f = 0; f < in; f++) b->input[f * s->whole + i] = row[f];
+    }
+    for (int64_t f = 0; f < in; f++)
+        for (int64_t i = step->count; i < s->whole; i++) b->input[f * s->whole + i] = 0;
+}
+
+/* Bring together what a member is to say about a batch, and how much each row counts for it. */
+static void gather_targets(Bench *b, const Training *t, const Step *step, const Sizes *s, int64_t k) {
+    int64_t out = t->layer[t->layers - 1].out, n = step->count;
+    const float *weights = step->weights + k * t->data;
+    const float *prior = t->prior ? t->prior + k * t->data * out : NULL;
+    b->unseen_count = 0;
+    for (int64_t i = 0; i < s->whole; i++) {
+        int64_t row = i >= n ? -1 : step->rows ? step->rows[i] : i;
+        float weight = i >= n ? 0 : weights[row];
+        int unseen = i < n && weight == 0;
+        b->unseen_count += unseen;
+        b->unseen[i] = !unseen ? 0 : t->evidence ? t->evidence[row] : 1;
+        b->share[i] = (t->importance && i < n ? weight * t->importance[row] : weight) / n;
+        if (t->loss == CROSS_ENTROPY)
+            b->class[i] = i < n ? ((const int64_t *)t->y)[k * t->y_apart + row] : 0;
+        for (int64_t o = 0; o < out; o++) {
+            float given = prior && i < n ? prior[row * out + o] : 0;
+            if (t->loss == SQUARED_ERROR && i < n)
+                given = ((const float *)t->y)[k * t->y_apart + row * out + o] - given;
+            b->target[o * s->whole + i] = given;
+        }
+    }
+}
+
+/* From outputs to losses and to the gradient at the outputs, of one part. */
+static void squared_error(Bench *b, const Sizes *s, const float *f, int64_t out, int64_t at, int64_t n) {
+    vec loss = splat(0), unseen_loss = splat(0);
+    for (int64_t i = 0; i < n; i += LANES) {
+        vec share = load(b->share + at + i), unseen = load(b->unseen + at + i), each = splat(0);
+        for (int64_t o = 0; o < out; o++) {
+            vec error = load(f + o * s->part + i) - load(b->target + o * s->whole + at + i);
+            each += error * error;
+            store(b->delta + o * s->part + i, 2.0f * share * error);
+        }
+        loss += share * each;
+        unseen_loss += where(unseen != 0.0f, unseen * each, splat(0));
+    }
+    b->loss += sum(loss), b->unseen_loss += sum(unseen_loss);
+}
+
+static void cross_entropy(Bench *b, const Sizes *s, const float *f, int64_t out, int64_t at, int64_t n) {
+    vec loss = splat(0), unseen_loss = splat(0);
+    for (int64_t i = 0; i < n; i += LANES) {
+        vec share = load(b->share + at + i), unseen = load(b->unseen + at + i);
+        vec class = load(b->class + at + i), most = splat(-INFINITY), all = splat(0), own = splat(0);
+        for (int64_t o = 0; o < out; o++) {
+            vec logit = load(f + o * s->part + i) + load(b->target + o * s->whole + at + i);
+            most = where(logit > most, logit, most);
+            store(b->delta + o * s->part + i, logit);
+        }
+        for (int64_t o = 0; o < out; o++) {
+            vec logit = load(b->delta + o * s->part + i) - most, e = exp_of(logit);
+            own += where(class == (float)o, logit, splat(0));
+            all += e;
+            store(b->delta + o * s->part + i, e);
+        }
+        vec logarithm;
+        for (int j = 0; j < LANES; j++) logarithm[j] = logf(all[j]);
+        vec each = logarithm - own;
+        for (int64_t o = 0; o < out; o++) {
+            vec p = load(b->delta + o * s->part + i) / all;
+            p -= where(class == (float)o, splat(1), splat(0));
+            store(b->delta + o * s->part + i, share * p);
+        }
+        loss += share * each;
+        unseen_loss += where(unseen != 0.0f, unseen * each, splat(0));
+    }
+    b->loss += sum(loss), b->unseen_loss += sum(unseen_loss);
+}
+
+/* The losses of a part of a batch, and its gradient; `add` it to that of parts before. */
+static void part_of(Bench *b, const Training *t, const Sizes *s, int64_t k, int64_t at, int64_t n, int add) {
+    const float *h = b->input + at;
+    int64_t apart = s->whole, before = 0;
+    for (int64_t l = 0; l < t->layers; l++) {
+        const Layer *layer = t->layer + l;
+        float *next = b->hidden + before * s->part;
+        const float *bias = layer->bias ? layer->bias + k * layer->out : NULL;
+        Product forward = {layer->weight + k * layer->out * layer->in, layer->in, 1, h, apart,
+                           layer->in, bias, NULL, next, s->part};
+        product(&forward, layer->out, n);
+        if (layer->activation != IDENTITY)
+            activate(layer->activation, next, b->slope + before * s->part, layer->out, s->part, n);
+        h = next, apart = s->part, before += layer->out;
+    }
+    const Layer *last = t->layer + t->layers - 1;
+    before -= last->out;
+    if (t->loss == SQUARED_ERROR) squared_error(b, s, h, last->out, at, n);
+    else cross_entropy(b, s, h, last->out, at, n);
+    if (last->activation != IDENTITY)
+        for (int64_t o = 0; o < last->out; o++)
+            for (int64_t i = 0; i < n; i++)
+                b->delta[o * s->part + i] *= b->slope[(before + o) * s->part + i];
+
+    float *gradient = b->gradient + t->parameters, *delta = b->delta, *other = b->other;
+    const float one[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    for (int64_t l = t->layers - 1; l >= 0; l--) {
+        const Layer *layer = t->layer + l;
+        int64_t in = layer->in, out = layer->out;
+        if (layer->bias) {
+            gradient -= out;
+            for (int64_t o = 0; o < out; o++) {
+                vec all = splat(0);
+                for (int64_t i = 0; i < n; i += LANES) all += load(delta + o * s->part + i) * load(one);
+                gradient[o] = add ? gradient[o] + sum(all) : sum(all);
+            }
+        }
+        gradient -= out * in;
+        before -= l ? in : 0;
+        const float *given = l ? b->hidden + before * s->part : b->input + at;
+        outer(gradient, in, 1, delta, s->part, out, given, l ? s->part : s->whole, in, n, add);
+        if (!l) break;
+        const float *slope = layer[-1].activation == IDENTITY ? NULL : b->slope + before * s->part;
+        Product back = {layer->weight + k * out * in, 1, in, delta, s->part, out, NULL, slope, other, s->part};
+        product(&back, in, n);
+        float *swapped = delta;
+        delta = other, other = swapped;
+    }
+}
+
+static float squares(const float *x, int64_t n) {
+    vec all = splat(0);
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) all += load(x + i) * load(x + i);
+    float rest = sum(all);
+    for (; i < n; i++) rest += x[i] * x[i];
+    return rest;
+}
+
+
+static void adam(const Move move, float *restrict p, const float *restrict gradient,
+                 float *restrict mean, float *restrict square, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        float g = gradient[i] * move.factor;
+        mean[i] += (1 - move.beta1) * (g - mean[i]);
+        square[i] = move.beta2 * square[i] + (1 - move.beta2) * g * g;
+        p[i] -= move.step * mean[i] / (sqrtf(square[i]) * move.root + move.epsilon);
+    }
+}
+
+/* Pull, shorten and go along the gradient; what is pulled adds to the loss. */
+static void update(Bench *b, const Training *t, int64_t k, int64_t done, float *kept) {
+    float pull = t->pull[k];
+    Move move = {t->beta1, t->beta2, t->epsilon, 1,
+                 (float)(t->rate[k] / (1 - pow(t->beta1, done))), (float)(1 / sqrt(1 - pow(t->beta2, done)))};
+    float all = 0;
+    for (int go = 0; go < 2; go++) { /* first pull and measure all of it, then move */
+        int64_t at = 0;
+        for (int64_t l = 0; l < t->layers; l++)
+            for (int which = 0; which < 2; which++) {
+                const Layer *layer = t->layer + l;
+                float *tensor = which ? layer->bias : layer->weight;
+                int64_t n = which ? layer->out : layer->out * layer->in;
+                if (!tensor) continue;
+                float *p = tensor + k * n, *gradient = b->gradient + at;
+                int64_t moment = k * t->parameters + at;
+                at += n;
+                if (go) {
+                    adam(move, p, gradient, t->mean + moment, t->square + moment, n);
+                    continue;
+                }
+                if (kept) memcpy(kept + moment, p, n * sizeof *p);
+                if (pull == 0) continue;
+                all += squares(p, n);
+                for (int64_t i = 0; i < n; i++) gradient[i] += 2 * pull * p[i];
+            }
+        if (!go && t->longest < INFINITY) {
+            float factor = t->longest / sqrtf(squares(b->gradient, t->parameters));
+            move.factor = factor > 1 ? 1 : factor;
+        }
+    }
+    if (pull != 0) b->loss += pull * all;
+}
+
+static void train(const Training *t, const Step *steps, const Task *task) {
+    float *scratch = (float *)(((uintptr_t)task->scratch + 63) / 64 * 64);
+    for (int64_t k = task->first; k < task->last; k++) {
+        const Step *before = NULL;
+        Bench b = {0};
+        Sizes s = {0};
+        for (int64_t j = 0; j < task->steps; j++) {
+            const Step *step = steps + j;
+            /* All rows again need not be gathered again. */
+            int same = before && !before->rows && !step->rows;
+            if (!before || before->count != step->count) {
+                s = sizes_of(t, step->count);
+                b = laid_out(scratch, t, &s);
+            }
+            if (!same) gather_inputs(&b, t, step, &s);
+            if (!same || before->weights != step->weights) gather_targets(&b, t, step, &s, k);
+            b.loss = b.unseen_loss = 0;
+            for (int64_t at = 0; at < step->count; at += s.rows) {
+                int64_t n = (least_of(s.rows, step->count - at) + LANES - 1) / LANES * LANES;
+                part_of(&b, t, &s, k, at, n, at > 0);
+            }
+            update(&b, t, k, task->done + j + 1, step->kept);
+            int64_t cell = j * task->members + k;
+            task->loss[cell] = b.loss;
+            task->unseen_loss[cell] = b.unseen_loss;
+            task->unseen[cell] = b.unseen_count;
+            before = step;
+        }
+    }
+}
+
+#endif

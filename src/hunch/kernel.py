@@ -1,0 +1,103 @@
+"""The compiled kernel, if this installation has it: trainings of small networks in few calls.
+
+`_kernel.c` is compiled when the package is installed and a compiler is there. Without it, or with
+`HUNCH_KERNEL=0` in the environment, everything runs on torch alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from ctypes import POINTER, Structure, c_float, c_int64, c_void_p
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+_INTERFACE: Final = 1  # as in _kernel.c
+_FILE: Final = Path(__file__).with_name("_kernel.so")
+
+
+class Layer(Structure):
+    """A linear layer of all members and what follows it; see `_kernel.c`."""
+
+    _fields_ = (
+        ("weight", c_void_p),
+        ("bias", c_void_p),
+        ("inputs", c_int64),
+        ("outputs", c_int64),
+        ("activation", c_int64),
+    )
+
+
+class Training(Structure):
+    """What all steps of a training have in common; see `_kernel.c`."""
+
+    _fields_ = (
+        ("layer", POINTER(Layer)),
+        ("layers", c_int64),
+        ("data", c_int64),
+        ("parameters", c_int64),
+        ("loss", c_int64),
+        ("x", c_void_p),
+        ("y", c_void_p),
+        ("y_apart", c_int64),
+        ("prior", c_void_p),
+        ("importance", c_void_p),
+        ("evidence", c_void_p),
+        ("mean", c_void_p),
+        ("square", c_void_p),
+        ("rate", c_void_p),
+        ("pull", c_void_p),
+        ("longest", c_float),
+        ("beta1", c_float),
+        ("beta2", c_float),
+        ("epsilon", c_float),
+    )
+
+
+class Task(Structure):
+    """What one call is to do, and where its results go; see `_kernel.c`."""
+
+    _fields_ = (
+        ("members", c_int64),
+        ("first", c_int64),
+        ("last", c_int64),
+        ("steps", c_int64),
+        ("done", c_int64),
+        ("loss", c_void_p),
+        ("unseen_loss", c_void_p),
+        ("unseen", c_void_p),
+        ("scratch", c_void_p),
+    )
+
+
+# A step: pointers to its rows, their number, the weights, and where to keep the parameters.
+STEP: Final = [("rows", "u8"), ("count", "i8"), ("weights", "u8"), ("kept", "u8")]
+ACTIVATIONS: Final = ("identity", "relu", "tanh", "sigmoid", "silu", "elu", "selu", "gelu")
+LOSSES: Final = ("mse", "cross_entropy")
+
+
+@cache
+def kernel() -> ctypes.CDLL | None:
+    """The compiled library; None if there is none, or it is not wanted.
+
+    Example:
+        >>> library = kernel()
+        >>> library is None or library.hunch_lanes() in (4, 8, 16)
+        True
+    """
+    if os.environ.get("HUNCH_KERNEL") == "0":
+        return None
+    try:
+        library = ctypes.CDLL(str(_FILE))
+        # One that was built from another version of the source is as good as none.
+        if library.hunch_interface() != _INTERFACE:
+            return None
+    except (OSError, AttributeError):
+        return None
+    library.hunch_lanes.restype = c_int64
+    library.hunch_scratch.restype = c_int64
+    library.hunch_scratch.argtypes = (POINTER(Training), c_int64)
+    library.hunch_train.restype = None
+    library.hunch_train.argtypes = (POINTER(Training), c_void_p, POINTER(Task), c_int64)
+    return library
