@@ -51,13 +51,23 @@ typedef struct {
 } Step;
 
 typedef struct {
-    int64_t members, first, last; /* all of them; those of this call */
+    int64_t first, last, members; /* those of this call; how many there are */
     int64_t steps, done;          /* of this call; before it */
     float *loss, *unseen_loss, *unseen; /* (steps, members) */
     float *scratch;
 } Task;
 
 enum { AT_ONCE = 4096 }; /* numbers of the widest layer that are in work at one time: 16 kB */
+enum { AHEAD = 16 };     /* rows that are fetched before they are needed */
+
+typedef float quad __attribute__((vector_size(16), aligned(4), may_alias));
+typedef int32_t four __attribute__((vector_size(16)));
+#if defined(__clang__)
+#define CHOSEN(ints, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define CHOSEN(ints, a, b, ...) __builtin_shuffle(a, b, (ints){__VA_ARGS__})
+#endif
+#define FOUR(...) CHOSEN(four, __VA_ARGS__)
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -67,16 +77,21 @@ INLINE int64_t most_of(int64_t a, int64_t b) { return a > b ? a : b; }
 /* Rows of numbers begin at a cache line, and at another place in the cache than the row before. */
 INLINE int64_t padded(int64_t rows) { return ((rows + 15) / 16 | 1) * 16; }
 
+/* A weight's gradient and then the bias's, in whole vectors of any width. */
+INLINE int64_t side_by_side(int64_t in) { return (in + 16) / 16 * 16; }
+
 typedef struct {
     int64_t whole, part, rows; /* floats in a row of the batch, of a part; rows in a part */
     int64_t hidden;            /* floats of a part in all layers */
+    int64_t wide;              /* floats of all gradients */
     int64_t widest, total;
 } Sizes;
 
 static Sizes sizes_of(const Training *t, int64_t count) {
-    Sizes s = {padded(count), 0, 0, 0, t->layer[0].in, 0};
+    Sizes s = {padded(count), 0, 0, 0, 0, t->layer[0].in, 0};
     for (int64_t l = 0; l < t->layers; l++) {
         s.hidden += t->layer[l].out;
+        s.wide += t->layer[l].out * side_by_side(t->layer[l].in);
         s.widest = most_of(s.widest, t->layer[l].out);
     }
     int64_t rows = most_of(AT_ONCE / s.widest / 48, 1) * 48;
@@ -84,8 +99,9 @@ static Sizes sizes_of(const Training *t, int64_t count) {
     s.rows = least_of(((count + parts - 1) / parts + 15) / 16 * 16, rows);
     s.part = padded(s.rows);
     int64_t out = t->layer[t->layers - 1].out;
-    s.total = (t->layer[0].in + out + 3) * s.whole + (2 * s.hidden + 2 * s.widest) * s.part +
-              (t->parameters + 15) / 16 * 16 + 16;
+    s.total = (t->layer[0].in + side_by_side(t->layer[0].in) + out + 3) * s.whole +
+              (2 * s.hidden + 2 * s.widest + side_by_side(s.widest)) * s.part + s.wide +
+              t->parameters + 16;
     return s;
 }
 
@@ -107,12 +123,14 @@ typedef struct {
     const float *slope; /* (rows, n) by which the product is multiplied, or NULL */
     float *c;           /* (rows, n) */
     int64_t c_apart;
+    int add; /* to what stands there */
 } Product;
 
 typedef struct {
     float *input, *target, *class, *share, *unseen; /* of the whole batch, feature by feature */
-    float *hidden, *slope, *delta, *other;          /* of a part */
-    float *gradient;
+    float *rows; /* inputs, row by row, with a 1 behind each for the bias */
+    float *hidden, *slope, *delta, *other, *turned; /* of a part */
+    float *wide, *gradient; /* of weight and bias side by side, padded; as the moments lie */
     float loss, unseen_loss, unseen_count;
 } Bench;
 
@@ -139,8 +157,8 @@ typedef struct {
 #define block NAME(block)
 #define panel NAME(panel)
 #define product NAME(product)
-#define dots NAME(dots)
-#define outer NAME(outer)
+#define turn NAME(turn)
+#define narrow NAME(narrow)
 #define laid_out NAME(laid_out)
 #define gather_inputs NAME(gather_inputs)
 #define gather_targets NAME(gather_targets)
@@ -218,14 +236,8 @@ INLINE vec splat(float x) { return x - (vec){0}; }
 #define EVEN 0, 2, 16, 18, 4, 6, 20, 22, 8, 10, 24, 26, 12, 14, 28, 30
 #define ODD 1, 3, 17, 19, 5, 7, 21, 23, 9, 11, 25, 27, 13, 15, 29, 31
 #endif
-#undef CHOSEN
-#if defined(__clang__)
-#define CHOSEN(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#define CHOSEN(a, b, ...) __builtin_shuffle(a, b, (ints){__VA_ARGS__})
-#endif
 
-INLINE vec pairs(vec a, vec b) { return CHOSEN(a, b, EVEN) + CHOSEN(a, b, ODD); }
+INLINE vec pairs(vec a, vec b) { return CHOSEN(ints, a, b, EVEN) + CHOSEN(ints, a, b, ODD); }
 
 /* The sums of four vectors. */
 INLINE void sums(float to[4], vec a, vec b, vec c, vec d) {
@@ -336,7 +348,9 @@ INLINE void block(const int R, const int V, const Product *m, int64_t r, int64_t
 #pragma GCC unroll 4
     for (int i = 0; i < R; i++)
 #pragma GCC unroll 4
-        for (int v = 0; v < V; v++) acc[i][v] = splat(m->bias ? m->bias[r + i] : 0.0f);
+        for (int v = 0; v < V; v++)
+            acc[i][v] = m->add ? load(m->c + (r + i) * m->c_apart + at + v * LANES)
+                               : splat(m->bias ? m->bias[r + i] : 0.0f);
     const float *w = m->w + r * m->by_row, *a = m->a + at;
     for (int64_t k = 0; k < m->inner; k++, w += m->by_inner, a += m->a_apart) {
         vec part[3];
@@ -360,11 +374,11 @@ INLINE void block(const int R, const int V, const Product *m, int64_t r, int64_t
 }
 
 INLINE void panel(const int V, const Product *m, int64_t rows, int64_t at) {
-    if (rows < 4) {
-        for (int64_t r = 0; r < rows; r++) block(1, V, m, r, at);
-        return;
-    }
-    for (int64_t r = 0; r < rows; r += 4) block(4, V, m, least_of(r, rows - 4), at);
+    int64_t r = 0;
+    for (; r + 4 <= rows; r += 4) block(4, V, m, r, at);
+    if (rows - r == 3) block(3, V, m, r, at);
+    else if (rows - r == 2) block(2, V, m, r, at);
+    else if (rows - r == 1) block(1, V, m, r, at);
 }
 
 static void product(const Product *m, int64_t rows, int64_t n) {
@@ -374,55 +388,29 @@ static void product(const Product *m, int64_t rows, int64_t n) {
     if (vectors) panel(1, m, rows, at);
 }
 
-/* `P` times `Q` sums over rows of products of features of a and b; `to` steps by p and by q. */
-INLINE void dots(const int P, const int Q, const float *a, int64_t a_apart, const float *b,
-                 int64_t b_apart, int64_t n, float (*to)[4]) {
-    vec acc[2][4];
-#pragma GCC unroll 4
-    for (int p = 0; p < P; p++)
-#pragma GCC unroll 4
-        for (int q = 0; q < Q; q++) acc[p][q] = splat(0.0f);
-    for (int64_t at = 0; at < n; at += LANES) {
-        vec left[2];
-#pragma GCC unroll 4
-        for (int p = 0; p < P; p++) left[p] = load(a + p * a_apart + at);
-#pragma GCC unroll 4
-        for (int q = 0; q < Q; q++) {
-            vec right = load(b + q * b_apart + at);
-#pragma GCC unroll 4
-            for (int p = 0; p < P; p++) acc[p][q] += left[p] * right;
+/* From (features, n) to (n, features); `width` floats from a row to the next, the first of which
+   that are left over is 1, for the bias, and the others 0. */
+static void turn(const float *from, int64_t apart, int64_t features, float *to, int64_t width, int64_t n) {
+    for (int64_t i = 0; i < n; i += 4) {
+        int64_t f = 0;
+        for (; f + 4 <= features; f += 4) {
+            const float *corner = from + f * apart + i;
+            quad a = *(const quad *)corner, b = *(const quad *)(corner + apart);
+            quad c = *(const quad *)(corner + 2 * apart), d = *(const quad *)(corner + 3 * apart);
+            quad ac = FOUR(a, c, 0, 4, 1, 5), bd = FOUR(b, d, 0, 4, 1, 5);
+            quad ac2 = FOUR(a, c, 2, 6, 3, 7), bd2 = FOUR(b, d, 2, 6, 3, 7);
+            float *row = to + i * width + f;
+            *(quad *)row = FOUR(ac, bd, 0, 4, 1, 5);
+            *(quad *)(row + width) = FOUR(ac, bd, 2, 6, 3, 7);
+            *(quad *)(row + 2 * width) = FOUR(ac2, bd2, 0, 4, 1, 5);
+            *(quad *)(row + 3 * width) = FOUR(ac2, bd2, 2, 6, 3, 7);
+        }
+        for (int64_t j = i; j < i + 4; j++) {
+            float *row = to + j * width;
+            for (int64_t g = f; g < features; g++) row[g] = from[g * apart + j];
+            for (int64_t g = features; g < width; g++) row[g] = g == features;
         }
     }
-#pragma GCC unroll 4
-    for (int p = 0; p < P; p++)
-        if (Q == 4) sums(to[p], acc[p][0], acc[p][1], acc[p][2], acc[p][3]);
-        else to[p][0] = sum(acc[p][0]);
-}
-
-/* to[p * by_p + q * by_q] (+)= Σ_row a[p][row] b[q][row] */
-static void outer(float *to, int64_t by_p, int64_t by_q, const float *a, int64_t a_apart, int64_t ps,
-                  const float *b, int64_t b_apart, int64_t qs, int64_t n, int add) {
-    if (qs < 4 && ps >= 4) {
-        outer(to, by_q, by_p, b, b_apart, qs, a, a_apart, ps, n, add);
-        return;
-    }
-    int64_t wide = qs < 4 ? 1 : 4;
-    for (int64_t p = 0; p < ps; p += 2)
-        for (int64_t q = 0; q < qs; q += wide) {
-            int64_t start = least_of(q, qs - wide); /* the last block goes back over some */
-            float found[2][4];
-            const float *left = a + p * a_apart, *right = b + start * b_apart;
-            if (wide == 1) {
-                dots(1, 1, left, a_apart, right, b_apart, n, found);
-                if (p + 1 < ps) dots(1, 1, left + a_apart, a_apart, right, b_apart, n, &found[1]);
-            } else if (p + 1 < ps) dots(2, 4, left, a_apart, right, b_apart, n, found);
-            else dots(1, 4, left, a_apart, right, b_apart, n, found);
-            for (int64_t i = p; i < least_of(p + 2, ps); i++)
-                for (int64_t j = q; j < start + wide; j++) {
-                    float *cell = to + i * by_p + j * by_q, value = found[i - p][j - start];
-                    *cell = add ? *cell + value : value;
-                }
-        }
 }
 
 /* ---- one member ---- */
@@ -439,43 +427,57 @@ static Bench laid_out(float *scratch, const Training *t, const Sizes *s) {
     b.slope = b.hidden + s->hidden * s->part;
     b.delta = b.slope + s->hidden * s->part;
     b.other = b.delta + s->widest * s->part;
-    b.gradient = b.other + s->widest * s->part;
+    b.turned = b.other + s->widest * s->part;
+    b.rows = b.turned + side_by_side(s->widest) * s->part;
+    b.wide = b.rows + side_by_side(t->layer[0].in) * s->whole;
+    b.gradient = b.wide + s->wide;
     return b;
 }
 
 /* Bring the inputs of a batch together; what fills up the last vectors is 0. */
 static void gather_inputs(Bench *b, const Training *t, const Step *step, const Sizes *s) {
-    int64_t in = t->layer[0].in;
-    for (int64_t i = 0; i < step->count; i++) {
+    int64_t in = t->layer[0].in, width = side_by_side(in), n = step->count;
+    for (int64_t i = 0; i < n; i++) {
         const float *row = t->x + (step->rows ? step->rows[i] : i) * in;
-        for (int64_t f = 0; f < in; f++) b->input[f * s->whole + i] = row[f];
+        float *to = b->rows + i * width;
+        if (step->rows && i + AHEAD < n)
+            for (int64_t f = 0; f < in; f += 16) __builtin_prefetch(t->x + step->rows[i + AHEAD] * in + f);
+        for (int64_t f = 0; f < in; f++) b->input[f * s->whole + i] = to[f] = row[f];
+        for (int64_t f = in; f < width; f++) to[f] = f == in;
     }
-    for (int64_t f = 0; f < in; f++)
-        for (int64_t i = step->count; i < s->whole; i++) b->input[f * s->whole + i] = 0;
+    for (int64_t f = 0; f < in; f++) memset(b->input + f * s->whole + n, 0, (s->whole - n) * sizeof(float));
+    memset(b->rows + n * width, 0, (s->whole - n) * width * sizeof(float));
 }
 
 /* Bring together what a member is to say about a batch, and how much each row counts for it. */
 static void gather_targets(Bench *b, const Training *t, const Step *step, const Sizes *s, int64_t k) {
-    int64_t out = t->layer[t->layers - 1].out, n = step->count;
-    const float *weights = step->weights + k * t->data;
-    const float *prior = t->prior ? t->prior + k * t->data * out : NULL;
+    int64_t out = t->layer[t->layers - 1].out, n = step->count, spare = s->whole - n;
+    const float *weights = step->weights + k * t->data, part = 1.0f / n;
     b->unseen_count = 0;
-    for (int64_t i = 0; i < s->whole; i++) {
-        int64_t row = i >= n ? -1 : step->rows ? step->rows[i] : i;
-        float weight = i >= n ? 0 : weights[row];
-        int unseen = i < n && weight == 0;
-        b->unseen_count += unseen;
-        b->unseen[i] = !unseen ? 0 : t->evidence ? t->evidence[row] : 1;
-        b->share[i] = (t->importance && i < n ? weight * t->importance[row] : weight) / n;
-        if (t->loss == CROSS_ENTROPY)
-            b->class[i] = i < n ? ((const int64_t *)t->y)[k * t->y_apart + row] : 0;
-        for (int64_t o = 0; o < out; o++) {
-            float given = prior && i < n ? prior[row * out + o] : 0;
-            if (t->loss == SQUARED_ERROR && i < n)
-                given = ((const float *)t->y)[k * t->y_apart + row * out + o] - given;
-            b->target[o * s->whole + i] = given;
-        }
+    for (int64_t i = 0; i < n; i++) {
+        int64_t row = step->rows ? step->rows[i] : i;
+        float weight = weights[row];
+        b->unseen_count += weight == 0;
+        b->unseen[i] = weight != 0 ? 0 : t->evidence ? t->evidence[row] : 1;
+        b->share[i] = part * (t->importance ? weight * t->importance[row] : weight);
     }
+    memset(b->unseen + n, 0, spare * sizeof(float));
+    memset(b->share + n, 0, spare * sizeof(float));
+    for (int64_t o = 0; o < out; o++) {
+        const float *prior = t->prior ? t->prior + k * t->data * out + o : NULL;
+        const float *y = t->loss == SQUARED_ERROR ? (const float *)t->y + k * t->y_apart + o : NULL;
+        float *to = b->target + o * s->whole;
+        for (int64_t i = 0; i < n; i++) {
+            int64_t row = step->rows ? step->rows[i] : i;
+            float given = prior ? prior[row * out] : 0;
+            to[i] = y ? y[row * out] - given : given;
+        }
+        memset(to + n, 0, spare * sizeof(float));
+    }
+    if (t->loss != CROSS_ENTROPY) return;
+    const int64_t *class = (const int64_t *)t->y + k * t->y_apart;
+    for (int64_t i = 0; i < n; i++) b->class[i] = class[step->rows ? step->rows[i] : i];
+    memset(b->class + n, 0, spare * sizeof(float));
 }
 
 /* From outputs to losses and to the gradient at the outputs, of one part. */
@@ -533,7 +535,7 @@ static void part_of(Bench *b, const Training *t, const Sizes *s, int64_t k, int6
         float *next = b->hidden + before * s->part;
         const float *bias = layer->bias ? layer->bias + k * layer->out : NULL;
         Product forward = {layer->weight + k * layer->out * layer->in, layer->in, 1, h, apart,
-                           layer->in, bias, NULL, next, s->part};
+                           layer->in, bias, NULL, next, s->part, 0};
         product(&forward, layer->out, n);
         if (layer->activation != IDENTITY)
             activate(layer->activation, next, b->slope + before * s->part, layer->out, s->part, n);
@@ -548,29 +550,36 @@ static void part_of(Bench *b, const Training *t, const Sizes *s, int64_t k, int6
             for (int64_t i = 0; i < n; i++)
                 b->delta[o * s->part + i] *= b->slope[(before + o) * s->part + i];
 
-    float *gradient = b->gradient + t->parameters, *delta = b->delta, *other = b->other;
-    const float one[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    float *gradient = b->wide + s->wide, *delta = b->delta, *other = b->other;
     for (int64_t l = t->layers - 1; l >= 0; l--) {
         const Layer *layer = t->layer + l;
-        int64_t in = layer->in, out = layer->out;
-        if (layer->bias) {
-            gradient -= out;
-            for (int64_t o = 0; o < out; o++) {
-                vec all = splat(0);
-                for (int64_t i = 0; i < n; i += LANES) all += load(delta + o * s->part + i) * load(one);
-                gradient[o] = add ? gradient[o] + sum(all) : sum(all);
-            }
-        }
-        gradient -= out * in;
+        int64_t in = layer->in, out = layer->out, width = side_by_side(in);
         before -= l ? in : 0;
-        const float *given = l ? b->hidden + before * s->part : b->input + at;
-        outer(gradient, in, 1, delta, s->part, out, given, l ? s->part : s->whole, in, n, add);
+        gradient -= out * width;
+        if (l) turn(b->hidden + before * s->part, s->part, in, b->turned, width, n);
+        Product across = {delta, s->part, 1, l ? b->turned : b->rows + at * width, width, n, NULL,
+                          NULL, gradient, width, add};
+        product(&across, out, (in + LANES) / LANES * LANES);
         if (!l) break;
         const float *slope = layer[-1].activation == IDENTITY ? NULL : b->slope + before * s->part;
-        Product back = {layer->weight + k * out * in, 1, in, delta, s->part, out, NULL, slope, other, s->part};
+        Product back = {layer->weight + k * out * in, 1, in, delta, s->part, out, NULL, slope,
+                        other, s->part, 0};
         product(&back, in, n);
         float *swapped = delta;
         delta = other, other = swapped;
+    }
+}
+
+/* Gradients as the moments lie: each layer's weight, then its bias. */
+static void narrow(Bench *b, const Training *t) {
+    const float *from = b->wide;
+    float *to = b->gradient;
+    for (int64_t l = 0; l < t->layers; l++) {
+        int64_t in = t->layer[l].in, out = t->layer[l].out, width = side_by_side(in);
+        for (int64_t o = 0; o < out; o++, to += in) memcpy(to, from + o * width, in * sizeof *to);
+        if (t->layer[l].bias)
+            for (int64_t o = 0; o < out; o++) *to++ = from[o * width + in];
+        from += out * width;
     }
 }
 
@@ -649,6 +658,7 @@ static void train(const Training *t, const Step *steps, const Task *task) {
                 int64_t n = (least_of(s.rows, step->count - at) + LANES - 1) / LANES * LANES;
                 part_of(&b, t, &s, k, at, n, at > 0);
             }
+            narrow(&b, t);
             update(&b, t, k, task->done + j + 1, step->kept);
             int64_t cell = j * task->members + k;
             task->loss[cell] = b.loss;

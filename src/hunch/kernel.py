@@ -59,9 +59,9 @@ class Task(Structure):
     """What one call is to do, and where its results go; see `_kernel.c`."""
 
     _fields_ = (
-        ("members", c_int64),
         ("first", c_int64),
         ("last", c_int64),
+        ("members", c_int64),
         ("steps", c_int64),
         ("done", c_int64),
         ("loss", c_void_p),

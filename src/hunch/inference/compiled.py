@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,13 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from hunch.adam import BETA1, BETA2, EPSILON
 from hunch.inference.losses import Loss
-from hunch.inference.training import MemberData, Rows, prior_on
+from hunch.inference.training import (
+    EarlyStopping,
+    MemberData,
+    Rows,
+    check_not_diverged,
+    prior_on,
+)
 from hunch.kernel import ACTIVATIONS, LOSSES, STEP, Layer, Task, Training, kernel
 from hunch.nn import MLP, Ensemble, RandomizedPrior
 from hunch.nn.batched import is_hooked
@@ -38,71 +46,100 @@ _WORK = 5e8
 _MOST_STEPS = 256
 # Multiplications below which threads cost more than they bring.
 _WORK_OF_A_THREAD = 1e7
-# Multiplications by one member's weights in a step beyond which torch's own products are as fast.
-_WIDEST = 512
+# The widest layer for which it has been measured to win, and where torch has more threads than
+# there are members, so that it could share one member's product among them.
+_WIDEST, _WIDEST_OF_FEW = 512, 64
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Linear layers of all members, each with the activation that follows it."""
+    """What the kernel trains: linear layers of all members, each with the activation behind it."""
 
+    library: ctypes.CDLL
     layers: list[tuple[nn.Linear, str]]
 
     @property
     def parameters(self) -> list[Tensor]:
         """Weight and bias of each layer, in turn."""
-        return [p for layer, _ in self.layers for p in (layer.weight, layer.bias) if p is not None]
+        return _parameters(self.layers)
 
     @property
-    def numbers(self) -> int:
-        """How many parameters a member has."""
-        return sum(p[0].numel() for p in self.parameters)
+    def wins(self) -> bool:
+        """Whether the kernel is the faster way; see decision 45."""
+        members = len(self.parameters[0])
+        widest = _WIDEST if members >= torch.get_num_threads() else _WIDEST_OF_FEW
+        return all(max(layer.weight.shape[1:]) <= widest for layer, _ in self.layers)
 
 
-def chain_of(skeleton: nn.Module) -> Chain | str:
-    """The layers of a member's network, or what the kernel cannot do with it.
+def chain_of(ensemble: Ensemble, x: Tensor, loss: Loss) -> Chain | str:
+    """What the kernel trains of an ensemble, or why it cannot.
+
+    Args:
+        ensemble: the members.
+        x: inputs.
+        loss: as in `fit`.
 
     Example:
-        >>> len(chain_of(MLP(1, [20, 20], 1)).layers)
-        3
-        >>> chain_of(nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3)))
-        'a LayerNorm'
+        >>> net = Ensemble(lambda: nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3)), 2, seed=0)
+        >>> isinstance(chain_of(net, torch.zeros(5, 2), "mse"), str)
+        True
     """
+    library, skeleton = kernel(), ensemble.skeleton
+    if library is None:
+        return "an installation without the compiled kernel"
+    if not isinstance(loss, str) or loss not in LOSSES:
+        return f"another loss than {' or '.join(map(repr, LOSSES))}"
+    if x.ndim != 2 or x.requires_grad or x.dtype != torch.float32 or x.device.type != "cpu":
+        return "inputs that are not float32 (data, features) on the CPU, or need a gradient"
+    if torch.is_autocast_enabled("cpu"):
+        return "autocast"
+    network = skeleton.model if type(skeleton) is RandomizedPrior else skeleton
+    layers = _layers(network)
+    if isinstance(layers, str):
+        return layers
+    obstacle = _obstacle(ensemble, _parameters(layers))
+    return Chain(library, layers) if obstacle is None else obstacle
+
+
+def _layers(network: nn.Module) -> list[tuple[nn.Linear, str]] | str:
     layers: list[tuple[nn.Linear, str]] = []
-    for part in _flat(skeleton):
+    for part in _flat(network):
         kind = _KINDS.get(type(part))
         if type(part) is nn.Linear:
             layers.append((part, "identity"))
         elif kind is None or not _usual(part):
-            return f"a {type(part).__name__}" + (f"({said})" if (said := part.extra_repr()) else "")
+            return f"the layer {part}"
         elif kind == "identity":
             continue
         elif not layers or layers[-1][1] != "identity":
-            return "an activation that follows no linear layer"
+            return f"a {type(part).__name__} that follows no linear layer"
         else:
             layers[-1] = (layers[-1][0], kind)
-    chain = Chain(layers)
-    parameters = chain.parameters
-    if not layers:
-        return "no linear layer"
-    if len({p.data_ptr() for p in parameters}) < len(parameters):
-        return "parameters that two layers share"
-    if any(is_hooked(part) or is_parametrized(part) for part in skeleton.modules()):
+    return layers or "no linear layer"
+
+
+def _obstacle(ensemble: Ensemble, parameters: list[Tensor]) -> str | None:
+    """What about the parameters and the modules around them the kernel would pass over."""
+    skeleton = ensemble.skeleton
+    if any(is_hooked(part) or is_parametrized(part) for part in [ensemble, *skeleton.modules()]):
         return "hooks or parametrizations"
-    if any(_is_watched(p) for p in parameters):
+    if any(
+        p._backward_hooks or getattr(p, "_post_accumulate_grad_hooks", None) for p in parameters
+    ):
         return "parameters with hooks"
-    if not all(p.requires_grad for p in parameters):
-        return "frozen parameters"
-    if any(p.dtype != torch.float32 or p.device.type != "cpu" for p in parameters):
-        return "parameters of another type than float32, or not on the CPU"
-    if not all(p.is_contiguous() for p in parameters):
-        return "parameters that are not contiguous"
-    return chain
+    if len({p.data_ptr() for p in parameters}) < len(parameters):
+        return "parameters that layers share"
+    trained = sum(p.requires_grad for p in skeleton.parameters())
+    if trained != len(parameters) or not all(p.requires_grad for p in parameters):
+        return "frozen parameters, or a prior that is trained"
+    if any(p.dtype != torch.float32 or not p.is_contiguous() for p in parameters):
+        return "parameters that are not contiguous float32"
+    return None
 
 
-def _network(skeleton: nn.Module) -> nn.Module:
-    """What is trained of a member."""
-    return skeleton.model if type(skeleton) is RandomizedPrior else skeleton
+def _parameters(layers: list[tuple[nn.Linear, str]]) -> list[Tensor]:
+    both = (p for layer, _ in layers for p in (layer.weight, layer.bias))
+    return [p for p in both if p is not None]
 
 
 def _flat(module: nn.Module) -> Iterator[nn.Module]:
@@ -119,50 +156,12 @@ def _usual(activation: nn.Module) -> bool:
     return not isinstance(activation, nn.GELU) or activation.approximate == "none"
 
 
-def _is_watched(parameter: Tensor) -> bool:
-    hooks = getattr(parameter, "_post_accumulate_grad_hooks", None)
-    return bool(parameter._backward_hooks or hooks)
-
-
-def what_forbids(ensemble: Ensemble, x: Tensor, loss: Loss) -> str | None:
-    """Why the kernel cannot train these members; None if it can.
-
-    Args:
-        ensemble: the members.
-        x: inputs.
-        loss: as in `fit`.
-    """
-    if kernel() is None:
-        return "an installation without the compiled kernel"
-    skeleton = ensemble.skeleton
-    if not isinstance(loss, str) or loss not in LOSSES:
-        return f"another loss than {' or '.join(map(repr, LOSSES))}"
-    if is_hooked(ensemble):
-        return "hooks or parametrizations"
-    chain = chain_of(_network(skeleton))
-    if isinstance(chain, str):
-        return chain
-    if any(map(is_hooked, skeleton.modules())):
-        return "hooks or parametrizations"
-    if sum(p.requires_grad for p in skeleton.parameters()) > len(chain.parameters):
-        return "a prior that is trained"
-    if x.ndim != 2 or x.requires_grad or x.dtype != torch.float32:
-        return "inputs that are no float32 (data, features), or that require a gradient"
-    if torch.is_autocast_enabled("cpu"):
-        return "autocast"
-    return None
-
-
-def wins(ensemble: Ensemble) -> bool:
-    """Whether the kernel is the faster way; see decision 45."""
-    return all(max(p.shape[1:]) <= _WIDEST for p in ensemble.parameters() if p.requires_grad)
-
-
 class CompiledTraining:
     """A training whose steps the kernel makes, many in a call.
 
     Args:
-        ensemble: what is trained, of which `what_forbids` says nothing.
+        chain: what is trained.
+        ensemble: its members.
         x: inputs.
         data: weights and targets.
         loss: its name.
@@ -175,6 +174,7 @@ class CompiledTraining:
 
     def __init__(
         self,
+        chain: Chain,
         ensemble: Ensemble,
         x: Tensor,
         data: MemberData,
@@ -185,14 +185,10 @@ class CompiledTraining:
         pull: float | Tensor | None,
         max_gradient_norm: float | None,
     ) -> None:
-        library = kernel()
-        skeleton, self.members = ensemble.skeleton, ensemble.num_members
-        prior = type(skeleton) is RandomizedPrior
-        chain = chain_of(_network(skeleton))
-        if library is None or isinstance(chain, str):
-            raise RuntimeError(f"the kernel was asked for {chain}")
-        self.library, self.data, self.parameters = library, data, chain.parameters
-        self.rows, self.numbers, self.done = len(x), chain.numbers, 0
+        self.library, self.data, self.parameters = chain.library, data, chain.parameters
+        self.members, self.rows, self.done = ensemble.num_members, len(x), 0
+        self.numbers = sum(p[0].numel() for p in self.parameters)
+        prior = type(ensemble.skeleton) is RandomizedPrior
 
         out = chain.layers[-1][0].weight.shape[1]
         targets = data.targets[0] if data.targets.stride(0) == 0 else data.targets
@@ -277,20 +273,10 @@ class CompiledTraining:
             size = library.hunch_scratch(self.training, self.room)
             self.scratch = [torch.empty(size) for _ in range(threads)]
         edges = [self.members * part // threads for part in range(threads + 1)]
-        pointers = (found[j].data_ptr() for j in range(3))
-        loss, unseen_loss, unseen = pointers
+        loss, unseen_loss, unseen = (found[j].data_ptr() for j in range(3))
+        given = self.members, len(table), self.done, loss, unseen_loss, unseen
         tasks = [
-            Task(
-                members=self.members,
-                first=first,
-                last=last,
-                steps=len(table),
-                done=self.done,
-                loss=loss,
-                unseen_loss=unseen_loss,
-                unseen=unseen,
-                scratch=scratch.data_ptr(),
-            )
+            Task(first, last, *given, scratch.data_ptr())
             for (first, last), scratch in zip(itertools.pairwise(edges), self.scratch, strict=False)
         ]
         lanes = library.hunch_lanes()
@@ -307,9 +293,9 @@ class CompiledTraining:
             for other in others:
                 other.result()
 
-    def split(self, before: Tensor) -> list[Tensor]:
-        """Parameters that were kept, `(members, numbers)`, as tensors of their own."""
-        parts = before.split([p[0].numel() for p in self.parameters], dim=1)
+    def kept_at(self, kept: dict[int, Tensor], step: int) -> list[Tensor]:
+        """The parameters as they were before a step, given what was kept by its number."""
+        parts = kept[step].split([p[0].numel() for p in self.parameters], dim=1)
         return [
             part.reshape(p.shape).clone() for part, p in zip(parts, self.parameters, strict=True)
         ]
@@ -328,6 +314,55 @@ class Outcome:
     loss: Tensor
     unseen: Tensor
     kept: Tensor
+
+
+def made_by(
+    compiled: CompiledTraining,
+    order: Iterator[tuple[int, Rows]],
+    losses: Tensor,
+    stopping: EarlyStopping | None,
+    at_once: int,
+) -> Iterator[tuple[int, int]]:
+    """Make the steps of a training, some at once.
+
+    Args:
+        compiled: the training.
+        order: epoch and rows of each step.
+        losses: where each member's loss before each step goes, `(steps, members)`.
+        stopping: what may end it early, or None.
+        at_once: steps in a call.
+
+    Yields:
+        How many steps are done, and how many of them were just made.
+    """
+    done, steps = 0, len(losses)
+    while done < steps:
+        some = list(itertools.islice(order, min(at_once, steps - done)))
+        ends = []
+        if stopping is not None:  # what is best is what there was before the last step of an epoch
+            ends = [j for j in range(len(some)) if (done + j + 1) % stopping.steps_per_epoch == 0]
+        outcome = compiled.run(some, ends)
+        last = _last(compiled, outcome, ends, stopping)
+        losses[done : done + last] = outcome.loss[:last]
+        done += last
+        check_not_diverged([outcome.loss[:last]], done)
+        if last:
+            yield done, last
+        if last < len(some):
+            return
+
+
+def _last(
+    compiled: CompiledTraining, outcome: Outcome, ends: list[int], stopping: EarlyStopping | None
+) -> int:
+    """How many of some steps count; those after a stop do not."""
+    count = len(outcome.loss)
+    if stopping is not None:
+        best = dict(zip(ends, outcome.kept, strict=True))
+        for j, seen in enumerate(outcome.unseen.unbind()):
+            if stopping.is_over_after(seen, partial(compiled.kept_at, best, j)):
+                return j
+    return count
 
 
 def _each(value: float | Tensor, members: int) -> Tensor:

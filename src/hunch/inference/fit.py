@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +13,7 @@ from torch import Tensor
 
 from hunch.errors import ConfigurationError, DataError, ShapeError
 from hunch.inference.bootstrap import Bootstrap, Ids, check_bootstrap
-from hunch.inference.compiled import CompiledTraining, Outcome, what_forbids, wins
+from hunch.inference.compiled import Chain, CompiledTraining, chain_of, made_by
 from hunch.inference.data import Data, as_data, check_ensemble, check_targets, output_shape
 from hunch.inference.indices import IndexedData, IndexedMembers, as_members
 from hunch.inference.losses import Loss, loss_function
@@ -24,7 +22,6 @@ from hunch.inference.training import (
     MemberAdam,
     MemberData,
     PerMember,
-    Rows,
     as_evidence,
     batches,
     check_not_diverged,
@@ -208,19 +205,16 @@ def fit(
     pull = pulls / n if isinstance(pulls, Tensor) or pulls > 0 else None
     losses = torch.empty(steps, members.num_members)
     order = batches(n, batch_size, seed, entries)
-    if (
-        isinstance(data, MemberData)
-        and isinstance(members, Ensemble)
-        and _compiles(members, x, loss)
-    ):
+    chain = _chain(members, x, loss) if isinstance(members, Ensemble) else None
+    if chain is not None and isinstance(members, Ensemble) and isinstance(data, MemberData):
         compiled = CompiledTraining(
-            members, x, data, loss, importance, evidence, rates, pull, max_gradient_norm
+            chain, members, x, data, loss, importance, evidence, rates, pull, max_gradient_norm
         )
         at_once = compiled.steps_at_once(min(batch_size or n, n)) if callback is None else 1
         members.train()
         with progress_bar(steps, "fitting", "step", enabled=progress) as bar:
             done = 0
-            for done, more in _by_kernel(compiled, order, losses, stopping, at_once):
+            for done, more in made_by(compiled, order, losses, stopping, at_once):
                 bar.update(more)
                 if callback is not None:
                     callback(done)
@@ -260,59 +254,19 @@ def fit(
     return _ended(losses, done, trainable, stopping)
 
 
-def _by_kernel(
-    compiled: CompiledTraining,
-    order: Iterator[tuple[int, Rows]],
-    losses: Tensor,
-    stopping: EarlyStopping | None,
-    at_once: int,
-) -> Iterator[tuple[int, int]]:
-    """Make the steps by the kernel, some at once; yield how many are done and were just made."""
-    done, steps = 0, len(losses)
-    while done < steps:
-        some = list(islice(order, min(at_once, steps - done)))
-        ends = []
-        if stopping is not None:  # what is best is what there was before the last step of an epoch
-            ends = [j for j in range(len(some)) if (done + j + 1) % stopping.steps_per_epoch == 0]
-        outcome = compiled.run(some, ends)
-        last = _last(compiled, outcome, ends, stopping)
-        losses[done : done + last] = outcome.loss[:last]
-        done += last
-        check_not_diverged([outcome.loss[:last]], done)
-        if last:
-            yield done, last
-        if last < len(some):
-            return
-
-
-def _last(
-    compiled: CompiledTraining, outcome: Outcome, ends: list[int], stopping: EarlyStopping | None
-) -> int:
-    """How many of some steps count; those after a stop do not."""
-    count = len(outcome.loss)
-    if stopping is not None:
-        best = dict(zip(ends, outcome.kept, strict=True))
-        for j, seen in enumerate(outcome.unseen.unbind()):
-            if stopping.is_over_after(seen, partial(_parameters, compiled, best, j)):
-                return j
-    return count
-
-
-def _parameters(compiled: CompiledTraining, kept: dict[int, Tensor], step: int) -> list[Tensor]:
-    return compiled.split(kept[step])
-
-
-def _compiles(ensemble: Ensemble, x: Tensor, loss: Loss) -> bool:
-    """Whether the kernel trains these members."""
+def _chain(ensemble: Ensemble, x: Tensor, loss: Loss) -> Chain | None:
+    """What the kernel is to train; None where torch is to."""
     if ensemble.engine not in ("auto", "kernel"):
-        return False
-    obstacle = what_forbids(ensemble, x, loss)
-    if ensemble.engine == "kernel" and obstacle is not None:
+        return None
+    chain = chain_of(ensemble, x, loss)
+    if ensemble.engine == "auto":
+        return chain if isinstance(chain, Chain) and chain.wins else None
+    if isinstance(chain, str):
         raise ConfigurationError(
-            f"`engine='kernel'` cannot train with {obstacle}; expected engine='auto', which takes "
+            f"`engine='kernel'` cannot train with {chain}; expected engine='auto', which takes "
             "torch there."
         )
-    return obstacle is None and (ensemble.engine == "kernel" or wins(ensemble))
+    return chain
 
 
 def _ended(
