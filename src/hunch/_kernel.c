@@ -1,9 +1,9 @@
 /* Many optimizer steps of an ensemble of small networks in one call.
 
    Each member goes through its steps by itself: forward, loss, backward, Adam, all of it in the
-   cache. Numbers of a batch lie feature by feature, `(features, rows)`, so that vectors run along the
-   rows and weights are read as torch keeps them, one number at a time. A batch is taken in parts
-   that the first cache holds; their gradients add up.
+   cache. Numbers of a batch lie feature by feature, `(features, rows)`, so that vectors run along
+   the rows and weights are read as torch keeps them, one number at a time. A batch is taken in
+   parts that the first cache holds; their gradients add up.
 
    Plain C on raw numbers: no Python, no torch, no libraries. Threads are the caller's: calls about
    different members of one training may run at once. NaN goes through every operation.
@@ -39,8 +39,8 @@ typedef struct {
     const float *evidence;    /* (data), or NULL */
     float *mean, *square;     /* of Adam, (members, parameters) */
     const float *rate, *pull; /* (members) */
-    float longest;            /* a gradient may be; infinite if any may */
-    float beta1, beta2, epsilon;
+    double beta1, beta2, epsilon;
+    double longest; /* a gradient may be; infinite if any may */
 } Training;
 
 typedef struct {
@@ -63,11 +63,10 @@ enum { AHEAD = 16 };     /* rows that are fetched before they are needed */
 typedef float quad __attribute__((vector_size(16), aligned(4), may_alias));
 typedef int32_t four __attribute__((vector_size(16)));
 #if defined(__clang__)
-#define CHOSEN(ints, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#define FOUR(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
-#define CHOSEN(ints, a, b, ...) __builtin_shuffle(a, b, (ints){__VA_ARGS__})
+#define FOUR(a, b, ...) __builtin_shuffle(a, b, (four){__VA_ARGS__})
 #endif
-#define FOUR(...) CHOSEN(four, __VA_ARGS__)
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -99,8 +98,9 @@ static Sizes sizes_of(const Training *t, int64_t count) {
     s.rows = least_of(((count + parts - 1) / parts + 15) / 16 * 16, rows);
     s.part = padded(s.rows);
     int64_t out = t->layer[t->layers - 1].out;
+    /* Fewer rows may come in larger parts, so room is made for the largest. */
     s.total = (t->layer[0].in + side_by_side(t->layer[0].in) + out + 3) * s.whole +
-              (2 * s.hidden + 2 * s.widest + side_by_side(s.widest)) * s.part + s.wide +
+              (2 * s.hidden + 2 * s.widest + side_by_side(s.widest)) * padded(rows) + s.wide +
               t->parameters + 16;
     return s;
 }
@@ -135,7 +135,8 @@ typedef struct {
 } Bench;
 
 typedef struct {
-    float beta1, beta2, epsilon, factor, step, root; /* step size and 1 / √(1 − β₂ᵗ) of this step */
+    float forget1, keep2, forget2, epsilon; /* 1 − β₁, β₂, 1 − β₂ */
+    float factor, step, root;               /* of the gradient; step size; 1 / √(1 − β₂ᵗ) */
 } Move;
 
 /* What depends on the width of vectors carries it in its name. */
@@ -144,8 +145,6 @@ typedef struct {
 #define load NAME(load)
 #define store NAME(store)
 #define splat NAME(splat)
-#define pairs NAME(pairs)
-#define sums NAME(sums)
 #define sum NAME(sum)
 #define where NAME(where)
 #define exp_of NAME(exp_of)
@@ -175,25 +174,26 @@ typedef struct {
 #undef LANES
 
 #if defined(__x86_64__)
+#define PRAGMA(...) _Pragma(#__VA_ARGS__)
 #if defined(__clang__)
-#define BEGIN_AVX2 _Pragma("clang attribute push(__attribute__((target(\"avx2,fma\"))), apply_to=function)")
-#define BEGIN_AVX512 _Pragma("clang attribute push(__attribute__((target(\"avx2,fma,avx512f,avx512dq\"))), apply_to=function)")
-#define END _Pragma("clang attribute pop")
+#define FOR(set) PRAGMA(clang attribute push(__attribute__((target(set))), apply_to = function))
+#define FOR_ALL PRAGMA(clang attribute pop)
 #else
-#define BEGIN_AVX2 _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma\")")
-#define BEGIN_AVX512 _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma,avx512f,avx512dq\")")
-#define END _Pragma("GCC pop_options")
+#define FOR(set) PRAGMA(GCC push_options) PRAGMA(GCC target(set))
+#define FOR_ALL PRAGMA(GCC pop_options)
 #endif
-BEGIN_AVX2
+
+FOR("avx2,fma")
 #define LANES 8
 #include "_kernel.c"
 #undef LANES
-END
-BEGIN_AVX512
+FOR_ALL
+
+FOR("avx2,fma,avx512f,avx512dq")
 #define LANES 16
 #include "_kernel.c"
 #undef LANES
-END
+FOR_ALL
 #endif
 
 /* The widest vectors, in floats, that this processor has. */
@@ -206,12 +206,14 @@ int64_t hunch_lanes(void) {
     return 4;
 }
 
+/* Make the steps of some members; `lanes` is at most what `hunch_lanes` says. */
 void hunch_train(const Training *t, const Step *steps, const Task *task, int64_t lanes) {
+    void (*chosen)(const Training *, const Step *, const Task *) = train_4;
 #if defined(__x86_64__)
-    if (lanes == 16) { train_16(t, steps, task); return; }
-    if (lanes == 8) { train_8(t, steps, task); return; }
+    chosen = lanes == 16 ? train_16 : lanes == 8 ? train_8 : train_4;
 #endif
-    train_4(t, steps, task);
+    (void)lanes; /* of which there is one kind elsewhere */
+    chosen(t, steps, task);
 }
 
 #else /* once for each width */
@@ -223,34 +225,10 @@ INLINE vec load(const float *from) { return *(const vec *)from; }
 INLINE void store(float *to, vec x) { *(vec *)to = x; }
 INLINE vec splat(float x) { return x - (vec){0}; }
 
-#undef EVEN
-#undef ODD
-/* In each quarter of 4: the even and the odd numbers of two vectors, side by side. */
-#if LANES == 4
-#define EVEN 0, 2, 4, 6
-#define ODD 1, 3, 5, 7
-#elif LANES == 8
-#define EVEN 0, 2, 8, 10, 4, 6, 12, 14
-#define ODD 1, 3, 9, 11, 5, 7, 13, 15
-#else
-#define EVEN 0, 2, 16, 18, 4, 6, 20, 22, 8, 10, 24, 26, 12, 14, 28, 30
-#define ODD 1, 3, 17, 19, 5, 7, 21, 23, 9, 11, 25, 27, 13, 15, 29, 31
-#endif
-
-INLINE vec pairs(vec a, vec b) { return CHOSEN(ints, a, b, EVEN) + CHOSEN(ints, a, b, ODD); }
-
-/* The sums of four vectors. */
-INLINE void sums(float to[4], vec a, vec b, vec c, vec d) {
-    float part[LANES];
-    store(part, pairs(pairs(a, b), pairs(c, d)));
-    for (int j = 0; j < 4; j++) to[j] = part[j];
-    for (int q = 4; q < LANES; q++) to[q % 4] += part[q];
-}
-
-INLINE float sum(vec a) {
-    float part[4];
-    sums(part, a, a, a, a);
-    return part[0];
+INLINE float sum(vec x) {
+    float all = 0;
+    for (int j = 0; j < LANES; j++) all += x[j];
+    return all;
 }
 
 INLINE vec where(ints mask, vec yes, vec no) {
@@ -326,7 +304,8 @@ INLINE void each_of(int kind, float *h, float *slope, int64_t n) {
     }
 }
 
-static void activate(int64_t kind, float *h, float *slope, int64_t features, int64_t apart, int64_t n) {
+static void activate(int64_t kind, float *h, float *slope, int64_t features, int64_t apart,
+                     int64_t n) {
     for (int64_t f = 0; f < features; f++, h += apart, slope += apart)
         switch (kind) {
         case RELU: each_of(RELU, h, slope, n); break;
@@ -340,7 +319,6 @@ static void activate(int64_t kind, float *h, float *slope, int64_t features, int
 }
 
 /* ---- products ---- */
-
 
 /* `R` rows of a product and `V` vectors. */
 INLINE void block(const int R, const int V, const Product *m, int64_t r, int64_t at) {
@@ -390,7 +368,8 @@ static void product(const Product *m, int64_t rows, int64_t n) {
 
 /* From (features, n) to (n, features); `width` floats from a row to the next, the first of which
    that are left over is 1, for the bias, and the others 0. */
-static void turn(const float *from, int64_t apart, int64_t features, float *to, int64_t width, int64_t n) {
+static void turn(const float *from, int64_t apart, int64_t features, float *to, int64_t width,
+                 int64_t n) {
     for (int64_t i = 0; i < n; i += 4) {
         int64_t f = 0;
         for (; f + 4 <= features; f += 4) {
@@ -414,7 +393,6 @@ static void turn(const float *from, int64_t apart, int64_t features, float *to, 
 }
 
 /* ---- one member ---- */
-
 
 static Bench laid_out(float *scratch, const Training *t, const Sizes *s) {
     Bench b = {0};
@@ -441,16 +419,19 @@ static void gather_inputs(Bench *b, const Training *t, const Step *step, const S
         const float *row = t->x + (step->rows ? step->rows[i] : i) * in;
         float *to = b->rows + i * width;
         if (step->rows && i + AHEAD < n)
-            for (int64_t f = 0; f < in; f += 16) __builtin_prefetch(t->x + step->rows[i + AHEAD] * in + f);
+            for (int64_t f = 0; f < in; f += 16)
+                __builtin_prefetch(t->x + step->rows[i + AHEAD] * in + f);
         for (int64_t f = 0; f < in; f++) b->input[f * s->whole + i] = to[f] = row[f];
         for (int64_t f = in; f < width; f++) to[f] = f == in;
     }
-    for (int64_t f = 0; f < in; f++) memset(b->input + f * s->whole + n, 0, (s->whole - n) * sizeof(float));
-    memset(b->rows + n * width, 0, (s->whole - n) * width * sizeof(float));
+    int64_t spare = (s->whole - n) * sizeof(float);
+    for (int64_t f = 0; f < in; f++) memset(b->input + f * s->whole + n, 0, spare);
+    memset(b->rows + n * width, 0, spare * width);
 }
 
 /* Bring together what a member is to say about a batch, and how much each row counts for it. */
-static void gather_targets(Bench *b, const Training *t, const Step *step, const Sizes *s, int64_t k) {
+static void gather_targets(Bench *b, const Training *t, const Step *step, const Sizes *s,
+                           int64_t k) {
     int64_t out = t->layer[t->layers - 1].out, n = step->count, spare = s->whole - n;
     const float *weights = step->weights + k * t->data, part = 1.0f / n;
     b->unseen_count = 0;
@@ -481,7 +462,8 @@ static void gather_targets(Bench *b, const Training *t, const Step *step, const 
 }
 
 /* From outputs to losses and to the gradient at the outputs, of one part. */
-static void squared_error(Bench *b, const Sizes *s, const float *f, int64_t out, int64_t at, int64_t n) {
+static void squared_error(Bench *b, const Sizes *s, const float *f, int64_t out, int64_t at,
+                          int64_t n) {
     vec loss = splat(0), unseen_loss = splat(0);
     for (int64_t i = 0; i < n; i += LANES) {
         vec share = load(b->share + at + i), unseen = load(b->unseen + at + i), each = splat(0);
@@ -496,11 +478,13 @@ static void squared_error(Bench *b, const Sizes *s, const float *f, int64_t out,
     b->loss += sum(loss), b->unseen_loss += sum(unseen_loss);
 }
 
-static void cross_entropy(Bench *b, const Sizes *s, const float *f, int64_t out, int64_t at, int64_t n) {
+static void cross_entropy(Bench *b, const Sizes *s, const float *f, int64_t out, int64_t at,
+                          int64_t n) {
     vec loss = splat(0), unseen_loss = splat(0);
     for (int64_t i = 0; i < n; i += LANES) {
         vec share = load(b->share + at + i), unseen = load(b->unseen + at + i);
-        vec class = load(b->class + at + i), most = splat(-INFINITY), all = splat(0), own = splat(0);
+        vec class = load(b->class + at + i), most = splat(-INFINITY);
+        vec all = splat(0), own = splat(0);
         for (int64_t o = 0; o < out; o++) {
             vec logit = load(f + o * s->part + i) + load(b->target + o * s->whole + at + i);
             most = where(logit > most, logit, most);
@@ -527,7 +511,8 @@ static void cross_entropy(Bench *b, const Sizes *s, const float *f, int64_t out,
 }
 
 /* The losses of a part of a batch, and its gradient; `add` it to that of parts before. */
-static void part_of(Bench *b, const Training *t, const Sizes *s, int64_t k, int64_t at, int64_t n, int add) {
+static void part_of(Bench *b, const Training *t, const Sizes *s, int64_t k, int64_t at, int64_t n,
+                    int add) {
     const float *h = b->input + at;
     int64_t apart = s->whole, before = 0;
     for (int64_t l = 0; l < t->layers; l++) {
@@ -592,13 +577,12 @@ static float squares(const float *x, int64_t n) {
     return rest;
 }
 
-
 static void adam(const Move move, float *restrict p, const float *restrict gradient,
                  float *restrict mean, float *restrict square, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         float g = gradient[i] * move.factor;
-        mean[i] += (1 - move.beta1) * (g - mean[i]);
-        square[i] = move.beta2 * square[i] + (1 - move.beta2) * g * g;
+        mean[i] += move.forget1 * (g - mean[i]);
+        square[i] = move.keep2 * square[i] + move.forget2 * g * g;
         p[i] -= move.step * mean[i] / (sqrtf(square[i]) * move.root + move.epsilon);
     }
 }
@@ -606,8 +590,13 @@ static void adam(const Move move, float *restrict p, const float *restrict gradi
 /* Pull, shorten and go along the gradient; what is pulled adds to the loss. */
 static void update(Bench *b, const Training *t, int64_t k, int64_t done, float *kept) {
     float pull = t->pull[k];
-    Move move = {t->beta1, t->beta2, t->epsilon, 1,
-                 (float)(t->rate[k] / (1 - pow(t->beta1, done))), (float)(1 / sqrt(1 - pow(t->beta2, done)))};
+    Move move = {.forget1 = 1 - t->beta1,
+                 .keep2 = t->beta2,
+                 .forget2 = 1 - t->beta2,
+                 .epsilon = t->epsilon,
+                 .factor = 1,
+                 .step = t->rate[k] / (1 - pow(t->beta1, done)),
+                 .root = 1 / sqrt(1 - pow(t->beta2, done))};
     float all = 0;
     for (int go = 0; go < 2; go++) { /* first pull and measure all of it, then move */
         int64_t at = 0;
@@ -630,7 +619,7 @@ static void update(Bench *b, const Training *t, int64_t k, int64_t done, float *
                 for (int64_t i = 0; i < n; i++) gradient[i] += 2 * pull * p[i];
             }
         if (!go && t->longest < INFINITY) {
-            float factor = t->longest / sqrtf(squares(b->gradient, t->parameters));
+            float factor = (float)t->longest / sqrtf(squares(b->gradient, t->parameters));
             move.factor = factor > 1 ? 1 : factor;
         }
     }

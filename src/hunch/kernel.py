@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from ctypes import POINTER, Structure, c_float, c_int64, c_void_p
+from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -48,10 +48,10 @@ class Training(Structure):
         ("square", c_void_p),
         ("rate", c_void_p),
         ("pull", c_void_p),
-        ("longest", c_float),
-        ("beta1", c_float),
-        ("beta2", c_float),
-        ("epsilon", c_float),
+        ("beta1", c_double),
+        ("beta2", c_double),
+        ("epsilon", c_double),
+        ("longest", c_double),
     )
 
 

@@ -7,7 +7,7 @@ import torch
 
 from hunch.errors import ConfigurationError, DataError
 from hunch.inference import fit
-from hunch.kernel import kernel
+from hunch.kernel import Layer, Training, kernel
 from hunch.nn import MLP, Ensemble, Epinet, GaussianHead, RandomizedPrior
 
 K, N = 4, 90
@@ -116,6 +116,14 @@ def test_odd_sizes(shape, hidden, bias):
         return fit(net, x, y, steps=30, lr=0.01, bootstrap="poisson", progress=False).loss
 
     torch.testing.assert_close(losses("kernel"), losses("bmm"), rtol=1e-5, atol=1e-6)
+
+
+@compiled
+def test_room_for_more_rows_is_room_for_fewer():
+    layers = (Layer * 1)(Layer(None, None, 42, 42, 0))
+    training = Training(layer=layers, layers=1, data=400, parameters=42 * 43)
+    room = [kernel().hunch_scratch(training, rows) for rows in range(1, 400)]
+    assert room == sorted(room)
 
 
 @compiled
