@@ -434,14 +434,16 @@ static void gather_targets(Bench *b, const Training *t, const Step *step, const 
                            int64_t k) {
     int64_t out = t->layer[t->layers - 1].out, n = step->count, spare = s->whole - n;
     const float *weights = step->weights + k * t->data, part = 1.0f / n;
-    b->unseen_count = 0;
+    const int64_t *rows = step->rows;
+    int64_t count = 0;
     for (int64_t i = 0; i < n; i++) {
-        int64_t row = step->rows ? step->rows[i] : i;
+        int64_t row = rows ? rows[i] : i;
         float weight = weights[row];
-        b->unseen_count += weight == 0;
+        count += weight == 0;
         b->unseen[i] = weight != 0 ? 0 : t->evidence ? t->evidence[row] : 1;
         b->share[i] = part * (t->importance ? weight * t->importance[row] : weight);
     }
+    b->unseen_count = count;
     memset(b->unseen + n, 0, spare * sizeof(float));
     memset(b->share + n, 0, spare * sizeof(float));
     for (int64_t o = 0; o < out; o++) {
@@ -449,7 +451,7 @@ static void gather_targets(Bench *b, const Training *t, const Step *step, const 
         const float *y = t->loss == SQUARED_ERROR ? (const float *)t->y + k * t->y_apart + o : NULL;
         float *to = b->target + o * s->whole;
         for (int64_t i = 0; i < n; i++) {
-            int64_t row = step->rows ? step->rows[i] : i;
+            int64_t row = rows ? rows[i] : i;
             float given = prior ? prior[row * out] : 0;
             to[i] = y ? y[row * out] - given : given;
         }
@@ -457,7 +459,7 @@ static void gather_targets(Bench *b, const Training *t, const Step *step, const 
     }
     if (t->loss != CROSS_ENTROPY) return;
     const int64_t *class = (const int64_t *)t->y + k * t->y_apart;
-    for (int64_t i = 0; i < n; i++) b->class[i] = class[step->rows ? step->rows[i] : i];
+    for (int64_t i = 0; i < n; i++) b->class[i] = class[rows ? rows[i] : i];
     memset(b->class + n, 0, spare * sizeof(float));
 }
 

@@ -247,6 +247,24 @@ def test_other_losses_are_left_to_torch():
 
 
 @compiled
+def test_a_subclass_of_ensemble_is_left_to_torch():
+    class Doubled(Ensemble):
+        def forward(self, *inputs, **kwargs):
+            return 2 * super().forward(*inputs, **kwargs)
+
+    net, plain = (kind(lambda: MLP(3, [5], 2), 2, seed=0) for kind in (Doubled, Ensemble))
+    losses = [fit(each, X, Y, steps=2, progress=False).loss for each in (net, plain)]
+    assert not torch.allclose(*losses)
+
+
+@compiled
+def test_no_steps_and_one_row():
+    net = Ensemble(lambda: MLP(3, [5], 2), 2, seed=0, engine="kernel")
+    assert fit(net, X, Y, steps=0, progress=False).loss.shape == (0, 2)
+    assert fit(net, X[:1], Y[:1], steps=3, bootstrap="none", progress=False).loss.isfinite().all()
+
+
+@compiled
 def test_an_epinet_is_left_to_torch():
     net = Epinet(MLP(3, [20], 2), index_dim=4)
     assert fit(net, X, Y, steps=3, progress=False).loss.isfinite().all()

@@ -87,6 +87,8 @@ def chain_of(ensemble: Ensemble, x: Tensor, loss: Loss) -> Chain | str:
     library, skeleton = kernel(), ensemble.skeleton
     if library is None:
         return "an installation without the compiled kernel"
+    if type(ensemble) is not Ensemble:
+        return f"a {type(ensemble).__name__}, a subclass of Ensemble"
     if not isinstance(loss, str) or loss not in LOSSES:
         return f"another loss than {' or '.join(map(repr, LOSSES))}"
     if x.ndim != 2 or x.requires_grad or x.dtype != torch.float32 or x.device.type != "cpu":

@@ -138,6 +138,9 @@ def fit(
     Note:
         Interrupted (Ctrl-C), the members keep the parameters of the last finished step.
 
+        Ensembles of small plain networks on a CPU are trained by the compiled kernel, if hunch was
+        installed with it; their losses are torch's up to rounding. See `Ensemble`'s `engine`.
+
     Example:
         >>> from hunch.nn import MLP, Ensemble, RandomizedPrior
         >>> x = torch.linspace(-1, 1, 20).reshape(-1, 1)
