@@ -70,6 +70,18 @@ def test_the_level_of_the_noise_explains_the_errors_beside_the_spread():
     assert float(learn_noise(RECIPE, x, wide, None, learned=False, before=None).at(x)[0, 0]) < 1e-4
 
 
+@pytest.mark.parametrize("far", [30.0, 1000.0])
+def test_rows_far_out_that_are_predicted_exactly_lead_to_no_noise_of_nothing(far):
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(200, 3, generator=g, dtype=torch.float64)
+    error = torch.randn(200, 1, generator=g, dtype=torch.float64)
+    x[:3, 0], error[:3] = far, 0
+    residuals = residuals_of(error, torch.zeros_like(error))
+    noise = learn_noise(RECIPE, x, residuals, None, learned=True, before=None).at(x)
+    assert noise.min() > 0.002 * float(noise.median())  # e to the power of -6 at least
+    assert 0.8 < float(noise.median()) < 1.2
+
+
 @pytest.mark.parametrize("varies", [True, False])
 def test_the_noise_is_learned_where_it_varies_and_left_alone_where_not(varies):
     g = torch.Generator().manual_seed(0)

@@ -193,7 +193,6 @@ class RandomizedPriorBase(TakesColumns, BaseEstimator):
             lr=float(self.learning_rate_init),
             epochs=None if self.max_iter == "auto" else int(self.max_iter),
             patience=patience if self.early_stopping else None,
-            finer=True,
             seed=seed,
             progress=bool(self.verbose),
         )

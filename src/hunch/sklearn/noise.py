@@ -29,6 +29,7 @@ _ENOUGH = 20_000  # rows, of which the noise is learned
 _FEWEST = 30  # rows; of fewer no dependence of the noise on x can be learned
 _SYMMETRIC_BELOW = 100  # rows; fewer have no two tails to tell apart
 _LEAST_LOG_NOISE = -14.0  # in units of the scaled target
+_MOST_LEARNED = 6.0  # logarithms from the overall size: a factor of 400
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ class Noise:
         """
         if self.ensemble is None:
             return self.log_level.exp().expand(len(x), -1)
-        learned = members_at(self.ensemble, x).mean(dim=0)
+        learned = _bounded(members_at(self.ensemble, x)).mean(dim=0)
         if reach is not None:
             learned = learned / (1 + reach.distance(x).square()).unsqueeze(1)
         return (self.log_level + learned).exp()
@@ -204,13 +205,15 @@ def learn_noise(
     if not learned or (ensemble is None and len(x) < _FEWEST):
         return Noise(log_level, None)
     own = _noise_recipe(recipe)
+    if own.batch_size is None:  # errors are noisier than targets
+        own = dataclasses.replace(own, batch_size=min(max(len(x) // 8, 8), 512))
     ensemble = ensemble or build(own, x.shape[1], error.shape[1])
     target = torch.stack([error.square(), epistemic.square()], dim=-1)
     level = log_level.float()
 
     def likelihood(prediction: Tensor, target: Tensor) -> Tensor:
         squared, spread = target.unbind(-1)
-        variance = spread + (2 * (level + prediction)).exp()
+        variance = spread + (2 * (level + _bounded(prediction))).exp()
         return (0.5 * squared / variance + 0.5 * variance.log()).sum(dim=-1)
 
     ids = np.arange(len(x)) if groups is None else groups[known.numpy()]
@@ -218,6 +221,11 @@ def learn_noise(
     weight = None if weight is None else weight[some]
     train(ensemble, own, x[some], target[some], weight, likelihood, ids=ids[some.numpy()])
     return Noise(log_level, ensemble)
+
+
+def _bounded(logarithm: Tensor) -> Tensor:
+    """A row far out could lead to a noise of nothing there, and a likelihood without end."""
+    return logarithm.clamp(-_MOST_LEARNED, _MOST_LEARNED)
 
 
 def _enough(ids: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.intp]:

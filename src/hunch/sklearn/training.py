@@ -38,9 +38,9 @@ class Recipe:
         lr: learning rate.
         epochs: at most; None chooses.
         patience: epochs; None trains all of them, `"auto"` chooses.
-        finer: whether to go on with a smaller learning rate where patience has ended.
         seed: decides everything.
         progress: show a bar.
+        finer: whether to go on with a smaller learning rate where patience has ended.
     """
 
     num_members: int
@@ -53,9 +53,9 @@ class Recipe:
     lr: float
     epochs: int | None
     patience: int | Literal["auto"] | None
-    finer: bool
     seed: int
     progress: bool
+    finer: bool = True
 
     def weights(self, ids: Ids) -> Tensor:
         """Which member saw which datum, `(members, data)`."""
@@ -70,7 +70,7 @@ def build(recipe: Recipe, in_features: int, out_features: int) -> Ensemble:
     which would be noise.
 
     Example:
-        >>> recipe = Recipe(4, (9,), "relu", 1.0, "none", 0.0, None, 0.01, 5, None, False, 0, False)
+        >>> recipe = Recipe(4, (9,), "relu", 1.0, "poisson", 0.0, None, 0.01, 5, None, 0, False)
         >>> net = build(recipe, 2, 1)
         >>> bool(net(torch.ones(3, 2)).mean(0).abs().max() < 1e-6)
         True
