@@ -16,13 +16,15 @@ help:
 	@echo "make bench   the speed tables, into results/"
 	@echo "make compare BEFORE=path   every row of them beside another checkout's, in turns"
 
-# The stamps make a second run install nothing; a changed pyproject.toml or constraint does.
-$(VENV)/.demo: pyproject.toml constraints.txt
+# The stamps make a second run install nothing; a changed pyproject.toml, constraint or kernel does.
+KERNEL := src/hunch/_kernel.c tools/compile_kernel.py
+
+$(VENV)/.demo: pyproject.toml constraints.txt $(KERNEL)
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) pip install --disable-pip-version-check -c constraints.txt -e '.[all]'
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt
+$(VENV)/.dev: pyproject.toml constraints.txt $(KERNEL)
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $(VENV)/.demo $@
