@@ -120,8 +120,10 @@ class RandomizedPriorBase(TakesColumns, BaseEstimator):
         if self._columns is not None:
             values["columns"] = self._columns.to_json()
         parts = {"ensemble": self.ensemble_.state_dict(), "input": self._input_scale.to_state()}
-        if self._ranks is not None and self._ranked is not None:
-            parts |= {"ranks": self._ranks.to_state(), "ranked": self._ranked.state_dict()}
+        if self._ranks is not None:
+            parts["ranks"] = self._ranks.to_state()
+        if self._ranked is not None:
+            parts["ranked"] = self._ranked.state_dict()
         if self._reach is not None:
             parts["reach"] = self._reach.to_state()
         return named(parts), values
@@ -163,8 +165,8 @@ class RandomizedPriorBase(TakesColumns, BaseEstimator):
     def _restore_networks(self, tensors: Mapping[str, Tensor], outputs: int) -> None:
         recipe, features = self._recipe(self._seed), self._width
         self.ensemble_ = rebuilt(recipe, features, outputs, under("ensemble.", tensors))
-        if self._ranks is not None:
-            self._ranked = rebuilt(recipe, features, outputs, under("ranked.", tensors))
+        if ranked := under("ranked.", tensors):
+            self._ranked = rebuilt(recipe, features, outputs, ranked)
 
     def _recipe(self, seed: int) -> Recipe:
         """The parameters, checked, in hunch's own words."""
@@ -238,11 +240,11 @@ class RandomizedPriorBase(TakesColumns, BaseEstimator):
         """Networks that have seen nothing."""
         self._seed, self._seen, self.loss_curve_ = recipe.seed, 0, []
         self._input_scale = Scale.without_odd_cells(rows.x, rows.evidence)
-        self._ranks = self._ranked = None
+        self._ranks = Ranks.of(self._input_scale.apply(rows.x), rows.evidence)
+        self._ranked = None
         recipes = self._recipes(recipe)
         self.ensemble_ = build(recipes[0], rows.x.shape[1], outputs)
         if len(recipes) > 1:
-            self._ranks = Ranks.of(self._input_scale.apply(rows.x), rows.evidence)
             self._ranked = build(recipes[1], rows.x.shape[1], outputs)
 
     def _recipes(self, recipe: Recipe) -> list[Recipe]:
@@ -257,16 +259,38 @@ class RandomizedPriorBase(TakesColumns, BaseEstimator):
         seed = derive(recipe.seed, "ranks")
         return [plain, dataclasses.replace(recipe, num_members=ranked, seed=seed)]
 
-    def _boosts(self, rows: Rows) -> bool:
-        """Whether trees stand beside the networks: where asked for, and rows are enough."""
-        return self.boosting and len(np.unique(rows.ids)) >= FEWEST
+    def _enough(self, rows: Rows) -> bool:
+        """Whether rows are enough for other models beside the networks."""
+        return len(np.unique(rows.ids)) >= FEWEST
 
     def _views(self, x: Tensor) -> list[tuple[Ensemble, Tensor]]:
         """Each ensemble of networks, and what it sees of scaled features."""
         views = [(self.ensemble_, x)]
-        if self._ranks is not None and self._ranked is not None:
-            views.append((self._ranked, torch.from_numpy(self._ranks.apply(x.numpy()))))
+        if self._ranked is not None:
+            views.append((self._ranked, torch.from_numpy(self._ranked_features(x))))
         return views
+
+    def _ranked_features(self, x: Tensor) -> Floats:
+        """Scaled features by their ranks."""
+        return x.numpy() if self._ranks is None else self._ranks.apply(x.numpy())
+
+    def _both_views(self, x: Tensor) -> Floats:
+        """Scaled features by their ranks, and beside them as they are if that says more."""
+        return np.concatenate([self._ranked_features(x), x.numpy()[:, self._bent]], axis=1)
+
+    @property
+    def _owners_of_both(self) -> list[int]:
+        """The column that each of these comes from; as they are they count as another one."""
+        owners = np.asarray(self._owners)
+        return [*owners, *(1 + owners.max() + owners[self._bent])]
+
+    @property
+    def _bent(self) -> npt.NDArray[np.bool_]:
+        """Which features have ranks that are not on one straight line."""
+        if self._ranks is None:
+            return np.zeros(self._width, bool)
+        several: npt.NDArray[np.bool_] = (np.diff(self._ranks.value, axis=0) > 0).sum(axis=0) > 1
+        return several
 
     def _train_members(self, recipe: Recipe, rows: Rows, y: Tensor, loss: Loss) -> Tensor:
         """Train the networks; returns the scaled features of the rows."""

@@ -283,7 +283,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
 
     def _boost(self, rows: Rows) -> None:
         """Grow trees beside the networks."""
-        if self._boosts(rows):
+        if self.boosting and self._enough(rows):
             x, fold = self._input_scale.apply(rows.x), fold_of(rows.ids, self._seed)
             grow = partial(boosted_classes, classes=len(self.classes_), seed=self._seed)
             self._trees, _ = grow(x, rows.y, rows.weight, fold)

@@ -21,6 +21,7 @@ from hunch.sklearn.base import RandomizedPriorBase, as_seed
 from hunch.sklearn.blend import shares_for_numbers
 from hunch.sklearn.boosting import Trees, boosted_numbers, fold_of
 from hunch.sklearn.forecast import Forecast, Seen, Units
+from hunch.sklearn.gaussian_process import GaussianProcess, gaussian_process
 from hunch.sklearn.noise import (
     Absent,
     Noise,
@@ -30,6 +31,7 @@ from hunch.sklearn.noise import (
     learn_noise,
     residuals_of,
     shape_of,
+    share_of_doubt,
 )
 from hunch.sklearn.rows import Floats, Rows, Scale, back_to_source, check_size
 from hunch.sklearn.state import named
@@ -46,6 +48,7 @@ from hunch.sklearn.training import Recipe, members_at
 from hunch.storage.parts import under
 
 _REMEMBERED = 10_000  # errors that partial_fit keeps
+_BLEND = ("shares", "doubt")
 
 
 @dataclass(eq=False, repr=False)
@@ -93,6 +96,8 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
             rows, down to 12.
         boosting: let gradient boosting stand beside the networks, with the weight that data which
             neither saw give it; from 40 rows on.
+        gaussian_process: let a Gaussian process stand beside them too, from 40 rows on. It knows at
+            most 3,000 rows, and adds its mean alone: how unsure a prediction is, networks say.
         noise: `"learned"`: the noise depends on X; `"constant"`: it does not.
         support: between which values targets may lie, and predictions therefore do: a pair of ends,
             None for no such end. `"auto"`: from 0 on if no target is below, to 1 if all are shares.
@@ -128,6 +133,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         predictive inference for regression", section 5.2, for errors in units of their size.
     """
 
+    gaussian_process: bool = field(default=True, kw_only=True)
     noise: Literal["learned", "constant"] = field(default="learned", kw_only=True)
     support: Literal["auto"] | Support | None = field(default="auto", kw_only=True)
     logarithm: bool | Literal["auto"] = field(default="auto", kw_only=True)
@@ -139,7 +145,9 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
     _shape: Shape = field(init=False)
     _form: TargetForm = field(init=False)
     _shares: Floats = field(init=False)
-    _trees: list[Trees] = field(init=False)
+    _doubt: Floats = field(init=False)
+    _trees: list[Trees] = field(init=False)  # one for each output, or none
+    _processes: list[GaussianProcess] = field(init=False)  # likewise
 
     def fit(
         self,
@@ -165,7 +173,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         rows, num_data = self._table(X, y, sample_weight, groups, reset=True)
         self._start(recipe, rows, self.n_outputs_)
         self._boost(rows)
-        residuals = self._train(recipe, rows)
+        residuals = self._train(recipe, rows, self._learn_processes(rows))
         self._keep_out_of_bag(rows, residuals, num_data)
         return self
 
@@ -278,10 +286,10 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         x = self._inputs(X)
         parts = [members_at(ensemble, seen) for ensemble, seen in self._views(x)]
         said = [members.mean(dim=0) for members in parts]
-        if self._trees:
-            said.append(self._trees_at(x))
+        said += self._beside_at(x)
         center = (torch.from_numpy(self._shares) * torch.stack(said, dim=1)).sum(dim=1)
         members = torch.cat([own - own.mean(dim=0) for own in parts])
+        members = self._doubt_at(x) * members
         return Forecast.of(Seen(center + members, self._noise.at(x, self._reach)), self._units)
 
     def sample_y(
@@ -309,8 +317,9 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
             "shape": self._shape.to_state(),
             "noise": self._noise.to_state(),
             "form": self._form.to_state(),
-            "blend": {"shares": torch.from_numpy(self._shares)},
+            "blend": {name: torch.from_numpy(getattr(self, f"_{name}")) for name in _BLEND},
             **{f"trees_{j}": trees.to_state() for j, trees in enumerate(self._trees)},
+            **{f"process_{j}": own.to_state() for j, own in enumerate(self._processes)},
         }
         return tensors | named(parts), values | {"n_outputs_": self.n_outputs_, "flat": self._flat}
 
@@ -329,8 +338,13 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         if form := under("form.", tensors):
             self._form = TargetForm.from_state(form)
             self._shares = tensors["blend.shares"].numpy()
+        self._doubt = np.ones(self.n_outputs_)
+        if "blend.doubt" in tensors:
+            self._doubt = tensors["blend.doubt"].numpy()
         trees = [under(f"trees_{j}.", tensors) for j in range(self.n_outputs_)]
         self._trees = [Trees.from_state(own) for own in trees if own]
+        processes = [under(f"process_{j}.", tensors) for j in range(self.n_outputs_)]
+        self._processes = [GaussianProcess.from_state(own) for own in processes if own]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -379,7 +393,8 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
 
     def _start(self, recipe: Recipe, rows: Rows, outputs: int) -> None:
         super()._start(recipe, rows, outputs)
-        self._trees = []
+        self._trees, self._processes = [], []
+        self._doubt = np.ones(outputs)
         low, high = ends_of(rows.y, self.support)
         form = TargetForm.plain(low, high, whole_in(rows.y, self.support))
         if self.logarithm is True:
@@ -398,7 +413,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
 
     def _boost(self, rows: Rows) -> None:
         """Grow trees beside the networks, and see by them which targets to take logarithms of."""
-        if not self._boosts(rows):
+        if not self.boosting or not self._enough(rows):
             return
         x, fold = self._input_scale.apply(rows.x), fold_of(rows.ids, self._seed)
         grow = partial(boosted_numbers, x, weight=rows.weight, fold=fold, seed=self._seed)
@@ -421,19 +436,45 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
                 bent.shift[j] = np.nan
         self._look(rows, bent)
 
-    def _trees_at(self, x: Tensor) -> Tensor:
-        said = [trees.at(x.numpy()).mean(axis=0) for trees in self._trees]
-        return torch.from_numpy(np.concatenate(said, axis=1))
+    def _doubt_at(self, x: Tensor) -> Tensor:
+        """How much of the networks' spread counts, `(batch, outputs)`: all of it far from data."""
+        near = 1.0 if self._reach is None else 1 / (1 + self._reach.distance(x).square())
+        return 1 - torch.as_tensor(near).reshape(-1, 1) * (1 - torch.from_numpy(self._doubt))
+
+    def _beside_at(self, x: Tensor) -> list[Tensor]:
+        """What trees and processes say of scaled features, each `(batch, outputs)`."""
+        said = []
+        if self._trees:
+            trees = [own.at(x.numpy()).mean(axis=0) for own in self._trees]
+            said.append(torch.from_numpy(np.concatenate(trees, axis=1)))
+        if self._processes:
+            seen = self._both_views(x)
+            processes = [own.at(seen) for own in self._processes]
+            said.append(torch.from_numpy(np.stack(processes, axis=1)))
+        return said
 
     @property
     def _units(self) -> Units:
         return Units(self._form, self._target_scale, self._shape, self._flat)
 
-    def _train(self, recipe: Recipe, rows: Rows) -> Residuals:
+    def _learn_processes(self, rows: Rows) -> Tensor | None:
+        """Gaussian processes beside the networks, and what they say of rows without them."""
+        if not self.gaussian_process or not self._enough(rows):
+            return None
+        seen = self._both_views(torch.from_numpy(self._input_scale.apply(rows.x)))
+        owners = self._owners_of_both
+        found = [
+            gaussian_process(seen, column, rows.weight, rows.ids, owners, self._seed)
+            for column in self._seen_targets(rows).T
+        ]
+        self._processes = [process for process, _ in found]
+        return torch.from_numpy(np.stack([left_out for _, left_out in found], axis=1))
+
+    def _train(self, recipe: Recipe, rows: Rows, by_processes: Tensor | None = None) -> Residuals:
         """Train on rows, then learn from the absentees' errors there."""
         y = torch.from_numpy(self._seen_targets(rows))
         x = self._train_members(recipe, rows, y, "mse")
-        beside = self._left_out_by_trees(x, rows)
+        beside = self._left_out_beside(x, rows, by_processes)
         absent = [
             absent_of(ensemble, seen, own.weights(rows.ids))
             for (ensemble, seen), own in zip(self._views(x), self._recipes(recipe), strict=True)
@@ -443,12 +484,16 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         shares = torch.from_numpy(self._shares)
         residuals = residuals_of(absent, y, shares, beside)
         errors = residuals
+        if not self._seen and beside and residuals.known.any():
+            self._doubt = share_of_doubt(residuals, rows.evidence).numpy()
         if not residuals.known.any():  # too few members or rows for anything better
             every = [
                 absent_of(ensemble, seen, torch.zeros(ensemble.num_members, len(rows)))
                 for ensemble, seen in self._views(x)
             ]
             errors = residuals_of(every, y, shares, beside)
+        spread = torch.from_numpy(self._doubt) * errors.epistemic
+        errors = dataclasses.replace(errors, epistemic=spread)
         self._noise = learn_noise(
             recipe,
             x,
@@ -463,18 +508,26 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         self._count_as_seen(x)
         return residuals
 
-    def _left_out_by_trees(self, x: Tensor, rows: Rows) -> Tensor | None:
-        if not self._trees:
-            return None
-        fold = fold_of(rows.ids, self._seed)
-        said = [trees.out_of_fold(x.numpy(), fold) for trees in self._trees]
-        return torch.from_numpy(np.concatenate(said, axis=1))
+    def _left_out_beside(self, x: Tensor, rows: Rows, by_processes: Tensor | None) -> list[Tensor]:
+        """What trees and processes say of rows that they have not seen, each `(rows, outputs)`."""
+        said = []
+        if self._trees:
+            fold = fold_of(rows.ids, self._seed)
+            trees = [own.out_of_fold(x.numpy(), fold) for own in self._trees]
+            said.append(torch.from_numpy(np.concatenate(trees, axis=1)))
+        if by_processes is not None:
+            said.append(by_processes)
+        elif self._processes:  # of an earlier `fit`; here are later rows
+            seen = self._both_views(x)
+            later = [own.at_others(seen) for own in self._processes]
+            said.append(torch.from_numpy(np.stack(later, axis=1)))
+        return said
 
     def _shares_of(
-        self, absent: list[Absent], y: Tensor, beside: Tensor | None, evidence: Floats | None
+        self, absent: list[Absent], y: Tensor, beside: list[Tensor], evidence: Floats | None
     ) -> Floats:
         """How much each part counts; where no network was left out of any row, all alike."""
-        said = [view.mean for view in absent] + ([] if beside is None else [beside])
+        said = [view.mean for view in absent] + beside
         known = ~torch.stack(said).isnan().any(dim=2).any(dim=0)
         if len(said) == 1 or not known.any():
             return np.full((len(said), y.shape[1]), 1 / len(said))

@@ -24,7 +24,6 @@ Role = Literal["shown", "tuning"]
 TaskName = Literal["regression", "classification"]
 Rows = npt.NDArray[np.intp]
 SPLITS: Final = 5
-_TEST_SHARE: Final = 0.2
 _MOST_ROWS: Final = 10_000
 
 
@@ -85,9 +84,10 @@ class RealTable:
 def split(table: RealTable, y: npt.NDArray[Any], number: int) -> tuple[Rows, Rows]:
     """Training rows and test rows of a split, each in the table's order.
 
-    At random four fifths and one; of each class at least one row is trained on. By time: the last
-    fifth is tested on in split 0, and each further split ends a tenth of the rows earlier, so that
-    every test row comes after all training rows.
+    At random: of splits 0 to 4 each row is tested on in one, so that what is said of a table is of
+    all its rows; the next five are another draw. Of each class one row is only trained on. By time:
+    the last fifth is tested on in split 0, and each further split ends a tenth of the rows earlier,
+    so that every test row comes after all training rows.
 
     Args:
         table: whose rows.
@@ -101,15 +101,17 @@ def split(table: RealTable, y: npt.NDArray[Any], number: int) -> tuple[Rows, Row
         >>> split(NAMED["economics"], np.arange(10.0), 1)
         (array([0, 1, 2, 3, 4, 5, 6]), array([7, 8]))
     """
-    size = round(_TEST_SHARE * len(y))
     if table.time:
         end = len(y) - round(number * 0.1 * len(y))
-        return np.arange(end - size), np.arange(end - size, end)
-    order = numpy_generator(number, "real tables").permutation(len(y))
+        start = end - round(len(y) / SPLITS)
+        return np.arange(start), np.arange(start, end)
+    draw, part = divmod(number, SPLITS)
+    order = numpy_generator(draw, "real tables").permutation(len(y))
     if table.task == "classification":
         _, first = np.unique(y[order].astype(str), return_index=True)
-        order = np.concatenate([order[first], np.delete(order, first)])
-    return np.sort(order[:-size]), np.sort(order[-size:])
+        order = np.delete(order, first)
+    test = np.sort(order[part::SPLITS])
+    return np.delete(np.arange(len(y)), test), test
 
 
 def installed(role: Role, task: TaskName | None = None) -> Iterator[RealTable]:

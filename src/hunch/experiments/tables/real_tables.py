@@ -1,8 +1,8 @@
 """Real tables that ship inside PyPI packages: `hunch fit` beside six methods at their defaults.
 
-Each table is split at random five times into four parts for training and one for the test; the
-one in the order of time is tested on its last fifth, and on fifths that end earlier, with only what
-came before known. All methods get the same rows and none is tuned: each has the defaults of its
+Each table is cut at random into five parts, each of which is the test once, after training on the
+other four; the one in the order of time is tested on its last fifth, and on fifths that end
+earlier, with only what came before known. All methods get the same rows and none is tuned: each has the defaults of its
 library and one fit a split, ours those of `hunch fit`. Ours were chosen on other tables
 (`real.TABLES` with the role "tuning", never shown here). Tables whose package is not installed are
 left out, as are methods; the claim holds only with all of them.
