@@ -19,7 +19,9 @@ SMALL = dict(n_estimators=4, max_iter=8, boosting=False, random_state=0)
 
 
 def regressor(**settings):
-    return hunch.RandomizedPriorRegressor(**(SMALL | dict(noise="constant") | settings))
+    return hunch.RandomizedPriorRegressor(
+        **(SMALL | dict(noise="constant", gaussian_process=False) | settings)
+    )
 
 
 def classifier(**settings):

@@ -156,7 +156,9 @@ def test_estimators_are_kept_with_it_and_go_on(waves):
     model = RandomizedPriorRegressor(**SMALL).fit(x[:300], y[:300])
     again = RandomizedPriorRegressor.from_state(*model.to_state())
     assert (again.predict(x) == model.predict(x)).all()
-    model.partial_fit(x[:100], y[:100])  # rows that it knows: nothing is learned of its errors there
+    model.partial_fit(
+        x[:100], y[:100]
+    )  # rows that it knows: nothing is learned of its errors there
     model.partial_fit(x[300:], y[300:])
     low, high = model.predict_interval(x[300:], 0.9)
     assert np.mean((low <= y[300:]) & (y[300:] <= high)) > 0.8

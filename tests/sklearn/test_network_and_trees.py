@@ -99,7 +99,7 @@ def test_a_class_that_a_fold_lacks_is_hardly_likely_there():
 def test_steps_are_left_to_trees_and_smooth_curves_to_networks():
     x, y = steps(600, 0)
     test, truth = steps(600, 1)
-    settings = dict(n_estimators=8, max_iter=40, random_state=0)
+    settings = dict(n_estimators=8, max_iter=40, gaussian_process=False, random_state=0)
     both = RandomizedPriorRegressor(**settings).fit(x, y)
     alone = RandomizedPriorRegressor(**settings, boosting=False).fit(x, y)
     errors = [np.mean((model.predict(test) - truth) ** 2) for model in (both, alone)]
@@ -112,7 +112,7 @@ def test_steps_are_left_to_trees_and_smooth_curves_to_networks():
 
 def test_fewer_than_ten_networks_all_see_features_as_they_are():
     x, y = steps(100, 0)
-    assert RandomizedPriorRegressor(9, max_iter=2, random_state=0).fit(x, y)._ranks is None
+    assert RandomizedPriorRegressor(9, max_iter=2, random_state=0).fit(x, y)._ranked is None
     half = RandomizedPriorRegressor(11, max_iter=2, random_state=0).fit(x, y)
     assert (half.ensemble_.num_members, half._ranked.num_members) == (6, 5)
     assert half.predict_members(x).shape == (11, 100)

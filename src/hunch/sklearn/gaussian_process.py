@@ -59,9 +59,10 @@ class GaussianProcess(Arrays):
 
     def at(self, x: Floats) -> Floats:
         """Its mean at rows `(rows, features)`, `(rows,)`; far from all data it is 0."""
-        knot, share = torch.from_numpy(self.knot), torch.from_numpy(self.share)
+        # Torch's own memory lies alike each time, and sums round the same way.
+        knot, share = torch.tensor(self.knot), torch.tensor(self.share)
         size = max(1, _AT_ONCE // max(1, len(knot)))
-        parts = torch.from_numpy(x / self.length).split(size)
+        parts = (torch.tensor(x) / torch.from_numpy(self.length)).split(size)
         said: Floats = torch.cat([_bumps(part, knot)[0] @ share for part in parts]).numpy()
         return said
 
@@ -149,6 +150,7 @@ def _conditioned(logs: Tensor, data: _Data, ids: Ints) -> tuple[GaussianProcess,
     factor = torch.linalg.cholesky(covariance)
     solved = torch.cholesky_solve(data.y.unsqueeze(1), factor).squeeze(1)
     misses = _misses(torch.cholesky_inverse(factor), solved, ids)
+    knot = knot.contiguous()
     process = GaussianProcess(knot.numpy(), (size * solved).numpy(), length.numpy())
     return process, misses.numpy()
 
@@ -158,7 +160,7 @@ def _hashed(ids: Ints, seed: int, what: str) -> npt.NDArray[np.uint64]:
 
 
 def _some(ids: Ints, most: int, seed: int) -> npt.NDArray[np.intp]:
-    """At most so many rows, drawn by their numbers, so that rows with the same one stay together."""
+    """At most so many rows, drawn by their numbers: those with the same one stay together."""
     if len(ids) <= most:
         return np.arange(len(ids))
     drawn = _hashed(ids, seed, "process")

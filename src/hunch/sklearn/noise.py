@@ -29,7 +29,6 @@ _ENOUGH = 20_000  # rows, of which the noise is learned
 _FEWEST = 30  # rows; of fewer no dependence of the noise on x can be learned
 _SYMMETRIC_BELOW = 100  # rows; fewer have no two tails to tell apart
 _LEAST_LOG_NOISE = -14.0  # in units of the scaled target
-_SHARES = tuple(share / 10 for share in range(1, 11))
 _MOST_LEARNED = 6.0  # logarithms from the overall size: a factor of 400
 
 
@@ -129,25 +128,6 @@ def _share_of_all(error: Tensor, views: Sequence[Absent], shares: Tensor) -> Ten
         own = 1 / (view.num_members * inverse.mean(dim=0))
         least = torch.minimum(least, own.nan_to_num(1.0))
     return torch.maximum(1 - excess / squared, least).sqrt().nan_to_num(1.0)
-
-
-def share_of_doubt(residuals: Residuals, evidence: Floats | None) -> Tensor:
-    """How much of the members' spread best tells how large errors are, `(outputs,)`, at most 1.
-
-    Where a model beside the networks says most, what it says may be far less in doubt than what
-    they say. Of shares of 0.1 to 1 it is the one under which the errors are likeliest, with a noise
-    that is the same everywhere.
-    """
-    known = residuals.known
-    squared, spread = residuals.error[known].square(), residuals.epistemic[known].square()
-    weight = None if evidence is None else torch.from_numpy(evidence)[known]
-    losses = []
-    for share in _SHARES:
-        own = share**2 * spread
-        variance = own + (2 * _level(squared, own, weight)).exp()
-        loss = squared / variance + variance.log()
-        losses.append(loss.mean(dim=0) if weight is None else (weight[:, None] * loss).mean(dim=0))
-    return torch.tensor(_SHARES, dtype=squared.dtype)[torch.stack(losses).argmin(dim=0)]
 
 
 @dataclass(frozen=True)

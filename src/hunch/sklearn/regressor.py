@@ -31,7 +31,6 @@ from hunch.sklearn.noise import (
     learn_noise,
     residuals_of,
     shape_of,
-    share_of_doubt,
 )
 from hunch.sklearn.rows import Floats, Rows, Scale, back_to_source, check_size
 from hunch.sklearn.state import named
@@ -48,7 +47,6 @@ from hunch.sklearn.training import Recipe, members_at
 from hunch.storage.parts import under
 
 _REMEMBERED = 10_000  # errors that partial_fit keeps
-_BLEND = ("shares", "doubt")
 
 
 @dataclass(eq=False, repr=False)
@@ -145,7 +143,6 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
     _shape: Shape = field(init=False)
     _form: TargetForm = field(init=False)
     _shares: Floats = field(init=False)
-    _doubt: Floats = field(init=False)
     _trees: list[Trees] = field(init=False)  # one for each output, or none
     _processes: list[GaussianProcess] = field(init=False)  # likewise
 
@@ -289,7 +286,6 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         said += self._beside_at(x)
         center = (torch.from_numpy(self._shares) * torch.stack(said, dim=1)).sum(dim=1)
         members = torch.cat([own - own.mean(dim=0) for own in parts])
-        members = self._doubt_at(x) * members
         return Forecast.of(Seen(center + members, self._noise.at(x, self._reach)), self._units)
 
     def sample_y(
@@ -317,7 +313,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
             "shape": self._shape.to_state(),
             "noise": self._noise.to_state(),
             "form": self._form.to_state(),
-            "blend": {name: torch.from_numpy(getattr(self, f"_{name}")) for name in _BLEND},
+            "blend": {"shares": torch.from_numpy(self._shares)},
             **{f"trees_{j}": trees.to_state() for j, trees in enumerate(self._trees)},
             **{f"process_{j}": own.to_state() for j, own in enumerate(self._processes)},
         }
@@ -338,9 +334,6 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         if form := under("form.", tensors):
             self._form = TargetForm.from_state(form)
             self._shares = tensors["blend.shares"].numpy()
-        self._doubt = np.ones(self.n_outputs_)
-        if "blend.doubt" in tensors:
-            self._doubt = tensors["blend.doubt"].numpy()
         trees = [under(f"trees_{j}.", tensors) for j in range(self.n_outputs_)]
         self._trees = [Trees.from_state(own) for own in trees if own]
         processes = [under(f"process_{j}.", tensors) for j in range(self.n_outputs_)]
@@ -394,7 +387,6 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
     def _start(self, recipe: Recipe, rows: Rows, outputs: int) -> None:
         super()._start(recipe, rows, outputs)
         self._trees, self._processes = [], []
-        self._doubt = np.ones(outputs)
         low, high = ends_of(rows.y, self.support)
         form = TargetForm.plain(low, high, whole_in(rows.y, self.support))
         if self.logarithm is True:
@@ -435,11 +427,6 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
             else:
                 bent.shift[j] = np.nan
         self._look(rows, bent)
-
-    def _doubt_at(self, x: Tensor) -> Tensor:
-        """How much of the networks' spread counts, `(batch, outputs)`: all of it far from data."""
-        near = 1.0 if self._reach is None else 1 / (1 + self._reach.distance(x).square())
-        return 1 - torch.as_tensor(near).reshape(-1, 1) * (1 - torch.from_numpy(self._doubt))
 
     def _beside_at(self, x: Tensor) -> list[Tensor]:
         """What trees and processes say of scaled features, each `(batch, outputs)`."""
@@ -484,16 +471,12 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         shares = torch.from_numpy(self._shares)
         residuals = residuals_of(absent, y, shares, beside)
         errors = residuals
-        if not self._seen and beside and residuals.known.any():
-            self._doubt = share_of_doubt(residuals, rows.evidence).numpy()
         if not residuals.known.any():  # too few members or rows for anything better
             every = [
                 absent_of(ensemble, seen, torch.zeros(ensemble.num_members, len(rows)))
                 for ensemble, seen in self._views(x)
             ]
             errors = residuals_of(every, y, shares, beside)
-        spread = torch.from_numpy(self._doubt) * errors.epistemic
-        errors = dataclasses.replace(errors, epistemic=spread)
         self._noise = learn_noise(
             recipe,
             x,

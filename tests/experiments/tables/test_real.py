@@ -53,12 +53,12 @@ def test_splits_are_a_fifth_differ_and_leave_every_class_to_train_on():
     tests = []
     for number in range(5):
         train, test = split(table, y, number)
-        assert len(test) == 20
+        assert len(test) in (19, 20)
         assert set(train) | set(test) == set(range(100))
         assert not set(train) & set(test)
         assert set(y[train]) == {"a", "b", "rare"}
         tests.append(tuple(test))
-    assert len(set(tests)) == 5
+    assert len(set().union(*tests)) == sum(map(len, tests)) == 97  # one of each class is not tested
 
 
 def test_by_time_every_test_row_comes_after_all_training_rows():

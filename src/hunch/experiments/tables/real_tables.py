@@ -2,10 +2,10 @@
 
 Each table is cut at random into five parts, each of which is the test once, after training on the
 other four; the one in the order of time is tested on its last fifth, and on fifths that end
-earlier, with only what came before known. All methods get the same rows and none is tuned: each has the defaults of its
-library and one fit a split, ours those of `hunch fit`. Ours were chosen on other tables
-(`real.TABLES` with the role "tuning", never shown here). Tables whose package is not installed are
-left out, as are methods; the claim holds only with all of them.
+earlier, with only what came before known. All methods get the same rows and none is tuned: each has
+the defaults of its library and one fit a split, ours those of `hunch fit`. Ours were chosen on
+other tables (`real.TABLES` with the role "tuning", never shown here). Tables whose package is not
+installed are left out, as are methods; the claim holds only with all of them.
 
 Scored is what each says at 19 levels from 5 to 95 %, by pinball loss; of classes the log loss, with
 probabilities of at least 1e-6 for all alike. CV+ gives no probabilities. A table's best peer is the
