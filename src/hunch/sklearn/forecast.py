@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from hunch.draws import drawn
-from hunch.errors import ConfigurationError
+from hunch.errors import ConfigurationError, ShapeError
 from hunch.inference import Predictive
 from hunch.inference.predictive import draw_members
 from hunch.sklearn.noise import Shape
 from hunch.sklearn.rows import Floats, Scale
+from hunch.sklearn.tails import student_of
 from hunch.sklearn.targets import TargetForm
 from hunch.validation import real_number
 
@@ -179,6 +180,42 @@ class Forecast(Predictive):
         )
         return units.flattened(units.observed(members + seen.noise * torch.from_numpy(errors)))
 
+    def log_prob(self, y: Tensor) -> Tensor:
+        """Logarithm of the density of observations, one for each output, `(batch[, outputs])`.
+
+        Errors on rows that networks did not see are rarely Gaussian; here they are Student's, with
+        the degrees of freedom that suit them.
+
+        Args:
+            y: observations `(batch[, outputs])`.
+
+        Raises:
+            ShapeError: if `y` has another shape than the mean.
+
+        Note:
+            Of whole numbers it is the density before rounding, nearly their probability. What would
+            lie beyond an end of the support is not counted to the end.
+        """
+        seen, units = self._parts()
+        if y.shape != self.mean.shape:
+            raise ShapeError(f"`y` got shape {tuple(y.shape)}; expected {tuple(self.mean.shape)}.")
+        errors = (self._as_seen(y) - seen.center) / seen.size
+        density = student_of(units.shape).log_prob(errors) - seen.size.log()
+        return units.flattened(density + self._log_slope(y))
+
+    def _as_seen(self, y: Tensor) -> Tensor:
+        """Observations as the networks see them, `(batch, outputs)`."""
+        _, units = self._parts()
+        values = y.double().unsqueeze(-1) if units.flat else y.double()
+        mean, std = torch.from_numpy(units.scale.mean), torch.from_numpy(units.scale.std)
+        return (torch.from_numpy(units.form.apply(values.numpy())) - mean) / std
+
+    def _log_slope(self, y: Tensor) -> Tensor:
+        """Logarithm of the derivative of that, likewise."""
+        _, units = self._parts()
+        values = y.double().unsqueeze(-1) if units.flat else y.double()
+        return units.form.log_slope(values) - torch.from_numpy(units.scale.std).log()
+
     def member_log_prob(self, y: Tensor) -> Tensor:
         """How likely each member holds the observations, `(members, batch[, outputs])`.
 
@@ -187,13 +224,8 @@ class Forecast(Predictive):
         seen, units = self._parts()
         if np.isnan(units.form.shift).all():
             return super().member_log_prob(y)
-        values = y.double().unsqueeze(-1) if units.flat else y.double()
-        std = torch.from_numpy(units.scale.std)
-        mean = torch.from_numpy(units.scale.mean)
-        where = (torch.from_numpy(units.form.apply(values.numpy())) - mean) / std
         gaussian = torch.distributions.Normal(seen.members, seen.noise, validate_args=False)
-        density = gaussian.log_prob(where) - std.log() + units.form.log_slope(values)
-        return units.flattened(density)
+        return units.flattened(gaussian.log_prob(self._as_seen(y)) + self._log_slope(y))
 
     def _support(self) -> tuple[Tensor, Tensor]:
         """The least and the largest value of each output, `()` if y has no axis of outputs."""

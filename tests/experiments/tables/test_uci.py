@@ -68,7 +68,7 @@ def test_the_likelihood_is_a_gaussians():
 
 
 def trial(table, split, nll, rmse=0.1):
-    return Trial(table, split, rmse, nll, 0.9, 5.0)
+    return Trial(table, split, rmse, nll, nll, 0.9, 5.0)
 
 
 def results(worse=0, rmse=0.1, nll=-0.9):

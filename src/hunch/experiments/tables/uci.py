@@ -2,9 +2,11 @@
 
 `RandomizedPriorRegressor` runs at its defaults on every table, whereas MC dropout and deep
 ensembles, whose published figures stand beside it, chose their settings by validation on each.
-Scored are the root of the mean squared error and the negative log-likelihood, in units of y: that
-of a Gaussian with the predicted mean and standard deviation of an observation, which is what is
-published. Tables above `large` rows run on the first `large_splits` of their splits.
+Scored are the root of the mean squared error and the negative log-likelihood, in units of y, twice:
+that of a Gaussian with the predicted mean and standard deviation of an observation, which is what
+deep ensembles' published one is of, and that of the density which a forecast states, as published
+for airfoil by networks whose density is a mixture. Tables above `large` rows run on the first
+`large_splits` of their splits.
 
 Airfoil's self-noise, which is not among the tables of 2015, comes out of the package
 sklearn-contrib-bde, where that is installed; it is split at random ten times into nine parts for
@@ -24,6 +26,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
+import torch
 
 from hunch.errors import ConfigurationError
 from hunch.experiments.claims.checks import Check
@@ -40,8 +43,8 @@ CLAIM = (
     "At its defaults RandomizedPriorRegressor has a better negative log-likelihood than the "
     "published one of deep ensembles on at least six of eight UCI tables with their standard "
     "splits. On airfoil its root mean squared error is at most 0.16 of a standard deviation and "
-    "its negative log-likelihood, in these units, at most -0.7, after at most 60 CPU seconds of "
-    "training."
+    "the negative log-likelihood of the density that it states, in these units, at most -0.7, after "
+    "at most 60 CPU seconds of training."
 )
 AIRFOIL: Final = "airfoil"
 BDE: Final = (0.12, -0.91)  # on airfoil, in standard deviations
@@ -93,7 +96,8 @@ class Trial:
     table: str  # its name
     split: int  # number of the split
     rmse: float  # in units of y; of airfoil in standard deviations
-    nll: float  # mean negative log-likelihood, likewise
+    nll: float  # mean negative log-likelihood of a Gaussian with our mean and standard deviation
+    own_nll: float  # of the density that we state, likewise
     covered: float  # share of test values inside the 90 % interval
     seconds: float = field(default=float("nan"), metadata=NOT_WRITTEN)  # of CPU, for training
 
@@ -126,10 +130,11 @@ class Result(SavedResult):
                 others = (f"{v:.2f}" for pair in (p.dropout, p.ensemble) for v in pair)
                 lines.append(self._line(table, *others))
         note = (
-            "Ours ± one standard error over splits. Published figures are recalled; NLL is that "
-            "of a Gaussian with the predicted mean and standard deviation, in units of y."
+            "Ours ± one standard error over splits, in units of y. Published figures are recalled. "
+            "NLL is that of a Gaussian with the predicted mean and standard deviation, stated NLL "
+            "that of `Forecast.log_prob`."
         )
-        head = "table | splits | RMSE | NLL | 90 % interval covers"
+        head = "table | splits | RMSE | NLL | stated NLL | 90 % interval covers"
         published = "MC dropout RMSE | NLL | deep ensembles RMSE | NLL"
         parts = [markdown_table(f"{head} | {published}", lines, note)]
         if AIRFOIL in self.tables:
@@ -139,8 +144,8 @@ class Result(SavedResult):
         return "\n\n".join(parts)
 
     def _line(self, table: str, *others: str) -> str:
-        (rmse, rmse_error, count), (nll, nll_error, _) = (
-            self.mean(table, score) for score in ("rmse", "nll")
+        (rmse, rmse_error, count), (nll, nll_error, _), (own, own_error, _) = (
+            self.mean(table, score) for score in ("rmse", "nll", "own_nll")
         )
         covered, _, _ = self.mean(table, "covered")
         return cells(
@@ -148,6 +153,7 @@ class Result(SavedResult):
             count,
             f"{rmse:.4g}" + _error(rmse_error),
             f"{nll:.3f}" + _error(nll_error),
+            f"{own:.3f}" + _error(own_error),
             f"{covered:.1%}",
             *others,
         )
@@ -237,6 +243,7 @@ def _run_split(task: tuple[str, int, int, Settings]) -> list[Trial]:
             number,
             float(np.sqrt(np.mean((test.y - mean) ** 2))),
             gaussian_nll(mean, std, test.y),
+            -float(said.log_prob(torch.from_numpy(test.y)).mean()),
             float(np.mean((low <= test.y) & (test.y <= high))),
             seconds,
         )
@@ -269,11 +276,13 @@ def check(result: Result) -> list[Check]:
         result.mean(table, "nll")[0] < published.ensemble[1]
         for table, published in PUBLISHED.items()
     ]
-    rmse, nll, seconds = (result.mean(AIRFOIL, score)[0] for score in ("rmse", "nll", "seconds"))
+    rmse, nll, seconds = (
+        result.mean(AIRFOIL, score)[0] for score in ("rmse", "own_nll", "seconds")
+    )
     what = "tables of eight with a better likelihood than deep ensembles' published one"
     return [
         Check(what, float(sum(better)), ">=", 6),
         Check("airfoil: RMSE over a standard deviation", rmse, "<=", 0.16),
-        Check("airfoil: negative log-likelihood", nll, "<=", -0.7),
+        Check("airfoil: negative log-likelihood of the stated density", nll, "<=", -0.7),
         Check("airfoil: CPU seconds of training", seconds, "<=", 60),
     ]
