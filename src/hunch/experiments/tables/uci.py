@@ -43,8 +43,8 @@ CLAIM = (
     "At its defaults RandomizedPriorRegressor has a better negative log-likelihood than the "
     "published one of deep ensembles on at least six of eight UCI tables with their standard "
     "splits. On airfoil its root mean squared error is at most 0.16 of a standard deviation and "
-    "the negative log-likelihood of the density that it states, in these units, at most -0.7, after "
-    "at most 60 CPU seconds of training."
+    "the negative log-likelihood of the density that it states, in these units, at most -0.7, "
+    "after at most 60 CPU seconds of training."
 )
 AIRFOIL: Final = "airfoil"
 BDE: Final = (0.12, -0.91)  # on airfoil, in standard deviations
