@@ -328,8 +328,10 @@ def train(
         if target.task == "classification":
             return RandomizedPriorClassifier(members, random_state=state, verbose=progress)
         model = RandomizedPriorRegressor(members, random_state=state, verbose=progress)
-        if in_time:  # how far errors reach at later times is learned of the target as it is
-            model.set_params(support=None, logarithm=False)
+        if in_time:
+            # How far errors reach at later times is learned of the target as it is. A process is
+            # good between rows, which earns it a weight that it does not merit beyond them.
+            model.set_params(support=None, logarithm=False, gaussian_process=False)
         elif target.lower is not None or target.upper is not None:
             model.set_params(support=(target.lower, target.upper))
         return model
