@@ -62,9 +62,10 @@ def test_a_row_has_no_say_in_what_is_said_of_it():
     _, before = gaussian_process(x, y, None, ids, [0, 1], 0)
     part = process._hashed(ids, 0, "parts") % 3
     y[part == 1] += draw.normal(size=(part == 1).sum())
-    logs = [process._learned(_data(x, y).of(np.flatnonzero(part != 1)))]
+    others = np.flatnonzero(part != 1)
+    logs = process._learned(_data(x, y).of(others), ids[others], 0)
     _, after = gaussian_process(x, y, None, ids, [0, 1], 0)
-    _, misses = process._conditioned(logs[0], _data(x, y), ids)
+    _, misses = process._conditioned(logs, _data(x, y), ids)
     np.testing.assert_allclose(after[part == 1], (y - misses)[part == 1], rtol=1e-9)
     assert not np.allclose(after, before)
 

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.optimize import minimize
 from torch import Tensor
 
 from hunch.inference.bootstrap import scattered
@@ -27,10 +28,13 @@ _MOST: Final = 3_000  # rows that it knows; time grows with their cube
 _LEARNED_FROM: Final = 1_000  # rows that lengths are learned from
 _LONG: Final = 2_000  # rows, from which on no row decides them
 _PARTS: Final = 3  # of a shorter table, each judged by lengths learned without it
-_STEPS: Final = 40  # of learning them, at most
+_FIRST_FROM: Final = 500  # of them, to begin with
+_FIRST_STEPS: Final = 40  # of learning lengths there, at most
+_STEPS: Final = 8  # then from all of them
 _TIMID: Final = 0.1  # how strongly logarithms of lengths and sizes are held to where they start
 _JITTER: Final = 1e-6  # in units of the targets' variance; keeps the factorisation possible
 _AT_ONCE: Final = 2**22  # pairs of rows whose distances are held at a time
+_HOPELESS: Final = 1e10  # where a covariance can't be factorised; a search needs a number
 _ROOT: Final = math.sqrt(3)
 
 
@@ -108,7 +112,7 @@ def gaussian_process(
     for number in range(part.max() + 1):
         own = part == number
         others = np.arange(len(x)) if own.all() else np.flatnonzero(~own)
-        found.append(_learned(data.of(others[_some(ids[others], _LEARNED_FROM, seed)])))
+        found.append(_learned(data.of(others), ids[others], seed))
         process, misses = _conditioned(found[-1], data.of(chosen), ids[chosen])
         said = y.copy()
         said[chosen] -= misses
@@ -179,28 +183,42 @@ def _bumps(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return distance.add_(1).mul_(fall), fall
 
 
-def _learned(data: _Data) -> Tensor:
-    """Logarithms of the lengths of columns, of the function's size, and of the noise's."""
+def _learned(data: _Data, ids: Ints, seed: int) -> Tensor:
+    """Logarithms of the lengths of columns, of the function's size, and of the noise's.
+
+    Most steps look at half of the rows, which costs an eighth; the last ones look at all.
+    """
     columns = int(data.place.max()) + 1
     start = torch.zeros(columns + 2, dtype=torch.float64)
     start[:columns] = math.log(columns) / 2
     start[-1] = math.log(0.3)
-    logs = start.clone().requires_grad_()
-    best = (math.inf, start)
-    search = torch.optim.LBFGS([logs], max_iter=_STEPS, line_search_fn="strong_wolfe")
+    rows = _some(ids, _LEARNED_FROM, seed)
+    few = rows[_some(ids[rows], _FIRST_FROM, seed)]
+    logs = _searched(data.of(few), start, start, _FIRST_STEPS)
+    return logs if len(few) == len(rows) else _searched(data.of(rows), start, logs, _STEPS)
 
-    def loss() -> Tensor:
+
+def _searched(data: _Data, start: Tensor, logs: Tensor, steps: int) -> Tensor:
+    """The best found in so many steps from some logarithms, held to where all of them start."""
+    best = (math.inf, logs)
+
+    def loss(at: Floats) -> tuple[float, Floats]:
         nonlocal best
-        with torch.no_grad():
-            value, slope = _surprise(logs, data)
-            away = logs - start
-            value += _TIMID * float(away.square().sum())
-            logs.grad = slope + 2 * _TIMID * away
-            if value < best[0]:
-                best = (value, logs.detach().clone())
-        return torch.tensor(value)
+        logs = torch.tensor(at)
+        value, slope = _surprise(logs, data)
+        away = logs - start
+        value += _TIMID * float(away.square().sum())
+        if value < best[0]:
+            best = (value, logs)
+        return min(value, _HOPELESS), (slope + 2 * _TIMID * away).numpy()
 
-    search.step(loss)
+    minimize(
+        loss,
+        logs.numpy(),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": steps, "maxcor": 20, "ftol": 1e-6, "gtol": 1e-3},
+    )
     return best[1]
 
 
