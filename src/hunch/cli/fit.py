@@ -89,6 +89,11 @@ Example: hunch fit houses.csv --target price
     help="Gives figures for each of its values too; may be repeated.",
 )
 @click.option(
+    "--calibrate-by",
+    metavar="COLUMN",
+    help="Of few values, for each of which intervals are to hold, not only over all rows.",
+)
+@click.option(
     "--drop-missing-target",
     is_flag=True,
     help="Leave rows without a target out, which else are an error.",

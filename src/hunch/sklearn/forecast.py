@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -31,10 +32,12 @@ class Seen:
     Args:
         members: each member's prediction, `(members, batch, outputs)`.
         noise: the standard deviation of an observation about it, `(batch, outputs)`.
+        stratum: of each row, whose errors are told apart, `(batch,)`; None if none are.
     """
 
     members: Tensor
     noise: Tensor
+    stratum: npt.NDArray[np.intp] | None = None
 
     @property
     def center(self) -> Tensor:
@@ -116,7 +119,8 @@ class Forecast(Predictive):
     def quantiles(self, levels: Floats) -> Tensor:
         """Quantiles at several levels between 0 and 1, `(batch[, outputs], levels)`."""
         seen, units = self._parts()
-        about = units.shape.quantiles_about(seen.center.numpy(), seen.size.numpy(), levels)
+        center, size = seen.center.numpy(), seen.size.numpy()
+        about = units.shape.quantiles_about(center, size, levels, seen.stratum)
         by_level = units.observed(torch.from_numpy(about).movedim(-1, 0))
         return units.flattened(by_level).movedim(0, -1)
 
@@ -169,15 +173,11 @@ class Forecast(Predictive):
         seen, units = self._parts()
         members = seen.members[draw_members(seen.members, num_samples, generator)]
         levels = drawn(torch.rand, members.shape, generator, torch.float64).clamp(1e-12, 1 - 1e-12)
-        grid = np.arange(1, _GRID) / _GRID
-        table = units.shape.quantiles(grid)
-        errors = np.stack(
-            [
-                np.interp(levels[..., j].numpy(), grid, table[:, j] - table[:, j].mean())
-                for j in range(table.shape[1])
-            ],
-            axis=-1,
-        )
+        grid, errors = np.arange(1, _GRID) / _GRID, np.empty(levels.shape)
+        for shape, rows in units.shape.by_stratum(seen.stratum):
+            table = shape.quantiles(grid)
+            for j, column in enumerate((table - table.mean(axis=0)).T):
+                errors[:, rows, j] = np.interp(levels[:, rows, j].numpy(), grid, column)
         return units.flattened(units.observed(members + seen.noise * torch.from_numpy(errors)))
 
     def log_prob(self, y: Tensor) -> Tensor:
@@ -200,7 +200,9 @@ class Forecast(Predictive):
         if y.shape != self.mean.shape:
             raise ShapeError(f"`y` got shape {tuple(y.shape)}; expected {tuple(self.mean.shape)}.")
         errors = (self._as_seen(y) - seen.center) / seen.size
-        density = student_of(units.shape).log_prob(errors) - seen.size.log()
+        density = -seen.size.log()
+        for shape, rows in units.shape.by_stratum(seen.stratum):
+            density[rows] += student_of(shape).log_prob(errors[rows])
         return units.flattened(density + self._log_slope(y))
 
     def _as_seen(self, y: Tensor) -> Tensor:

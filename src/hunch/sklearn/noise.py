@@ -7,7 +7,7 @@ over-fitting nor a held-out part enters.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,7 @@ from hunch.storage.parts import under
 _ENOUGH = 20_000  # rows, of which the noise is learned
 _FEWEST = 30  # rows; of fewer no dependence of the noise on x can be learned
 _SYMMETRIC_BELOW = 100  # rows; fewer have no two tails to tell apart
+_FEWEST_OF_STRATUM = 20  # rows, of which the quantiles at 5 and 95 % are the outermost
 _LEAST_LOG_NOISE = -14.0  # in units of the scaled target
 _MOST_LEARNED = 6.0  # logarithms from the overall size: a factor of 400
 
@@ -270,11 +271,13 @@ class Shape(Arrays):
         scores: errors divided by the standard deviation predicted for them, `(data, outputs)`.
         weight: of each, `(data,)`.
         group: which scores came together, `(data,)`; None if each stands for itself.
+        stratum: of each, whose quantiles are its own, `(data,)`; None if all are of one.
     """
 
     scores: Floats
     weight: Floats
     group: npt.NDArray[np.int64] | None = None
+    stratum: npt.NDArray[np.intp] | None = None
 
     def quantiles(self, levels: Floats) -> Floats:
         """Quantiles `(levels, outputs)`.
@@ -287,31 +290,77 @@ class Shape(Arrays):
         Reference:
             Lee, Barber & Willett (2023), "Distribution-free inference with hierarchical data".
         """
-        scores, weight = self.scores, self.weight
-        count = len(scores) if self.group is None else len(np.unique(self.group))
+        scores, weight, count = self.scores, self.weight, self.count
         new = weight.mean() if self.group is None else weight.sum() / count
         if count < _SYMMETRIC_BELOW:
             scores, weight = np.concatenate([scores, -scores]), np.tile(weight, 2)
         columns = [weighted_quantiles(column, weight, new, levels) for column in scores.T]
         return np.stack(columns, axis=1)
 
-    def quantiles_about(self, mean: Floats, std: Floats, levels: Floats) -> Floats:
+    @property
+    def count(self) -> int:
+        """How many scores there are, or groups of them."""
+        return len(self.scores) if self.group is None else len(np.unique(self.group))
+
+    def quantiles_about(
+        self, mean: Floats, std: Floats, levels: Floats, stratum: npt.NDArray[np.intp] | None = None
+    ) -> Floats:
         """Quantiles, `(..., levels)`, of observations with a predicted mean and size of error.
 
-        Each is the mean plus the size times a quantile of the errors in units of their size.
+        Each is the mean plus the size times a quantile of the errors in units of their size, of
+        those of its stratum if strata are given, `(batch,)`.
         """
-        found: Floats = mean[..., None] + std[..., None] * self.quantiles(levels).T
+        found = np.empty((*mean.shape, len(levels)))
+        for own, rows in self.by_stratum(stratum):
+            found[rows] = mean[rows][..., None] + std[rows][..., None] * own.quantiles(levels).T
         return found
+
+    def by_stratum(
+        self, stratum: npt.NDArray[np.intp] | None
+    ) -> Iterator[tuple[Shape, slice | npt.NDArray[np.bool_]]]:
+        """The errors for the rows of each stratum, and which rows these are.
+
+        A stratum of fewer than 20 scores, or groups, says too little; its rows get those of all.
+
+        Args:
+            stratum: of the rows, `(batch,)`; None if they are told apart by nothing.
+        """
+        if stratum is None or self.stratum is None:
+            yield self, slice(None)
+            return
+        rest = np.ones(len(stratum), bool)
+        for number in np.unique(stratum[stratum >= 0]):
+            own = self._of(self.stratum == number)
+            if own.count >= _FEWEST_OF_STRATUM:
+                yield own, stratum == number
+                rest &= stratum != number
+        if rest.any():
+            yield self, rest
+
+    @property
+    def tells_apart(self) -> bool:
+        """Whether some stratum has scores enough."""
+        numbers = None if self.stratum is None else np.unique(self.stratum)
+        parts = self.by_stratum(numbers)
+        return any(own is not self for own, _ in parts)
+
+    def _of(self, kept: npt.NDArray[np.bool_]) -> Shape:
+        group = None if self.group is None else self.group[kept]
+        return Shape(self.scores[kept], self.weight[kept], group)
 
     def extended(self, other: Shape, most: int) -> Shape:
         """With newer scores behind, the latest `most` kept."""
         group = None
         if self.group is not None or other.group is not None:
             group = np.concatenate([self._apart(0), other._apart(len(self.scores))])[-most:]
+        stratum = None
+        if self.stratum is not None and other.stratum is not None:
+            stratum = np.concatenate([self.stratum, other.stratum])[-most:]
         return Shape(
             np.concatenate([self.scores, other.scores])[-most:],
             np.concatenate([self.weight, other.weight])[-most:],
             group,
+            stratum,
         )
 
     def _apart(self, first: int) -> npt.NDArray[np.int64]:
@@ -327,6 +376,7 @@ def shape_of(
     residuals: Residuals,
     weight: npt.NDArray[np.float64] | None,
     groups: npt.NDArray[np.int64] | None = None,
+    stratum: npt.NDArray[np.intp] | None = None,
 ) -> Shape:
     """The errors' distribution, once noise and spread have said how large they should be."""
     known = residuals.known
@@ -337,6 +387,7 @@ def shape_of(
         scores,
         np.ones(len(scores)) if weight is None else weight[kept],
         None if groups is None else groups[kept],
+        None if stratum is None else stratum[kept],
     )
 
 

@@ -15,7 +15,7 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from torch import Tensor
 
-from hunch.errors import ConfigurationError, DataError
+from hunch.errors import ConfigurationError, DataError, warn_user
 from hunch.seeding import torch_generator
 from hunch.sklearn.base import RandomizedPriorBase, as_seed
 from hunch.sklearn.blend import shares_for_numbers
@@ -34,6 +34,7 @@ from hunch.sklearn.noise import (
 )
 from hunch.sklearn.rows import Floats, Rows, Scale, back_to_source, check_size
 from hunch.sklearn.state import named
+from hunch.sklearn.strata import By, Strata, columns_by
 from hunch.sklearn.targets import (
     Support,
     TargetForm,
@@ -100,6 +101,9 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         support: between which values targets may lie, and predictions therefore do: a pair of ends,
             None for no such end. `"auto"`: from 0 on if no target is below, to 1 if all are shares.
             Quantiles of targets that are all whole numbers are whole. None: any number.
+        calibrate_by: a column of X, by name or number, or several: intervals hold for each of its
+            values, not only over all rows, where 20 rows have it or more. A value that fewer have,
+            or none, gets the intervals of all. None: no column.
         logarithm: whether networks learn the logarithm of the targets. `"auto"`: where boosting
             predicts skewed targets from 0 on better that way.
         random_state: the same number gives the same result. Neither numpy's nor torch's global
@@ -128,12 +132,15 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
     Reference:
         Osband, Aslanides & Cassirer (2018), "Randomized prior functions for deep reinforcement
         learning"; Breiman (1996), "Out-of-bag estimation"; Lei et al. (2018), "Distribution-free
-        predictive inference for regression", section 5.2, for errors in units of their size.
+        predictive inference for regression", section 5.2, for errors in units of their size; Vovk,
+        Gammerman & Shafer (2005), "Algorithmic learning in a random world", section 4.5, for
+        `calibrate_by` (Mondrian prediction).
     """
 
     gaussian_process: bool = field(default=True, kw_only=True)
     noise: Literal["learned", "constant"] = field(default="learned", kw_only=True)
     support: Literal["auto"] | Support | None = field(default="auto", kw_only=True)
+    calibrate_by: By | None = field(default=None, kw_only=True)
     logarithm: bool | Literal["auto"] = field(default="auto", kw_only=True)
 
     n_outputs_: int = field(init=False)
@@ -141,6 +148,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
     _target_scale: Scale = field(init=False)
     _noise: Noise = field(init=False)
     _shape: Shape = field(init=False)
+    _strata: Strata | None = field(init=False, default=None)  # an earlier version knew of none
     _form: TargetForm = field(init=False)
     _shares: Floats = field(init=False)
     _trees: list[Trees] = field(init=False)  # one for each output, or none
@@ -172,6 +180,11 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         self._boost(rows)
         residuals = self._train(recipe, rows, self._learn_processes(rows))
         self._keep_out_of_bag(rows, residuals, num_data)
+        if self._strata is not None and not self._shape.tells_apart:
+            warn_user(
+                f"`calibrate_by` got {self.calibrate_by!r}, of which no value has 20 rows that "
+                "some network did not see: intervals hold over all rows alone."
+            )
         return self
 
     def partial_fit(
@@ -286,7 +299,8 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         said += self._beside_at(x)
         center = (torch.from_numpy(self._shares) * torch.stack(said, dim=1)).sum(dim=1)
         members = torch.cat([own - own.mean(dim=0) for own in parts])
-        return Forecast.of(Seen(center + members, self._noise.at(x, self._reach)), self._units)
+        seen = Seen(center + members, self._noise.at(x, self._reach), self._stratum_of(x))
+        return Forecast.of(seen, self._units)
 
     def sample_y(
         self, X: Any, n_samples: int = 1, random_state: int | np.random.RandomState | None = 0
@@ -314,6 +328,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
             "noise": self._noise.to_state(),
             "form": self._form.to_state(),
             "blend": {"shares": torch.from_numpy(self._shares)},
+            "strata": {} if self._strata is None else self._strata.to_state(),
             **{f"trees_{j}": trees.to_state() for j, trees in enumerate(self._trees)},
             **{f"process_{j}": own.to_state() for j, own in enumerate(self._processes)},
         }
@@ -336,6 +351,8 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
             self._shares = tensors["blend.shares"].numpy()
         trees = [under(f"trees_{j}.", tensors) for j in range(self.n_outputs_)]
         self._trees = [Trees.from_state(own) for own in trees if own]
+        if strata := under("strata.", tensors):
+            self._strata = Strata.from_state(strata)
         processes = [under(f"process_{j}.", tensors) for j in range(self.n_outputs_)]
         self._processes = [GaussianProcess.from_state(own) for own in processes if own]
 
@@ -386,7 +403,11 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
 
     def _start(self, recipe: Recipe, rows: Rows, outputs: int) -> None:
         super()._start(recipe, rows, outputs)
-        self._trees, self._processes = [], []
+        self._trees, self._processes, self._strata = [], [], None
+        if self.calibrate_by is not None:
+            names = getattr(self, "feature_names_in_", range(self.n_features_in_))
+            place = columns_by(self.calibrate_by, names, self._owners)
+            self._strata = Strata.of(self._input_scale.apply(rows.x), place)
         low, high = ends_of(rows.y, self.support)
         form = TargetForm.plain(low, high, whole_in(rows.y, self.support))
         if self.logarithm is True:
@@ -486,10 +507,15 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
             before=self._noise if self._seen else None,
             groups=rows.groups,
         )
-        shape = shape_of(self._noise, x, errors, rows.evidence, rows.groups)
+        stratum = self._stratum_of(x)
+        shape = shape_of(self._noise, x, errors, rows.evidence, rows.groups, stratum)
         self._shape = shape.extended(self._shape, _REMEMBERED) if self._seen else shape
         self._count_as_seen(x)
         return residuals
+
+    def _stratum_of(self, x: Tensor) -> npt.NDArray[np.intp] | None:
+        """The strata of scaled features; None if nothing is calibrated by."""
+        return None if self._strata is None else self._strata.at(x.numpy())
 
     def _left_out_beside(self, x: Tensor, rows: Rows, by_processes: Tensor | None) -> list[Tensor]:
         """What trees and processes say of rows that they have not seen, each `(rows, outputs)`."""

@@ -43,6 +43,8 @@ class Choices:
         groups: not learned from; its cells name the group that a row is of. At most one.
         time: when a row was, which never makes it be far outside. At most one.
         subgroups: figures are given for each of their values; else they are columns like any.
+        calibrate_by: intervals hold for each of its values; else it is a column like any. At most
+            one.
 
     Example:
         >>> choices = Choices.of(drop="notes", categorical=["zip"])
@@ -59,6 +61,7 @@ class Choices:
     groups: tuple[str, ...] = ()
     time: tuple[str, ...] = ()
     subgroups: tuple[str, ...] = ()
+    calibrate_by: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, **names: str | Iterable[str]) -> Choices:
@@ -93,7 +96,7 @@ class Choices:
     @property
     def newer(self) -> bool:
         """Whether something is said that version 2 of a model's format does not know."""
-        return bool(self.groups or self.time or self.subgroups)
+        return bool(self.groups or self.time or self.subgroups or self.calibrate_by)
 
     def check(self, schema: pa.Schema, path: object, target: str) -> None:
         """Refuse names that the table does not have, or of which two things are said.
@@ -114,6 +117,14 @@ class Choices:
             )
         for name in self.subgroups:
             _check_named(name, "--subgroups", schema, path, target)
+        for name in self.calibrate_by:
+            _check_named(name, "--calibrate-by", schema, path, target)
+            if self.time or self.prediction:
+                other = "--time" if self.time else "--prediction"
+                raise DataError(
+                    f"--calibrate-by and {other} are both given; expected one of them: what is "
+                    "learned of errors there is too little to be told apart."
+                )
         first: dict[str, str] = {}
         for key, option in _OPTIONS.items():
             for name in getattr(self, key):

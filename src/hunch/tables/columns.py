@@ -101,9 +101,12 @@ class Columns:
                 continue
             used.append(found)
             features.append(own)
-        for name in {*said.time} - {column.name for column in used}:
-            why = next((d.why for d in dropped if d.name == name), "missing")
-            raise DataError(f"--time names {name!r}, which is {why}; expected a column of use.")
+        for option, names in (("--time", said.time), ("--calibrate-by", said.calibrate_by)):
+            for name in {*names} - {column.name for column in used}:
+                why = next((d.why for d in dropped if d.name == name), "missing")
+                raise DataError(
+                    f"{option} names {name!r}, which is {why}; expected a column of use."
+                )
         if not used:
             raise DataError(
                 "no column can be used: "
@@ -123,6 +126,14 @@ class Columns:
     def place_of_time(self) -> int:
         """Which feature is the time that the user named, in days or in the column's numbers."""
         return int(self.groups()[self.said.time[0]].start)
+
+    @property
+    def places_to_calibrate_by(self) -> list[int] | None:
+        """Which features are the column for whose values intervals are to hold; None if none is."""
+        for name in self.said.calibrate_by:
+            place = self.groups()[name]
+            return [*range(place.start, place.stop)]
+        return None
 
     def groups(self) -> dict[str, slice]:
         """Which features each column became."""

@@ -33,6 +33,7 @@ from hunch.tables.rows import Judged, read_judged, read_rows, split_groups
 from hunch.tables.strays import check_headers, check_sums
 from hunch.tables.suspects import copies_in_words, groups_of_copies, odd_cell_notes, suspects
 from hunch.tables.target import (
+    Target,
     Task,
     check_target_type,
     learn_target,
@@ -45,6 +46,7 @@ REPORT: Final = "report.html"
 SUMMARY_FILE: Final = "summary.json"
 MOST_ROWS: Final = 200_000
 _FEWEST_ROWS: Final = 20
+_MOST_STRATA: Final = 200
 
 
 def fit_table(
@@ -69,6 +71,7 @@ def fit_table(
     groups: str | None = None,
     time: str | None = None,
     subgroups: str | Iterable[str] = (),
+    calibrate_by: str | None = None,
     drop_missing_target: bool = False,
     test: Data | None = None,
     sheet: str | None = None,
@@ -107,6 +110,8 @@ def fit_table(
         time: column of dates or numbers that tells when a row was, if what is wanted are
             predictions for later rows: the last fifth of the rows are held out.
         subgroups: columns, learned from or not, for each value of which figures are given.
+        calibrate_by: column of few values, for each of which the intervals of a number are to hold,
+            not only over all rows.
         drop_missing_target: leave rows out whose target is missing, which else are an error.
         weights: column that says how much a row counts in training; figures count all rows alike.
         lower: least possible value of a number that is predicted; no prediction is below.
@@ -146,6 +151,7 @@ def fit_table(
         groups=groups or (),
         time=time or (),
         subgroups=subgroups,
+        calibrate_by=calibrate_by or (),
         prediction=prediction or (),
     )
     choices.check(source.schema, source.path, target)
@@ -203,6 +209,7 @@ def fit_table(
         train_rows, test_rows = ties.split(y, goal, seed)
         test_rows = test_rows[np.sort(np.unique(group[test_rows], return_index=True)[1])]
     columns, x = learn(others.take(train_rows))
+    _check_calibrate_by(columns, goal, x)
     for name in choices.prediction:
         check_predictions(name, goal, columns, others)
         say(f"the prediction is column {name!r}; learning how far off it may be")
@@ -294,6 +301,21 @@ def fit_table(
         report = table_report(summary)
         (folder / REPORT).write_text(report, encoding="utf-8", errors="backslashreplace")
     return summary
+
+
+def _check_calibrate_by(columns: Columns, goal: Target, x: Floats) -> None:
+    for name in columns.said.calibrate_by:
+        if goal.task == "classification":
+            raise ConfigurationError(
+                f"--calibrate-by is of intervals, and target {goal.name!r} is of classes; leave it "
+                "out, or say --task regression."
+            )
+        count = len(np.unique(x[:, columns.groups()[name]], axis=0))
+        if count > _MOST_STRATA:
+            raise DataError(
+                f"--calibrate-by names {name!r}, which takes {count:,} values; expected at most "
+                f"{_MOST_STRATA}, each of which many rows have."
+            )
 
 
 def _check_enough(path: Path, count: int, of: str = "") -> None:

@@ -328,6 +328,7 @@ def train(
         if target.task == "classification":
             return RandomizedPriorClassifier(members, random_state=state, verbose=progress)
         model = RandomizedPriorRegressor(members, random_state=state, verbose=progress)
+        model.set_params(calibrate_by=columns.places_to_calibrate_by)
         if in_time:
             # How far errors reach at later times is learned of the target as it is. A process is
             # good between rows, which earns it a weight that it does not merit beyond them.
