@@ -8,6 +8,7 @@ pytest.importorskip("sklearn")
 from hunch.errors import DataError
 from hunch.inference import bootstrap_weights
 from hunch.inference.out_of_bag import OutOfBag
+from hunch.sklearn import noise as noise_module
 from hunch.sklearn.classifier import temperature
 from hunch.sklearn.noise import Residuals, Shape, absent_of, learn_noise, shape_of
 from hunch.sklearn.noise import residuals_of as residuals_of_views
@@ -91,8 +92,25 @@ def test_the_noise_is_learned_where_it_varies_and_left_alone_where_not(varies):
     residuals = residuals_of(error, torch.zeros_like(error))
     noise = learn_noise(RECIPE, x, residuals, None, learned=True, before=None)
     assert float((noise.at(x) / truth).log().abs().mean()) < 0.12
-    scores = shape_of(noise, x, residuals, None).scores
+    scores = shape_of(noise, RECIPE, x, residuals, None).scores
     assert np.sqrt(np.mean(scores**2)) == pytest.approx(1, abs=0.05)
+
+
+def test_sizes_of_errors_come_from_members_that_did_not_see_them():
+    """An error that taught the noise its size would look like any other in that unit."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(300, 8, generator=g, dtype=torch.float64)
+    error = torch.randn(300, 1, generator=g, dtype=torch.float64) ** 3
+    residuals = residuals_of(error, torch.zeros_like(error))
+    noise = learn_noise(RECIPE, x, residuals, None, learned=True, before=None)
+    ids = np.arange(300)
+    weights = noise_module._noise_recipe(RECIPE).weights(ids)
+    found = noise.left_out(RECIPE, x, ids).log() - noise.log_level
+    each = noise.ensemble(x).detach()
+    for row in range(3):
+        unseen = weights[:, row] == 0
+        assert 0 < int(unseen.sum()) < 10
+        assert float(found[row]) == pytest.approx(float(each[unseen, row].mean()), rel=1e-9)
 
 
 def test_data_that_every_member_saw_are_left_out():
@@ -101,7 +119,10 @@ def test_data_that_every_member_saw_are_left_out():
     noise = learn_noise(
         RECIPE, torch.zeros(2, 1).double(), residuals, None, learned=True, before=None
     )
-    assert shape_of(noise, torch.zeros(2, 1).double(), residuals, None).scores.shape == (1, 1)
+    assert shape_of(noise, RECIPE, torch.zeros(2, 1).double(), residuals, None).scores.shape == (
+        1,
+        1,
+    )
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.3, 3.0])

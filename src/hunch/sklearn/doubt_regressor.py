@@ -25,6 +25,7 @@ from hunch.storage.parts import under
 from hunch.validation import real_number
 
 _RATIOS = 2.0 ** np.arange(-2, 3)  # of the two parts' weights that are tried
+_TINY = float(np.finfo(np.float64).tiny)
 _TOO_GOOD = 1e-6  # of its standard error: the mean of errors of rows that were fitted
 
 
@@ -230,14 +231,16 @@ class DoubtRegressor(RegressorMixin, DoubtBase):
         check_is_fitted(self)
         z = self._inputs(X)
         folds = [ensemble.predict_distribution(z) for ensemble in self.ensembles_]
-        shift = torch.stack([p.mean for p in folds]).mean(dim=0)
+        shifts = self.shift_weight_ * torch.stack([p.mean for p in folds])
         spread = _mean_size([p.epistemic for p in folds])
         # Of each network its distance from those of its fold, as a row is tested by one fold alone.
         apart = torch.cat([p.members - p.mean for p in folds])
         apart = apart * (spread / apart.std(dim=0)).nan_to_num(0.0, 0.0)
-        mean = torch.from_numpy(z[:, -1]) + self.shift_weight_ * shift
+        mean = torch.from_numpy(z[:, -1]) + shifts.mean(dim=0)
         noise = self.aleatoric_weight_ * _mean_size([p.aleatoric for p in folds])
-        members = mean + self.epistemic_weight_ * apart
+        nearer = _share_of_one(shifts, torch.hypot(self.epistemic_weight_ * spread, noise))
+        members = mean + nearer * self.epistemic_weight_ * apart
+        noise = nearer * noise
         return Doubted(members, noise, self._shape, self._support)
 
     def to_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:  # noqa: D102  # see the base
@@ -274,7 +277,7 @@ class DoubtRegressor(RegressorMixin, DoubtBase):
             p = ensemble.predict_distribution(z[own])
             shift[own], epistemic[own], aleatoric[own] = p.mean, p.epistemic, p.aleatoric
         evidence = fresh.evidence
-        power = max(float(np.sum(evidence * shift**2)), np.finfo(np.float64).tiny)
+        power = max(float(np.sum(evidence * shift**2)), _TINY)
         self.shift_weight_ = float(np.clip(np.sum(evidence * errors * shift) / power, 0.0, 1.0))
         left = errors - self.shift_weight_ * shift
         self.epistemic_weight_, self.aleatoric_weight_ = likeliest_weights(
@@ -282,7 +285,7 @@ class DoubtRegressor(RegressorMixin, DoubtBase):
         )
         size = np.hypot(self.epistemic_weight_ * epistemic, self.aleatoric_weight_ * aleatoric)
         # A model without any error leaves nothing to doubt, and no size.
-        size = np.maximum(size, np.finfo(np.float64).tiny)
+        size = np.maximum(size, _TINY)
         self._shape = Shape((left / size)[:, None], evidence)
 
 
@@ -313,12 +316,31 @@ def likeliest_weights(
     best = (np.inf, 1.0, 1.0)
     for ratio in _RATIOS:
         size = np.hypot(ratio * epistemic, aleatoric)
-        size = np.maximum(size, np.finfo(np.float64).tiny)
+        size = np.maximum(size, _TINY)
         scale = np.sqrt(np.mean(evidence * (errors / size) ** 2))
-        scale = max(float(scale), np.finfo(np.float64).tiny)
+        scale = max(float(scale), _TINY)
         loss = float(np.mean(evidence * np.log(size)) + np.log(scale))
         best = min(best, (loss, float(ratio * scale), scale))
     return best[1:]
+
+
+def _share_of_one(shifts: Tensor, size: Tensor) -> Tensor:
+    """The size of the error of several shifts' mean over that of one of them, `(rows,)`.
+
+    Tests are of one fold's networks, and what is asked is their mean, whose square of the error is
+    smaller than the mean of theirs by just the variance among them.
+
+    Args:
+        shifts: what the folds say, `(folds, rows)`.
+        size: of the error of one of them, `(rows,)`.
+
+    Reference:
+        Krogh & Vedelsby (1994), "Neural network ensembles, cross validation, and active learning",
+        equation 6.
+    """
+    gained = shifts.var(dim=0, correction=0) / size.square().clamp_min(_TINY)
+    # An estimate, which chance may take beyond what a mean of independent errors gains.
+    return (1 - gained).clamp_min(1 / len(shifts)).sqrt()
 
 
 def _mean_size(parts: list[Tensor]) -> Tensor:

@@ -33,7 +33,7 @@ _FIRST_STEPS: Final = 40  # of learning lengths there, at most
 _STEPS: Final = 8  # then from all of them
 _TIMID: Final = 0.1  # how strongly logarithms of lengths and sizes are held to where they start
 _JITTER: Final = 1e-6  # in units of the targets' variance; keeps the factorisation possible
-_AT_ONCE: Final = 2**22  # pairs of rows whose distances are held at a time
+_AT_ONCE: Final = 2**18  # pairs of rows whose distances are held at a time, in the cache
 _HOPELESS: Final = 1e10  # where a covariance can't be factorised; a search needs a number
 _ROOT: Final = math.sqrt(3)
 

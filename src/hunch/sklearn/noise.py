@@ -156,6 +156,24 @@ class Noise:
             learned = learned / (1 + reach.distance(x).square()).unsqueeze(1)
         return (self.log_level + learned).exp()
 
+    def left_out(self, recipe: Recipe, x: Tensor, ids: npt.NDArray[np.int64]) -> Tensor:
+        """As `at`, by those of its members alone that did not see the errors there.
+
+        Args:
+            recipe: of the estimator's members.
+            x: scaled features of the data that the noise was learned from.
+            ids: of these data, as in `learn_noise`.
+        """
+        if self.ensemble is None:
+            return self.at(x)
+        weights = _noise_recipe(recipe).weights(ids)
+        parts = absentees_at(self.ensemble, x, weights, _bounded)
+        learned = torch.cat([bag.mean for bag in parts])
+        learned = torch.where(
+            learned.isnan(), _bounded(members_at(self.ensemble, x)).mean(0), learned
+        )
+        return (self.log_level + learned).exp()
+
     def to_state(self) -> dict[str, Tensor]:
         """All of it by name."""
         learned = {} if self.ensemble is None else {"ensemble": self.ensemble.state_dict()}
@@ -217,11 +235,16 @@ def learn_noise(
         variance = spread + (2 * (level + _bounded(prediction))).exp()
         return (0.5 * squared / variance + 0.5 * variance.log()).sum(dim=-1)
 
-    ids = np.arange(len(x)) if groups is None else groups[known.numpy()]
+    ids = _ids(known, groups)
     some = torch.from_numpy(_enough(ids, recipe.seed))
     weight = None if weight is None else weight[some]
     train(ensemble, own, x[some], target[some], weight, likelihood, ids=ids[some.numpy()])
     return Noise(log_level, ensemble)
+
+
+def _ids(known: Tensor, groups: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64]:
+    """Which of the errors that are known leave the noise's members together."""
+    return np.arange(int(known.sum())) if groups is None else groups[known.numpy()]
 
 
 def _bounded(logarithm: Tensor) -> Tensor:
@@ -372,6 +395,7 @@ class Shape(Arrays):
 
 def shape_of(
     noise: Noise,
+    recipe: Recipe,
     x: Tensor,
     residuals: Residuals,
     weight: npt.NDArray[np.float64] | None,
@@ -380,7 +404,8 @@ def shape_of(
 ) -> Shape:
     """The errors' distribution, once noise and spread have said how large they should be."""
     known = residuals.known
-    size = torch.hypot(noise.at(x[known]), residuals.epistemic[known])
+    seen = noise.left_out(recipe, x[known], _ids(known, groups))
+    size = torch.hypot(seen, residuals.epistemic[known])
     scores: Floats = (residuals.error[known] / size).numpy()
     kept = known.numpy()
     return Shape(

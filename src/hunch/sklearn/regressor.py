@@ -508,7 +508,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
             groups=rows.groups,
         )
         stratum = self._stratum_of(x)
-        shape = shape_of(self._noise, x, errors, rows.evidence, rows.groups, stratum)
+        shape = shape_of(self._noise, recipe, x, errors, rows.evidence, rows.groups, stratum)
         self._shape = shape.extended(self._shape, _REMEMBERED) if self._seen else shape
         self._count_as_seen(x)
         return residuals
