@@ -1,4 +1,4 @@
-"""Compile `src/hunch/_kernel.c` while the package is built, if there is a compiler.
+"""Compile the kernel's C files while the package is built, if there is a compiler.
 
 Hatchling calls `CustomBuildHook` for a wheel and for an editable install. The library is plain C
 without Python in it, so one wheel of a platform serves every Python. Without a compiler, or one
@@ -17,7 +17,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-_SOURCE, _LIBRARY = "src/hunch/_kernel.c", "src/hunch/_kernel.so"
+_SOURCES = ("src/hunch/_kernel.c", "src/hunch/_trees.c")
+_LIBRARY = "src/hunch/_kernel.so"
 # No -march: wider vectors are chosen when it runs. No -ffast-math: it would lose NaN.
 _FLAGS = ("-O3", "-fno-math-errno", "-fPIC", "-shared", "-Wno-psabi")
 
@@ -29,7 +30,7 @@ class CustomBuildHook(BuildHookInterface[Any]):
         """Called before the files of the package are collected."""
         root = Path(self.root)
         (root / _LIBRARY).unlink(missing_ok=True)
-        failure = compiled(root / _SOURCE, root / _LIBRARY)
+        failure = compiled([root / source for source in _SOURCES], root / _LIBRARY)
         if failure is not None:
             self.app.display_warning(f"hunch is built without its compiled kernel: {failure}")
             return
@@ -39,11 +40,11 @@ class CustomBuildHook(BuildHookInterface[Any]):
         build_data["tag"] = f"py3-none-{platform}"
 
 
-def compiled(source: Path, library: Path) -> str | None:
+def compiled(sources: list[Path], library: Path) -> str | None:
     """Compile; what went wrong, or None.
 
     Args:
-        source: the C file.
+        sources: the C files.
         library: where the library goes.
     """
     if sys.platform == "win32":
@@ -51,7 +52,7 @@ def compiled(source: Path, library: Path) -> str | None:
     failure = "no compiler"
     own = os.environ.get("CC")
     for compiler in [own] if own else ["cc", "gcc", "clang"]:
-        command = [*shlex.split(compiler), *_FLAGS, "-o", str(library), str(source), "-lm"]
+        command = [*shlex.split(compiler), *_FLAGS, "-o", str(library), *map(str, sources), "-lm"]
         try:
             result = subprocess.run(command, capture_output=True, text=True, check=False)
         except OSError as error:

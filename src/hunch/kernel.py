@@ -1,7 +1,7 @@
-"""The compiled kernel, if this installation has it: trainings of small networks in few calls.
+"""The compiled kernel, if this installation has it: small networks and trees in few calls.
 
-`_kernel.c` is compiled when the package is installed and a compiler is there. Without it, or with
-`HUNCH_KERNEL=0` in the environment, everything runs on torch alone.
+`_kernel.c` and `_trees.c` are compiled when the package is installed and a compiler is there.
+Without them, or with `HUNCH_KERNEL=0` in the environment, everything runs on torch and numpy alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-_INTERFACE: Final = 1  # as in _kernel.c
+_INTERFACE: Final = 2  # as in _kernel.c
 _FILE: Final = Path(__file__).with_name("_kernel.so")
 
 
@@ -71,6 +71,21 @@ class Task(Structure):
     )
 
 
+class Forest(Structure):
+    """Boosted trees; see `_trees.c`."""
+
+    _fields_ = (
+        ("feature", c_void_p),
+        ("side", c_void_p),
+        ("threshold", c_void_p),
+        ("value", c_void_p),
+        ("root", c_void_p),
+        ("place", c_void_p),
+        ("trees", c_int64),
+        ("depth", c_int64),
+    )
+
+
 # A step: pointers to its rows, their number, the weights, and where to keep the parameters.
 STEP: Final = [("rows", "u8"), ("count", "i8"), ("weights", "u8"), ("kept", "u8")]
 ACTIVATIONS: Final = ("identity", "relu", "tanh", "sigmoid", "silu", "elu", "selu", "gelu")
@@ -98,6 +113,8 @@ def kernel() -> ctypes.CDLL | None:
     library.hunch_lanes.restype = c_int64
     library.hunch_scratch.restype = c_int64
     library.hunch_scratch.argtypes = (POINTER(Training), c_int64)
+    library.hunch_trees.restype = None
+    library.hunch_trees.argtypes = (POINTER(Forest), c_void_p, c_int64, c_int64, c_void_p)
     library.hunch_train.restype = None
     library.hunch_train.argtypes = (POINTER(Training), c_void_p, POINTER(Task), c_int64)
     return library

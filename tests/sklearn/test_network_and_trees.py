@@ -3,6 +3,8 @@
 Most tests are exact. Learning tests have a fixed seed and margins of a factor of two or more.
 """
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -13,9 +15,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from threadpoolctl import threadpool_limits
 
 from hunch import RandomizedPriorClassifier, RandomizedPriorRegressor
+from hunch.kernel import kernel
 from hunch.sklearn import boosting
 from hunch.sklearn.blend import shares_by_row, shares_for_classes, shares_for_numbers
 from hunch.sklearn.boosting import Trees, boosted_classes, boosted_numbers, fold_of
+from hunch.sklearn.compiled_trees import add_compiled
 from hunch.sklearn.ranks import Ranks
 
 SMALL = dict(n_estimators=12, max_iter=15, random_state=0)
@@ -40,6 +44,61 @@ def test_trees_say_what_scikit_learns_own_say():
     start = np.asarray(many._baseline_prediction).reshape(1, 3)
     said = boosting.log_probabilities(Trees.of([many._predictors], start).at(new)[0])
     np.testing.assert_allclose(np.exp(said), many.predict_proba(new), rtol=1e-9)
+
+
+compiled = pytest.mark.skipif(kernel() is None, reason="the kernel is not compiled here")
+
+
+@compiled
+@pytest.mark.parametrize("rows", [0, 1, 15, 16, 63, 65, 700])
+def test_the_kernel_says_the_same_to_the_bit(rows):
+    x, y = steps(400, 0)
+    fold = fold_of(np.arange(400), 0)
+    new = np.asfortranarray(np.random.default_rng(1).normal(size=(rows, 4)))
+    one, _ = boosted_numbers(x, y, None, fold, 0)
+    many, _ = boosted_classes(x, np.digitize(y, [1.0, 3.0]), None, fold, 3, 0)
+    for trees in (one, many, many.some(slice(3, 40)), many.some(slice(0, 0))):
+        found = np.random.default_rng(2).normal(size=(trees.start.size, rows))
+        plain = found.copy()
+        assert add_compiled(trees, found, new)
+        trees.add_plainly(plain, new)
+        np.testing.assert_array_equal(found, plain)
+
+
+@compiled
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"feature": 4},
+        {"feature": -1},
+        {"left": 10**9},
+        {"right": -1},
+        {"root": 10**9},
+        {"place": 5},
+        {"value": None},
+    ],
+)
+def test_damaged_trees_are_not_for_the_kernel(damage):
+    x, y = steps(200, 0)
+    trees, _ = boosted_numbers(x, y, None, fold_of(np.arange(200), 0), 0)
+    ((name, value),) = damage.items()
+    array = getattr(trees, name).copy()
+    if value is None:
+        array = array[:-1]
+    else:
+        array[0] = value
+    damaged = dataclasses.replace(trees, **{name: array})
+    assert not add_compiled(damaged, np.zeros((5, 200)), x)
+
+
+@compiled
+def test_trees_that_go_round_in_circles_end():
+    x, y = steps(200, 0)
+    trees, _ = boosted_numbers(x, y, None, fold_of(np.arange(200), 0), 0)
+    round_about = dataclasses.replace(
+        trees, left=trees.left[::-1].copy(), right=trees.right[::-1].copy()
+    )
+    assert add_compiled(round_about, np.zeros((5, 200)), x)
 
 
 def test_kept_trees_say_the_same():

@@ -7,7 +7,7 @@ so that a saved estimator needs no pickle and no particular version of scikit-le
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from hunch.inference.bootstrap import scattered
 from hunch.seeding import derive
+from hunch.sklearn.compiled_trees import add_compiled
 from hunch.sklearn.rows import Floats
 from hunch.sklearn.state import Arrays
 
@@ -104,14 +105,23 @@ class Trees(Arrays):
     def at(self, x: Floats) -> Floats:
         """What each fold's trees say about rows `(rows, features)`: `(folds, rows, outputs)`."""
         folds, outputs = self.start.shape
-        found = np.empty((folds * outputs, len(x)))
+        found = np.zeros((folds * outputs, len(x)))
+        self.add_to(found, x)
+        found += self.start.reshape(-1, 1)
+        return found.reshape(folds, outputs, len(x)).transpose(0, 2, 1)
+
+    def add_to(self, found: Floats, x: Floats) -> None:
+        """Add what trees say about rows to sums `(folds · outputs, rows)`, tree by tree."""
+        if not add_compiled(self, found, x):
+            self.add_plainly(found, x)
+
+    def add_plainly(self, found: Floats, x: Floats) -> None:
+        """The same without the compiled kernel."""
         size = max(1, _AT_ONCE // max(1, len(self.root)))
         for begin in range(0, len(x), size):
-            rows = x[begin : begin + size]
-            leaves = self.value[self._leaves(rows)]
-            for place, start in enumerate(self.start.ravel()):
-                found[place, begin : begin + size] = start + leaves[self.place == place].sum(axis=0)
-        return found.reshape(folds, outputs, len(x)).transpose(0, 2, 1)
+            leaves = self.value[self._leaves(x[begin : begin + size])]
+            for place, own in zip(self.place, leaves, strict=True):
+                found[place, begin : begin + size] += own
 
     def _leaves(self, x: Floats) -> npt.NDArray[np.intp]:
         """Where each row ends in each tree, `(trees, rows)`; blocks of both stay in the cache."""
@@ -143,18 +153,12 @@ class Trees(Arrays):
 
     def _of_fold(self, number: int) -> Trees:
         outputs = self.start.shape[1]
-        kept = self.place // outputs == number
-        return Trees(
-            self.feature,
-            self.threshold,
-            self.left,
-            self.right,
-            self.value,
-            self.root[kept],
-            self.place[kept] % outputs,
-            self.start[[number]],
-            self.depth,
-        )
+        kept = self.some(self.place // outputs == number)
+        return replace(kept, place=kept.place % outputs, start=self.start[[number]])
+
+    def some(self, kept: npt.NDArray[np.bool_] | slice) -> Trees:
+        """Some of the trees."""
+        return replace(self, root=self.root[kept], place=self.place[kept])
 
 
 def fold_of(ids: npt.NDArray[np.int64], seed: int) -> Ints:
@@ -307,17 +311,12 @@ def _staged(steps: Steps, start: Floats, x: Floats, stages: int) -> Floats:
     trees = Trees.of([steps], start[None])
     grown = np.cumsum([0, *(len(step) - step.count(None) for step in steps)])
     said = np.empty((stages, len(x), len(start)))
-    size = max(1, _AT_ONCE // max(1, len(trees.root)))
-    for begin in range(0, len(x), size):
-        rows = x[begin : begin + size]
-        leaves = trees.value[trees._leaves(rows)]
-        total = np.repeat(trees.start.T, len(rows), axis=1)
-        said[:, begin : begin + size] = total.T
-        for stage in range(1, len(said)):
-            first, last = (min(s * _STRIDE, len(steps)) for s in (stage - 1, stage))
-            own = slice(grown[first], grown[last])
-            np.add.at(total, trees.place[own], leaves[own])
-            said[stage, begin : begin + size] = total.T
+    total = np.repeat(trees.start.T, len(x), axis=1)
+    said[0] = total.T
+    for stage in range(1, stages):
+        first, last = (min(s * _STRIDE, len(steps)) for s in (stage - 1, stage))
+        trees.some(slice(grown[first], grown[last])).add_to(total, x)
+        said[stage] = total.T
     return said
 
 
