@@ -296,10 +296,15 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         x = self._inputs(X)
         parts = [members_at(ensemble, seen) for ensemble, seen in self._views(x)]
         said = [members.mean(dim=0) for members in parts]
-        said += self._beside_at(x)
+        trees = self._trees_at(x)
+        said += [] if trees is None else [trees.mean(dim=0)]
+        said += self._processes_at(x)
         center = (torch.from_numpy(self._shares) * torch.stack(said, dim=1)).sum(dim=1)
         members = torch.cat([own - own.mean(dim=0) for own in parts])
-        seen = Seen(center + members, self._noise.at(x, self._reach), self._stratum_of(x))
+        noise = self._noise.at(x, self._reach)
+        if trees is not None:
+            noise = _nearer(noise, trees, torch.from_numpy(self._shares[len(parts)]))
+        seen = Seen(center + members, noise, self._stratum_of(x))
         return Forecast.of(seen, self._units)
 
     def sample_y(
@@ -449,17 +454,19 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
                 bent.shift[j] = np.nan
         self._look(rows, bent)
 
-    def _beside_at(self, x: Tensor) -> list[Tensor]:
-        """What trees and processes say of scaled features, each `(batch, outputs)`."""
-        said = []
-        if self._trees:
-            trees = [own.at(x.numpy()).mean(axis=0) for own in self._trees]
-            said.append(torch.from_numpy(np.concatenate(trees, axis=1)))
-        if self._processes:
-            seen = self._both_views(x)
-            processes = [own.at(seen) for own in self._processes]
-            said.append(torch.from_numpy(np.stack(processes, axis=1)))
-        return said
+    def _trees_at(self, x: Tensor) -> Tensor | None:
+        """What the trees of each fold say of scaled features, `(folds, batch, outputs)`."""
+        if not self._trees:
+            return None
+        said = [own.at(x.numpy()) for own in self._trees]
+        return torch.from_numpy(np.concatenate(said, axis=2))
+
+    def _processes_at(self, x: Tensor) -> list[Tensor]:
+        """What processes say of them, `(batch, outputs)`, if there are any."""
+        if not self._processes:
+            return []
+        seen = self._both_views(x)
+        return [torch.from_numpy(np.stack([own.at(seen) for own in self._processes], axis=1))]
 
     @property
     def _units(self) -> Units:
@@ -552,6 +559,26 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         if known.sum() > 1:
             weight = None if rows.evidence is None else rows.evidence[known]
             self.oob_score_ = float(r2_score(rows.y[known], predicted[known], sample_weight=weight))
+
+
+def _nearer(noise: Tensor, trees: Tensor, share: Tensor) -> Tensor:
+    """The noise about a mean of trees of several folds, where errors are known of one fold's.
+
+    The mean's squared error is smaller than the mean of theirs by just the variance among them.
+
+    Args:
+        noise: about what trees of one fold are part of, `(batch, outputs)`.
+        trees: what those of each fold say, `(folds, batch, outputs)`.
+        share: how much trees count, `(outputs,)`.
+
+    Reference:
+        Krogh & Vedelsby (1994), "Neural network ensembles, cross validation, and active learning",
+        equation 6.
+    """
+    gained = share.square() * trees.var(dim=0, correction=0)
+    # An estimate, which chance may take beyond what a mean of independent errors gains.
+    least = noise.square() / len(trees)
+    return torch.maximum(noise.square() - gained, least).sqrt()
 
 
 def _as_numbers(y: Any) -> Floats:
