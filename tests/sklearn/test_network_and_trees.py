@@ -61,7 +61,7 @@ def test_the_kernel_says_the_same_to_the_bit(rows):
     for trees in (one, many, many.some(slice(3, 40)), many.some(slice(0, 0))):
         found = np.random.default_rng(2).normal(size=(trees.start.size, rows))
         plain = found.copy()
-        assert add_compiled(trees, found, new)
+        assert add_compiled(vars(trees), found, new)
         trees.add_plainly(plain, new)
         np.testing.assert_array_equal(found, plain)
 
@@ -89,7 +89,7 @@ def test_damaged_trees_are_not_for_the_kernel(damage):
     else:
         array[0] = value
     damaged = dataclasses.replace(trees, **{name: array})
-    assert not add_compiled(damaged, np.zeros((5, 200)), x)
+    assert not add_compiled(vars(damaged), np.zeros((5, 200)), x)
 
 
 @compiled
@@ -99,7 +99,7 @@ def test_trees_that_go_round_in_circles_end():
     round_about = dataclasses.replace(
         trees, left=trees.left[::-1].copy(), right=trees.right[::-1].copy()
     )
-    assert add_compiled(round_about, np.zeros((5, 200)), x)
+    assert add_compiled(vars(round_about), np.zeros((5, 200)), x)
 
 
 def test_kept_trees_say_the_same():

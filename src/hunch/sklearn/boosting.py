@@ -112,7 +112,7 @@ class Trees(Arrays):
 
     def add_to(self, found: Floats, x: Floats) -> None:
         """Add what trees say about rows to sums `(folds · outputs, rows)`, tree by tree."""
-        if not add_compiled(self, found, x):
+        if not add_compiled(vars(self), found, x):
             self.add_plainly(found, x)
 
     def add_plainly(self, found: Floats, x: Floats) -> None:
