@@ -34,7 +34,6 @@ from hunch import (
     RandomizedPriorRegressor,
 )
 from hunch.errors import ConfigurationError, DataError, HunchWarning, ShapeError
-from hunch.sklearn.doubt_regressor import _share_of_one
 from hunch.sklearn.mixed import MixedTable
 
 FEW = RandomizedPriorRegressor(4, max_iter=5, boosting=False)
@@ -138,20 +137,6 @@ def test_far_from_the_data_intervals_widen_though_a_forest_is_level(fitted, halv
     far_low, far_high = fitted.predict_interval(X + 20 * X.std(axis=0))
     assert np.median(far_high - far_low) > 3 * np.median(high - low)
     assert fitted.predict_distribution(X + 20 * X.std(axis=0)).epistemic.median() > 1
-
-
-def test_a_mean_of_folds_misses_by_what_one_misses_without_their_variance():
-    """Errors that folds share, of size 1, and own ones of size ½: a mean of five misses by √1.05."""
-    g = torch.Generator().manual_seed(0)
-    shared, own = (torch.randn(n, 100_000, generator=g, dtype=torch.float64) for n in (1, 5))
-    shifts = own / 2
-    size = torch.full((100_000,), 1.25**0.5, dtype=torch.float64)
-    share = _share_of_one(shifts, size)
-    missed = (shared[0] - shifts.mean(dim=0)).square().mean()
-    assert float((share * size).square().mean()) == pytest.approx(float(missed), rel=0.03)
-    most = _share_of_one(9 * shifts, size)
-    assert float(most.min()) == pytest.approx(5**-0.5)  # five independent ones gain no more
-    assert float(_share_of_one(0 * shifts, 0 * size).min()) == 1
 
 
 def test_a_shift_of_the_model_moves_the_interval_and_not_the_prediction():

@@ -10,7 +10,14 @@ from hunch.inference import bootstrap_weights
 from hunch.inference.out_of_bag import OutOfBag
 from hunch.sklearn import noise as noise_module
 from hunch.sklearn.classifier import temperature
-from hunch.sklearn.noise import Residuals, Shape, absent_of, learn_noise, shape_of
+from hunch.sklearn.noise import (
+    Residuals,
+    Shape,
+    absent_of,
+    learn_noise,
+    shape_of,
+    square_about_mean,
+)
 from hunch.sklearn.noise import residuals_of as residuals_of_views
 from hunch.sklearn.rows import Scale, as_rows, back_to_source
 from hunch.sklearn.training import Recipe, build
@@ -111,6 +118,18 @@ def test_sizes_of_errors_come_from_members_that_did_not_see_them():
         unseen = weights[:, row] == 0
         assert 0 < int(unseen.sum()) < 10
         assert float(found[row]) == pytest.approx(float(each[unseen, row].mean()), rel=1e-9)
+
+
+def test_the_mean_of_folds_misses_by_what_one_misses_without_their_variance():
+    """Errors that folds share, of size 1, and own ones of size 0.4: a mean of five has 1.032."""
+    g = torch.Generator().manual_seed(0)
+    shared, own = (torch.randn(n, 50_000, 1, generator=g, dtype=torch.float64) for n in (1, 5))
+    by_one = torch.full((50_000, 1), 1.16, dtype=torch.float64)
+    found = square_about_mean(by_one, 0.4 * own)
+    missed = (shared[0] + 0.4 * own.mean(dim=0)).square().mean()
+    assert float(found.mean()) == pytest.approx(float(missed), rel=0.02)
+    assert float(square_about_mean(by_one, 9 * own).min()) == pytest.approx(1.16 / 5)
+    assert torch.equal(square_about_mean(by_one, 0 * own), by_one)
 
 
 def test_data_that_every_member_saw_are_left_out():

@@ -21,7 +21,6 @@ from hunch.sklearn.blend import shares_by_row, shares_for_classes, shares_for_nu
 from hunch.sklearn.boosting import Trees, boosted_classes, boosted_numbers, fold_of
 from hunch.sklearn.compiled_trees import add_compiled
 from hunch.sklearn.ranks import Ranks
-from hunch.sklearn.regressor import _nearer
 
 SMALL = dict(n_estimators=12, max_iter=15, random_state=0)
 
@@ -258,19 +257,6 @@ def test_a_view_without_absentees_leaves_a_row_to_the_other_view():
     assert some.sum() > both.sum()
     known = ~np.isnan(model.oob_decision_function_).any(axis=1)
     assert known.sum() == some.sum()
-
-
-def test_the_noise_is_less_about_the_mean_of_folds_than_about_one_of_them():
-    """What one fold's trees miss, less what folds differ by, is what their mean misses."""
-    g = torch.Generator().manual_seed(0)
-    own, error = (torch.randn(n, 50_000, 1, generator=g, dtype=torch.float64) for n in (5, 1))
-    trees, share = 0.5 * own, torch.tensor([0.8], dtype=torch.float64)
-    missed_by_one = (error + share * trees).square().mean(dim=(0, 1)).sqrt()
-    noise = _nearer(missed_by_one.expand(50_000, 1), trees, share)
-    missed_by_mean = (error[0] + share * trees.mean(dim=0)).square().mean()
-    assert float(noise.square().mean()) == pytest.approx(float(missed_by_mean), rel=0.02)
-    least = _nearer(missed_by_one.expand(50_000, 1), 9 * trees, share).min()
-    assert float(least / missed_by_one) == pytest.approx(5**-0.5)
 
 
 def test_intervals_about_trees_hold_what_they_promise():

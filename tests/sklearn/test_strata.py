@@ -115,7 +115,7 @@ def test_other_columns_are_refused(by):
 
 def test_values_of_few_rows_are_told_of():
     X, y = table(200, 0)
-    with pytest.warns(HunchWarning, match="no value has 20 rows"):
+    with pytest.warns(HunchWarning, match="no value with 20 rows"):
         RandomizedPriorRegressor(10, calibrate_by=0, **QUICK).fit(X, y)
 
 

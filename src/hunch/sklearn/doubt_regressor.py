@@ -17,7 +17,7 @@ from hunch.errors import ConfigurationError, DataError, ShapeError, warn_user
 from hunch.inference import Predictive
 from hunch.sklearn.base import RandomizedPriorBase, as_seed
 from hunch.sklearn.doubt import DoubtBase, Fresh, Numbers
-from hunch.sklearn.noise import Shape
+from hunch.sklearn.noise import Shape, square_about_mean
 from hunch.sklearn.regressor import RandomizedPriorRegressor
 from hunch.sklearn.rows import Floats
 from hunch.sklearn.targets import Support, ends_of
@@ -238,7 +238,9 @@ class DoubtRegressor(RegressorMixin, DoubtBase):
         apart = apart * (spread / apart.std(dim=0)).nan_to_num(0.0, 0.0)
         mean = torch.from_numpy(z[:, -1]) + shifts.mean(dim=0)
         noise = self.aleatoric_weight_ * _mean_size([p.aleatoric for p in folds])
-        nearer = _share_of_one(shifts, torch.hypot(self.epistemic_weight_ * spread, noise))
+        # A row is tested by one fold, and answered by the mean of all.
+        square = ((self.epistemic_weight_ * spread).square() + noise.square()).clamp_min(_TINY)
+        nearer = (square_about_mean(square, shifts) / square).sqrt()
         members = mean + nearer * self.epistemic_weight_ * apart
         noise = nearer * noise
         return Doubted(members, noise, self._shape, self._support)
@@ -322,25 +324,6 @@ def likeliest_weights(
         loss = float(np.mean(evidence * np.log(size)) + np.log(scale))
         best = min(best, (loss, float(ratio * scale), scale))
     return best[1:]
-
-
-def _share_of_one(shifts: Tensor, size: Tensor) -> Tensor:
-    """The size of the error of several shifts' mean over that of one of them, `(rows,)`.
-
-    Tests are of one fold's networks, and what is asked is their mean, whose square of the error is
-    smaller than the mean of theirs by just the variance among them.
-
-    Args:
-        shifts: what the folds say, `(folds, rows)`.
-        size: of the error of one of them, `(rows,)`.
-
-    Reference:
-        Krogh & Vedelsby (1994), "Neural network ensembles, cross validation, and active learning",
-        equation 6.
-    """
-    gained = shifts.var(dim=0, correction=0) / size.square().clamp_min(_TINY)
-    # An estimate, which chance may take beyond what a mean of independent errors gains.
-    return (1 - gained).clamp_min(1 / len(shifts)).sqrt()
 
 
 def _mean_size(parts: list[Tensor]) -> Tensor:

@@ -131,6 +131,27 @@ def _share_of_all(error: Tensor, views: Sequence[Absent], shares: Tensor) -> Ten
     return torch.maximum(1 - excess / squared, least).sqrt().nan_to_num(1.0)
 
 
+def square_about_mean(square: Tensor, said: Tensor) -> Tensor:
+    """The mean square of errors of the mean of what several folds say, given that of one fold's.
+
+    It is smaller by just the variance among the folds.
+
+    Args:
+        square: of errors of one fold's, `(batch, ...)`.
+        said: by each fold, as far as the error depends on it, `(folds, batch, ...)`.
+
+    Example:
+        >>> square_about_mean(torch.tensor([5.0]), torch.tensor([[1.0], [3.0]]))
+        tensor([4.])
+
+    Reference:
+        Krogh & Vedelsby (1994), "Neural network ensembles, cross validation, and active learning",
+        equation 6.
+    """
+    # The variance is an estimate, which chance may take beyond what independent errors gain.
+    return torch.maximum(square - said.var(dim=0, correction=0), square / len(said))
+
+
 @dataclass(frozen=True)
 class Noise:
     """The standard deviation of an observation about the members' mean, as a function of x.

@@ -31,6 +31,7 @@ from hunch.sklearn.noise import (
     learn_noise,
     residuals_of,
     shape_of,
+    square_about_mean,
 )
 from hunch.sklearn.rows import Floats, Rows, Scale, back_to_source, check_size
 from hunch.sklearn.state import named
@@ -182,8 +183,8 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         self._keep_out_of_bag(rows, residuals, num_data)
         if self._strata is not None and not self._shape.tells_apart:
             warn_user(
-                f"`calibrate_by` got {self.calibrate_by!r}, of which no value has 20 rows that "
-                "some network did not see: intervals hold over all rows alone."
+                "what `calibrate_by` names has no value with 20 rows that some network did not "
+                "see: intervals hold over all rows alone."
             )
         return self
 
@@ -303,7 +304,9 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         members = torch.cat([own - own.mean(dim=0) for own in parts])
         noise = self._noise.at(x, self._reach)
         if trees is not None:
-            noise = _nearer(noise, trees, torch.from_numpy(self._shares[len(parts)]))
+            # Errors are known about trees of one fold, and what is asked is the mean of all.
+            counted = torch.from_numpy(self._shares[len(parts)]) * trees
+            noise = square_about_mean(noise.square(), counted).sqrt()
         seen = Seen(center + members, noise, self._stratum_of(x))
         return Forecast.of(seen, self._units)
 
@@ -559,26 +562,6 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         if known.sum() > 1:
             weight = None if rows.evidence is None else rows.evidence[known]
             self.oob_score_ = float(r2_score(rows.y[known], predicted[known], sample_weight=weight))
-
-
-def _nearer(noise: Tensor, trees: Tensor, share: Tensor) -> Tensor:
-    """The noise about a mean of trees of several folds, where errors are known of one fold's.
-
-    The mean's squared error is smaller than the mean of theirs by just the variance among them.
-
-    Args:
-        noise: about what trees of one fold are part of, `(batch, outputs)`.
-        trees: what those of each fold say, `(folds, batch, outputs)`.
-        share: how much trees count, `(outputs,)`.
-
-    Reference:
-        Krogh & Vedelsby (1994), "Neural network ensembles, cross validation, and active learning",
-        equation 6.
-    """
-    gained = share.square() * trees.var(dim=0, correction=0)
-    # An estimate, which chance may take beyond what a mean of independent errors gains.
-    least = noise.square() / len(trees)
-    return torch.maximum(noise.square() - gained, least).sqrt()
 
 
 def _as_numbers(y: Any) -> Floats:
