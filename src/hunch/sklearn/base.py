@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, ClassVar, Final, Literal, Self, get_args
+from typing import Any, Final, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,42 +14,28 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from torch import Tensor
 
-from hunch.errors import ConfigurationError
 from hunch.inference.groups import group_ids
 from hunch.inference.losses import Loss
-from hunch.nn import Ensemble
-from hunch.nn.mlp import ACTIVATIONS
 from hunch.seeding import derive
 from hunch.sklearn.boosting import FEWEST
 from hunch.sklearn.columns import TakesColumns, weights_of
-from hunch.sklearn.mixed import MixedTable
+from hunch.sklearn.learned import LearnedNetworks
+from hunch.sklearn.parameters import Kind
 from hunch.sklearn.ranks import Ranks
 from hunch.sklearn.reach import Reach
 from hunch.sklearn.rows import Floats, Numbers, Rows, Scale, as_rows, check_size, odd_cells
-from hunch.sklearn.state import named
-from hunch.sklearn.training import Recipe, build, rebuilt, train
-from hunch.storage.parts import under
-from hunch.validation import real_number, whole_number
+from hunch.sklearn.training import Recipe, build, train
 
-Kind = Literal["multinomial", "poisson", "double_or_nothing"]
-
-# scikit-learn's names for what torch calls otherwise.
-_ACTIVATIONS: Final[dict[str, str | type[nn.Module]]] = {
-    **{name: name for name in ACTIVATIONS},
-    "identity": nn.Identity,
-    "logistic": "sigmoid",
-}
 _ENOUGH_TO_HALVE: Final = 10  # networks
 _OUT_OF_BAG: Final = ("oob_score_", "oob_prediction_", "oob_decision_function_")
-_KEPT: Final = ("n_features_in_", "n_iter_", "loss_curve_", "oob_score_", "_seed", "_seen")
 
 
 # A dataclass, since scikit-learn wants every parameter in the signature of `__init__`, and one that
 # takes more must name all of them again where it is written by hand.
 @dataclass(eq=False, repr=False)
-class RandomizedPriorBase(TakesColumns, BaseEstimator):
+class RandomizedPriorBase(TakesColumns, BaseEstimator, LearnedNetworks):
     """Parameters of both estimators, which their own pages explain."""
 
     n_estimators: int = 20
@@ -68,18 +54,7 @@ class RandomizedPriorBase(TakesColumns, BaseEstimator):
     random_state: int | np.random.RandomState | None = None
     verbose: bool = False
 
-    n_features_in_: int = field(init=False)
-    ensemble_: Ensemble = field(init=False)
     loss_curve_: list[float] = field(init=False)
-    _input_scale: Scale = field(init=False)
-    _ranks: Ranks | None = field(init=False, default=None)  # an earlier version knew of none
-    _ranked: Ensemble | None = field(init=False, default=None)
-    _seed: int = field(init=False)
-    _seen: int = field(init=False)
-    _reach: Reach | None = field(init=False, default=None)  # an earlier version knew of none
-
-    # `ridge` for an `alpha` of 1: scikit-learn halves the penalty, and of numbers the loss as well.
-    _ridge_of_alpha: ClassVar[float] = 1.0
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -108,25 +83,10 @@ class RandomizedPriorBase(TakesColumns, BaseEstimator):
             True
         """
         check_is_fitted(self)
-        values = {name: getattr(self, name) for name in _KEPT if hasattr(self, name)}
-        if np.isnan(values.get("oob_score_", 0.0)):
-            del values["oob_score_"]  # JSON has no NaN
-        values["parameters"] = self.get_params()
-        if not isinstance(self.random_state, int):
-            # What a generator has drawn is in the networks by now.
-            values["parameters"]["random_state"] = None
+        tensors, values = super().to_state()
         if hasattr(self, "feature_names_in_"):
             values["feature_names_in_"] = self.feature_names_in_.tolist()
-        if self._columns is not None:
-            values["columns"] = self._columns.to_json()
-        parts = {"ensemble": self.ensemble_.state_dict(), "input": self._input_scale.to_state()}
-        if self._ranks is not None:
-            parts["ranks"] = self._ranks.to_state()
-        if self._ranked is not None:
-            parts["ranked"] = self._ranked.state_dict()
-        if self._reach is not None:
-            parts["reach"] = self._reach.to_state()
-        return named(parts), values
+        return tensors, values
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Self:
@@ -145,59 +105,17 @@ class RandomizedPriorBase(TakesColumns, BaseEstimator):
             parameters["hidden_layer_sizes"] = tuple(parameters["hidden_layer_sizes"])
         estimator = cls(**parameters)
         estimator._restore(tensors, values)
+        if "feature_names_in_" in values:
+            estimator.feature_names_in_ = np.array(values["feature_names_in_"], dtype=object)
         return estimator
 
-    def _restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Take over all but the networks, of which subclasses know how many outputs they have."""
-        for name in _KEPT:
-            if name in values:
-                setattr(self, name, values[name])
-        if "feature_names_in_" in values:
-            self.feature_names_in_ = np.array(values["feature_names_in_"], dtype=object)
-        if "columns" in values:
-            self._columns = MixedTable.from_json(values["columns"])
-        self._input_scale = Scale.from_state(under("input.", tensors))
-        if reach := under("reach.", tensors):  # else it goes on to say what it said
-            self._reach = Reach.from_state(reach)
-        if ranks := under("ranks.", tensors):
-            self._ranks = Ranks.from_state(ranks)
-
-    def _restore_networks(self, tensors: Mapping[str, Tensor], outputs: int) -> None:
-        recipe, features = self._recipe(self._seed), self._width
-        self.ensemble_ = rebuilt(recipe, features, outputs, under("ensemble.", tensors))
-        if ranked := under("ranked.", tensors):
-            self._ranked = rebuilt(recipe, features, outputs, ranked)
-
-    def _recipe(self, seed: int) -> Recipe:
-        """The parameters, checked, in hunch's own words."""
-        sizes = self.hidden_layer_sizes
-        hidden = tuple(sizes) if isinstance(sizes, Iterable) else (sizes,)
-        whole_number("n_estimators", self.n_estimators, at_least=1)
-        for size in hidden:
-            whole_number("hidden_layer_sizes", size, at_least=1)
-        for name in ("batch_size", "max_iter", "n_iter_no_change"):
-            if (value := getattr(self, name)) != "auto":
-                whole_number(name, value, at_least=1, instead="'auto'")
-        _check_choice("activation", self.activation, _ACTIVATIONS)
-        _check_choice("bootstrap", self.bootstrap, get_args(Kind))
-        real_number("prior_scale", self.prior_scale, at_least=0.0)
-        real_number("alpha", self.alpha, at_least=0.0)
-        real_number("learning_rate_init", self.learning_rate_init, above=0.0)
-        patience = self.n_iter_no_change
-        return Recipe(
-            num_members=int(self.n_estimators),
-            hidden_sizes=tuple(int(size) for size in hidden),
-            activation=_ACTIVATIONS[self.activation],
-            prior_scale=float(self.prior_scale),
-            bootstrap=self.bootstrap,
-            ridge=self._ridge_of_alpha * float(self.alpha),
-            batch_size=None if self.batch_size == "auto" else int(self.batch_size),
-            lr=float(self.learning_rate_init),
-            epochs=None if self.max_iter == "auto" else int(self.max_iter),
-            patience=patience if self.early_stopping else None,
-            seed=seed,
-            progress=bool(self.verbose),
-        )
+    @property
+    def _parameters(self) -> dict[str, Any]:
+        parameters: dict[str, Any] = self.get_params()
+        if not isinstance(self.random_state, int):
+            # What a generator has drawn is in the networks by now.
+            parameters["random_state"] = None
+        return parameters
 
     def _recipe_of_an_epoch(self) -> Recipe:
         """How `partial_fit` trains: as long as it goes on, with the seed that it began with."""
@@ -263,35 +181,6 @@ class RandomizedPriorBase(TakesColumns, BaseEstimator):
         """Whether rows are enough for other models beside the networks."""
         return len(np.unique(rows.ids)) >= FEWEST
 
-    def _views(self, x: Tensor) -> list[tuple[Ensemble, Tensor]]:
-        """Each ensemble of networks, and what it sees of scaled features."""
-        views = [(self.ensemble_, x)]
-        if self._ranked is not None:
-            views.append((self._ranked, torch.from_numpy(self._ranked_features(x))))
-        return views
-
-    def _ranked_features(self, x: Tensor) -> Floats:
-        """Scaled features by their ranks."""
-        return x.numpy() if self._ranks is None else self._ranks.apply(x.numpy())
-
-    def _both_views(self, x: Tensor) -> Floats:
-        """Scaled features by their ranks, and beside them as they are if that says more."""
-        return np.concatenate([self._ranked_features(x), x.numpy()[:, self._bent]], axis=1)
-
-    @property
-    def _owners_of_both(self) -> list[int]:
-        """The column that each of these comes from; as they are they count as another one."""
-        owners = np.asarray(self._owners)
-        return [*owners, *(1 + owners.max() + owners[self._bent])]
-
-    @property
-    def _bent(self) -> npt.NDArray[np.bool_]:
-        """Which features have ranks that are not on one straight line."""
-        if self._ranks is None:
-            return np.zeros(self._width, bool)
-        several: npt.NDArray[np.bool_] = (np.diff(self._ranks.value, axis=0) > 0).sum(axis=0) > 1
-        return several
-
     def _train_members(self, recipe: Recipe, rows: Rows, y: Tensor, loss: Loss) -> Tensor:
         """Train the networks; returns the scaled features of the rows."""
         x = torch.from_numpy(self._input_scale.apply(rows.x))
@@ -329,8 +218,3 @@ def as_seed(random_state: int | np.random.RandomState | None) -> int:
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1)[0])  # not numpy's global state
     return int(check_random_state(random_state).randint(2**31 - 1))
-
-
-def _check_choice(name: str, value: object, choices: Iterable[str]) -> None:
-    if value not in list(choices):
-        raise ConfigurationError(f"`{name}` got {value!r}; expected one of {', '.join(choices)}.")

@@ -8,7 +8,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.linear_model import LinearRegression
 from torch import Tensor
 
 from hunch.sklearn.rows import Floats
@@ -34,6 +33,8 @@ def shares_for_numbers(said: Sequence[Floats], y: Floats, weight: Floats | None)
         >>> shares_for_numbers([y + 0.1, y[::-1]], y, None).round(1).ravel()
         array([1., 0.])
     """
+    from sklearn.linear_model import LinearRegression
+
     root = np.ones(len(y)) if weight is None else np.sqrt(weight / weight.mean())
     found = np.empty((len(said), y.shape[1]))
     for j in range(y.shape[1]):

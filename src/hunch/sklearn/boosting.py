@@ -13,8 +13,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from threadpoolctl import threadpool_limits
 
 from hunch.inference.bootstrap import scattered
 from hunch.seeding import derive
@@ -222,10 +220,14 @@ class _Part:
 
 
 def _number_model(num_rows: int, seed: int) -> Callable[[], Any]:
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
     return lambda: HistGradientBoostingRegressor(**_settings(num_rows, seed))
 
 
 def _class_model(num_rows: int, seed: int) -> Callable[[], Any]:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
     return lambda: HistGradientBoostingClassifier(**_settings(num_rows, seed))
 
 
@@ -252,6 +254,8 @@ def _cross_fit(
     classes: int = 0,
 ) -> _Part:
     """Fit without each fold, and stop where the rows left out are predicted best."""
+    from threadpoolctl import threadpool_limits
+
     most = make().max_iter
     outputs = 1 if classes in (0, 2) else classes
     said = np.empty((1 + most // _STRIDE, len(y), outputs))

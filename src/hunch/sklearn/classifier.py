@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,23 +14,20 @@ from sklearn.utils.validation import column_or_1d
 from torch import Tensor
 
 from hunch.errors import DataError
-from hunch.inference import ClassPredictive
 from hunch.seeding import numpy_generator
 from hunch.sklearn.base import RandomizedPriorBase, as_seed
 from hunch.sklearn.blend import shares_by_row, shares_for_classes
-from hunch.sklearn.boosting import Trees, boosted_classes, fold_of, log_probabilities
-from hunch.sklearn.reach import logits_at, prior_strength
+from hunch.sklearn.boosting import boosted_classes, fold_of, log_probabilities
+from hunch.sklearn.learned_classes import LearnedClasses, blended
+from hunch.sklearn.reach import prior_strength
 from hunch.sklearn.rows import Floats, Rows, back_to_source
-from hunch.sklearn.state import named
 from hunch.sklearn.training import Recipe, absentees_at, members_at
-from hunch.storage.parts import under
 
 _ENOUGH = 20_000  # rows to find one number, the temperature, from
 _COLDEST, _HOTTEST = 0.1, 10.0
-_LEAST_LOG = -700.0  # of a probability; its exponential still is a number
 
 
-class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
+class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase, LearnedClasses):
     """An ensemble of small networks whose probabilities can be taken at their word.
 
     Each of `n_estimators` networks is trained on a bootstrap of the data, with a fixed random
@@ -103,13 +98,6 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         learning"; Guo et al. (2017), "On calibration of modern neural networks", section 4.2, for
         the temperature.
     """
-
-    _prior_strengths: list[float]
-    _temperatures: list[float]
-    _blend_temperature: float
-    _shares: Floats
-    _trees: Trees | None
-    _ridge_of_alpha: ClassVar[float] = 0.5
 
     def fit(
         self,
@@ -193,60 +181,6 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
         """Every network's own probabilities, `(n_estimators, n_samples, n_classes)`."""
         probabilities: Floats = self.predict_distribution(X).members.softmax(dim=-1).numpy()
         return probabilities
-
-    def predict_distribution(self, X: Any) -> ClassPredictive:
-        """What is known at X as a `hunch.inference.ClassPredictive`.
-
-        Its `epistemic` is what more data would remove, its `aleatoric` what they would not, in
-        nats.
-        """
-        x = self._inputs(X)
-        distance = None if self._reach is None else self._reach.distance(x)
-        views = [
-            (logits_at(ensemble, seen, distance, strength) / cold).log_softmax(dim=-1)
-            for (ensemble, seen), strength, cold in zip(
-                self._views(x), self._prior_strengths, self._temperatures, strict=True
-            )
-        ]
-        said = [_log_mean(own) for own in views]
-        shares = torch.from_numpy(self._shares).reshape(-1, 1, 1).repeat(1, len(x), 1)
-        if self._trees is not None:
-            said.append(_trees_at(self._trees, x))
-            if distance is not None:
-                # Trees say at any distance what they say at the edge of the data.
-                far = distance.nonzero().squeeze(1)
-                shares[-1, far] /= 1 + distance[far].square().unsqueeze(1)
-                shares /= shares.sum(dim=0)
-        blend = _blend(said, shares)
-        members = [blend + own - mean for own, mean in zip(views, said, strict=False)]
-        return ClassPredictive(torch.cat(members) / self._blend_temperature)
-
-    def to_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:  # noqa: D102  # see the base
-        tensors, values = super().to_state()
-        if self._trees is not None:
-            tensors |= named({"trees": self._trees.to_state()})
-        return tensors, values | {
-            "classes_": self.classes_.tolist(),
-            "classes_dtype": self.classes_.dtype.str,
-            "temperature_": self.temperature_,
-            "prior_strengths": self._prior_strengths,
-            "temperatures": self._temperatures,
-            "blend_temperature": self._blend_temperature,
-            "shares": self._shares.tolist(),
-        }
-
-    def _restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        super()._restore(tensors, values)
-        self.classes_ = np.array(values["classes_"], dtype=values["classes_dtype"])
-        self.temperature_ = values["temperature_"]
-        # An earlier version had one kind of networks and nothing beside them.
-        self._prior_strengths = values.get("prior_strengths", [values.get("prior_strength", 0.0)])
-        self._temperatures = values.get("temperatures", [self.temperature_])
-        self._blend_temperature = values.get("blend_temperature", 1.0)
-        self._shares = np.array(values.get("shares", [1.0]))
-        trees = under("trees.", tensors)
-        self._trees = Trees.from_state(trees) if trees else None
-        self._restore_networks(tensors, len(self.classes_))
 
     def _check_same(self, classes: npt.NDArray[Any]) -> None:
         if set(classes) != set(self.classes_):
@@ -335,7 +269,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
                 [own[every].numpy() for own in said], rows.y[every.numpy()], weight[every].numpy()
             )
         shares = torch.from_numpy(self._shares).unsqueeze(1)
-        blend = _blend(said, shares_by_row(torch.stack(said), shares))
+        blend = blended(said, shares_by_row(torch.stack(said), shares))
         blend[~known] = torch.nan
         if len(said) > 1 and known.any():
             unseen = torch.ones(1, int(known.sum()), dtype=torch.bool)
@@ -357,27 +291,6 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase):
 
 def _probabilities(cold: float, logits: Tensor) -> Tensor:
     return (logits / cold).softmax(dim=-1)
-
-
-def _trees_at(trees: Trees, x: Tensor) -> Tensor:
-    """Logarithms of the mean probabilities of all folds' trees."""
-    return _log_mean(torch.from_numpy(log_probabilities(trees.at(x.numpy()))))
-
-
-def _log_mean(log_probs: Tensor) -> Tensor:
-    """Logarithm of the mean probability over the first axis."""
-    return log_probs.logsumexp(dim=0) - math.log(len(log_probs))
-
-
-def _blend(said: list[Tensor], shares: Tensor) -> Tensor:
-    """Logarithm of the weighted mean of probabilities.
-
-    Args:
-        said: each model's logarithms of probabilities `(rows, classes)`.
-        shares: of each model in each row, `(models, rows, 1)`.
-    """
-    logs = torch.stack(said).nan_to_num().clamp_min(_LEAST_LOG)
-    return (shares.log() + logs).logsumexp(dim=0)
 
 
 def temperature(logits: Tensor, unseen: Tensor, y: Tensor, weight: Tensor | None) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +20,7 @@ class TakesColumns:
     """
 
     n_features_in_: int
-    _columns: MixedTable | None = None  # an earlier version knew of none
+    _columns: MixedTable | None
 
     def _learned_from(
         self, X: Any, y: Any, sample_weight: npt.ArrayLike | None, *, reset: bool, **checks: Any
@@ -109,16 +108,6 @@ class TakesColumns:
 
     def _name_of(self, column: int) -> Any:
         return getattr(self, "feature_names_in_", range(self.n_features_in_))[column]
-
-    @property
-    def _owners(self) -> Sequence[int]:
-        """The column of X that each feature of the networks comes from."""
-        return range(self.n_features_in_) if self._columns is None else self._columns.owners
-
-    @property
-    def _width(self) -> int:
-        """How many features the networks see."""
-        return len(self._owners)
 
 
 def weights_of(sample_weight: npt.ArrayLike | None, X: Any) -> Floats | None:

@@ -14,7 +14,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.optimize import minimize
 from torch import Tensor
 
 from hunch.inference.bootstrap import scattered
@@ -200,6 +199,8 @@ def _learned(data: _Data, ids: Ints, seed: int) -> Tensor:
 
 def _searched(data: _Data, start: Tensor, logs: Tensor, steps: int) -> Tensor:
     """The best found in so many steps from some logarithms, held to where all of them start."""
+    from scipy.optimize import minimize
+
     best = (math.inf, logs)
 
     def loss(at: Floats) -> tuple[float, Floats]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -19,22 +18,18 @@ from hunch.errors import ConfigurationError, DataError, warn_user
 from hunch.seeding import torch_generator
 from hunch.sklearn.base import RandomizedPriorBase, as_seed
 from hunch.sklearn.blend import shares_for_numbers
-from hunch.sklearn.boosting import Trees, boosted_numbers, fold_of
-from hunch.sklearn.forecast import Forecast, Seen, Units
-from hunch.sklearn.gaussian_process import GaussianProcess, gaussian_process
+from hunch.sklearn.boosting import boosted_numbers, fold_of
+from hunch.sklearn.gaussian_process import gaussian_process
+from hunch.sklearn.learned_numbers import LearnedNumbers
 from hunch.sklearn.noise import (
     Absent,
-    Noise,
     Residuals,
-    Shape,
     absent_of,
     learn_noise,
     residuals_of,
     shape_of,
-    square_about_mean,
 )
 from hunch.sklearn.rows import Floats, Rows, Scale, back_to_source, check_size
-from hunch.sklearn.state import named
 from hunch.sklearn.strata import By, Strata, columns_by
 from hunch.sklearn.targets import (
     Support,
@@ -45,14 +40,13 @@ from hunch.sklearn.targets import (
     logarithm_of,
     whole_in,
 )
-from hunch.sklearn.training import Recipe, members_at
-from hunch.storage.parts import under
+from hunch.sklearn.training import Recipe
 
 _REMEMBERED = 10_000  # errors that partial_fit keeps
 
 
 @dataclass(eq=False, repr=False)
-class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
+class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase, LearnedNumbers):
     """An ensemble of small networks that knows how far off it may be.
 
     Each of `n_estimators` networks is trained on a bootstrap of the data, with a fixed random
@@ -143,17 +137,6 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
     support: Literal["auto"] | Support | None = field(default="auto", kw_only=True)
     calibrate_by: By | None = field(default=None, kw_only=True)
     logarithm: bool | Literal["auto"] = field(default="auto", kw_only=True)
-
-    n_outputs_: int = field(init=False)
-    _flat: bool = field(init=False)
-    _target_scale: Scale = field(init=False)
-    _noise: Noise = field(init=False)
-    _shape: Shape = field(init=False)
-    _strata: Strata | None = field(init=False, default=None)  # an earlier version knew of none
-    _form: TargetForm = field(init=False)
-    _shares: Floats = field(init=False)
-    _trees: list[Trees] = field(init=False)  # one for each output, or none
-    _processes: list[GaussianProcess] = field(init=False)  # likewise
 
     def fit(
         self,
@@ -288,28 +271,6 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         members: Floats = self.predict_distribution(X).members.numpy()
         return members
 
-    def predict_distribution(self, X: Any) -> Forecast:
-        """What is known at X as a `hunch.inference.Predictive`, in units of y.
-
-        Its `epistemic` is what more data would remove, its `aleatoric` what they would not. Its
-        quantiles, intervals and samples are those of the errors on rows that networks did not see.
-        """
-        x = self._inputs(X)
-        parts = [members_at(ensemble, seen) for ensemble, seen in self._views(x)]
-        said = [members.mean(dim=0) for members in parts]
-        trees = self._trees_at(x)
-        said += [] if trees is None else [trees.mean(dim=0)]
-        said += self._processes_at(x)
-        center = (torch.from_numpy(self._shares) * torch.stack(said, dim=1)).sum(dim=1)
-        members = torch.cat([own - own.mean(dim=0) for own in parts])
-        noise = self._noise.at(x, self._reach)
-        if trees is not None:
-            # Errors are known about trees of one fold, and what is asked is the mean of all.
-            counted = torch.from_numpy(self._shares[len(parts)]) * trees
-            noise = square_about_mean(noise.square(), counted).sqrt()
-        seen = Seen(center + members, noise, self._stratum_of(x))
-        return Forecast.of(seen, self._units)
-
     def sample_y(
         self, X: Any, n_samples: int = 1, random_state: int | np.random.RandomState | None = 0
     ) -> Floats:
@@ -327,42 +288,6 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         generator = torch_generator(as_seed(random_state), "sample_y")
         drawn: Floats = p.sample(n_samples, generator=generator).movedim(0, -1).numpy()
         return drawn
-
-    def to_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:  # noqa: D102  # see the base
-        tensors, values = super().to_state()
-        parts = {
-            "target": self._target_scale.to_state(),
-            "shape": self._shape.to_state(),
-            "noise": self._noise.to_state(),
-            "form": self._form.to_state(),
-            "blend": {"shares": torch.from_numpy(self._shares)},
-            "strata": {} if self._strata is None else self._strata.to_state(),
-            **{f"trees_{j}": trees.to_state() for j, trees in enumerate(self._trees)},
-            **{f"process_{j}": own.to_state() for j, own in enumerate(self._processes)},
-        }
-        return tensors | named(parts), values | {"n_outputs_": self.n_outputs_, "flat": self._flat}
-
-    def _restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        super()._restore(tensors, values)
-        self.n_outputs_, self._flat = values["n_outputs_"], values["flat"]
-        self._target_scale = Scale.from_state(under("target.", tensors))
-        self._shape = Shape.from_state(under("shape.", tensors))
-        recipe = self._recipe(self._seed)
-        self._noise = Noise.from_state(under("noise.", tensors), recipe, self._width)
-        self._restore_networks(tensors, self.n_outputs_)
-        # An earlier version had one kind of networks, nothing beside them, and no ends.
-        free = np.full(self.n_outputs_, np.inf)
-        self._form = TargetForm.plain(-free, free, np.zeros(self.n_outputs_, bool))
-        self._shares = np.ones((1, self.n_outputs_))
-        if form := under("form.", tensors):
-            self._form = TargetForm.from_state(form)
-            self._shares = tensors["blend.shares"].numpy()
-        trees = [under(f"trees_{j}.", tensors) for j in range(self.n_outputs_)]
-        self._trees = [Trees.from_state(own) for own in trees if own]
-        if strata := under("strata.", tensors):
-            self._strata = Strata.from_state(strata)
-        processes = [under(f"process_{j}.", tensors) for j in range(self.n_outputs_)]
-        self._processes = [GaussianProcess.from_state(own) for own in processes if own]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -457,24 +382,6 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
                 bent.shift[j] = np.nan
         self._look(rows, bent)
 
-    def _trees_at(self, x: Tensor) -> Tensor | None:
-        """What the trees of each fold say of scaled features, `(folds, batch, outputs)`."""
-        if not self._trees:
-            return None
-        said = [own.at(x.numpy()) for own in self._trees]
-        return torch.from_numpy(np.concatenate(said, axis=2))
-
-    def _processes_at(self, x: Tensor) -> list[Tensor]:
-        """What processes say of them, `(batch, outputs)`, if there are any."""
-        if not self._processes:
-            return []
-        seen = self._both_views(x)
-        return [torch.from_numpy(np.stack([own.at(seen) for own in self._processes], axis=1))]
-
-    @property
-    def _units(self) -> Units:
-        return Units(self._form, self._target_scale, self._shape, self._flat)
-
     def _learn_processes(self, rows: Rows) -> Tensor | None:
         """Gaussian processes beside the networks, and what they say of rows without them."""
         if not self.gaussian_process or not self._enough(rows):
@@ -522,10 +429,6 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase):
         self._shape = shape.extended(self._shape, _REMEMBERED) if self._seen else shape
         self._count_as_seen(x)
         return residuals
-
-    def _stratum_of(self, x: Tensor) -> npt.NDArray[np.intp] | None:
-        """The strata of scaled features; None if nothing is calibrated by."""
-        return None if self._strata is None else self._strata.at(x.numpy())
 
     def _left_out_beside(self, x: Tensor, rows: Rows, by_processes: Tensor | None) -> list[Tensor]:
         """What trees and processes say of rows that they have not seen, each `(rows, outputs)`."""

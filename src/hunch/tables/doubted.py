@@ -6,17 +6,20 @@ Nothing is unpickled: the model is known by what it has said, in a column of the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
 from hunch.errors import DataError
-from hunch.sklearn import DoubtRegressor, RandomizedPriorRegressor
+from hunch.sklearn.learned import LearnedNetworks
 from hunch.tables.cells import Floats, clean
 from hunch.tables.columns import Columns
 from hunch.tables.target import Target
+
+if TYPE_CHECKING:
+    from hunch.sklearn import DoubtRegressor
 
 _FOLDS: Final = 5
 _MEMBERS: Final = 50  # networks
@@ -63,6 +66,11 @@ def check_predictions(
         )
 
 
+def is_doubt(estimator: LearnedNetworks | DoubtRegressor) -> TypeGuard[DoubtRegressor]:
+    """Whether an estimator doubts somebody else's model, without importing scikit-learn."""
+    return not isinstance(estimator, LearnedNetworks)
+
+
 def train_doubt(
     columns: Columns,
     x: Floats,
@@ -75,6 +83,8 @@ def train_doubt(
     progress: bool,
 ) -> DoubtRegressor:
     """The doubt about the column of predictions, trained on rows that are encoded already."""
+    from hunch.sklearn import DoubtRegressor, RandomizedPriorRegressor
+
     each = max(2, round((members or _MEMBERS) / _FOLDS))
     ensemble = RandomizedPriorRegressor(each, verbose=progress)
     seed %= 2**32  # scikit-learn takes no larger one
@@ -86,6 +96,8 @@ def restored_doubt(
     columns: Columns, tensors: Mapping[str, Tensor], values: Mapping[str, Any]
 ) -> DoubtRegressor:
     """The doubt that `to_state` was called on."""
+    from hunch.sklearn import DoubtRegressor
+
     return DoubtRegressor.from_state(tensors, values, _reader(columns))
 
 

@@ -6,16 +6,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from hunch.errors import ConfigurationError, FolderError
-from hunch.sklearn import DoubtRegressor, RandomizedPriorClassifier, RandomizedPriorRegressor
-from hunch.sklearn.doubt_regressor import Doubted
 from hunch.sklearn.forecast import Forecast
+from hunch.sklearn.learned_classes import LearnedClasses
+from hunch.sklearn.learned_numbers import LearnedNumbers
 from hunch.sklearn.state import named
 from hunch.sklearn.targets import ends_of
 from hunch.storage import (
@@ -33,6 +33,7 @@ from hunch.tables.cells import Floats
 from hunch.tables.columns import Columns
 from hunch.tables.doubted import (
     check_predictions,
+    is_doubt,
     predictions_of_doubt,
     restored_doubt,
     train_doubt,
@@ -51,11 +52,14 @@ TENSORS_FILE: Final = "model.safetensors"
 _MEMBERS_AT_ORIGINS: Final = 10
 _REACH: Final = ("outside", "outside_because")
 
-Trained = RandomizedPriorRegressor | RandomizedPriorClassifier
-Estimator = Trained | DoubtRegressor
-_KINDS: Final[dict[Task, type[Trained]]] = {
-    "regression": RandomizedPriorRegressor,
-    "classification": RandomizedPriorClassifier,
+if TYPE_CHECKING:
+    from hunch.sklearn import DoubtRegressor, RandomizedPriorClassifier, RandomizedPriorRegressor
+    from hunch.sklearn.doubt_regressor import Doubted
+
+Learned = LearnedNumbers | LearnedClasses
+_KINDS: Final[dict[Task, type[Learned]]] = {
+    "regression": LearnedNumbers,
+    "classification": LearnedClasses,
 }
 
 
@@ -66,7 +70,7 @@ class TableModel:
     Args:
         columns: how a table becomes features.
         target: what is predicted.
-        estimator: fitted on the features.
+        estimator: fitted on the features; of a model that was read, what it has learned.
         horizon: how errors grow with the time since training; None if rows may come in any order.
 
     Example:
@@ -85,7 +89,7 @@ class TableModel:
 
     columns: Columns
     target: Target
-    estimator: Estimator
+    estimator: Learned | DoubtRegressor
     horizon: Horizon | None = None
 
     def predict(self, table: Any, *, coverage: float = 0.9, first_row: int = 0) -> Any:
@@ -121,9 +125,9 @@ class TableModel:
     def predict_features(self, features: Floats, *, coverage: float = 0.9) -> dict[str, Any]:
         """As `predict`, for rows that are encoded already and without where they are outside."""
         real_number("coverage", coverage, above=0.0, below=1.0)
-        if isinstance(self.estimator, RandomizedPriorClassifier):
+        if isinstance(self.estimator, LearnedClasses):
             return self._predict_classes(self.estimator, features)
-        if isinstance(self.estimator, DoubtRegressor):
+        if is_doubt(self.estimator):
             said = predictions_of_doubt(self.estimator, features, coverage)
             ends = {name: self.target.within(said[name]) for name in ("lower", "upper")}
             return {**said, **ends}
@@ -147,7 +151,7 @@ class TableModel:
         Raises:
             ConfigurationError: if the model predicts classes.
         """
-        if isinstance(self.estimator, RandomizedPriorClassifier):
+        if isinstance(self.estimator, LearnedClasses):
             raise ConfigurationError(
                 "a model of classes has no intervals; expected one of a number."
             )
@@ -172,9 +176,7 @@ class TableModel:
             return 1.0
         return self.horizon.factor(features[:, self.columns.place_of_time])
 
-    def _predict_classes(
-        self, estimator: RandomizedPriorClassifier, features: Floats
-    ) -> dict[str, Any]:
+    def _predict_classes(self, estimator: LearnedClasses, features: Floats) -> dict[str, Any]:
         p = estimator.predict_distribution(features)
         probabilities = p.probs.numpy()
         names = pa.array(self.target.classes)
@@ -192,7 +194,7 @@ class TableModel:
     @property
     def members(self) -> int:
         """How many networks there are."""
-        if isinstance(self.estimator, DoubtRegressor):
+        if is_doubt(self.estimator):
             return sum(ensemble.n_estimators for ensemble in self.estimator.ensembles_)
         return self.estimator.n_estimators
 
@@ -317,6 +319,8 @@ def train(
             columns, x, y, weight, ties.groups, members=members, seed=seed, progress=progress
         )
         return TableModel(columns, target, doubt)
+    from hunch.sklearn import RandomizedPriorClassifier, RandomizedPriorRegressor
+
     members = members or RandomizedPriorRegressor.n_estimators
     in_time = ties.times is not None and target.task == "regression"
     if in_time:
@@ -324,7 +328,7 @@ def train(
 
     state = seed % 2**32  # scikit-learn takes no larger one
 
-    def unfitted(members: int) -> Trained:
+    def unfitted(members: int) -> RandomizedPriorClassifier | RandomizedPriorRegressor:
         if target.task == "classification":
             return RandomizedPriorClassifier(members, random_state=state, verbose=progress)
         model = RandomizedPriorRegressor(members, random_state=state, verbose=progress)
@@ -342,7 +346,7 @@ def train(
     if in_time and ties.times is not None:
         few = unfitted(min(members, _MEMBERS_AT_ORIGINS))
 
-        def trained_on(rows: npt.NDArray[np.intp]) -> Trained:
+        def trained_on(rows: npt.NDArray[np.intp]) -> Learned:
             return few.fit(x[rows], y[rows], None if weight is None else weight[rows])
 
         horizon = learn_horizon(trained_on, ties.times, x, y)

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from hunch.sklearn import RandomizedPriorClassifier
+from hunch.inference import ClassPredictive
 from hunch.storage import scratch_folder
 from hunch.tables.choices import Choices
 from hunch.tables.columns import Columns
@@ -85,12 +85,11 @@ def fit_and_predict(
         progress=False,
     )
     new = columns.encode(others.take(asked))[0]
-    estimator = model.estimator
-    if isinstance(estimator, RandomizedPriorClassifier):
-        probabilities = estimator.predict_distribution(new).probs.numpy()
+    p = model.estimator.predict_distribution(new)
+    if isinstance(p, ClassPredictive):
+        probabilities = p.probs.numpy()
         return Said(y[asked].astype(int), np.zeros(0), probabilities)
-    mean = np.asarray(estimator.predict(new))
-    quantiles = estimator.predict_quantiles(new, levels)
+    mean, quantiles = p.mean.numpy(), p.quantiles(np.asarray(levels)).numpy()
     (ends,) = model.intervals(new, [_COVERAGE])
     if time:  # what has grown since training is in the model's intervals alone
         halves = model.intervals(new, [1 - 2 * level for level in levels if level < _MIDDLE])
