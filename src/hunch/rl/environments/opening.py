@@ -9,10 +9,13 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from hunch.errors import ConfigurationError
+from hunch.rl.environments.classic_control import ClassicEnvs, motion_of
 from hunch.rl.environments.make import EnvLike, another_env, check_spaces, make_env
 from hunch.rl.environments.origins import check_distinct
 from hunch.rl.environments.vector import ParallelEnvs, SingleEnvs, VectorEnvs
 
+# From here on a batch of classic control takes less time than its environments one by one.
+_MANY: Final = 8
 _MOST_ENVS: Final = 2**16  # more would take minutes to open and as long for each round of steps
 
 
@@ -66,8 +69,10 @@ def open_envs(
     made = [first, *(another_env(env, env_kwargs) for _ in range(count - 1))]
     check_distinct(made)
     seeds = [seed + r for r in range(replicas) for _ in range(num_envs)]
-    offsets = np.tile(np.arange(num_envs), replicas)
-    return SingleEnvs(made, seeds, offsets.tolist(), stride=num_envs), first
+    offsets = np.tile(np.arange(num_envs), replicas).tolist()
+    if count >= _MANY and isinstance(env, str) and (motion := motion_of(first)) is not None:
+        return ClassicEnvs(*motion, made, seeds, offsets, stride=num_envs), first
+    return SingleEnvs(made, seeds, offsets, stride=num_envs), first
 
 
 class _Spaces:

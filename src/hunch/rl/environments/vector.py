@@ -195,7 +195,7 @@ class SingleEnvs:
         over = False
         for action in as_taken(actions):
             if over:
-                raise _no_replay()
+                raise no_replay()
             answer = self._answers.of_step(self.envs[i].step(action), i)
             given, over = answer[0], bool(answer[2] or answer[3])
         self._actions[i] = as_taken(actions)
@@ -222,7 +222,7 @@ class SingleEnvs:
             if is_made_anew(self.envs[i]):
                 self._replay(i, np.array(self._actions[i], self._taken), found)
                 if not np.array_equal(found[i], observation[i], equal_nan=True):
-                    raise _no_replay()
+                    raise no_replay()
 
     def close(self) -> None:
         """Close all environments."""
@@ -257,7 +257,13 @@ def name_of(env: Env | VectorEnv[Any, Any, Any]) -> str:
     return env.spec.id if env.spec is not None else type(env.unwrapped).__name__
 
 
-def _no_replay() -> DataError:
+def no_replay() -> DataError:
+    """What is said of an episode that does not repeat.
+
+    Example:
+        >>> "seed" in str(no_replay())
+        True
+    """
     return DataError(
         "the environment does not repeat an episode from its seed and actions, so this run cannot "
         "be resumed in the middle of one; expected an environment whose chance all comes from "
