@@ -17,7 +17,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { INTERFACE = 2 }; /* changes with the structures here and in _trees.c; kernel.py has it too */
+enum { INTERFACE = 3 }; /* changes with the structures here and in _trees.c; kernel.py has it too */
 
 enum Activation { IDENTITY, RELU, TANH, SIGMOID, SILU, ELU, SELU, GELU };
 enum Loss { SQUARED_ERROR, CROSS_ENTROPY };
@@ -56,6 +56,33 @@ typedef struct {
     float *loss, *unseen_loss, *unseen; /* (steps, members) */
     float *scratch;
 } Task;
+
+typedef struct {
+    float *first;  /* of the first member, or NULL */
+    int64_t apart; /* from a member's to the next one's */
+} Own;
+
+typedef struct {
+    Own weight, bias;          /* (out, in) and (out) */
+    Own spread, bias_spread;   /* of noisy layers, otherwise NULL */
+    Own rows, columns;         /* their noise: (in) and (out), whose product it is, or NULL */
+    Own noise, bias_noise;     /* or (out, in) and (out), or NULL */
+    Own slope[4];              /* where gradients of the first four go, or NULL */
+    int64_t in, out, activation;
+} Link;
+
+typedef struct {
+    const Link *link;
+    int64_t links, members, rows;
+    const float *x; /* (members, rows, in), members `x_apart` from each other, rows side by side */
+    int64_t x_apart;
+    float *y;        /* (members, rows, out), with `y_width` from a row to the next */
+    const float *dy; /* likewise */
+    int64_t y_width;
+    float *dx; /* (members, rows, in), or NULL */
+    float *tape; /* (members, hunch_tape) */
+    float *scratch;
+} Chain;
 
 enum { AT_ONCE = 4096 }; /* numbers of the widest layer that are in work at one time: 16 kB */
 enum { AHEAD = 16 };     /* rows that are fetched before they are needed */
@@ -107,6 +134,30 @@ static Sizes sizes_of(const Training *t, int64_t count) {
 
 /* How many floats of scratch a call needs, for steps of at most so many rows. */
 int64_t hunch_scratch(const Training *t, int64_t count) { return sizes_of(t, count).total; }
+
+/* Floats that a forward of so many rows leaves to its backward, for each member. */
+static int64_t tape_of(const Link *link, int64_t links, int64_t rows) {
+    int64_t floats = 0;
+    for (int64_t l = 0; l < links; l++) {
+        floats += link[l].out * padded(rows) * (link[l].activation == IDENTITY ? 1 : 2);
+        if (link[l].spread.first) floats += link[l].out * link[l].in + padded(link[l].out);
+    }
+    return padded(floats);
+}
+
+int64_t hunch_tape(const Link *link, int64_t links, int64_t rows) {
+    return tape_of(link, links, rows);
+}
+
+/* Floats of scratch that a forward or a backward needs. */
+int64_t hunch_chain_scratch(const Link *link, int64_t links, int64_t rows) {
+    int64_t widest = link[0].in, wide = 0;
+    for (int64_t l = 0; l < links; l++) {
+        widest = most_of(widest, link[l].out);
+        wide = most_of(wide, link[l].out * side_by_side(link[l].in));
+    }
+    return (2 * widest + side_by_side(widest)) * padded(rows) + wide + 64;
+}
 
 int64_t hunch_interface(void) { return INTERFACE; }
 
@@ -168,6 +219,11 @@ typedef struct {
 #define adam NAME(adam)
 #define update NAME(update)
 #define train NAME(train)
+#define effective NAME(effective)
+#define across_rows NAME(across_rows)
+#define forward NAME(forward)
+#define backward NAME(backward)
+#define spread_out NAME(spread_out)
 
 #define LANES 4
 #include "_kernel.c"
@@ -214,6 +270,26 @@ void hunch_train(const Training *t, const Step *steps, const Task *task, int64_t
 #endif
     (void)lanes; /* of which there is one kind elsewhere */
     chosen(t, steps, task);
+}
+
+/* The outputs of all members, and on the tape what a backward needs. */
+void hunch_forward(const Chain *c, int64_t lanes) {
+    void (*chosen)(const Chain *) = forward_4;
+#if defined(__x86_64__)
+    chosen = lanes == 16 ? forward_16 : lanes == 8 ? forward_8 : forward_4;
+#endif
+    (void)lanes;
+    chosen(c);
+}
+
+/* The gradients of all parameters, and of the inputs if `dx` has a place for them. */
+void hunch_backward(const Chain *c, int64_t lanes) {
+    void (*chosen)(const Chain *) = backward_4;
+#if defined(__x86_64__)
+    chosen = lanes == 16 ? backward_16 : lanes == 8 ? backward_8 : backward_4;
+#endif
+    (void)lanes;
+    chosen(c);
 }
 
 #else /* once for each width */
@@ -659,5 +735,143 @@ static void train(const Training *t, const Step *steps, const Task *task) {
         }
     }
 }
+
+/* ---- a chain of layers, forwards and backwards; the tape has for each its outputs, slopes and,
+   of a noisy one, the weights and biases that it had ---- */
+
+#define OF(own, k) ((own).first ? (own).first + (k) * (own).apart : NULL)
+
+/* Weights, and behind them biases, under a layer's noise. */
+static void effective(const Link *l, int64_t k, float *weight, float *bias) {
+    const float *w = OF(l->weight, k), *s = OF(l->spread, k), *e = OF(l->noise, k);
+    const float *rows = OF(l->rows, k), *columns = OF(l->columns, k);
+    for (int64_t o = 0; o < l->out; o++, w += l->in, s += l->in, weight += l->in)
+        if (e) {
+            for (int64_t i = 0; i < l->in; i++) weight[i] = w[i] + s[i] * e[i];
+            e += l->in;
+        } else {
+            for (int64_t i = 0; i < l->in; i++) weight[i] = w[i] + s[i] * (columns[o] * rows[i]);
+        }
+    if (!l->bias.first) return;
+    const float *b = OF(l->bias, k), *bs = OF(l->bias_spread, k);
+    const float *be = e || l->noise.first ? OF(l->bias_noise, k) : columns;
+    for (int64_t o = 0; o < l->out; o++) bias[o] = b[o] + bs[o] * be[o];
+}
+
+/* From (n, features) to (features, whole), the rest of it 0. */
+static void across_rows(const float *from, int64_t width, int64_t features, float *to,
+                        int64_t whole, int64_t n) {
+    for (int64_t f = 0; f < features; f++) {
+        for (int64_t i = 0; i < n; i++) to[f * whole + i] = from[i * width + f];
+        memset(to + f * whole + n, 0, (whole - n) * sizeof *to);
+    }
+}
+
+static void forward(const Chain *c) {
+    int64_t n = c->rows, whole = padded(n), up = (n + LANES - 1) / LANES * LANES;
+    int64_t each = tape_of(c->link, c->links, n), in = c->link[0].in;
+    float *input = (float *)(((uintptr_t)c->scratch + 63) / 64 * 64);
+    for (int64_t k = 0; k < c->members; k++) {
+        float *tape = c->tape + k * each;
+        if (!k || c->x_apart) across_rows(c->x + k * c->x_apart, in, in, input, whole, n);
+        const float *h = input;
+        for (int64_t j = 0; j < c->links; j++) {
+            const Link *l = c->link + j;
+            float *next = tape, *slope = tape + l->out * whole;
+            tape = slope + (l->activation == IDENTITY ? 0 : l->out * whole);
+            const float *weight = OF(l->weight, k), *bias = OF(l->bias, k);
+            if (l->spread.first) {
+                float *own = tape, *own_bias = own + l->out * l->in;
+                tape = own_bias + padded(l->out);
+                effective(l, k, own, own_bias);
+                weight = own, bias = bias ? own_bias : NULL;
+            }
+            Product product_of = {weight, l->in, 1, h, whole, l->in, bias, NULL, next, whole, 0};
+            product(&product_of, l->out, up);
+            if (l->activation != IDENTITY) activate(l->activation, next, slope, l->out, whole, up);
+            h = next;
+        }
+        int64_t out = c->link[c->links - 1].out;
+        float *y = c->y + k * n * c->y_width;
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t o = 0; o < out; o++) y[i * c->y_width + o] = h[o * whole + i];
+    }
+}
+
+/* A layer's gradients, from those of weights and biases side by side. */
+static void spread_out(const Link *l, int64_t k, const float *from) {
+    int64_t in = l->in, width = side_by_side(in);
+    float *w = OF(l->slope[0], k), *b = OF(l->slope[1], k);
+    float *s = OF(l->slope[2], k), *bs = OF(l->slope[3], k);
+    const float *e = OF(l->noise, k), *be = OF(l->bias_noise, k);
+    const float *rows = OF(l->rows, k), *columns = OF(l->columns, k);
+    for (int64_t o = 0; o < l->out; o++, from += width) {
+        if (w) memcpy(w + o * in, from, in * sizeof *w);
+        if (s && e)
+            for (int64_t i = 0; i < in; i++) s[o * in + i] = from[i] * e[o * in + i];
+        else if (s)
+            for (int64_t i = 0; i < in; i++) s[o * in + i] = from[i] * (columns[o] * rows[i]);
+        if (b) b[o] = from[in];
+        if (bs) bs[o] = from[in] * (e ? be[o] : columns[o]);
+    }
+}
+
+static void backward(const Chain *c) {
+    int64_t n = c->rows, whole = padded(n), up = (n + LANES - 1) / LANES * LANES;
+    int64_t each = tape_of(c->link, c->links, n), first = c->link[0].in, widest = first;
+    for (int64_t j = 0; j < c->links; j++) widest = most_of(widest, c->link[j].out);
+    float *delta = (float *)(((uintptr_t)c->scratch + 63) / 64 * 64);
+    float *other = delta + widest * whole, *turned = other + widest * whole;
+    float *wide = turned + side_by_side(widest) * whole;
+    for (int64_t k = 0; k < c->members; k++) {
+        const Link *last = c->link + c->links - 1;
+        across_rows(c->dy + k * n * c->y_width, c->y_width, last->out, delta, whole, n);
+        for (int64_t j = c->links - 1; j >= 0; j--) {
+            const Link *l = c->link + j;
+            const float *own = c->tape + k * each, *before = NULL, *before_slope = NULL;
+            for (int64_t i = 0; i < j; i++) {
+                const Link *o = c->link + i;
+                before = own;
+                before_slope = o->activation == IDENTITY ? NULL : own + o->out * whole;
+                own += o->out * whole * (o->activation == IDENTITY ? 1 : 2);
+                if (o->spread.first) own += o->out * o->in + padded(o->out);
+            }
+            if (j == c->links - 1 && l->activation != IDENTITY)
+                for (int64_t i = 0; i < l->out * whole; i += LANES)
+                    store(delta + i, load(delta + i) * load(own + l->out * whole + i));
+            int64_t width = side_by_side(l->in);
+            if (l->slope[0].first || l->slope[1].first || l->slope[2].first || l->slope[3].first) {
+                if (j) {
+                    turn(before, whole, l->in, turned, width, n);
+                } else {
+                    const float *x = c->x + k * c->x_apart;
+                    for (int64_t i = 0; i < n; i++) {
+                        float *row = turned + i * width;
+                        memcpy(row, x + i * l->in, l->in * sizeof *row);
+                        for (int64_t f = l->in; f < width; f++) row[f] = f == l->in;
+                    }
+                }
+                Product across = {delta, whole, 1,    turned, width, n,
+                                  NULL,  NULL,  wide, width,  0};
+                product(&across, l->out, (l->in + LANES) / LANES * LANES);
+                spread_out(l, k, wide);
+            }
+            if (!j && !c->dx) break;
+            const float *weight = OF(l->weight, k);
+            if (l->spread.first) weight = own + l->out * whole * (l->activation == IDENTITY ? 1 : 2);
+            Product back = {weight, 1, l->in, delta, whole, l->out, NULL, before_slope, other,
+                            whole, 0};
+            product(&back, l->in, up);
+            float *swapped = delta;
+            delta = other, other = swapped;
+        }
+        if (!c->dx) continue;
+        float *dx = c->dx + k * n * first;
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t f = 0; f < first; f++) dx[i * first + f] = delta[f * whole + i];
+    }
+}
+
+#undef OF
 
 #endif

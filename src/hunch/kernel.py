@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-_INTERFACE: Final = 2  # as in _kernel.c
+_INTERFACE: Final = 3  # as in _kernel.c
 _FILE: Final = Path(__file__).with_name("_kernel.so")
 
 
@@ -86,6 +86,50 @@ class Forest(Structure):
     )
 
 
+class Own(Structure):
+    """A tensor of each member; see `_kernel.c`."""
+
+    _fields_ = (("first", c_void_p), ("apart", c_int64))
+
+
+class Link(Structure):
+    """A layer of a chain; see `_kernel.c`."""
+
+    _fields_ = (
+        ("weight", Own),
+        ("bias", Own),
+        ("spread", Own),
+        ("bias_spread", Own),
+        ("rows", Own),
+        ("columns", Own),
+        ("noise", Own),
+        ("bias_noise", Own),
+        ("slope", Own * 4),
+        ("inputs", c_int64),
+        ("outputs", c_int64),
+        ("activation", c_int64),
+    )
+
+
+class Chain(Structure):
+    """A call of a chain, forwards or backwards; see `_kernel.c`."""
+
+    _fields_ = (
+        ("link", POINTER(Link)),
+        ("links", c_int64),
+        ("members", c_int64),
+        ("rows", c_int64),
+        ("x", c_void_p),
+        ("x_apart", c_int64),
+        ("y", c_void_p),
+        ("dy", c_void_p),
+        ("y_width", c_int64),
+        ("dx", c_void_p),
+        ("tape", c_void_p),
+        ("scratch", c_void_p),
+    )
+
+
 # A step: pointers to its rows, their number, the weights, and where to keep the parameters.
 STEP: Final = [("rows", "u8"), ("count", "i8"), ("weights", "u8"), ("kept", "u8")]
 ACTIVATIONS: Final = ("identity", "relu", "tanh", "sigmoid", "silu", "elu", "selu", "gelu")
@@ -115,6 +159,10 @@ def kernel() -> ctypes.CDLL | None:
     library.hunch_scratch.argtypes = (POINTER(Training), c_int64)
     library.hunch_trees.restype = None
     library.hunch_trees.argtypes = (POINTER(Forest), c_void_p, c_int64, c_int64, c_void_p)
+    for size in (library.hunch_tape, library.hunch_chain_scratch):
+        size.restype, size.argtypes = c_int64, (POINTER(Link), c_int64, c_int64)
+    for way in (library.hunch_forward, library.hunch_backward):
+        way.restype, way.argtypes = None, (POINTER(Chain), c_int64)
     library.hunch_train.restype = None
     library.hunch_train.argtypes = (POINTER(Training), c_void_p, POINTER(Task), c_int64)
     return library

@@ -7,8 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from hunch.nn import MLP, Ensemble, NoisyLinear, Streams
-from hunch.rl import DQN
+from hunch.kernel import kernel
+from hunch.nn import MLP, Constant, Ensemble, NoisyLinear, Streams
+from hunch.rl import A2C, DQN
+from hunch.rl.fast import compiled_chain
+from hunch.rl.fast.compiled_chain import WIDEST, CompiledChain
 from hunch.rl.fast.manual_backprop import FastRunner
 from hunch.rl.networks.noise import FreshNoise
 
@@ -104,7 +107,15 @@ NETWORKS = {
     "tied weights": (tied_weights, (4,), False),
     "flattened later": (sequential(linear(3, 5), nn.Flatten, linear(10, 3)), (2, 3), False),
     "norm, then flattened": (sequential(norm(2, 3), nn.Flatten, linear(6, 3)), (2, 3), False),
-    "tanh": (sequential(linear(4, 6), nn.Tanh, linear(6, 3)), (4,), False),
+    "tanh": (sequential(linear(4, 6), nn.Tanh, linear(6, 3)), (4,), True),
+    "tanh alone": (sequential(nn.Flatten, nn.Tanh, linear(6, 3), nn.Tanh, nn.Tanh), (2, 3), True),
+    "constant": (
+        sequential(
+            linear(4, 6), nn.Tanh, lambda: Streams(nn.Linear(6, 1), Constant(torch.ones(2)))
+        ), (4,), True,
+    ),
+    "noise of a few, wide": (sequential(noisy_linear(4, 70), nn.ReLU, linear(70, 3)), (4,), True),
+    "elu": (sequential(linear(4, 6), nn.ELU, linear(6, 3)), (4,), False),
     "subclass": (sequential(lambda: Scaled(4, 3)), (4,), False),
     "per sample": (noisy_linear(4, 3, per_sample=True), (4,), False),
     "affine norm": (sequential(linear(4, 6), lambda: nn.LayerNorm(6), linear(6, 3)), (4,), False),
@@ -128,8 +139,18 @@ BY_HAND = [name for name, (*_, by_hand) in NETWORKS.items() if by_hand]
 CASES = [(name, None) for name in NETWORKS] + [(name, 3) for name in NETWORKS if name not in ALONE]
 
 
+@pytest.fixture(params=["compiled", "torch"])
+def engine(request, monkeypatch):
+    """Layers in the compiled kernel, if this installation has it, and in torch."""
+    if request.param == "torch":
+        monkeypatch.setattr(compiled_chain, "kernel", lambda: None)
+    elif kernel() is None:
+        pytest.skip("hunch was installed without the kernel")
+    return request.param
+
+
 @pytest.mark.parametrize(("name", "members"), CASES)
-def test_outputs_and_gradients_equal_autograds(name, members):
+def test_outputs_and_gradients_equal_autograds(name, members, engine):
     make, shape, by_hand = NETWORKS[name]
     torch_state = torch.get_rng_state()
     torch.manual_seed(0)
@@ -165,7 +186,7 @@ def test_outputs_and_gradients_equal_autograds(name, members):
 
 
 @pytest.mark.parametrize(("name", "members"), CASES)
-def test_forwards_do_not_mix(name, members):
+def test_forwards_do_not_mix(name, members, engine):
     """Two forwards, then their backwards in either order, and one again: each its own gradient."""
     make, shape, _ = NETWORKS[name]
     torch_state = torch.get_rng_state()
@@ -266,3 +287,97 @@ def test_agents_learn_the_same_by_hand_and_by_autograd(switches, replicas):
     x = torch.zeros(replicas, 1, 4)
     by_hand = [agent._online._by_hand(x, None) is not None for agent in agents]
     assert by_hand == [True, False]
+
+
+compiled = pytest.mark.skipif(kernel() is None, reason="hunch was installed without the kernel")
+
+
+def parts_of(network, count=1):
+    return [type(layer) for layer in runner(network, count)[0]._layers]
+
+
+@compiled
+def test_the_kernel_runs_as_many_layers_as_it_can_in_one_call():
+    assert parts_of(MLP(4, [6, 5], 3)) == [CompiledChain]
+    assert parts_of(MLP(4, [WIDEST, WIDEST], 3)) == [CompiledChain]
+    wide = parts_of(MLP(4, [8, WIDEST + 1], 3))
+    assert wide[0] is CompiledChain
+    assert CompiledChain not in wide[1:]
+    assert CompiledChain not in parts_of(MLP(4, [6], 3).double())
+    norms = nn.Sequential(
+        nn.Linear(4, 6), nn.LayerNorm(6, elementwise_affine=False), nn.Linear(6, 2)
+    )
+    assert [part is CompiledChain for part in parts_of(norms)] == [True, False, True]
+
+
+@compiled
+@pytest.mark.parametrize("rows", [1, 2, 3, 7, 16, 17, 31, 100, 1000])
+@pytest.mark.parametrize("widths", [(1, 1, 1), (3, 5, 2), (16, 17, 33), (9, 128, 4)])
+def test_batches_and_layers_of_any_size(rows, widths):
+    first, hidden, last = widths
+    torch_state = torch.get_rng_state()
+    torch.manual_seed(rows)
+    network = nn.Sequential(NoisyLinear(first, hidden), nn.Tanh(), nn.Linear(hidden, last))
+    x, outward = torch.randn(1, rows, first), torch.randn(1, rows, last)
+    torch.set_rng_state(torch_state)
+    run, gradient = runner(network, 1)
+    out, backward = run.differentiable(x)
+    backward(outward)
+    given = x.clone().requires_grad_()
+    expected = FreshNoise(network, generators(1))(given[0]).unsqueeze(0)
+    grads = torch.autograd.grad(expected, list(network.parameters()), outward)
+    right = torch.cat([grad.flatten() for grad in grads])
+    assert torch.allclose(out, expected, atol=1e-5)
+    assert torch.allclose(gradient, right, atol=1e-5 * float(right.abs().max() + 1))
+
+
+@compiled
+def test_rows_with_gaps_between_them_and_members_that_share_them():
+    network = Ensemble(lambda: MLP(3, [5], 2), 4, seed=0)
+    run, _ = runner(network, 4)
+    wide = torch.randn(1, 6, 10, generator=torch.Generator().manual_seed(0))
+    for x in (wide[..., 2:5], wide[..., ::4], wide[..., :3].expand(4, -1, -1)):
+        given = x.expand(4, -1, -1)
+        assert torch.allclose(run(given), network(given, per_member=True), atol=1e-6)
+
+
+@compiled
+def test_what_is_no_number_stays_none():
+    run, gradient = runner(MLP(2, [4], 1), 1)
+    out, backward = run.differentiable(torch.tensor([[[1.0, 2.0], [float("nan"), 0.0]]]))
+    assert out.isnan().flatten().tolist() == [False, True]
+    backward(torch.ones(1, 2, 1))
+    assert gradient.isnan().any()
+
+
+@compiled
+@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
+def test_actor_critics_learn_the_same_in_the_kernel_and_in_torch(env, monkeypatch):
+    def learned():
+        agent = A2C(env, num_envs=4, rollout_length=8, replicas=2, hidden_sizes=(16,), seed=3)
+        return agent.learn(640, progress=False)
+
+    ours = learned()
+    monkeypatch.setattr(compiled_chain, "kernel", lambda: None)
+    theirs = learned()
+    assert np.allclose(ours.losses, theirs.losses, rtol=1e-3, atol=1e-4)
+    weights = [torch.cat([p.flatten() for p in a.network.parameters()]) for a in (ours, theirs)]
+    assert torch.allclose(*weights, atol=1e-4)
+
+
+@compiled
+def test_losses_of_a_thousand_updates_agree_to_a_hundred_thousandth(monkeypatch):
+    """On data that do not depend on what was learned."""
+
+    def losses():
+        agent = DQN("CartPole-v1", hidden_sizes=(32, 32), batch_size=32, epsilon=1.0, noisy=True,
+                    learning_rate=1e-4, seed=5)  # fmt: skip
+        monkeypatch.setattr(agent, "noisy", False)  # so that actions are drawn, not chosen
+        return np.array(agent.learn(1032, progress=False).losses)
+
+    ours = losses()
+    monkeypatch.setattr(compiled_chain, "kernel", lambda: None)
+    theirs = losses()
+    assert len(ours) > 1000
+    print("largest", np.abs(ours / theirs - 1).max())
+    assert np.allclose(ours, theirs, rtol=1e-5)

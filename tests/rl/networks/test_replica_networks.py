@@ -30,7 +30,8 @@ def test_networks_share_memory_and_move_as_under_adam(count):
         due = list(range(count)) if turn % 2 == 0 else [count - 1]
         if len(due) == count:
             out = networks.stacked(x, per_member=True) if count > 1 else networks.stacked(x[0])
-            gradient = networks.gradient(squares(out))
+            grads = torch.autograd.grad(squares(out), networks.trained_stacked)
+            gradient = torch.cat([grad.reshape(count, -1) for grad in grads], dim=1)
         else:
             gradient = networks.gradient(squares(networks.per_replica[due[0]](x[due[0]])), due[0])
         networks.step(due, gradient, 0.01)

@@ -209,7 +209,7 @@ class A2C(Agent):
         if actor.networks.layout.moved:
             self.settle()
         observation = self._tensor(trajectory.rows(trajectory.observation))
-        out = actor.outputs(observation)
+        out, gradient_of = actor.differentiable(observation)
         value = out[..., 0].detach()
         target = lambda_returns(
             trajectory,
@@ -230,7 +230,7 @@ class A2C(Agent):
             entropy=actor.actions.entropy(policy) if self.entropy_weight else None,
             entropy_weight=self.entropy_weight,
         ).sum()  # gives each replica the gradient that it would have alone
-        gradient = actor.networks.gradient(loss)
+        gradient = gradient_of(loss)
         mean_loss = check_loss(loss.item() / self.replicas, self.updates)
         rate = value_at(self.learning_rate, self.steps)
         actor.networks.step(range(self.replicas), gradient, rate)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from hunch.nn import Normalizer
 from hunch.rl.agents.agent import Agent
 from hunch.rl.agents.divergence import check_outputs_known
 from hunch.rl.agents.replica import NetworkPolicy, Policy
+from hunch.rl.fast.manual_backprop import FastRunner
 from hunch.rl.networks.action_distributions import ActionDistribution, Bounds, Categorical, Gaussian
 from hunch.rl.networks.feature_layers import is_pixels
 from hunch.rl.networks.held_noise import HeldNoise
@@ -136,10 +137,15 @@ class Actor(Linked):
         self._predict_noise = [torch_generator(s, "predict noise") for s in seeds]
         self._link()
 
-    _linked = frozenset({"_normalizers"})
+    _linked = frozenset({"_normalizers", "_gradient", "_run"})
 
     def _link(self) -> None:
-        """Find the normalisers of the single networks."""
+        """Find the normalisers, and make what runs the layers on the networks' memory."""
+        networks = self.networks
+        self._gradient = torch.zeros_like(networks.values)
+        self._run = FastRunner(
+            networks.stacked, self.noise, networks.trained_stacked, self._gradient
+        )
         self._normalizers = [
             [part for part in network.modules() if isinstance(part, Normalizer)]
             for network in self.networks.per_replica
@@ -154,25 +160,41 @@ class Actor(Linked):
         if self.networks.settle():
             self._link()
 
-    def outputs(self, x: Tensor, replica: int | None = None) -> Tensor:
-        """Values and policies `(replicas, batch, 1 + outputs)` under the noise held now.
+    def outputs(self, x: Tensor, replica: int) -> Tensor:
+        """Values and policies `(1, batch, 1 + outputs)` of one replica, by its network alone.
+
+        Args:
+            x: observations `(1, batch, …)`.
+            replica: whose they are.
+        """
+        values: Tensor = self.networks.per_replica[replica](x[0])
+        return values.unsqueeze(0)
+
+    def differentiable(self, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Values and policies of all replicas under the noise held now.
 
         Args:
             x: observations `(replicas, batch, …)`.
-            replica: the only one that they are of; None for all of them.
+
+        Returns:
+            `(replicas, batch, 1 + outputs)`, and a function from a loss of them, of all replicas
+            their sum, to the parameters' gradient `(replicas, parameters)`, which the next one
+            overwrites.
         """
-        if replica is not None:
-            x = self.networks.per_replica[replica](x[0])
-        elif self.replicas == 1:
-            x = self.noise(x[0])
-        else:
-            return self.noise(x, per_member=True)
-        return x.unsqueeze(0)
+        out, backward = self._run.differentiable(x)
+        out.requires_grad_()
+
+        def gradient(loss: Tensor) -> Tensor:
+            (along,) = torch.autograd.grad(loss, out, materialize_grads=True)
+            backward(along)
+            return self._gradient
+
+        return out, gradient
 
     @torch.no_grad()
     def act(self, observation: Tensor) -> NDArray[Any]:
         """Raw actions `(replicas, envs, …)`, drawn from the policies."""
-        outputs = self.outputs(observation)[..., 1:].cpu().numpy()
+        outputs = self._run(observation)[..., 1:].cpu().numpy()
         check_outputs_known(outputs)
         return self.actions.sample(outputs, self._streams)
 
@@ -186,8 +208,9 @@ class Actor(Linked):
             replica: the only one that they are of; None for all of them.
         """
         by_replica = observation.transpose(0, 1)
+        rows = by_replica.flatten(1, 2)
         with torch.no_grad():
-            values = self.outputs(by_replica.flatten(1, 2), replica)[..., 0]
+            values = (self._run(rows) if replica is None else self.outputs(rows, replica))[..., 0]
         found: NDArray[np.float32] = values.view(by_replica.shape[:3]).cpu().numpy()
         return found.swapaxes(0, 1)
 

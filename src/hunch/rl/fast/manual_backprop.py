@@ -8,14 +8,17 @@ stack at once. A network with any other layer, or with hooks, is left to autogra
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from hunch.nn import MLP, Ensemble, NoisyLinear, Streams
+from hunch.nn import MLP, Constant, Ensemble, NoisyLinear, Streams
 from hunch.nn.noisy_base import Draw
+from hunch.rl.fast.compiled_chain import Affine, CompiledChain
+from hunch.rl.networks.held_noise import HeldNoise
 from hunch.rl.networks.noise import FreshNoise
 from hunch.rl.networks.runner import Runner
 
@@ -75,6 +78,11 @@ class _Linear:
             torch.sum(gradient, 1, out=self.gb)
         return torch.bmm(gradient, self.weight) if needed else gradient
 
+    def affine(self) -> Affine:
+        """For the compiled kernel."""
+        follows = "relu" if self.relu else "identity"
+        return Affine(self.weight, self.bias, (self.gw, self.gb, None, None), follows)
+
 
 class _NoisyLinear:
     """x (W + S ∘ ε)ᵀ + b + s ∘ ε_b."""
@@ -123,6 +131,36 @@ class _NoisyLinear:
             torch.mul(gb, bias_noise.squeeze(1), out=self.gbs)
         return torch.bmm(gradient, perturbed) if needed else gradient
 
+    def affine(self) -> Affine:
+        """For the compiled kernel."""
+        return Affine(
+            self.weight,
+            self.bias,
+            (self.gw, self.gb, self.gws, self.gbs),
+            strength=self.sigma,
+            bias_strength=self.bias_sigma,
+            key=self.key,
+            factorized=self.factorized,
+        )
+
+
+class _Tanh:
+    """tanh x."""
+
+    def __init__(self, module: nn.Tanh, gradients: Views, members: bool) -> None:
+        pass
+
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
+        y = torch.tanh(x)
+        if tape is not None:
+            self.kept = y
+            tape.append(self.kept)
+        return y
+
+    def backward(self, gradient: Tensor, needed: bool, tape: Tape) -> Tensor:
+        dx: Tensor = torch.ops.aten.tanh_backward(gradient, tape.pop())
+        return dx
+
 
 class _ReLU:
     """max(x, 0)."""
@@ -161,6 +199,26 @@ class _LayerNorm:
         x, mean, rstd = tape.pop()
         dx: Tensor = back(gradient, x, self.shape, mean, rstd, None, None, wanted)[0]
         return dx
+
+
+class _Constant:
+    """The same outputs for every row."""
+
+    def __init__(self, module: Constant, gradients: Views, members: bool) -> None:
+        value, self.gradient = _pair(module.value, gradients, members)
+        self.value = _as_row(value)
+
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
+        if tape is not None:
+            tape.append(x.shape)
+        y: Tensor = self.value.expand(-1, x.shape[1], -1)
+        return y
+
+    def backward(self, gradient: Tensor, needed: bool, tape: Tape) -> Tensor:
+        shape = tape.pop()
+        if self.gradient is not None:
+            torch.sum(gradient, 1, out=self.gradient)
+        return gradient.new_zeros(shape) if needed else gradient
 
 
 class _Flatten:
@@ -208,8 +266,8 @@ class _Streams:
     """Two networks on the same features."""
 
     def __init__(self, module: Streams, gradients: Views, members: bool) -> None:
-        self.value = by_hand(module.value, gradients, members)
-        self.advantage = by_hand(module.advantage, gradients, members)
+        self.value = compiled(by_hand(module.value, gradients, members))
+        self.advantage = compiled(by_hand(module.advantage, gradients, members))
 
     def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
         value = self.value.forward(x, draws, tape)
@@ -252,11 +310,13 @@ _LAYERS: Final[dict[type[nn.Module], Callable[[Any, Views, bool], Layer]]] = {
     nn.Linear: _Linear,
     NoisyLinear: _NoisyLinear,
     nn.ReLU: _ReLU,
+    nn.Tanh: _Tanh,
     nn.LayerNorm: _LayerNorm,
     nn.Flatten: _Flatten,
     nn.Sequential: _Chain,
     MLP: _Chain,
     Streams: _Streams,
+    Constant: _Constant,
 }
 
 
@@ -269,6 +329,38 @@ def by_hand(module: nn.Module, gradients: Views, members: bool) -> Layer:
         members: whether parameters carry a leading axis of members.
     """
     return _LAYERS[type(module)](module, gradients, members)
+
+
+def compiled(layer: Layer) -> Layer:
+    """The layer, of which the compiled kernel runs what it can, if it is there."""
+    if isinstance(layer, _Chain):
+        layer.layers = merged(layer.layers)
+        return layer
+    return merged([layer])[0]
+
+
+def merged(layers: Sequence[Layer]) -> list[Layer]:
+    """Layers of which the compiled kernel runs what it can, as much as it can in one call."""
+    found: list[Layer] = []
+    run: list[Affine] = []
+
+    def close() -> None:
+        if run:
+            found.append(CompiledChain(run.copy()))
+            run.clear()
+
+    for layer in layers:
+        own = layer.affine() if isinstance(layer, _Linear | _NoisyLinear) else None
+        follows = "relu" if isinstance(layer, _ReLU) else "tanh" if isinstance(layer, _Tanh) else ""
+        if own is not None and own.fits:
+            run.append(own)
+        elif follows and run and run[-1].activation == "identity":
+            run[-1] = replace(run[-1], activation=follows)
+        else:
+            close()
+            found.append(layer)
+    close()
+    return found
 
 
 def _pair(parameter: Tensor | None, gradients: Views, members: bool) -> tuple[Any, Any]:
@@ -356,7 +448,7 @@ class FastRunner(Runner):
     def __init__(
         self,
         network: nn.Module,
-        noise: FreshNoise,
+        noise: FreshNoise | HeldNoise,
         parameters: Sequence[Tensor] = (),
         gradient: Tensor | None = None,
         layers: Callable[[Views], Sequence[Layer]] | None = None,
@@ -378,10 +470,10 @@ class FastRunner(Runner):
         self._flattens = _flattens_first(own)
         self._layers: Sequence[Layer] | None = None
         if layers is not None:
-            self._layers = layers(views)
+            self._layers = merged(layers(views))
         elif supported(own):
             layer = by_hand(own, views, self._stacked)
-            self._layers = layer.layers if isinstance(layer, _Chain) else [layer]
+            self._layers = merged(layer.layers if isinstance(layer, _Chain) else [layer])
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """As `Runner`'s."""
@@ -414,7 +506,7 @@ class FastRunner(Runner):
 
 
 def views_of(parameters: Sequence[Tensor], gradient: Tensor) -> dict[int, Tensor]:
-    """The place of each parameter's gradient in a vector, by the parameter's id.
+    """The place of each parameter's gradient in a vector, or each member's, by the parameter's id.
 
     Example:
         >>> weight, gradient = torch.zeros(2, 3), torch.arange(6.0)
@@ -422,7 +514,9 @@ def views_of(parameters: Sequence[Tensor], gradient: Tensor) -> dict[int, Tensor
         tensor([[0., 1., 2.],
                 [3., 4., 5.]])
     """
-    places = gradient.split([parameter.numel() for parameter in parameters]) if parameters else ()
+    rows = gradient.shape[0] if gradient.dim() == 2 else 1
+    sizes = [parameter.numel() // rows for parameter in parameters]
+    places = gradient.split(sizes, dim=-1) if sizes else ()
     return {
         id(parameter): place.view(parameter.shape)
         for parameter, place in zip(parameters, places, strict=True)

@@ -55,6 +55,15 @@ class HeldNoise:
         draws = self._fresh.draws()
         self._draws = [draws[id(layer)] for layer in self._layers]
 
+    @property
+    def has_layers(self) -> bool:
+        """Whether there is any noise to hold."""
+        return bool(self._layers)
+
+    def draws(self) -> dict[int, Draw]:
+        """The noise held now by the layers' ids, for who runs the layers one by one."""
+        return dict(zip(map(id, self._layers), self._draws, strict=True))
+
     def __call__(self, x: Tensor, **kwargs: Any) -> Tensor:
         """The network's output for `x`."""
         with ExitStack() as stack:

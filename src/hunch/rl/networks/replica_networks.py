@@ -28,6 +28,7 @@ class ReplicaNetworks(Linked):
     Attributes:
         stacked: the network; of several, an `hunch.nn.Ensemble`.
         per_replica: the network of each replica.
+        trained_stacked: the parameters of `stacked` that are trained.
         updates: gradient updates of each.
 
     Example:
@@ -51,7 +52,7 @@ class ReplicaNetworks(Linked):
         self.updates = [0] * self._count
 
     _linked = frozenset(
-        {"per_replica", "values", "layout", "_trained", "_trained_stacked", "_buffers"}
+        {"per_replica", "values", "layout", "_trained", "trained_stacked", "_buffers"}
     )
 
     def _link(self) -> None:
@@ -61,7 +62,7 @@ class ReplicaNetworks(Linked):
         else:
             self.per_replica = [self.stacked]
         self._trained = [_chosen(network, self._learning) for network in self.per_replica]
-        self._trained_stacked = _chosen(self.stacked, self._learning)
+        self.trained_stacked = _chosen(self.stacked, self._learning)
         self.values = torch.stack(
             [torch.cat([part.detach().reshape(-1) for part in own]) for own in self._trained]
         )
@@ -87,7 +88,7 @@ class ReplicaNetworks(Linked):
             return
         sizes = [parameter.numel() for parameter in self._trained[0]]
         columns = self.values.split(sizes, dim=1)
-        for parameter, column in zip(self._trained_stacked, columns, strict=True):
+        for parameter, column in zip(self.trained_stacked, columns, strict=True):
             parameter.data = column.view(parameter.shape)
         self._share_rest()
 
@@ -116,20 +117,15 @@ class ReplicaNetworks(Linked):
             self._link()
         return True
 
-    def gradient(self, loss: Tensor, replica: int | None = None) -> Tensor:
-        """The gradient of a loss.
+    def gradient(self, loss: Tensor, replica: int) -> Tensor:
+        """The gradient of a loss that was computed from one replica's network, `(1, parameters)`.
 
         Args:
-            loss: a scalar; of all replicas their sum.
-            replica: whose network alone it was computed from; None for all of them, stacked.
-
-        Returns:
-            Shape `(replicas, parameters)`, or `(1, parameters)` for one.
+            loss: a scalar.
+            replica: whose network.
         """
-        parameters = self._trained_stacked if replica is None else self._trained[replica]
-        grads = torch.autograd.grad(loss, parameters, materialize_grads=True)
-        rows = self._count if replica is None else 1
-        return torch.cat([grad.reshape(rows, -1) for grad in grads], dim=1)
+        grads = torch.autograd.grad(loss, self._trained[replica], materialize_grads=True)
+        return torch.cat([grad.reshape(1, -1) for grad in grads], dim=1)
 
     @torch.no_grad()
     def step(self, replicas: Sequence[int], gradient: Tensor, learning_rate: float) -> None:

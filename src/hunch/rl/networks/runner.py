@@ -1,4 +1,4 @@
-"""A network that is called and differentiated, with new noise in each call."""
+"""A network that is called and differentiated under noise, new in each call or held."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hunch.nn import Ensemble
+from hunch.rl.networks.held_noise import HeldNoise
 from hunch.rl.networks.noise import FreshNoise
 
 
@@ -18,7 +19,8 @@ class Runner:
         network: a module, or an `hunch.nn.Ensemble`.
         noise: what the network is called through.
         parameters: those whose gradient is asked for.
-        gradient: a vector with a place for each of them, one after another.
+        gradient: a vector with a place for each of them, one after another; of a stack perhaps
+            `(members, size)`, with a vector for each member.
 
     Example:
         >>> net = nn.Linear(2, 1)
@@ -33,7 +35,7 @@ class Runner:
     def __init__(
         self,
         network: nn.Module,
-        noise: FreshNoise,
+        noise: FreshNoise | HeldNoise,
         parameters: Sequence[Tensor] = (),
         gradient: Tensor | None = None,
     ) -> None:
@@ -58,7 +60,8 @@ class Runner:
 
         def backward(gradient: Tensor) -> Tensor:
             grads = torch.autograd.grad(out, self._parameters, gradient, materialize_grads=True)
-            torch.cat([grad.reshape(-1) for grad in grads], out=self._gradient)
+            lead = () if self._gradient is None else self._gradient.shape[:-1]
+            torch.cat([grad.reshape(*lead, -1) for grad in grads], dim=-1, out=self._gradient)
             return gradient
 
         return out.detach(), backward

@@ -1,0 +1,206 @@
+"""Layers behind one another as one call of the compiled kernel, forwards or backwards.
+
+What `manual_backprop` does with a dozen of torch's operations, whose dispatch takes longer than
+their arithmetic where networks are small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ctypes import byref
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import torch
+from torch import Tensor
+
+from hunch.kernel import ACTIVATIONS, Chain, Link, Own, kernel
+from hunch.nn.noisy_base import Draw
+
+WIDEST: Final = 512  # units; torch runs wider layers at the machine's pace
+
+_ROOMS: Final = 4  # sizes of batches that memory is kept for
+
+Slopes = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]
+
+
+@dataclass(frozen=True)
+class Affine:
+    """A linear layer of all members, and what follows it.
+
+    Args:
+        weight: `(members, out, in)`.
+        bias: `(members, 1, out)`, or None.
+        slopes: where the gradients of weight, bias, and the strengths of their noise are written.
+        activation: what is applied to its outputs.
+        strength: of the weights' noise, or None.
+        bias_strength: likewise.
+        key: of its noise among the draws.
+        factorized: whether noise of a weight is a product.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    slopes: Slopes
+    activation: str = "identity"
+    strength: Tensor | None = None
+    bias_strength: Tensor | None = None
+    key: int = 0
+    factorized: bool = False
+
+    @property
+    def fits(self) -> bool:
+        """Whether the kernel is there and is to run such a layer."""
+        tensors = [self.weight, self.bias, self.strength, self.bias_strength, *self.slopes]
+        return (
+            kernel() is not None
+            and max(self.weight.shape[1:]) <= WIDEST
+            and all(
+                own is None
+                or (own.dtype == torch.float32 and own.device.type == "cpu" and _dense(own))
+                for own in tensors
+            )
+        )
+
+    def link(self) -> Link:
+        """As the kernel has it."""
+        return Link(
+            weight=_own(self.weight),
+            bias=_own(self.bias),
+            spread=_own(self.strength),
+            bias_spread=_own(self.bias_strength),
+            slope=(Own * 4)(*map(_own, self.slopes)),
+            inputs=self.weight.shape[2],
+            outputs=self.weight.shape[1],
+            activation=ACTIVATIONS.index(self.activation),
+        )
+
+
+class _Room:
+    """Memory for calls of one size.
+
+    Args:
+        tape: numbers that a forward leaves to its backward.
+        scratch: numbers that either needs while it runs.
+    """
+
+    def __init__(self, tape: int, scratch: int) -> None:
+        self.scratch = torch.empty(scratch)
+        self.spare = torch.empty(tape)  # for forwards that no backward follows
+        self._free: list[Tensor] = []
+
+    def lend(self) -> _Lent:
+        """A tape for one forward and its backwards."""
+        return _Lent(self._free, self._free.pop() if self._free else torch.empty_like(self.spare))
+
+
+class _Lent:
+    """Memory that goes back to where it came from when nobody holds it any longer.
+
+    Memory that is given back to the system costs more to get again than what is done in it.
+
+    Args:
+        free: what is not lent.
+        memory: what is.
+    """
+
+    def __init__(self, free: list[Tensor], memory: Tensor) -> None:
+        self._free, self.memory = free, memory
+
+    def __del__(self) -> None:
+        self._free.append(self.memory)
+
+
+class CompiledChain:
+    """A `Layer` of `manual_backprop` that runs several, one behind another.
+
+    Args:
+        layers: the layers, all of which fit.
+
+    Example:
+        >>> weight, bias = torch.tensor([[[2.0, 3.0]]]), torch.tensor([[[1.0]]])
+        >>> layer = Affine(weight, bias, (None, None, None, None))
+        >>> CompiledChain([layer]).forward(torch.ones(1, 4, 2), {}, None) if layer.fits else None
+        tensor([[[6.],
+                 [6.],
+                 [6.],
+                 [6.]]])
+    """
+
+    def __init__(self, layers: Sequence[Affine]) -> None:
+        self._layers = list(layers)
+        self._library = cast(Any, kernel())
+        self._lanes = self._library.hunch_lanes()
+        self._links = (Link * len(layers))(*[layer.link() for layer in layers])
+        self._noisy = [j for j, layer in enumerate(layers) if layer.strength is not None]
+        self._members, _, self._inputs = layers[0].weight.shape
+        self._outputs = layers[-1].weight.shape[1]
+        self._chain = Chain(link=self._links, links=len(layers), members=self._members)
+        self._chain.y_width = self._outputs
+        self._rooms: dict[int, _Room] = {}
+
+    def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: list[Any] | None) -> Tensor:
+        """The outputs; what `backward` needs goes onto the end of the tape, if there is one."""
+        room = self._take_room(x.shape[1])
+        if x.stride(2) != 1 or x.stride(1) != self._inputs:
+            x = x.contiguous()
+        x = x.float()
+        noise = [draws[self._layers[j].key] for j in self._noisy]
+        y = torch.empty(self._members, x.shape[1], self._outputs)
+        if tape is None:
+            self._point(x, room.spare, noise)
+        else:
+            lent = room.lend()
+            tape.append((x, lent, noise))
+            self._point(x, lent.memory, noise)
+        self._chain.y = y.data_ptr()
+        self._library.hunch_forward(byref(self._chain), self._lanes)
+        return y
+
+    def backward(self, gradient: Tensor, needed: bool, tape: list[Any]) -> Tensor:
+        """Write the parameters' gradients; return the inputs', if they are needed."""
+        x, lent, noise = tape.pop()
+        self._take_room(x.shape[1])
+        gradient = gradient.contiguous()
+        self._point(x, lent.memory, noise)
+        self._chain.dy = gradient.data_ptr()
+        inputs = torch.empty(x.shape) if needed else gradient
+        self._chain.dx = inputs.data_ptr() if needed else None
+        self._library.hunch_backward(byref(self._chain), self._lanes)
+        return inputs
+
+    def _point(self, x: Tensor, tape: Tensor, noise: Sequence[Draw]) -> None:
+        """Tell the kernel where a call finds what is its own."""
+        chain = self._chain
+        chain.x, chain.x_apart = x.data_ptr(), x.stride(0)
+        chain.tape = tape.data_ptr()
+        for j, draw in zip(self._noisy, noise, strict=True):
+            link, weight = self._links[j], self._layers[j].weight
+            if self._layers[j].factorized:
+                link.rows = Own(draw[0].data_ptr(), weight.shape[2])
+                link.columns = Own(draw[1].data_ptr(), weight.shape[1])
+            else:
+                link.noise = Own(draw[0].data_ptr(), weight[0].numel())
+                link.bias_noise = Own(draw[-1].data_ptr(), weight.shape[1])
+
+    def _take_room(self, rows: int) -> _Room:
+        """Memory for calls of so many rows, which agents make of two or three sizes in turns."""
+        room = self._rooms.pop(rows, None)
+        if room is None:
+            links, count = self._links, len(self._layers)
+            tape = self._members * self._library.hunch_tape(links, count, rows)
+            room = _Room(tape, self._library.hunch_chain_scratch(links, count, rows))
+            if len(self._rooms) == _ROOMS:
+                del self._rooms[next(iter(self._rooms))]
+        self._rooms[rows] = room
+        self._chain.rows, self._chain.scratch = rows, room.scratch.data_ptr()
+        return room
+
+
+def _dense(tensor: Tensor) -> bool:
+    """Whether each member's numbers lie side by side."""
+    return tensor[0].is_contiguous()
+
+
+def _own(tensor: Tensor | None) -> Own:
+    return Own(None, 0) if tensor is None else Own(tensor.data_ptr(), tensor.stride(0))
