@@ -136,7 +136,6 @@ ACTIVATIONS: Final = ("identity", "relu", "tanh", "sigmoid", "silu", "elu", "sel
 LOSSES: Final = ("mse", "cross_entropy")
 
 
-@cache
 def kernel() -> ctypes.CDLL | None:
     """The compiled library; None if there is none, or it is not wanted.
 
@@ -145,15 +144,30 @@ def kernel() -> ctypes.CDLL | None:
         >>> library is None or library.hunch_lanes() in (4, 8, 16)
         True
     """
+    found = loaded()
+    return None if isinstance(found, str) else found
+
+
+@cache
+def loaded() -> ctypes.CDLL | str:
+    """The compiled library, or why there is none.
+
+    Example:
+        >>> (kernel() is None) == isinstance(loaded(), str)
+        True
+    """
     if os.environ.get("HUNCH_KERNEL") == "0":
-        return None
+        return "switched off by HUNCH_KERNEL=0"
+    if not _FILE.exists():
+        return "not compiled when hunch was installed, for want of a C compiler"
     try:
         library = ctypes.CDLL(str(_FILE))
-        # One that was built from another version of the source is as good as none.
-        if library.hunch_interface() != _INTERFACE:
-            return None
-    except (OSError, AttributeError):
-        return None
+        interface = library.hunch_interface()
+    except (OSError, AttributeError) as error:
+        return f"its library cannot be loaded ({error})"
+    # One that was built from another version of the source is as good as none.
+    if interface != _INTERFACE:
+        return "compiled from another version of hunch; install this one again"
     library.hunch_lanes.restype = c_int64
     library.hunch_scratch.restype = c_int64
     library.hunch_scratch.argtypes = (POINTER(Training), c_int64)

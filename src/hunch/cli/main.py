@@ -21,6 +21,7 @@ from hunch import __version__, interrupts
 from hunch.cli.bench import bench
 from hunch.cli.demo import demo
 from hunch.cli.diagnose import diagnose
+from hunch.cli.doctor import doctor
 from hunch.cli.failures import DONE, FAILED, WRONG_USE, explain
 from hunch.cli.fit import fit
 from hunch.cli.monitor import monitor
@@ -49,6 +50,7 @@ for command in (
     play,
     bench,
     diagnose,
+    doctor,
     fit,
     predict,
     monitor,
