@@ -80,7 +80,7 @@ typedef struct {
     const float *dy; /* likewise */
     int64_t y_width;
     float *dx; /* (members, rows, in), or NULL */
-    float *tape; /* (members, hunch_tape) */
+    float *tape; /* (members, hunch_tape); NULL for a few rows that no backward follows */
     float *scratch;
 } Chain;
 
@@ -156,7 +156,8 @@ int64_t hunch_chain_scratch(const Link *link, int64_t links, int64_t rows) {
         widest = most_of(widest, link[l].out);
         wide = most_of(wide, link[l].out * side_by_side(link[l].in));
     }
-    return (2 * widest + side_by_side(widest)) * padded(rows) + wide + 64;
+    /* Four of the widest rows, and what is above in vectors that begin at a cache line. */
+    return (2 * widest + side_by_side(widest)) * padded(rows) + wide + 4 * padded(widest) + 64;
 }
 
 int64_t hunch_interface(void) { return INTERFACE; }
@@ -224,6 +225,8 @@ typedef struct {
 #define forward NAME(forward)
 #define backward NAME(backward)
 #define spread_out NAME(spread_out)
+#define dot NAME(dot)
+#define one_row NAME(one_row)
 
 #define LANES 4
 #include "_kernel.c"
@@ -767,10 +770,63 @@ static void across_rows(const float *from, int64_t width, int64_t features, floa
     }
 }
 
+INLINE float dot(const float *a, const float *b, int64_t n) {
+    vec all = splat(0), more = splat(0);
+    int64_t i = 0;
+    for (; i + 2 * LANES <= n; i += 2 * LANES) {
+        all += load(a + i) * load(b + i);
+        more += load(a + i + LANES) * load(b + i + LANES);
+    }
+    float rest = sum(all + more);
+    for (; i < n; i++) rest += a[i] * b[i];
+    return rest;
+}
+
+/* Where rows are few, weights are read once as they are, and noise is applied to the rows. */
+static void one_row(const Chain *c, int64_t k, const float *x, float *y, float *room,
+                    int64_t apart) {
+    float *next = room, *other = room + apart, *scaled = other + apart, *slope = scaled + apart;
+    const float *h = x;
+    for (int64_t j = 0; j < c->links; j++) {
+        const Link *l = c->link + j;
+        const float *w = OF(l->weight, k), *b = OF(l->bias, k), *s = OF(l->spread, k);
+        const float *bs = OF(l->bias_spread, k), *e = OF(l->noise, k), *be = OF(l->bias_noise, k);
+        const float *rows = OF(l->rows, k), *columns = OF(l->columns, k);
+        if (s && !e)
+            for (int64_t i = 0; i < l->in; i++) scaled[i] = h[i] * rows[i];
+        for (int64_t o = 0; o < l->out; o++, w += l->in) {
+            next[o] = dot(w, h, l->in) + (b ? b[o] : 0);
+            if (!s) continue;
+            if (e) {
+                for (int64_t i = 0; i < l->in; i++) scaled[i] = h[i] * e[i];
+                e += l->in;
+            }
+            float noise = dot(s, scaled, l->in);
+            if (l->noise.first) next[o] += noise + (b ? bs[o] * be[o] : 0);
+            else next[o] += columns[o] * (noise + (b ? bs[o] : 0));
+            s += l->in;
+        }
+        if (l->activation != IDENTITY)
+            activate(l->activation, next, slope, 1, 0, (l->out + LANES - 1) / LANES * LANES);
+        h = next;
+        next = other, other = (float *)h;
+    }
+    memcpy(y, h, c->link[c->links - 1].out * sizeof *y);
+}
+
 static void forward(const Chain *c) {
     int64_t n = c->rows, whole = padded(n), up = (n + LANES - 1) / LANES * LANES;
     int64_t each = tape_of(c->link, c->links, n), in = c->link[0].in;
     float *input = (float *)(((uintptr_t)c->scratch + 63) / 64 * 64);
+    if (!c->tape) {
+        int64_t widest = in;
+        for (int64_t j = 0; j < c->links; j++) widest = most_of(widest, c->link[j].out);
+        for (int64_t k = 0; k < c->members; k++)
+            for (int64_t i = 0; i < n; i++)
+                one_row(c, k, c->x + k * c->x_apart + i * in, c->y + (k * n + i) * c->y_width,
+                        input, padded(widest));
+        return;
+    }
     for (int64_t k = 0; k < c->members; k++) {
         float *tape = c->tape + k * each;
         if (!k || c->x_apart) across_rows(c->x + k * c->x_apart, in, in, input, whole, n);

@@ -17,6 +17,7 @@ from torch import Tensor
 from hunch.kernel import ACTIVATIONS, Chain, Link, Own, kernel
 from hunch.nn.noisy_base import Draw
 
+FEW: Final = 2  # rows; up to here weights are read one row of theirs after another
 WIDEST: Final = 512  # units; torch runs wider layers at the machine's pace
 
 _ROOMS: Final = 4  # sizes of batches that memory is kept for
@@ -63,15 +64,20 @@ class Affine:
         )
 
     def link(self) -> Link:
-        """As the kernel has it."""
+        """As the kernel has it; the addresses of noise are those of a call."""
+        _, outputs, inputs = self.weight.shape
         return Link(
             weight=_own(self.weight),
             bias=_own(self.bias),
             spread=_own(self.strength),
             bias_spread=_own(self.bias_strength),
             slope=(Own * 4)(*map(_own, self.slopes)),
-            inputs=self.weight.shape[2],
-            outputs=self.weight.shape[1],
+            rows=Own(None, inputs),
+            columns=Own(None, outputs),
+            noise=Own(None, outputs * inputs),
+            bias_noise=Own(None, outputs),
+            inputs=inputs,
+            outputs=outputs,
             activation=ACTIVATIONS.index(self.activation),
         )
 
@@ -85,13 +91,13 @@ class _Room:
     """
 
     def __init__(self, tape: int, scratch: int) -> None:
-        self.scratch = torch.empty(scratch)
-        self.spare = torch.empty(tape)  # for forwards that no backward follows
+        self.scratch = _empty(scratch)
+        self.spare = _empty(tape)  # for forwards that no backward follows
         self._free: list[Tensor] = []
 
     def lend(self) -> _Lent:
         """A tape for one forward and its backwards."""
-        return _Lent(self._free, self._free.pop() if self._free else torch.empty_like(self.spare))
+        return _Lent(self._free, self._free.pop() if self._free else _empty(len(self.spare)))
 
 
 class _Lent:
@@ -132,7 +138,13 @@ class CompiledChain:
         self._library = cast(Any, kernel())
         self._lanes = self._library.hunch_lanes()
         self._links = (Link * len(layers))(*[layer.link() for layer in layers])
-        self._noisy = [j for j, layer in enumerate(layers) if layer.strength is not None]
+        noisy = [j for j, layer in enumerate(layers) if layer.strength is not None]
+        self._keys = [layers[j].key for j in noisy]
+        # Where each call writes the addresses of its noise.
+        self._places = [
+            (link.rows, link.columns) if layers[j].factorized else (link.noise, link.bias_noise)
+            for j, link in ((j, self._links[j]) for j in noisy)
+        ]
         self._members, _, self._inputs = layers[0].weight.shape
         self._outputs = layers[-1].weight.shape[1]
         self._chain = Chain(link=self._links, links=len(layers), members=self._members)
@@ -144,11 +156,11 @@ class CompiledChain:
         room = self._take_room(x.shape[1])
         if x.stride(2) != 1 or x.stride(1) != self._inputs:
             x = x.contiguous()
-        x = x.float()
-        noise = [draws[self._layers[j].key] for j in self._noisy]
-        y = torch.empty(self._members, x.shape[1], self._outputs)
+        x = x.to(torch.float32)
+        noise = [draws[key] for key in self._keys]
+        y = _empty(self._members, x.shape[1], self._outputs)
         if tape is None:
-            self._point(x, room.spare, noise)
+            self._point(x, room.spare if x.shape[1] > FEW else None, noise)
         else:
             lent = room.lend()
             tape.append((x, lent, noise))
@@ -164,24 +176,18 @@ class CompiledChain:
         gradient = gradient.contiguous()
         self._point(x, lent.memory, noise)
         self._chain.dy = gradient.data_ptr()
-        inputs = torch.empty(x.shape) if needed else gradient
+        inputs = _empty(*x.shape) if needed else gradient
         self._chain.dx = inputs.data_ptr() if needed else None
         self._library.hunch_backward(byref(self._chain), self._lanes)
         return inputs
 
-    def _point(self, x: Tensor, tape: Tensor, noise: Sequence[Draw]) -> None:
+    def _point(self, x: Tensor, tape: Tensor | None, noise: Sequence[Draw]) -> None:
         """Tell the kernel where a call finds what is its own."""
         chain = self._chain
         chain.x, chain.x_apart = x.data_ptr(), x.stride(0)
-        chain.tape = tape.data_ptr()
-        for j, draw in zip(self._noisy, noise, strict=True):
-            link, weight = self._links[j], self._layers[j].weight
-            if self._layers[j].factorized:
-                link.rows = Own(draw[0].data_ptr(), weight.shape[2])
-                link.columns = Own(draw[1].data_ptr(), weight.shape[1])
-            else:
-                link.noise = Own(draw[0].data_ptr(), weight[0].numel())
-                link.bias_noise = Own(draw[-1].data_ptr(), weight.shape[1])
+        chain.tape = None if tape is None else tape.data_ptr()
+        for (first, second), draw in zip(self._places, noise, strict=True):
+            first.first, second.first = draw[0].data_ptr(), draw[-1].data_ptr()
 
     def _take_room(self, rows: int) -> _Room:
         """Memory for calls of so many rows, which agents make of two or three sizes in turns."""
@@ -195,6 +201,11 @@ class CompiledChain:
         self._rooms[rows] = room
         self._chain.rows, self._chain.scratch = rows, room.scratch.data_ptr()
         return room
+
+
+def _empty(*size: int) -> Tensor:
+    # Whatever type and device the program around this makes tensors of.
+    return torch.empty(*size, dtype=torch.float32, device="cpu")
 
 
 def _dense(tensor: Tensor) -> bool:
