@@ -1,7 +1,7 @@
-"""The compiled kernel, if this installation has it: small networks and trees in few calls.
+"""The compiled kernel, if this installation has it: networks, trees and processes in few calls.
 
-`_kernel.c` and `_trees.c` are compiled when the package is installed and a compiler is there.
-Without them, or with `HUNCH_KERNEL=0` in the environment, everything runs on torch and numpy alone.
+`_kernel.c`, `_trees.c` and `_bumps.c` are compiled when the package is installed, if a compiler is
+there. Without them, or with `HUNCH_KERNEL=0` in the environment, all runs on torch and numpy alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-_INTERFACE: Final = 3  # as in _kernel.c
+_INTERFACE: Final = 4  # as in _kernel.c
 _FILE: Final = Path(__file__).with_name("_kernel.so")
 
 
@@ -83,6 +83,18 @@ class Forest(Structure):
         ("place", c_void_p),
         ("trees", c_int64),
         ("depth", c_int64),
+    )
+
+
+class Process(Structure):
+    """A Gaussian process that has learned; see `_bumps.c`."""
+
+    _fields_ = (
+        ("knot", c_void_p),
+        ("square", c_void_p),
+        ("share", c_void_p),
+        ("knots", c_int64),
+        ("features", c_int64),
     )
 
 
@@ -173,6 +185,8 @@ def loaded() -> ctypes.CDLL | str:
     library.hunch_scratch.argtypes = (POINTER(Training), c_int64)
     library.hunch_trees.restype = None
     library.hunch_trees.argtypes = (POINTER(Forest), c_void_p, c_int64, c_int64, c_void_p)
+    library.hunch_process.restype = None
+    library.hunch_process.argtypes = (POINTER(Process), c_void_p, c_int64, c_int64, c_void_p)
     for size in (library.hunch_tape, library.hunch_chain_scratch):
         size.restype, size.argtypes = c_int64, (POINTER(Link), c_int64, c_int64)
     for way in (library.hunch_forward, library.hunch_backward):

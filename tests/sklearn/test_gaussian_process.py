@@ -7,7 +7,10 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Matern
 
 from hunch import RandomizedPriorRegressor
+from hunch.kernel import kernel
+from hunch.sklearn import compiled_process
 from hunch.sklearn import gaussian_process as process
+from hunch.sklearn.compiled_process import mean_compiled
 from hunch.sklearn.gaussian_process import GaussianProcess, gaussian_process
 
 LOGS = torch.tensor([0.3, -0.2, 0.1, -1.0], dtype=torch.float64)  # two lengths, size, noise
@@ -163,3 +166,33 @@ def test_estimators_are_kept_with_it_and_go_on(waves):
     model.partial_fit(x[300:], y[300:])
     low, high = model.predict_interval(x[300:], 0.9)
     assert np.mean((low <= y[300:]) & (y[300:] <= high)) > 0.8
+
+
+@pytest.mark.skipif(kernel() is None, reason="hunch was installed without the kernel")
+@pytest.mark.parametrize("lanes", [4, 8])
+@pytest.mark.parametrize(
+    ("knots", "features", "rows"), [(1, 1, 1), (7, 2, 3), (8, 1, 4), (129, 5, 65), (300, 20, 130)]
+)
+def test_the_kernel_says_what_the_equation_says(knots, features, rows, lanes, monkeypatch):
+    library = kernel()
+    if lanes > library.hunch_lanes():
+        pytest.skip("this processor has no wider vectors")
+    monkeypatch.setattr(library, "hunch_lanes", lambda: lanes)
+    rng = np.random.default_rng(knots)
+    knot, share = rng.normal(size=(knots, features)), 10 * rng.normal(size=knots)
+    x = rng.normal(size=(rows, features))
+    x[0] = knot[0]
+    x[-1] *= 1e5  # so far away that nothing is left
+    distance = np.sqrt(3) * np.linalg.norm(x[:, None] - knot, axis=2)
+    expected = ((1 + distance) * np.exp(-distance)) @ share
+    # As near as a square of a distance can be that is a difference of squares.
+    np.testing.assert_allclose(mean_compiled(knot, share, x), expected, atol=1e-6)
+    np.testing.assert_allclose(mean_compiled(knot, share, x)[1:], expected[1:], atol=1e-10)
+
+
+def test_without_the_kernel_torch_says_the_same(monkeypatch):
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    process, _ = gaussian_process(x, np.sin(x[:, 0]), None, np.arange(60), [0, 1, 2], seed=0)
+    ours = process.at(x)
+    monkeypatch.setattr(compiled_process, "kernel", lambda: None)
+    np.testing.assert_allclose(process.at(x), ours, atol=1e-9)
