@@ -393,7 +393,7 @@ def supported(network: nn.Module) -> bool:
     """Whether every part of a network has a rule here.
 
     Example:
-        >>> supported(MLP(2, [8], 1)), supported(nn.Sequential(nn.Linear(2, 1), nn.Tanh()))
+        >>> supported(MLP(2, [8], 1)), supported(nn.Sequential(nn.Linear(2, 1), nn.ELU()))
         (True, False)
     """
     parts = [part for _, part in network.named_modules(remove_duplicate=False)]
