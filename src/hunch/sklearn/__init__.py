@@ -46,6 +46,10 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(f"hunch.sklearn.{_FILES[name]}"), name)
 
 
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
+
+
 def _check_version() -> None:
     """Refuse to begin without scikit-learn, or with one too old."""
     try:

@@ -49,3 +49,7 @@ def __getattr__(name: str) -> Any:
     if name not in _FILES:
         raise AttributeError(f"module 'hunch.tables' has no attribute {name!r}")
     return getattr(importlib.import_module(f"hunch.tables.{_FILES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
