@@ -11,7 +11,7 @@ from hunch.kernel import kernel
 from hunch.nn import MLP, Constant, Ensemble, NoisyLinear, Streams
 from hunch.rl import A2C, DQN
 from hunch.rl.fast import compiled_chain
-from hunch.rl.fast.compiled_chain import WIDEST, CompiledChain
+from hunch.rl.fast.compiled_chain import WIDEST, WIDEST_BESIDE_THREADS, CompiledChain
 from hunch.rl.fast.manual_backprop import FastRunner
 from hunch.rl.networks.noise import FreshNoise
 
@@ -146,6 +146,7 @@ def engine(request, monkeypatch):
         monkeypatch.setattr(compiled_chain, "kernel", lambda: None)
     elif kernel() is None:
         pytest.skip("hunch was installed without the kernel")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     return request.param
 
 
@@ -297,8 +298,23 @@ def parts_of(network, count=1):
     return [type(layer) for layer in runner(network, count)[0]._layers]
 
 
+@pytest.fixture
+def one_thread(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+
+
 @compiled
-def test_the_kernel_runs_as_many_layers_as_it_can_in_one_call():
+def test_beside_several_threads_of_torch_the_kernel_runs_what_they_would_not_share(monkeypatch):
+    many = Ensemble(lambda: MLP(4, [6], 3), 2, seed=0)
+    narrow, wide = MLP(4, [WIDEST_BESIDE_THREADS], 3), MLP(4, [WIDEST_BESIDE_THREADS + 1], 3)
+    for threads, expected in ((1, [True] * 3), (2, [True, False, False])):
+        monkeypatch.setattr(torch, "get_num_threads", lambda n=threads: n)
+        found = [parts_of(narrow), parts_of(wide), parts_of(many, 2)]
+        assert [CompiledChain in parts for parts in found] == expected
+
+
+@compiled
+def test_the_kernel_runs_as_many_layers_as_it_can_in_one_call(one_thread):
     assert parts_of(MLP(4, [6, 5], 3)) == [CompiledChain]
     assert parts_of(MLP(4, [WIDEST, WIDEST], 3)) == [CompiledChain]
     wide = parts_of(MLP(4, [8, WIDEST + 1], 3))
@@ -333,7 +349,7 @@ def test_batches_and_layers_of_any_size(rows, widths):
 
 
 @compiled
-def test_rows_with_gaps_between_them_and_members_that_share_them():
+def test_rows_with_gaps_between_them_and_members_that_share_them(one_thread):
     network = Ensemble(lambda: MLP(3, [5], 2), 4, seed=0)
     run, _ = runner(network, 4)
     wide = torch.randn(1, 6, 10, generator=torch.Generator().manual_seed(0))
@@ -377,7 +393,7 @@ def test_what_is_no_number_stays_none():
 
 @compiled
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
-def test_actor_critics_learn_the_same_in_the_kernel_and_in_torch(env, monkeypatch):
+def test_actor_critics_learn_the_same_in_the_kernel_and_in_torch(env, monkeypatch, one_thread):
     def learned():
         agent = A2C(env, num_envs=4, rollout_length=8, replicas=2, hidden_sizes=(16,), seed=3)
         return agent.learn(640, progress=False)

@@ -18,7 +18,9 @@ from hunch.kernel import ACTIVATIONS, Chain, Link, Own, kernel
 from hunch.nn.noisy_base import Draw
 
 FEW: Final = 2  # rows; up to here weights are read one row of theirs after another
-WIDEST: Final = 512  # units; torch runs wider layers at the machine's pace
+# Units of the widest layer: torch runs wider ones at the machine's pace, and where it has several
+# threads it shares the work of a wide layer, or of several members, among them.
+WIDEST, WIDEST_BESIDE_THREADS = 512, 128
 
 _ROOMS: Final = 4  # sizes of batches that memory is kept for
 
@@ -55,7 +57,7 @@ class Affine:
         tensors = [self.weight, self.bias, self.strength, self.bias_strength, *self.slopes]
         return (
             kernel() is not None
-            and max(self.weight.shape[1:]) <= WIDEST
+            and max(self.weight.shape[1:]) <= _widest(len(self.weight))
             and all(
                 own is None
                 or (own.dtype == torch.float32 and own.device.type == "cpu" and _dense(own))
@@ -201,6 +203,12 @@ class CompiledChain:
         self._rooms[rows] = room
         self._chain.rows, self._chain.scratch = rows, room.scratch.data_ptr()
         return room
+
+
+def _widest(members: int) -> int:
+    if torch.get_num_threads() == 1:
+        return WIDEST
+    return WIDEST_BESIDE_THREADS if members == 1 else 0
 
 
 def _empty(*size: int) -> Tensor:
