@@ -7,7 +7,7 @@ import torch
 
 from hunch.errors import ConfigurationError, DataError
 from hunch.inference import fit
-from hunch.kernel import Layer, Training, kernel
+from hunch.kernel import Layer, Training, kernel, loaded
 from hunch.nn import MLP, Ensemble, Epinet, GaussianHead, RandomizedPrior
 
 K, N = 4, 90
@@ -279,7 +279,7 @@ def test_the_forward_is_that_of_auto():
 
 def test_without_it_everything_is_torch(monkeypatch):
     monkeypatch.setenv("HUNCH_KERNEL", "0")
-    kernel.cache_clear()
+    loaded.cache_clear()
     try:
         net, history = trained("auto", steps=5)
         assert torch.equal(history.loss, trained("bmm", steps=5)[1].loss)
@@ -287,4 +287,4 @@ def test_without_it_everything_is_torch(monkeypatch):
         with pytest.raises(ConfigurationError, match="an installation without the compiled kernel"):
             fit(net, X, Y, progress=False)
     finally:
-        kernel.cache_clear()
+        loaded.cache_clear()
