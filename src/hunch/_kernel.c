@@ -265,35 +265,22 @@ int64_t hunch_lanes(void) {
     return 4;
 }
 
-/* Make the steps of some members; `lanes` is at most what `hunch_lanes` says. */
-void hunch_train(const Training *t, const Step *steps, const Task *task, int64_t lanes) {
-    void (*chosen)(const Training *, const Step *, const Task *) = train_4;
 #if defined(__x86_64__)
-    chosen = lanes == 16 ? train_16 : lanes == 8 ? train_8 : train_4;
+#define CHOSEN(f) (lanes == 16 ? f##_16 : lanes == 8 ? f##_8 : f##_4)
+#else
+#define CHOSEN(f) ((void)lanes, f##_4) /* of which there is one kind here */
 #endif
-    (void)lanes; /* of which there is one kind elsewhere */
-    chosen(t, steps, task);
+
+/* Make the steps of some members; `lanes` is at most what `hunch_lanes` says, here and below. */
+void hunch_train(const Training *t, const Step *steps, const Task *task, int64_t lanes) {
+    CHOSEN(train)(t, steps, task);
 }
 
 /* The outputs of all members, and on the tape what a backward needs. */
-void hunch_forward(const Chain *c, int64_t lanes) {
-    void (*chosen)(const Chain *) = forward_4;
-#if defined(__x86_64__)
-    chosen = lanes == 16 ? forward_16 : lanes == 8 ? forward_8 : forward_4;
-#endif
-    (void)lanes;
-    chosen(c);
-}
+void hunch_forward(const Chain *c, int64_t lanes) { CHOSEN(forward)(c); }
 
 /* The gradients of all parameters, and of the inputs if `dx` has a place for them. */
-void hunch_backward(const Chain *c, int64_t lanes) {
-    void (*chosen)(const Chain *) = backward_4;
-#if defined(__x86_64__)
-    chosen = lanes == 16 ? backward_16 : lanes == 8 ? backward_8 : backward_4;
-#endif
-    (void)lanes;
-    chosen(c);
-}
+void hunch_backward(const Chain *c, int64_t lanes) { CHOSEN(backward)(c); }
 
 #else /* once for each width */
 
@@ -757,7 +744,7 @@ static void effective(const Link *l, int64_t k, float *weight, float *bias) {
         }
     if (!l->bias.first) return;
     const float *b = OF(l->bias, k), *bs = OF(l->bias_spread, k);
-    const float *be = e || l->noise.first ? OF(l->bias_noise, k) : columns;
+    const float *be = l->noise.first ? OF(l->bias_noise, k) : columns;
     for (int64_t o = 0; o < l->out; o++) bias[o] = b[o] + bs[o] * be[o];
 }
 

@@ -89,25 +89,15 @@ class RandomizedPriorBase(TakesColumns, BaseEstimator, LearnedNetworks):
         return tensors, values
 
     @classmethod
-    def from_state(cls, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Self:
-        """The estimator that `to_state` was called on, which is of the same class.
+    def _with(cls, parameters: dict[str, Any]) -> Self:
+        sizes = parameters["hidden_layer_sizes"]
+        sizes = sizes if isinstance(sizes, int) else tuple(sizes)
+        return cls(**{**parameters, "hidden_layer_sizes": sizes})
 
-        Args:
-            tensors: its tensors.
-            values: its values; lists in place of tuples do no harm.
-
-        Raises:
-            KeyError: if a tensor or value is missing.
-            ConfigurationError: if tensors do not fit the parameters.
-        """
-        parameters = dict(values["parameters"])
-        if not isinstance(parameters["hidden_layer_sizes"], int):
-            parameters["hidden_layer_sizes"] = tuple(parameters["hidden_layer_sizes"])
-        estimator = cls(**parameters)
-        estimator._restore(tensors, values)
+    def _restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        super()._restore(tensors, values)
         if "feature_names_in_" in values:
-            estimator.feature_names_in_ = np.array(values["feature_names_in_"], dtype=object)
-        return estimator
+            self.feature_names_in_ = np.array(values["feature_names_in_"], dtype=object)
 
     @property
     def _parameters(self) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class LearnedNetworks:
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Self:
-        """What an estimator has learned, of its `to_state`.
+        """What `to_state` was called on: an estimator, or only what it has learned.
 
         Args:
             tensors: its tensors.
@@ -82,10 +82,15 @@ class LearnedNetworks:
             KeyError: if a tensor or value is missing.
             ConfigurationError: if tensors do not fit the parameters.
         """
-        learned = cls()
-        learned._kept_parameters = dict(values["parameters"])
-        learned.n_estimators = values["parameters"]["n_estimators"]
+        learned = cls._with(dict(values["parameters"]))
         learned._restore(tensors, values)
+        return learned
+
+    @classmethod
+    def _with(cls, parameters: dict[str, Any]) -> Self:
+        """One that has these parameters and has learned nothing yet."""
+        learned = cls()
+        learned._kept_parameters, learned.n_estimators = parameters, parameters["n_estimators"]
         return learned
 
     def _restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:

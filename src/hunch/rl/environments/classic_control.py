@@ -18,7 +18,7 @@ from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 from numpy.typing import NDArray
 
 from hunch.rl.environments.make import Env, training_reset_seed
-from hunch.rl.environments.vector import Bools, Outcome, SingleEnvs, name_of, no_replay
+from hunch.rl.environments.vector import Bools, Outcome, SingleEnvs, no_replay
 
 Floats = NDArray[np.float64]
 Seen = NDArray[np.float32]
@@ -278,6 +278,7 @@ class ClassicEnvs(SingleEnvs):
         stride: int = 1,
     ) -> None:
         super().__init__(envs, seeds, offsets, stride)
+        self._resetting = False  # what is wrong shows after a step
         self._motion, self._limit = motion, limit
         numbers = len(motion.begin(np.random.default_rng(0)))
         self._state = np.zeros((numbers, self.num_envs))
@@ -290,7 +291,7 @@ class ClassicEnvs(SingleEnvs):
         self._infos: list[dict[str, Any]] = [{}] * self.num_envs
 
     def _reset(self, i: int, episode: int) -> NDArray[Any]:
-        seed = training_reset_seed(self._seeds[i], episode)
+        self._reset_seeds[i] = seed = training_reset_seed(self._seeds[i], episode)
         first = self._motion.begin(seeding.np_random(seed)[0])
         self._state[:, i], self._length[i] = first, 0
         given: NDArray[Any] = self._motion.observe(first[:, None])[0]
@@ -298,7 +299,7 @@ class ClassicEnvs(SingleEnvs):
 
     def step(self, actions: NDArray[Any]) -> Outcome:
         """Take one action in every environment."""
-        self._told[np.minimum(self._length, self._limit - 1), self._each] = actions
+        self._told[self._length, self._each] = actions
         self._state, rewards, terminated = self._motion.move(self._state, actions)
         self._length += 1
         following = self._motion.observe(self._state)
@@ -306,8 +307,8 @@ class ClassicEnvs(SingleEnvs):
         truncated = self._length >= self._limit
         return Outcome(following, rewards, terminated, truncated, self._valid, self._infos)
 
-    def _where(self, i: int | None) -> str:
-        return f"environment {i} of {self.num_envs} ({name_of(self.envs[0])}), an action not finite"
+    def _steps(self, i: int) -> int:
+        return int(self._length[i])
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """As that of `SingleEnvs`, which may go on from it, and this from one of that."""
@@ -318,25 +319,8 @@ class ClassicEnvs(SingleEnvs):
             "actions": np.concatenate(told).astype(self._taken),
         }
 
-    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        """Play the present episodes again.
-
-        Returns:
-            The current observations.
-
-        Raises:
-            DataError: if an environment ends its episode earlier than it did before.
-        """
-        self._next_episode = np.array(state["next_episode"])
-        observation = np.zeros(self._shape, self._answers.dtype)
-        parts = np.split(state["actions"], np.cumsum(state["lengths"])[:-1])
-        for i, actions in enumerate(parts):
-            if self._next_episode[i] >= self._stride:  # an episode has begun
-                observation[i] = self._reset(i, int(self._next_episode[i]) - self._stride)
-                self._play(i, actions, observation)
-        return observation
-
-    def _play(self, i: int, actions: NDArray[Any], observation: NDArray[Any]) -> None:
+    def _replay(self, i: int, actions: NDArray[Any], observation: NDArray[Any]) -> None:
+        observation[i] = self._reset(i, int(self._next_episode[i]) - self._stride)
         one, over = self._state[:, [i]], False
         if len(actions) > self._limit:
             raise no_replay()

@@ -138,9 +138,11 @@ class SingleEnvs:
         i = i or 0
         place = f"environment {i} of {self.num_envs} ({name_of(self.envs[i])}), "
         after = f"reset(seed={self._reset_seeds[i]})"
-        return place + (
-            after if self._resetting else f"step {len(self._actions[i]) + 1} after {after}"
-        )
+        return place + (after if self._resetting else f"step {self._steps(i)} after {after}")
+
+    def _steps(self, i: int) -> int:
+        """How many steps environment i has made in its episode, with the one looked at."""
+        return len(self._actions[i]) + 1
 
     def step(self, actions: NDArray[Any]) -> Outcome:
         """Take one action in every environment."""
