@@ -5,9 +5,11 @@ import pytest
 import torch
 
 pytest.importorskip("sklearn")
+from hunch import RandomizedPriorRegressor
 from hunch.errors import DataError
 from hunch.inference import bootstrap_weights
 from hunch.inference.out_of_bag import OutOfBag
+from hunch.sklearn import learned_numbers
 from hunch.sklearn import noise as noise_module
 from hunch.sklearn.classifier import temperature
 from hunch.sklearn.noise import (
@@ -211,3 +213,17 @@ def test_scales_of_weighed_and_constant_columns():
     np.testing.assert_allclose(scale.mean, [2.25, 0.1])
     np.testing.assert_allclose(scale.std, [np.sqrt(0.25 * 2.25**2 + 0.75 * 0.75**2), 1.0])
     np.testing.assert_allclose(scale.apply(x)[:, 1], 0, atol=1e-12)
+
+
+def test_the_mean_of_folds_is_nearer_than_the_trees_of_one(monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (150, 3))
+    y = np.sign(X[:, 0]) + 2 * (X[:, 1] > 0.3) + 0.3 * rng.normal(size=150)
+    model = RandomizedPriorRegressor(4, max_iter=5, gaussian_process=False, random_state=0)
+    model.fit(X, y)
+    assert model._shares[-1, 0] > 0.1  # of the trees
+    ours = model.predict_distribution(X).aleatoric
+    monkeypatch.setattr(learned_numbers, "square_about_mean", lambda square, parts: square)
+    of_one = model.predict_distribution(X).aleatoric
+    assert (ours <= of_one).all()
+    assert (ours < 0.999 * of_one).double().mean() > 0.5
