@@ -17,7 +17,7 @@ help:
 	@echo "make compare BEFORE=path   every row of them beside another checkout's, in turns"
 
 # The stamps make a second run install nothing; a changed pyproject.toml, constraint or kernel does.
-KERNEL := src/hunch/_kernel.c src/hunch/_trees.c src/hunch/_bumps.c tools/compile_kernel.py
+KERNEL := $(wildcard src/hunch/_*.c) tools/compile_kernel.py
 
 $(VENV)/.demo: pyproject.toml constraints.txt $(KERNEL)
 	$(PYTHON) -m venv $(VENV)

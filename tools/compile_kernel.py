@@ -17,7 +17,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-_SOURCES = ("src/hunch/_kernel.c", "src/hunch/_trees.c", "src/hunch/_bumps.c")
+_SOURCES = [f"src/hunch/_{name}.c" for name in ("kernel", "trees", "bumps", "objectives")]
 _LIBRARY = "src/hunch/_kernel.so"
 # No -march: wider vectors are chosen when it runs. No -ffast-math: it would lose NaN.
 _FLAGS = ("-O3", "-fno-math-errno", "-fPIC", "-shared", "-Wno-psabi")

@@ -17,7 +17,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { INTERFACE = 4 }; /* changes with the structures here and in the other files; kernel.py has it too */
+enum { INTERFACE = 5 }; /* changes with the structures here and in the other files; kernel.py has it too */
 
 enum Activation { IDENTITY, RELU, TANH, SIGMOID, SILU, ELU, SELU, GELU };
 enum Loss { SQUARED_ERROR, CROSS_ENTROPY };
@@ -83,6 +83,14 @@ typedef struct {
     float *tape; /* (members, hunch_tape); NULL for a few rows that no backward follows */
     float *scratch;
 } Chain;
+
+typedef struct {
+    float *value, *mean, *square; /* (count) */
+    const float *gradient;        /* (count) */
+    int64_t count;
+    double beta1, beta2, epsilon, rate;
+    int64_t done; /* steps, this one included */
+} Moved;
 
 enum { AT_ONCE = 4096 }; /* numbers of the widest layer that are in work at one time: 16 kB */
 enum { AHEAD = 16 };     /* rows that are fetched before they are needed */
@@ -187,7 +195,7 @@ typedef struct {
 } Bench;
 
 typedef struct {
-    float forget1, keep2, forget2, epsilon; /* 1 − β₁, β₂, 1 − β₂ */
+    float forget1, forget2, epsilon; /* 1 − β₁, 1 − β₂ */
     float factor, step, root;               /* of the gradient; step size; 1 / √(1 − β₂ᵗ) */
 } Move;
 
@@ -218,6 +226,7 @@ typedef struct {
 #define part_of NAME(part_of)
 #define squares NAME(squares)
 #define adam NAME(adam)
+#define move_of NAME(move_of)
 #define update NAME(update)
 #define train NAME(train)
 #define effective NAME(effective)
@@ -227,6 +236,7 @@ typedef struct {
 #define spread_out NAME(spread_out)
 #define dot NAME(dot)
 #define one_row NAME(one_row)
+#define move NAME(move)
 
 #define LANES 4
 #include "_kernel.c"
@@ -281,6 +291,9 @@ void hunch_forward(const Chain *c, int64_t lanes) { CHOSEN(forward)(c); }
 
 /* The gradients of all parameters, and of the inputs if `dx` has a place for them. */
 void hunch_backward(const Chain *c, int64_t lanes) { CHOSEN(backward)(c); }
+
+/* One step of Adam. */
+void hunch_adam(const Moved *m, int64_t lanes) { CHOSEN(move)(m); }
 
 #else /* once for each width */
 
@@ -645,26 +658,34 @@ static float squares(const float *x, int64_t n) {
     return rest;
 }
 
-static void adam(const Move move, float *restrict p, const float *restrict gradient,
+static void adam(const Move how, float *restrict p, const float *restrict gradient,
                  float *restrict mean, float *restrict square, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
-        float g = gradient[i] * move.factor;
-        mean[i] += move.forget1 * (g - mean[i]);
-        square[i] = move.keep2 * square[i] + move.forget2 * g * g;
-        p[i] -= move.step * mean[i] / (sqrtf(square[i]) * move.root + move.epsilon);
+        float g = gradient[i] * how.factor;
+        mean[i] += how.forget1 * (g - mean[i]);
+        square[i] += how.forget2 * (g * g - square[i]);
+        p[i] -= how.step * mean[i] / (sqrtf(square[i]) * how.root + how.epsilon);
     }
+}
+
+static Move move_of(double beta1, double beta2, double epsilon, double rate, int64_t done) {
+    return (Move){.forget1 = 1 - beta1,
+                  .forget2 = 1 - beta2,
+                  .epsilon = epsilon,
+                  .factor = 1,
+                  .step = rate / (1 - pow(beta1, done)),
+                  .root = 1 / sqrt(1 - pow(beta2, done))};
+}
+
+static void move(const Moved *m) {
+    adam(move_of(m->beta1, m->beta2, m->epsilon, m->rate, m->done), m->value, m->gradient, m->mean,
+         m->square, m->count);
 }
 
 /* Pull, shorten and go along the gradient; what is pulled adds to the loss. */
 static void update(Bench *b, const Training *t, int64_t k, int64_t done, float *kept) {
     float pull = t->pull[k];
-    Move move = {.forget1 = 1 - t->beta1,
-                 .keep2 = t->beta2,
-                 .forget2 = 1 - t->beta2,
-                 .epsilon = t->epsilon,
-                 .factor = 1,
-                 .step = t->rate[k] / (1 - pow(t->beta1, done)),
-                 .root = 1 / sqrt(1 - pow(t->beta2, done))};
+    Move how = move_of(t->beta1, t->beta2, t->epsilon, t->rate[k], done);
     float all = 0;
     for (int go = 0; go < 2; go++) { /* first pull and measure all of it, then move */
         int64_t at = 0;
@@ -678,7 +699,7 @@ static void update(Bench *b, const Training *t, int64_t k, int64_t done, float *
                 int64_t moment = k * t->parameters + at;
                 at += n;
                 if (go) {
-                    adam(move, p, gradient, t->mean + moment, t->square + moment, n);
+                    adam(how, p, gradient, t->mean + moment, t->square + moment, n);
                     continue;
                 }
                 if (kept) memcpy(kept + moment, p, n * sizeof *p);
@@ -688,7 +709,7 @@ static void update(Bench *b, const Training *t, int64_t k, int64_t done, float *
             }
         if (!go && t->longest < INFINITY) {
             float factor = (float)t->longest / sqrtf(squares(b->gradient, t->parameters));
-            move.factor = factor > 1 ? 1 : factor;
+            how.factor = factor > 1 ? 1 : factor;
         }
     }
     if (pull != 0) b->loss += pull * all;

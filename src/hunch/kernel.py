@@ -1,7 +1,7 @@
 """The compiled kernel, if this installation has it: networks, trees and processes in few calls.
 
-`_kernel.c`, `_trees.c` and `_bumps.c` are compiled when the package is installed, if a compiler is
-there. Without them, or with `HUNCH_KERNEL=0` in the environment, all runs on torch and numpy alone.
+The C files beside this one are compiled when the package is installed, if a compiler is there.
+Without them, or with `HUNCH_KERNEL=0` in the environment, all runs on torch and numpy alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-_INTERFACE: Final = 4  # as in _kernel.c
+_INTERFACE: Final = 5  # as in _kernel.c
 _FILE: Final = Path(__file__).with_name("_kernel.so")
 
 
@@ -142,6 +142,61 @@ class Chain(Structure):
     )
 
 
+class Moved(Structure):
+    """Numbers that Adam moves; see `_kernel.c`."""
+
+    _fields_ = (
+        ("value", c_void_p),
+        ("mean", c_void_p),
+        ("square", c_void_p),
+        ("gradient", c_void_p),
+        ("count", c_int64),
+        ("beta1", c_double),
+        ("beta2", c_double),
+        ("epsilon", c_double),
+        ("rate", c_double),
+        ("done", c_int64),
+    )
+
+
+class Difference(Structure):
+    """One-step errors of values; see `_objectives.c`."""
+
+    _fields_ = (
+        ("output", c_void_p),
+        ("following", c_void_p),
+        ("selecting", c_void_p),
+        ("action", c_void_p),
+        ("reward", c_void_p),
+        ("discount", c_void_p),
+        ("weight", c_void_p),
+        ("gradient", c_void_p),
+        ("error", c_void_p),
+        ("members", c_int64),
+        ("rows", c_int64),
+        ("actions", c_int64),
+        ("dueling", c_int64),
+        ("loss", c_double),
+    )
+
+
+class Advantage(Structure):
+    """What a policy and its value learn from; see `_objectives.c`."""
+
+    _fields_ = (
+        ("output", c_void_p),
+        ("action", c_void_p),
+        ("target", c_void_p),
+        ("gradient", c_void_p),
+        ("members", c_int64),
+        ("rows", c_int64),
+        ("actions", c_int64),
+        ("value_weight", c_double),
+        ("entropy_weight", c_double),
+        ("loss", c_double),
+    )
+
+
 # A step: pointers to its rows, their number, the weights, and where to keep the parameters.
 STEP: Final = [("rows", "u8"), ("count", "i8"), ("weights", "u8"), ("kept", "u8")]
 ACTIVATIONS: Final = ("identity", "relu", "tanh", "sigmoid", "silu", "elu", "selu", "gelu")
@@ -191,6 +246,12 @@ def loaded() -> ctypes.CDLL | str:
         size.restype, size.argtypes = c_int64, (POINTER(Link), c_int64, c_int64)
     for way in (library.hunch_forward, library.hunch_backward):
         way.restype, way.argtypes = None, (POINTER(Chain), c_int64)
+    library.hunch_adam.restype, library.hunch_adam.argtypes = None, (POINTER(Moved), c_int64)
+    library.hunch_difference.restype = library.hunch_advantage.restype = None
+    library.hunch_difference.argtypes = (POINTER(Difference),)
+    library.hunch_advantage.argtypes = (POINTER(Advantage),)
+    library.hunch_draw.restype = c_int64
+    library.hunch_draw.argtypes = (c_void_p, c_int64, c_int64, c_int64, c_void_p, c_void_p)
     library.hunch_train.restype = None
     library.hunch_train.argtypes = (POINTER(Training), c_void_p, POINTER(Task), c_int64)
     return library

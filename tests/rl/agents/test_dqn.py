@@ -236,8 +236,9 @@ def test_termination_stops_the_bootstrap_and_a_time_limit_does_not(steady, trunc
 
 
 @pytest.mark.parametrize("double", [False, True])
-def test_loss_equals_the_formula_row_by_row(double):
-    agent = DQN("CartPole-v1", double=double, discount=0.9, seed=0, **SMALL)
+@pytest.mark.parametrize("fast", [False, True])
+def test_loss_equals_the_formula_row_by_row(double, fast):
+    agent = DQN("CartPole-v1", double=double, fast=fast, discount=0.9, seed=0, **SMALL)
     agent._pair.target_vector.mul_(-1.5)  # so that the two networks prefer different actions
     rng = np.random.default_rng(0)
     first, following = rng.normal(size=(2, 20, 4)).astype(np.float32)
@@ -264,10 +265,11 @@ def test_loss_equals_the_formula_row_by_row(double):
         losses.append(error**2 / 2 if error < 1 else error - 0.5)
         errors.append(error)
     assert (q_next.argmax(1) != evaluated.argmax(1)).any()
-    raw = agent._online(torch.from_numpy(batch.observation))
-    action = torch.from_numpy(batch.action)
-    loss, _, error = agent.value_head.loss(raw, action, agent._bootstrapped(batch))
-    assert loss.item() == pytest.approx(np.mean(losses), rel=1e-5)
+    with torch.no_grad():
+        output, here = (agent._online(torch.from_numpy(x[None])) for x in (first, following))
+        there = agent._target(torch.from_numpy(batch.next_observation))
+        loss, _, error = agent._loss(output, there, here if double else None, batch)
+    assert loss == pytest.approx(np.mean(losses), rel=1e-5)
     assert error[0].tolist() == pytest.approx(errors, rel=1e-4)
 
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal
 
+import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError
 from hunch.rl.agents.actor import make_actor
@@ -26,6 +27,8 @@ from hunch.rl.agents.replica import Policy
 from hunch.rl.agents.schedules import Linear, schedule, value_at
 from hunch.rl.environments.make import EnvLike
 from hunch.rl.environments.vector import Bools
+from hunch.rl.fast.compiled_objectives import advantage_loss
+from hunch.rl.networks.action_distributions import Categorical
 from hunch.rl.networks.value_networks import NetworkLike
 from hunch.rl.objectives.advantages import lambda_returns
 from hunch.rl.objectives.losses import policy_loss
@@ -210,32 +213,52 @@ class A2C(Agent):
             self.settle()
         observation = self._tensor(trajectory.rows(trajectory.observation))
         out, gradient_of = actor.differentiable(observation)
-        value = out[..., 0].detach()
         target = lambda_returns(
             trajectory,
-            value.cpu().numpy(),
+            out[..., 0].cpu().numpy(),
             actor.bootstrap_values(self._tensor(trajectory.bootstrap_observation)),
             discount=self.discount,
             gae_lambda=self.gae_lambda,
             reward_scale=self.reward_scale,
         )
-        policy = out[..., 1:]
-        raw = torch.from_numpy(trajectory.rows(trajectory.raw)).to(self.device)
-        loss = policy_loss(
-            actor.actions.log_prob(policy, raw),
-            out[..., 0],
-            self._tensor(target),
-            value,
-            value_weight=self.value_weight,
-            entropy=actor.actions.entropy(policy) if self.entropy_weight else None,
-            entropy_weight=self.entropy_weight,
-        ).sum()  # gives each replica the gradient that it would have alone
-        gradient = gradient_of(loss)
-        mean_loss = check_loss(loss.item() / self.replicas, self.updates)
+        loss, along = self._loss(out, trajectory.rows(trajectory.raw), target)
+        gradient = gradient_of(along)
+        mean_loss = check_loss(loss / self.replicas, self.updates)
         rate = value_at(self.learning_rate, self.steps)
         actor.networks.step(range(self.replicas), gradient, rate)
         actor.normalize(observation, range(self.replicas))
         self.losses.append(mean_loss)
+
+    def _loss(
+        self, out: Tensor, raw: NDArray[Any], target: NDArray[np.float32]
+    ) -> tuple[float, Tensor]:
+        """The sum of the replicas' losses, which gives each the gradient that it would have alone.
+
+        Args:
+            out: values and policies, `(replicas, steps, 1 + outputs)`.
+            raw: actions as they were drawn.
+            target: what they led to.
+
+        Returns:
+            The loss, and its gradient with respect to `out`.
+        """
+        weights = {"value_weight": self.value_weight, "entropy_weight": self.entropy_weight}
+        actions = self._actor.actions
+        if isinstance(actions, Categorical):
+            found = advantage_loss(out, raw, target, **weights)
+            if found is not None:
+                return found
+        out.requires_grad_()
+        loss = policy_loss(
+            actions.log_prob(out[..., 1:], torch.from_numpy(raw).to(self.device)),
+            out[..., 0],
+            self._tensor(target),
+            out[..., 0].detach(),
+            entropy=actions.entropy(out[..., 1:]) if self.entropy_weight else None,
+            **weights,
+        ).sum()
+        (along,) = torch.autograd.grad(loss, out, materialize_grads=True)
+        return loss.item(), along
 
     def policy(self, replica: int) -> Policy:
         """As `Agent.policy`."""

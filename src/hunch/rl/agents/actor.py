@@ -18,6 +18,7 @@ from hunch.nn import Normalizer
 from hunch.rl.agents.agent import Agent
 from hunch.rl.agents.divergence import check_outputs_known
 from hunch.rl.agents.replica import NetworkPolicy, Policy
+from hunch.rl.fast.compiled_objectives import drawn
 from hunch.rl.fast.manual_backprop import FastRunner
 from hunch.rl.networks.action_distributions import ActionDistribution, Bounds, Categorical, Gaussian
 from hunch.rl.networks.feature_layers import is_pixels
@@ -177,15 +178,12 @@ class Actor(Linked):
             x: observations `(replicas, batch, …)`.
 
         Returns:
-            `(replicas, batch, 1 + outputs)`, and a function from a loss of them, of all replicas
-            their sum, to the parameters' gradient `(replicas, parameters)`, which the next one
-            overwrites.
+            `(replicas, batch, 1 + outputs)`, and a function from their gradient to the parameters'
+            `(replicas, parameters)`, which the next one overwrites.
         """
         out, backward = self._run.differentiable(x)
-        out.requires_grad_()
 
-        def gradient(loss: Tensor) -> Tensor:
-            (along,) = torch.autograd.grad(loss, out, materialize_grads=True)
+        def gradient(along: Tensor) -> Tensor:
             backward(along)
             return self._gradient
 
@@ -194,7 +192,15 @@ class Actor(Linked):
     @torch.no_grad()
     def act(self, observation: Tensor) -> NDArray[Any]:
         """Raw actions `(replicas, envs, …)`, drawn from the policies."""
-        outputs = self._run(observation)[..., 1:].cpu().numpy()
+        policy = self._run.stream(observation, "advantage")
+        if isinstance(self.actions, Categorical):
+            found = drawn(policy, self._streams)
+            if found is not None:
+                index, known = found
+                if not known:
+                    check_outputs_known(policy.numpy())
+                return index
+        outputs = policy.cpu().numpy()
         check_outputs_known(outputs)
         return self.actions.sample(outputs, self._streams)
 
@@ -210,8 +216,11 @@ class Actor(Linked):
         by_replica = observation.transpose(0, 1)
         rows = by_replica.flatten(1, 2)
         with torch.no_grad():
-            values = (self._run(rows) if replica is None else self.outputs(rows, replica))[..., 0]
-        found: NDArray[np.float32] = values.view(by_replica.shape[:3]).cpu().numpy()
+            if replica is None:
+                values = self._run.stream(rows, "value")
+            else:
+                values = self.outputs(rows, replica)[..., 0]
+        found: NDArray[np.float32] = values.reshape(by_replica.shape[:3]).cpu().numpy()
         return found.swapaxes(0, 1)
 
     def normalize(self, observation: Tensor, replicas: Sequence[int]) -> None:

@@ -32,6 +32,7 @@ from hunch.rl.agents.replica import NetworkPolicy, Policy, members_of
 from hunch.rl.agents.schedules import Linear, schedule, value_at
 from hunch.rl.environments.make import EnvLike
 from hunch.rl.environments.vector import Bools
+from hunch.rl.fast.compiled_objectives import difference_loss
 from hunch.rl.fast.manual_backprop import FastRunner
 from hunch.rl.networks.feature_layers import is_pixels
 from hunch.rl.networks.noise import FreshNoise
@@ -329,35 +330,50 @@ class DQN(Agent):
         """Make one gradient update, and one of the target network if it is time to."""
         if self._pair.layout.moved:
             self.settle()
-        target = self._bootstrapped(batch)
-        action = torch.from_numpy(batch.action).to(self.device)
-        weight = None if batch.weight is None else torch.from_numpy(batch.weight).to(self.device)
+        next_observation = self._tensor(batch.next_observation)
+        following = self._target(next_observation)
+        selecting = self._online(next_observation) if self.double else None
         output, backward = self._online.differentiable(self._tensor(batch.observation))
         # A sum over replicas gives each the gradient that it would have alone.
-        loss, gradient, error = self._range.value_head.loss(output, action, target, weight)
+        loss, gradient, error = self._loss(output, following, selecting, batch)
         backward(gradient)
-        mean_loss = check_loss(loss.item() / self.replicas, self._pair.updates)
+        mean_loss = check_loss(loss / self.replicas, self._pair.updates)
         self._pair.step(value_at(self.learning_rate, self._loop.steps))
         self.losses.append(mean_loss)
-        if weight is not None:
+        if batch.weight is not None:
             self._replay.update_priorities(batch.position, error.cpu().numpy())
 
-    def _bootstrapped(self, batch: Transitions) -> Tensor:
-        """What the values of a batch are trained towards."""
-        next_observation, value_head = self._tensor(batch.next_observation), self._range.value_head
-        following = value_head.split(self._target(next_observation))
-        selecting = following
-        if self.double:
-            selecting = value_head.split(self._online(next_observation))
-        outcome = (
-            torch.from_numpy(batch.reward).to(self.device),
-            torch.from_numpy(batch.discount).to(self.device),
-            following,
-            selecting,
+    def _loss(
+        self, output: Tensor, following: Tensor, selecting: Tensor | None, batch: Transitions
+    ) -> tuple[float, Tensor, Tensor]:
+        """Loss of a batch, its gradient at the outputs, and the size of each error.
+
+        Args:
+            output: of the online network.
+            following: of the target network for the next observations.
+            selecting: of what chooses there, if that is not the target network.
+            batch: the transitions.
+        """
+        value_head = self._range.value_head
+        if self.fast and value_head.distribution is None:
+            width, dueling = value_head.actions, value_head.dueling
+            found = difference_loss(
+                output, following, selecting, batch, actions=width, dueling=dueling
+            )
+            if found is not None:
+                return found
+        reward, discount, action = (
+            torch.from_numpy(values).to(self.device)
+            for values in (batch.reward, batch.discount, batch.action)
         )
+        weight = None if batch.weight is None else torch.from_numpy(batch.weight).to(self.device)
+        predicted = value_head.split(following)
+        chooses = predicted if selecting is None else value_head.split(selecting)
+        outcome = reward, discount, predicted, chooses
         if self._range.categorical and self._range.watches(self._pair.updates):
             self._range.take_notice(value_head.beyond(*outcome))
-        return value_head.target(*outcome)
+        loss, gradient, error = value_head.loss(output, action, value_head.target(*outcome), weight)
+        return loss.item(), gradient, error
 
     def policy(self, replica: int) -> Policy:
         """As `Agent.policy`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -268,6 +268,7 @@ class _Streams:
     def __init__(self, module: Streams, gradients: Views, members: bool) -> None:
         self.value = compiled(by_hand(module.value, gradients, members))
         self.advantage = compiled(by_hand(module.advantage, gradients, members))
+        self.one_value = _width(module.value) == 1
 
     def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
         value = self.value.forward(x, draws, tape)
@@ -361,6 +362,13 @@ def merged(layers: Sequence[Layer]) -> list[Layer]:
             found.append(layer)
     close()
     return found
+
+
+def _width(module: nn.Module) -> int | None:
+    """Outputs of a network, if its last layer tells them."""
+    last = [part for part in module.modules() if not part._modules][-1:]
+    width: int | None = getattr(last[0], "out_features", None) if last else None
+    return width
 
 
 def _pair(parameter: Tensor | None, gradients: Views, members: bool) -> tuple[Any, Any]:
@@ -474,6 +482,13 @@ class FastRunner(Runner):
         elif supported(own):
             layer = by_hand(own, views, self._stacked)
             self._layers = merged(layer.layers if isinstance(layer, _Chain) else [layer])
+        self._streams: dict[str, list[Layer]] | None = None
+        if self._layers and isinstance(last := self._layers[-1], _Streams) and last.one_value:
+            before = self._layers[:-1]
+            self._streams = {
+                "value": [*before, last.value],
+                "advantage": [*before, last.advantage],
+            }
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """As `Runner`'s."""
@@ -488,12 +503,29 @@ class FastRunner(Runner):
             return super().differentiable(*inputs)
         return out, partial(self._backward, tape)
 
-    def _by_hand(self, x: Tensor, tape: Tape | None) -> Tensor | None:
+    def stream(self, x: Tensor, which: Literal["value", "advantage"]) -> Tensor:
+        """Some outputs, by the one of two networks side by side that has them, if there are such.
+
+        Args:
+            x: as for the network.
+            which: the value, the first of all outputs, or all others.
+        """
+        if self._streams is not None:
+            found = self._by_hand(x, None, self._streams[which])
+            if found is not None:
+                return found
+        out = self(x)
+        return out[..., :1] if which == "value" else out[..., 1:]
+
+    def _by_hand(
+        self, x: Tensor, tape: Tape | None, layers: Sequence[Layer] | None = None
+    ) -> Tensor | None:
         """Outputs by the layers here; None if torch has to be asked."""
-        if self._layers is None or (x.dim() != 3 and not self._flattens) or any(self._hooks):
+        layers = self._layers if layers is None else layers
+        if layers is None or (x.dim() != 3 and not self._flattens) or any(self._hooks):
             return None
         draws = self._noise.draws() if self._noise.has_layers else {}
-        for layer in self._layers:
+        for layer in layers:
             x = layer.forward(x, draws, tape)
         return x
 

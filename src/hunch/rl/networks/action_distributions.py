@@ -84,8 +84,8 @@ class Categorical:
 
     def entropy(self, outputs: Tensor) -> Tensor:
         """−Σ p log p."""
-        log = F.log_softmax(outputs, -1)
-        return -(log.exp() * log).sum(-1)
+        log = F.log_softmax(outputs, -1).clamp(min=torch.finfo(outputs.dtype).min)
+        return -(log.exp() * log).sum(-1)  # nothing of a logit of -∞, which masks an action
 
 
 class Gaussian:

@@ -1,0 +1,118 @@
+/* What agents learn by and act on, apart from their networks' layers: errors of values, gradients
+   of policies, and draws from them. Each replaces a dozen of torch's or numpy's operations on a
+   few numbers, whose dispatch took a hundred times as long as their arithmetic.
+
+   Plain C on raw numbers, as `_kernel.c`. */
+
+#include <math.h>
+#include <stdint.h>
+
+typedef struct {
+    const float *output;    /* of the network that learns, (members, rows, width) */
+    const float *following; /* of the target network, for what came next, likewise */
+    const float *selecting; /* of the network that chooses there; NULL for the target itself */
+    const int64_t *action;  /* (members, rows) */
+    const float *reward, *discount; /* (members, rows) */
+    const float *weight;    /* (members, rows), or NULL for 1 */
+    float *gradient;        /* (members, rows, width) */
+    float *error;           /* its size, (members, rows) */
+    int64_t members, rows, actions, dueling; /* width is actions + dueling */
+    double loss;            /* the sum over members of means over rows */
+} Difference;
+
+typedef struct {
+    const float *output;   /* a value and then unnormalised log-probabilities, (members, rows, 1 + actions) */
+    const int64_t *action; /* (members, rows) */
+    const float *target;   /* what it led to, (members, rows) */
+    float *gradient;       /* (members, rows, 1 + actions) */
+    int64_t members, rows, actions;
+    double value_weight, entropy_weight;
+    double loss; /* the sum over members of means over rows */
+} Advantage;
+
+/* The highest of a row; NaN if one is NaN. */
+static int64_t best_of(const float *q, int64_t n) {
+    int64_t best = 0;
+    for (int64_t a = 1; a < n; a++)
+        if (q[a] > q[best] || q[a] != q[a]) best = a;
+    return best;
+}
+
+/* Of value and advantages: Q = V + A - mean A. */
+static float mean_advantage(const float *row, int64_t actions) {
+    float all = 0;
+    for (int64_t a = 0; a < actions; a++) all += row[1 + a];
+    return all / actions;
+}
+
+/* One-step errors, their Huber loss with threshold 1, and its gradient at the outputs. */
+void hunch_difference(Difference *d) {
+    int64_t actions = d->actions, dueling = d->dueling != 0, width = actions + dueling;
+    d->loss = 0;
+    for (int64_t i = 0; i < d->members * d->rows; i++) {
+        const float *next = d->following + i * width, *own = d->output + i * width;
+        const float *by = d->selecting ? d->selecting + i * width : next;
+        int64_t chosen = best_of(by + dueling, actions), taken = d->action[i];
+        float value = next[dueling + chosen], q = own[dueling + taken];
+        if (dueling) {
+            value = next[0] + value - mean_advantage(next, actions);
+            q = own[0] + q - mean_advantage(own, actions);
+        }
+        float error = q - (d->reward[i] + d->discount[i] * value);
+        float clamped = error > 1 ? 1 : error < -1 ? -1 : error;
+        float slope = (d->weight ? clamped * d->weight[i] : clamped) / d->rows;
+        /* With |e| the error and c its clamped value the loss is c (e - c / 2). */
+        d->loss += (double)(error - 0.5f * clamped) * slope;
+        d->error[i] = fabsf(error);
+        float *to = d->gradient + i * width;
+        /* Every advantage is in the mean. */
+        for (int64_t a = 0; a < actions; a++) to[dueling + a] = dueling ? -slope / actions : 0;
+        if (dueling) to[0] = slope;
+        to[dueling + taken] += slope;
+    }
+}
+
+/* The loss of an actor-critic, with the value as its baseline, and the gradient at its outputs. */
+void hunch_advantage(Advantage *p) {
+    int64_t actions = p->actions;
+    double h = p->entropy_weight, w = p->value_weight, rows = p->rows;
+    p->loss = 0;
+    for (int64_t i = 0; i < p->members * p->rows; i++) {
+        const float *value = p->output + i * (1 + actions), *logit = value + 1;
+        float *to = p->gradient + i * (1 + actions);
+        double most = logit[best_of(logit, actions)], all = 0, entropy = 0;
+        for (int64_t a = 0; a < actions; a++) all += exp(logit[a] - most);
+        double logarithm = most + log(all), advantage = p->target[i] - value[0];
+        for (int64_t a = 0; a < actions; a++) {
+            double log_p = logit[a] - logarithm;
+            if (log_p > -INFINITY) entropy -= exp(log_p) * log_p; /* what is masked has none */
+        }
+        for (int64_t a = 0; a < actions; a++) {
+            double log_p = logit[a] - logarithm, probability = exp(log_p);
+            double slope = advantage * (probability - (a == p->action[i]));
+            if (log_p > -INFINITY) slope += h * probability * (log_p + entropy);
+            to[1 + a] = slope / rows;
+        }
+        to[0] = -w * advantage / rows;
+        p->loss += (0.5 * w * advantage * advantage - p->target[i] - h * entropy) / rows;
+    }
+}
+
+/* Draw from distributions, given a number of [0, 1) for each; say whether a logit is NaN. Rows are
+   `width` numbers apart. */
+int64_t hunch_draw(const float *logit, int64_t width, int64_t rows, int64_t actions,
+                   const double *uniform, int64_t *index) {
+    int64_t unknown = 0;
+    for (int64_t i = 0; i < rows; i++, logit += width) {
+        double most = logit[best_of(logit, actions)], all = 0, below = 0;
+        unknown |= most != most;
+        for (int64_t a = 0; a < actions; a++) all += exp(logit[a] - most);
+        int64_t chosen = 0;
+        for (int64_t a = 0; a + 1 < actions; a++) {
+            below += exp(logit[a] - most);
+            chosen += below <= uniform[i] * all;
+        }
+        index[i] = chosen;
+    }
+    return unknown;
+}
