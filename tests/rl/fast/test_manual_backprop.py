@@ -8,10 +8,9 @@ import torch
 from torch import nn
 
 from hunch.kernel import kernel
-from hunch.nn import MLP, Constant, Ensemble, NoisyLinear, Streams
+from hunch.nn import MLP, Constant, Ensemble, NoisyLinear, Streams, compiled_chain
+from hunch.nn.compiled_chain import WIDEST, WIDEST_BESIDE_THREADS, CompiledChain
 from hunch.rl import A2C, DQN
-from hunch.rl.fast import compiled_chain
-from hunch.rl.fast.compiled_chain import WIDEST, WIDEST_BESIDE_THREADS, CompiledChain
 from hunch.rl.fast.manual_backprop import FastRunner
 from hunch.rl.networks.noise import FreshNoise
 

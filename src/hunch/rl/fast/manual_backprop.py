@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from hunch.nn import MLP, Constant, Ensemble, NoisyLinear, Streams
+from hunch.nn.compiled_chain import Affine, CompiledChain
 from hunch.nn.noisy_base import Draw
-from hunch.rl.fast.compiled_chain import Affine, CompiledChain
 from hunch.rl.networks.held_noise import HeldNoise
 from hunch.rl.networks.noise import FreshNoise
 from hunch.rl.networks.runner import Runner

@@ -1,7 +1,7 @@
 """Layers behind one another as one call of the compiled kernel, forwards or backwards.
 
-What `manual_backprop` does with a dozen of torch's operations, whose dispatch takes longer than
-their arithmetic where networks are small.
+What agents and estimators would do with a dozen of torch's operations, whose dispatch takes longer
+than their arithmetic where networks are small.
 """
 
 from __future__ import annotations
