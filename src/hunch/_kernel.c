@@ -93,6 +93,8 @@ typedef struct {
 } Moved;
 
 enum { AT_ONCE = 4096 }; /* numbers of the widest layer that are in work at one time: 16 kB */
+enum { IN_CHAIN = 16384 }; /* likewise, of a chain */
+enum { STRIP = 48 };       /* of which rows a layer is computed at one time there */
 enum { AHEAD = 16 };     /* rows that are fetched before they are needed */
 
 typedef float quad __attribute__((vector_size(16), aligned(4), may_alias));
@@ -143,29 +145,45 @@ static Sizes sizes_of(const Training *t, int64_t count) {
 /* How many floats of scratch a call needs, for steps of at most so many rows. */
 int64_t hunch_scratch(const Training *t, int64_t count) { return sizes_of(t, count).total; }
 
-/* Floats that a forward of so many rows leaves to its backward, for each member. */
-static int64_t tape_of(const Link *link, int64_t links, int64_t rows) {
-    int64_t floats = 0;
-    for (int64_t l = 0; l < links; l++) {
-        floats += link[l].out * padded(rows) * (link[l].activation == IDENTITY ? 1 : 2);
-        if (link[l].spread.first) floats += link[l].out * link[l].in + padded(link[l].out);
-    }
-    return padded(floats);
+/* Rows of a chain that are in work at one time: as many as the second cache holds. */
+static int64_t rows_at_once(const Link *link, int64_t links, int64_t rows) {
+    int64_t widest = link[0].in;
+    for (int64_t l = 0; l < links; l++) widest = most_of(widest, link[l].out);
+    int64_t most = most_of(IN_CHAIN / widest, 128) / 48 * 48 + 48;
+    int64_t parts = (rows + most - 1) / most;
+    return parts <= 1 ? most_of(rows, 1) : ((rows + parts - 1) / parts + 15) / 16 * 16;
 }
 
+/* On the tape: a noisy layer's weights and biases; a layer's outputs and slopes of some rows. */
+INLINE int64_t noisy_of(const Link *l) {
+    return l->spread.first ? l->out * l->in + padded(l->out) : 0;
+}
+INLINE int has_slopes(const Link *l) {
+    return l->activation != IDENTITY && l->activation != RELU && l->activation != TANH;
+}
+INLINE int64_t outputs_of(const Link *l, int64_t whole) {
+    return l->out * whole * (has_slopes(l) ? 2 : 1);
+}
+
+/* Floats that a forward of so many rows leaves to its backward, for each member. */
 int64_t hunch_tape(const Link *link, int64_t links, int64_t rows) {
-    return tape_of(link, links, rows);
+    int64_t part = rows_at_once(link, links, rows), parts = (rows + part - 1) / part, floats = 0;
+    for (int64_t l = 0; l < links; l++)
+        floats += noisy_of(link + l) + parts * outputs_of(link + l, padded(part));
+    return padded(floats);
 }
 
 /* Floats of scratch that a forward or a backward needs. */
 int64_t hunch_chain_scratch(const Link *link, int64_t links, int64_t rows) {
-    int64_t widest = link[0].in, wide = 0;
+    int64_t part = rows_at_once(link, links, rows), widest = link[0].in, wide = 0, all = 0;
     for (int64_t l = 0; l < links; l++) {
+        int64_t own = link[l].out * side_by_side(link[l].in);
         widest = most_of(widest, link[l].out);
-        wide = most_of(wide, link[l].out * side_by_side(link[l].in));
+        wide = most_of(wide, own), all += own;
     }
     /* Four of the widest rows, and what is above in vectors that begin at a cache line. */
-    return (2 * widest + side_by_side(widest)) * padded(rows) + wide + 4 * padded(widest) + 64;
+    return (2 * widest + side_by_side(widest)) * padded(part) + (part < rows ? all : wide) +
+           4 * padded(widest) + 64;
 }
 
 int64_t hunch_interface(void) { return INTERFACE; }
@@ -183,7 +201,8 @@ typedef struct {
     const float *slope; /* (rows, n) by which the product is multiplied, or NULL */
     float *c;           /* (rows, n) */
     int64_t c_apart;
-    int add; /* to what stands there */
+    int add;         /* to what stands there */
+    int64_t outputs; /* of which activation `slope` holds the outputs instead; IDENTITY for none */
 } Product;
 
 typedef struct {
@@ -212,6 +231,7 @@ typedef struct {
 #define tanh_of NAME(tanh_of)
 #define normal NAME(normal)
 #define activate NAME(activate)
+#define sloped NAME(sloped)
 #define each_of NAME(each_of)
 #define block NAME(block)
 #define panel NAME(panel)
@@ -231,9 +251,12 @@ typedef struct {
 #define train NAME(train)
 #define effective NAME(effective)
 #define across_rows NAME(across_rows)
+#define few_rows NAME(few_rows)
 #define forward NAME(forward)
 #define backward NAME(backward)
 #define spread_out NAME(spread_out)
+#define beside_one NAME(beside_one)
+#define is_learned NAME(is_learned)
 #define dot NAME(dot)
 #define one_row NAME(one_row)
 #define move NAME(move)
@@ -379,13 +402,14 @@ INLINE void each_of(int kind, float *h, float *slope, int64_t n) {
             break;
         case GELU: s = normal(x, &d), y = x * s, d = s + x * d; break;
         }
-        store(h + i, y), store(slope + i, d);
+        store(h + i, y);
+        if (slope) store(slope + i, d);
     }
 }
 
 static void activate(int64_t kind, float *h, float *slope, int64_t features, int64_t apart,
                      int64_t n) {
-    for (int64_t f = 0; f < features; f++, h += apart, slope += apart)
+    for (int64_t f = 0; f < features; f++, h += apart, slope = slope ? slope + apart : NULL)
         switch (kind) {
         case RELU: each_of(RELU, h, slope, n); break;
         case TANH: each_of(TANH, h, slope, n); break;
@@ -395,6 +419,13 @@ static void activate(int64_t kind, float *h, float *slope, int64_t features, int
         case SELU: each_of(SELU, h, slope, n); break;
         case GELU: each_of(GELU, h, slope, n); break;
         }
+}
+
+/* Times the derivative of an activation, or of RELU and TANH given their outputs. */
+INLINE vec sloped(int64_t outputs, vec x, vec y) {
+    if (outputs == RELU) return where(y > 0.0f, x, splat(0.0f));
+    if (outputs == TANH) return x * (1.0f - y * y);
+    return x * y;
 }
 
 /* ---- products ---- */
@@ -425,7 +456,7 @@ INLINE void block(const int R, const int V, const Product *m, int64_t r, int64_t
 #pragma GCC unroll 4
         for (int v = 0; v < V; v++) {
             int64_t to = (r + i) * m->c_apart + at + v * LANES;
-            if (m->slope) acc[i][v] *= load(m->slope + to);
+            if (m->slope) acc[i][v] = sloped(m->outputs, acc[i][v], load(m->slope + to));
             store(m->c + to, acc[i][v]);
         }
 }
@@ -601,7 +632,7 @@ static void part_of(Bench *b, const Training *t, const Sizes *s, int64_t k, int6
         float *next = b->hidden + before * s->part;
         const float *bias = layer->bias ? layer->bias + k * layer->out : NULL;
         Product forward = {layer->weight + k * layer->out * layer->in, layer->in, 1, h, apart,
-                           layer->in, bias, NULL, next, s->part, 0};
+                           layer->in, bias, NULL, next, s->part, 0, 0};
         product(&forward, layer->out, n);
         if (layer->activation != IDENTITY)
             activate(layer->activation, next, b->slope + before * s->part, layer->out, s->part, n);
@@ -624,12 +655,12 @@ static void part_of(Bench *b, const Training *t, const Sizes *s, int64_t k, int6
         gradient -= out * width;
         if (l) turn(b->hidden + before * s->part, s->part, in, b->turned, width, n);
         Product across = {delta, s->part, 1, l ? b->turned : b->rows + at * width, width, n, NULL,
-                          NULL, gradient, width, add};
+                          NULL, gradient, width, add, 0};
         product(&across, out, (in + LANES) / LANES * LANES);
         if (!l) break;
         const float *slope = layer[-1].activation == IDENTITY ? NULL : b->slope + before * s->part;
         Product back = {layer->weight + k * out * in, 1, in, delta, s->part, out, NULL, slope,
-                        other, s->part, 0};
+                        other, s->part, 0, 0};
         product(&back, in, n);
         float *swapped = delta;
         delta = other, other = swapped;
@@ -822,43 +853,60 @@ static void one_row(const Chain *c, int64_t k, const float *x, float *y, float *
     memcpy(y, h, c->link[c->links - 1].out * sizeof *y);
 }
 
+static void few_rows(const Chain *c) {
+    int64_t in = c->link[0].in, widest = in;
+    float *room = (float *)(((uintptr_t)c->scratch + 63) / 64 * 64);
+    for (int64_t j = 0; j < c->links; j++) widest = most_of(widest, c->link[j].out);
+    for (int64_t k = 0; k < c->members; k++)
+        for (int64_t i = 0; i < c->rows; i++)
+            one_row(c, k, c->x + k * c->x_apart + i * in, c->y + (k * c->rows + i) * c->y_width,
+                    room, padded(widest));
+}
+
 static void forward(const Chain *c) {
-    int64_t n = c->rows, whole = padded(n), up = (n + LANES - 1) / LANES * LANES;
-    int64_t each = tape_of(c->link, c->links, n), in = c->link[0].in;
-    float *input = (float *)(((uintptr_t)c->scratch + 63) / 64 * 64);
     if (!c->tape) {
-        int64_t widest = in;
-        for (int64_t j = 0; j < c->links; j++) widest = most_of(widest, c->link[j].out);
-        for (int64_t k = 0; k < c->members; k++)
-            for (int64_t i = 0; i < n; i++)
-                one_row(c, k, c->x + k * c->x_apart + i * in, c->y + (k * n + i) * c->y_width,
-                        input, padded(widest));
+        few_rows(c);
         return;
     }
+    int64_t in = c->link[0].in, part = rows_at_once(c->link, c->links, c->rows);
+    int64_t whole = padded(part), each = hunch_tape(c->link, c->links, c->rows);
+    float *input = (float *)(((uintptr_t)c->scratch + 63) / 64 * 64);
     for (int64_t k = 0; k < c->members; k++) {
-        float *tape = c->tape + k * each;
-        if (!k || c->x_apart) across_rows(c->x + k * c->x_apart, in, in, input, whole, n);
-        const float *h = input;
-        for (int64_t j = 0; j < c->links; j++) {
-            const Link *l = c->link + j;
-            float *next = tape, *slope = tape + l->out * whole;
-            tape = slope + (l->activation == IDENTITY ? 0 : l->out * whole);
-            const float *weight = OF(l->weight, k), *bias = OF(l->bias, k);
-            if (l->spread.first) {
-                float *own = tape, *own_bias = own + l->out * l->in;
-                tape = own_bias + padded(l->out);
-                effective(l, k, own, own_bias);
-                weight = own, bias = bias ? own_bias : NULL;
+        float *weights = c->tape + k * each, *tape = weights;
+        for (int64_t j = 0; j < c->links; tape += noisy_of(c->link + j), j++)
+            if (c->link[j].spread.first)
+                effective(c->link + j, k, tape, tape + c->link[j].out * c->link[j].in);
+        for (int64_t at = 0; at < c->rows; at += part) {
+            int64_t n = least_of(part, c->rows - at), up = (n + LANES - 1) / LANES * LANES;
+            if (!k || c->x_apart || part < c->rows)
+                across_rows(c->x + k * c->x_apart + at * in, in, in, input, whole, n);
+            const float *h = input, *own = weights;
+            for (int64_t j = 0; j < c->links; j++) {
+                const Link *l = c->link + j;
+                float *next = tape, *slope = has_slopes(l) ? tape + l->out * whole : NULL;
+                tape += outputs_of(l, whole);
+                const float *weight = OF(l->weight, k), *bias = OF(l->bias, k);
+                if (l->spread.first) {
+                    weight = own, bias = bias ? own + l->out * l->in : NULL;
+                    own += noisy_of(l);
+                }
+                Product of = {weight, l->in, 1, h, whole, l->in, bias, NULL, next, whole, 0, 0};
+                /* Strip by strip, so that an activation finds its numbers in the first cache. */
+                for (int64_t to = 0; to < up; to += STRIP) {
+                    int64_t strip = least_of(STRIP, up - to);
+                    of.a = h + to, of.c = next + to;
+                    product(&of, l->out, strip);
+                    if (l->activation != IDENTITY)
+                        activate(l->activation, next + to, slope ? slope + to : NULL, l->out, whole,
+                                 strip);
+                }
+                h = next;
             }
-            Product product_of = {weight, l->in, 1, h, whole, l->in, bias, NULL, next, whole, 0};
-            product(&product_of, l->out, up);
-            if (l->activation != IDENTITY) activate(l->activation, next, slope, l->out, whole, up);
-            h = next;
+            int64_t out = c->link[c->links - 1].out;
+            float *y = c->y + (k * c->rows + at) * c->y_width;
+            for (int64_t i = 0; i < n; i++)
+                for (int64_t o = 0; o < out; o++) y[i * c->y_width + o] = h[o * whole + i];
         }
-        int64_t out = c->link[c->links - 1].out;
-        float *y = c->y + k * n * c->y_width;
-        for (int64_t i = 0; i < n; i++)
-            for (int64_t o = 0; o < out; o++) y[i * c->y_width + o] = h[o * whole + i];
     }
 }
 
@@ -880,59 +928,82 @@ static void spread_out(const Link *l, int64_t k, const float *from) {
     }
 }
 
+/* Turn rows of inputs, with a 1 behind each for the bias, and what fills a vector up. */
+static void beside_one(const float *x, int64_t in, float *to, int64_t width, int64_t n) {
+    for (int64_t i = 0; i < n; i++, x += in, to += width) {
+        memcpy(to, x, in * sizeof *to);
+        for (int64_t f = in; f < width; f++) to[f] = f == in;
+    }
+}
+
+INLINE int is_learned(const Link *l) {
+    return l->slope[0].first || l->slope[1].first || l->slope[2].first || l->slope[3].first;
+}
+
 static void backward(const Chain *c) {
-    int64_t n = c->rows, whole = padded(n), up = (n + LANES - 1) / LANES * LANES;
-    int64_t each = tape_of(c->link, c->links, n), first = c->link[0].in, widest = first;
-    for (int64_t j = 0; j < c->links; j++) widest = most_of(widest, c->link[j].out);
+    int64_t part = rows_at_once(c->link, c->links, c->rows), whole = padded(part);
+    int64_t each = hunch_tape(c->link, c->links, c->rows), first = c->link[0].in, widest = first;
+    int64_t noisy = 0, outputs = 0, all = 0;
+    for (int64_t j = 0; j < c->links; j++) {
+        widest = most_of(widest, c->link[j].out);
+        noisy += noisy_of(c->link + j), outputs += outputs_of(c->link + j, whole);
+        all += c->link[j].out * side_by_side(c->link[j].in);
+    }
     float *delta = (float *)(((uintptr_t)c->scratch + 63) / 64 * 64);
     float *other = delta + widest * whole, *turned = other + widest * whole;
     float *wide = turned + side_by_side(widest) * whole;
+    const Link *last = c->link + c->links - 1;
     for (int64_t k = 0; k < c->members; k++) {
-        const Link *last = c->link + c->links - 1;
-        across_rows(c->dy + k * n * c->y_width, c->y_width, last->out, delta, whole, n);
-        for (int64_t j = c->links - 1; j >= 0; j--) {
-            const Link *l = c->link + j;
-            const float *own = c->tape + k * each, *before = NULL, *before_slope = NULL;
-            for (int64_t i = 0; i < j; i++) {
-                const Link *o = c->link + i;
-                before = own;
-                before_slope = o->activation == IDENTITY ? NULL : own + o->out * whole;
-                own += o->out * whole * (o->activation == IDENTITY ? 1 : 2);
-                if (o->spread.first) own += o->out * o->in + padded(o->out);
-            }
-            if (j == c->links - 1 && l->activation != IDENTITY)
-                for (int64_t i = 0; i < l->out * whole; i += LANES)
-                    store(delta + i, load(delta + i) * load(own + l->out * whole + i));
-            int64_t width = side_by_side(l->in);
-            if (l->slope[0].first || l->slope[1].first || l->slope[2].first || l->slope[3].first) {
-                if (j) {
-                    turn(before, whole, l->in, turned, width, n);
-                } else {
-                    const float *x = c->x + k * c->x_apart;
-                    for (int64_t i = 0; i < n; i++) {
-                        float *row = turned + i * width;
-                        memcpy(row, x + i * l->in, l->in * sizeof *row);
-                        for (int64_t f = l->in; f < width; f++) row[f] = f == l->in;
-                    }
+        const float *tape = c->tape + k * each + noisy;
+        /* Once for no rows at all: their gradients are 0. */
+        for (int64_t at = 0; !at || at < c->rows; at += part, tape += outputs) {
+            int64_t n = least_of(part, c->rows - at), up = (n + LANES - 1) / LANES * LANES;
+            const float *x = c->x + k * c->x_apart + at * first;
+            const float *dy = c->dy + (k * c->rows + at) * c->y_width;
+            across_rows(dy, c->y_width, last->out, delta, whole, n);
+            const float *own = tape + outputs, *weights = c->tape + k * each + noisy;
+            float *gradient = wide + (part < c->rows ? all : 0);
+            for (int64_t j = c->links - 1; j >= 0; j--) {
+                const Link *l = c->link + j;
+                own -= outputs_of(l, whole), weights -= noisy_of(l);
+                if (j == c->links - 1 && l->activation != IDENTITY) {
+                    const float *y = own + (has_slopes(l) ? l->out * whole : 0);
+                    int64_t kind = has_slopes(l) ? IDENTITY : l->activation;
+                    for (int64_t i = 0; i < l->out * whole; i += LANES)
+                        store(delta + i, sloped(kind, load(delta + i), load(y + i)));
                 }
-                Product across = {delta, whole, 1,    turned, width, n,
-                                  NULL,  NULL,  wide, width,  0};
-                product(&across, l->out, (l->in + LANES) / LANES * LANES);
-                spread_out(l, k, wide);
+                const float *before = NULL, *before_slope = NULL;
+                int64_t kind = IDENTITY;
+                if (j) {
+                    before = before_slope = own - outputs_of(l - 1, whole);
+                    kind = l[-1].activation;
+                    if (kind == IDENTITY) before_slope = NULL;
+                    if (has_slopes(l - 1)) before_slope += l->in * whole, kind = IDENTITY;
+                }
+                int64_t width = side_by_side(l->in);
+                /* Of several parts the gradients of all layers are kept and add up. */
+                if (part < c->rows) gradient -= l->out * width;
+                if (is_learned(l)) {
+                    if (j) turn(before, whole, l->in, turned, width, n);
+                    else beside_one(x, l->in, turned, width, n);
+                    Product across = {delta, whole,    1,     turned, width, n, NULL,
+                                      NULL,  gradient, width, at > 0, 0};
+                    product(&across, l->out, (l->in + LANES) / LANES * LANES);
+                    if (at + part >= c->rows) spread_out(l, k, gradient);
+                }
+                if (!j && !c->dx) break;
+                const float *weight = l->spread.first ? weights : OF(l->weight, k);
+                Product back = {weight, 1, l->in, delta, whole, l->out, NULL, before_slope, other,
+                                whole, 0, kind};
+                product(&back, l->in, up);
+                float *swapped = delta;
+                delta = other, other = swapped;
             }
-            if (!j && !c->dx) break;
-            const float *weight = OF(l->weight, k);
-            if (l->spread.first) weight = own + l->out * whole * (l->activation == IDENTITY ? 1 : 2);
-            Product back = {weight, 1, l->in, delta, whole, l->out, NULL, before_slope, other,
-                            whole, 0};
-            product(&back, l->in, up);
-            float *swapped = delta;
-            delta = other, other = swapped;
+            if (!c->dx) continue;
+            float *dx = c->dx + (k * c->rows + at) * first;
+            for (int64_t i = 0; i < n; i++)
+                for (int64_t f = 0; f < first; f++) dx[i * first + f] = delta[f * whole + i];
         }
-        if (!c->dx) continue;
-        float *dx = c->dx + k * n * first;
-        for (int64_t i = 0; i < n; i++)
-            for (int64_t f = 0; f < first; f++) dx[i * first + f] = delta[f * whole + i];
     }
 }
 

@@ -348,6 +348,29 @@ def test_batches_and_layers_of_any_size(rows, widths):
 
 
 @compiled
+def test_parts_of_a_large_batch_of_several_members(one_thread):
+    """Of which the gradients of inputs and parameters come together part by part."""
+
+    def member():
+        norm = nn.LayerNorm(40, elementwise_affine=False)
+        return nn.Sequential(
+            nn.Linear(5, 40), norm, NoisyLinear(40, 30), nn.ReLU(), nn.Linear(30, 2)
+        )
+
+    network = Ensemble(member, 3, seed=0)
+    random = torch.Generator().manual_seed(0)
+    x, outward = (torch.randn(3, 1500, width, generator=random) for width in (5, 2))
+    run, gradient = runner(network, 3)
+    out, backward = run.differentiable(x)
+    backward(outward)
+    expected = FreshNoise(network, generators(3))(x, per_member=True)
+    grads = torch.autograd.grad(expected, list(network.parameters()), outward)
+    right = torch.cat([grad.flatten() for grad in grads])
+    assert torch.allclose(out, expected, atol=1e-5)
+    assert torch.allclose(gradient, right, atol=1e-5 * float(right.abs().max()))
+
+
+@compiled
 def test_rows_with_gaps_between_them_and_members_that_share_them(one_thread):
     network = Ensemble(lambda: MLP(3, [5], 2), 4, seed=0)
     run, _ = runner(network, 4)
