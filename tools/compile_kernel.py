@@ -17,7 +17,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-_SOURCES = [f"src/hunch/_{name}.c" for name in ("kernel", "trees", "bumps", "objectives")]
+_SOURCES = [f"src/hunch/_{name}.c" for name in ("kernel", "trees", "bumps", "objectives", "rows")]
 _LIBRARY = "src/hunch/_kernel.so"
 # No -march: wider vectors are chosen when it runs. No -ffast-math: it would lose NaN.
 _FLAGS = ("-O3", "-fno-math-errno", "-fPIC", "-shared", "-Wno-psabi")

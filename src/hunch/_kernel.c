@@ -63,7 +63,7 @@ typedef struct {
 } Own;
 
 typedef struct {
-    Own weight, bias;          /* (out, in) and (out) */
+    Own weight, bias;          /* (out, in) and (out); NULL for a layer that only adds a bias */
     Own spread, bias_spread;   /* of noisy layers, otherwise NULL */
     Own rows, columns;         /* their noise: (in) and (out), whose product it is, or NULL */
     Own noise, bias_noise;     /* or (out, in) and (out), or NULL */
@@ -90,6 +90,8 @@ typedef struct {
     int64_t count;
     double beta1, beta2, epsilon, rate;
     int64_t done; /* steps, this one included */
+    const int64_t *row; /* those of `value`, `mean` and `square` that move, `width` apart; or NULL */
+    int64_t width;      /* of a row; `count` is how many there are */
 } Moved;
 
 enum { AT_ONCE = 4096 }; /* numbers of the widest layer that are in work at one time: 16 kB */
@@ -252,6 +254,8 @@ typedef struct {
 #define effective NAME(effective)
 #define across_rows NAME(across_rows)
 #define few_rows NAME(few_rows)
+#define shifted NAME(shifted)
+#define total NAME(total)
 #define forward NAME(forward)
 #define backward NAME(backward)
 #define spread_out NAME(spread_out)
@@ -709,8 +713,16 @@ static Move move_of(double beta1, double beta2, double epsilon, double rate, int
 }
 
 static void move(const Moved *m) {
-    adam(move_of(m->beta1, m->beta2, m->epsilon, m->rate, m->done), m->value, m->gradient, m->mean,
-         m->square, m->count);
+    Move how = move_of(m->beta1, m->beta2, m->epsilon, m->rate, m->done);
+    if (!m->row) {
+        adam(how, m->value, m->gradient, m->mean, m->square, m->count);
+        return;
+    }
+    for (int64_t j = 0; j < m->count; j++) {
+        int64_t at = m->row[j] * m->width;
+        adam(how, m->value + at, m->gradient + j * m->width, m->mean + at, m->square + at,
+             m->width);
+    }
 }
 
 /* Pull, shorten and go along the gradient; what is pulled adds to the loss. */
@@ -834,7 +846,7 @@ static void one_row(const Chain *c, int64_t k, const float *x, float *y, float *
         if (s && !e)
             for (int64_t i = 0; i < l->in; i++) scaled[i] = h[i] * rows[i];
         for (int64_t o = 0; o < l->out; o++, w += l->in) {
-            next[o] = dot(w, h, l->in) + (b ? b[o] : 0);
+            next[o] = (l->weight.first ? dot(w, h, l->in) : h[o]) + (b ? b[o] : 0);
             if (!s) continue;
             if (e) {
                 for (int64_t i = 0; i < l->in; i++) scaled[i] = h[i] * e[i];
@@ -851,6 +863,13 @@ static void one_row(const Chain *c, int64_t k, const float *x, float *y, float *
         next = other, other = (float *)h;
     }
     memcpy(y, h, c->link[c->links - 1].out * sizeof *y);
+}
+
+/* Of all features some rows, and a bias. */
+static void shifted(const float *from, const float *bias, float *to, int64_t features,
+                    int64_t whole, int64_t n) {
+    for (int64_t f = 0; f < features; f++, from += whole, to += whole)
+        for (int64_t i = 0; i < n; i += LANES) store(to + i, load(from + i) + bias[f]);
 }
 
 static void few_rows(const Chain *c) {
@@ -895,7 +914,8 @@ static void forward(const Chain *c) {
                 for (int64_t to = 0; to < up; to += STRIP) {
                     int64_t strip = least_of(STRIP, up - to);
                     of.a = h + to, of.c = next + to;
-                    product(&of, l->out, strip);
+                    if (weight) product(&of, l->out, strip);
+                    else shifted(h + to, bias, next + to, l->out, whole, strip);
                     if (l->activation != IDENTITY)
                         activate(l->activation, next + to, slope ? slope + to : NULL, l->out, whole,
                                  strip);
@@ -938,6 +958,19 @@ static void beside_one(const float *x, int64_t in, float *to, int64_t width, int
 
 INLINE int is_learned(const Link *l) {
     return l->slope[0].first || l->slope[1].first || l->slope[2].first || l->slope[3].first;
+}
+
+/* The sum over rows of each feature, one every `apart` numbers. */
+static void total(const float *from, int64_t features, int64_t whole, int64_t n, float *to,
+                  int64_t apart, int add) {
+    for (int64_t f = 0; f < features; f++, from += whole, to += apart) {
+        vec all = splat(0);
+        int64_t i = 0;
+        for (; i + LANES <= n; i += LANES) all += load(from + i);
+        float rest = sum(all);
+        for (; i < n; i++) rest += from[i];
+        *to = rest + (add ? *to : 0);
+    }
 }
 
 static void backward(const Chain *c) {
@@ -983,15 +1016,17 @@ static void backward(const Chain *c) {
                 int64_t width = side_by_side(l->in);
                 /* Of several parts the gradients of all layers are kept and add up. */
                 if (part < c->rows) gradient -= l->out * width;
-                if (is_learned(l)) {
+                if (!l->weight.first) {
+                    total(delta, l->out, whole, n, gradient + l->in, width, at > 0);
+                } else if (is_learned(l)) {
                     if (j) turn(before, whole, l->in, turned, width, n);
                     else beside_one(x, l->in, turned, width, n);
                     Product across = {delta, whole,    1,     turned, width, n, NULL,
                                       NULL,  gradient, width, at > 0, 0};
                     product(&across, l->out, (l->in + LANES) / LANES * LANES);
-                    if (at + part >= c->rows) spread_out(l, k, gradient);
                 }
-                if (!j && !c->dx) break;
+                if (at + part >= c->rows && is_learned(l)) spread_out(l, k, gradient);
+                if (!j && (!c->dx || !l->weight.first)) break;
                 const float *weight = l->spread.first ? weights : OF(l->weight, k);
                 Product back = {weight, 1, l->in, delta, whole, l->out, NULL, before_slope, other,
                                 whole, 0, kind};

@@ -205,6 +205,9 @@ class RowAdam:
             learning_rate: the step size.
         """
         self._steps += 1
+        if (library := kernel()) is not None:
+            self._step_compiled(library, table, rows, gradient, learning_rate)
+            return
         mean, square = self._mean.take(rows, axis=0), self._square.take(rows, axis=0)
         mean += np.float32(1 - BETA1) * (gradient - mean)
         np.multiply(gradient, gradient, out=gradient)
@@ -216,6 +219,30 @@ class RowAdam:
         mean /= square
         mean *= np.float32(learning_rate / (1 - BETA1**self._steps))
         table[rows] -= mean
+
+    def _step_compiled(
+        self,
+        library: Any,
+        table: NDArray[np.float32],
+        rows: NDArray[np.int64],
+        gradient: NDArray[np.float32],
+        learning_rate: float,
+    ) -> None:
+        moved = Moved(
+            table.ctypes.data,
+            self._mean.ctypes.data,
+            self._square.ctypes.data,
+            gradient.ctypes.data,
+            len(rows),
+            BETA1,
+            BETA2,
+            EPSILON,
+            learning_rate,
+            self._steps,
+            rows.ctypes.data,
+            table.shape[1],
+        )
+        library.hunch_adam(byref(moved), library.hunch_lanes())
 
     def state_dict(self) -> dict[str, Tensor]:
         """The moments and the number of steps."""

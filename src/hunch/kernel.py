@@ -156,6 +156,8 @@ class Moved(Structure):
         ("epsilon", c_double),
         ("rate", c_double),
         ("done", c_int64),
+        ("row", c_void_p),
+        ("width", c_int64),
     )
 
 
@@ -250,6 +252,9 @@ def loaded() -> ctypes.CDLL | str:
     library.hunch_difference.restype = library.hunch_advantage.restype = None
     library.hunch_difference.argtypes = (POINTER(Difference),)
     library.hunch_advantage.argtypes = (POINTER(Advantage),)
+    library.hunch_look_up.restype = library.hunch_sum_rows.restype = None
+    library.hunch_look_up.argtypes = (c_void_p, c_void_p, *[c_int64] * 4, c_void_p)
+    library.hunch_sum_rows.argtypes = (c_void_p, c_void_p, *[c_int64] * 5, c_void_p)
     library.hunch_draw.restype = c_int64
     library.hunch_draw.argtypes = (c_void_p, c_int64, c_int64, c_int64, c_void_p, c_void_p)
     library.hunch_train.restype = None

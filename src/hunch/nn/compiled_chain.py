@@ -32,7 +32,7 @@ class Affine:
     """A linear layer of all members, and what follows it.
 
     Args:
-        weight: `(members, out, in)`.
+        weight: `(members, out, in)`; None for a layer that only adds a bias.
         bias: `(members, 1, out)`, or None.
         slopes: where the gradients of weight, bias, and the strengths of their noise are written.
         activation: what is applied to its outputs.
@@ -42,7 +42,7 @@ class Affine:
         factorized: whether noise of a weight is a product.
     """
 
-    weight: Tensor
+    weight: Tensor | None
     bias: Tensor | None
     slopes: Slopes
     activation: str = "identity"
@@ -52,12 +52,22 @@ class Affine:
     factorized: bool = False
 
     @property
+    def size(self) -> tuple[int, int, int]:
+        """Members, outputs, inputs."""
+        if self.weight is not None:
+            members, outputs, inputs = self.weight.shape
+            return members, outputs, inputs
+        if self.bias is None:
+            raise ValueError("a layer has a weight or a bias")
+        return self.bias.shape[0], self.bias.shape[2], self.bias.shape[2]
+
+    @property
     def fits(self) -> bool:
         """Whether the kernel is there and is to run such a layer."""
         tensors = [self.weight, self.bias, self.strength, self.bias_strength, *self.slopes]
         return (
             kernel() is not None
-            and max(self.weight.shape[1:]) <= _widest(len(self.weight))
+            and max(self.size[1:]) <= _widest(self.size[0])
             and all(
                 own is None
                 or (own.dtype == torch.float32 and own.device.type == "cpu" and _dense(own))
@@ -67,7 +77,7 @@ class Affine:
 
     def link(self) -> Link:
         """As the kernel has it; the addresses of noise are those of a call."""
-        _, outputs, inputs = self.weight.shape
+        _, outputs, inputs = self.size
         return Link(
             weight=_own(self.weight),
             bias=_own(self.bias),
@@ -147,8 +157,8 @@ class CompiledChain:
             (link.rows, link.columns) if layers[j].factorized else (link.noise, link.bias_noise)
             for j, link in ((j, self._links[j]) for j in noisy)
         ]
-        self._members, _, self._inputs = layers[0].weight.shape
-        self._outputs = layers[-1].weight.shape[1]
+        self._members, _, self._inputs = layers[0].size
+        self._outputs = layers[-1].size[1]
         self._chain = Chain(link=self._links, links=len(layers), members=self._members)
         self._chain.y_width = self._outputs
         self._rooms: dict[int, _Room] = {}

@@ -306,6 +306,10 @@ class AddedBias:
             torch.sum(gradient, 1, out=self.gradient)
         return gradient
 
+    def affine(self) -> Affine:
+        """For the compiled kernel."""
+        return Affine(None, self.bias, (None, self.gradient, None, None))
+
 
 _LAYERS: Final[dict[type[nn.Module], Callable[[Any, Views, bool], Layer]]] = {
     nn.Linear: _Linear,
@@ -351,7 +355,7 @@ def merged(layers: Sequence[Layer]) -> list[Layer]:
             run.clear()
 
     for layer in layers:
-        own = layer.affine() if isinstance(layer, _Linear | _NoisyLinear) else None
+        own = layer.affine() if isinstance(layer, _Linear | _NoisyLinear | AddedBias) else None
         follows = "relu" if isinstance(layer, _ReLU) else "tanh" if isinstance(layer, _Tanh) else ""
         if own is not None and own.fits:
             run.append(own)
@@ -477,6 +481,7 @@ class FastRunner(Runner):
         ]
         self._flattens = _flattens_first(own)
         self._layers: Sequence[Layer] | None = None
+        self._inward = layers is not None  # whether the gradient of the inputs is asked for
         if layers is not None:
             self._layers = merged(layers(views))
         elif supported(own):
@@ -533,7 +538,7 @@ class FastRunner(Runner):
         tape = tape.copy()  # so that it may be called again
         layers = self._layers or ()
         for i in reversed(range(len(layers))):
-            gradient = layers[i].backward(gradient, i > 0, tape)
+            gradient = layers[i].backward(gradient, i > 0 or self._inward, tape)
         return gradient
 
 

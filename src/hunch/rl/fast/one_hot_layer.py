@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hunch.adam import RowAdam
+from hunch.kernel import kernel
 
 Cells = NDArray[np.int32]
 
@@ -91,8 +92,14 @@ class OneHotLayer:
             cells: `(replicas, batch)`.
             target: whether the target network's.
         """
-        table = self._target_table if target else self._table
-        return self._by_member(torch.from_numpy(table.take(self._rows(cells).ravel(), axis=0)))
+        table, rows = self._target_table if target else self._table, self._rows(cells)
+        if (library := kernel()) is not None:
+            found = torch.empty(self._stacked, cells.shape[1], self._width, dtype=torch.float32)
+            members = self._stacked // self.replicas
+            sizes = self.replicas, members, cells.shape[1], self._width
+            library.hunch_look_up(table.ctypes.data, rows.ctypes.data, *sizes, found.data_ptr())
+            return found
+        return self._by_member(torch.from_numpy(table.take(rows.ravel(), axis=0)))
 
     def step(self, cells: Cells, gradient: Tensor, learning_rate: float) -> None:
         """Move the rows of a batch.
@@ -103,13 +110,30 @@ class OneHotLayer:
             learning_rate: Adam's step size.
         """
         rows, place = np.unique(self._rows(cells), return_inverse=True)
-        by_row = self._by_row(gradient)
         # Rows that a batch holds several times move by the sum.
-        total = torch.zeros(len(rows), by_row.shape[1])
-        summed = total.index_add_(0, torch.from_numpy(place.reshape(-1)), by_row).numpy()
-        self._adam.step(self._table, rows, summed, learning_rate)
+        self._adam.step(self._table, rows, self._summed(gradient, place, len(rows)), learning_rate)
         self._table[-self.replicas :] = 0.0  # without an input no weight acts
         self._behind.append(rows)
+
+    def _summed(
+        self, gradient: Tensor, place: NDArray[np.int64], count: int
+    ) -> NDArray[np.float32]:
+        """Sums `(count, members · width)` of what belongs to the same row."""
+        if (library := kernel()) is not None:
+            gradient = gradient.contiguous()
+            found = np.empty((count, self._table.shape[1]), np.float32)
+            members, batch = self._stacked // self.replicas, gradient.shape[1]
+            sizes = self.replicas, members, batch, self._width, count
+            library.hunch_sum_rows(
+                gradient.data_ptr(), place.ctypes.data, *sizes, found.ctypes.data
+            )
+            return found
+        by_row = self._by_row(gradient)
+        total = torch.zeros(count, by_row.shape[1])
+        summed: NDArray[np.float32] = total.index_add_(
+            0, torch.from_numpy(place.reshape(-1)), by_row
+        ).numpy()
+        return summed
 
     def sync_target(self) -> None:
         """Copy to the target what moved since the last time."""

@@ -1,0 +1,29 @@
+/* Rows of a table that is the first layer of several networks: looked up, and summed by row.
+
+   A row `(members * width)` has a column of each member's weight; there is one for each input of each
+   replica. Plain C on raw numbers, as `_kernel.c`. */
+
+#include <stdint.h>
+#include <string.h>
+
+/* From rows (replicas, batch) of a table to (replicas, members, batch, width). */
+void hunch_look_up(const float *table, const int64_t *row, int64_t replicas, int64_t members,
+                   int64_t batch, int64_t width, float *to) {
+    for (int64_t r = 0; r < replicas; r++, row += batch)
+        for (int64_t k = 0; k < members; k++)
+            for (int64_t i = 0; i < batch; i++, to += width)
+                memcpy(to, table + (row[i] * members + k) * width, width * sizeof *to);
+}
+
+/* From (replicas, members, batch, width) to sums (count, members * width) over what belongs to the
+   same row, whose number is at `place` (replicas, batch). */
+void hunch_sum_rows(const float *from, const int64_t *place, int64_t replicas, int64_t members,
+                    int64_t batch, int64_t width, int64_t count, float *sums) {
+    memset(sums, 0, count * members * width * sizeof *sums);
+    for (int64_t r = 0; r < replicas; r++, place += batch)
+        for (int64_t k = 0; k < members; k++)
+            for (int64_t i = 0; i < batch; i++, from += width) {
+                float *to = sums + (place[i] * members + k) * width;
+                for (int64_t j = 0; j < width; j++) to[j] += from[j];
+            }
+}
