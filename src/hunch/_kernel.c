@@ -238,6 +238,8 @@ typedef struct {
 #define block NAME(block)
 #define panel NAME(panel)
 #define product NAME(product)
+#define corner NAME(corner)
+#define transpose NAME(transpose)
 #define turn NAME(turn)
 #define narrow NAME(narrow)
 #define laid_out NAME(laid_out)
@@ -480,30 +482,40 @@ static void product(const Product *m, int64_t rows, int64_t n) {
     if (vectors) panel(1, m, rows, at);
 }
 
+/* Four rows of four numbers, `apart` from each other, as four columns. */
+INLINE void corner(const float *from, int64_t apart, float *to, int64_t to_apart) {
+    quad a = *(const quad *)from, b = *(const quad *)(from + apart);
+    quad c = *(const quad *)(from + 2 * apart), d = *(const quad *)(from + 3 * apart);
+    quad ac = FOUR(a, c, 0, 4, 1, 5), bd = FOUR(b, d, 0, 4, 1, 5);
+    quad ac2 = FOUR(a, c, 2, 6, 3, 7), bd2 = FOUR(b, d, 2, 6, 3, 7);
+    *(quad *)to = FOUR(ac, bd, 0, 4, 1, 5);
+    *(quad *)(to + to_apart) = FOUR(ac, bd, 2, 6, 3, 7);
+    *(quad *)(to + 2 * to_apart) = FOUR(ac2, bd2, 0, 4, 1, 5);
+    *(quad *)(to + 3 * to_apart) = FOUR(ac2, bd2, 2, 6, 3, 7);
+}
+
+/* From (rows, columns) to (columns, rows). */
+static void transpose(const float *from, int64_t apart, int64_t rows, int64_t columns, float *to,
+                      int64_t to_apart) {
+    int64_t i = 0;
+    for (; i + 4 <= rows; i += 4) {
+        int64_t f = 0;
+        for (; f + 4 <= columns; f += 4)
+            corner(from + i * apart + f, apart, to + f * to_apart + i, to_apart);
+        for (; f < columns; f++)
+            for (int64_t j = i; j < i + 4; j++) to[f * to_apart + j] = from[j * apart + f];
+    }
+    for (; i < rows; i++)
+        for (int64_t f = 0; f < columns; f++) to[f * to_apart + i] = from[i * apart + f];
+}
+
 /* From (features, n) to (n, features); `width` floats from a row to the next, the first of which
    that are left over is 1, for the bias, and the others 0. */
 static void turn(const float *from, int64_t apart, int64_t features, float *to, int64_t width,
                  int64_t n) {
-    for (int64_t i = 0; i < n; i += 4) {
-        int64_t f = 0;
-        for (; f + 4 <= features; f += 4) {
-            const float *corner = from + f * apart + i;
-            quad a = *(const quad *)corner, b = *(const quad *)(corner + apart);
-            quad c = *(const quad *)(corner + 2 * apart), d = *(const quad *)(corner + 3 * apart);
-            quad ac = FOUR(a, c, 0, 4, 1, 5), bd = FOUR(b, d, 0, 4, 1, 5);
-            quad ac2 = FOUR(a, c, 2, 6, 3, 7), bd2 = FOUR(b, d, 2, 6, 3, 7);
-            float *row = to + i * width + f;
-            *(quad *)row = FOUR(ac, bd, 0, 4, 1, 5);
-            *(quad *)(row + width) = FOUR(ac, bd, 2, 6, 3, 7);
-            *(quad *)(row + 2 * width) = FOUR(ac2, bd2, 0, 4, 1, 5);
-            *(quad *)(row + 3 * width) = FOUR(ac2, bd2, 2, 6, 3, 7);
-        }
-        for (int64_t j = i; j < i + 4; j++) {
-            float *row = to + j * width;
-            for (int64_t g = f; g < features; g++) row[g] = from[g * apart + j];
-            for (int64_t g = features; g < width; g++) row[g] = g == features;
-        }
-    }
+    transpose(from, apart, features, n, to, width);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t g = features; g < width; g++) to[i * width + g] = g == features;
 }
 
 /* ---- one member ---- */
@@ -815,10 +827,8 @@ static void effective(const Link *l, int64_t k, float *weight, float *bias) {
 /* From (n, features) to (features, whole), the rest of it 0. */
 static void across_rows(const float *from, int64_t width, int64_t features, float *to,
                         int64_t whole, int64_t n) {
-    for (int64_t f = 0; f < features; f++) {
-        for (int64_t i = 0; i < n; i++) to[f * whole + i] = from[i * width + f];
-        memset(to + f * whole + n, 0, (whole - n) * sizeof *to);
-    }
+    transpose(from, width, n, features, to, whole);
+    for (int64_t f = 0; f < features; f++) memset(to + f * whole + n, 0, (whole - n) * sizeof *to);
 }
 
 INLINE float dot(const float *a, const float *b, int64_t n) {
@@ -923,9 +933,7 @@ static void forward(const Chain *c) {
                 h = next;
             }
             int64_t out = c->link[c->links - 1].out;
-            float *y = c->y + (k * c->rows + at) * c->y_width;
-            for (int64_t i = 0; i < n; i++)
-                for (int64_t o = 0; o < out; o++) y[i * c->y_width + o] = h[o * whole + i];
+            transpose(h, whole, out, n, c->y + (k * c->rows + at) * c->y_width, c->y_width);
         }
     }
 }
@@ -1034,10 +1042,8 @@ static void backward(const Chain *c) {
                 float *swapped = delta;
                 delta = other, other = swapped;
             }
-            if (!c->dx) continue;
-            float *dx = c->dx + (k * c->rows + at) * first;
-            for (int64_t i = 0; i < n; i++)
-                for (int64_t f = 0; f < first; f++) dx[i * first + f] = delta[f * whole + i];
+            if (c->dx)
+                transpose(delta, whole, first, n, c->dx + (k * c->rows + at) * first, first);
         }
     }
 }
