@@ -112,6 +112,14 @@ typedef int32_t four __attribute__((vector_size(16)));
 INLINE int64_t least_of(int64_t a, int64_t b) { return a < b ? a : b; }
 INLINE int64_t most_of(int64_t a, int64_t b) { return a > b ? a : b; }
 
+/* Not `pow`, which ties the library to the C library of 2019 and later. */
+INLINE double power(double base, int64_t exponent) {
+    double result = 1;
+    for (; exponent; exponent /= 2, base *= base)
+        if (exponent % 2) result *= base;
+    return result;
+}
+
 /* Rows of numbers begin at a cache line, and at another place in the cache than the row before. */
 INLINE int64_t padded(int64_t rows) { return ((rows + 15) / 16 | 1) * 16; }
 
@@ -720,8 +728,8 @@ static Move move_of(double beta1, double beta2, double epsilon, double rate, int
                   .forget2 = 1 - beta2,
                   .epsilon = epsilon,
                   .factor = 1,
-                  .step = rate / (1 - pow(beta1, done)),
-                  .root = 1 / sqrt(1 - pow(beta2, done))};
+                  .step = rate / (1 - power(beta1, done)),
+                  .root = 1 / sqrt(1 - power(beta2, done))};
 }
 
 static void move(const Moved *m) {
