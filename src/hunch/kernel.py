@@ -75,14 +75,17 @@ class Forest(Structure):
     """Boosted trees; see `_trees.c`."""
 
     _fields_ = (
-        ("feature", c_void_p),
-        ("side", c_void_p),
-        ("threshold", c_void_p),
+        ("edge", c_void_p),
+        ("first", c_void_p),
+        ("choice", c_void_p),
         ("value", c_void_p),
-        ("root", c_void_p),
+        ("choices", c_void_p),
+        ("count", c_void_p),
+        ("leaves", c_void_p),
         ("place", c_void_p),
         ("trees", c_int64),
-        ("depth", c_int64),
+        ("features", c_int64),
+        ("most", c_int64),
     )
 
 
@@ -241,7 +244,8 @@ def loaded() -> ctypes.CDLL | str:
     library.hunch_scratch.restype = c_int64
     library.hunch_scratch.argtypes = (POINTER(Training), c_int64)
     library.hunch_trees.restype = None
-    library.hunch_trees.argtypes = (POINTER(Forest), c_void_p, c_int64, c_int64, c_void_p)
+    trees = (POINTER(Forest), c_void_p, c_int64, c_int64, c_int64, c_void_p, c_void_p)
+    library.hunch_trees.argtypes = trees
     library.hunch_process.restype = None
     library.hunch_process.argtypes = (POINTER(Process), c_void_p, c_int64, c_int64, c_void_p)
     for size in (library.hunch_tape, library.hunch_chain_scratch):

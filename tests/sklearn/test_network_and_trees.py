@@ -19,7 +19,7 @@ from hunch.kernel import kernel
 from hunch.sklearn import boosting
 from hunch.sklearn.blend import shares_by_row, shares_for_classes, shares_for_numbers
 from hunch.sklearn.boosting import Trees, boosted_classes, boosted_numbers, fold_of
-from hunch.sklearn.compiled_trees import add_compiled
+from hunch.sklearn.compiled_trees import add_compiled, laid_out
 from hunch.sklearn.ranks import Ranks
 
 SMALL = dict(n_estimators=12, max_iter=15, random_state=0)
@@ -46,6 +46,10 @@ def test_trees_say_what_scikit_learns_own_say():
     np.testing.assert_allclose(np.exp(said), many.predict_proba(new), rtol=1e-9)
 
 
+def asked_compiled(trees, x):
+    return add_compiled(laid_out(vars(trees)), trees.root, trees.place, np.zeros((5, len(x))), x)
+
+
 compiled = pytest.mark.skipif(kernel() is None, reason="the kernel is not compiled here")
 
 
@@ -60,7 +64,7 @@ def test_the_kernel_says_the_same_to_the_bit(rows):
     for trees in (one, many, many.some(slice(3, 40)), many.some(slice(0, 0))):
         found = np.random.default_rng(2).normal(size=(trees.start.size, rows))
         plain = found.copy()
-        assert add_compiled(vars(trees), found, new)
+        assert add_compiled(laid_out(vars(trees)), trees.root, trees.place, found, new)
         trees.add_plainly(plain, new)
         np.testing.assert_array_equal(found, plain)
 
@@ -88,7 +92,7 @@ def test_damaged_trees_are_not_for_the_kernel(damage):
     else:
         array[0] = value
     damaged = dataclasses.replace(trees, **{name: array})
-    assert not add_compiled(vars(damaged), np.zeros((5, 200)), x)
+    assert not asked_compiled(damaged, x)
 
 
 @compiled
@@ -98,7 +102,8 @@ def test_trees_that_go_round_in_circles_end():
     round_about = dataclasses.replace(
         trees, left=trees.left[::-1].copy(), right=trees.right[::-1].copy()
     )
-    assert add_compiled(vars(round_about), np.zeros((5, 200)), x)
+    assert not asked_compiled(round_about, x)
+    assert np.isfinite(round_about.at(x)).all()
 
 
 def test_kept_trees_say_the_same():

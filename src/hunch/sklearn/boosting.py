@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 
 from hunch.inference.bootstrap import scattered
 from hunch.seeding import derive
-from hunch.sklearn.compiled_trees import add_compiled
+from hunch.sklearn.compiled_trees import Laid, add_compiled, laid_out
 from hunch.sklearn.rows import Floats
 from hunch.sklearn.state import Arrays
 
@@ -110,8 +111,12 @@ class Trees(Arrays):
 
     def add_to(self, found: Floats, x: Floats) -> None:
         """Add what trees say about rows to sums `(folds · outputs, rows)`, tree by tree."""
-        if not add_compiled(vars(self), found, x):
+        if not add_compiled(self._laid, self.root, self.place, found, x):
             self.add_plainly(found, x)
+
+    @cached_property
+    def _laid(self) -> Laid | None:
+        return laid_out(vars(self))
 
     def add_plainly(self, found: Floats, x: Floats) -> None:
         """The same without the compiled kernel."""
@@ -152,11 +157,16 @@ class Trees(Arrays):
     def _of_fold(self, number: int) -> Trees:
         outputs = self.start.shape[1]
         kept = self.some(self.place // outputs == number)
-        return replace(kept, place=kept.place % outputs, start=self.start[[number]])
+        return kept._of_these_nodes(place=kept.place % outputs, start=self.start[[number]])
 
     def some(self, kept: npt.NDArray[np.bool_] | slice) -> Trees:
         """Some of the trees."""
-        return replace(self, root=self.root[kept], place=self.place[kept])
+        return self._of_these_nodes(root=self.root[kept], place=self.place[kept])
+
+    def _of_these_nodes(self, **changes: Any) -> Trees:
+        other = replace(self, **changes)
+        vars(other)["_laid"] = self._laid  # made once
+        return other
 
 
 def fold_of(ids: npt.NDArray[np.int64], seed: int) -> Ints:

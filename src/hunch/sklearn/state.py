@@ -17,7 +17,8 @@ class Arrays:
 
     def to_state(self) -> dict[str, Tensor]:
         """Those that are there."""
-        return {name: torch.from_numpy(v) for name, v in vars(self).items() if v is not None}
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: torch.from_numpy(v) for name, v in values.items() if v is not None}
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, Tensor]) -> Self:
