@@ -196,6 +196,20 @@ int64_t hunch_chain_scratch(const Link *link, int64_t links, int64_t rows) {
            4 * padded(widest) + 64;
 }
 
+/* Rows of which outputs alone are asked at a time: activations in the second cache, and weights, which
+   pass by once for all of them. */
+static int64_t rows_at_once(const Link *link, int64_t links, int64_t *widest) {
+    *widest = 1;
+    for (int64_t l = 0; l < links; l++) *widest = most_of(*widest, link[l].out);
+    return most_of(4 * AT_ONCE / *widest / 48, 1) * 48;
+}
+
+/* Floats of scratch that outputs alone need. */
+int64_t hunch_outputs_scratch(const Link *link, int64_t links) {
+    int64_t widest, rows = rows_at_once(link, links, &widest);
+    return (link[0].in + 2 * widest) * padded(rows) + 16;
+}
+
 int64_t hunch_interface(void) { return INTERFACE; }
 
 #define JOIN_(a, b) a##_##b
@@ -267,6 +281,7 @@ typedef struct {
 #define shifted NAME(shifted)
 #define total NAME(total)
 #define forward NAME(forward)
+#define outputs NAME(outputs)
 #define backward NAME(backward)
 #define spread_out NAME(spread_out)
 #define beside_one NAME(beside_one)
@@ -325,6 +340,10 @@ void hunch_train(const Training *t, const Step *steps, const Task *task, int64_t
 
 /* The outputs of all members, and on the tape what a backward needs. */
 void hunch_forward(const Chain *c, int64_t lanes) { CHOSEN(forward)(c); }
+
+/* The outputs of all members and nothing else, of layers without noise. Those of a row do not depend
+   on the rows beside it, to the bit. */
+void hunch_outputs(const Chain *c, int64_t lanes) { CHOSEN(outputs)(c); }
 
 /* The gradients of all parameters, and of the inputs if `dx` has a place for them. */
 void hunch_backward(const Chain *c, int64_t lanes) { CHOSEN(backward)(c); }
@@ -396,7 +415,8 @@ INLINE vec normal(vec x, vec *density) {
     return where(x < 0.0f, tail, 1.0f - tail);
 }
 
-/* An activation in place, and its derivative; vectors of all rows, one feature after another. */
+/* An activation in place, and its derivative unless its place is NULL; vectors of all rows, one
+   feature after another. */
 INLINE void each_of(int kind, float *h, float *slope, int64_t n) {
     for (int64_t i = 0; i < n; i += LANES) {
         vec x = load(h + i), y = x, d = splat(1.0f), s;
@@ -942,6 +962,33 @@ static void forward(const Chain *c) {
             }
             int64_t out = c->link[c->links - 1].out;
             transpose(h, whole, out, n, c->y + (k * c->rows + at) * c->y_width, c->y_width);
+        }
+    }
+}
+
+static void outputs(const Chain *c) {
+    int64_t n = c->rows, in = c->link[0].in, out = c->link[c->links - 1].out, widest;
+    int64_t rows = rows_at_once(c->link, c->links, &widest), apart = padded(rows);
+    float *input = (float *)(((uintptr_t)c->scratch + 63) / 64 * 64);
+    float *hidden[2] = {input + in * apart, input + (in + widest) * apart};
+    for (int64_t at = 0; at < n; at += rows) {
+        int64_t count = least_of(rows, n - at), up = (count + LANES - 1) / LANES * LANES;
+        for (int64_t k = 0; k < c->members; k++) {
+            if (!k || c->x_apart)
+                across_rows(c->x + k * c->x_apart + at * in, in, in, input, apart, count);
+            const float *h = input;
+            for (int64_t j = 0; j < c->links; j++) {
+                const Link *l = c->link + j;
+                float *next = hidden[j % 2];
+                Product product_of = {OF(l->weight, k), l->in, 1, h, apart, l->in, OF(l->bias, k),
+                                      NULL, next, apart, 0};
+                product(&product_of, l->out, up);
+                if (l->activation != IDENTITY) activate(l->activation, next, NULL, l->out, apart, up);
+                h = next;
+            }
+            float *y = c->y + (k * n + at) * c->y_width;
+            for (int64_t i = 0; i < count; i++)
+                for (int64_t o = 0; o < out; o++) y[i * c->y_width + o] = h[o * apart + i];
         }
     }
 }

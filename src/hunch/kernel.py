@@ -98,6 +98,7 @@ class Process(Structure):
         ("share", c_void_p),
         ("knots", c_int64),
         ("features", c_int64),
+        ("single", c_int64),
     )
 
 
@@ -250,7 +251,9 @@ def loaded() -> ctypes.CDLL | str:
     library.hunch_process.argtypes = (POINTER(Process), c_void_p, c_int64, c_int64, c_void_p)
     for size in (library.hunch_tape, library.hunch_chain_scratch):
         size.restype, size.argtypes = c_int64, (POINTER(Link), c_int64, c_int64)
-    for way in (library.hunch_forward, library.hunch_backward):
+    library.hunch_outputs_scratch.restype = c_int64
+    library.hunch_outputs_scratch.argtypes = (POINTER(Link), c_int64)
+    for way in (library.hunch_forward, library.hunch_backward, library.hunch_outputs):
         way.restype, way.argtypes = None, (POINTER(Chain), c_int64)
     library.hunch_adam.restype, library.hunch_adam.argtypes = None, (POINTER(Moved), c_int64)
     library.hunch_difference.restype = library.hunch_advantage.restype = None

@@ -10,7 +10,7 @@ from hunch import RandomizedPriorRegressor
 from hunch.kernel import kernel
 from hunch.sklearn import compiled_process
 from hunch.sklearn import gaussian_process as process
-from hunch.sklearn.compiled_process import mean_compiled
+from hunch.sklearn.compiled_process import laid_out, mean_compiled
 from hunch.sklearn.gaussian_process import GaussianProcess, gaussian_process
 
 LOGS = torch.tensor([0.3, -0.2, 0.1, -1.0], dtype=torch.float64)  # two lengths, size, noise
@@ -170,14 +170,17 @@ def test_estimators_are_kept_with_it_and_go_on(waves):
 
 @pytest.mark.skipif(kernel() is None, reason="hunch was installed without the kernel")
 @pytest.mark.parametrize("lanes", [4, 8])
+@pytest.mark.parametrize("single", [False, True])
 @pytest.mark.parametrize(
-    ("knots", "features", "rows"), [(1, 1, 1), (7, 2, 3), (8, 1, 4), (129, 5, 65), (300, 20, 130)]
+    ("knots", "features", "rows"), [(1, 1, 1), (7, 2, 3), (16, 1, 4), (129, 5, 65), (300, 20, 130)]
 )
-def test_the_kernel_says_what_the_equation_says(knots, features, rows, lanes, monkeypatch):
+def test_the_kernel_says_what_the_equation_says(knots, features, rows, single, lanes, monkeypatch):
     library = kernel()
     if lanes > library.hunch_lanes():
         pytest.skip("this processor has no wider vectors")
     monkeypatch.setattr(library, "hunch_lanes", lambda: lanes)
+    monkeypatch.setattr(compiled_process, "_MOST_SINGLE", np.inf if single else 0.0)
+    monkeypatch.setattr(compiled_process, "_FEW", 0)
     rng = np.random.default_rng(knots)
     knot, share = rng.normal(size=(knots, features)), 10 * rng.normal(size=knots)
     x = rng.normal(size=(rows, features))
@@ -185,9 +188,33 @@ def test_the_kernel_says_what_the_equation_says(knots, features, rows, lanes, mo
     x[-1] *= 1e5  # so far away that nothing is left
     distance = np.sqrt(3) * np.linalg.norm(x[:, None] - knot, axis=2)
     expected = ((1 + distance) * np.exp(-distance)) @ share
+    laid = laid_out(knot, share)
+    assert laid.knot.dtype == (np.float32 if single else np.float64)
+    found = mean_compiled(laid, x)
     # As near as a square of a distance can be that is a difference of squares.
-    np.testing.assert_allclose(mean_compiled(knot, share, x), expected, atol=1e-6)
-    np.testing.assert_allclose(mean_compiled(knot, share, x)[1:], expected[1:], atol=1e-10)
+    np.testing.assert_allclose(found, expected, atol=1e-3 if single else 1e-6)
+    np.testing.assert_allclose(found[1:], expected[1:], atol=2e-5 if single else 1e-10)
+    np.testing.assert_array_equal(mean_compiled(laid, x[-1:]), found[-1:])
+
+
+@pytest.mark.skipif(kernel() is None, reason="hunch was installed without the kernel")
+def test_single_precision_is_taken_where_it_is_as_near_as_promised():
+    draw = np.random.default_rng(0)
+    x, new, noise = draw.normal(size=(1100, 5)), draw.normal(size=(300, 5)), draw.normal(size=1100)
+    logs = torch.tensor([0.5] * 5 + [0.0, 0.0], dtype=torch.float64)
+    kinds = []
+    for known, log_noise in ((1100, -1.0), (1100, -9.0), (1000, -1.0)):
+        y = np.sin(x[:, 0]) + x[:, 1] + np.exp(log_noise) * noise
+        logs[-1] = log_noise
+        data = process._Data(
+            *map(torch.from_numpy, (x, y / y.std(), np.ones(len(x)), np.arange(5)))
+        )
+        found, _ = process._conditioned(logs, data.of(np.arange(known)), np.arange(known))
+        exact = process._bumps(*map(torch.from_numpy, (new / found.length, found.knot)))[0]
+        off = found.at(new) - (exact @ torch.from_numpy(found.share)).numpy()
+        assert np.sqrt(np.mean(off**2)) < 1e-4
+        kinds.append(found._knots.knot.dtype)
+    assert kinds == [np.float32, np.float64, np.float64]
 
 
 def test_without_the_kernel_torch_says_the_same(monkeypatch):

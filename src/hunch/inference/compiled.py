@@ -96,14 +96,20 @@ def chain_of(ensemble: Ensemble, x: Tensor, loss: Loss) -> Chain | str:
     if torch.is_autocast_enabled("cpu"):
         return "autocast"
     network = skeleton.model if type(skeleton) is RandomizedPrior else skeleton
-    layers = _layers(network)
+    layers = layers_of(network)
     if isinstance(layers, str):
         return layers
     obstacle = _obstacle(ensemble, _parameters(layers))
     return Chain(library, layers) if obstacle is None else obstacle
 
 
-def _layers(network: nn.Module) -> list[tuple[nn.Linear, str]] | str:
+def layers_of(network: nn.Module) -> list[tuple[nn.Linear, str]] | str:
+    """The linear layers of all members, each with what follows it; or what is in the way.
+
+    Example:
+        >>> [kind for _, kind in layers_of(MLP(2, [3], 1, activation="relu"))]
+        ['relu', 'identity']
+    """
     layers: list[tuple[nn.Linear, str]] = []
     for part in _flat(network):
         kind = _KINDS.get(type(part))

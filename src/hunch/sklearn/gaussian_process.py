@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from hunch.inference.bootstrap import scattered
 from hunch.seeding import derive
-from hunch.sklearn.compiled_process import mean_compiled
+from hunch.sklearn.compiled_process import Knots, laid_out, mean_compiled
 from hunch.sklearn.rows import Floats
 from hunch.sklearn.state import Arrays
 
@@ -63,7 +64,7 @@ class GaussianProcess(Arrays):
 
     def at(self, x: Floats) -> Floats:
         """Its mean at rows `(rows, features)`, `(rows,)`; far from all data it is 0."""
-        found = mean_compiled(self.knot, self.share, x / self.length)
+        found = mean_compiled(self._knots, x / self.length)
         if found is not None:
             return found
         # Torch's own memory lies alike each time, and sums round the same way.
@@ -72,6 +73,10 @@ class GaussianProcess(Arrays):
         parts = (torch.tensor(x) / torch.from_numpy(self.length)).split(size)
         said: Floats = torch.cat([_bumps(part, knot)[0] @ share for part in parts]).numpy()
         return said
+
+    @cached_property
+    def _knots(self) -> Knots | None:
+        return laid_out(self.knot, self.share)
 
     def at_others(self, x: Floats) -> Floats:
         """The same; NaN for a row that it knows, of which it would say too much."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from hunch.inference import OutOfBag, bootstrap_weights, fit, predict
 from hunch.inference.bootstrap import Bootstrap, Ids
+from hunch.inference.compiled_outputs import outputs_compiled
 from hunch.inference.losses import Loss
 from hunch.nn import MLP, Ensemble, RandomizedPrior
 from hunch.seeding import torch_generator
@@ -205,7 +206,17 @@ def default_patience(num_data: int) -> int:
 
 
 def members_at(ensemble: Ensemble, x: Tensor) -> Tensor:
-    """All members' outputs, `(members, batch, out)`."""
+    """All members' outputs, `(members, batch, out)`.
+
+    The compiled kernel computes in float32; a row for which its numbers are too large is asked
+    again in float64.
+    """
+    said = outputs_compiled(ensemble, x)
+    if said is not None:
+        lost = ~said.isfinite().all(dim=2).all(dim=0)
+        if lost.any():
+            said[:, lost] = predict(ensemble, x[lost], batch_size=_rows_at_once(ensemble)).members
+        return said
     return predict(ensemble, x, batch_size=_rows_at_once(ensemble)).members
 
 

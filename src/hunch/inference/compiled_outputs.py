@@ -1,0 +1,166 @@
+"""What members say, by the compiled kernel in float32: many rows, and no gradient.
+
+Rows go in blocks through all members, whose numbers stay in the cache. What is said of a row does
+not depend on the rows beside it or on the number of threads, to the bit.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from ctypes import byref
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from hunch.inference.compiled import layers_of
+from hunch.kernel import ACTIVATIONS, Chain, Link, Own, kernel
+from hunch.nn import Ensemble, RandomizedPrior
+from hunch.nn.batched import is_hooked
+
+_WIDEST: Final = 512  # units; the kernel was measured up to there
+# Multiplications below which threads cost more than they bring.
+_WORK_OF_A_THREAD: Final = 1e7
+
+Layers = Sequence[tuple[nn.Linear, str]]
+
+
+def outputs_compiled(ensemble: Ensemble, x: Tensor) -> Tensor | None:
+    """What members say about rows, `(members, batch, out)`; None where that is left to torch.
+
+    Args:
+        ensemble: of linear layers with usual activations, behind a `RandomizedPrior` or not.
+        x: `(batch, features)`.
+
+    Returns:
+        In the type of x, computed in float32: some 10⁻⁷ of their size off.
+
+    Example:
+        >>> from hunch.nn import MLP
+        >>> net, x = Ensemble(lambda: MLP(2, [9], 1), 3, seed=0), torch.ones(5, 2)
+        >>> found = outputs_compiled(net, x)
+        >>> found is None or torch.allclose(found, net(x), atol=1e-6)
+        True
+    """
+    skeleton = ensemble.skeleton
+    prior = skeleton.prior if type(skeleton) is RandomizedPrior else None
+    network = skeleton.model if type(skeleton) is RandomizedPrior else skeleton
+    parts = [layers_of(part) for part in (network, prior) if part is not None]
+    found = [part for part in parts if not isinstance(part, str)]
+    if len(found) < len(parts) or not _is_plain(ensemble, found, x):
+        return None
+    rows = x.to(torch.float32).contiguous()
+    said = _outputs([_single(layer) for layer in found[0]], rows).to(x.dtype)
+    if prior is not None:
+        scale = cast("Tensor", skeleton.scale).to(x.dtype).reshape(-1, 1, 1)
+        said += scale * _by_prior([_single(layer) for layer in found[1]], rows).to(x.dtype)
+    return said
+
+
+@dataclass(frozen=True)
+class _Affine:
+    """A linear layer of all members in float32, and the number of what follows it."""
+
+    weight: Tensor
+    bias: Tensor | None
+    activation: int
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        return [self.weight] if self.bias is None else [self.weight, self.bias]
+
+    def of(self, members: Tensor) -> _Affine:
+        bias = None if self.bias is None else self.bias[members]
+        return _Affine(self.weight[members], bias, self.activation)
+
+    def link(self, member: int) -> Link:
+        """As the kernel has it, from a member on."""
+        _, outputs, inputs = self.weight.shape
+        own = [Own(p[member].data_ptr(), p.stride(0)) for p in self.tensors]
+        return Link(
+            weight=own[0],
+            bias=own[-1] if self.bias is not None else Own(None, 0),
+            inputs=inputs,
+            outputs=outputs,
+            activation=self.activation,
+        )
+
+
+def _single(layer: tuple[nn.Linear, str]) -> _Affine:
+    linear, kind = layer
+    bias = None if linear.bias is None else linear.bias.detach().float().contiguous()
+    return _Affine(linear.weight.detach().float().contiguous(), bias, ACTIVATIONS.index(kind))
+
+
+def _is_plain(ensemble: Ensemble, parts: Sequence[Layers], x: Tensor) -> bool:
+    """Whether the kernel would pass over nothing."""
+    tensors = [p for part in parts for layer, _ in part for p in layer.parameters()]
+    return (
+        kernel() is not None
+        and type(ensemble) is Ensemble
+        and ensemble.engine in ("auto", "kernel")
+        and all(t.device.type == "cpu" and t.is_floating_point() for t in [x, *tensors])
+        and x.ndim == 2
+        and not x.requires_grad
+        and all(max(layer.weight.shape[1:]) <= _WIDEST for part in parts for layer, _ in part)
+        and all(part[0][0].weight.shape[2] == x.shape[1] for part in parts)
+        and not any(is_hooked(m) or is_parametrized(m) for m in ensemble.skeleton.modules())
+        and not is_hooked(ensemble)
+    )
+
+
+def _by_prior(layers: Sequence[_Affine], x: Tensor) -> Tensor:
+    """Outputs of priors; one that is its neighbour's with the other sign is not asked again."""
+    own = torch.ones(len(layers[0].weight), dtype=torch.bool)
+    for k in range(1, len(own)):
+        own[k] = not own[k - 1] or not _are_opposite(layers, k - 1, k)
+    kept = own.nonzero().squeeze(1)
+    sign = torch.where(own, 1.0, -1.0).reshape(-1, 1, 1)
+    return sign * _outputs([layer.of(kept) for layer in layers], x)[own.cumsum(0) - 1]
+
+
+def _are_opposite(layers: Sequence[_Affine], a: int, b: int) -> bool:
+    """Whether the one member's outputs are the other's with the other sign."""
+    *hidden, last = layers
+    equal = all(torch.equal(p[a], p[b]) for layer in hidden for p in layer.tensors)
+    return equal and last.activation == 0 and all(torch.equal(p[a], -p[b]) for p in last.tensors)
+
+
+def _outputs(layers: Sequence[_Affine], x: Tensor) -> Tensor:
+    """What the kernel says of rows, `(members, batch, out)`; threads share out members."""
+    library = cast(Any, kernel())
+    members, outputs, _ = layers[-1].weight.shape
+    said = torch.empty(members, len(x), outputs, dtype=torch.float32)
+    work = len(x) * sum(layer.weight.numel() for layer in layers)
+    threads = max(1, min(torch.get_num_threads(), members, int(work / _WORK_OF_A_THREAD)))
+    edges = [members * part // threads for part in range(threads + 1)]
+    lanes = library.hunch_lanes()
+
+    def ask(first: int, last: int) -> None:
+        links = (Link * len(layers))(*(layer.link(first) for layer in layers))
+        scratch = torch.empty(library.hunch_outputs_scratch(links, len(layers)))
+        chain = Chain(
+            link=links,
+            links=len(layers),
+            members=last - first,
+            rows=len(x),
+            x=x.data_ptr(),
+            y=said[first].data_ptr(),
+            y_width=outputs,
+            scratch=scratch.data_ptr(),
+        )
+        library.hunch_outputs(byref(chain), lanes)
+
+    if threads == 1:
+        ask(0, members)
+        return said
+    with ThreadPoolExecutor(threads - 1) as pool:
+        others = [pool.submit(ask, *part) for part in itertools.pairwise(edges[1:])]
+        ask(*edges[:2])
+        for other in others:
+            other.result()
+    return said
