@@ -201,10 +201,9 @@ def test_the_kernel_says_what_the_equation_says(knots, features, rows, single, l
 def test_single_precision_is_taken_where_it_is_as_near_as_promised():
     draw = np.random.default_rng(0)
     x, new, noise = draw.normal(size=(1100, 5)), draw.normal(size=(300, 5)), draw.normal(size=1100)
-    logs = torch.tensor([0.5] * 5 + [0.0, 0.0], dtype=torch.float64)
-    kinds = []
+    logs = torch.tensor([2.5] * 5 + [0.0, 0.0], dtype=torch.float64)
+    y, kinds = np.sin(x[:, 0]) + x[:, 1] + 0.3 * noise, []
     for known, log_noise in ((1100, -1.0), (1100, -9.0), (1000, -1.0)):
-        y = np.sin(x[:, 0]) + x[:, 1] + np.exp(log_noise) * noise
         logs[-1] = log_noise
         data = process._Data(
             *map(torch.from_numpy, (x, y / y.std(), np.ones(len(x)), np.arange(5)))
