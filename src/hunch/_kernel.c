@@ -156,7 +156,7 @@ static Sizes sizes_of(const Training *t, int64_t count) {
 int64_t hunch_scratch(const Training *t, int64_t count) { return sizes_of(t, count).total; }
 
 /* Rows of a chain that are in work at one time: as many as the second cache holds. */
-static int64_t rows_at_once(const Link *link, int64_t links, int64_t rows) {
+static int64_t rows_in_part(const Link *link, int64_t links, int64_t rows) {
     int64_t widest = link[0].in;
     for (int64_t l = 0; l < links; l++) widest = most_of(widest, link[l].out);
     int64_t most = most_of(IN_CHAIN / widest, 128) / 48 * 48 + 48;
@@ -177,7 +177,7 @@ INLINE int64_t outputs_of(const Link *l, int64_t whole) {
 
 /* Floats that a forward of so many rows leaves to its backward, for each member. */
 int64_t hunch_tape(const Link *link, int64_t links, int64_t rows) {
-    int64_t part = rows_at_once(link, links, rows), parts = (rows + part - 1) / part, floats = 0;
+    int64_t part = rows_in_part(link, links, rows), parts = (rows + part - 1) / part, floats = 0;
     for (int64_t l = 0; l < links; l++)
         floats += noisy_of(link + l) + parts * outputs_of(link + l, padded(part));
     return padded(floats);
@@ -185,7 +185,7 @@ int64_t hunch_tape(const Link *link, int64_t links, int64_t rows) {
 
 /* Floats of scratch that a forward or a backward needs. */
 int64_t hunch_chain_scratch(const Link *link, int64_t links, int64_t rows) {
-    int64_t part = rows_at_once(link, links, rows), widest = link[0].in, wide = 0, all = 0;
+    int64_t part = rows_in_part(link, links, rows), widest = link[0].in, wide = 0, all = 0;
     for (int64_t l = 0; l < links; l++) {
         int64_t own = link[l].out * side_by_side(link[l].in);
         widest = most_of(widest, link[l].out);
@@ -226,7 +226,7 @@ typedef struct {
     float *c;           /* (rows, n) */
     int64_t c_apart;
     int add;         /* to what stands there */
-    int64_t outputs; /* of which activation `slope` holds the outputs instead; IDENTITY for none */
+    int64_t after;   /* of which activation `slope` holds the outputs instead; IDENTITY for none */
 } Product;
 
 typedef struct {
@@ -456,9 +456,9 @@ static void activate(int64_t kind, float *h, float *slope, int64_t features, int
 }
 
 /* Times the derivative of an activation, or of RELU and TANH given their outputs. */
-INLINE vec sloped(int64_t outputs, vec x, vec y) {
-    if (outputs == RELU) return where(y > 0.0f, x, splat(0.0f));
-    if (outputs == TANH) return x * (1.0f - y * y);
+INLINE vec sloped(int64_t after, vec x, vec y) {
+    if (after == RELU) return where(y > 0.0f, x, splat(0.0f));
+    if (after == TANH) return x * (1.0f - y * y);
     return x * y;
 }
 
@@ -490,7 +490,7 @@ INLINE void block(const int R, const int V, const Product *m, int64_t r, int64_t
 #pragma GCC unroll 4
         for (int v = 0; v < V; v++) {
             int64_t to = (r + i) * m->c_apart + at + v * LANES;
-            if (m->slope) acc[i][v] = sloped(m->outputs, acc[i][v], load(m->slope + to));
+            if (m->slope) acc[i][v] = sloped(m->after, acc[i][v], load(m->slope + to));
             store(m->c + to, acc[i][v]);
         }
 }
@@ -925,7 +925,7 @@ static void forward(const Chain *c) {
         few_rows(c);
         return;
     }
-    int64_t in = c->link[0].in, part = rows_at_once(c->link, c->links, c->rows);
+    int64_t in = c->link[0].in, part = rows_in_part(c->link, c->links, c->rows);
     int64_t whole = padded(part), each = hunch_tape(c->link, c->links, c->rows);
     float *input = (float *)(((uintptr_t)c->scratch + 63) / 64 * 64);
     for (int64_t k = 0; k < c->members; k++) {
@@ -981,14 +981,12 @@ static void outputs(const Chain *c) {
                 const Link *l = c->link + j;
                 float *next = hidden[j % 2];
                 Product product_of = {OF(l->weight, k), l->in, 1, h, apart, l->in, OF(l->bias, k),
-                                      NULL, next, apart, 0};
+                                      NULL, next, apart, 0, 0};
                 product(&product_of, l->out, up);
                 if (l->activation != IDENTITY) activate(l->activation, next, NULL, l->out, apart, up);
                 h = next;
             }
-            float *y = c->y + (k * n + at) * c->y_width;
-            for (int64_t i = 0; i < count; i++)
-                for (int64_t o = 0; o < out; o++) y[i * c->y_width + o] = h[o * apart + i];
+            transpose(h, apart, out, count, c->y + (k * n + at) * c->y_width, c->y_width);
         }
     }
 }
@@ -1037,12 +1035,12 @@ static void total(const float *from, int64_t features, int64_t whole, int64_t n,
 }
 
 static void backward(const Chain *c) {
-    int64_t part = rows_at_once(c->link, c->links, c->rows), whole = padded(part);
+    int64_t part = rows_in_part(c->link, c->links, c->rows), whole = padded(part);
     int64_t each = hunch_tape(c->link, c->links, c->rows), first = c->link[0].in, widest = first;
-    int64_t noisy = 0, outputs = 0, all = 0;
+    int64_t noisy = 0, kept = 0, all = 0;
     for (int64_t j = 0; j < c->links; j++) {
         widest = most_of(widest, c->link[j].out);
-        noisy += noisy_of(c->link + j), outputs += outputs_of(c->link + j, whole);
+        noisy += noisy_of(c->link + j), kept += outputs_of(c->link + j, whole);
         all += c->link[j].out * side_by_side(c->link[j].in);
     }
     float *delta = (float *)(((uintptr_t)c->scratch + 63) / 64 * 64);
@@ -1052,12 +1050,12 @@ static void backward(const Chain *c) {
     for (int64_t k = 0; k < c->members; k++) {
         const float *tape = c->tape + k * each + noisy;
         /* Once for no rows at all: their gradients are 0. */
-        for (int64_t at = 0; !at || at < c->rows; at += part, tape += outputs) {
+        for (int64_t at = 0; !at || at < c->rows; at += part, tape += kept) {
             int64_t n = least_of(part, c->rows - at), up = (n + LANES - 1) / LANES * LANES;
             const float *x = c->x + k * c->x_apart + at * first;
             const float *dy = c->dy + (k * c->rows + at) * c->y_width;
             across_rows(dy, c->y_width, last->out, delta, whole, n);
-            const float *own = tape + outputs, *weights = c->tape + k * each + noisy;
+            const float *own = tape + kept, *weights = c->tape + k * each + noisy;
             float *gradient = wide + (part < c->rows ? all : 0);
             for (int64_t j = c->links - 1; j >= 0; j--) {
                 const Link *l = c->link + j;

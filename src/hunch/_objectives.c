@@ -30,6 +30,11 @@ typedef struct {
     double loss; /* the sum over members of means over rows */
 } Advantage;
 
+/* By functions whose versions in glibc are old, so that a wheel runs where glibc is. Errors are
+   of the order of 1e-16 beside 1, the size of the largest. */
+static double exp_of(double x) { return 1 + expm1(x); }
+static double log_of(double x) { return log1p(x - 1); }
+
 /* The highest of a row; NaN if one is NaN. */
 static int64_t best_of(const float *q, int64_t n) {
     int64_t best = 0;
@@ -81,14 +86,14 @@ void hunch_advantage(Advantage *p) {
         const float *value = p->output + i * (1 + actions), *logit = value + 1;
         float *to = p->gradient + i * (1 + actions);
         double most = logit[best_of(logit, actions)], all = 0, entropy = 0;
-        for (int64_t a = 0; a < actions; a++) all += exp(logit[a] - most);
-        double logarithm = most + log(all), advantage = p->target[i] - value[0];
+        for (int64_t a = 0; a < actions; a++) all += exp_of(logit[a] - most);
+        double logarithm = most + log_of(all), advantage = p->target[i] - value[0];
         for (int64_t a = 0; a < actions; a++) {
             double log_p = logit[a] - logarithm;
-            if (log_p > -INFINITY) entropy -= exp(log_p) * log_p; /* what is masked has none */
+            if (log_p > -INFINITY) entropy -= exp_of(log_p) * log_p; /* what is masked has none */
         }
         for (int64_t a = 0; a < actions; a++) {
-            double log_p = logit[a] - logarithm, probability = exp(log_p);
+            double log_p = logit[a] - logarithm, probability = exp_of(log_p);
             double slope = advantage * (probability - (a == p->action[i]));
             if (log_p > -INFINITY) slope += h * probability * (log_p + entropy);
             to[1 + a] = slope / rows;
@@ -106,10 +111,10 @@ int64_t hunch_draw(const float *logit, int64_t width, int64_t rows, int64_t acti
     for (int64_t i = 0; i < rows; i++, logit += width) {
         double most = logit[best_of(logit, actions)], all = 0, below = 0;
         unknown |= most != most;
-        for (int64_t a = 0; a < actions; a++) all += exp(logit[a] - most);
+        for (int64_t a = 0; a < actions; a++) all += exp_of(logit[a] - most);
         int64_t chosen = 0;
         for (int64_t a = 0; a + 1 < actions; a++) {
-            below += exp(logit[a] - most);
+            below += exp_of(logit[a] - most);
             chosen += below <= uniform[i] * all;
         }
         index[i] = chosen;
