@@ -13,6 +13,7 @@ out: they are the same on both sides.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import subprocess
 import sys
@@ -67,18 +68,16 @@ def ensemble_rows() -> Iterator[tuple[str, Callable[[], Block]]]:
     import ensemble as script
     from hunch.nn import Ensemble
 
-    def training(n: int, width: int, engine: str, steps: int) -> Block:
+    def training(row: script.Row, engine: str) -> Block:
         torch.manual_seed(0)
-        x = torch.linspace(-1, 1, n).unsqueeze(1)
-        y = torch.sin(3 * x)
-        members = [script.member(width) for _ in range(script.MEMBERS)]
+        members = [script.member(row, row.activation) for _ in range(row.members)]
         net = Ensemble.from_modules(members, engine=engine)
-        return lambda: script.fit(net, x, y, steps=steps, lr=0.05, redraw=True, progress=False)
+        return partial(script.fitted, row, net, *script.problem(row))
 
-    for n, width in script.REGIMES:
-        steps = 100 if n == 20 else 20 if n == 100 else 4
-        for engine in ("auto", "vmap"):
-            yield f"ensemble: {n}, {width}, {engine}", partial(training, n, width, engine, steps)
+    for row in script.ROWS:
+        for engine in ("auto", "bmm"):
+            few = dataclasses.replace(row, steps=-(-row.steps // 10))
+            yield f"ensemble: {row}, {engine}", partial(training, few, engine)
 
 
 def envs_rows() -> Iterator[tuple[str, Callable[[], Block]]]:
