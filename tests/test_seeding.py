@@ -51,3 +51,11 @@ def test_drawing_from_advances_the_given_generator_only():
     reference = torch.Generator().manual_seed(1)
     assert torch.equal(first, torch.rand(3, generator=reference))
     assert torch.equal(second, torch.rand(3, generator=reference))
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**32 - 1, 2**32, 2**130])
+def test_derived_seeds_of_many_are_those_of_each(seed):
+    for keys in (("epoch",), ("epoch", 3), (0, "z")):
+        for last in (range(0, 300, 7), range(2**32 - 2, 2**32 + 2)):
+            each = [seeding.derive(seed, *keys, k) for k in last]
+            assert seeding.derive_each(seed, *keys, last=last).tolist() == each

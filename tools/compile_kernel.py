@@ -17,7 +17,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-_SOURCES = [f"src/hunch/_{name}.c" for name in ("kernel", "trees", "bumps", "objectives", "rows")]
+_SOURCES = "src/hunch/_*.c"
 _LIBRARY = "src/hunch/_kernel.so"
 # No -march: wider vectors are chosen when it runs. No -ffast-math: it would lose NaN.
 _FLAGS = ("-O3", "-fno-math-errno", "-fPIC", "-shared", "-Wno-psabi")
@@ -30,7 +30,7 @@ class CustomBuildHook(BuildHookInterface[Any]):
         """Called before the files of the package are collected."""
         root = Path(self.root)
         (root / _LIBRARY).unlink(missing_ok=True)
-        failure = compiled([root / source for source in _SOURCES], root / _LIBRARY)
+        failure = compiled(sorted(root.glob(_SOURCES)), root / _LIBRARY)
         if failure is not None:
             self.app.display_warning(f"hunch is built without its compiled kernel: {failure}")
             return

@@ -249,6 +249,10 @@ def loaded() -> ctypes.CDLL | str:
     library.hunch_trees.argtypes = trees
     library.hunch_process.restype = None
     library.hunch_process.argtypes = (POINTER(Process), c_void_p, c_int64, c_int64, c_void_p)
+    library.hunch_multinomial.restype = library.hunch_poisson.restype = None
+    counts = (c_void_p, c_int64, c_int64)
+    library.hunch_multinomial.argtypes = (*counts, c_int64, c_void_p)
+    library.hunch_poisson.argtypes = (*counts, c_void_p, c_int64, c_void_p, c_int64, c_void_p)
     for size in (library.hunch_tape, library.hunch_chain_scratch):
         size.restype, size.argtypes = c_int64, (POINTER(Link), c_int64, c_int64)
     library.hunch_outputs_scratch.restype = c_int64

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from hunch.errors import ConfigurationError, DataError
-from hunch.inference import bootstrap_weights, standard_normals
+from hunch.inference import bootstrap, bootstrap_weights, standard_normals
+from hunch.kernel import kernel
 
 VARIANCE = {
     "multinomial": 1.0,
@@ -68,6 +69,28 @@ def test_members_data_and_epochs_are_uncorrelated():
     again = bootstrap_weights("exponential", 100, range(2000), seed=0, epoch=1)
     pair = torch.stack([by_member.flatten(), again.flatten()])
     assert torch.corrcoef(pair)[0, 1].abs() < 0.015
+
+
+@pytest.mark.skipif(kernel() is None, reason="hunch was installed without the kernel")
+@pytest.mark.parametrize("kind", ["multinomial", "poisson"])
+@pytest.mark.parametrize("ids", [range(1), range(2000), [5, 3, 3, -9], np.arange(90)[::3]])
+def test_the_kernel_draws_the_same_bits(kind, ids, monkeypatch):
+    drawn = bootstrap.weights_of_epochs(kind, 7, ids, range(3, 9), seed=4)
+    monkeypatch.setattr(bootstrap, "kernel", lambda: None)
+    assert torch.equal(drawn, bootstrap.weights_of_epochs(kind, 7, ids, range(3, 9), seed=4))
+
+
+@pytest.mark.skipif(kernel() is None, reason="hunch was installed without the kernel")
+def test_the_kernel_counts_rare_poisson_numbers_as_well():
+    few = np.linspace(0.1, 0.9, 9)  # a distribution whose tenth number is not rare at all
+    start, keys = np.array([3], np.uint64), np.arange(500, dtype=np.uint64)
+    found = np.empty((1, 2, 500), np.float32)
+    kernel().hunch_poisson(
+        start.ctypes.data, 1, 2, keys.ctypes.data, 500, few.ctypes.data, 9, found.ctypes.data
+    )
+    expected = np.searchsorted(few, bootstrap._uniform(start, 2, keys))
+    assert (found == expected).all()
+    assert found.max() == 9
 
 
 def test_target_noise_is_standard_normal_and_pure():

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from hunch.errors import ConfigurationError, DataError
-from hunch.seeding import derive
+from hunch.kernel import kernel
+from hunch.seeding import derive, derive_each
 
 Bootstrap = Literal["multinomial", "poisson", "exponential", "double_or_nothing", "none"]
 Ids = Tensor | npt.NDArray[np.integer[Any]] | range | list[int]
@@ -89,19 +90,16 @@ def weights_of_epochs(
     if epochs.start < 0:
         raise ConfigurationError(f"`epoch` got {epochs.start}; expected at least 0.")
     stream = "multinomial" if kind == "multinomial" else "bootstrap"
-    starts = np.array([derive(seed, stream, epoch) for epoch in epochs], dtype=np.uint64)
+    starts = derive_each(seed, stream, last=epochs)
     weights: npt.NDArray[np.floating[Any]]
     if kind == "multinomial":
         weights = _multinomial(starts, num_members, keys)
+    elif kind == "poisson":
+        weights = _poisson(starts, num_members, keys)
     else:
         u = _uniform(starts, num_members, keys)
-        if kind == "poisson":
-            weights = np.searchsorted(_POISSON_CDF, u).astype(np.float64)
-        elif kind == "exponential":
-            weights = -np.log(u)
-        else:
-            weights = 2.0 * (u < 0.5)
-    return torch.from_numpy(weights.astype(np.float32))
+        weights = -np.log(u) if kind == "exponential" else 2.0 * (u < 0.5)
+    return torch.from_numpy(weights.astype(np.float32, copy=False))
 
 
 def standard_normals(num_members: int, ids: Ids, shape: tuple[int, ...], *, seed: int) -> Tensor:
@@ -151,15 +149,51 @@ def _as_ids(ids: Ids) -> npt.NDArray[np.uint64]:
 
 def _multinomial(
     starts: npt.NDArray[np.uint64], num_members: int, keys: npt.NDArray[np.uint64]
-) -> npt.NDArray[np.float64]:
+) -> npt.NDArray[np.floating[Any]]:
+    if (keys[1:] > keys[:-1]).all():
+        return _draws(starts, num_members, len(keys))
     distinct, position = np.unique(keys, return_inverse=True)
-    n, rows = len(distinct), len(starts) * num_members
+    return _draws(starts, num_members, len(distinct))[..., position]
+
+
+def _draws(
+    starts: npt.NDArray[np.uint64], num_members: int, n: int
+) -> npt.NDArray[np.floating[Any]]:
+    """How often each of n things came in n draws of each member, `(starts, members, n)`."""
+    library = kernel()
+    if library is not None:
+        found = np.empty((len(starts), num_members, n), np.float32)
+        sizes = len(starts), num_members, n
+        library.hunch_multinomial(starts.ctypes.data, *sizes, found.ctypes.data)
+        return found
+    rows = len(starts) * num_members
     u = _uniform(starts, num_members, np.arange(n, dtype=np.uint64)).reshape(rows, n)
     drawn = np.minimum((u * n).astype(np.int64), n - 1)
     offset = n * np.arange(rows)[:, None]  # one bincount for all members
     counts = np.bincount((drawn + offset).ravel(), minlength=n * rows)
-    by_id = counts.reshape(len(starts), num_members, n).astype(np.float64)
-    return by_id[..., position]
+    return counts.reshape(len(starts), num_members, n).astype(np.float64)
+
+
+def _poisson(
+    starts: npt.NDArray[np.uint64], num_members: int, keys: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.floating[Any]]:
+    library = kernel()
+    if library is None:
+        u = _uniform(starts, num_members, keys)
+        return np.searchsorted(_POISSON_CDF, u).astype(np.float64)
+    keys = np.ascontiguousarray(keys)
+    found = np.empty((len(starts), num_members, len(keys)), np.float32)
+    library.hunch_poisson(
+        starts.ctypes.data,
+        len(starts),
+        num_members,
+        keys.ctypes.data,
+        len(keys),
+        _POISSON_CDF.ctypes.data,
+        len(_POISSON_CDF),
+        found.ctypes.data,
+    )
+    return found
 
 
 def _uniform(

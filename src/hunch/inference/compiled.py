@@ -254,16 +254,17 @@ class CompiledTraining:
             steps: the epoch and the rows of each, as `batches` gives them.
             kept: numbers of the steps before which the parameters are kept.
         """
-        weights = [self.data.weights_of(epoch) for epoch, _ in steps]
+        blocks, places = self._weights(steps)
         before = torch.empty(len(kept), self.members, self.numbers)
         table = np.zeros(len(steps), dtype=STEP)
         table["rows"] = [0 if rows is None else rows.data_ptr() for _, rows in steps]
         table["count"] = [self.rows if rows is None else len(rows) for _, rows in steps]
-        table["weights"] = [each.data_ptr() for each in weights]
+        table["weights"] = places
         for j, step in enumerate(kept):
             table["kept"][step] = before[j].data_ptr()
         found = torch.empty(3, len(steps), self.members)
         self._call(table, found)
+        del blocks  # which had to live until here
         self.done += len(steps)
         for parameter in self.parameters:
             torch.autograd.graph.increment_version(parameter)
@@ -271,6 +272,19 @@ class CompiledTraining:
         return Outcome(
             loss, torch.stack([unseen_loss.sum(dim=1), unseen.sum(dim=1)], dim=1), before
         )
+
+    def _weights(self, steps: Sequence[tuple[int, Rows]]) -> tuple[list[Tensor], list[int]]:
+        """What the weights of steps are parts of, and where they begin."""
+        # By numbers: a tensor for each step would take as long as a small member's step.
+        blocks: list[Tensor] = []
+        places: list[int] = []
+        for epoch, _ in steps:
+            block, first = self.data.block_of(epoch)
+            if not blocks or blocks[-1] is not block:
+                blocks.append(block)
+                start, apart = block.data_ptr(), block.stride(0) * block.element_size()
+            places.append(start + (epoch - first) * apart)
+        return blocks, places
 
     def _call(self, table: npt.NDArray[Any], found: Tensor) -> None:
         most, library = int(table["count"].max()), self.library

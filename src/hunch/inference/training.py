@@ -131,7 +131,7 @@ class MemberData:
         self.kind, self.seed = kind, seed
         self.redraw, self.device = redraw and kind != "none", x.device
         # Some epochs at a time: drawing one by one costs small ensembles a tenth of their time.
-        self.block = max(1, min(64, 2_000_000 // (self.num_members * len(keys)))) if redraw else 1
+        self.block = max(1, min(256, 2**18 // (self.num_members * len(keys)))) if redraw else 1
         self._draw(range(self.block))
         self.targets = y.unsqueeze(0)
         if noise:
@@ -148,10 +148,16 @@ class MemberData:
 
     def weights_of(self, epoch: int) -> Tensor:
         """Weights of all data in an epoch, `(members, data)`."""
-        if self.redraw and epoch not in self.epochs:
+        block, first = self.block_of(epoch)
+        return block[epoch - first]
+
+    def block_of(self, epoch: int) -> tuple[Tensor, int]:
+        """Weights of some epochs with this one among them, `(epochs, members, data)`; the first."""
+        if not self.redraw:
+            return self.weights, epoch
+        if epoch not in self.epochs:
             self._draw(range(epoch, epoch + self.block))
-        weights: Tensor = self.weights[epoch - self.epochs.start if self.redraw else 0]
-        return weights
+        return self.weights, self.epochs.start
 
     def _draw(self, epochs: range) -> None:
         weights = weights_of_epochs(self.kind, self.num_members, self.keys, epochs, seed=self.seed)
