@@ -37,8 +37,46 @@ def test_the_table_is_printed_written_and_read(scripts, capsys):
     out = scripts / "out"
     assert run(["bench", "nothing", "--seed", "7", "--json", "--out", str(out)]) == 0
     printed = json.loads(capsys.readouterr().out)["nothing"]
-    assert printed["rows"] == [{"way": "loop", "ms": "7"}]
+    assert printed["rows"] == [{"way": "loop", "ms": 7.0}]
     assert (out / "bench-nothing.md").read_text() == printed["markdown"]
+
+
+def test_an_earlier_run_stands_beside_this_one(scripts, capsys):
+    assert run(["bench", "nothing", "--seed", "4", "--json"]) == 0
+    earlier = scripts / "earlier.json"
+    earlier.write_text(capsys.readouterr().out)
+    assert run(["bench", "nothing", "--seed", "6", "--against", str(earlier)]) == 0
+    assert "| loop | ms | 4 | 6 | 1.50 |" in capsys.readouterr().out
+    assert run(["bench", "nothing", "--seed", "1", "--json", "--against", str(earlier)]) == 0
+    found = json.loads(capsys.readouterr().out)["nothing"]["against"]
+    assert found == [{"row": "loop", "column": "ms", "old": 4.0, "new": 1.0, "ratio": 0.25}]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "3", "{}", '{"nothing": 3}', '{"nothing": {"rows": [[1]]}}', '{"a": {}}']
+)
+def test_another_file_is_no_earlier_run(scripts, capsys, text):
+    file = scripts / "other.json"
+    file.write_text(text)
+    assert run(["bench", "nothing", "--against", str(file)]) == 2
+    assert str(file) in capsys.readouterr().err.splitlines()[-1]
+    assert run(["bench", "nothing", "--against", str(scripts / "not there")]) == 2
+    assert "cannot read" in capsys.readouterr().err
+
+
+def test_cells_are_numbers_where_they_hold_some():
+    text = "| a | b | c |\n|---|---|---|\n| 50, 20 | 1,007 | – |\n| x | **2** (-1.5–2.3) |"
+    assert module.rows(text) == [
+        {"a": "50, 20", "b": 1007.0, "c": "–"},
+        {"a": "x", "b": [2.0, -1.5, 2.3]},
+    ]
+    assert module.compared([{"a": "x", "b": 0.0}], [{"a": "x", "b": 1.0}]) == []
+    assert module.compared([{"a": "x", "b": 1.0}], [{"a": "y", "b": 1.0}]) == []
+
+
+def test_rows_of_two_tables_may_have_one_name():
+    old, new = ([{"a": "x", "b": b} for b in pair] for pair in ((1.0, 2.0), (3.0, 4.0)))
+    assert [each["ratio"] for each in module.compared(old, new)] == [3.0, 2.0]
 
 
 def test_failures_are_one_line(scripts, capsys, monkeypatch):

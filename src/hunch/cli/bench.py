@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -27,16 +29,27 @@ _PLACES = (_PACKAGE / "benchmarks", _PACKAGE.parents[1] / "benchmarks")
     type=click.Path(file_okay=False),
     help="Folder that gets bench-NAME.md; none if left out.",
 )
+@click.option(
+    "--against",
+    type=click.Path(),
+    help="What `hunch bench NAME --json` wrote before: show old, new and their ratio.",
+)
 @seed_option
 @json_option
 @click.pass_context
 def bench(
-    context: click.Context, names: tuple[str, ...], out: str | None, seed: int, as_json: bool
+    context: click.Context,
+    names: tuple[str, ...],
+    out: str | None,
+    against: str | None,
+    seed: int,
+    as_json: bool,
 ) -> int:
     """Measure hunch beside its peers and the limit, in turns, on one thread.
 
-    Without a NAME, list the tables. NAME may be "all". Each takes a minute or a few; peers that are
-    not installed are left out.
+    Without a NAME, list the tables. NAME may be "all". Each takes some minutes; peers that are not
+    installed are left out. Columns that are ratios can be compared with another run's; times only
+    where the machine was as busy and its clock as fast.
     """
     scripts = _scripts()
     if not names:
@@ -49,12 +62,13 @@ def bench(
         raise click.UsageError(
             f"no table is called {unknown[0]!r}; there are: {', '.join(scripts)}", context
         )
+    before = {} if against is None else _earlier(Path(against), chosen)
     from hunch.storage import check_writable, dump_json, write_text, written_with
 
     places = {name: Path(out) / f"bench-{name}.md" for name in chosen} if out is not None else {}
     for place in places.values():
         check_writable(place, written_with(_MARK), _MARK)
-    tables = {}
+    tables: dict[str, dict[str, Any]] = {}
     for name in chosen:
         click.echo(f"hunch: measuring {name}", err=True)
         done = _run(scripts[name], seed)
@@ -67,26 +81,109 @@ def bench(
         click.echo(done.stdout, err=as_json)
         if name in places:
             write_text(places[name], marked, written_with(_MARK), _MARK)
+        if name in before:
+            tables[name]["against"] = compared(before[name], tables[name]["rows"])
+            click.echo(_beside(tables[name]["against"]), err=as_json)
     if as_json:
         click.echo(dump_json(tables), nl=False)
     return 0
 
 
-def rows(markdown: str) -> list[dict[str, str]]:
+Cell = str | float | list[float]
+
+
+def rows(markdown: str) -> list[dict[str, Cell]]:
     r"""The rows of the tables in a text, by the names of their columns.
 
+    The first cell of a row is its name. Another is a number, or a list of them if it holds several,
+    such as a median and its spread; a text if it holds none.
+
     Example:
-        >>> rows("| way | ms |\n|---|---|\n| loop | 7 |")
-        [{'way': 'loop', 'ms': '7'}]
+        >>> rows("| way | ms | ratio |\n|---|---|---|\n| loop, 20 | 1,007 | **2** (1.8–2.3) |")
+        [{'way': 'loop, 20', 'ms': 1007.0, 'ratio': [2.0, 1.8, 2.3]}]
     """
-    found, head = [], None
+    found: list[dict[str, Cell]] = []
+    head = None
     for line in markdown.splitlines():
         if not line.startswith("|"):
             head = None
         elif head is None:
             head = _cells(line)
         elif not re.fullmatch(r"[|\-: ]+", line):
-            found.append(dict(zip(head, _cells(line), strict=False)))
+            name, *others = _cells(line)
+            found.append({head[0]: name, **dict(zip(head[1:], map(_value, others), strict=False))})
+    return found
+
+
+def _value(cell: str) -> Cell:
+    numbers = [float(n.replace(",", "")) for n in re.findall(r"-?\d[\d,]*(?:\.\d+)?", cell)]
+    if not numbers:
+        return cell
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def compared(
+    before: list[dict[str, Cell]], now: list[dict[str, Cell]]
+) -> list[dict[str, str | float]]:
+    """The first number of each cell that two runs have in common, and new / old.
+
+    Example:
+        >>> compared([{"way": "loop", "ms": 2.0}], [{"way": "loop", "ms": [3.0, 2.5, 3.5]}])
+        [{'row': 'loop', 'column': 'ms', 'old': 2.0, 'new': 3.0, 'ratio': 1.5}]
+    """
+    old = _first_numbers(before)
+    return [
+        {
+            "row": place[0],
+            "column": place[1],
+            "old": old[place],
+            "new": new,
+            "ratio": new / old[place],
+        }
+        for place, new in _first_numbers(now).items()
+        if old.get(place)
+    ]
+
+
+def _first_numbers(table: list[dict[str, Cell]]) -> dict[tuple[str, str, int], float]:
+    """By row and column, and which of several of these names."""
+    found: dict[tuple[str, str, int], float] = {}
+    times: Counter[tuple[str, str]] = Counter()
+    for row in table:
+        name, *others = row.items()
+        for column, cell in others:
+            number = cell[0] if isinstance(cell, list) else cell
+            place = str(name[1]), column
+            times[place] += 1
+            if not isinstance(number, str):
+                found[*place, times[place]] = number
+    return found
+
+
+def _beside(found: list[dict[str, str | float]]) -> str:
+    lines = ["| row | column | old | new | new / old |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {r['row']} | {r['column']} | {r['old']:,g} | {r['new']:,g} | {r['ratio']:.2f} |"
+        for r in found
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _earlier(file: Path, chosen: list[str]) -> dict[str, list[dict[str, Cell]]]:
+    """The rows of an earlier run; only tables that are asked for now."""
+    try:
+        tables = json.loads(file.read_text(encoding="utf-8"))
+        found = {name: tables[name]["rows"] for name in chosen if name in tables}
+        for table in found.values():
+            _first_numbers(table)
+    except OSError as error:
+        raise click.UsageError(f"cannot read {file}: {error.strerror or error}") from error
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise click.UsageError(
+            f"{file} is not what `hunch bench NAME --json` writes; expected that run's output."
+        ) from error
+    if not found:
+        raise click.UsageError(f"{file} has none of these tables: {', '.join(chosen)}.")
     return found
 
 
