@@ -9,16 +9,17 @@ installed its A2C stands beside them, at the same settings.
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
+import itertools
 from collections.abc import Callable
 
 import gymnasium
 import torch
 
 from hunch.rl import A2C
+from measuring import Rates, Way, rate_ways, ratio, rounded, spread, table, turns, with_spread
 
 COUNTS = (8, 64, 512)
+HIDDEN = 64
 ROLLOUT = 16
 BLOCKS = 7
 
@@ -47,29 +48,30 @@ def stable_baselines(count: int, seed: int) -> Callable[[int], object] | None:
         gae_lambda=0.95,
         ent_coef=0.01,
         use_rms_prop=False,
-        policy_kwargs={"net_arch": {"pi": [64, 64], "vf": [64, 64]}},
+        policy_kwargs={"net_arch": {"pi": [HIDDEN, HIDDEN], "vf": [HIDDEN, HIDDEN]}},
         seed=seed,
         device="cpu",
     )
     return lambda until: model.learn(until - model.num_timesteps, reset_num_timesteps=False)
 
 
-def rates(count: int, rounds: int, seed: int) -> dict[str, list[float]]:
-    """Steps per second of each agent, block by block but for the first, which warms up."""
+def measured(count: int, rounds: int, seed: int) -> dict[str, list[float]]:
+    """Seconds per step of each agent, block by block, and the machine's rates beside them."""
     runs = {
         "batch": hunch_agent("CartPole-v1", count, seed),
         "one by one": hunch_agent(cartpole, count, seed),
     }
     if (theirs := stable_baselines(count, seed)) is not None:
         runs["Stable-Baselines3"] = theirs
-    found: dict[str, list[float]] = {name: [] for name in runs}
     block = count * rounds
-    for until in range(block, (BLOCKS + 1) * block, block):
-        for name, learn in runs.items():
-            start = time.process_time()
-            learn(until)
-            found[name].append(block / (time.process_time() - start))
-    return {name: rate[1:] for name, rate in found.items()}
+    times = turns({name: in_blocks(learn, block) for name, learn in runs.items()}, BLOCKS - 1)
+    return {name: [t / block for t in found] for name, found in times.items()}
+
+
+def in_blocks(learn: Callable[[int], object], block: int) -> Way:
+    """Learn a block more with each call."""
+    ends = itertools.count(block, block)
+    return lambda: learn(next(ends))
 
 
 def main() -> None:
@@ -81,21 +83,36 @@ def main() -> None:
     print(
         f"Thousands of environment steps a second of CPU time, one thread, rollouts of {ROLLOUT} "
         f"steps, torch {torch.__version__.split('+')[0]}: medians over {BLOCKS - 1} blocks, in "
-        "which all take turns, and the median ratio of the batch to each of the others.\n"
+        "which all take turns, and the median ratio of the batch to each of the others with the "
+        "middle half of the blocks'.\n"
     )
-    print("| environments | batch | one by one | ratio | Stable-Baselines3 | ratio |")
-    print("|---|---|---|---|---|---|")
+    rows = []
     for count in COUNTS:
-        found = rates(count, ROLLOUT * max(5, 640 // count), options.seed)
+        found = measured(count, ROLLOUT * max(5, 640 // count), options.seed)
         batch = found.pop("batch")
-        cells = [f"{statistics.median(batch) / 1e3:.1f}"]
+        cells = [str(count), rounded(1e-3 / spread(batch).median)]
         for name in ("one by one", "Stable-Baselines3"):
-            if name not in found:
-                cells += ["–", "–"]
-                continue
-            ratio = statistics.median(b / o for b, o in zip(batch, found[name], strict=True))
-            cells += [f"{statistics.median(found[name]) / 1e3:.1f}", f"{ratio:.2f}"]
-        print(f"| {count} | {' | '.join(cells)} |")
+            own = found.get(name)
+            cells += (
+                ["–", "–"]
+                if own is None
+                else [rounded(1e-3 / spread(own).median), with_spread(ratio(own, batch))]
+            )
+        rows.append(cells)
+    others = ("one by one", "one by one, ratio", "Stable-Baselines3", "Stable-Baselines3, ratio")
+    print(table(["environments", "batch", *others], rows))
+    times = turns(rate_ways(), BLOCKS)
+    print(
+        f"The floor, thousands of steps a second: {rounded(1e-3 / least(Rates.of(times)))}. It is "
+        "the products of two networks, forwards twice and backwards once, and nothing of "
+        f"environments, draws and losses, at these rates: {Rates.of(times)}."
+    )
+
+
+def least(rates: Rates) -> float:
+    """Seconds of the products of one step: acting, and learning from it."""
+    first, second, heads = 2 * 4 * HIDDEN, 2 * HIDDEN**2, HIDDEN * (2 + 1)
+    return 2 * (4 * (first + second + heads) - first) * rates.operation
 
 
 if __name__ == "__main__":

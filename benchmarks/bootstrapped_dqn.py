@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import argparse
 import copy
-import time
-from collections.abc import Callable
+import itertools
 
 import gymnasium
 import numpy as np
@@ -22,6 +21,7 @@ from gymnasium.spaces import Box, Discrete
 
 from hunch.nn import MLP
 from hunch.rl import BootstrappedDQN
+from measuring import Rates, Way, rate_ways, ratio, rounded, spread, table, turns, with_spread
 
 BATCH, MEMBERS, INPUTS, HIDDEN, ACTIONS, DISCOUNT, SCALE = 128, 20, 100, (50, 50), 2, 0.99, 10.0
 
@@ -92,30 +92,44 @@ def main() -> None:
     fields = (drawn.observation, drawn.next_observation, drawn.action, drawn.reward, drawn.discount)
     batch = [torch.from_numpy(field[0]) for field in fields]
     loops = [Loop(fused=False), Loop(fused=True)]
-    runs: dict[str, Callable[[], object]] = {
+    runs: dict[str, Way] = {
         "loop, an Adam for each member": lambda: loops[0].update(batch),
         "loop, one fused Adam": lambda: loops[1].update(batch),
         "hunch": lambda: agent._update(agent._replay.sample(BATCH, agent._sampling)),
     }
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(options.rounds):
-        for name, update in runs.items():
-            start = time.process_time()
-            update()
-            times[name].append(time.process_time() - start)
-    ours = np.array(times["hunch"][5:])
+    times = turns({**runs, **rate_ways()}, options.rounds, warm=5)
+    rates = Rates.of(times)
     print("# An update of 20 members\n")
     print(
         f"Batch {BATCH}, {INPUTS}-50-50-{ACTIONS}, randomised priors, one thread, CPU time, torch "
-        f"{torch.__version__.split('+')[0]}. Median of {options.rounds} rounds in turns; ours "
-        "draws its batch from the replay buffer as well. Priors are computed once an observation, "
-        "not in every update.\n"
+        f"{torch.__version__.split('+')[0]}. Median of {options.rounds} rounds in turns, and "
+        "the middle half; ours draws its batch from the replay buffer as well. Priors are computed "
+        "once an observation, not in every update.\n"
     )
-    print("| | ms | hunch is faster by |")
-    print("|---|---|---|")
-    for name, taken in times.items():
-        spent = np.array(taken[5:])
-        print(f"| {name} | {1e3 * np.median(spent):.2f} | {np.median(spent / ours):.1f} |")
+    rows = [
+        [
+            name,
+            with_spread(spread([1e3 * t for t in times[name]])),
+            with_spread(ratio(times[name], times["hunch"])),
+        ]
+        for name in runs
+    ]
+    rows.append(["the floor", rounded(1e3 * least(rates)), "–"])
+    print(table(["", "ms", "hunch is faster by"], rows))
+    print(
+        "The floor: the products of a forward of the networks, one of their targets and a backward "
+        "of the former, Adam, and nothing else, at the rates the machine had in these turns: "
+        f"{rates}."
+    )
+
+
+def least(rates: Rates) -> float:
+    """Seconds of an update's products and Adam."""
+    sizes = [INPUTS, *HIDDEN, ACTIONS]
+    weights = [a * b for a, b in itertools.pairwise(sizes)]
+    operations = 2 * BATCH * (4 * sum(weights) - weights[0])
+    parameters = sum(weights) + sum(sizes[1:])
+    return MEMBERS * (operations * rates.operation + parameters * rates.adam)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,8 @@ number is right where the ratio in its row is near 1, or its line near the faste
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -20,20 +18,15 @@ from hunch.inference import training
 from hunch.nn import MLP, Ensemble, NoisyLinear
 from hunch.rl.fast import manual_backprop
 from hunch.rl.networks.noise import FreshNoise
+from measuring import Way, spread, turns
 
-Ways = Mapping[str, Callable[[], object]]
+Ways = Mapping[str, Way]
 
 
 def medians(ways: Ways, blocks: int = 31, calls: int = 1) -> dict[str, float]:
-    """Median CPU microseconds of a call of each way; the ways take turns, block by block."""
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(blocks + 3):
-        for name, way in ways.items():
-            start = time.process_time()
-            for _ in range(calls):
-                way()
-            times[name].append((time.process_time() - start) / calls * 1e6)
-    return {name: float(np.median(found[3:])) for name, found in times.items()}
+    """Median CPU microseconds of a call of each way."""
+    times = turns(ways, blocks, calls=calls, warm=3)
+    return {name: 1e6 * spread(found).median for name, found in times.items()}
 
 
 def noise_by_rows(rows: int) -> dict[str, float]:

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import math
-import time
 from collections.abc import Callable
 
 import gymnasium
@@ -26,6 +26,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from hunch.rl import DQN
+from measuring import Rates, Way, rate_ways, ratio, rounded, spread, table, turns, with_spread
 
 BATCH, CAPACITY, TARGET_PERIOD, DISCOUNT, HIDDEN = 128, 10_000, 150, 0.99, 128
 BLOCK = 500
@@ -117,12 +118,6 @@ class PlainLoop:
             self.target.load_state_dict(self.net.state_dict())
 
 
-def cpu_seconds(work: Callable[[], object]) -> float:
-    start = time.process_time()
-    work()
-    return time.process_time() - start
-
-
 def agent(seed: int, *, noisy: bool = True, replicas: int = 1) -> DQN:
     return DQN(
         "CartPole-v1",
@@ -169,38 +164,61 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
 
-    one, many = agent(options.seed), agent(options.seed, replicas=REPLICAS)
-    plain = agent(options.seed, noisy=False)
-    runs: dict[str, tuple[Callable[[int], object], int]] = {
-        "plain loop": (PlainLoop(options.seed).learn, 1),
-        "hunch": (lambda until: one.learn(until, progress=False), 1),
-        f"hunch, {REPLICAS} replicas, each": (
-            lambda until: many.learn(until, progress=False),
-            REPLICAS,
-        ),
-        "hunch, no noise": (lambda until: plain.learn(until, progress=False), 1),
+    many = f"hunch, {REPLICAS} replicas, each"
+    runs: dict[str, Callable[[int], object]] = {
+        "plain loop": PlainLoop(options.seed).learn,
+        "hunch": learning(agent(options.seed)),
+        many: learning(agent(options.seed, replicas=REPLICAS)),
+        "hunch, no noise": learning(agent(options.seed, noisy=False)),
     }
     if (theirs := stable_baselines(options.seed)) is not None:
-        runs["Stable-Baselines3 DQN, no noise"] = (theirs, 1)
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for until in range(BLOCK, options.steps + 1, BLOCK):
-        for name, (learn, replicas) in runs.items():
-            times[name].append(cpu_seconds(lambda: learn(until)) / replicas)  # noqa: B023
+        runs["Stable-Baselines3 DQN, no noise"] = theirs
+    ways = {name: in_blocks(learn) for name, learn in runs.items()}
+    times = turns({**ways, **rate_ways()}, options.steps // BLOCK - 1)
+    times[many] = [taken / REPLICAS for taken in times[many]]
+    rates = Rates.of(times)
     print("# NoisyNet-DQN on CartPole\n")
     print(
         f"{options.steps:,} environment steps with one update of {BATCH} each, one thread, CPU "
-        f"time, torch {torch.__version__.split('+')[0]}. Ratios are medians over blocks of {BLOCK} "
-        "steps, in which all take turns.\n"
+        f"time, torch {torch.__version__.split('+')[0]}. Medians over blocks of {BLOCK} steps, in "
+        "which all take turns, and the middle half of them.\n"
     )
-    print("| | steps/s | hunch is faster by | hunch with replicas, each, by | without noise, by |")
-    print("|---|---|---|---|---|")
-    # The first block warms up.
-    ours = [np.array(times[name][1:]) for name in list(runs)[1:4]]
-    for name, taken in times.items():
-        spent = np.array(taken[1:])
-        rate = BLOCK * len(spent) / spent.sum()
-        ratios = " | ".join(f"{np.median(spent / own):.2f}" for own in ours)
-        print(f"| {name} | {rate:.0f} | {ratios} |")
+    head = "steps/s", "hunch is faster by", "hunch with replicas, each, by", "without noise, by"
+    rows = [
+        [
+            name,
+            rounded(BLOCK / spread(times[name]).median),
+            *(with_spread(ratio(times[name], times[ours])) for ours in list(runs)[1:4]),
+        ]
+        for name in runs
+    ]
+    rows.append(["the floor, noisy", rounded(1 / least(rates)), "–", "–", "–"])
+    print(table(["", *head], rows))
+    print(
+        "The floor: the products of an update, weights under noise made anew three times in it, "
+        "Adam, and nothing of environment, replay and loss, at the rates the machine had in these "
+        f"turns: {rates}."
+    )
+
+
+def learning(agent: DQN) -> Callable[[int], object]:
+    return lambda until: agent.learn(until, progress=False)
+
+
+def in_blocks(learn: Callable[[int], object]) -> Way:
+    """Learn a block more with each call."""
+    ends = itertools.count(BLOCK, BLOCK)
+    return lambda: learn(next(ends))
+
+
+def least(rates: Rates) -> float:
+    """Seconds of an update's products, noise on weights and Adam."""
+    plain, noisy = 4 * HIDDEN, HIDDEN * (HIDDEN + 2)
+    operations = 2 * BATCH * (4 * (plain + noisy) - plain)
+    # Weights of the two noisy layers, once each for action, update and target: read two, write one.
+    traffic = 3 * 3 * 4 * noisy
+    parameters = plain + HIDDEN + 2 * (noisy + HIDDEN + 2)
+    return operations * rates.operation + traffic * rates.byte + parameters * rates.adam
 
 
 if __name__ == "__main__":

@@ -8,14 +8,13 @@ it is installed.
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable
 
 import gymnasium
 import numpy as np
 
 import hunch.envs  # noqa: F401 registers the environments
+from measuring import spread, turns
 
 PROBLEMS = {
     "deep sea, N = 10": ("hunch/DeepSea-v0", {"size": 10}),
@@ -95,13 +94,9 @@ def measure(rounds: int) -> str:
     ]
     for problem, (name, settings) in PROBLEMS.items():
         runs = runs_of(name, settings)
-        rates: dict[str, list[float]] = {key: [] for key in runs}
-        for _ in range(rounds):
-            for key, run in runs.items():
-                start = time.process_time()
-                steps = run()
-                rates[key].append(steps / (time.process_time() - start) / 1000)
-        rate = {key: statistics.median(values) for key, values in rates.items()}
+        steps = {key: run() for key, run in runs.items()}
+        times = turns(runs, rounds)
+        rate = {key: steps[key] / spread(times[key]).median / 1000 for key in runs}
         cells = [f"{rate[key]:,.0f}" if key in rate else "–" for key in columns]
         ratio = f"**{rate['batch 64'] / rate['bsuite']:.0f}**" if "bsuite" in rate else "–"
         lines.append(f"| {problem} | {' | '.join(cells)} | {ratio} |")

@@ -1,8 +1,8 @@
 """What a noisy layer costs beside `nn.Linear` and beside the usual layer with dense noise buffers.
 
 One update draws new noise, computes a forward and a backward; one action draws new noise and
-computes a forward without gradients. All variants run side by side on one thread, round by round;
-the table shows each one's best round, since other work on the machine only ever adds time.
+computes a forward without gradients. All variants take turns on one thread; CPU time, the median of
+the rounds.
 
     python benchmarks/noisy_layers.py
 """
@@ -10,14 +10,15 @@ the table shows each one's best round, since other work on the machine only ever
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hunch.nn import NoisyLinear, noise, reset_noise
+from measuring import spread, turns
 
 
 class DenseBuffers(nn.Module):
@@ -88,16 +89,16 @@ def measure(batch: int, width: int, calls: int, rounds: int) -> dict[str, list[f
     torch.manual_seed(0)
     x, gradient = torch.randn(batch, width), torch.ones(batch, width)
     layers = variants(width)
-    best = {name: [float("inf"), float("inf")] for name in layers}
-    for _ in range(rounds):
-        for name, variant in layers.items():
-            for column, what in enumerate((update, action)):
-                start = time.perf_counter()
-                for _ in range(calls):
-                    what(variant, x, gradient)
-                elapsed = (time.perf_counter() - start) / calls
-                best[name][column] = min(best[name][column], elapsed * 1e6)
-    return best
+    ways = {
+        f"{name} {what.__name__}": partial(what, variant, x, gradient)
+        for name, variant in layers.items()
+        for what in (update, action)
+    }
+    times = turns(ways, rounds, calls=calls)
+    return {
+        name: [1e6 * spread(times[f"{name} {what}"]).median for what in ("update", "action")]
+        for name in layers
+    }
 
 
 def main() -> None:

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import argparse
 import operator
-import time
 from collections.abc import Callable
 
 import numpy as np
 
 from hunch.rl.replay.sum_tree import SumTree
+from measuring import Way, spread, turns
 
 DRAWS = 128
 
@@ -138,17 +138,15 @@ def measure(stored: int, rounds: int, seed: int) -> dict[str, tuple[float, float
         "numpy, binary": NumpyBinaryTree(priorities),
         "hunch": Ours(priorities),
     }
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in trees}
-    for _ in range(rounds):
-        new, leaf = rng.random(DRAWS), int(rng.integers(stored))
-        # The trees take turns, so that a busy machine slows all alike.
-        for name, tree in trees.items():
-            start = time.perf_counter()
-            tree.round(rng, new)
-            middle = time.perf_counter()
-            tree.add(leaf, 0.5)
-            times[name].append((middle - start, time.perf_counter() - middle))
-    return {name: tuple(np.median(np.array(pairs), axis=0) * 1e6) for name, pairs in times.items()}
+    ways: dict[str, Way] = {}
+    for name, tree in trees.items():
+        ways[f"{name} round"] = lambda tree=tree: tree.round(rng, rng.random(DRAWS))
+        ways[f"{name} add"] = lambda tree=tree: tree.add(int(rng.integers(stored)), 0.5)
+    times = turns(ways, rounds)
+    return {
+        name: tuple(1e6 * spread(times[f"{name} {what}"]).median for what in ("round", "add"))
+        for name in trees
+    }
 
 
 def main() -> None:

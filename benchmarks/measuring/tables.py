@@ -9,9 +9,12 @@ from measuring.turns import Spread
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Lines of a table, each with a line break."""
-    lines = [head, *rows]
-    text = [f"| {' | '.join(cells)} |\n" for cells in lines]
-    return "".join([text[0], "|---" * len(head) + "|\n", *text[1:]])
+    return "".join([line(head), line(["---"] * len(head)), *map(line, rows)])
+
+
+def line(cells: Sequence[str]) -> str:
+    """One of them."""
+    return f"| {' | '.join(cells)} |\n"
 
 
 def with_spread(found: Spread, digits: int = 3) -> str:
