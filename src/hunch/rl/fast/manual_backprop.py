@@ -18,6 +18,14 @@ from torch import Tensor, nn
 from hunch.nn import MLP, Constant, Ensemble, NoisyLinear, Streams
 from hunch.nn.compiled_chain import Affine, CompiledChain
 from hunch.nn.noisy_base import Draw
+from hunch.rl.fast.image_layers import (
+    ChannelsByHand,
+    ConvolutionByHand,
+    PixelsByHand,
+    has_plain_images,
+)
+from hunch.rl.fast.wide_noise import WideNoise, is_wide
+from hunch.rl.networks.feature_layers import Channels, Pixels
 from hunch.rl.networks.held_noise import HeldNoise
 from hunch.rl.networks.noise import FreshNoise
 from hunch.rl.networks.runner import Runner
@@ -96,6 +104,9 @@ class _NoisyLinear:
         bias_sigma, self.gbs = _pair(module.bias_sigma, gradients, members)
         self.bias, self.bias_sigma = _as_row(bias), _as_row(bias_sigma)
         self.row, self.column = (self.weight.shape[0], 1, -1), (self.weight.shape[0], -1, 1)
+        wide = is_wide(self.weight)
+        self.wide = WideNoise(self.weight, self.sigma, self.factorized) if wide else None
+        self.kept: tuple[Any, ...] = ()
 
     def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
         draw = draws[self.key]
@@ -103,32 +114,42 @@ class _NoisyLinear:
             rows, columns = (part.view(self.row) for part in draw)
             spread = _affine(x * rows, self.sigma.mT, self.bias_sigma)
             return _affine(x, self.weight.mT, self.bias).addcmul_(spread, columns)
-        noise, bias_noise = self._noise(draw)
+        if self.wide is not None:
+            if tape is not None:
+                self.kept = (x, draw)
+                tape.append(self.kept)
+            return self.wide.forward(x, self._perturbed_bias(draw), draw)
+        noise = self._noise(draw)
         # Without a gradient the product of the factors is needed no longer, and is in the cache.
         spent = noise if self.factorized and tape is None else None
         weight = torch.addcmul(self.weight, self.sigma, noise, out=spent)
-        bias = self.bias
-        if bias is not None:
-            bias = torch.addcmul(bias, self.bias_sigma, bias_noise)
         if tape is not None:
-            self.kept = (x, weight, noise, bias_noise)
+            self.kept = (x, draw, weight, noise)
             tape.append(self.kept)
-        return _affine(x, weight.mT, bias)
+        return _affine(x, weight.mT, self._perturbed_bias(draw))
 
-    def _noise(self, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Noise of the weights `(members, out, in)` and of the biases `(members, 1, out)`."""
+    def _perturbed_bias(self, draw: Draw) -> Tensor | None:
+        if self.bias is None:
+            return None
+        return torch.addcmul(self.bias, self.bias_sigma, draw[-1].view(self.row))
+
+    def _noise(self, draw: Draw) -> Tensor:
+        """Noise of the weights, `(members, out, in)`."""
         if self.factorized:
             rows, columns = draw
-            return columns.view(self.column) * rows.view(self.row), columns.view(self.row)
-        return draw[0].view_as(self.weight), draw[-1].view(self.row)
+            return columns.view(self.column) * rows.view(self.row)
+        return draw[0].view_as(self.weight)
 
     def backward(self, gradient: Tensor, needed: bool, tape: Tape) -> Tensor:
-        x, perturbed, noise, bias_noise = tape.pop()
-        gw = _weight_gradient(gradient, x, self.gw)
-        torch.mul(gw, noise, out=self.gws)
+        x, draw, *made = tape.pop()
         if self.bias is not None:
             gb = torch.sum(gradient, 1, out=self.gb)
-            torch.mul(gb, bias_noise.squeeze(1), out=self.gbs)
+            torch.mul(gb, draw[-1].view(self.row).squeeze(1), out=self.gbs)
+        if self.wide is not None:
+            return self.wide.backward(gradient, x, draw, (self.gw, self.gws), needed)
+        perturbed, noise = made
+        gw = _weight_gradient(gradient, x, self.gw)
+        torch.mul(gw, noise, out=self.gws)
         return torch.bmm(gradient, perturbed) if needed else gradient
 
     def affine(self) -> Affine:
@@ -228,10 +249,13 @@ class _Flatten:
         pass
 
     def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
+        if tape is not None:
+            tape.append(x.shape)
         return x.flatten(2)
 
     def backward(self, gradient: Tensor, needed: bool, tape: Tape) -> Tensor:
-        return gradient
+        shape = tape.pop()
+        return gradient.reshape(shape) if needed else gradient
 
 
 class _Chain:
@@ -244,8 +268,11 @@ class _Chain:
             layer, before = by_hand(part, gradients, members), self.layers[-1:]
             if isinstance(layer, _Chain):
                 self.layers += layer.layers
-            elif isinstance(layer, _ReLU) and before and isinstance(before[0], _Linear):
+            elif isinstance(layer, _ReLU) and before and isinstance(before[0], _WITH_RELU):
                 before[0].relu = True
+            elif isinstance(layer, ConvolutionByHand):
+                layer.divisor = _divisor(self.layers)
+                self.layers.append(layer)
             else:
                 if isinstance(layer, _ReLU) and before:
                     layer.owned = isinstance(before[0], _NoisyLinear | _LayerNorm)
@@ -260,6 +287,16 @@ class _Chain:
         for i in reversed(range(len(self.layers))):
             gradient = self.layers[i].backward(gradient, needed or i > 0, tape)
         return gradient
+
+
+def _divisor(before: list[Layer]) -> float:
+    """What a convolution behind these layers divides by in their place, off which it is taken."""
+    for place, layer in enumerate(before):
+        behind = before[place + 1 :]
+        if isinstance(layer, PixelsByHand) and all(isinstance(b, ChannelsByHand) for b in behind):
+            del before[place]
+            return 255.0
+    return 1.0
 
 
 class _Streams:
@@ -311,6 +348,8 @@ class AddedBias:
         return Affine(None, self.bias, (None, self.gradient, None, None))
 
 
+_WITH_RELU: Final = (_Linear, ConvolutionByHand)  # layers that take in a ReLU behind them
+_UNTRAINED: Final = (_Flatten, PixelsByHand, ChannelsByHand)
 _LAYERS: Final[dict[type[nn.Module], Callable[[Any, Views, bool], Layer]]] = {
     nn.Linear: _Linear,
     NoisyLinear: _NoisyLinear,
@@ -318,6 +357,9 @@ _LAYERS: Final[dict[type[nn.Module], Callable[[Any, Views, bool], Layer]]] = {
     nn.Tanh: _Tanh,
     nn.LayerNorm: _LayerNorm,
     nn.Flatten: _Flatten,
+    nn.Conv2d: ConvolutionByHand,
+    Pixels: PixelsByHand,
+    Channels: ChannelsByHand,
     nn.Sequential: _Chain,
     MLP: _Chain,
     Streams: _Streams,
@@ -419,9 +461,11 @@ def _parts_of(module: nn.Module) -> list[nn.Module]:
 
 
 def _flattens_first(module: nn.Module) -> bool:
-    while isinstance(module, nn.Sequential) and len(module) > 0:
-        module = module[0]
-    return isinstance(module, nn.Flatten)
+    """Whether all before the first linear layer takes any axes, and the last of that flattens."""
+    parts = [part for part in module.modules() if not isinstance(part, nn.Sequential)]
+    of_any_axes = (Pixels, Channels, nn.Conv2d, nn.ReLU, nn.Tanh)
+    first = next((part for part in parts if not isinstance(part, of_any_axes)), None)
+    return isinstance(first, nn.Flatten)
 
 
 def _has_rule(part: nn.Module) -> bool:
@@ -432,6 +476,8 @@ def _has_rule(part: nn.Module) -> bool:
     if isinstance(part, nn.LayerNorm) and part.elementwise_affine:
         return False
     if isinstance(part, nn.Flatten) and (part.start_dim, part.end_dim) != (1, -1):
+        return False
+    if isinstance(part, nn.Conv2d) and not has_plain_images(part):
         return False
     return type(part) in _LAYERS
 
@@ -494,6 +540,9 @@ class FastRunner(Runner):
                 "value": [*before, last.value],
                 "advantage": [*before, last.advantage],
             }
+        # What stands before all that is trained needs no backward.
+        untrained = [isinstance(layer, _UNTRAINED) for layer in self._layers or ()]
+        self._first = [*untrained, False].index(False)
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """As `Runner`'s."""
@@ -537,8 +586,9 @@ class FastRunner(Runner):
     def _backward(self, tape: Tape, gradient: Tensor) -> Tensor:
         tape = tape.copy()  # so that it may be called again
         layers = self._layers or ()
-        for i in reversed(range(len(layers))):
-            gradient = layers[i].backward(gradient, i > 0 or self._inward, tape)
+        for i in reversed(range(self._first, len(layers))):
+            needed = i > self._first or self._inward
+            gradient = layers[i].backward(gradient, needed, tape)
         return gradient
 
 
