@@ -164,6 +164,17 @@ def prioritized_rows() -> Iterator[tuple[str, Callable[[], Block]]]:
             yield f"prioritized: {stored:,} stored, {what}", partial(drawing, stored, what)
 
 
+def rainbow_rows() -> Iterator[tuple[str, Callable[[], Block]]]:
+    import rainbow as script
+
+    def learning() -> Block:
+        agent = script.agent(0)
+        agent.learn(script.FIRST, progress=False)
+        return lambda: agent.learn(agent.steps + script.BLOCK, progress=False)
+
+    yield "rainbow: hunch", learning
+
+
 FAMILIES = (
     dqn_rows,
     bootstrapped_rows,
@@ -172,6 +183,7 @@ FAMILIES = (
     gradients_rows,
     noisy_rows,
     prioritized_rows,
+    rainbow_rows,
 )
 
 

@@ -43,7 +43,8 @@ class ChannelsByHand:
         if tape is not None:
             tape.append(x.shape)
         images: Tensor = self.module(x.flatten(0, 1))
-        return images.unflatten(0, x.shape[:2])
+        split: Tensor = images.unflatten(0, x.shape[:2])
+        return split
 
     def backward(self, gradient: Tensor, needed: bool, tape: list[Any]) -> Tensor:
         """Return the inputs' gradient, if it is needed."""
