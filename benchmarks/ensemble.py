@@ -6,7 +6,7 @@ Microseconds of CPU time for a step of all members, on one thread, in turns. Eac
 perceptron of two hidden layers with a randomised prior; where all data are in a step and there are
 20, each step draws another bootstrap, as the blog does; elsewhere it is drawn once.
 
-- The loop is the blog post's: one model and one Adam after another; 50 of them stand for more.
+- The loop is the blog post's: one model and one Adam after another; 20 of them stand for more.
 - JAX makes the same steps of all members in one jitted `lax.scan`; compiling is not counted.
 - hunch and its torch engine are calls of the public `fit`, all that it does before the first step
   included. Both make as many steps in a call as JAX.
@@ -41,7 +41,7 @@ except ImportError:
     ensemble_in_jax = None
 
 LR = 1e-3
-LOOPED = 50  # members that the loop trains at most; it is charged for all
+LOOPED = 20  # members that the loop trains at most; it is charged for all
 _CACHE = 2**19  # bytes of a usual second cache
 
 
@@ -91,17 +91,17 @@ class Row:
 ROWS = (
     Row(1, 20, 20, None, 3000, 500),
     Row(10, 20, 20, None, 1000, 50),
-    Row(50, 20, 20, None, 1000, 10),
-    Row(200, 20, 20, None, 250, 10),
-    Row(1000, 20, 20, None, 60, 10),
-    Row(50, 1000, 20, 128, 240, 10),
-    Row(50, 1000, 50, 128, 120, 10),
-    Row(50, 1000, 50, None, 30, 5),
-    Row(50, 10_000, 20, None, 20, 1, 5),
-    Row(50, 10_000, 50, None, 12, 1, 3),
-    Row(50, 20, 256, None, 60, 5),
-    Row(50, 1000, 256, 128, 24, 2),
-    Row(20, 5000, 50, 512, 100, 10, inputs=20, activation="silu"),
+    Row(50, 20, 20, None, 1000, 25),
+    Row(200, 20, 20, None, 250, 25),
+    Row(1000, 20, 20, None, 60, 25),
+    Row(50, 1000, 20, 128, 240, 25),
+    Row(50, 1000, 50, 128, 120, 25),
+    Row(50, 1000, 50, None, 30, 10),
+    Row(50, 10_000, 20, None, 20, 3, 5),
+    Row(50, 10_000, 50, None, 12, 3, 3),
+    Row(50, 20, 256, None, 60, 10),
+    Row(50, 1000, 256, 128, 24, 5),
+    Row(20, 5000, 50, 512, 100, 25, inputs=20, activation="silu"),
 )
 
 

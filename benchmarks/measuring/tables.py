@@ -9,7 +9,7 @@ from measuring.turns import Spread
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Lines of a table, each with a line break."""
-    return "".join([line(head), line(["---"] * len(head)), *map(line, rows)])
+    return "".join([line(head), "|---" * len(head) + "|\n", *map(line, rows)])
 
 
 def line(cells: Sequence[str]) -> str:
