@@ -1,14 +1,15 @@
 import os
 
-# Small problems on two busy cores: a second thread only waits for the first. Set before anything
-# is imported, it also holds for scikit-learn's trees, which count for themselves, and for the
-# processes that tests start.
-os.environ["OMP_NUM_THREADS"] = "1"
+# Small problems on two busy cores: a second thread only waits for the first, so there is one unless
+# HUNCH_TEST_THREADS says more. Set before anything is imported, it also holds for scikit-learn's
+# trees, which count for themselves, and for the processes that tests start.
+THREADS = int(os.environ.get("HUNCH_TEST_THREADS", "1"))
+os.environ["OMP_NUM_THREADS"] = str(THREADS)
 
 import pytest
 import torch
 
-torch.set_num_threads(1)
+torch.set_num_threads(THREADS)
 
 
 @pytest.fixture
