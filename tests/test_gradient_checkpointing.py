@@ -6,6 +6,7 @@ Every test compares with the same computation without checkpointing, from the sa
 import contextlib
 import copy
 import gc
+import inspect
 import itertools
 
 import pytest
@@ -22,11 +23,12 @@ from hunch.nn import MLP, Ensemble, Epinet, NoisyConv2d, NoisyLinear, noise, res
 
 KINDS = {
     "non-reentrant": {"use_reentrant": False},
-    "whole": {"use_reentrant": False, "early_stop": False},
     "reentrant": {"use_reentrant": True},
     "states not kept": {"use_reentrant": False, "preserve_rng_state": False},
     "reentrant, states not kept": {"use_reentrant": True, "preserve_rng_state": False},
 }
+if "early_stop" in inspect.signature(checkpoint).parameters:  # not in torch 2.6
+    KINDS["whole"] = {"use_reentrant": False, "early_stop": False}
 
 
 @pytest.fixture(autouse=True)
@@ -296,6 +298,10 @@ def test_records_go_with_the_graph():
     assert not len(recomputation._RECORDS)
 
 
+@pytest.mark.skipif(
+    not hasattr(torch._C._autograd, "_top_saved_tensors_default_hooks"),
+    reason="this torch cannot say whether it is worth a look",
+)
 def test_a_look_outside_of_any_region_is_not_made(monkeypatch):
     monkeypatch.setattr(recomputation, "_regions", lambda: pytest.fail("walked the stack"))
     layer, x = NoisyLinear(3, 3), torch.ones(2, 3, requires_grad=True)

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 _tracing = torch.compiler.is_dynamo_compiling
 _running_backward = torch._C._current_graph_task_id
-# torch 2.6 and 2.7 cannot say: there every call is worth a look.
+# torch 2.6 cannot say: there every call is worth a look.
 _saving_hooks = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", lambda _: True)
 _forward_mode = torch._C._is_fwd_grad_enabled
 _inference = torch.is_inference_mode_enabled
