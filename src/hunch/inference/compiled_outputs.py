@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ctypes import byref
 from dataclasses import dataclass
 from typing import Any, Final, cast
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -54,11 +55,29 @@ def outputs_compiled(ensemble: Ensemble, x: Tensor) -> Tensor | None:
     if len(found) < len(parts) or not _is_plain(ensemble, found, x):
         return None
     rows = x.to(torch.float32).contiguous()
-    said = _outputs([_single(layer) for layer in found[0]], rows).to(x.dtype)
-    if prior is not None:
+    own, *priors = _in_float32(ensemble, found)
+    said = own.say(rows).to(x.dtype)
+    for part in priors:
         scale = cast("Tensor", skeleton.scale).to(x.dtype).reshape(-1, 1, 1)
-        said += scale * _by_prior([_single(layer) for layer in found[1]], rows).to(x.dtype)
+        said += scale * part.say(rows).to(x.dtype)
     return said
+
+
+# Kept, since to make them takes as long as to ask a hundred rows: for each ensemble, which tensors
+# they were made of, as they were then.
+_MADE: Final[WeakKeyDictionary[Ensemble, tuple[list[tuple[int, int]], list[_Networks]]]] = (
+    WeakKeyDictionary()
+)
+
+
+def _in_float32(ensemble: Ensemble, parts: Sequence[Layers]) -> list[_Networks]:
+    tensors = [p for part in parts for layer, _ in part for p in layer.parameters()]
+    state = [(p.data_ptr(), p._version) for p in tensors]
+    before, made = _MADE.get(ensemble, (None, []))
+    if before != state:
+        made = [_Networks.of([_single(layer) for layer in part]) for part in parts]
+        _MADE[ensemble] = state, made
+    return made
 
 
 @dataclass(frozen=True)
@@ -113,14 +132,34 @@ def _is_plain(ensemble: Ensemble, parts: Sequence[Layers], x: Tensor) -> bool:
     )
 
 
-def _by_prior(layers: Sequence[_Affine], x: Tensor) -> Tensor:
-    """Outputs of priors; one that is its neighbour's with the other sign is not asked again."""
-    own = torch.ones(len(layers[0].weight), dtype=torch.bool)
-    for k in range(1, len(own)):
-        own[k] = not own[k - 1] or not _are_opposite(layers, k - 1, k)
-    kept = own.nonzero().squeeze(1)
-    sign = torch.where(own, 1.0, -1.0).reshape(-1, 1, 1)
-    return sign * _outputs([layer.of(kept) for layer in layers], x)[own.cumsum(0) - 1]
+@dataclass(frozen=True)
+class _Networks:
+    """Networks of all members; one that is its neighbour's with the other sign is asked only once.
+
+    Priors of the estimators come in such pairs.
+
+    Args:
+        layers: of those that are asked.
+        place: which of these each member is, `(members,)`.
+        sign: with which sign, `(members, 1, 1)`.
+    """
+
+    layers: Sequence[_Affine]
+    place: Tensor
+    sign: Tensor
+
+    @classmethod
+    def of(cls, layers: Sequence[_Affine]) -> _Networks:
+        own = torch.ones(len(layers[0].weight), dtype=torch.bool)
+        for k in range(1, len(own)):
+            own[k] = not own[k - 1] or not _are_opposite(layers, k - 1, k)
+        kept = own.nonzero().squeeze(1)
+        sign = torch.where(own, 1.0, -1.0).reshape(-1, 1, 1)
+        return cls([layer.of(kept) for layer in layers], own.cumsum(0) - 1, sign)
+
+    def say(self, x: Tensor) -> Tensor:
+        said = _outputs(self.layers, x)
+        return said if len(said) == len(self.place) else self.sign * said[self.place]
 
 
 def _are_opposite(layers: Sequence[_Affine], a: int, b: int) -> bool:

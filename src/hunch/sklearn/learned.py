@@ -148,9 +148,15 @@ class LearnedNetworks:
         """Scaled features by their ranks."""
         return x.numpy() if self._ranks is None else self._ranks.apply(x.numpy())
 
-    def _both_views(self, x: Tensor) -> Floats:
-        """Scaled features by their ranks, and beside them as they are if that says more."""
-        return np.concatenate([self._ranked_features(x), x.numpy()[:, self._bent]], axis=1)
+    def _both_views(self, x: Tensor, ranked: Floats | None = None) -> Floats:
+        """Scaled features by their ranks, and beside them as they are if that says more.
+
+        Args:
+            x: scaled features.
+            ranked: they by their ranks, if they are known already.
+        """
+        ranked = self._ranked_features(x) if ranked is None else ranked
+        return np.concatenate([ranked, x.numpy()[:, self._bent]], axis=1)
 
     @property
     def _owners_of_both(self) -> list[int]:

@@ -52,12 +52,16 @@ class LearnedNumbers(LearnedNetworks):
         Its `epistemic` is what more data would remove, its `aleatoric` what they would not. Its
         quantiles, intervals and samples are those of the errors on rows that networks did not see.
         """
-        x = self._inputs(X)
-        parts = [members_at(ensemble, seen) for ensemble, seen in self._views(x)]
+        return self._forecast(self._inputs(X))
+
+    def _forecast(self, x: Tensor) -> Forecast:
+        """The same of scaled features."""
+        views = self._views(x)
+        parts = [members_at(ensemble, seen) for ensemble, seen in views]
         said = [members.mean(dim=0) for members in parts]
         trees = self._trees_at(x)
         said += [] if trees is None else [trees.mean(dim=0)]
-        said += self._processes_at(x)
+        said += self._processes_at(x, views[1][1].numpy() if len(views) > 1 else None)
         center = (torch.from_numpy(self._shares) * torch.stack(said, dim=1)).sum(dim=1)
         members = torch.cat([own - own.mean(dim=0) for own in parts])
         noise = self._noise.at(x, self._reach)
@@ -111,11 +115,11 @@ class LearnedNumbers(LearnedNetworks):
         said = [own.at(x.numpy()) for own in self._trees]
         return torch.from_numpy(np.concatenate(said, axis=2))
 
-    def _processes_at(self, x: Tensor) -> list[Tensor]:
+    def _processes_at(self, x: Tensor, ranked: Floats | None) -> list[Tensor]:
         """What processes say of them, `(batch, outputs)`, if there are any."""
         if not self._processes:
             return []
-        seen = self._both_views(x)
+        seen = self._both_views(x, ranked)
         return [torch.from_numpy(np.stack([own.at(seen) for own in self._processes], axis=1))]
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -334,12 +335,16 @@ class Shape(Arrays):
         Reference:
             Lee, Barber & Willett (2023), "Distribution-free inference with hierarchical data".
         """
+        return np.stack([quantiles_at(levels, *rising) for rising in self._rising], axis=1)
+
+    @cached_property
+    def _rising(self) -> list[tuple[Floats, Floats]]:
+        """Of each output its scores in their order, and the levels that they stand for."""
         scores, weight, count = self.scores, self.weight, self.count
         new = weight.mean() if self.group is None else weight.sum() / count
         if count < _SYMMETRIC_BELOW:
             scores, weight = np.concatenate([scores, -scores]), np.tile(weight, 2)
-        columns = [weighted_quantiles(column, weight, new, levels) for column in scores.T]
-        return np.stack(columns, axis=1)
+        return [levels_of(column, weight, new) for column in scores.T]
 
     @property
     def count(self) -> int:
@@ -439,9 +444,18 @@ def shape_of(
 
 def weighted_quantiles(scores: Floats, weight: Floats, new: float, levels: Floats) -> Floats:
     """Weighted quantiles, where what is to come weighs `new` and may lie beyond all others."""
+    return quantiles_at(levels, *levels_of(scores, weight, new))
+
+
+def levels_of(scores: Floats, weight: Floats, new: float) -> tuple[Floats, Floats]:
+    """Scores in their order, and the level that each stands for."""
     order = np.argsort(scores, kind="stable")
-    scores, total = scores[order], np.cumsum(weight[order])
-    at = total / (total[-1] + new)
+    total = np.cumsum(weight[order])
+    return scores[order], total / (total[-1] + new)
+
+
+def quantiles_at(levels: Floats, scores: Floats, at: Floats) -> Floats:
+    """Quantiles, given scores in their order and the levels that they stand for."""
     found: Floats = np.interp(levels, at, scores)
     middle = np.interp(0.5, at, scores)
     for edge, outside in ((0, levels < at[0]), (-1, levels > at[-1])):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from hunch.seeding import torch_generator
 from hunch.sklearn.base import RandomizedPriorBase, as_seed
 from hunch.sklearn.blend import shares_for_numbers
 from hunch.sklearn.boosting import boosted_numbers, fold_of
+from hunch.sklearn.forecast import Forecast
 from hunch.sklearn.gaussian_process import gaussian_process
 from hunch.sklearn.learned_numbers import LearnedNumbers
 from hunch.sklearn.noise import (
@@ -43,6 +45,7 @@ from hunch.sklearn.targets import (
 from hunch.sklearn.training import Recipe
 
 _REMEMBERED = 10_000  # errors that partial_fit keeps
+_AT_ONCE = 4_096  # rows that are predicted together
 
 
 @dataclass(eq=False, repr=False)
@@ -219,12 +222,13 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase, LearnedNumbe
             raise ConfigurationError(
                 "`return_std` and `return_cov` got True; expected at most one of them."
             )
-        p = self.predict_distribution(X)
-        if return_std:
-            return p.mean.numpy(), p.std.numpy()
         if return_cov:
+            p = self.predict_distribution(X)
             return p.mean.numpy(), p.covariance().numpy()
-        mean: Floats = p.mean.numpy()
+        if return_std:
+            mean, std = self._in_parts(X, lambda p: (p.mean, p.std))
+            return mean, std
+        (mean,) = self._in_parts(X, lambda p: (p.mean,))
         return mean
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> tuple[Floats, Floats]:
@@ -240,8 +244,8 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase, LearnedNumbe
         Returns:
             Lower and upper ends, each shaped like the mean.
         """
-        low, high = self.predict_distribution(X).interval(coverage)
-        return low.numpy(), high.numpy()
+        low, high = self._in_parts(X, lambda p: p.interval(coverage))
+        return low, high
 
     def predict_quantiles(self, X: Any, quantiles: npt.ArrayLike = (0.05, 0.5, 0.95)) -> Floats:
         """Values that an observation stays below with given probabilities.
@@ -263,7 +267,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase, LearnedNumbe
             raise ConfigurationError(
                 f"`quantiles` got {quantiles!r}; expected probabilities between 0 and 1."
             )
-        found: Floats = self.predict_distribution(X).quantiles(levels).numpy()
+        (found,) = self._in_parts(X, lambda p: (p.quantiles(levels),))
         return found
 
     def predict_members(self, X: Any) -> Floats:
@@ -288,6 +292,11 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase, LearnedNumbe
         generator = torch_generator(as_seed(random_state), "sample_y")
         drawn: Floats = p.sample(n_samples, generator=generator).movedim(0, -1).numpy()
         return drawn
+
+    def _in_parts(self, X: Any, say: Callable[[Forecast], tuple[Tensor, ...]]) -> list[Floats]:
+        """What is said of X, some rows at a time: members' numbers stay in the cache."""
+        parts = [say(self._forecast(rows)) for rows in self._inputs(X).split(_AT_ONCE)]
+        return [torch.cat(own).numpy() for own in zip(*parts, strict=True)]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

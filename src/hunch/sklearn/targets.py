@@ -75,6 +75,8 @@ class TargetForm(Arrays):
 
     def inverse(self, seen: Tensor) -> Tensor:
         """Values `(..., outputs)` in units of y, between the ends of the support."""
+        if self.is_plain:
+            return seen.double()
         logged, shift, top = self._logarithms()
         most = top + shift
         below = torch.minimum(seen, most.log())
