@@ -27,19 +27,12 @@ from hunch.inference.training import (
     prior_on,
 )
 from hunch.kernel import ACTIVATIONS, LOSSES, STEP, Layer, Task, Training, kernel
-from hunch.nn import MLP, Ensemble, RandomizedPrior
+from hunch.nn import Ensemble, RandomizedPrior
 from hunch.nn.batched import is_hooked
+from hunch.nn.linear_layers import layers_of
 
-_KINDS: dict[type[nn.Module], str] = {
-    nn.Identity: "identity",
-    nn.ReLU: "relu",
-    nn.Tanh: "tanh",
-    nn.Sigmoid: "sigmoid",
-    nn.SiLU: "silu",
-    nn.ELU: "elu",
-    nn.SELU: "selu",
-    nn.GELU: "gelu",
-}
+_FEW_VALUES = 2**20  # of priors, which are asked for at once
+_PRIOR_ROWS = 2**13  # of which priors are asked at a time
 # Multiplications in a call, some hundredths of a second: long enough that a call costs nothing,
 # short enough for Ctrl-C.
 _WORK = 5e8
@@ -103,29 +96,6 @@ def chain_of(ensemble: Ensemble, x: Tensor, loss: Loss) -> Chain | str:
     return Chain(library, layers) if obstacle is None else obstacle
 
 
-def layers_of(network: nn.Module) -> list[tuple[nn.Linear, str]] | str:
-    """The linear layers of all members, each with what follows it; or what is in the way.
-
-    Example:
-        >>> [kind for _, kind in layers_of(MLP(2, [3], 1, activation="relu"))]
-        ['relu', 'identity']
-    """
-    layers: list[tuple[nn.Linear, str]] = []
-    for part in _flat(network):
-        kind = _KINDS.get(type(part))
-        if type(part) is nn.Linear:
-            layers.append((part, "identity"))
-        elif kind is None or not _usual(part):
-            return f"the layer {part}"
-        elif kind == "identity":
-            continue
-        elif not layers or layers[-1][1] != "identity":
-            return f"a {type(part).__name__} that follows no linear layer"
-        else:
-            layers[-1] = (layers[-1][0], kind)
-    return layers or "no linear layer"
-
-
 def _obstacle(ensemble: Ensemble, parameters: list[Tensor]) -> str | None:
     """What about the parameters and the modules around them the kernel would pass over."""
     skeleton = ensemble.skeleton
@@ -148,20 +118,6 @@ def _obstacle(ensemble: Ensemble, parameters: list[Tensor]) -> str | None:
 def _parameters(layers: list[tuple[nn.Linear, str]]) -> list[Tensor]:
     both = (p for layer, _ in layers for p in (layer.weight, layer.bias))
     return [p for p in both if p is not None]
-
-
-def _flat(module: nn.Module) -> Iterator[nn.Module]:
-    if type(module) in (nn.Sequential, MLP):
-        for part in module.children():
-            yield from _flat(part)
-    else:
-        yield module
-
-
-def _usual(activation: nn.Module) -> bool:
-    if isinstance(activation, nn.ELU):
-        return activation.alpha == 1.0
-    return not isinstance(activation, nn.GELU) or activation.approximate == "none"
 
 
 class CompiledTraining:
@@ -196,15 +152,16 @@ class CompiledTraining:
         self.library, self.data, self.parameters = chain.library, data, chain.parameters
         self.members, self.rows, self.done = ensemble.num_members, len(x), 0
         self.numbers = sum(p[0].numel() for p in self.parameters)
-        prior = type(ensemble.skeleton) is RandomizedPrior
-
-        out = chain.layers[-1][0].weight.shape[1]
+        prior = None
+        if type(ensemble.skeleton) is RandomizedPrior:
+            prior = PriorValues(ensemble, x, chain.layers[-1][0].weight.shape[1])
+        self.prior = prior
         targets = data.targets[0] if data.targets.stride(0) == 0 else data.targets
         targets = (targets.long() if loss == "cross_entropy" else targets).contiguous()
         given = {
             "x": x.contiguous(),
             "y": targets,
-            "prior": prior_on(ensemble, x).expand(-1, -1, out).contiguous() if prior else None,
+            "prior": None if prior is None else prior.values,
             "importance": importance if importance is None else importance.contiguous(),
             "evidence": evidence if evidence is None else evidence.contiguous(),
             "mean": torch.zeros(self.members, self.numbers),
@@ -254,6 +211,8 @@ class CompiledTraining:
             steps: the epoch and the rows of each, as `batches` gives them.
             kept: numbers of the steps before which the parameters are kept.
         """
+        if self.prior is not None:
+            self.prior.learn([rows for _, rows in steps])
         blocks, places = self._weights(steps)
         before = torch.empty(len(kept), self.members, self.numbers)
         table = np.zeros(len(steps), dtype=STEP)
@@ -321,6 +280,38 @@ class CompiledTraining:
         return [
             part.reshape(p.shape).clone() for part, p in zip(parts, self.parameters, strict=True)
         ]
+
+
+class PriorValues:
+    """What priors say of training data, asked once and not before a step needs it.
+
+    Args:
+        ensemble: of `RandomizedPrior`s.
+        x: all inputs.
+        outputs: of a member.
+    """
+
+    def __init__(self, ensemble: Ensemble, x: Tensor, outputs: int) -> None:
+        self.ensemble, self.x = ensemble, x
+        self.values = torch.empty(ensemble.num_members, len(x), outputs)
+        self.known = torch.zeros(len(x), dtype=torch.bool)
+        self.left = len(x)
+        if self.values.numel() <= _FEW_VALUES:
+            self.learn([None])
+
+    def learn(self, steps: Sequence[Rows]) -> None:
+        """Ask about the rows of steps, as far as nobody has."""
+        if not self.left:
+            return
+        wanted = torch.zeros_like(self.known)
+        for rows in steps:
+            wanted[slice(None) if rows is None else rows] = True
+        new = (wanted & ~self.known).nonzero().squeeze(1)
+        for part in new.split(_PRIOR_ROWS):
+            everything = len(part) == len(self.x)
+            self.values[:, part] = prior_on(self.ensemble, self.x if everything else self.x[part])
+        self.known |= wanted
+        self.left -= len(new)
 
 
 @dataclass(frozen=True)

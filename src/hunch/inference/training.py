@@ -17,6 +17,7 @@ from hunch.inference.bootstrap import Bootstrap, standard_normals, weights_of_ep
 from hunch.inference.indices import IndexedMembers
 from hunch.nn import Ensemble, GaussianHead, QuantileHead, RandomizedPrior
 from hunch.nn.batched import is_hooked
+from hunch.nn.compiled_outputs import outputs_compiled
 from hunch.seeding import numpy_generator
 
 PerMember = float | Sequence[float] | Tensor
@@ -63,9 +64,11 @@ def prior_on(ensemble: Ensemble, x: Tensor) -> Tensor:
         >>> prior_on(net, torch.zeros(5, 1)).shape
         torch.Size([3, 5, 1])
     """
-    # In parts: hidden layers of all members on a whole table would take gigabytes.
-    parts = x.split(max(1, _PRIOR_ROWS // ensemble.num_members))
-    outputs = _fixed(ensemble.part("prior"), parts)
+    prior = ensemble.part("prior")
+    outputs = outputs_compiled(prior, x) if x.dtype == torch.float32 else None
+    if outputs is None:
+        # In parts: hidden layers of all members on a whole table would take gigabytes.
+        outputs = _fixed(prior, x.split(max(1, _PRIOR_ROWS // ensemble.num_members)))
     scale = cast("Tensor", ensemble.skeleton.scale)
     return outputs * scale.reshape(-1, *[1] * (outputs.ndim - 1))
 

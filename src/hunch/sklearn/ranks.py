@@ -38,8 +38,7 @@ class Ranks(Arrays):
     @classmethod
     def of(cls, x: Floats, weight: Floats | None) -> Ranks:
         """The lines of columns `(rows, columns)`."""
-        share = np.ones(len(x)) if weight is None else weight
-        columns = [_knots(column, share / share.sum()) for column in x.T]
+        columns = [_knots(column, weight) for column in x.T]
         most = max(len(values) for values, _ in columns)
         padded = [[np.pad(a, (0, most - len(a)), "edge") for a in pair] for pair in columns]
         value, score = np.stack(padded, axis=-1)
@@ -55,17 +54,21 @@ class Ranks(Arrays):
         return out
 
 
-def _knots(column: Floats, share: Floats) -> tuple[Floats, Floats]:
+def _knots(column: Floats, weight: Floats | None) -> tuple[Floats, Floats]:
     """Values of a column and their scores, which have a mean of 0 and a size of 1."""
-    values, place = np.unique(column, return_inverse=True)
-    weight = np.bincount(place, share)
-    middle = np.cumsum(weight) - weight / 2
+    if weight is None:  # a sort without its order is quick
+        values, total = np.unique(column, return_counts=True)
+    else:
+        values, place = np.unique(column, return_inverse=True)
+        total = np.bincount(place, weight)
+    share = total / total.sum()
+    knots, middle = values, np.cumsum(share) - share / 2
     if len(values) > _KNOTS:
         kept = np.searchsorted(middle, np.linspace(0, 1, _KNOTS)).clip(0, len(values) - 1)
         kept = np.unique(np.concatenate([[0], kept, [len(values) - 1]]))
-        values, middle = values[kept], middle[kept]
+        knots, middle = values[kept], middle[kept]
     score = torch.special.ndtri(torch.from_numpy(middle)).numpy()
-    at = np.interp(column, values, score)
+    at = np.interp(values, knots, score)
     center = np.average(at, weights=share)
     size = np.sqrt(np.average((at - center) ** 2, weights=share))
-    return values, (score - center) / (size if size > 0 else 1.0)
+    return knots, (score - center) / (size if size > 0 else 1.0)

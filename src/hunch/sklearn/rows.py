@@ -24,6 +24,7 @@ _NEAR = 0.99  # of a column's cells, from which its width is known
 _FAR = 30.0  # widths
 _MOST_CODES = 5  # for "unknown" at one end of a column
 _CLOSE = 0.05  # of the gap to all other values, within which codes lie
+_MANY = 1_000  # cells, of which a look at so many mostly tells
 _VARIED = 10  # different values; of fewer any may be rare
 _LARGEST_WHOLE = 2.0**53  # up to which floating-point numbers hold every whole one
 _MOST_REPEATED = 1_000_000  # rows; more are not written out but weighed
@@ -109,8 +110,7 @@ def as_rows(
         raise DataError("`sample_weight` is 0 in every row; expected at least one above 0.")
     targets = y.reshape(len(y), -1)
     apart = [weight] if groups is None else [weight, groups]  # equal rows
-    keys = [key[source] for key in (*apart, *x.T, *targets.T)]
-    source = source[np.lexsort(keys)]
+    source = source[_order([key[source] for key in (*apart, *x.T, *targets.T)])]
     weight = weight[source]
     whole = bool((weight == np.floor(weight)).all()) and weight.sum() <= _MOST_REPEATED
     whole &= groups is None  # rows of a group share a draw, be they copies or not
@@ -136,6 +136,22 @@ def as_rows(
         place,
         groups is not None,
     )
+
+
+def _order(keys: Sequence[Numbers]) -> npt.NDArray[np.intp]:
+    """As `np.lexsort`; keys but the last are looked at where it does not decide.
+
+    Example:
+        >>> _order([np.array([3, 2, 1, 0]), np.array([5, 4, 5, 4])])
+        array([3, 1, 2, 0])
+    """
+    last = keys[-1]
+    order = np.argsort(last, kind="stable")
+    same = last[order[1:]] == last[order[:-1]]
+    tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+    some = order[tied]
+    order[tied] = some[np.lexsort([key[some] for key in keys])]
+    return order
 
 
 @dataclass(frozen=True)
@@ -227,15 +243,24 @@ def odd_cells(values: Floats) -> npt.NDArray[np.bool_]:
     """
     odd = np.zeros(values.shape, bool)
     for j, column in enumerate(values.T):
+        column = np.ascontiguousarray(column)
         far = _far_from(column, column)
         if 0 < far.sum() <= max(1, (1 - _NEAR) * len(values)):
             odd[:, j] = far
-        different = np.unique(column)
-        ends = [_code_cells(column, values) for values in (different, different[::-1])]
+        ends = [_code_cells(column, _least(column)), _code_cells(column, -_least(-column))]
         codes = np.any([end for end in ends if end.sum() > 1] or [np.zeros_like(far)], axis=0)
         if codes.any() and 2 * codes.sum() <= len(codes):
             odd[:, j] |= codes & _far_from(column[~codes], column)
     return odd
+
+
+def _least(cells: Floats) -> Floats:
+    """The least different values, rising: as many as may be codes, and the next one."""
+    few = cells if len(cells) <= _MANY else np.partition(cells, _MANY)[:_MANY]
+    found = np.unique(few)[: _MOST_CODES + 1]
+    if len(found) > _MOST_CODES or few is cells:
+        return found
+    return np.unique(cells)[: _MOST_CODES + 1]
 
 
 def _code_cells(cells: Floats, different: Floats) -> npt.NDArray[np.bool_]:
@@ -243,12 +268,11 @@ def _code_cells(cells: Floats, different: Floats) -> npt.NDArray[np.bool_]:
 
     Args:
         cells: of a column.
-        different: its values, from one end to the other.
+        different: its outermost values, from the end on.
     """
-    outer = different[: _MOST_CODES + 1]
-    steps = np.abs(np.diff(outer))
+    steps = np.abs(np.diff(different))
     count = 1 + int(steps.argmax()) if len(steps) else 1
-    group = outer[:count]
+    group = different[:count]
     close = count > 1 and np.ptp(group) <= _CLOSE * steps[count - 1]
     whole = bool((group == np.floor(group)).all())
     found: npt.NDArray[np.bool_] = np.isin(cells, group if close and whole else group[:1])
@@ -260,7 +284,7 @@ def _far_from(some: Floats, cells: Floats) -> npt.NDArray[np.bool_]:
     middle = np.median(some)
     distance = np.abs(some - middle)
     core = some[distance <= np.quantile(distance, _NEAR)]
-    if len(np.unique(core)) < _VARIED:
+    if len(np.unique(core[:_MANY])) < _VARIED and len(np.unique(core)) < _VARIED:
         return np.zeros(len(cells), bool)
     far: npt.NDArray[np.bool_] = np.abs(cells - middle) > _FAR * core.std()
     return far

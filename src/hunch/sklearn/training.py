@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from hunch.inference import OutOfBag, bootstrap_weights, fit, predict
 from hunch.inference.bootstrap import Bootstrap, Ids
-from hunch.inference.compiled_outputs import outputs_compiled
 from hunch.inference.losses import Loss
 from hunch.nn import MLP, Ensemble, RandomizedPrior
+from hunch.nn.compiled_outputs import outputs_compiled
 from hunch.seeding import torch_generator
 
 _PATIENCE_GROWTH = 0.25

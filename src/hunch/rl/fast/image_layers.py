@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hunch.nn.noisy_base import Draw
-from hunch.rl.fast.compiled_chain import _ROOMS, _Lent, _Room
+from hunch.nn.compiled_chain import _ROOMS, _Lent, _Room
 from hunch.rl.networks.feature_layers import Channels, Pixels
 
 

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from hunch.inference.compiled import layers_of
 from hunch.kernel import ACTIVATIONS, Chain, Link, Own, kernel
-from hunch.nn import Ensemble, RandomizedPrior
 from hunch.nn.batched import is_hooked
+from hunch.nn.ensemble import Ensemble
+from hunch.nn.linear_layers import layers_of
+from hunch.nn.priors import RandomizedPrior
 
 _WIDEST: Final = 512  # units; the kernel was measured up to there
 # Multiplications below which threads cost more than they bring.

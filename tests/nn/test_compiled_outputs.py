@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from hunch.inference.compiled_outputs import outputs_compiled
 from hunch.kernel import kernel
 from hunch.nn import MLP, Ensemble, RandomizedPrior
+from hunch.nn.compiled_outputs import outputs_compiled
 from hunch.nn.mlp import ACTIVATIONS
 
 pytestmark = pytest.mark.skipif(kernel() is None, reason="the kernel is not compiled here")
@@ -74,7 +74,7 @@ def test_bits_depend_neither_on_other_rows_nor_on_threads(monkeypatch):
     said = outputs_compiled(net, x)
     for some in (slice(5, 6), slice(0, 333), slice(990, None), torch.arange(999, -1, -1)):
         assert torch.equal(outputs_compiled(net, x[some]), said[:, some])
-    monkeypatch.setattr("hunch.inference.compiled_outputs._WORK_OF_A_THREAD", 1.0)
+    monkeypatch.setattr("hunch.nn.compiled_outputs._WORK_OF_A_THREAD", 1.0)
     for threads in (2, 3, 9):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         assert torch.equal(outputs_compiled(net, x), said)
