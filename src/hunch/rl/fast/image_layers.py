@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hunch.nn.noisy_base import Draw
 from hunch.nn.compiled_chain import _ROOMS, _Lent, _Room
+from hunch.nn.noisy_base import Draw
 from hunch.rl.networks.feature_layers import Channels, Pixels
 
 
