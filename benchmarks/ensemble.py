@@ -11,8 +11,8 @@ perceptron of two hidden layers with a randomised prior; where all data are in a
 - hunch and its torch engine are calls of the public `fit`, all that it does before the first step
   included. Both make as many steps in a call as JAX.
 - The floor is arithmetic at the rates that the machine had in the same turns: all products at the
-  rate of one large product, an exponential for each hidden unit and row, Adam at the rate of one
-  large fused step. Or, where a member does not fit the second cache and it takes longer, its bytes.
+  rate of one large product, at which a dozen multiply-adds make the exponential of each hidden unit
+  and row, Adam at the rate of one large fused step. Or, where a member does not fit the second cache and it takes longer, its bytes.
 - What is left is `fit` less the floor, part by part; activations are told by training members that
   have none.
 """

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-_INTERFACE: Final = 5  # as in _kernel.c
+_INTERFACE: Final = 6  # as in _kernel.c
 _FILE: Final = Path(__file__).with_name("_kernel.so")
 
 
