@@ -1,6 +1,6 @@
 """How fast an ensemble trains: `fit` beside the blog's loop, JAX, torch's products and the floor.
 
-    python benchmarks/ensemble.py [--rounds 5] [--only 50,20,20]
+    python benchmarks/ensemble.py [--rounds 5] [--only "50, 20"]
 
 Microseconds of CPU time for a step of all members, on one thread, in turns. Each member is a
 perceptron of two hidden layers with a randomised prior; where all data are in a step and there are
@@ -9,10 +9,11 @@ perceptron of two hidden layers with a randomised prior; where all data are in a
 - The loop is the blog post's: one model and one Adam after another; 20 of them stand for more.
 - JAX makes the same steps of all members in one jitted `lax.scan`; compiling is not counted.
 - hunch and its torch engine are calls of the public `fit`, all that it does before the first step
-  included. Both make as many steps in a call as JAX.
+  included, shared among as many steps as JAX makes; of the torch engine fewer at 10,000 data.
 - The floor is arithmetic at the rates that the machine had in the same turns: all products at the
   rate of one large product, at which a dozen multiply-adds make the exponential of each hidden unit
-  and row, Adam at the rate of one large fused step. Or, where a member does not fit the second cache and it takes longer, its bytes.
+  and row, Adam at the rate of one large fused step. Or, where a member does not fit the second
+  cache and it takes longer, its bytes.
 - What is left is `fit` less the floor, part by part; activations are told by training members that
   have none.
 """

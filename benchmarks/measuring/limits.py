@@ -53,8 +53,8 @@ class Rates:
     def __str__(self) -> str:
         """Said in a sentence's part."""
         return (
-            f"{1e-9 / self.operation:.0f} GFLOP/s in products, {1e9 * self.adam:.2f} ns a parameter in "
-            f"Adam, "
+            f"{1e-9 / self.operation:.0f} GFLOP/s in products, "
+            f"{1e9 * self.adam:.2f} ns a parameter in Adam, "
             f"{1e-9 / self.byte:.0f} GB/s beyond the second cache"
         )
 
