@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python -m
 
-.PHONY: help demo test check format proofs bench compare figures clean
+.PHONY: help demo test check format proofs bench compare figures release clean
 
 help:
 	@echo "make demo    run the five sources and write hunch-demo/index.html (about 4 minutes)"
@@ -15,6 +15,7 @@ help:
 	@echo "make proofs  the slow statistical and learning proofs, into results/"
 	@echo "make bench   the speed tables, into results/"
 	@echo "make compare BEFORE=path   every row of them beside another checkout's, in turns"
+	@echo "make release the files of a release, into dist/, tried in empty environments"
 
 # The stamps make a second run install nothing; a changed pyproject.toml, constraint or kernel does.
 KERNEL := $(wildcard src/hunch/_*.c) tools/compile_kernel.py
@@ -59,5 +60,11 @@ figures: $(VENV)/.dev
 	$(BIN)/python docs/make_figures.py
 	$(BIN)/python tools/draw_map.py
 
+# Environments of their own are made for every Python of the path; PYTHONS="--python 3.12" for one.
+release: $(VENV)/.dev
+	$(RUN) pip install --disable-pip-version-check -c constraints.txt -e '.[release]'
+	$(BIN)/python tools/build_release.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/try_release.py --modes $(PYTHONS)
+
 clean:
-	rm -rf $(VENV) hunch-demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) hunch-demo dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -179,7 +179,7 @@ def test_a_folder_is_opened_when_all_is_as_it_was_written(tmp_path):
 
 
 def test_versions_are_text():
-    assert versions()["torch"] == str(torch.__version__)
+    assert torch.__version__.split("+")[0] == versions()["torch"].split("+")[0]
     assert all(isinstance(value, str) for value in versions().values())
 
 

@@ -117,7 +117,7 @@ def gaussian_process(
     part = np.zeros(len(x), int) if len(x) > _LONG else _hashed(ids, seed, "parts") % _PARTS
     left_out = np.empty(len(x))
     found = []
-    for number in range(part.max() + 1):
+    for number in range(int(part.max()) + 1):
         own = part == number
         others = np.arange(len(x)) if own.all() else np.flatnonzero(~own)
         found.append(_learned(data.of(others), ids[others], seed))

@@ -31,7 +31,7 @@ HARMLESS: Final = (
     wrappers.vector.DictInfoToList,
     wrappers.vector.HumanRendering,
     wrappers.vector.RecordEpisodeStatistics,
-    wrappers.vector.RecordVideo,
+    *([wrappers.vector.RecordVideo] if hasattr(wrappers.vector, "RecordVideo") else []),  # 1.2.1
 )
 # No settings of the problem: chance, images, and what Gymnasium remembers for itself.
 _NOT_SET: Final = {"_np_random", "_np_random_seed", "_cached_spec", "spec", "render_mode"}
