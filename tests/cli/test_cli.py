@@ -7,9 +7,10 @@ import subprocess
 import sys
 import time
 
+import click
 import pytest
 
-from hunch.cli.main import run
+from hunch.cli.main import program, run
 
 
 def hunch(*arguments, **options):
@@ -29,6 +30,23 @@ def test_help_is_quick_and_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Example: hunch demo" in done.stdout
+
+
+def test_the_help_says_of_each_command_what_its_own_page_says():
+    context = click.Context(program)
+    for name, summary in sys.modules["hunch.cli.main"]._COMMANDS.items():
+        help = program.get_command(context, name).help
+        assert " ".join(help.split("\n\n")[0].split()).startswith(summary)
+        assert summary.endswith(".")
+    assert program.get_command(context, "none") is None
+
+
+def test_only_the_command_that_is_called_is_imported():
+    code = (
+        "import sys; from hunch.cli.main import run; run(['sample', '--help']);"
+        "sys.exit(bool({'hunch.cli.fit', 'hunch.cli.train'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def _seconds():

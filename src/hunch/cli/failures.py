@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sysconfig
-import traceback
-from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Final
 
@@ -18,9 +15,6 @@ DONE, FAILED, WRONG_USE = 0, 1, 2
 
 _LONGEST: Final = 1200  # characters of a message; of a longer one the middle is left out
 _OURS: Final = f"{Path(__file__).parents[1]}{os.sep}"
-_INSTALLED: Final = tuple(
-    sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
-)
 
 # What the machine refuses, whatever the user had asked for.
 _MACHINE: Final = {
@@ -80,6 +74,8 @@ def _explained(error: BaseException) -> tuple[str, int]:
         command = context.command_path if context else "hunch"
         return f"{error.format_message()} (see {command} --help)", WRONG_USE
     if isinstance(error, HunchError):
+        from concurrent.futures import BrokenExecutor
+
         killed = isinstance(error.__cause__, BrokenExecutor)
         return str(error), FAILED if killed else WRONG_USE
     if isinstance(error, OSError) and error.errno in _MACHINE | _NAMES:
@@ -133,7 +129,9 @@ def _unexpected(error: BaseException) -> tuple[str, int]:
     if isinstance(error, SyntaxError) and error.filename and _is_a_user_s(error.filename):
         place = f"{error.filename}, line {error.lineno}"
         return f"{type(error).__name__}: {error.msg} (in {place}).", FAILED
-    frames = traceback.extract_tb(error.__traceback__)
+    from traceback import extract_tb
+
+    frames = extract_tb(error.__traceback__)
     own = [f for f in frames if _is_ours(f.filename) or _is_a_user_s(f.filename)]
     if own and not _is_ours(own[-1].filename):
         place = f"{own[-1].filename}, line {own[-1].lineno}"
@@ -151,5 +149,8 @@ def _is_ours(file: str) -> bool:
 
 
 def _is_a_user_s(file: str) -> bool:
+    from sysconfig import get_path
+
     # Compiled code and what is frozen in have names that are no paths.
-    return os.path.isabs(file) and not file.startswith(_INSTALLED)
+    installed = tuple(get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    return os.path.isabs(file) and not file.startswith(installed)

@@ -10,31 +10,61 @@ import contextlib
 import io
 import os
 import sys
-import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from importlib import import_module
+from typing import Any, Final, NoReturn
 
 import click
 
 from hunch import __version__, interrupts
-from hunch.cli.bench import bench
-from hunch.cli.demo import demo
-from hunch.cli.diagnose import diagnose
-from hunch.cli.doctor import doctor
 from hunch.cli.failures import DONE, FAILED, WRONG_USE, explain
-from hunch.cli.fit import fit
-from hunch.cli.monitor import monitor
 from hunch.cli.options import debug_option
-from hunch.cli.play import play
-from hunch.cli.predict import predict
-from hunch.cli.reproduce import reproduce
-from hunch.cli.sample import sample
-from hunch.cli.train import train
 from hunch.errors import HunchWarning
+
+# What each command is for, as its page begins. Its module is imported when it is called.
+_COMMANDS: Final = {
+    "bench": "Measure hunch beside its peers and the limit, in turns, on one thread.",
+    "demo": "Run the five sources on their own inputs and write one page with all figures.",
+    "diagnose": "Bias, variance, cost and time of every gradient estimator on PROBLEM, and what to "
+    "use.",
+    "doctor": "What this installation has, and whether it computes what it should.",
+    "fit": "Learn to predict a column of DATA, and how far off it may be.",
+    "monitor": "Hold DATA, rows of a later time, against what MODEL's folder promised.",
+    "play": "Play episodes with the agent of RUN, a folder of `hunch train` or of an agent's "
+    "`save`.",
+    "predict": "Predict each row of DATA with MODEL's folder.",
+    "reproduce": "Run published claims at their full settings; exit with 1 if one does not hold.",
+    "sample": "Write a table to try `hunch fit` on: flats.csv, and flats-new.csv to predict.",
+    "train": "Train AGENT in ENV, a Gymnasium id; the run's folder gets logs, checkpoints and a "
+    "report.",
+}
+
+
+class _Program(click.Group):
+    """Commands that are imported one by one, when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names, in order."""
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name; None if there is none."""
+        if cmd_name in _COMMANDS and cmd_name not in self.commands:
+            module = import_module(f"hunch.cli.{cmd_name}")
+            self.add_command(debug_option(getattr(module, cmd_name)))
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what each is for."""
+        room = formatter.width - 6 - max(map(len, _COMMANDS))
+        known = {name: click.Command(name, help=text) for name, text in sorted(_COMMANDS.items())}
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, c.get_short_help_str(room)) for name, c in known.items()])
 
 
 @click.group(
+    cls=_Program,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Example: hunch demo --quick",
 )
@@ -43,20 +73,6 @@ def program() -> None:
     """Networks whose randomness means something: see the ideas run, check the claims."""
 
 
-for command in (
-    demo,
-    reproduce,
-    train,
-    play,
-    bench,
-    diagnose,
-    doctor,
-    fit,
-    predict,
-    monitor,
-    sample,
-):
-    program.add_command(debug_option(command))
 debug_option(program)
 
 
@@ -124,6 +140,8 @@ def _run(arguments: list[str] | None) -> int:
         raise
     except BaseException as error:  # compiled code has panics that are no Exception
         if "--debug" in seen:
+            import traceback
+
             traceback.print_exception(error)
         if interrupts.asked_to_end():  # an import that is interrupted may fail in any way
             interrupts.heard()

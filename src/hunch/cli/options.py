@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
-import tomllib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -103,7 +101,9 @@ def _configured(context: click.Context, parameter: click.Parameter, path: str | 
     for key, value in _toml(path).items():
         option = known.get(key.replace("_", "-"))
         if option is None:
-            close = difflib.get_close_matches(key.replace("_", "-"), known, n=1)
+            from difflib import get_close_matches
+
+            close = get_close_matches(key.replace("_", "-"), known, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"expected {', '.join(known)}."
             raise ConfigurationError(f"--config: {path!r} has {key!r}, which is no option; {hint}")
         plain = value if isinstance(value, list) and option.multiple else [value]
@@ -119,6 +119,8 @@ def _configured(context: click.Context, parameter: click.Parameter, path: str | 
 
 
 def _toml(path: str) -> dict[str, Any]:
+    import tomllib
+
     try:
         with Path(path).expanduser().open("rb") as file:
             return tomllib.load(file)
