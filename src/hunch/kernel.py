@@ -102,6 +102,28 @@ class Process(Structure):
     )
 
 
+class Wide(Structure):
+    """A noisy layer of many weights; see `_wide.c`."""
+
+    _fields_ = (
+        ("weight", c_void_p),
+        ("sigma", c_void_p),
+        ("rows", c_void_p),
+        ("columns", c_void_p),
+        ("bias", c_void_p),
+        ("x", c_void_p),
+        ("y", c_void_p),
+        ("dy", c_void_p),
+        ("of_weight", c_void_p),
+        ("of_sigma", c_void_p),
+        ("dx", c_void_p),
+        ("scratch", c_void_p),
+        ("batch", c_int64),
+        ("inputs", c_int64),
+        ("outputs", c_int64),
+    )
+
+
 class Own(Structure):
     """A tensor of each member; see `_kernel.c`."""
 
@@ -268,6 +290,10 @@ def loaded() -> ctypes.CDLL | str:
     library.hunch_sum_rows.argtypes = (c_void_p, c_void_p, *[c_int64] * 5, c_void_p)
     library.hunch_draw.restype = c_int64
     library.hunch_draw.argtypes = (c_void_p, c_int64, c_int64, c_int64, c_void_p, c_void_p)
+    library.hunch_wide_scratch.restype = c_int64
+    library.hunch_wide_scratch.argtypes = (c_int64, c_int64)
+    for way in (library.hunch_wide_forward, library.hunch_wide_backward):
+        way.restype, way.argtypes = None, (POINTER(Wide), c_int64)
     library.hunch_train.restype = None
     library.hunch_train.argtypes = (POINTER(Training), c_void_p, POINTER(Task), c_int64)
     return library

@@ -9,6 +9,7 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch import nn
 
+from hunch.kernel import kernel
 from hunch.nn import Ensemble, NoisyLinear, Streams
 from hunch.rl import A2C, DQN
 from hunch.rl.fast import manual_backprop, wide_noise
@@ -157,16 +158,22 @@ def test_the_images_are_divided_once_and_get_no_gradient():
     assert found.shape[2:] == (4, 4, 4)  # what came to the first convolution, and no further
 
 
-@pytest.fixture
-def small_blocks(monkeypatch):
+@pytest.fixture(params=["compiled", "torch"])
+def small_blocks(request, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    if request.param == "torch":
+        monkeypatch.setattr(wide_noise, "kernel", lambda: None)
+    elif kernel() is None:
+        pytest.skip("hunch was installed without the kernel")
     monkeypatch.setattr(wide_noise, "MANY_WEIGHTS", 0)
     monkeypatch.setattr(wide_noise, "BLOCK", 40)
     monkeypatch.setattr(manual_backprop, "compiled", lambda layer: layer)
     monkeypatch.setattr(manual_backprop, "merged", lambda layers: layers)
+    return request.param
 
 
 def partly_frozen(**how):
-    network = nn.Sequential(NoisyLinear(6, 13, **how), nn.ReLU(), NoisyLinear(13, 7, **how))
+    network = nn.Sequential(NoisyLinear(16, 13, **how), nn.ReLU(), NoisyLinear(13, 7, **how))
     network[0].weight.requires_grad_(False)
     network[2].weight_sigma.requires_grad_(False)
     return network
@@ -174,10 +181,10 @@ def partly_frozen(**how):
 
 WIDE = {
     "two": lambda how: nn.Sequential(
-        NoisyLinear(6, 13, **how), nn.ReLU(), NoisyLinear(13, 7, **how)
+        NoisyLinear(16, 13, **how), nn.ReLU(), NoisyLinear(13, 7, **how)
     ),
-    "one": lambda how: NoisyLinear(6, 13, **how),
-    "longer rows than a block": lambda how: NoisyLinear(50, 3, **how),
+    "one": lambda how: NoisyLinear(16, 13, **how),
+    "longer rows than a block": lambda how: NoisyLinear(56, 3, **how),
     "frozen": lambda how: partly_frozen(**how),
 }
 
@@ -186,7 +193,7 @@ WIDE = {
 @pytest.mark.parametrize("name", WIDE)
 @pytest.mark.parametrize("members", [None, 3])
 def test_wide_noise_in_blocks_is_as_by_autograd(name, how, members, small_blocks):
-    inputs = 50 if name.startswith("longer") else 6
+    inputs = 56 if name.startswith("longer") else 16
 
     def make():
         return WIDE[name](how)
@@ -198,7 +205,16 @@ def test_wide_noise_in_blocks_is_as_by_autograd(name, how, members, small_blocks
     layers = [part for part in run._layers if isinstance(part, manual_backprop._NoisyLinear)]
     assert layers
     assert all(layer.wide is not None for layer in layers)
+    compiled = small_blocks == "compiled" and how.get("noise") != "independent"
+    assert (layers[0].wide._library is not None) == compiled
     check(network, x, members=members)
+
+
+@pytest.mark.parametrize("sizes", [(1, 8, 1), (5, 24, 7), (31, 136, 25), (33, 264, 61)], ids=str)
+def test_wide_noise_of_any_size(sizes, small_blocks):
+    batch, inputs, outputs = sizes
+    layer, x = made(lambda: NoisyLinear(inputs, outputs), 1, batch, inputs)
+    check(layer, x / 200)
 
 
 def test_narrow_layers_are_computed_whole():

@@ -1,0 +1,238 @@
+/* A noisy layer of many weights, W + S ∘ (c rᵀ), forwards and backwards.
+
+   A tile of a few outputs and a chunk of inputs lies in the first cache from its noise to its
+   products, while the next one is fetched. Nothing passes through memory but W, S and their
+   gradients, once each.
+
+   Plain C on raw numbers, as `_kernel.c`, with which it makes one library. The file includes itself
+   once for each kind of processor, and the best is taken when it runs. */
+
+#ifndef KIND
+
+#include <stdint.h>
+#include <string.h>
+
+typedef struct {
+    const float *weight, *sigma; /* (out, in) */
+    const float *rows, *columns; /* r (in), c (out) */
+    const float *bias;           /* (out), as it is under noise; or NULL */
+    const float *x;              /* (batch, in) */
+    float *y;                    /* (batch, out) */
+    const float *dy;             /* (batch, out), of a backward */
+    float *of_weight, *of_sigma; /* (out, in): gradients; or NULL */
+    float *dx;                   /* (batch, in), or NULL */
+    float *scratch;
+    int64_t batch, in, out; /* `in` is a multiple of 8 */
+} Wide;
+
+enum { TILE = 24, CHUNK = 128, AT_ONCE = 6, LANES = 8, LINE = 16 };
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE int64_t least_of(int64_t a, int64_t b) { return a < b ? a : b; }
+INLINE int64_t in_pairs(int64_t rows) { return (rows + 2 * LANES - 1) / (2 * LANES) * 2 * LANES; }
+
+/* What is compiled for a kind of processor carries it in its name. */
+#define JOIN_(a, b) a##_##b
+#define JOIN(a, b) JOIN_(a, b)
+#define NAME(f) JOIN(f, KIND)
+#define eight NAME(eight)
+#define load NAME(load)
+#define store NAME(store)
+#define splat NAME(splat)
+#define under_noise NAME(under_noise)
+#define add_outputs NAME(add_outputs)
+#define weights_slope NAME(weights_slope)
+#define add_inputs NAME(add_inputs)
+#define forward NAME(forward)
+#define backward NAME(backward)
+
+#define KIND any
+#include "_wide.c"
+#undef KIND
+
+#if defined(__x86_64__)
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#endif
+#define KIND avx2
+#include "_wide.c"
+#undef KIND
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#define CHOSEN(f) (lanes >= LANES ? f##_avx2 : f##_any)
+#else
+#define CHOSEN(f) ((void)lanes, f##_any)
+#endif
+
+/* How many floats of scratch a call needs. */
+int64_t hunch_wide_scratch(int64_t in, int64_t batch) {
+    return in * in_pairs(batch) + TILE * (CHUNK + in_pairs(batch));
+}
+
+/* x (W + S ∘ (c rᵀ))ᵀ + bias; `lanes` is at most what `hunch_lanes` says, here and below. */
+void hunch_wide_forward(const Wide *l, int64_t lanes) { CHOSEN(forward)(l); }
+
+/* The gradients of W, S and x, of those that have a place. */
+void hunch_wide_backward(const Wide *l, int64_t lanes) { CHOSEN(backward)(l); }
+
+#else /* once for each kind */
+
+typedef float eight __attribute__((vector_size(32), aligned(4), may_alias));
+
+INLINE eight load(const float *from) { return *(const eight *)from; }
+INLINE void store(float *to, eight x) { *(eight *)to = x; }
+INLINE eight splat(float x) { return x - (eight){0}; }
+
+/* W + S ∘ (c rᵀ) of `outs` outputs from `o` on and `n` inputs from `k` on, `(outs, CHUNK)`. */
+INLINE void under_noise(const Wide *l, int64_t o, int64_t outs, int64_t k, int64_t n, float *to) {
+    for (int64_t j = 0; j < outs; j++, to += CHUNK) {
+        const float *w = l->weight + (o + j) * l->in + k, *s = l->sigma + (o + j) * l->in + k;
+        eight c = splat(l->columns[o + j]);
+        for (int64_t i = 0; i < CHUNK; i += LINE) { /* beyond the end nothing is read by it */
+            __builtin_prefetch(w + CHUNK + i);
+            __builtin_prefetch(s + CHUNK + i);
+        }
+        for (int64_t i = 0; i < n; i += LANES)
+            store(to + i, load(w + i) + load(s + i) * (c * load(l->rows + k + i)));
+    }
+}
+
+/* Add the products of `R` outputs with a chunk of inputs, `(n, apart)`, to `sum (R, apart)`. */
+INLINE void add_outputs(const int R, const float *own, const float *x, int64_t n, int64_t apart,
+                        float *sum) {
+    for (int64_t b = 0; b < apart; b += 2 * LANES) {
+        eight a[AT_ONCE][2];
+#pragma GCC unroll 6
+        for (int r = 0; r < R; r++)
+            a[r][0] = load(sum + r * apart + b), a[r][1] = load(sum + r * apart + b + LANES);
+        const float *from = x + b;
+        for (int64_t i = 0; i < n; i++, from += apart) {
+            eight first = load(from), second = load(from + LANES);
+#pragma GCC unroll 6
+            for (int r = 0; r < R; r++) {
+                eight w = splat(own[r * CHUNK + i]);
+                a[r][0] += w * first, a[r][1] += w * second;
+            }
+        }
+#pragma GCC unroll 6
+        for (int r = 0; r < R; r++)
+            store(sum + r * apart + b, a[r][0]), store(sum + r * apart + b + LANES, a[r][1]);
+    }
+}
+
+/* The gradients of the weights of `R` outputs from `o` on and of `V` vectors of inputs from `k` on. */
+INLINE void weights_slope(const int R, const int V, const Wide *l, int64_t o, int64_t k) {
+    eight a[AT_ONCE][2] = {{{0}}};
+    const float *x = l->x + k, *dy = l->dy + o;
+    for (int64_t b = 0; b < l->batch; b++, x += l->in, dy += l->out) {
+        eight part[2];
+#pragma GCC unroll 2
+        for (int v = 0; v < V; v++) part[v] = load(x + v * LANES);
+#pragma GCC unroll 6
+        for (int r = 0; r < R; r++) {
+            eight d = splat(dy[r]);
+#pragma GCC unroll 2
+            for (int v = 0; v < V; v++) a[r][v] += d * part[v];
+        }
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 2
+        for (int v = 0; v < V; v++) {
+            int64_t at = (o + r) * l->in + k + v * LANES;
+            if (l->of_weight) store(l->of_weight + at, a[r][v]);
+            if (l->of_sigma)
+                store(l->of_sigma + at,
+                      a[r][v] * (splat(l->columns[o + r]) * load(l->rows + k + v * LANES)));
+        }
+}
+
+/* Add the gradients of `B` rows from `b` on that come from a tile to theirs, of `V` vectors. */
+INLINE void add_inputs(const int B, const int V, const Wide *l, int64_t b, int64_t o, int64_t outs,
+                       int64_t k, const float *own) {
+    eight a[4][2];
+    float *to = l->dx + b * l->in + k;
+#pragma GCC unroll 4
+    for (int i = 0; i < B; i++)
+#pragma GCC unroll 2
+        for (int v = 0; v < V; v++) a[i][v] = load(to + i * l->in + v * LANES);
+    const float *dy = l->dy + b * l->out + o;
+    for (int64_t j = 0; j < outs; j++, own += CHUNK) {
+        eight part[2];
+#pragma GCC unroll 2
+        for (int v = 0; v < V; v++) part[v] = load(own + v * LANES);
+#pragma GCC unroll 4
+        for (int i = 0; i < B; i++) {
+            eight d = splat(dy[i * l->out + j]);
+#pragma GCC unroll 2
+            for (int v = 0; v < V; v++) a[i][v] += d * part[v];
+        }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < B; i++)
+#pragma GCC unroll 2
+        for (int v = 0; v < V; v++) store(to + i * l->in + v * LANES, a[i][v]);
+}
+
+static void forward(const Wide *l) {
+    int64_t apart = in_pairs(l->batch);
+    float *turned = l->scratch, *own = turned + l->in * apart, *sum = own + TILE * CHUNK;
+    for (int64_t k = 0; k < l->in; k++) {
+        float *to = turned + k * apart;
+        for (int64_t b = 0; b < l->batch; b++) to[b] = l->x[b * l->in + k];
+        for (int64_t b = l->batch; b < apart; b++) to[b] = 0;
+    }
+    for (int64_t o = 0; o < l->out; o += TILE) {
+        int64_t outs = least_of(TILE, l->out - o);
+        memset(sum, 0, outs * apart * sizeof *sum);
+        for (int64_t k = 0; k < l->in; k += CHUNK) {
+            int64_t n = least_of(CHUNK, l->in - k), j = 0;
+            under_noise(l, o, outs, k, n, own);
+            for (; j + AT_ONCE <= outs; j += AT_ONCE)
+                add_outputs(AT_ONCE, own + j * CHUNK, turned + k * apart, n, apart, sum + j * apart);
+            for (; j < outs; j++)
+                add_outputs(1, own + j * CHUNK, turned + k * apart, n, apart, sum + j * apart);
+        }
+        for (int64_t b = 0; b < l->batch; b++)
+            for (int64_t j = 0; j < outs; j++)
+                l->y[b * l->out + o + j] = sum[j * apart + b] + (l->bias ? l->bias[o + j] : 0);
+    }
+}
+
+static void backward(const Wide *l) {
+    float *own = l->scratch;
+    if (l->dx) memset(l->dx, 0, l->batch * l->in * sizeof *l->dx);
+    for (int64_t o = 0; o < l->out; o += TILE) {
+        int64_t outs = least_of(TILE, l->out - o);
+        for (int64_t k = 0; k < l->in; k += CHUNK) {
+            int64_t n = least_of(CHUNK, l->in - k), b = 0, i, j = 0;
+            if (l->of_weight || l->of_sigma) {
+                for (; j + AT_ONCE <= outs; j += AT_ONCE) {
+                    for (i = 0; i + 2 * LANES <= n; i += 2 * LANES)
+                        weights_slope(AT_ONCE, 2, l, o + j, k + i);
+                    if (i < n) weights_slope(AT_ONCE, 1, l, o + j, k + i);
+                }
+                for (; j < outs; j++)
+                    for (i = 0; i < n; i += LANES) weights_slope(1, 1, l, o + j, k + i);
+            }
+            if (!l->dx) continue;
+            under_noise(l, o, outs, k, n, own);
+            for (; b + 4 <= l->batch; b += 4) {
+                for (i = 0; i + 2 * LANES <= n; i += 2 * LANES)
+                    add_inputs(4, 2, l, b, o, outs, k + i, own + i);
+                if (i < n) add_inputs(4, 1, l, b, o, outs, k + i, own + i);
+            }
+            for (; b < l->batch; b++)
+                for (i = 0; i < n; i += LANES) add_inputs(1, 1, l, b, o, outs, k + i, own + i);
+        }
+    }
+}
+
+#endif
