@@ -16,7 +16,7 @@ from torch import nn
 
 from hunch.inference import training
 from hunch.nn import MLP, Ensemble, NoisyLinear
-from hunch.rl.fast import manual_backprop
+from hunch.rl.fast import manual_backprop, wide_noise
 from hunch.rl.networks.noise import FreshNoise
 from measuring import Way, spread, turns
 
@@ -69,6 +69,28 @@ def noise_ahead(calls: int) -> float:
     return medians({"": noise.draws}, calls=512)[""]
 
 
+def wide_layer(weights: int, least: int) -> Callable[[], object]:
+    """Batch 32 through a noisy layer to 512 and back, in the kernel from `least` weights on."""
+    wide_noise.MANY_WEIGHTS = least
+    layer = NoisyLinear(weights // 512, 512)
+    gradients = {id(own): torch.zeros_like(own) for own in layer.parameters()}
+    by_hand = manual_backprop.by_hand(layer, gradients, False)
+    draws = FreshNoise(layer, [torch.Generator().manual_seed(0)]).draws()
+    x, gradient = torch.randn(1, 32, weights // 512), torch.randn(1, 32, 512)
+
+    def way() -> object:
+        tape: list[object] = []
+        by_hand.forward(x, draws, tape)
+        return by_hand.backward(gradient, True, tape)
+
+    return way
+
+
+def wide_layers(weights: int) -> dict[str, float]:
+    """A noisy layer in tiles by the kernel, and whole by torch."""
+    return medians({"tiles": wide_layer(weights, 0), "whole": wide_layer(weights, 10**9)})
+
+
 def prior_rows(size: int, members: int) -> float:
     """Priors of 20,000 rows, asked for so many rows times members at once; ns for each."""
     ensemble = Ensemble(lambda: MLP(8, [50, 50], 1), members, seed=0)
@@ -102,6 +124,10 @@ def main() -> None:
     two_ways(f"`FEW_ROWS` = {chosen[0]}", [1, 4, 8, 16, 32, 64], noise_by_rows)
     two_ways(f"`FEW_INPUTS` = {chosen[1]}", [2, 4, 8, 16, 32, 64], narrow_products)
     manual_backprop.FEW_ROWS, manual_backprop.FEW_INPUTS = chosen
+    many = wide_noise.MANY_WEIGHTS
+    sizes = [2**power for power in (16, 17, 18, 19, 20, 21)]
+    two_ways(f"`MANY_WEIGHTS` = 2^{many.bit_length() - 1}", sizes, wide_layers)
+    wide_noise.MANY_WEIGHTS = many
     print("## `DRAWN_AHEAD`\n\n| calls drawn at once | µs a call |\n|---|---|")
     for calls in (1, 4, 16, 64, 256):
         print(f"| {calls} | {noise_ahead(calls):.1f} |")

@@ -313,3 +313,30 @@ def test_independent_layers_start_as_the_paper_says():
     assert set(layer.weight_sigma.flatten().tolist()) == {np.float32(0.017).item()}
     assert layer.weight.abs().max() <= 0.25
     assert layer.weight.abs().max() > 0.24
+
+
+# --- few rows
+
+
+def test_noise_of_few_rows_and_many_weights_is_applied_to_the_rows(g):
+    """And gives what the same rows among many give, gradients included."""
+    layer = NoisyLinear(1024, 256, generator=g, dtype=torch.float64)
+    x = torch.randn(9, 1024, generator=g, dtype=torch.float64)
+    draw = layer.draw(g)
+    assert layer._noise_by_rows(x[:8])
+    assert not layer._noise_by_rows(x)
+    assert layer._noise_by_rows(x[:8].view(2, 4, 1024))
+    outward = torch.randn(9, 256, generator=g, dtype=torch.float64)
+    outward[2:] = 0.0
+    with layer.using(draw):
+        many, few = layer(x), layer(x[:2])
+    torch.testing.assert_close(few, many[:2])
+    parameters = [*layer.parameters()]
+    right = torch.autograd.grad(many, parameters, outward)
+    for found, expected in zip(
+        torch.autograd.grad(few, parameters, outward[:2]), right, strict=True
+    ):
+        torch.testing.assert_close(found, expected)
+    independent = NoisyLinear(1024, 256, noise="independent")
+    assert not independent._noise_by_rows(x[:2])
+    assert not NoisyLinear(64, 64)._noise_by_rows(torch.zeros(1, 64))

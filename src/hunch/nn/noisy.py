@@ -8,7 +8,7 @@ Source: Fortunato et al., "Noisy Networks for Exploration", ICLR 2018, arXiv 170
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +19,9 @@ from hunch.nn.batched import affine, batched
 from hunch.nn.noisy_base import Draw, Noise, _one_of
 from hunch.nn.noisy_layer import NoiseSettings, NoisyLayer
 from hunch.validation import whole_number
+
+_FEW_ROWS: Final = 8
+_MANY_WEIGHTS: Final = 2**18  # below, both ways are as fast where gradients are asked for
 
 
 class NoisyLinear(NoisyLayer):
@@ -121,9 +124,21 @@ class NoisyLinear(NoisyLayer):
         draw = self._current_draw(x.shape[:-1])
         if draw is None:
             return F.linear(x, self.weight, self.bias)
-        if self.per_sample:
+        if self.per_sample or self._noise_by_rows(x):
             return self._per_sample(x, draw)
         return F.linear(x, *self._perturbed(draw))
+
+    def _noise_by_rows(self, x: Tensor) -> bool:
+        """Whether noise is applied to the few rows of `x` rather than to many weights.
+
+        To make the weights anew takes several times as long as to multiply a row with them.
+        """
+        return (
+            self.noise == "factorized"
+            and self.weight.numel() >= _MANY_WEIGHTS
+            and not torch.compiler.is_compiling()  # which would ask for the number of rows
+            and x.numel() <= _FEW_ROWS * self.in_features
+        )
 
     def _per_sample(self, x: Tensor, draw: Draw) -> Tensor:
         mean = F.linear(x, self.weight, self.bias)

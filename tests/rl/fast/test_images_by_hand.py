@@ -158,66 +158,86 @@ def test_the_images_are_divided_once_and_get_no_gradient():
     assert found.shape[2:] == (4, 4, 4)  # what came to the first convolution, and no further
 
 
-@pytest.fixture(params=["compiled", "torch"])
-def small_blocks(request, monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    if request.param == "torch":
-        monkeypatch.setattr(wide_noise, "kernel", lambda: None)
-    elif kernel() is None:
+@pytest.fixture
+def all_wide(monkeypatch):
+    if kernel() is None:
         pytest.skip("hunch was installed without the kernel")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     monkeypatch.setattr(wide_noise, "MANY_WEIGHTS", 0)
-    monkeypatch.setattr(wide_noise, "BLOCK", 40)
     monkeypatch.setattr(manual_backprop, "compiled", lambda layer: layer)
     monkeypatch.setattr(manual_backprop, "merged", lambda layers: layers)
-    return request.param
 
 
 def partly_frozen(**how):
-    network = nn.Sequential(NoisyLinear(16, 13, **how), nn.ReLU(), NoisyLinear(13, 7, **how))
+    network = nn.Sequential(NoisyLinear(16, 24, **how), nn.ReLU(), NoisyLinear(24, 7, **how))
     network[0].weight.requires_grad_(False)
     network[2].weight_sigma.requires_grad_(False)
     return network
 
 
 WIDE = {
-    "two": lambda how: nn.Sequential(
-        NoisyLinear(16, 13, **how), nn.ReLU(), NoisyLinear(13, 7, **how)
+    "two": lambda **how: nn.Sequential(
+        NoisyLinear(16, 24, **how), nn.ReLU(), NoisyLinear(24, 7, **how)
     ),
-    "one": lambda how: NoisyLinear(16, 13, **how),
-    "longer rows than a block": lambda how: NoisyLinear(56, 3, **how),
-    "frozen": lambda how: partly_frozen(**how),
+    "one": lambda **how: NoisyLinear(16, 13, **how),
+    "frozen": partly_frozen,
 }
 
 
-@pytest.mark.parametrize("how", [{}, {"bias": False}, {"noise": "independent"}], ids=str)
+@pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("name", WIDE)
 @pytest.mark.parametrize("members", [None, 3])
-def test_wide_noise_in_blocks_is_as_by_autograd(name, how, members, small_blocks):
-    inputs = 56 if name.startswith("longer") else 16
-
+def test_wide_noise_in_tiles_is_as_by_autograd(name, bias, members, all_wide):
     def make():
-        return WIDE[name](how)
+        return WIDE[name](bias=bias)
 
     network, x = made(make if members is None else lambda: Ensemble(make, members, seed=0),
-                      members or 1, 9, inputs)  # fmt: skip
-    x /= 200
+                      members or 1, 9, 16)  # fmt: skip
     run, _ = runner(network, members or 1)
     layers = [part for part in run._layers if isinstance(part, manual_backprop._NoisyLinear)]
     assert layers
     assert all(layer.wide is not None for layer in layers)
-    compiled = small_blocks == "compiled" and how.get("noise") != "independent"
-    assert (layers[0].wide._library is not None) == compiled
-    check(network, x, members=members)
+    check(network, x / 200, members=members)
 
 
-@pytest.mark.parametrize("sizes", [(1, 8, 1), (5, 24, 7), (31, 136, 25), (33, 264, 61)], ids=str)
-def test_wide_noise_of_any_size(sizes, small_blocks):
+# Beyond and within tiles of 24 outputs, 6 at once, and 128 inputs; 16 rows at once, or 4.
+@pytest.mark.parametrize(
+    "sizes", [(1, 8, 1), (5, 24, 7), (31, 136, 25), (33, 264, 61), (40, 128, 24)], ids=str
+)
+@pytest.mark.parametrize("lanes", [4, 16])
+def test_wide_noise_of_any_size(sizes, lanes, all_wide, monkeypatch):
     batch, inputs, outputs = sizes
+    lanes = min(lanes, kernel().hunch_lanes())
+    monkeypatch.setattr(wide_noise, "kernel", lambda: Lanes(lanes))
     layer, x = made(lambda: NoisyLinear(inputs, outputs), 1, batch, inputs)
     check(layer, x / 200)
 
 
-def test_narrow_layers_are_computed_whole():
+class Lanes:
+    """The kernel on a processor with vectors of another width."""
+
+    def __init__(self, lanes):
+        self.hunch_lanes = lambda: lanes
+
+    def __getattr__(self, name):
+        return getattr(kernel(), name)
+
+
+def test_what_the_kernel_does_not_compute_in_tiles(all_wide, monkeypatch):
+    def wide(*sizes, **how):
+        return by_hand(NoisyLinear(*sizes, **how), {}, False).wide is not None
+
+    assert wide(16, 4)
+    assert not wide(17, 4)
+    assert not wide(16, 4, noise="independent")
+    assert not wide(16, 4, dtype=torch.float64)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert not wide(16, 4)
+
+
+@pytest.mark.skipif(kernel() is None, reason="hunch was installed without the kernel")
+def test_only_many_weights_are_computed_in_tiles(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     assert by_hand(NoisyLinear(64, 64), {}, False).wide is None
     assert by_hand(NoisyLinear(3136, 512), {}, False).wide is not None
 
@@ -264,8 +284,14 @@ RAINBOW = dict(
 )  # fmt: skip
 
 
-def test_an_update_of_rainbow_is_as_by_autograd():
+@pytest.mark.parametrize("engine", ["compiled", "torch"])
+def test_an_update_of_rainbow_is_as_by_autograd(engine, monkeypatch):
     """Of the size of Atari's: the loss and the gradient, to 1e-5 of their size."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    if engine == "torch":
+        monkeypatch.setattr(wide_noise, "kernel", lambda: None)
+    elif kernel() is None:
+        pytest.skip("hunch was installed without the kernel")
     gradients, losses, actions = [], [], []
     for fast in (True, False):
         agent = DQN(Frames, **RAINBOW, fast=fast)

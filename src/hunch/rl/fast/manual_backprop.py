@@ -104,8 +104,8 @@ class _NoisyLinear:
         bias_sigma, self.gbs = _pair(module.bias_sigma, gradients, members)
         self.bias, self.bias_sigma = _as_row(bias), _as_row(bias_sigma)
         self.row, self.column = (self.weight.shape[0], 1, -1), (self.weight.shape[0], -1, 1)
-        wide = is_wide(self.weight)
-        self.wide = WideNoise(self.weight, self.sigma, self.factorized) if wide else None
+        wide = is_wide(self.weight, self.sigma, self.factorized)
+        self.wide = WideNoise(self.weight, self.sigma) if wide else None
         self.kept: tuple[Any, ...] = ()
 
     def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:

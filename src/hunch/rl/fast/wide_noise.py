@@ -1,17 +1,16 @@
-"""Noisy layers of many weights, a block of them at a time.
+"""Noisy layers of many weights in the compiled kernel, a tile of them at a time.
 
 W + S ∘ ε of a layer from 3,136 inputs to 512 outputs is 6 MB, and to write it, its noise and the
 gradients of both, and to read them again, takes longer than the products of a batch of 32 with it.
-A block of its rows stays in the cache from its noise to its product, and is made again for the
-backward, so that of all that nothing but W, S and their gradients passes through memory. The
-compiled kernel, if it is there, fetches one block while it computes with another.
+A tile stays in the cache from its noise to its products, and is made again for the backward, so
+that of all that nothing but W, S and their gradients passes through memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from ctypes import byref
-from typing import Final
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor
@@ -19,36 +18,29 @@ from torch import Tensor
 from hunch.kernel import Wide, kernel
 from hunch.nn.noisy_base import Draw
 
-# Both are measured by benchmarks/constants.py.
-BLOCK: Final = 2**17  # numbers, half a megabyte
-MANY_WEIGHTS: Final = 2**19  # from here on blocks pay
-
+MANY_WEIGHTS: Final = 2**18  # from here on it pays; measured by benchmarks/constants.py
 _LANES: Final = 8  # the kernel takes so many inputs at a time, and no fewer
 
 
 class WideNoise:
-    """The weights W + S ∘ ε of all members, of which never more than a block is there.
+    """Products with W + S ∘ ε of all members, of which never more than a tile is there.
 
     Args:
-        weight: W, `(members, out, in)`.
+        weight: W, `(members, out, in)`, of a layer that `is_wide`.
         sigma: S, of the same shape.
-        factorized: whether ε is a product, and a draw its two factors.
 
     Example:
-        >>> weight, sigma = torch.zeros(1, 2, 3), torch.ones(1, 2, 3)
-        >>> wide = WideNoise(weight, sigma, factorized=True)
-        >>> draw = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, -1.0])
-        >>> wide.forward(torch.ones(1, 1, 3), None, draw)
-        tensor([[[ 6., -6.]]])
+        >>> weight, sigma = torch.zeros(1, 512, 512), torch.ones(1, 512, 512)
+        >>> draw = torch.ones(512), torch.full((512,), 2.0)
+        >>> if is_wide(weight, sigma, factorized=True):
+        ...     y = WideNoise(weight, sigma).forward(torch.ones(1, 4, 512), None, draw)
+        ...     assert y.unique().tolist() == [1024.0]
     """
 
-    def __init__(self, weight: Tensor, sigma: Tensor, factorized: bool) -> None:
-        self._weight, self._sigma, self._factorized = weight, sigma, factorized
-        members, outputs, inputs = weight.shape
-        rows = min(outputs, max(1, BLOCK // (members * inputs)))
-        self._parts = [slice(i, min(i + rows, outputs)) for i in range(0, outputs, rows)]
-        self._room = weight.new_empty(members, rows, inputs)
-        self._library = kernel() if factorized and _suits_kernel(weight, sigma) else None
+    def __init__(self, weight: Tensor, sigma: Tensor) -> None:
+        self._weight, self._sigma = weight, sigma
+        self._library = cast(Any, kernel())
+        self._lanes = self._library.hunch_lanes()
         self._scratch = weight.new_empty(0)
 
     def forward(self, x: Tensor, bias: Tensor | None, draw: Draw) -> Tensor:
@@ -57,20 +49,12 @@ class WideNoise:
         Args:
             x: `(members, batch, in)`.
             bias: `(members, 1, out)`, or None.
-            draw: the noise.
+            draw: the two factors of ε.
         """
+        x = x.contiguous()
         y = x.new_empty(x.shape[0], x.shape[1], self._weight.shape[1])
-        if self._library is not None:
-            x = x.contiguous()
-            for call in self._calls(x, draw, bias=bias, y=y):
-                self._library.hunch_wide_forward(byref(call), self._library.hunch_lanes())
-            return y
-        for part, noise in self._noise(draw):
-            transposed, out = self._perturbed(part, noise).mT, y[..., part]
-            if bias is None:
-                torch.bmm(x, transposed, out=out)
-            else:
-                torch.baddbmm(bias[..., part], x, transposed, out=out)
+        for call in self._calls(draw, x=x, bias=bias, y=y):
+            self._library.hunch_wide_forward(byref(call), self._lanes)
         return y
 
     def backward(
@@ -90,73 +74,51 @@ class WideNoise:
             slopes: where the gradients of W and S are written, `(members, out, in)` each.
             needed: whether the inputs' gradient is.
         """
-        if self._library is not None:
-            x, gradient = x.contiguous(), gradient.contiguous()
-            found = torch.empty_like(x) if needed else None
-            names = dict(zip(("of_weight", "of_sigma"), slopes, strict=True))
-            for call in self._calls(x, draw, dy=gradient, dx=found, **names):
-                self._library.hunch_wide_backward(byref(call), self._library.hunch_lanes())
-            return gradient if found is None else found
-        inputs = torch.zeros_like(x, memory_format=torch.contiguous_format) if needed else gradient
-        for part, noise in self._noise(draw):
-            own = gradient[..., part]
-            of_weight, of_sigma = (None if slope is None else slope[:, part] for slope in slopes)
-            product = torch.bmm(own.mT, x, out=of_weight)
-            torch.mul(product, noise, out=of_sigma)
-            if needed:
-                inputs.baddbmm_(own, self._perturbed(part, noise))
-        return inputs
+        x, gradient = x.contiguous(), gradient.contiguous()
+        of_weight, of_sigma = slopes
+        inputs = torch.empty_like(x) if needed else None
+        places = {"of_weight": of_weight, "of_sigma": of_sigma, "dx": inputs}
+        for call in self._calls(draw, x=x, dy=gradient, **places):
+            self._library.hunch_wide_backward(byref(call), self._lanes)
+        return gradient if inputs is None else inputs
 
-    def _calls(self, x: Tensor, draw: Draw, **others: Tensor | None) -> Iterator[Wide]:
-        """The kernel's call for each member; `others` by their names there, `(members, …)`."""
+    def _calls(self, draw: Draw, **tensors: Tensor | None) -> Iterator[Wide]:
+        """The call for each member; tensors `(members, …)` by their names in the kernel."""
         members, outputs, inputs = self._weight.shape
-        library, batch = self._library, x.shape[1]
-        size = 0 if library is None else library.hunch_wide_scratch(inputs, batch)
+        batch = cast(Tensor, tensors["x"]).shape[1]
+        size = self._library.hunch_wide_scratch(inputs, batch)
         if len(self._scratch) < size:
             self._scratch = self._weight.new_empty(size)
-        given = {"weight": self._weight, "sigma": self._sigma, "x": x, **others}
+        rows, columns = draw[0].view(members, inputs), draw[1].view(members, outputs)
+        tensors |= {"weight": self._weight, "sigma": self._sigma, "rows": rows, "columns": columns}
         for member in range(members):
-            call = Wide(batch=batch, inputs=inputs, outputs=outputs)
-            for name, tensor in given.items():
+            call = Wide(scratch=self._scratch.data_ptr())
+            call.batch, call.inputs, call.outputs = batch, inputs, outputs
+            for name, tensor in tensors.items():
                 if tensor is not None:
                     setattr(call, name, tensor[member].data_ptr())
-            call.rows = draw[0].view(members, inputs)[member].data_ptr()
-            call.columns = draw[1].view(members, outputs)[member].data_ptr()
-            call.scratch = self._scratch.data_ptr()
             yield call
 
-    def _noise(self, draw: Draw) -> Iterator[tuple[slice, Tensor]]:
-        """ε of one block after another, each until the next or until `_perturbed`."""
-        members, outputs, inputs = self._weight.shape
-        for part in self._parts:
-            if self._factorized:
-                rows, columns = draw[0].view(members, 1, inputs), draw[1].view(members, outputs, 1)
-                room = self._room[:, : part.stop - part.start]
-                yield part, torch.mul(columns[:, part], rows, out=room)
-            else:
-                yield part, draw[0].view_as(self._weight)[:, part]
 
-    def _perturbed(self, part: slice, noise: Tensor) -> Tensor:
-        """W + S ∘ ε of a block, in the place of its noise."""
-        room = self._room[:, : part.stop - part.start]
-        return torch.addcmul(self._weight[:, part], self._sigma[:, part], noise, out=room)
+def is_wide(weight: Tensor, sigma: Tensor, factorized: bool) -> bool:
+    """Whether a layer is to be computed so; where torch has several threads they share a product.
 
-
-def _suits_kernel(weight: Tensor, sigma: Tensor) -> bool:
-    """Whether the kernel is to run it; where torch has several threads they share a product."""
-    numbers = (weight, sigma)
-    return (
-        all(own.dtype == torch.float32 and own[0].is_contiguous() for own in numbers)
-        and weight.shape[2] % _LANES == 0
-        and torch.get_num_threads() == 1
-    )
-
-
-def is_wide(weight: Tensor) -> bool:
-    """Whether a layer with these weights, `(members, out, in)`, is computed in blocks.
+    Args:
+        weight: W, `(members, out, in)`.
+        sigma: S, of the same shape.
+        factorized: whether its noise is a product of two factors.
 
     Example:
-        >>> is_wide(torch.zeros(1, 512, 3136)), is_wide(torch.zeros(1, 128, 128))
-        (True, False)
+        >>> is_wide(torch.zeros(1, 128, 128), torch.zeros(1, 128, 128), factorized=True)
+        False
     """
-    return weight.device.type == "cpu" and weight.numel() >= MANY_WEIGHTS
+    return (
+        factorized
+        and weight[0].numel() >= MANY_WEIGHTS
+        and weight.shape[2] % _LANES == 0
+        and weight.dtype == torch.float32
+        and weight.device.type == "cpu"
+        and all(own[0].is_contiguous() for own in (weight, sigma))
+        and torch.get_num_threads() == 1
+        and kernel() is not None
+    )
