@@ -4,6 +4,7 @@ Statistical figures: 4.5 standard errors, a false alarm of 7e-6 each; about 60 o
 fresh choice of all seeds would raise one in 2,500 runs. The seeds are fixed.
 """
 
+import math
 import warnings
 
 import pytest
@@ -37,6 +38,7 @@ from hunch.gradients import (
     rloo_advantages,
     surrogate,
 )
+from hunch.gradients.estimators.score import own_log_prob
 
 ROWS = 40_000
 HALF = (torch.float16, torch.bfloat16)
@@ -391,3 +393,17 @@ def test_a_finite_value_comes_with_a_finite_gradient(name, dtype):
             several += 1
     # Torch draws no Gamma numbers in half precision.
     assert several > 3 or (name in ("gamma", "student") and dtype == torch.bfloat16)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 0.3, 1e25])
+def test_the_score_of_a_normal_is_that_of_its_density(scale):
+    # Single precision cannot hold the square of the first scale, nor of the last, by which torch's
+    # own divides.
+    away = torch.tensor([-1.0, 0.5, 3.0])
+    loc = torch.zeros(3, requires_grad=True)
+    spread = torch.full((3,), scale, requires_grad=True)
+    value = own_log_prob(Normal(loc, spread), scale * away)
+    by_loc, by_spread = torch.autograd.grad(value.sum(), (loc, spread))
+    assert torch.allclose(by_loc * scale, away)
+    assert torch.allclose(by_spread * scale, away.square() - 1, atol=1e-6)
+    assert torch.allclose(value, -0.5 * away.square() - math.log(scale))

@@ -7,7 +7,7 @@ input*; one that is shared across inputs helps little.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
@@ -18,7 +18,9 @@ from hunch.gradients.baselines.learned import EMA, Critic
 
 Baseline = Literal["auto", "loo", "ema", "self-critical"] | EMA | Critic | Tensor | float | None
 
-FROM_OTHERS = ("auto", "loo", "ema")  # made from the other samples of the same call
+FROM_OTHERS: Final = ("auto", "loo", "ema")  # made from the other samples of the same call
+LEARNED: Final = (EMA, Critic)
+_GIVEN: Final = (*LEARNED, Tensor, int, float)
 
 
 def is_named(baseline: object, *names: str) -> bool:
@@ -48,8 +50,11 @@ def check_baseline(baseline: object, n: int) -> None:
             "one call, so it needs n >= 2; for one that lives from call to call make "
             "ema = EMA(0.9) and give baseline=ema each time."
         )
-    known = baseline is None or isinstance(baseline, EMA | Critic | Tensor | int | float)
-    if not known and not is_named(baseline, *FROM_OTHERS, "self-critical"):
+    if isinstance(baseline, str):
+        known = baseline in FROM_OTHERS or baseline == "self-critical"
+    else:
+        known = baseline is None or isinstance(baseline, _GIVEN)
+    if not known:
         raise ConfigurationError(
             f"`baseline` got {baseline!r}; expected 'auto', 'loo', 'ema', 'self-critical', an "
             "EMA, a Critic, None, a number or a tensor."
@@ -113,7 +118,7 @@ def resolve_baseline(baseline: Baseline, cost: Tensor, groups: int) -> Tensor | 
         if baseline == "auto" and groups < 2:
             return None
         return earlier_average(cost, groups) if baseline == "ema" else leave_group_out(cost, groups)
-    if isinstance(baseline, EMA | Critic):
+    if isinstance(baseline, LEARNED):
         return baseline(cost)
     return given_baseline(baseline, cost, 0)
 

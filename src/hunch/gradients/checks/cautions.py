@@ -25,6 +25,7 @@ from hunch.gradients.checks.masks import scored_cost, scored_mean
 _NARROW, _NARROW_AND_ALIKE = 1e-3, 0.05
 _MUCH_ALIKE = 100.0  # squared mean over variance of the costs of one input
 _RARE = 0.01  # the share of samples that may be wrong without a word
+_CONCENTRATED = (Gamma, Beta, Dirichlet)
 _SMALL = 0.012  # the sum of concentrations below which torch's draws are lost too often
 
 COLLAPSE = (
@@ -76,7 +77,7 @@ def caution_collapse(dist: Distribution, cost: Tensor) -> None:
     if torch.compiler.is_compiling() or not cost.numel():
         return
     limit = _NARROW
-    if len(cost) > 1:
+    if cost.shape[0] > 1:
         if not _readable(_much_alike(cost)):
             return
         limit = _NARROW_AND_ALIKE
@@ -90,7 +91,7 @@ def caution_edge(dist: Distribution) -> None:
     Looked at are those that hold probabilities, and Gamma, Beta and Dirichlet.
     """
     dist = innermost(dist)
-    if isinstance(dist, Gamma | Beta | Dirichlet):
+    if isinstance(dist, _CONCENTRATED):
         if not torch.compiler.is_compiling() and _underflows(dist):
             _say(UNDERFLOW)
         return

@@ -178,7 +178,7 @@ def mean_cost(cost: Tensor) -> Tensor:
         >>> mean_cost(torch.tensor([6e4, 6e4], dtype=torch.float16))
         tensor(60000., dtype=torch.float16)
     """
-    if len(cost) == 1:
+    if cost.shape[0] == 1:
         return cost.squeeze(0)
     # Torch's mean adds first, which half precision cannot hold.
-    return wide(cost).mean(0).to(cost.dtype)
+    return wide(cost).mean(0).to(cost.dtype) if cost.dtype in HALF else cost.mean(0)

@@ -95,7 +95,9 @@ def _support(dist: Distribution) -> object:
 
 
 def _ends_carry(constraint: object) -> bool:
-    ends = vars(_innermost(constraint)).values() if constraint is not None else ()
+    if constraint is None or constraint is constraints.real:
+        return False
+    ends = vars(_innermost(constraint)).values()
     return any(
         isinstance(end, Tensor) and carries_gradient(end) and not _infinite(end) for end in ends
     )

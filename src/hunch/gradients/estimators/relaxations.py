@@ -7,7 +7,7 @@ both on a problem of yours.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -105,7 +105,7 @@ class Gumbel:
         """The estimate, for `hunch.gradients.expectation`."""
         request.refuse_baseline("gumbel")
         softened_family(request.dist, "gumbel")
-        relaxed = replace(request, dist=_relaxed(request.dist, self.temperature))
+        relaxed = request._replace(dist=_relaxed(request.dist, self.temperature))
         soft = relaxed.draw(differentiable=True, groups=1)
         if not self.hard:
             return _through(request, soft)

@@ -7,8 +7,6 @@ sigmoid of 20 is clamped to what belongs to 16.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, TransformedDistribution
@@ -34,7 +32,7 @@ def untransformed(request: Request) -> Request:
     if is_named(request.baseline, "self-critical"):
         return request
     f, dist = _untransformed(request.f, request.dist)
-    return request if dist is request.dist else replace(request, f=f, dist=dist)
+    return request if dist is request.dist else request._replace(f=f, dist=dist)
 
 
 def _untransformed(f: Cost, dist: Distribution) -> tuple[Cost, Distribution]:

@@ -93,7 +93,7 @@ def draw(
     else:
         # A sample axis of length 1 would make every operation of the draw broadcast, and its
         # backward pass sum over nothing: a view adds it for less.
-        shape = torch.Size([n] if n > 1 else [])
+        shape = torch.Size((n,) if n > 1 else ())
         if type(dist) is Normal:
             samples = _normal(dist, shape, generator, differentiable)
         else:
