@@ -3,7 +3,8 @@
 All agents play rollouts of 16 steps with two perceptrons of two layers of 64 units, on one thread
 in one process; they take turns in blocks, and CPU time is counted. An environment that a function
 makes is stepped by itself, one made from an id with others in a batch. Where Stable-Baselines3 is
-installed its A2C stands beside them, at the same settings.
+installed its A2C stands beside them, at the same settings, and where JAX is, one whose environments
+and updates are compiled together.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ COUNTS = (8, 64, 512)
 HIDDEN = 64
 ROLLOUT = 16
 BLOCKS = 7
+OTHERS = ("one by one", "Stable-Baselines3", "JAX")
 
 
 def cartpole() -> gymnasium.Env:
@@ -55,6 +57,15 @@ def stable_baselines(count: int, seed: int) -> Callable[[int], object] | None:
     return lambda until: model.learn(until - model.num_timesteps, reset_num_timesteps=False)
 
 
+def jax_loop(count: int, seed: int) -> Callable[[int], object] | None:
+    """An A2C whose environments are written in JAX; None if that is not installed."""
+    try:
+        from peers import a2c_in_jax
+    except ImportError:
+        return None
+    return a2c_in_jax.agent(count, ROLLOUT, seed)
+
+
 def measured(count: int, rounds: int, seed: int) -> dict[str, list[float]]:
     """Seconds per step of each agent, block by block, and the machine's rates beside them."""
     runs = {
@@ -63,6 +74,8 @@ def measured(count: int, rounds: int, seed: int) -> dict[str, list[float]]:
     }
     if (theirs := stable_baselines(count, seed)) is not None:
         runs["Stable-Baselines3"] = theirs
+    if (jitted := jax_loop(count, seed)) is not None:
+        runs["JAX"] = jitted
     block = count * rounds
     times = turns({name: in_blocks(learn, block) for name, learn in runs.items()}, BLOCKS - 1)
     return {name: [t / block for t in found] for name, found in times.items()}
@@ -91,7 +104,7 @@ def main() -> None:
         found = measured(count, ROLLOUT * max(5, 640 // count), options.seed)
         batch = found.pop("batch")
         cells = [str(count), rounded(1e-3 / spread(batch).median)]
-        for name in ("one by one", "Stable-Baselines3"):
+        for name in OTHERS:
             own = found.get(name)
             cells += (
                 ["–", "–"]
@@ -99,7 +112,7 @@ def main() -> None:
                 else [rounded(1e-3 / spread(own).median), with_spread(ratio(own, batch))]
             )
         rows.append(cells)
-    others = ("one by one", "one by one, ratio", "Stable-Baselines3", "Stable-Baselines3, ratio")
+    others = [heading for name in OTHERS for heading in (name, f"{name}, ratio")]
     print(table(["environments", "batch", *others], rows))
     times = turns(rate_ways(), BLOCKS)
     print(

@@ -6,8 +6,8 @@ import os
 THREADS = int(os.environ.get("HUNCH_TEST_THREADS", "1"))
 os.environ["OMP_NUM_THREADS"] = str(THREADS)
 
-import pytest
-import torch
+import pytest  # noqa: E402
+import torch  # noqa: E402
 
 torch.set_num_threads(THREADS)
 

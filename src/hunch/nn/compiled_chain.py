@@ -22,7 +22,7 @@ FEW: Final = 2  # rows; up to here weights are read one row of theirs after anot
 # threads it shares the work of a wide layer, or of several members, among them.
 WIDEST, WIDEST_BESIDE_THREADS = 512, 128
 
-_ROOMS: Final = 4  # sizes of batches that memory is kept for
+ROOMS: Final = 4  # sizes of batches that memory is kept for
 
 Slopes = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]
 
@@ -94,7 +94,7 @@ class Affine:
         )
 
 
-class _Room:
+class Room:
     """Memory for calls of one size.
 
     Args:
@@ -107,12 +107,12 @@ class _Room:
         self.spare = _empty(tape)  # for forwards that no backward follows
         self._free: list[Tensor] = []
 
-    def lend(self) -> _Lent:
+    def lend(self) -> Lent:
         """A tape for one forward and its backwards."""
-        return _Lent(self._free, self._free.pop() if self._free else _empty(len(self.spare)))
+        return Lent(self._free, self._free.pop() if self._free else _empty(len(self.spare)))
 
 
-class _Lent:
+class Lent:
     """Memory that goes back to where it came from when nobody holds it any longer.
 
     Memory that is given back to the system costs more to get again than what is done in it.
@@ -161,7 +161,7 @@ class CompiledChain:
         self._outputs = layers[-1].size[1]
         self._chain = Chain(link=self._links, links=len(layers), members=self._members)
         self._chain.y_width = self._outputs
-        self._rooms: dict[int, _Room] = {}
+        self._rooms: dict[int, Room] = {}
 
     def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: list[Any] | None) -> Tensor:
         """The outputs; what `backward` needs goes onto the end of the tape, if there is one."""
@@ -201,14 +201,14 @@ class CompiledChain:
         for (first, second), draw in zip(self._places, noise, strict=True):
             first.first, second.first = draw[0].data_ptr(), draw[-1].data_ptr()
 
-    def _take_room(self, rows: int) -> _Room:
+    def _take_room(self, rows: int) -> Room:
         """Memory for calls of so many rows, which agents make of two or three sizes in turns."""
         room = self._rooms.pop(rows, None)
         if room is None:
             links, count = self._links, len(self._layers)
             tape = self._members * self._library.hunch_tape(links, count, rows)
-            room = _Room(tape, self._library.hunch_chain_scratch(links, count, rows))
-            if len(self._rooms) == _ROOMS:
+            room = Room(tape, self._library.hunch_chain_scratch(links, count, rows))
+            if len(self._rooms) == ROOMS:
                 del self._rooms[next(iter(self._rooms))]
         self._rooms[rows] = room
         self._chain.rows, self._chain.scratch = rows, room.scratch.data_ptr()

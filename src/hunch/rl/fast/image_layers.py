@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hunch.nn.compiled_chain import _ROOMS, _Lent, _Room
+from hunch.nn.compiled_chain import ROOMS, Lent, Room
 from hunch.nn.noisy_base import Draw
 from hunch.rl.networks.feature_layers import Channels, Pixels
 
@@ -76,7 +76,7 @@ class ConvolutionByHand:
         # oneDNN would otherwise turn images into this layout and back, in each of its calls.
         last = self.weight.device.type == "cpu"
         self.layout = torch.channels_last if last else torch.contiguous_format
-        self._rooms: dict[int, _Room] = {}
+        self._rooms: dict[int, Room] = {}
 
     def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: list[Any] | None) -> Tensor:
         """Return `(1, batch, channels, height, width)`."""
@@ -105,7 +105,7 @@ class ConvolutionByHand:
                 place.copy_(slope)
         return inputs.div_(self.divisor).unsqueeze(0) if needed else gradient
 
-    def _images(self, x: Tensor, lasting: bool) -> tuple[Tensor, _Lent | None]:
+    def _images(self, x: Tensor, lasting: bool) -> tuple[Tensor, Lent | None]:
         """The inputs, divided and in the layout wanted, and the memory that is lent for them.
 
         Args:
@@ -117,8 +117,8 @@ class ConvolutionByHand:
         if x.device.type != "cpu" or x.dtype != torch.float32:
             return x / self.divisor, None
         # By far the largest tensor of all, which would be given back to the system in between.
-        room = self._rooms.pop(len(x), None) or _Room(x.numel(), 0)
-        if len(self._rooms) == _ROOMS:
+        room = self._rooms.pop(len(x), None) or Room(x.numel(), 0)
+        if len(self._rooms) == ROOMS:
             del self._rooms[next(iter(self._rooms))]
         self._rooms[len(x)] = room
         lent = room.lend() if lasting else None
