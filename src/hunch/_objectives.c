@@ -17,7 +17,7 @@ typedef struct {
     float *gradient;        /* (members, rows, width) */
     float *error;           /* its size, (members, rows) */
     int64_t members, rows, actions, dueling; /* width is actions + dueling */
-    double loss;            /* the sum over members of means over rows */
+    float loss;             /* the sum over members of means over rows */
 } Difference;
 
 typedef struct {
@@ -27,7 +27,7 @@ typedef struct {
     float *gradient;       /* (members, rows, 1 + actions) */
     int64_t members, rows, actions;
     double value_weight, entropy_weight;
-    double loss; /* the sum over members of means over rows */
+    float loss; /* the sum over members of means over rows; infinite where it is no float */
 } Advantage;
 
 /* By functions whose versions in glibc are old, so that a wheel runs where glibc is. Errors are
@@ -53,7 +53,7 @@ static float mean_advantage(const float *row, int64_t actions) {
 /* One-step errors, their Huber loss with threshold 1, and its gradient at the outputs. */
 void hunch_difference(Difference *d) {
     int64_t actions = d->actions, dueling = d->dueling != 0, width = actions + dueling;
-    d->loss = 0;
+    double loss = 0;
     for (int64_t i = 0; i < d->members * d->rows; i++) {
         const float *next = d->following + i * width, *own = d->output + i * width;
         const float *by = d->selecting ? d->selecting + i * width : next;
@@ -67,7 +67,7 @@ void hunch_difference(Difference *d) {
         float clamped = error > 1 ? 1 : error < -1 ? -1 : error;
         float slope = (d->weight ? clamped * d->weight[i] : clamped) / d->rows;
         /* With |e| the error and c its clamped value the loss is c (e - c / 2). */
-        d->loss += (double)(error - 0.5f * clamped) * slope;
+        loss += (double)(error - 0.5f * clamped) * slope;
         d->error[i] = fabsf(error);
         float *to = d->gradient + i * width;
         /* Every advantage is in the mean. */
@@ -75,13 +75,14 @@ void hunch_difference(Difference *d) {
         if (dueling) to[0] = slope;
         to[dueling + taken] += slope;
     }
+    d->loss = loss;
 }
 
 /* The loss of an actor-critic, with the value as its baseline, and the gradient at its outputs. */
 void hunch_advantage(Advantage *p) {
     int64_t actions = p->actions;
     double h = p->entropy_weight, w = p->value_weight, rows = p->rows;
-    p->loss = 0;
+    double loss = 0;
     for (int64_t i = 0; i < p->members * p->rows; i++) {
         const float *value = p->output + i * (1 + actions), *logit = value + 1;
         float *to = p->gradient + i * (1 + actions);
@@ -99,8 +100,9 @@ void hunch_advantage(Advantage *p) {
             to[1 + a] = slope / rows;
         }
         to[0] = -w * advantage / rows;
-        p->loss += (0.5 * w * advantage * advantage - p->target[i] - h * entropy) / rows;
+        loss += (0.5 * w * advantage * advantage - p->target[i] - h * entropy) / rows;
     }
+    p->loss = loss;
 }
 
 /* Draw from distributions, given a number of [0, 1) for each; say whether a logit is NaN. Rows are

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
+from ctypes import POINTER, Structure, c_double, c_float, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -204,7 +204,7 @@ class Difference(Structure):
         ("rows", c_int64),
         ("actions", c_int64),
         ("dueling", c_int64),
-        ("loss", c_double),
+        ("loss", c_float),
     )
 
 
@@ -221,7 +221,7 @@ class Advantage(Structure):
         ("actions", c_int64),
         ("value_weight", c_double),
         ("entropy_weight", c_double),
-        ("loss", c_double),
+        ("loss", c_float),
     )
 
 

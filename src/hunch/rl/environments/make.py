@@ -10,6 +10,7 @@ import difflib
 import importlib
 import warnings
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import gymnasium
@@ -18,12 +19,13 @@ import numpy as np
 from hunch.errors import ConfigurationError, HunchError, MissingDependencyError, sentence
 from hunch.rl.environments.copies import copy_of, drawing_copy_of
 from hunch.rl.environments.registration import register
-from hunch.seeding import derive
+from hunch.seeding import derive_each
 
 Env: TypeAlias = gymnasium.Env[Any, Any]
 EnvLike: TypeAlias = str | Env | Callable[..., Env]
 
 _IMAGES: Final = "rgb_array"
+_SEEDS_AT_ONCE: Final = 64  # of resets; one alone would take as long
 
 
 def make_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> Env:
@@ -212,8 +214,15 @@ def evaluation_reset_seed(seed: int, episode: int) -> int:
 
 
 def _reset_seed(seed: int, purpose: str, episode: int) -> int:
+    block, place = divmod(episode, _SEEDS_AT_ONCE)
+    return _reset_seeds(seed, purpose, block)[place]
+
+
+@lru_cache(maxsize=1024)
+def _reset_seeds(seed: int, purpose: str, block: int) -> list[int]:
+    last = range(block * _SEEDS_AT_ONCE, (block + 1) * _SEEDS_AT_ONCE)
     # Some environments take no more than 31 bits.
-    return 2 * (derive(seed, purpose, episode) % 2**30)
+    return [2 * (each % 2**30) for each in derive_each(seed, purpose, last=last).tolist()]
 
 
 def stored_dtype(space: gymnasium.spaces.Box) -> type[np.generic]:
