@@ -174,7 +174,7 @@ def main() -> None:
     if (theirs := stable_baselines(options.seed)) is not None:
         runs["Stable-Baselines3 DQN, no noise"] = theirs
     ways = {name: in_blocks(learn) for name, learn in runs.items()}
-    times = turns({**ways, **rate_ways()}, options.steps // BLOCK - 1)
+    times = turns({**ways, **rate_ways()}, max(1, options.steps // BLOCK - 1))
     times[many] = [taken / REPLICAS for taken in times[many]]
     rates = Rates.of(times)
     print("# NoisyNet-DQN on CartPole\n")
