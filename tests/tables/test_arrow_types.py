@@ -69,12 +69,11 @@ FLAT = {
             [1.5, -2, 0.25, 7],
         )
         for width, kind, digits in (
-            (32, getattr(pa, "decimal32", None), 6),
-            (64, getattr(pa, "decimal64", None), 12),
+            (32, pa.decimal32, 6),
+            (64, pa.decimal64, 12),
             (128, pa.decimal128, 30),
             (256, pa.decimal256, 60),
         )
-        if kind is not None  # the narrow ones came with pyarrow 18
     },
     "bool": (pa.array([True, False, False, True]), [1, 0, 0, 1]),
     "date32": (pa.array([0, 1, 2, 40], pa.date32()), [0, 1, 2, 40]),

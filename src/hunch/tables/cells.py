@@ -139,6 +139,8 @@ def clean(column: pa.ChunkedArray) -> pa.Array:
         again = text.dictionary_encode()
         return pa.DictionaryArray.from_arrays(again.indices.take(array.indices), again.dictionary)
     if pa.types.is_floating(array.type):
+        if pa.types.is_float16(array.type):
+            array = array.cast(pa.float32())  # pyarrow has few functions of so narrow numbers
         return pc.if_else(pc.is_nan(array), None, array)
     return array
 
