@@ -24,6 +24,7 @@ from torch.distributions import Normal
 
 from hunch.experiments.gradients.four_curves_network import FORUM, initial_parameters, update
 from hunch.gradients import expectation
+from measuring import spread, turns
 
 Loss = Callable[[Normal, Tensor], Tensor]
 Timed = Callable[[], float]
@@ -87,18 +88,12 @@ def in_turns(blocks: int, steps: int, inputs: int, first: Loss, second: Loss) ->
     """Processor seconds per step of both, for each block; they take turns step by step.
 
     Each block has fresh networks, since a long one without a baseline collapses; their first steps,
-    in which Adam makes its averages, do not count. Who goes first changes from pair to pair.
+    in which Adam makes its averages, do not count.
     """
     found = []
     for _ in range(blocks):
-        ways = [trainer(loss, inputs) for loss in (first, second)]
-        spent = [0.0, 0.0]
-        for pair in range(-5, steps):
-            for way in (0, 1) if pair % 2 else (1, 0):
-                start = time.process_time()
-                ways[way]()
-                spent[way] += (time.process_time() - start) * (pair >= 0)
-        found.append([seconds / steps for seconds in spent])
+        ways = {name: trainer(loss, inputs) for name, loss in (("1", first), ("2", second))}
+        found.append([statistics.fmean(each) for each in turns(ways, steps, warm=5).values()])
     return found
 
 
@@ -184,7 +179,7 @@ def main() -> None:
     for name, inputs, by_hand, by_library in rows:
         found = in_turns(options.blocks, options.steps, inputs, by_hand, by_library)
         hand, ours = (1e3 * statistics.median(column) for column in zip(*found, strict=True))
-        low, ratio, high = statistics.quantiles((b / a for a, b in found), n=4)
+        ratio, low, high = spread([b / a for a, b in found])
         cells = f"{hand:.3f} | {ours:.3f} | {ratio:.2f} | {low:.2f}–{high:.2f}"
         print(f"| {name} | {cells} |", flush=True)
     print("\n| five seeds of the forum's problem | ms per update of all |\n|---|---|")

@@ -56,12 +56,16 @@ def dependence(cost: Tensor, sample: Tensor) -> Dependence:
     nodes = _down_to(cost.grad_fn, end)
     if end not in nodes:
         return "none"
-    special = [(node, nature) for node in nodes if (nature := _nature(node)) != "smooth"]
+    # Most are smooth by their names alone.
+    special = [node for node in nodes if _named(node.name()) != "smooth"]
+    if not special:
+        return "smooth"
     found = {
         nature
-        for node, nature in special
+        for node in special
         # What the sample's own node did belongs to the draw, unless it hides the cost as well.
-        if (nature == "opaque" or node is not end) and end in _down_to(node, end)
+        if (nature := _nature(node)) == "opaque" or (nature == "jump" and node is not end)
+        if end in _down_to(node, end)
     }
     return "jump" if "jump" in found else "opaque" if found else "smooth"
 

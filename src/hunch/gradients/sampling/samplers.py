@@ -105,7 +105,8 @@ def draw(
             else:
                 samples = samples.detach()
         samples = samples if n > 1 else samples.unsqueeze(0)
-    check_generator(generator, samples)
+    if generator is not None:
+        check_generator(generator, samples)
     return samples
 
 
@@ -126,7 +127,8 @@ def _normal(
 ) -> Tensor:
     """Torch's own draw by fewer steps, and without the detour over the default generator."""
     loc, scale = dist.loc, dist.scale
-    check_generator(generator, loc)
+    if generator is not None:
+        check_generator(generator, loc)
     whole = shape + dist.batch_shape
     noise = drawn(torch.randn, whole, generator, loc.dtype, loc.device)
     if differentiable:
