@@ -3,13 +3,12 @@ import os
 # Small problems on two busy cores: a second thread only waits for the first, so there is one unless
 # HUNCH_TEST_THREADS says more. Set before anything is imported, it also holds for scikit-learn's
 # trees, which count for themselves, and for the processes that tests start.
-THREADS = int(os.environ.get("HUNCH_TEST_THREADS", "1"))
-os.environ["OMP_NUM_THREADS"] = str(THREADS)
+os.environ["OMP_NUM_THREADS"] = os.environ.get("HUNCH_TEST_THREADS", "1")
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-torch.set_num_threads(THREADS)
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 @pytest.fixture
