@@ -62,12 +62,12 @@ def ensemble(seed: int, members: int = 20, rows: int = 1000, width: int = 50) ->
 
     with clocked(found, "first step, s"):
         steps(1)
-    # Up to a second of more steps, and never so few that the first one would rule the difference.
+    # So many more that the first one does not rule the difference.
     few: Found = {}
     with clocked(few, "s"):
         steps(21)
     each = max(few["s"] - found["first step, s"], 0.0) / 20
-    more = int(min(max(0.5 / max(each, 1e-6), 20), 2000))
+    more = int(min(max(max(0.5, found["first step, s"]) / max(each, 1e-6), 20), 10_000))
     with clocked(found, "step, ms", 1e3 / more):
         steps(1 + more)
     found["step, ms"] = max(found["step, ms"] - found["first step, s"] * 1e3 / more, 0.0)

@@ -39,21 +39,21 @@ def check_baseline(baseline: object, n: int) -> None:
     Raises:
         ConfigurationError: if so.
     """
-    if is_named(baseline, "loo") and n < 2:
-        raise ConfigurationError(
-            f"`baseline` got 'loo' with n={n}; leave-one-out needs n >= 2, because a sample's "
-            "baseline is the mean of the others; draw more samples or give baseline=None."
-        )
-    if is_named(baseline, "ema") and n < 2:
-        raise ConfigurationError(
-            f"`baseline` got 'ema' with n={n}; the name stands for an average over the samples of "
-            "one call, so it needs n >= 2; for one that lives from call to call make "
-            "ema = EMA(0.9) and give baseline=ema each time."
-        )
-    if isinstance(baseline, str):
-        known = baseline in FROM_OTHERS or baseline == "self-critical"
-    else:
+    if not isinstance(baseline, str):
         known = baseline is None or isinstance(baseline, _GIVEN)
+    else:
+        known = baseline in FROM_OTHERS or baseline == "self-critical"
+        if n < 2 and baseline == "loo":
+            raise ConfigurationError(
+                f"`baseline` got 'loo' with n={n}; leave-one-out needs n >= 2, because a sample's "
+                "baseline is the mean of the others; draw more samples or give baseline=None."
+            )
+        if n < 2 and baseline == "ema":
+            raise ConfigurationError(
+                f"`baseline` got 'ema' with n={n}; the name stands for an average over the samples "
+                "of one call, so it needs n >= 2; for one that lives from call to call make "
+                "ema = EMA(0.9) and give baseline=ema each time."
+            )
     if not known:
         raise ConfigurationError(
             f"`baseline` got {baseline!r}; expected 'auto', 'loo', 'ema', 'self-critical', an "
