@@ -5,8 +5,8 @@ import os
 # trees, which count for themselves, and for the processes that tests start.
 os.environ["OMP_NUM_THREADS"] = os.environ.get("HUNCH_TEST_THREADS", "1")
 
-import pytest  # noqa: E402
-import torch  # noqa: E402
+import pytest
+import torch
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
