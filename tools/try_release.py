@@ -260,9 +260,9 @@ def _page(rows: list[dict[str, Any]], version: str) -> str:
     lines = [
         f"# Wheels of hunch {version} in empty environments",
         "",
-        "`make release` made it. No compiler and nothing of the checkout was within reach. In each "
-        "row `hunch doctor`, `hunch --help`, `import hunch`, a fit of the sample and predictions "
-        "by it ran, and the fast part of the tests; what counts is what failed. "
+        "`tools/try_release.py` made it. No compiler and nothing of the checkout was within reach. "
+        "In each row `hunch doctor`, `hunch --help`, `import hunch`, a fit of the sample and "
+        "predictions by it ran, and the fast part of the tests. "
         f"**{passed} of {len(rows)} rows passed.**",
         "",
         f"| {' | '.join(COLUMNS)} |",
