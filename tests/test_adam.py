@@ -81,3 +81,12 @@ def test_rows_move_as_sparse_adam_moves_them():
         adam.step(table, np.array(rows), gradient, 0.1)
         optimizer.step()
     np.testing.assert_allclose(table, parameter.detach().numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_gradients_whose_square_has_no_end_stop_a_number_and_nothing_else():
+    values = [torch.ones(2)]
+    adam = Adam(values)
+    for _ in range(3):
+        adam.step(values, [torch.tensor([1e30, 1.0])], 0.1)
+    assert values[0][0] == 1.0
+    torch.testing.assert_close(values[0][1], torch.tensor(0.7))

@@ -13,6 +13,7 @@
 
 #ifndef LANES
 
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -738,7 +739,9 @@ static void adam(const Move how, float *restrict p, const float *restrict gradie
     for (int64_t i = 0; i < n; i++) {
         float g = gradient[i] * how.factor;
         mean[i] += how.forget1 * (g - mean[i]);
-        square[i] += how.forget2 * (g * g - square[i]);
+        float s = g * g, big = s > square[i] ? s : square[i];
+        s = square[i] + how.forget2 * (s - square[i]);
+        square[i] = big > FLT_MAX ? big : s; /* what has no end stays so, and is no NaN */
         p[i] -= how.step * mean[i] / (sqrtf(square[i]) * how.root + how.epsilon);
     }
 }
