@@ -15,42 +15,16 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from hunch.nn import NoisyLinear, noise, reset_noise
 from measuring import spread, turns
-
-
-class DenseBuffers(nn.Module):
-    """The layer as most libraries write it: ε of every weight in a buffer, overwritten in place."""
-
-    def __init__(self, in_features: int, out_features: int) -> None:
-        super().__init__()
-        self.sizes = (in_features, out_features)
-        self.weight = nn.Parameter(torch.empty(out_features, in_features).uniform_(-0.1, 0.1))
-        self.weight_std = nn.Parameter(torch.full((out_features, in_features), 0.05))
-        self.bias = nn.Parameter(torch.zeros(out_features))
-        self.bias_std = nn.Parameter(torch.full((out_features,), 0.05))
-        self.register_buffer("weight_noise", torch.zeros(out_features, in_features))
-        self.register_buffer("bias_noise", torch.zeros(out_features))
-
-    def redraw(self) -> None:
-        """Overwrite the noise."""
-        rows, columns = (e.sign() * e.abs().sqrt() for e in map(torch.randn, self.sizes))
-        self.weight_noise.copy_(torch.outer(columns, rows))
-        self.bias_noise.copy_(columns)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, in_features) to (batch, out_features)."""
-        weight = self.weight + self.weight_std * self.weight_noise
-        return F.linear(x, weight, self.bias + self.bias_std * self.bias_noise)
-
+from peers.dense_noise import DenseNoisyLinear
 
 Variant = tuple[nn.Module, Callable[[], object]]
 
 
 def variants(width: int) -> dict[str, Variant]:
-    dense, held = DenseBuffers(width, width), NoisyLinear(width, width)
+    dense, held = DenseNoisyLinear(width, width), NoisyLinear(width, width)
     noise(held, "held")
     return {
         "nn.Linear": (nn.Linear(width, width), lambda: None),

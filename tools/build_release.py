@@ -28,7 +28,7 @@ NO_COMPILER = {"CC": "false"}
 def main() -> None:
     """Build, compare and put in place."""
     out = Path(sys.argv[1] if len(sys.argv) > 1 else "dist").resolve()
-    shutil.rmtree(out, ignore_errors=True)
+    _clear(out)
     tracked = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -54,6 +54,16 @@ def main() -> None:
     _run("-m", "twine", "check", "--strict", *map(str, files))
     for path in files:
         print(f"{path.stat().st_size / 1e6:6.2f} MB  {path.relative_to(out)}")
+
+
+def _clear(out: Path) -> None:
+    """Take an earlier release away, and nothing that is not of one."""
+    files = [path for path in out.rglob("*") if not path.is_dir()]
+    others = [path for path in files if not path.name.endswith((".whl", ".tar.gz"))]
+    _refuse(out.is_file(), f"{out} is a file; expected a folder, or a name for a new one")
+    _refuse(bool(others), f"{out} holds {', '.join(map(str, others[:3]))}; expected a release")
+    for path in files:
+        path.unlink()
 
 
 def _copy(tracked: list[str], tree: Path) -> None:

@@ -73,7 +73,9 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=ROOT / "results")
     asked = parser.parse_args()
-    (plain,) = asked.dist.glob("plain/*.whl")
+    plain = next(asked.dist.glob("plain/*.whl"), None)
+    if plain is None:
+        parser.error(f"no release is in {asked.dist}; make one by tools/build_release.py")
     wheel = next(asked.dist.glob("*.whl"), plain)
     rows = []
     pythons = asked.python or _pythons()

@@ -41,6 +41,10 @@ def test_the_help_says_of_each_command_what_its_own_page_says():
     assert program.get_command(context, "none") is None
 
 
+def test_a_name_that_is_nearly_a_commands_is_corrected():
+    assert "Did you mean 'fit'?" in hunch("fitt").stderr
+
+
 def test_only_the_command_that_is_called_is_imported():
     code = (
         "import sys; from hunch.cli.main import run; run(['sample', '--help']);"

@@ -42,15 +42,14 @@ _COMMANDS: Final = {
 
 
 class _Program(click.Group):
-    """Commands that are imported one by one, when they are called."""
+    """Commands that are imported one by one, when they are called.
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Their names, in order."""
-        return sorted(_COMMANDS)
+    Until then a name and a purpose stand for each, of which help and corrections are made.
+    """
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of a name; None if there is none."""
-        if cmd_name in _COMMANDS and cmd_name not in self.commands:
+        if type(self.commands.get(cmd_name)) is _Purpose:
             module = import_module(f"hunch.cli.{cmd_name}")
             self.add_command(debug_option(getattr(module, cmd_name)))
         return super().get_command(ctx, cmd_name)
@@ -58,9 +57,13 @@ class _Program(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write what each is for."""
         room = formatter.width - 6 - max(map(len, _COMMANDS))
-        known = {name: click.Command(name, help=text) for name, text in sorted(_COMMANDS.items())}
+        known = [(name, _Purpose(name, help=text)) for name, text in sorted(_COMMANDS.items())]
         with formatter.section("Commands"):
-            formatter.write_dl([(name, c.get_short_help_str(room)) for name, c in known.items()])
+            formatter.write_dl([(name, own.get_short_help_str(room)) for name, own in known])
+
+
+class _Purpose(click.Command):
+    """What stands for a command that is not imported."""
 
 
 @click.group(
@@ -73,6 +76,8 @@ def program() -> None:
     """Networks whose randomness means something: see the ideas run, check the claims."""
 
 
+for name, text in _COMMANDS.items():
+    program.add_command(_Purpose(name, help=text))
 debug_option(program)
 
 
