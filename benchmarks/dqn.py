@@ -8,7 +8,8 @@ learn CartPole-v1 capped at 200 steps on one thread with one gradient update per
 batch 128, 128 hidden units, first layer plain and two noisy ones, no double Q-learning. They take
 turns in blocks of 500 steps, so that a busy machine slows all alike; CPU time is counted. Where
 Stable-Baselines3 is installed its DQN stands beside them, with as many units and no noise, and so
-does hunch's own DQN without noise.
+does hunch's own DQN without noise; where JAX is, a loop whose environment, replay and updates are
+compiled together.
 """
 
 from __future__ import annotations
@@ -130,6 +131,16 @@ def stable_baselines(seed: int) -> Callable[[int], object] | None:
     return lambda until: model.learn(until - model.num_timesteps, reset_num_timesteps=False)
 
 
+def jax_loop(seed: int) -> Callable[[int], object] | None:
+    """The same in JAX, the environment too; None if that is not installed."""
+    try:
+        from peers import dqn_in_jax
+    except ImportError:
+        return None
+    settings = dqn_in_jax.Settings(HIDDEN, BATCH, CAPACITY, TARGET_PERIOD, DISCOUNT, 200)
+    return dqn_in_jax.agent(settings, seed)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=10_000, help="environment steps each")
@@ -146,6 +157,8 @@ def main() -> None:
     }
     if (theirs := stable_baselines(options.seed)) is not None:
         runs["Stable-Baselines3 DQN, no noise"] = theirs
+    if (jitted := jax_loop(options.seed)) is not None:
+        runs["JAX, environment and all"] = jitted
     ways = {name: in_blocks(learn) for name, learn in runs.items()}
     times = turns({**ways, **rate_ways()}, max(1, options.steps // BLOCK - 1))
     times[many] = [taken / REPLICAS for taken in times[many]]

@@ -7,20 +7,17 @@ what this needs; Gymnasium's own cannot be run this way.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
-
-# Read by XLA when it starts.
-os.environ.setdefault(
-    "XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-)
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax, random
+
+from peers.cartpole_in_jax import first_state, moved
+from peers.jitted import adam, nothing_yet
 
 HIDDEN, LIMIT = 64, 500
 RATE, DISCOUNT, LAMBDA, ENTROPY, LONGEST = 1e-3, 0.99, 0.95, 0.01, 0.5
@@ -44,25 +41,6 @@ def applied(layers: list[Any], x: Any) -> Any:
     return x @ layers[-1][0] + layers[-1][1]
 
 
-def first_state(key: Any, count: int) -> Any:
-    return random.uniform(key, (count, 4), minval=-0.05, maxval=0.05)
-
-
-def moved(state: Any, action: Any) -> tuple[Any, Any]:
-    """CartPole's next states, and whether the pole has fallen."""
-    x, speed, angle, turning = state.T
-    force = jnp.where(action == 1, 10.0, -10.0)
-    cosine, sine = jnp.cos(angle), jnp.sin(angle)
-    pushed = (force + 0.05 * turning**2 * sine) / 1.1
-    bend = (9.8 * sine - cosine * pushed) / (0.5 * (4 / 3 - 0.1 * cosine**2 / 1.1))
-    slide = pushed - 0.05 * bend * cosine / 1.1
-    after = jnp.stack(
-        [x + 0.02 * speed, speed + 0.02 * slide, angle + 0.02 * turning, turning + 0.02 * bend], 1
-    )
-    fallen = (jnp.abs(after[:, 0]) > 2.4) | (jnp.abs(after[:, 2]) > 12 * np.pi / 180)
-    return after, fallen
-
-
 def loss_of(params: Any, observation: Any, action: Any, target: Any) -> Any:
     value = applied(params[0], observation)[:, 0]
     log_p = jax.nn.log_softmax(applied(params[1], observation))
@@ -74,23 +52,6 @@ def loss_of(params: Any, observation: Any, action: Any, target: Any) -> Any:
         + 0.25 * ((value - target) ** 2).mean()
         - ENTROPY * entropy.mean()
     )
-
-
-def stepped(params: Any, moments: Any, gradient: Any) -> tuple[Any, Any]:
-    """Adam with a gradient of limited length."""
-    norm = jnp.sqrt(sum((g**2).sum() for g in jax.tree.leaves(gradient)))
-    gradient = jax.tree.map(lambda g: g * jnp.minimum(1.0, LONGEST / norm), gradient)
-    mean, square, t = moments
-    t = t + 1
-    mean = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, mean, gradient)
-    square = jax.tree.map(lambda s, g: 0.999 * s + 0.001 * g * g, square, gradient)
-    params = jax.tree.map(
-        lambda p, m, s: p - RATE * (m / (1 - 0.9**t)) / (jnp.sqrt(s / (1 - 0.999**t)) + 1e-8),
-        params,
-        mean,
-        square,
-    )
-    return params, (mean, square, t)
 
 
 def iteration(rollout: int, carry: Any, _: Any) -> tuple[Any, Any]:
@@ -130,7 +91,7 @@ def iteration(rollout: int, carry: Any, _: Any) -> tuple[Any, Any]:
     gradient = jax.grad(loss_of)(
         params, seen.reshape(-1, 4), action.reshape(-1), (gain + value).reshape(-1)
     )
-    params, moments = stepped(params, moments, gradient)
+    params, moments = adam(params, moments, gradient, RATE, LONGEST)
     return (params, moments, state, age, key), over.sum()
 
 
@@ -144,8 +105,7 @@ def agent(count: int, rollout: int, seed: int) -> Callable[[int], object]:
     """
     value, policy, start, key = random.split(random.key(seed), 4)
     params = (perceptron(value, 1, 1.0), perceptron(policy, 2, 0.01))
-    none = jax.tree.map(jnp.zeros_like, params)
-    carry = (params, (none, none, 0), first_state(start, count), jnp.zeros(count, int), key)
+    carry = (params, nothing_yet(params), first_state(start, count), jnp.zeros(count, int), key)
     run = jax.jit(
         lambda carry, length: lax.scan(partial(iteration, rollout), carry, None, length),
         static_argnums=1,
