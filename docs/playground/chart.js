@@ -129,21 +129,22 @@ function drawSea(canvas, size, agent, mostVisits) {
   const cell = width / size;
   const gap = cell > 8 ? 1 : 0.5;
   const top = Math.log1p(mostVisits);
+  const [empty, visited] = [color("line"), color("accent")];
   for (let at = 0; at < size * size; at++) {
     const row = Math.floor(at / size);
     const column = at % size;
     if (column > row) continue; // no block gets there
     context.globalAlpha = 1;
-    context.fillStyle = color("line");
+    context.fillStyle = empty;
     context.fillRect(column * cell, row * cell, cell - gap, cell - gap);
     if (agent.visits[at] === 0) continue;
     context.globalAlpha = 0.15 + 0.85 * (Math.log1p(agent.visits[at]) / top);
-    context.fillStyle = color("accent");
+    context.fillStyle = visited;
     context.fillRect(column * cell, row * cell, cell - gap, cell - gap);
   }
   context.globalAlpha = 1;
-  drawTreasure(context, (size - 0.5) * cell, cell, agent.firstFound > 0);
   drawPath(context, agent.lastPath, size, cell);
+  drawTreasure(context, (size - 0.5) * cell, cell, agent.firstFound > 0);
 }
 
 function drawPath(context, path, size, cell) {

@@ -3,3 +3,12 @@
 
 const playground = {};
 playground.ensemble = new EnsemblePart(document.getElementById("ensemble"));
+playground.sea = new SeaPart(document.getElementById("sea"));
+
+// Canvases do not follow on their own when the window or the colours change.
+function redraw() {
+  playground.ensemble.wake();
+  playground.sea.draw();
+}
+addEventListener("resize", redraw);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
