@@ -1,18 +1,18 @@
 """A headless Chromium, driven over a pipe by its DevTools protocol.
 
-The pipe needs no port and no package: messages are JSON, each ended by a zero byte, on the browser's
-file descriptors 3 and 4.
+The pipe needs no port and no package: messages are JSON, each ended by a zero byte, on the
+browser's file descriptors 3 and 4.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import select
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from base64 import b64decode
 from pathlib import Path
@@ -30,6 +30,14 @@ FLAGS: Final = (
     "--hide-scrollbars",
     "--remote-debugging-pipe",
 )
+# Puts the two ends where the browser looks for them, and becomes the browser.
+LAUNCHER: Final = """
+import os, sys
+theirs_in, theirs_out, *command = sys.argv[1:]
+os.dup2(int(theirs_in), 3)
+os.dup2(int(theirs_out), 4)
+os.execv(command[0], command)
+"""
 PATIENCE: Final = 60.0  # seconds for an answer
 
 
@@ -43,25 +51,19 @@ class Browser:
 
     def __init__(self, program: str) -> None:
         self._profile = TemporaryDirectory(ignore_cleanup_errors=True)
+        # Each end gets the lowest free number, so theirs_in < theirs_out: LAUNCHER relies on it.
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()
-        # Copies out of the way of 3 and 4, which the browser's process replaces. The ends stay open
-        # until it runs, so that nothing else that Python opens meanwhile lies on 3 or 4.
-        high = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (theirs_in, theirs_out)]
-
-        def hand_over() -> None:
-            os.dup2(high[0], 3)
-            os.dup2(high[1], 4)
-
+        ends = (theirs_in, theirs_out)
+        command = [sys.executable, "-S", "-c", LAUNCHER, *map(str, ends), program, *FLAGS]
         self._process = subprocess.Popen(
-            [program, *FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"],
-            preexec_fn=hand_over,
-            close_fds=False,  # 3 and 4 must live; all others are closed on exec by Python's rule
+            [*command, f"--user-data-dir={self._profile.name}", "about:blank"],
+            pass_fds=ends,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        for end in (theirs_in, theirs_out, *high):
+        for end in ends:
             os.close(end)
         self._unread, self._number, self._session = b"", 0, None
         self.complaints: list[str] = []
@@ -172,9 +174,7 @@ class Browser:
     def click(self, x: float, y: float) -> None:
         """Press the mouse's left button at a place of the window."""
         for kind in ("mousePressed", "mouseReleased"):
-            self.send(
-                "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1
-            )
+            self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def picture(self, place: Path) -> None:
         """Save the whole page, as high as it is, as a PNG."""

@@ -68,13 +68,15 @@ class Agent {
   // One episode by the table of one member, drawn at its start; then all learn.
   play() {
     const table = this.tables[this.stream.below(this.members)];
-    const episode = { cells: [], actions: [], found: false, seenBy: this.drawViewers() };
+    const episode = { cells: [], actions: [], rewards: [], found: false };
+    episode.seenBy = this.drawViewers();
     for (let cell = 0; cell >= 0; ) {
       const random = this.epsilon > 0 && this.stream.uniform() < this.epsilon;
       const action = random ? this.stream.below(2) : this.best(table, cell);
-      const { found, next } = this.sea.step(cell, action);
+      const { reward, found, next } = this.sea.step(cell, action);
       episode.cells.push(cell);
       episode.actions.push(action);
+      episode.rewards.push(reward);
       episode.found ||= found;
       this.visits[cell] += 1;
       cell = next;
@@ -92,15 +94,17 @@ class Agent {
 
   // Q-learning, from the end of the episode to its start. Nothing here is random, so that a value
   // may be replaced by its target at once.
-  learn({ cells, actions, seenBy }) {
-    this.tables.forEach((table, k) => {
-      if (!seenBy[k]) return;
+  learn({ cells, actions, rewards, seenBy }) {
+    for (let k = 0; k < this.members; k++) {
+      if (!seenBy[k]) continue;
+      const table = this.tables[k];
+      let after = 0;
       for (let t = cells.length - 1; t >= 0; t--) {
-        const { reward, next } = this.sea.step(cells[t], actions[t]);
-        const after = next < 0 ? 0 : Math.max(table[2 * next], table[2 * next + 1]);
-        table[2 * cells[t] + actions[t]] = reward + after;
+        const at = 2 * cells[t];
+        table[at + actions[t]] = rewards[t] + after;
+        after = Math.max(table[at], table[at + 1]);
       }
-    });
+    }
   }
 
   keepCount({ cells, found }) {

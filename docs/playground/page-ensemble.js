@@ -2,7 +2,7 @@
 // The first part of the page: controls, data and the picture of the ensemble.
 
 const FRAME_BUDGET = 9; // milliseconds of a frame for training and curves; the rest is drawing's
-const SETTLE = 250; // milliseconds without a change before the picture is trained from the seed
+const SETTLE = 150; // milliseconds without a change before the picture is trained from the seed
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 class EnsemblePart {
@@ -121,18 +121,20 @@ class EnsemblePart {
   say(busy) {
     this.find("progress").value = busy ? (this.fresh ?? this.live).progress : 1;
     if (busy) return;
-    const { near, far } = spreads(this.summary.std, this.live.points);
+    this.tell("words", this.story(spreads(this.summary.std, this.live.points)));
+  }
+
+  story({ near, far }) {
     const band = (value) => `±${value.toFixed(2)}`;
-    const parts = [];
-    if (this.live.points.length === 0) parts.push(`No data: you see the priors, ${band(far)}.`);
-    else if (Number.isNaN(far)) parts.push(`Data everywhere: ${band(near)}.`);
-    else parts.push(`Near the data ${band(near)}, far from it ${band(far)}.`);
-    if (this.live.points.length > 0 && far < 3 * near) {
-      parts.push("The members differ little more where they know nothing.");
-    } else if (this.live.points.length > 0) {
-      parts.push("Where there are no data the members disagree, and the band says so.");
-    }
-    this.tell("words", parts.join(" "));
+    const { points, settings } = this.live;
+    const why = settings.priorScale === 0
+      ? " No priors: what doubt there is comes from noise and starting weights alone."
+      : "";
+    if (points.length === 0) return `No data, so nothing is learned: ${band(far)}.${why}`;
+    if (Number.isNaN(far)) return `Data everywhere: ${band(near)}.${why}`;
+    const times = far / near;
+    const factor = times < 10 ? times.toFixed(1) : Math.round(times);
+    return `Near the data ${band(near)}, far from them ${band(far)}: ${factor} times as wide.${why}`;
   }
 
   // Text is written only where it is new, for those who have it read to them.

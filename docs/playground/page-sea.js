@@ -2,7 +2,7 @@
 // The second part of the page: three agents in deep sea, side by side.
 
 const LAST_EPISODE = 1000;
-const NAMES = { greedy: "ε-greedy", plain: "Bootstrapped", prior: "With priors" };
+const NAMES = { greedy: "ε-greedy", plain: "without priors", prior: "with priors" };
 const CALM_PAUSE = 1000; // milliseconds between pictures for those who want no motion
 
 class SeaPart {
@@ -101,13 +101,13 @@ class SeaPart {
   // Read out when something happened, not with every episode.
   say() {
     const told = this.agents.map(([kind, { firstFound, solvedAt }]) => {
-      if (solvedAt > 0) return `${NAMES[kind]} solved it in episode ${solvedAt}`;
-      if (firstFound > 0) return `${NAMES[kind]} found the treasure in episode ${firstFound}`;
-      return this.episodes >= LAST_EPISODE ? `${NAMES[kind]} never found it` : "";
+      if (solvedAt > 0) return `${NAMES[kind]}: solved in episode ${solvedAt}`;
+      if (firstFound > 0) return `${NAMES[kind]}: treasure found in episode ${firstFound}`;
+      return this.episodes >= LAST_EPISODE ? `${NAMES[kind]}: never found` : "";
     });
     const text = told.filter(Boolean).join("; ");
     const place = this.find("words");
-    const shown = text ? `${text}.` : "Nobody has found the treasure yet.";
+    const shown = text ? `${text[0].toUpperCase()}${text.slice(1)}.` : "Nobody has found the treasure yet.";
     if (place.textContent !== shown) place.textContent = shown;
   }
 }

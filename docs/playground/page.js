@@ -12,3 +12,9 @@ function redraw() {
 }
 addEventListener("resize", redraw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+
+if (location.search === "?test") {
+  const script = document.createElement("script");
+  script.src = "self-test.js";
+  document.body.append(script);
+}
