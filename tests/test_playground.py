@@ -209,16 +209,19 @@ def test_the_keyboard_moves_a_cursor_and_sets_points(browser):
     assert browser.evaluate("document.activeElement.name") == "priorScale"
 
 
-@pytest.mark.parametrize(("size", "by"), [(WIDE, "click"), (NARROW, "tap")])
-def test_points_come_and_go_by_mouse_and_by_touch(browser, size, by):
+@pytest.mark.parametrize(("size", "by", "off"), [(WIDE, "click", 8), (NARROW, "tap", 15)])
+def test_points_come_and_go_by_mouse_and_by_touch(browser, size, by, off):
     opened(browser, size)
     before = len(points(browser))
     touch = getattr(browser, by)
-    touch(*place_of(browser, 1.5, 1.0))
+    x, y = place_of(browser, 1.5, 1.0)
+    touch(x, y)
     assert len(points(browser)) == before + 1
     assert points(browser)[-1] == pytest.approx({"x": 1.5, "y": 1.0}, abs=0.02)
-    touch(*place_of(browser, 1.5, 1.0))
-    assert len(points(browser)) == before
+    touch(x, y - 30)  # another one
+    assert len(points(browser)) == before + 2
+    touch(x, y + off)  # a finger is broader than an arrow
+    assert len(points(browser)) == before + 1
 
 
 def test_every_control_has_a_name(browser):
@@ -291,3 +294,6 @@ def test_the_deep_sea_runs_pauses_and_starts_again_the_same(browser):
     )
     assert browser.evaluate(visits) == seen
     assert browser.complaints == []
+    browser.evaluate("while (playground.sea.episodes < LAST_EPISODE) playground.sea.play()")
+    browser.evaluate(go)  # at the end, one starts anew
+    assert browser.evaluate("playground.sea.running && playground.sea.episodes < 10")

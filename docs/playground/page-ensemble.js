@@ -1,7 +1,8 @@
 "use strict";
 // The first part of the page: controls, data and the picture of the ensemble.
 
-const FRAME_BUDGET = 9; // milliseconds of a frame for training and curves; the rest is drawing's
+const FRAME_BUDGET = 12; // milliseconds of a frame for training and curves; the rest is drawing's
+const CURVES_BUDGET = 3; // of these, for curves
 const SETTLE = 150; // milliseconds without a change before the picture is trained from the seed
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -98,7 +99,7 @@ class EnsemblePart {
   // A slice of training; false once all is trained and every curve is fresh.
   work() {
     const end = performance.now() + FRAME_BUDGET;
-    const trainEnd = end - FRAME_BUDGET / 3;
+    const trainEnd = end - CURVES_BUDGET;
     const now = () => performance.now();
     if (this.fresh === null && now() >= this.settleAt) {
       this.fresh = new Ensemble(this.settings, this.points);
@@ -127,8 +128,9 @@ class EnsemblePart {
   story({ near, far }) {
     const band = (value) => `±${value.toFixed(2)}`;
     const { points, settings } = this.live;
+    const others = settings.bootstrap ? "noise, bootstrap" : "noise";
     const why = settings.priorScale === 0
-      ? " No priors: what doubt there is comes from noise and starting weights alone."
+      ? ` No priors: what doubt there is comes from ${others} and starting weights alone.`
       : "";
     if (points.length === 0) return `No data, so nothing is learned: ${band(far)}.${why}`;
     if (Number.isNaN(far)) return `Data everywhere: ${band(near)}.${why}`;
@@ -201,7 +203,7 @@ class EnsemblePart {
   tellPlace() {
     const { x, y } = this.where;
     const g = Math.round((x / X_RANGE + 1) * 50);
-    const { mean, std } = this.summary;
+    const { mean, std } = meanAndStd(this.live.members);
     this.tell(
       "cursor",
       `Cursor at x ${x.toFixed(1)}, y ${y.toFixed(1)}; the ensemble says ` +

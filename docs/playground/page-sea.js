@@ -2,7 +2,7 @@
 // The second part of the page: three agents in deep sea, side by side.
 
 const LAST_EPISODE = 1000;
-const NAMES = { greedy: "ε-greedy", plain: "without priors", prior: "with priors" };
+const NAMES = { greedy: "ε-greedy", plain: "Without priors", prior: "With priors" };
 const CALM_PAUSE = 1000; // milliseconds between pictures for those who want no motion
 
 class SeaPart {
@@ -14,7 +14,10 @@ class SeaPart {
       if (event.target.name !== "speed") this.reset();
       else this.showSettings();
     });
-    this.find("go").addEventListener("click", () => this.run(!this.running));
+    this.find("go").addEventListener("click", () => {
+      if (this.episodes >= LAST_EPISODE) this.reset();
+      this.run(!this.running);
+    });
     this.find("one").addEventListener("click", () => this.playOne());
     this.find("reset").addEventListener("click", () => this.reset());
     this.inputs = root.querySelectorAll("input");
@@ -44,9 +47,8 @@ class SeaPart {
   }
 
   run(running) {
-    this.running = running && this.episodes < LAST_EPISODE;
+    this.running = running;
     this.find("go").textContent = this.running ? "Pause" : "Start";
-    this.find("go").disabled = running && !this.running;
     this.due = 0;
     this.before = performance.now();
     if (this.running && this.frame === 0) this.frame = requestAnimationFrame(() => this.tick());
@@ -105,9 +107,9 @@ class SeaPart {
       if (firstFound > 0) return `${NAMES[kind]}: treasure found in episode ${firstFound}`;
       return this.episodes >= LAST_EPISODE ? `${NAMES[kind]}: never found` : "";
     });
-    const text = told.filter(Boolean).join("; ");
+    const text = told.filter(Boolean).join(". ");
     const place = this.find("words");
-    const shown = text ? `${text[0].toUpperCase()}${text.slice(1)}.` : "Nobody has found the treasure yet.";
+    const shown = text ? `${text}.` : "Nobody has found the treasure yet.";
     if (place.textContent !== shown) place.textContent = shown;
   }
 }
