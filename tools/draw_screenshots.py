@@ -8,17 +8,16 @@ Chromium, which must be installed, and writes `docs/figures/report-1280.png` and
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from browser import NAMES, installed
 from PIL import Image
 
 HERE: Final = Path(__file__).parents[1] / "docs" / "figures"
-BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
 SIZES: Final = ((1280, 1720), (390, 1560))
 COLORS: Final = 96  # of a picture, which are enough for text and few curves
 
@@ -42,9 +41,9 @@ def picture(browser: str, page: Path, width: int, height: int, place: Path) -> N
 
 def main() -> None:
     """Fit the sample and write both pictures."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    browser = installed()
     if browser is None:
-        raise SystemExit(f"none of {', '.join(BROWSERS)} is installed.")
+        raise SystemExit(f"none of {', '.join(NAMES)} is installed.")
     with TemporaryDirectory() as folder:
         place = Path(folder)
         hunch("sample", cwd=place)
