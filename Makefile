@@ -6,11 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python -m
 
-.PHONY: help demo test check format proofs bench compare figures release clean
+.PHONY: help demo test thorough check format proofs bench compare figures release clean
 
 help:
 	@echo "make demo    run the five sources and write hunch-demo/index.html (about 4 minutes)"
 	@echo "make test    run the tests"
+	@echo "make thorough  the slow ones too, with figures drawn and all trees grown (20 minutes)"
 	@echo "make check   format, lint, types, import layers, examples of docstrings"
 	@echo "make proofs  the slow statistical and learning proofs, into results/"
 	@echo "make bench   the speed tables, into results/"
@@ -36,6 +37,9 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	$(RUN) pytest -n auto --dist loadfile
 
+thorough: $(VENV)/.dev
+	$(RUN) pytest -n auto --dist loadfile --thorough
+
 check: $(VENV)/.dev
 	$(RUN) ruff format --check src tests benchmarks docs examples tools
 	$(RUN) ruff check src tests benchmarks docs examples tools
@@ -48,7 +52,7 @@ format: $(VENV)/.dev
 	$(RUN) ruff check --fix src tests benchmarks docs examples tools
 
 proofs: $(VENV)/.dev
-	$(RUN) pytest -m proof -s tests
+	$(RUN) pytest -m proof --thorough -s tests
 
 bench: $(VENV)/.dev
 	$(RUN) hunch bench all --out results

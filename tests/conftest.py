@@ -5,16 +5,64 @@ import os
 # trees, which count for themselves, and for the processes that tests start.
 os.environ["OMP_NUM_THREADS"] = os.environ.get("HUNCH_TEST_THREADS", "1")
 
+import numpy as np
 import pytest
 import torch
 
+from hunch.plots import page
+from hunch.plots.page import to_svg
+from hunch.sklearn import boosting
+
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
+ALL_TREES = boosting._SIZES
+FEW_TREES = ((np.inf, 30, 15),)
 
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Pages with the title of each figure in its place: to draw takes most of a page's time."""
-    monkeypatch.setattr(
-        "hunch.plots.page.to_svg",
-        lambda figure: f"<svg ><!-- {figure.axes[0].get_title(loc='left')} --></svg>",
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--thorough",
+        action="store_true",
+        help="also the tests marked slow, and all the trees that estimators grow for themselves",
     )
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if item.get_closest_marker("proof"):
+            item.fixturenames[:0] = ["all_trees", "drawn"]
+    if config.getoption("--thorough"):
+        return
+    left = [item for item in items if item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in set(left)]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sparing(request):
+    """To grow 600 trees and to draw a page's figures takes most of a small fit's time.
+
+    Few tests are about what the last trees add, or about what is drawn.
+    """
+    if not request.config.getoption("--thorough"):
+        boosting._SIZES = FEW_TREES
+        page.to_svg = title_of
+
+
+def title_of(figure):
+    """In the place of a figure."""
+    return f"<svg ><!-- {figure.axes[0].get_title(loc='left')} --></svg>"
+
+
+@pytest.fixture(scope="module")
+def all_trees(sparing):
+    few, boosting._SIZES = boosting._SIZES, ALL_TREES
+    yield
+    boosting._SIZES = few
+
+
+@pytest.fixture(scope="module")
+def drawn(sparing):
+    quick, page.to_svg = page.to_svg, to_svg
+    yield
+    page.to_svg = quick

@@ -21,15 +21,19 @@ NEEDS = {
 # BoTorch's own imports still use it.
 LET_PASS = "ignore:`torch.jit.script:DeprecationWarning"
 
+ONE_THREAD = "import torch; torch.set_num_threads(1)"
+FEW_TREES = "from hunch.sklearn import boosting; boosting._SIZES = ((float('inf'), 30, 15),)"
+
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_examples_of_a_page_run(page, tmp_path):
+def test_the_examples_of_a_page_run(page, tmp_path, pytestconfig):
     if page in NEEDS:
         pytest.importorskip(NEEDS[page])
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
     assert blocks, f"{page} shows no example"
     script = tmp_path / "page.py"
-    script.write_text("import torch; torch.set_num_threads(1)\n" + "\n".join(blocks), "utf-8")
+    sparing = "" if pytestconfig.getoption("--thorough") else FEW_TREES
+    script.write_text("\n".join([ONE_THREAD, sparing, *blocks]), "utf-8")
     # A process of its own: examples may not lean on what other tests imported or drew.
     command = [sys.executable, "-W", "error", "-W", LET_PASS, str(script)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

@@ -150,12 +150,14 @@ def check_kills(zygote, template, tmp_path, name, number, *, seed, exchange=True
     return died
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_killed_command_leaves_what_was_there_whole(name, zygote, template, tmp_path):
     number = {"fit": 1, "train": 2, "predict": 3}.get(name, 9)
     assert check_kills(zygote, template, tmp_path, name, number, seed=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["demo"])
 def test_a_kill_between_two_renames_loses_nothing(name, zygote, template, tmp_path):
     """Where names cannot be exchanged in one step: at each system call of a replacement."""

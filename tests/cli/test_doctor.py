@@ -25,6 +25,7 @@ def test_it_names_versions_extras_and_the_kernel_and_passes(capsys):
     assert said.count(": passed") == len(doctor._TESTS)
 
 
+@pytest.mark.slow
 def test_without_the_kernel_it_says_why_and_passes_too():
     done = subprocess.run(
         [sys.executable, "-m", "hunch", "doctor", "--json"],

@@ -8,8 +8,6 @@ import pytest
 from hunch.cli.main import DONE, WRONG_USE, run
 from hunch.tables import TableModel, fit_table
 
-pytestmark = pytest.mark.usefixtures("undrawn")
-
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ SMALL = ["--steps=300", "--set=hidden_sizes=8", "--set=batch_size=8", "--eval-ev
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch, undrawn):
+def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

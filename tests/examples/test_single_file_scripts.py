@@ -102,6 +102,7 @@ def test_ctrl_c_ends_it_without_a_traceback(name, monkeypatch):
     assert exit.value.code == 130
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for another process")
 def test_progress_and_ctrl_c_in_a_shell():
     command = [sys.executable, str(FOLDER / "dqn.py"), "--steps", "1000000"]

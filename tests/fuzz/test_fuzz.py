@@ -88,6 +88,7 @@ def test_odd_words_and_damaged_files(good, tmp_path, monkeypatch):
     in_process(good, tmp_path, monkeypatch, IN_CI, number=0)
 
 
+@pytest.mark.slow
 def test_some_of_them_as_processes(good, tmp_path):
     in_processes(good, tmp_path, PROCESSES_IN_CI, number=1)
 

@@ -69,7 +69,10 @@ def wrong(cells):
     return {key: found.why for key, found in cells.items() if found.outcome == "WRONG"}
 
 
-@pytest.mark.parametrize("label", ESTIMATORS)
+@pytest.mark.parametrize(
+    "label",
+    [pytest.param(label, marks=[pytest.mark.slow] * ("," in label)) for label in ESTIMATORS],
+)
 def test_every_family_is_right_or_refused_however_it_is_differentiated(label):
     assert not wrong({(f, way): cell(f, label, way) for f in FAMILIES for way in MODES})
     assert served(label)
@@ -89,7 +92,13 @@ def test_a_checkpointed_estimate_is_the_plain_one(label):
 
 # Torch's tracer warns of its own steps.
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("label", COMPILED)
+@pytest.mark.parametrize(
+    "label",
+    [
+        pytest.param(label, marks=[pytest.mark.slow] * (label in ("measure", "rebar")))
+        for label in COMPILED
+    ],
+)
 def test_a_compiled_estimate_is_the_plain_one_at_two_batch_sizes(label):
     found = compiled(COMPILED[label], label)
     assert found.outcome == "right", found.why
@@ -108,6 +117,7 @@ def test_compiled_every_family_is_right_or_refused():
     _check("compiled", _table(["`torch.compile`"], rows))
 
 
+@pytest.mark.slow
 def test_the_page_says_what_was_found():
     rows = {}
     for label in ESTIMATORS:

@@ -25,6 +25,8 @@ from hunch.plots import (
     to_svg,
 )
 
+pytestmark = pytest.mark.usefixtures("drawn")
+
 
 def figure():
     drawn, ax = panel("A title", "x / m", "y / s")
@@ -115,7 +117,7 @@ def test_what_follows_the_first_line_of_a_cell_is_small():
 
 
 @pytest.mark.parametrize("count", range(1, 12))
-def test_rows_of_figures_are_full(count, undrawn):
+def test_rows_of_figures_are_full(count):
     drawn = dict.fromkeys(map(str, range(count)), (figure(), ""))
     widths = re.findall(r'<figure id="\d+" class="(\w+)">', Figures(drawn).to_html())
     sixths = [{"third": 2, "half": 3, "alone": 6}[width] for width in widths]

@@ -49,7 +49,7 @@ def noisy_run(place, steps=40):
     return Run.begin(place, Plan("DQN", settings, steps=steps), {"command": COMMAND})
 
 
-def test_the_settings_are_those_in_force(tmp_path, undrawn):
+def test_the_settings_are_those_in_force(tmp_path):
     run = noisy_run(tmp_path / "run")
     run.train(progress=False)
     page = write_report(run).read_text("utf-8")
@@ -61,7 +61,7 @@ def test_the_settings_are_those_in_force(tmp_path, undrawn):
     assert "Without effect beside these, and so left out: <code>epsilon</code>" in table
 
 
-def test_a_run_that_was_given_more_steps_says_so(tmp_path, undrawn):
+def test_a_run_that_was_given_more_steps_says_so(tmp_path):
     run = noisy_run(tmp_path / "run")
     run.train(progress=False)
     summarize(run, run.last_agent(), episodes=1)

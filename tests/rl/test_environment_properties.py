@@ -455,6 +455,7 @@ usual = settings(
 )
 
 
+@pytest.mark.slow
 @settings(usual, max_examples=200)
 @given(cases())
 @pytest.mark.filterwarnings("ignore::hunch.errors.HunchWarning")

@@ -76,6 +76,7 @@ def iris():
     return model, X[1::3], y[1::3], X[2::3], y[2::3]
 
 
+@pytest.mark.slow
 def test_intervals_hold_and_are_narrower_where_the_noise_is(fitted, halves):
     model, X, y, new, truth = halves
     low, high = fitted.predict_interval(new, coverage=0.9)
@@ -314,6 +315,7 @@ def test_misuse_is_refused_by_a_sentence():
             act()
 
 
+@pytest.mark.slow
 def test_the_classifiers_probabilities_are_its_own_and_its_doubt_is_calibrated():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(1200, 4))

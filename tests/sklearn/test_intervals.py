@@ -68,6 +68,7 @@ def test_a_larger_coverage_holds_a_smaller_one_and_each_what_it_says(whole):
         before = low, high
 
 
+@pytest.mark.slow
 def test_intervals_of_many_zeros_cover_what_they_promise():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(3000, 3))

@@ -53,14 +53,20 @@ def asked_compiled(trees, x):
 compiled = pytest.mark.skipif(kernel() is None, reason="the kernel is not compiled here")
 
 
-@compiled
-@pytest.mark.parametrize("rows", [0, 1, 15, 16, 63, 65, 700])
-def test_the_kernel_says_the_same_to_the_bit(rows):
+@pytest.fixture(scope="module")
+def grown():
     x, y = steps(400, 0)
     fold = fold_of(np.arange(400), 0)
-    new = np.asfortranarray(np.random.default_rng(1).normal(size=(rows, 4)))
     one, _ = boosted_numbers(x, y, None, fold, 0)
     many, _ = boosted_classes(x, np.digitize(y, [1.0, 3.0]), None, fold, 3, 0)
+    return one, many
+
+
+@compiled
+@pytest.mark.parametrize("rows", [0, 1, 15, 16, 63, 65, 700])
+def test_the_kernel_says_the_same_to_the_bit(rows, grown):
+    new = np.asfortranarray(np.random.default_rng(1).normal(size=(rows, 4)))
+    one, many = grown
     for trees in (one, many, many.some(slice(3, 40)), many.some(slice(0, 0))):
         found = np.random.default_rng(2).normal(size=(trees.start.size, rows))
         plain = found.copy()
@@ -264,6 +270,7 @@ def test_a_view_without_absentees_leaves_a_row_to_the_other_view():
     assert known.sum() == some.sum()
 
 
+@pytest.mark.slow
 def test_intervals_about_trees_hold_what_they_promise():
     """A table of steps, which trees alone see: on ten of them 90 % within five standard errors."""
     covered = []

@@ -51,7 +51,15 @@ def variants(X, y):
     yield "both", np.tile(X, (3, 1)), np.tile(y, 3), np.full(3 * len(X), 2)
 
 
-@pytest.mark.parametrize("table", ["numbers", "classes", "categories", "classes of categories"])
+@pytest.mark.parametrize(
+    "table",
+    [
+        pytest.param("numbers", marks=pytest.mark.slow),
+        pytest.param("classes", marks=pytest.mark.slow),
+        "categories",
+        "classes of categories",
+    ],
+)
 def test_a_table_several_times_over_is_the_table(table):
     make = classifier if "classes" in table else regressor
     if "categories" in table:
@@ -90,6 +98,7 @@ def test_proportions_of_whole_weights_are_exact(weight):
     np.testing.assert_array_equal(weighed.weight, once.weight)
 
 
+@pytest.mark.slow
 def test_one_row_of_a_hundred_copies_does_not_set_the_intervals_of_all_others():
     X, y = make_friedman1(700, noise=1.0, random_state=0)
     weight = np.ones(300)
@@ -255,6 +264,7 @@ def test_errors_of_one_kind_differ_by_chance_and_of_two_kinds_do_not():
     assert 0.4 < ratio < 0.75
 
 
+@pytest.mark.slow
 def test_with_a_draw_for_each_copy_what_is_left_out_is_known_and_the_check_says_so(monkeypatch):
     X, y = load_diabetes(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(X))

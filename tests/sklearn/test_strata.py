@@ -31,6 +31,7 @@ def missed(model, rows=9_000):
                      for k in range(3)])  # fmt: skip
 
 
+@pytest.mark.slow
 def test_both_ends_hold_for_each_value():
     """Over ten tables an end misses 5 %: the standard error of a mean is 0.5 %, here five of it."""
     found = {by: [] for by in (None, 1)}

@@ -37,7 +37,9 @@ def beyond(model, x, kind):
     return sum(int(((own < 0) | (own > top)).sum()) for own in said)
 
 
-@pytest.mark.parametrize("kind", ["counts", "prices", "shares"])
+@pytest.mark.parametrize(
+    "kind", ["counts", "prices", pytest.param("shares", marks=pytest.mark.slow)]
+)
 def test_nothing_lies_where_no_target_can(kind):
     x, f, rng = table(400, 0)
     y = targets(kind, f, rng)
@@ -62,6 +64,7 @@ def test_no_row_of_a_hundred_thousand_lies_where_no_target_can(kind):
     assert beyond(model, rows, kind) == 0
 
 
+@pytest.mark.slow
 def test_quantiles_of_counts_are_whole_and_hold_what_they_promise():
     x, f, rng = table(600, 0)
     model = RandomizedPriorRegressor(10, max_iter=30, random_state=0)
@@ -112,6 +115,7 @@ def test_prices_are_learned_as_logarithms_and_others_are_not():
     assert np.isinf([sums._form.low, sums._form.high]).all()
 
 
+@pytest.mark.slow
 def test_means_of_logarithms_are_means_and_not_medians():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(1500, 1))

@@ -45,6 +45,7 @@ def ends_missed(**said):
     return np.array([[part.mean() for part in (below[r], above[r])] for r in (north, ~north)])
 
 
+@pytest.mark.slow
 def test_both_ends_hold_in_each_region():
     """Each end should miss 5 % of a region; of 450 rows that is known to 1 %."""
     np.testing.assert_allclose(ends_missed(calibrate_by=["region"]), 0.05, atol=0.04)
@@ -86,6 +87,7 @@ def test_classes_have_no_intervals_to_calibrate(tmp_path):
         fit_table(place, "sold", tmp_path / "m", calibrate_by="region", members=4, progress=False)
 
 
+@pytest.mark.slow
 def test_the_command_line_and_a_file_of_settings_name_it(tmp_path):
     place = write(tmp_path / "a.csv", sales(100))
     (tmp_path / "c.toml").write_text('calibrate-by = "region"\n')

@@ -68,6 +68,7 @@ def test_the_mean_is_the_column_to_the_bit_and_intervals_are_learned(tmp_path, u
     assert -4 < np.median(off) < -2
 
 
+@pytest.mark.slow
 def test_a_file_in_a_file_and_a_report_out(tmp_path, capsys):
     data = tmp_path / "a.csv"
     written(data, sales())

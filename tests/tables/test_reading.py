@@ -194,6 +194,7 @@ def test_wide_rows_come_a_few_at_a_time(tmp_path, monkeypatch):
     assert sum(chunk.num_rows for chunk in chunks) == 100
 
 
+@pytest.mark.slow
 def test_a_refused_file_ends_the_process_cleanly_twenty_times(tmp_path):
     """The reader is ahead of the row that it refuses, in threads that outlive the error."""
     row = b"123456,0.5\n"

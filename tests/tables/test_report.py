@@ -59,7 +59,7 @@ def classification():
 
 
 @pytest.fixture(scope="module")
-def page_of(regression, classification):
+def page_of(regression, classification, drawn):
     """The page of each task as it is, drawn once."""
     tasks = {"regression": regression, "classification": classification}
     return {task: table_report(summary) for task, summary in tasks.items()}
@@ -137,7 +137,7 @@ def far_of(test):
     return {key: own for key, own in test["far"].items() if key != "shift"}
 
 
-def test_titles_about_distance_are_what_was_measured(regression, classification, undrawn):
+def test_titles_about_distance_are_what_was_measured(regression, classification):
     steps = len(regression["test"]["far"]["shift"])
     rises, falls = list(np.linspace(1, 9, steps)), list(np.linspace(0.9, 0.4, steps))
     dips = [*rises[:3], 0.5, *rises[4:]]
@@ -164,8 +164,9 @@ def test_a_classifier_moved_far_away_is_less_certain_and_the_page_says_so(classi
     assert "Far away, less certain" in page_of["classification"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:X holds:UserWarning")
-def test_of_very_many_columns_those_that_matter_most_are_tried_and_the_page_says_so(undrawn):
+def test_of_very_many_columns_those_that_matter_most_are_tried_and_the_page_says_so():
     rng = np.random.default_rng(0)
     n, width = 90, 230
     x = rng.normal(size=(n, width))

@@ -33,7 +33,7 @@ def trained(tmp_path_factory):
     return folder
 
 
-def test_a_frame_gives_the_model_of_its_file(trained, tmp_path, undrawn):
+def test_a_frame_gives_the_model_of_its_file(trained, tmp_path):
     frame = pd.DataFrame(columns(), index=np.arange(60) * 7)
     fit_table(frame, "price", tmp_path / "model", **QUICK)
     a, b = (TableModel.load(f / "model") for f in (trained, tmp_path))
@@ -55,7 +55,7 @@ def test_what_comes_in_comes_out(trained):
     assert by_name["mean"].tolist() == expected["mean"].to_pylist()
 
 
-def test_polars_frames_come_out_as_such(trained, tmp_path, undrawn):
+def test_polars_frames_come_out_as_such(trained, tmp_path):
     polars = pytest.importorskip("polars")
     frame = polars.DataFrame(columns())
     fit_table(frame, "price", tmp_path / "model", **QUICK)
@@ -92,7 +92,7 @@ def test_an_index_of_pandas_is_no_column():
     assert open_data(frame).names == ("a",)
 
 
-def test_several_files_are_one_table(trained, tmp_path, undrawn):
+def test_several_files_are_one_table(trained, tmp_path):
     whole = pd.DataFrame(columns())
     whole[:25].to_csv(tmp_path / "old.csv", index=False)
     whole[25:][["price", "size", "city"]].to_csv(tmp_path / "new.csv", index=False)
@@ -305,7 +305,7 @@ def test_a_workbook_that_is_no_table_is_one_sentence(case, excel, tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_a_sheet_is_fitted_and_predicted(excel, tmp_path, capsys, undrawn):
+def test_a_sheet_is_fitted_and_predicted(excel, tmp_path, capsys):
     found = columns()
     rows = [list(found), *map(list, zip(*(found[n].tolist() for n in found), strict=True))]
     path = str(workbook(tmp_path / "a.xlsx", houses=sheet_of(rows), notes=sheet_of([["nothing"]])))

@@ -11,8 +11,6 @@ from hunch.tables.report import table_report
 from hunch.tables.suspects import copies_in_words, suspects
 from hunch.tables.target import Target
 
-pytestmark = pytest.mark.usefixtures("undrawn")
-
 
 def written(folder, **columns):
     pd.DataFrame(columns).to_csv(folder / "table.csv", index=False)

@@ -167,6 +167,7 @@ def test_what_ties_nothing_is_refused(options, said, tmp_path, unjudged):
         fit(write(tmp_path / "a.csv", columns), **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -174,7 +175,7 @@ def test_what_ties_nothing_is_refused(options, said, tmp_path, unjudged):
         (["--time=day"], "On 24 rows held out, later by 'day' than all others:"),
     ],
 )
-def test_the_program_takes_them(words, said, tmp_path, monkeypatch, capsys, undrawn):
+def test_the_program_takes_them(words, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "a.csv", visits())
     assert run(["fit", "a.csv", "--target=cost", "--members=2", *words]) == 0

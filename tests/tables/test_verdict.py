@@ -85,7 +85,7 @@ def check(summary, page):
     return said
 
 
-def test_of_a_number(tmp_path, undrawn):
+def test_of_a_number(tmp_path):
     summary, page = fitted(tmp_path, table(200, 0.5), "y")
     said = check(summary, page)
     assert summary["test"]["grade"] in ("useful", "beaten")
@@ -93,7 +93,7 @@ def test_of_a_number(tmp_path, undrawn):
     assert "hunch" in page
 
 
-def test_of_classes_and_with_ids_that_name_ten_rows(tmp_path, undrawn):
+def test_of_classes_and_with_ids_that_name_ten_rows(tmp_path):
     frame = table(200, 0.5).drop(columns="y")
     frame["who"] = [f"person {i}" for i in range(200)]
     summary, page = fitted(tmp_path, frame, "grade", "--ids=who")
@@ -109,7 +109,7 @@ def test_of_classes_and_with_ids_that_name_ten_rows(tmp_path, undrawn):
     assert np.sum(summary["test"]["confusion"]) == summary["rows"]["test"]
 
 
-def test_of_a_target_that_no_column_tells(tmp_path, undrawn):
+def test_of_a_target_that_no_column_tells(tmp_path):
     frame = table(150, 0.5).drop(columns="y")
     frame["y"] = np.random.default_rng(7).normal(size=150).round(4)
     summary, page = fitted(tmp_path, frame, "y")
@@ -118,7 +118,7 @@ def test_of_a_target_that_no_column_tells(tmp_path, undrawn):
     assert said.startswith(("No better than always saying", "Worse than always saying"))
 
 
-def test_of_a_file_of_its_own_and_of_a_column_that_tells_too_much(tmp_path, undrawn):
+def test_of_a_file_of_its_own_and_of_a_column_that_tells_too_much(tmp_path):
     frame = table(160, 0.5)
     frame["answer"] = (2 * frame["y"]).round(3)
     frame[100:].to_csv(tmp_path / "later.csv", index=False)
@@ -166,7 +166,7 @@ def test_intervals_hold_too_few_or_too_many(share, ends, words, known):
     assert verdict(retold(known[0], **other)).endswith(f", {words}.")
 
 
-def test_groups_and_time_are_named_where_rows_were_held_out_by_them(known, undrawn):
+def test_groups_and_time_are_named_where_rows_were_held_out_by_them(known):
     groups = {"by": "groups", "column": "clinic", "train": 40, "test": 12}
     by_group = [{"value": "north", "rows": 24, "coverage_90": 0.75, "width_90": 3.0, "mae": 0.5}]
     over = {"groups": 12, "coverage_90": 0.8, "width_90": 3, "mae": 0.5, "least_covered": "north"}
@@ -196,12 +196,12 @@ def test_the_day_is_on_the_page_and_in_no_other_file(known):
     assert datetime.date.today().isoformat() not in json.dumps(summary)
 
 
-def test_the_day_may_be_that_of_the_sources(known, undrawn, monkeypatch):
+def test_the_day_may_be_that_of_the_sources(known, monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
     assert "2 January 1970" in table_report(known[0])
 
 
-def test_only_what_is_beyond_chance_is_called_better_or_worse(known, undrawn):
+def test_only_what_is_beyond_chance_is_called_better_or_worse(known):
     ends = {"linear": [1, 2], "gradient boosting": [-2, -1], "Gaussian process": [-1, 1]}
     ends["constant"] = [3, 4]
     ahead = {name: {"by": np.mean(pair), "range": pair} for name, pair in ends.items()}

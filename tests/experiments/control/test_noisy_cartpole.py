@@ -18,6 +18,7 @@ def result():
     return experiment.run(TINY, seed=1, progress=False)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_json():
     short = dataclasses.replace(TINY, frames=400)
     first, again = (experiment.run(short, seed=1, progress=False) for _ in range(2))

@@ -20,7 +20,12 @@ def quick_part(part, place, seed=3):
     return (place / "results.json").read_bytes()
 
 
-@pytest.mark.parametrize("part", PART_NAMES)
+SLOW = ("noisynet-dqn", "reinforce")
+
+
+@pytest.mark.parametrize(
+    "part", [pytest.param(p, marks=[pytest.mark.slow] * (p in SLOW)) for p in PART_NAMES]
+)
 def test_a_quick_part_writes_page_and_results(part, tmp_path, capsys):
     results = json.loads(quick_part(part, tmp_path / "out"))
     assert (results["seed"], results["quick"], list(results["parts"])) == (3, True, [part])
@@ -32,6 +37,7 @@ def test_a_quick_part_writes_page_and_results(part, tmp_path, capsys):
     assert f'<section id="{part}">' in page
 
 
+@pytest.mark.slow
 def test_the_seed_decides_the_results(tmp_path):
     """Here of the shortest part; the tests of the other experiments say it of theirs."""
     part = "noisy-layers"

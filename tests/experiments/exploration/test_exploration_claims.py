@@ -94,6 +94,7 @@ def test_a_chain_is_solved_by_a_hundred_best_episodes_in_a_row():
     assert chain.solved_at([10.0] * 50 + [9.0] + [10.0] * 100) == 151
 
 
+@pytest.mark.slow
 def test_a_short_chain_goes_all_the_way():
     settings = chain.Settings(sizes=(4,), num_seeds=1, max_episodes=120)
     result = chain.run(settings, progress=False)

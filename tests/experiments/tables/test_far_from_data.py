@@ -18,6 +18,7 @@ def result():
     return far_from_data.run(far_from_data.Settings.quick(), progress=False)
 
 
+@pytest.mark.slow
 def test_on_six_tables_a_classifier_far_away_is_unsure_and_its_controls_are_not(result):
     assert len(result.settings.classes) == 6
     for table in result.settings.classes:
@@ -33,6 +34,7 @@ def test_on_six_tables_a_classifier_far_away_is_unsure_and_its_controls_are_not(
         assert sum(stay) >= 3
 
 
+@pytest.mark.slow
 def test_it_can_be_kept_and_printed(result):
     checks = far_from_data.check(result)
     assert dump_json({"checks": [c.to_json() for c in checks], "result": result.to_json()})
@@ -40,11 +42,13 @@ def test_it_can_be_kept_and_printed(result):
     assert all(table in result.to_markdown() for table in result.settings.classes)
 
 
+@pytest.mark.slow
 def test_nothing_changes_at_the_data(result):
     for table in result.settings.classes:
         assert result.costs[table].lost <= 1.5
 
 
+@pytest.mark.slow
 def test_the_band_of_a_number_grows_with_the_distance(result):
     for table in result.settings.numbers:
         for way in WAYS:
@@ -53,6 +57,7 @@ def test_the_band_of_a_number_grows_with_the_distance(result):
             assert far[-1] > 3 * far[0]
 
 
+@pytest.mark.slow
 def test_the_noise_far_away_is_of_the_size_of_the_noise(result):
     x = np.random.default_rng(0).normal(size=(200, 2))
     y = x[:, 0] + np.exp(x[:, 1]) * np.random.default_rng(1).normal(size=200)

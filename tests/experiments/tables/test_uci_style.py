@@ -148,6 +148,7 @@ def without_laplace():
         return score_all(Settings.quick(), seed=0)
 
 
+@pytest.mark.slow
 def test_the_experiment_works_without_laplace(without_laplace):
     trials, settings = without_laplace, Settings.quick()
     assert {t.method for t in trials} == set(METHODS) - {LAPLACE}
@@ -158,6 +159,7 @@ def test_the_experiment_works_without_laplace(without_laplace):
     assert np.isfinite(result.ratios["linnerud"][OURS])
 
 
+@pytest.mark.slow
 def test_the_results_file_has_each_table_and_method_once(without_laplace):
     found = json.loads(json.dumps(summary(Settings.quick(), without_laplace).to_json()))
     assert list(found["tables"]) == ["linnerud", "iris"]
@@ -168,6 +170,7 @@ def test_the_results_file_has_each_table_and_method_once(without_laplace):
     assert splits == {OURS: [0, 1, 0], "linear": [0, 0]}
 
 
+@pytest.mark.slow
 def test_the_figures_show_each_table(without_laplace):
     pytest.importorskip("matplotlib")
     drawn = figures("uci-style", summary(Settings.quick(), without_laplace))

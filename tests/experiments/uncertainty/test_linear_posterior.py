@@ -24,6 +24,7 @@ def result():
     return linear_posterior.run(Settings(), seed=0, progress=False)
 
 
+@pytest.mark.slow
 def test_the_claim_holds(result):
     # With K members the divergence of exact draws has mean d(d + 3)/4K: at most 0.0017 in closed
     # form and 0.016 by steps. Values of 0.02 and 0.05 are out of chance's reach.
@@ -33,6 +34,7 @@ def test_the_claim_holds(result):
     assert result.row(ENSEMBLES[0].name, (15, 4)).kl < 0.002
 
 
+@pytest.mark.slow
 def test_each_missing_ingredient_is_seen(result):
     assert math.isinf(result.row("no prior", (2, 4)).kl)
     assert result.row("no target noise", (15, 4)).variance_ratio < 0.05
@@ -106,6 +108,7 @@ def test_fit_by_steps_reaches_the_closed_form(bootstrap):
     )
 
 
+@pytest.mark.slow
 def test_results_are_plain_and_figures_are_made():
     few = Settings(num_members=300, trained_members=30, steps=5)
     result = linear_posterior.run(few, seed=1, progress=False)

@@ -136,6 +136,7 @@ def test_what_does_not_go_row_by_row_is_called_one_by_one():
     assert rows["pathwise"].variance == pytest.approx(4 * 2 / 4, rel=0.3)
 
 
+@pytest.mark.slow
 def test_stacked_and_single_calls_agree():
     problem = Repeated(torch.square, Normal, NORMAL, 4, 1_000, seed=0)
     assert problem.stacks

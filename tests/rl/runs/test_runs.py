@@ -46,7 +46,10 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("steps", "begins"),
-    [(500, (20, 250)), pytest.param(1000, (20, 250, 480, 700), marks=pytest.mark.proof)],
+    [
+        pytest.param(500, (20, 250), marks=pytest.mark.slow),
+        pytest.param(1000, (20, 250, 480, 700), marks=pytest.mark.proof),
+    ],
 )
 def test_a_training_killed_at_random_moments_ends_with_the_same_bits(steps, begins, tmp_path):
     arguments = [
