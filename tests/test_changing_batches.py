@@ -116,8 +116,8 @@ def test_exported_for_any_batch(name):
     [
         ("normal", {"estimator": "score"}),
         ("normal", {"estimator": "pathwise", "sampler": "antithetic"}),
-        ("normal", {"estimator": "measure"}),
-        ("bernoulli", {"estimator": "rebar"}),
+        pytest.param("normal", {"estimator": "measure"}, marks=pytest.mark.slow),
+        pytest.param("bernoulli", {"estimator": "rebar"}, marks=pytest.mark.slow),
     ],
 )
 def test_an_expectation_compiled_for_any_batch(family, how):

@@ -69,7 +69,11 @@ def end_it(process, by, everybody):
 
 @pytest.mark.parametrize(
     ("by", "everybody"),
-    [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGKILL, False)],
+    [
+        (signal.SIGINT, True),
+        pytest.param(signal.SIGTERM, False, marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, False, marks=pytest.mark.slow),
+    ],
     ids=["Ctrl-C", "SIGTERM", "SIGKILL"],
 )
 def test_workers_end_with_the_program(by, everybody, tmp_path):

@@ -50,7 +50,12 @@ def test_help_has_examples(command, capsys):
     assert f"Example: hunch {command} " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("agent", RECIPES)
+QUICK = ("boot-dqn", "noisy-dqn", "a2c")
+
+
+@pytest.mark.parametrize(
+    "agent", [pytest.param(a, marks=[pytest.mark.slow] * (a not in QUICK)) for a in RECIPES]
+)
 def test_every_agent_trains_leaves_a_run_and_says_how_it_went(agent, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     small = [*SMALL, "--set=num_members=3"] if agent == "boot-dqn" else SMALL

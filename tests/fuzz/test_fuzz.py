@@ -84,6 +84,7 @@ def as_a_process(arguments, folder):
     return done.returncode, said, sandbox.faults(done.returncode, said)
 
 
+@pytest.mark.slow
 def test_odd_words_and_damaged_files(good, tmp_path, monkeypatch):
     in_process(good, tmp_path, monkeypatch, IN_CI, number=0)
 

@@ -79,7 +79,7 @@ def test_generator_decides_every_draw(case):
 
 # Torch's tracer warns of its own steps, and turns a warning that is an error into one of its own.
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("backend", ["eager", pytest.param("aot_eager", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("case", CASES)
 def test_compiled_it_gives_the_same(case, backend):
     torch.compiler.reset()
