@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from hunch.inference import predict
 from hunch.kernel import kernel
 from hunch.nn import MLP, Ensemble, RandomizedPrior
 from hunch.nn.compiled_outputs import outputs_compiled
@@ -93,3 +94,12 @@ def test_what_it_would_pass_over_is_left_to_torch():
     assert outputs_compiled(net, x[:, :6]) is None
     assert outputs_compiled(net, x[None]) is None
     assert outputs_compiled(net, x.clone().requires_grad_()) is None
+
+
+def test_predictions_are_those_of_torch_and_of_a_row_by_itself():
+    net = pairs(5).float()
+    x = rows(300).float()
+    said = predict(net, x).members
+    assert torch.equal(predict(net, x[7:8]).members, said[:, 7:8])
+    net.engine = "bmm"
+    torch.testing.assert_close(said, predict(net, x).members, rtol=2e-5, atol=1e-5)

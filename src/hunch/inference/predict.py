@@ -10,9 +10,10 @@ from torch import Tensor
 from hunch.errors import ConfigurationError
 from hunch.inference.class_predictive import ClassPredictive
 from hunch.inference.data import Data, as_data, check_ensemble, output_shape
-from hunch.inference.indices import as_members
+from hunch.inference.indices import IndexedMembers, as_members
 from hunch.inference.predictive import Predictive
 from hunch.nn import Ensemble, Epinet, GaussianHead
+from hunch.nn.compiled_outputs import outputs_compiled
 from hunch.nn.heads import head_of
 
 
@@ -60,7 +61,7 @@ def predict(
             that broadcasts to `(members, batch, *out)`. With a `GaussianHead` each member's own
             answer is taken.
         classes: whether outputs are logits of classes, as after `fit(loss="cross_entropy")`.
-        batch_size: rows in one pass, to bound memory; all of them if None.
+        batch_size: rows in one pass of torch, to bound memory; all of them if None.
         num_members: functions drawn from an epinet; 100 if None.
         seed: decides which, so that two calls ask the same functions. An ensemble has no choice.
 
@@ -72,6 +73,11 @@ def predict(
             `GaussianHead`; or a number of members to an ensemble, which has its own.
         DataError: if `x` is empty or holds NaN or infinities.
         ShapeError: if `x` does not fit the network.
+
+    Note:
+        Ensembles of small plain networks in float32 on a CPU are asked by the compiled kernel, if
+        hunch was installed with it; it says what torch says up to rounding. See `Ensemble`'s
+        `engine`.
 
     Example:
         >>> from hunch.nn import MLP, Ensemble
@@ -97,16 +103,28 @@ def predict(
         )
     x = as_data("x", x, ensemble)
     output_shape(members, x)
-    was_training = members.training
-    members.eval()
-    try:
-        with torch.set_grad_enabled(x.requires_grad):
-            parts = [members(rows) for rows in x.split(batch_size or len(x))]
-    finally:
-        members.train(was_training)
-    outputs = torch.cat(parts, dim=1)
+    outputs = _compiled(members, x)
+    if outputs is None:
+        outputs = _outputs(members, x, batch_size or len(x))
     if classes:
         return ClassPredictive(outputs)
     if learned_noise:
         return Predictive(*outputs.unbind(-1))
     return Predictive(outputs, noise_std=noise_std)
+
+
+def _compiled(members: Ensemble | IndexedMembers, x: Tensor) -> Tensor | None:
+    """By the kernel, which has no tensor of all rows but the answer; None where torch is to say."""
+    if not isinstance(members, Ensemble) or x.dtype != torch.float32:
+        return None
+    return outputs_compiled(members, x)
+
+
+def _outputs(members: Ensemble | IndexedMembers, x: Tensor, batch_size: int) -> Tensor:
+    was_training = members.training
+    members.eval()
+    try:
+        with torch.set_grad_enabled(x.requires_grad):
+            return torch.cat([members(rows) for rows in x.split(batch_size)], dim=1)
+    finally:
+        members.train(was_training)
