@@ -18,7 +18,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { INTERFACE = 6 }; /* changes with the structures here and in the other files; kernel.py has it too */
+enum { INTERFACE = 7 }; /* changes with the structures here and in the other files; kernel.py has it too */
 
 enum Activation { IDENTITY, RELU, TANH, SIGMOID, SILU, ELU, SELU, GELU };
 enum Loss { SQUARED_ERROR, CROSS_ENTROPY };
@@ -72,7 +72,7 @@ typedef struct {
     int64_t in, out, activation;
 } Link;
 
-typedef struct {
+typedef struct Chain {
     const Link *link;
     int64_t links, members, rows;
     const float *x; /* (members, rows, in), members `x_apart` from each other, rows side by side */

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-_INTERFACE: Final = 6  # as in _kernel.c
+_INTERFACE: Final = 7  # as in _kernel.c
 _FILE: Final = Path(__file__).with_name("_kernel.so")
 
 
@@ -225,6 +225,61 @@ class Advantage(Structure):
     )
 
 
+class Cart(Structure):
+    """Constants of carts with poles; see `_play.c`."""
+
+    _fields_ = tuple(
+        (name, c_double)
+        for name in (
+            "gravity",
+            "pole",
+            "mass",
+            "mass_of_pole",
+            "length",
+            "force",
+            "time",
+            "farthest",
+            "steepest",
+        )
+    )
+
+
+class Play(Structure):
+    """Rounds of an agent in a batch of carts; see `_play.c`."""
+
+    _fields_ = (
+        ("policy", POINTER(Chain)),
+        ("lanes", c_int64),
+        ("cart", Cart),
+        ("rounds", c_int64),
+        ("replicas", c_int64),
+        ("envs", c_int64),
+        ("limit", c_int64),
+        ("stride", c_int64),
+        ("state", c_void_p),
+        ("age", c_void_p),
+        ("told", c_void_p),
+        ("first", c_void_p),
+        ("ready", c_void_p),
+        ("episode", c_void_p),
+        ("observation", c_void_p),
+        ("ended", c_void_p),
+        ("total", c_void_p),
+        ("length", c_void_p),
+        ("logit", c_void_p),
+        ("uniform", c_void_p),
+        ("seen", c_void_p),
+        ("led_to", c_void_p),
+        ("action", c_void_p),
+        ("terminated", c_void_p),
+        ("truncated", c_void_p),
+        ("end", c_void_p),
+        ("done", c_int64),
+        ("ends", c_int64),
+        ("unknown", c_int64),
+    )
+
+
 # A step: pointers to its rows, their number, the weights, and where to keep the parameters.
 STEP: Final = [("rows", "u8"), ("count", "i8"), ("weights", "u8"), ("kept", "u8")]
 ACTIVATIONS: Final = ("identity", "relu", "tanh", "sigmoid", "silu", "elu", "selu", "gelu")
@@ -285,6 +340,11 @@ def loaded() -> ctypes.CDLL | str:
     library.hunch_difference.restype = library.hunch_advantage.restype = None
     library.hunch_difference.argtypes = (POINTER(Difference),)
     library.hunch_advantage.argtypes = (POINTER(Advantage),)
+    library.hunch_carts.restype = library.hunch_play.restype = None
+    library.hunch_cart_starts.restype = None
+    library.hunch_cart_starts.argtypes = (c_void_p, c_int64, c_void_p)
+    library.hunch_carts.argtypes = (POINTER(Cart), c_int64, *[c_void_p] * 4)
+    library.hunch_play.argtypes = (POINTER(Play),)
     library.hunch_look_up.restype = library.hunch_sum_rows.restype = None
     library.hunch_look_up.argtypes = (c_void_p, c_void_p, *[c_int64] * 4, c_void_p)
     library.hunch_sum_rows.argtypes = (c_void_p, c_void_p, *[c_int64] * 5, c_void_p)

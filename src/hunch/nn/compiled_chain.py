@@ -181,6 +181,22 @@ class CompiledChain:
         self._library.hunch_forward(byref(self._chain), self._lanes)
         return y
 
+    def between(self, x: Tensor, y: Tensor, draws: Mapping[int, Draw]) -> Chain:
+        """Itself for calls from within the kernel, from inputs to outputs that stay where they are.
+
+        Until the next call of another kind; no backward follows.
+
+        Args:
+            x: float32 `(members, batch, in)`, side by side.
+            y: likewise, `(members, batch, out)`.
+            draws: as for `forward`.
+        """
+        room = self._take_room(x.shape[1])
+        noise = [draws[key] for key in self._keys]
+        self._point(x, room.spare if x.shape[1] > FEW else None, noise)
+        self._chain.y = y.data_ptr()
+        return self._chain
+
     def backward(self, gradient: Tensor, needed: bool, tape: list[Any]) -> Tensor:
         """Write the parameters' gradients; return the inputs', if they are needed."""
         x, lent, noise = tape.pop()

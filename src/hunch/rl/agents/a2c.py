@@ -26,8 +26,9 @@ from hunch.rl.agents.divergence import check_loss
 from hunch.rl.agents.replica import Policy
 from hunch.rl.agents.schedules import Linear, schedule, value_at
 from hunch.rl.environments.make import EnvLike
-from hunch.rl.environments.vector import Bools
+from hunch.rl.environments.vector import Bools, ParallelEnvs
 from hunch.rl.fast.compiled_objectives import advantage_loss
+from hunch.rl.fast.compiled_play import Place, Played
 from hunch.rl.networks.action_distributions import Categorical
 from hunch.rl.networks.value_networks import NetworkLike
 from hunch.rl.objectives.advantages import lambda_returns
@@ -198,6 +199,22 @@ class A2C(Agent):
     def observe(self, step: Step) -> None:
         """Keep a step of all environments; learn from the rollout when it is as long as asked."""
         self._rollout.add(step, self._raw, counts=step.valid)
+        self._learn_if_due()
+
+    def play(self, envs: ParallelEnvs, place: Place, rounds: int) -> Played | None:
+        """Act for many rounds at once, but not beyond the next update; None if that cannot be."""
+        if type(self) is not A2C:  # others may act in their own way
+            return None
+        if self._actor.networks.layout.first_moved:
+            self.settle()
+        return self._actor.play(envs, place, min(rounds, self.rollout_length - len(self._rollout)))
+
+    def observe_played(self, played: Played) -> None:
+        """As `observe`, of many rounds."""
+        self._rollout.extend(played.steps)
+        self._learn_if_due()
+
+    def _learn_if_due(self) -> None:
         if len(self._rollout) == self.rollout_length:
             try:
                 self._update()

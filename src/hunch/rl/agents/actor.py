@@ -18,7 +18,9 @@ from hunch.nn import Normalizer
 from hunch.rl.agents.agent import Agent
 from hunch.rl.agents.divergence import check_outputs_known
 from hunch.rl.agents.replica import NetworkPolicy, Policy
+from hunch.rl.environments.vector import ParallelEnvs
 from hunch.rl.fast.compiled_objectives import drawn
+from hunch.rl.fast.compiled_play import Place, Played, played
 from hunch.rl.fast.manual_backprop import FastRunner
 from hunch.rl.networks.action_distributions import ActionDistribution, Bounds, Categorical, Gaussian
 from hunch.rl.networks.feature_layers import is_pixels
@@ -203,6 +205,15 @@ class Actor(Linked):
         outputs = policy.cpu().numpy()
         check_outputs_known(outputs)
         return self.actions.sample(outputs, self._streams)
+
+    def play(self, envs: ParallelEnvs, place: Place, rounds: int) -> Played | None:
+        """Many rounds at once, where networks, actions and environments allow it."""
+        if not isinstance(self.actions, Categorical):
+            return None
+        found = played(self._run, envs, place, self._streams, rounds)
+        if found is not None and found.unknown is not None:
+            check_outputs_known(found.unknown)
+        return found
 
     def bootstrap_values(
         self, observation: Tensor, replica: int | None = None

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from hunch.errors import DataError
 from hunch.interrupts import between_steps
 from hunch.progress import Bar, progress_bar
-from hunch.rl.environments.vector import Bools, Outcome, ParallelEnvs
+from hunch.rl.environments.vector import Bools, ParallelEnvs
+from hunch.rl.fast.compiled_play import Place, Played
 from hunch.rl.replay.transitions import Step
 from hunch.storage.parts import under
 
@@ -37,6 +38,16 @@ class Learner(Protocol):
             Which episodes are to be given up, `(replicas, envs)`; None for none. They do not enter
             the histories.
         """
+
+
+class ManyRounds(Protocol):
+    """What the loop asks of an agent that may make many rounds of steps without it."""
+
+    def play(self, envs: ParallelEnvs, place: Place, rounds: int) -> Played | None:
+        """Act for at most so many rounds, all alike; None, and nothing done, if that cannot be."""
+
+    def observe_played(self, played: Played) -> None:
+        """As `observe`, of all of them."""
 
 
 class Callback(Protocol):
@@ -144,13 +155,45 @@ class TrainingLoop:
             if self.cut_short is not None and self._stopped_by(callbacks, learner):
                 return
             while self.steps < until:
-                if self._step(learner):
+                before = self.steps
+                if self._advance(learner, until, callbacks):
                     self._show(bar)
-                bar.update(self.per_replica)
+                bar.update(self.steps - before)
                 if self._stopped_by(callbacks, learner):
                     return
                 if interrupted():
                     raise KeyboardInterrupt
+
+    def _advance(self, learner: Any, until: int, callbacks: Sequence[Callback]) -> bool:
+        """Make a step in every environment, or several; say whether an episode ended."""
+        if not self._failed and hasattr(learner, "play"):
+            ends = [until, *(self._due(callback) for callback in callbacks)]
+            rounds = -(-(min(ends) - self.steps) // self.per_replica)
+            recorded = self._play(learner, rounds) if rounds > 1 else None
+            if recorded is not None:
+                return recorded
+        return self._step(learner)
+
+    def _due(self, callback: Callback) -> int:
+        """Steps at which a callback's time comes next."""
+        return self.steps + callback.every - self.steps % callback.every
+
+    def _play(self, learner: ManyRounds, rounds: int) -> bool | None:
+        """Make many steps, to where one by one would lead; None if that has to be done."""
+        self._observation = np.ascontiguousarray(self._observation)
+        place = Place(self._observation, self._ended, self._return, self._length)
+        self._failed = True
+        played = learner.play(self.envs, place, rounds)
+        if played is None:
+            self._failed = False
+            return None
+        for end in played.ends:
+            steps = self.steps + (end.round + 1) * self.per_replica
+            self._record(end.env, end.total, end.length, steps, {})
+        self.steps += len(played.steps.reward) * self.per_replica
+        learner.observe_played(played)
+        self._failed = False
+        return bool(played.ends)
 
     def _step(self, learner: Learner) -> bool:
         """Make one step in every environment; say whether an episode ended."""
@@ -170,6 +213,12 @@ class TrainingLoop:
         self.steps += self.per_replica
         self._return += outcome.reward
         self._length += outcome.valid
+        self._ended = outcome.terminated | outcome.truncated
+        recorded = bool(np.count_nonzero(self._ended))
+        if recorded:
+            for i in np.flatnonzero(self._ended).tolist():
+                total, length = float(self._return[i]), int(self._length[i])
+                self._record(i, total, length, self.steps, _numbers(outcome.infos[i]))
         given_up = learner.observe(
             Step(
                 observation=observation.reshape(shape),
@@ -182,12 +231,8 @@ class TrainingLoop:
                 is_first=is_first.reshape(lead),
             )
         )
-        self._ended = outcome.terminated | outcome.truncated
         self._observation = outcome.next_observation
         self._failed = False
-        recorded = bool(np.count_nonzero(self._ended))
-        if recorded:
-            self._record(outcome)
         if given_up is not None:
             self._ended |= given_up.reshape(-1)
         return recorded
@@ -205,13 +250,14 @@ class TrainingLoop:
                     raise
         return stops
 
-    def _record(self, outcome: Outcome) -> None:
-        for i in np.flatnonzero(self._ended).tolist():
-            history = self.histories[i // self.per_replica]
-            history.returns.append(float(self._return[i]))
-            history.lengths.append(int(self._length[i]))
-            history.ends.append(self.steps)
-            history.infos.append(_numbers(outcome.infos[i]))
+    def _record(
+        self, i: int, total: float, length: int, steps: int, infos: dict[str, float]
+    ) -> None:
+        history = self.histories[i // self.per_replica]
+        history.returns.append(total)
+        history.lengths.append(length)
+        history.ends.append(steps)
+        history.infos.append(infos)
 
     def _show(self, bar: Bar) -> None:
         last = [history.returns[-SHOWN_EPISODES:] for history in self.histories]

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from ctypes import byref
+from functools import cache
+from typing import Any, Final, Protocol, cast
 
 import numpy as np
 from gymnasium.envs.classic_control import AcrobotEnv, CartPoleEnv, MountainCarEnv, PendulumEnv
@@ -17,6 +19,7 @@ from gymnasium.utils import seeding
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 from numpy.typing import NDArray
 
+from hunch.kernel import Cart, Play, kernel
 from hunch.rl.environments.make import Env, training_reset_seed
 from hunch.rl.environments.vector import Bools, Outcome, SingleEnvs, no_replay
 
@@ -25,6 +28,8 @@ Seen = NDArray[np.float32]
 Moved = tuple[Floats, Floats, Bools]  # states, rewards, whether episodes are over
 
 _TRIED: Final = 100  # steps of a comparison with Gymnasium's
+_TRIED_CARTS: Final = 4096  # steps of a comparison of the compiled kernel with numpy
+_TRIED_SEEDS: Final = (0, 1, 12345, 2**31 - 1)  # likewise of where episodes begin
 _PLAIN: Final = (TimeLimit, OrderEnforcing, PassiveEnvChecker)
 
 
@@ -53,6 +58,17 @@ class CartPole:
 
     def move(self, state: Floats, action: NDArray[Any]) -> Moved:
         """Pushed to the left (0) or to the right (1)."""
+        compiled = self.compiled()
+        return self.plainly(state, action) if compiled is None else _moved(compiled, state, action)
+
+    def compiled(self) -> Cart | None:
+        """Its constants for the compiled kernel, if that is there and gives the same bits."""
+        if not _same_carts():
+            return None
+        return _constants(self._env)
+
+    def plainly(self, state: Floats, action: NDArray[Any]) -> Moved:
+        """As `move`, by numpy."""
         e, (_, x_dot, theta, theta_dot) = self._env, state
         force = np.where(action == 1, e.force_mag, -e.force_mag)
         cos, sin = np.cos(theta), np.sin(theta)
@@ -72,6 +88,52 @@ class CartPole:
     def observe(self, state: NDArray[Any]) -> Seen:
         """The state itself."""
         return state.T.astype(np.float32)
+
+
+def _moved(cart: Cart, state: Floats, action: NDArray[Any]) -> Moved:
+    """`CartPole.move` by the compiled kernel."""
+    state = np.ascontiguousarray(state)
+    action = np.ascontiguousarray(action, np.int64)
+    after, out = np.empty_like(state), np.empty(len(action), np.bool_)
+    library = cast(Any, kernel())
+    arrays = (state, action, after, out)
+    library.hunch_carts(byref(cart), len(action), *(array.ctypes.data for array in arrays))
+    return after, np.ones(len(action)), out
+
+
+@cache
+def _same_carts() -> bool:
+    """Whether the compiled kernel moves carts as numpy does, whose sine may be of its own kind."""
+    if kernel() is None:
+        return False
+    pole = CartPole(CartPoleEnv())
+    rng = np.random.default_rng(0)
+    state = rng.uniform(-1, 1, (4, _TRIED_CARTS)) * np.array([[2.5], [4.0], [0.25], [4.0]])
+    action = rng.integers(2, size=_TRIED_CARTS)
+    found = [*_moved(_constants(pole._env), state, action), _starts(_TRIED_SEEDS)]
+    begun = np.stack([pole.begin(seeding.np_random(seed)[0]) for seed in _TRIED_SEEDS])
+    return all(map(np.array_equal, found, [*pole.plainly(state, action), begun]))
+
+
+def _starts(seeds: Sequence[int]) -> Floats:
+    """`CartPole.begin` of many seeds, below 2³², by the compiled kernel, `(seeds, numbers)`."""
+    given, first = np.array(seeds, np.uint32), np.empty((len(seeds), 4))
+    cast(Any, kernel()).hunch_cart_starts(given.ctypes.data, len(given), first.ctypes.data)
+    return first
+
+
+def _constants(e: CartPoleEnv) -> Cart:
+    return Cart(
+        gravity=e.gravity,
+        pole=e.polemass_length,
+        mass=e.total_mass,
+        mass_of_pole=e.masspole,
+        length=e.length,
+        force=e.force_mag,
+        time=e.tau,
+        farthest=e.x_threshold,
+        steepest=e.theta_threshold_radians,
+    )
 
 
 class MountainCar:
@@ -288,14 +350,63 @@ class ClassicEnvs(SingleEnvs):
         kind = space.dtype if space.shape else np.uint8
         self._told = np.zeros((limit, self.num_envs, *(space.shape or ())), kind)
         self._each = np.arange(self.num_envs)
+        # Where next episodes begin, of those that were asked for already.
+        self._first = np.zeros((self.num_envs, numbers))
+        self._ready = np.zeros(self.num_envs, np.bool_)
         self._infos: list[dict[str, Any]] = [{}] * self.num_envs
 
+    def begin(self, ended: Bools, observation: NDArray[Any]) -> None:
+        """Begin an episode where `ended`, writing its first observation into `observation`."""
+        if self._compiled() is None:
+            super().begin(ended, observation)
+            return
+        self.prepare()
+        first = self._first[ended]
+        self._state[:, ended], self._length[ended] = first.T, 0
+        self._next_episode[ended] += self._stride
+        self._ready[ended] = False
+        observation[ended] = first
+
     def _reset(self, i: int, episode: int) -> NDArray[Any]:
-        self._reset_seeds[i] = seed = training_reset_seed(self._seeds[i], episode)
+        seed = training_reset_seed(self._seeds[i], episode)
         first = self._motion.begin(seeding.np_random(seed)[0])
         self._state[:, i], self._length[i] = first, 0
         given: NDArray[Any] = self._motion.observe(first[:, None])[0]
         return given
+
+    def _compiled(self) -> Cart | None:
+        return self._motion.compiled() if isinstance(self._motion, CartPole) else None
+
+    def _where(self, i: int | None) -> str:
+        i = i or 0
+        present = int(self._next_episode[i]) - self._stride
+        self._reset_seeds[i] = training_reset_seed(self._seeds[i], present)
+        return super()._where(i)
+
+    def in_play(self) -> Play | None:
+        """Themselves for `hunch_play`, which moves them in their place; None where it cannot."""
+        if (cart := self._compiled()) is None:
+            return None
+        self._state = np.ascontiguousarray(self._state)
+        return Play(
+            cart=cart,
+            limit=self._limit,
+            stride=self._stride,
+            state=self._state.ctypes.data,
+            age=self._length.ctypes.data,
+            told=self._told.ctypes.data,
+            first=self._first.ctypes.data,
+            ready=self._ready.ctypes.data,
+            episode=self._next_episode.ctypes.data,
+        )
+
+    def prepare(self) -> None:
+        """Find out where each cart's next episode begins."""
+        which = np.flatnonzero(~self._ready).tolist()
+        episodes = self._next_episode.tolist()
+        seeds = [training_reset_seed(self._seeds[i], episodes[i]) for i in which]
+        self._first[which] = _starts(seeds)
+        self._ready[:] = True
 
     def step(self, actions: NDArray[Any]) -> Outcome:
         """Take one action in every environment."""
@@ -318,6 +429,11 @@ class ClassicEnvs(SingleEnvs):
             "lengths": self._length.copy(),
             "actions": np.concatenate(told).astype(self._taken),
         }
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        """As that of `SingleEnvs`."""
+        self._ready[:] = False
+        return super().load_state_dict(state)
 
     def _replay(self, i: int, actions: NDArray[Any], observation: NDArray[Any]) -> None:
         observation[i] = self._reset(i, int(self._next_episode[i]) - self._stride)

@@ -571,6 +571,20 @@ class FastRunner(Runner):
         out = self(x)
         return out[..., :1] if which == "value" else out[..., 1:]
 
+    def chain(self, which: Literal["value", "advantage"]) -> CompiledChain | None:
+        """What computes a stream in one call of the compiled kernel, if that can be done."""
+        if self._streams is None or any(self._hooks):
+            return None
+        layers: Sequence[Layer] = self._streams[which]
+        if len(layers) == 1 and isinstance(layers[0], _Chain):
+            layers = layers[0].layers
+        own = layers[0] if len(layers) == 1 else None
+        return own if isinstance(own, CompiledChain) else None
+
+    def draws(self) -> dict[int, Draw]:
+        """The noise of the next call, by layers."""
+        return self._noise.draws() if self._noise.has_layers else {}
+
     def _by_hand(
         self, x: Tensor, tape: Tape | None, layers: Sequence[Layer] | None = None
     ) -> Tensor | None:
@@ -578,7 +592,7 @@ class FastRunner(Runner):
         layers = self._layers if layers is None else layers
         if layers is None or (x.dim() != 3 and not self._flattens) or any(self._hooks):
             return None
-        draws = self._noise.draws() if self._noise.has_layers else {}
+        draws = self.draws()
         for layer in layers:
             x = layer.forward(x, draws, tape)
         return x

@@ -14,6 +14,16 @@ from hunch.rl.replay.transitions import Bools, Floats, Step
 # What older versions called them, which files still do.
 _IN_FILES: Final = {"bootstrap_steps": "cuts", "bootstrap_observation": "led_to"}
 
+_ARRAYS: Final = (
+    "observation",
+    "raw",
+    "reward",
+    "terminated",
+    "truncated",
+    "counts",
+    "bootstrap_observation",
+)
+
 
 @dataclass(frozen=True)
 class Trajectory:
@@ -87,10 +97,12 @@ class Rollout:
     """
 
     def __init__(self) -> None:
-        self._steps: list[dict[str, NDArray[Any]]] = []
+        # Of one step or of many, the time on axis 0; "bootstrap_steps" is a list of times.
+        self._blocks: list[dict[str, Any]] = []
+        self._length = 0
 
     def __len__(self) -> int:
-        return len(self._steps)
+        return self._length
 
     def add(self, step: Step, raw: NDArray[Any], counts: Bools) -> None:
         """Keep one step of all environments.
@@ -100,56 +112,95 @@ class Rollout:
             raw: the actions as they were drawn.
             counts: whether each is to be learned from.
         """
-        if self._steps:
-            self._close(self._steps[-1], step.is_first)
-        self._steps.append(
+        self._close(step.is_first)
+        self._keep(
             {
-                "observation": step.observation.copy(),
-                "raw": raw,
-                "reward": step.reward,
-                "terminated": step.terminated,
-                "truncated": step.truncated,
-                "counts": counts.copy(),
+                "observation": step.observation[None].copy(),
+                "raw": raw[None],
+                "reward": step.reward[None],
+                "terminated": step.terminated[None],
+                "truncated": step.truncated[None],
+                "counts": counts[None].copy(),
+                "bootstrap_steps": [0],
                 # The loop writes the first observation of the next episode over it.
-                "bootstrap_observation": step.next_observation.copy(),
+                "bootstrap_observation": step.next_observation[None].copy(),
             }
         )
 
-    def _close(self, last: dict[str, NDArray[Any]], is_first: Bools | None) -> None:
+    def extend(self, steps: Step) -> None:
+        """Keep many steps of all environments, all of which are to be learned from.
+
+        Args:
+            steps: every array has shape `(time, replicas, envs, …)` and is nobody else's from now
+                on; actions are as they were drawn. Among them no episode is broken off.
+        """
+        self._close(None if steps.is_first is None else steps.is_first[0])
+        led_on: Bools = np.asarray(steps.truncated.any(axis=(1, 2)))
+        led_on[-1] = True  # it is not known yet what follows
+        self._keep(
+            {
+                "observation": steps.observation,
+                "raw": steps.action,
+                "reward": steps.reward,
+                "terminated": steps.terminated,
+                "truncated": steps.truncated,
+                "counts": steps.valid,
+                "bootstrap_steps": np.flatnonzero(led_on).tolist(),
+                "bootstrap_observation": steps.next_observation[led_on],
+            }
+        )
+
+    def _keep(self, block: dict[str, Any]) -> None:
+        self._blocks.append(block)
+        self._length += len(block["raw"])
+
+    def _close(self, is_first: Bools | None) -> None:
         """Settle what the step before led to, now that it is known what follows."""
+        if not self._blocks:
+            return
+        block = self._blocks[-1]
+        terminated, truncated = block["terminated"][-1], block["truncated"][-1]
         if is_first is not None:
             # An episode that an environment's fault broke off is as one cut by a time limit.
-            broken = is_first & ~(last["terminated"] | last["truncated"])
-            last["truncated"] = last["truncated"] | broken
-        if not last["truncated"].any():
-            del last["bootstrap_observation"]  # it is the next step's observation
+            broken = is_first & ~(terminated | truncated)
+            if np.count_nonzero(broken):
+                truncated = truncated | broken
+                block["truncated"] = np.concatenate([block["truncated"][:-1], truncated[None]])
+        if not np.count_nonzero(truncated):  # it is the next step's observation
+            block["bootstrap_steps"] = block["bootstrap_steps"][:-1]
+            block["bootstrap_observation"] = block["bootstrap_observation"][:-1]
 
     def since(self, start: int) -> Trajectory:
         """The steps from number `start` on, of which there must be one."""
-        steps = self._steps[start:]
+        blocks = self._from(start)
+        times, before = [], 0
+        for block in blocks:
+            times += [before + t for t in block["bootstrap_steps"]]
+            before += len(block["raw"])
 
         def of(name: str) -> NDArray[Any]:
-            return np.stack([step[name] for step in steps])
+            parts = [block[name] for block in blocks]
+            return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-        bootstrap_steps = [t for t, step in enumerate(steps) if "bootstrap_observation" in step]
-        return Trajectory(
-            of("observation"),
-            of("raw"),
-            of("reward"),
-            of("terminated"),
-            of("truncated"),
-            of("counts"),
-            bootstrap_steps,
-            np.stack([steps[t]["bootstrap_observation"] for t in bootstrap_steps]),
-        )
+        return Trajectory(bootstrap_steps=times, **{name: of(name) for name in _ARRAYS})
+
+    def _from(self, start: int) -> list[dict[str, Any]]:
+        """The blocks from a step on, of which the first may be the rest of one."""
+        for i, block in enumerate(self._blocks):
+            count = len(block["raw"])
+            if start < count:
+                return [_rest(block, start), *self._blocks[i + 1 :]] if start else self._blocks[i:]
+            start -= count
+        return []
 
     def forget(self, count: int) -> None:
         """Drop the oldest steps."""
-        del self._steps[:count]
+        self._blocks = self._from(count)
+        self._length = max(0, self._length - count)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """All steps; nothing if there are none."""
-        if not self._steps:
+        if not self._blocks:
             return {}
         arrays = {**vars(self.since(0))}
         arrays["bootstrap_steps"] = np.array(arrays["bootstrap_steps"], np.int64)
@@ -157,13 +208,22 @@ class Rollout:
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take over what `state_dict` gave."""
-        self._steps = []
+        self._blocks, self._length = [], 0
         if not state:
             return
-        names = [name for name in state if name not in _IN_FILES.values()]
-        self._steps = [
-            {name: state[name][t].copy() for name in names} for t in range(len(state["raw"]))
-        ]
-        times, observations = (state[name] for name in _IN_FILES.values())
-        for t, observation in zip(times.tolist(), observations, strict=True):
-            self._steps[t]["bootstrap_observation"] = observation.copy()
+        block: dict[str, Any] = {
+            name: state[_IN_FILES.get(name, name)].copy() for name in (*_ARRAYS, "bootstrap_steps")
+        }
+        block["bootstrap_steps"] = block["bootstrap_steps"].tolist()
+        self._keep(block)
+
+
+def _rest(block: Mapping[str, Any], start: int) -> dict[str, Any]:
+    """The steps of a block from number `start` on."""
+    times = block["bootstrap_steps"]
+    gone = sum(t < start for t in times)
+    return {
+        **{name: block[name][start:] for name in _ARRAYS},
+        "bootstrap_steps": [t - start for t in times[gone:]],
+        "bootstrap_observation": block["bootstrap_observation"][gone:],
+    }
