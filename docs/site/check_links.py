@@ -58,5 +58,5 @@ def broken(folder: Path) -> list[str]:
 
 if __name__ == "__main__":
     lines = broken(Path(sys.argv[1]))
-    print("\n".join(lines + [f"{len(lines)} broken links"]))
+    print("\n".join([*lines, f"{len(lines)} broken links"]))
     sys.exit(bool(lines))

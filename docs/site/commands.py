@@ -15,7 +15,7 @@ def page() -> str:
     """Markdown: a section for each command, with its options and examples."""
     parts = ["# Command line", ""]
     parts += [
-        "`hunch COMMAND --help` says the same in a terminal; `python -m hunch` is the same program.",
+        "`hunch COMMAND --help` says the same in a terminal; `python -m hunch` is the same.",
         "Results go to standard output, progress to standard error. Exit code 0: done; 1: failed,",
         "or a claim not met; 2: wrong use.",
         "",

@@ -9,9 +9,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import docstrings
-import matplotlib
 import mathml
+import matplotlib
 import public
+import terms
 
 import hunch
 
@@ -19,6 +20,7 @@ matplotlib.use("svg")
 
 project = "hunch"
 author = "The hunch authors"
+copyright = "The hunch authors, MIT licence"
 version = release = hunch.__version__
 language = "en"
 root_doc = "index"
@@ -31,7 +33,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["docs/gallery/*", "gallery/**/*.ipynb", "gallery/**/*.py"]
-templates_path: list[str] = []
+templates_path = [str(Path(__file__).parent / "templates")]
 
 # --- pages
 
@@ -44,7 +46,11 @@ source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 autosummary_generate = True
 autosummary_ignore_module_all = False
 autosummary_imported_members = True
-autodoc_default_options = {"members": True, "member-order": "bysource", "show-inheritance": False}
+autodoc_default_options = {
+    "members": True,
+    "member-order": "bysource",
+    "inherited-members": ", ".join(public.BASES),
+}
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
@@ -102,3 +108,4 @@ def setup(app: object) -> None:
     docstrings.setup(app)
     mathml.setup(app)
     public.setup(app)
+    terms.setup(app)

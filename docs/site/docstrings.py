@@ -13,7 +13,8 @@ _SECTION: Final = re.compile(
     r"(Args|Attributes|Returns|Yields|Raises|Warns|Note|Example|Examples|Shape|Reference):$"
 )
 # A letter with an index, as w_ki or σ_bj, as it stands in prose.
-_INDEXED: Final = re.compile(r"(?<![\w`])([^\W\d_])_([a-z]{1,2}|[A-Z0])(?![\w`])")
+_TICK: Final = "\x01"  # stands for the backticks of roles until those of code are done
+_INDEXED: Final = re.compile(r"(?<![\w`])([^\W\d_])_([a-z]{1,2}|[A-Z0])(?![A-Za-z0-9_`])")
 
 
 def convert(lines: list[str]) -> list[str]:
@@ -86,13 +87,16 @@ def _prose(lines: list[str]) -> list[str]:
         made.pop()
         text.append("".join(made))
     whole = "\n".join(text)
-    return re.sub(r"(?<![`\\])`([^`]+)`(?!`)", _code, whole).split("\n")
+    whole = re.sub(r"(?<![`\\])`([^`]+)`(?!`)", _code, whole)
+    return whole.replace(_TICK, "`").split("\n")
 
 
 def _escaped(text: str) -> str:
-    text = re.sub(r"(?<!\\)([*|])", r"\\\1", text) if not re.match(r"\s*\*{1,2}\w+:", text) else text
+    text = (
+        re.sub(r"(?<!\\)([*|])", r"\\\1", text) if not re.match(r"\s*\*{1,2}\w+:", text) else text
+    )
     text = re.sub(r"(?<=\w)_(?=[\s.,;:)]|$)", r"\\_", text)
-    return _INDEXED.sub(r"\1\\ :sub:`\2`\\ ", text)
+    return _INDEXED.sub(rf"\1\\ :sub:{_TICK}\2{_TICK}\\ ", text)
 
 
 @cache
@@ -125,6 +129,25 @@ def _process(_app: Any, what: str, _name: str, thing: Any, _options: Any, lines:
     lines[:] = convert(lines)
 
 
+def _skip(_app: Any, _what: str, _name: str, thing: Any, skip: bool, _options: Any) -> bool:
+    """Leave out what another library's base class brings along."""
+    function = getattr(thing, "fget", thing)
+    return skip or not str(getattr(function, "__module__", "hunch")).startswith("hunch")
+
+
+def _shorten(
+    _app: Any, _what: str, _name: str, _object: Any, _options: Any, signature: str, returns: str
+) -> tuple[str | None, str | None]:
+    """Say `ndarray` where the type of an array says nothing more."""
+
+    def short(text: str | None) -> str | None:
+        return text and re.sub(
+            r"ndarray\[tuple\[Any, \.\.\.\], dtype\[\w+(?:\[Any\])?\]\]", "ndarray", text
+        )
+
+    return short(signature), short(returns)
+
+
 def _resolve(app: Any, env: Any, node: Any, content: Any) -> Any:
     """Types in signatures name the file of a class; its entry is under the package's name."""
     home = _homes().get(str(node.get("reftarget", "")).rpartition(".")[2])
@@ -137,4 +160,6 @@ def _resolve(app: Any, env: Any, node: Any, content: Any) -> Any:
 def setup(app: Any) -> None:
     """Convert before napoleon (500) reads the sections."""
     app.connect("autodoc-process-docstring", _process, priority=400)
+    app.connect("autodoc-skip-member", _skip)
+    app.connect("autodoc-process-signature", _shorten)
     app.connect("missing-reference", _resolve)

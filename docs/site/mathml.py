@@ -19,11 +19,11 @@ _SYMBOLS: Final = {
 
 
 def latex(line: str) -> str:
-    """LaTeX of an equation as docstrings write it.
+    r"""LaTeX of an equation as docstrings write it.
 
     Example:
         >>> latex("p(x) = √(2/M) Σ_j w_j x²")
-        'p(x) = \\\\sqrt{2/M} \\\\sum_{j} w_{j} x^{2}'
+        'p(x) = \\sqrt{2/M} \\sum_{j} w_{j} x^{2}'
     """
     text = re.sub(r"√\(([^()]*)\)", r"√{\1}", line.strip())
     text = re.sub(r"_([A-Za-z]+)", r"_{\1}", text)

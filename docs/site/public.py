@@ -8,6 +8,13 @@ from typing import Any, Final, NamedTuple
 # Imported by adapters alone; the site says what they do without having them installed.
 EXTRAS_NOT_NEEDED: Final = ["botorch", "gpytorch", "stable_baselines3", "ale_py", "cv2"]
 
+# Whose members are not repeated under the classes that derive from them.
+BASES: Final = (
+    "object", "Module", "BaseException", "Exception", "Warning", "Env", "VectorEnv", "Wrapper",
+    "tuple", "BaseEstimator", "RegressorMixin", "ClassifierMixin", "MultiOutputMixin",
+    "Protocol", "Generic", "DQNPolicy", "EnsembleModel", "DeterministicModel",
+)  # fmt: skip
+
 
 class Package(NamedTuple):
     """One page of the reference: a module, and names if it has no `__all__`."""

@@ -54,17 +54,25 @@ def _relinked(path: Path) -> str:
         label, link = found[1], found[2]
         target = (path.parent / link.partition("#")[0]).resolve()
         known = target.suffix in (".md", ".svg", ".png") and (
-            target.parent == ROOT or ROOT / "docs" in target.parents or ROOT / "results" in target.parents
+            target.parent == ROOT
+            or ROOT / "docs" in target.parents
+            or ROOT / "results" in target.parents
         )
         generated = target == ROOT / "results" / "index.md"
-        if known and (target.exists() or generated) and (target.parent != ROOT or target.name in PAGES):
+        if (
+            known
+            and (target.exists() or generated)
+            and (target.parent != ROOT or target.name in PAGES)
+        ):
             return found[0]
         if not target.exists() and not generated:
             raise SystemExit(f"{path.relative_to(ROOT)} links to {link}, which is not there")
         inside = str(target.relative_to(ROOT))
         return f"{label}" if inside in label else f"{label} (`{inside}` of the repository)"
 
-    return re.sub(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!https?:|#|mailto:)([^)\s]+)\)", checked, text)
+    return re.sub(
+        r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!https?:|#|mailto:)([^)\s]+)\)", checked, text
+    )
 
 
 def _results_index() -> str:
@@ -107,6 +115,7 @@ def _reference() -> dict[Path, str]:
             "",
             f".. automodule:: {package.module}",
             "   :no-members:",
+            "   :no-inherited-members:",
             "",
             f".. currentmodule:: {package.module}",
             "",
@@ -158,6 +167,9 @@ def _write(target: Path, made: dict[Path, str | bytes]) -> None:
         for path in (target / top).rglob("*"):
             if path.is_file() and path not in kept:
                 path.unlink()
+    examples = {path.stem for path in kept if path.name.startswith("plot_")}
+    if {path.stem for path in (target / "gallery").glob("plot_*.py")} - examples:
+        shutil.rmtree(target / "gallery")
     shutil.rmtree(target / "reference" / "names", ignore_errors=True)
 
 
