@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python -m
 
-.PHONY: help demo test thorough check format proofs bench compare figures release clean
+.PHONY: help demo test thorough check format proofs bench compare figures docs release clean
 
 help:
 	@echo "make demo    run the five sources and write hunch-demo/index.html (about 4 minutes)"
@@ -16,6 +16,7 @@ help:
 	@echo "make proofs  the slow statistical and learning proofs, into results/"
 	@echo "make bench   the speed tables, into results/"
 	@echo "make compare BEFORE=path   every row of them beside another checkout's, in turns"
+	@echo "make docs    the site, into build/site/html (about 4 minutes)"
 	@echo "make release the files of a release, into dist/, tried in empty environments"
 
 # The stamps make a second run install nothing; a changed pyproject.toml, constraint or kernel does.
@@ -64,6 +65,14 @@ figures: $(VENV)/.dev
 	$(BIN)/python docs/make_figures.py
 	$(BIN)/python tools/draw_map.py
 
+# A warning, a broken example and a broken link end it. `hunch` is the one of this checkout.
+docs: $(VENV)/.dev
+	$(RUN) pip install --disable-pip-version-check -q -c constraints.txt -e '.[docs]'
+	$(BIN)/python docs/site/stage.py build/site/source
+	OMP_NUM_THREADS=1 $(RUN) sphinx -W --keep-going -q -c docs/site build/site/source build/site/html
+	$(BIN)/python docs/site/check_links.py build/site/html
+	@echo "open build/site/html/index.html"
+
 # Environments of their own are made for every Python of the path; PYTHONS="--python 3.12" for one.
 release: $(VENV)/.dev
 	$(RUN) pip install --disable-pip-version-check -c constraints.txt -e '.[release]'
@@ -71,4 +80,4 @@ release: $(VENV)/.dev
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/try_release.py --modes $(PYTHONS)
 
 clean:
-	rm -rf $(VENV) hunch-demo dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) hunch-demo dist build/site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
