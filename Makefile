@@ -68,6 +68,7 @@ figures: $(VENV)/.dev
 # A warning, a broken example and a broken link end it. `hunch` is the one of this checkout.
 docs: $(VENV)/.dev
 	$(RUN) pip install --disable-pip-version-check -q -c constraints.txt -e '.[docs]'
+	rm -rf build/site
 	$(BIN)/python docs/site/stage.py build/site/source
 	OMP_NUM_THREADS=1 $(RUN) sphinx -W --keep-going -q -c docs/site build/site/source build/site/html
 	$(BIN)/python docs/site/check_links.py build/site/html

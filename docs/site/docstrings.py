@@ -14,7 +14,7 @@ _SECTION: Final = re.compile(
 )
 # A letter with an index, as w_ki or σ_bj, as it stands in prose.
 _TICK: Final = "\x01"  # stands for the backticks of roles until those of code are done
-_INDEXED: Final = re.compile(r"(?<![\w`])([^\W\d_])_([a-z]{1,2}|[A-Z0])(?![A-Za-z0-9_`])")
+_INDEXED: Final = re.compile(r"(?<![\w`])([^\W\d_])_([a-z]{1,3}|[A-Z0])(?![A-Za-z0-9_`])")
 
 
 def convert(lines: list[str]) -> list[str]:
@@ -73,7 +73,7 @@ def _prose(lines: list[str]) -> list[str]:
     for line in lines:
         doctest = bool(line.strip()) and (doctest or _begins_doctest(line))
         if doctest or line.lstrip().startswith(".. "):
-            text.append(line)
+            text.append(line.replace("`", _TICK))
             continue
         if not line.strip():
             inside = False

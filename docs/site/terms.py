@@ -45,40 +45,41 @@ _ANY: Final = re.compile(
     "|".join(rf"(?P<w{i}>(?<![\w-])(?:{word})(?![\w-]))" for i, word in enumerate(WORDS))
 )
 _TERMS: Final = list(WORDS.values())
-_LEFT_ALONE: Final = (nodes.literal, nodes.reference, nodes.title, nodes.literal_block, nodes.term)
+_LEFT_ALONE: Final = (
+    nodes.literal,
+    nodes.literal_block,
+    nodes.reference,
+    nodes.title,
+    nodes.term,
+    nodes.thead,
+    nodes.Invisible,
+)
 
 
 def _link(app: Any, doctree: nodes.document) -> None:
-    from sphinx import addnodes
-
     page = app.env.docname
     if page in ("index", "glossary", "CHANGELOG"):
         return
     seen: set[str] = set()
     for text in list(doctree.findall(nodes.Text)):
-        parents, node = [], text.parent
-        while node is not None:
-            parents.append(node)
-            node = node.parent
-        if any(
-            isinstance(
-                parent,
-                (
-                    *_LEFT_ALONE,
-                    addnodes.pending_xref,
-                    addnodes.desc_signature,
-                    addnodes.toctree,
-                    nodes.Invisible,
-                ),
-            )
-            for parent in parents
-        ):
-            continue
-        if not any(isinstance(parent, nodes.paragraph) for parent in parents):
-            continue
-        made = _linked(str(text), seen, page)
-        if len(made) > 1:
-            text.parent.replace(text, made)
+        if _is_prose(text):
+            made = _linked(str(text), seen, page)
+            if len(made) > 1:
+                text.parent.replace(text, made)
+
+
+def _is_prose(text: nodes.Text) -> bool:
+    """Whether it stands in a paragraph, and in nothing that is a link or code."""
+    from sphinx import addnodes
+
+    left_alone = (*_LEFT_ALONE, addnodes.pending_xref, addnodes.desc_signature, addnodes.toctree)
+    paragraph, node = False, text.parent
+    while node is not None:
+        if isinstance(node, left_alone):
+            return False
+        paragraph = paragraph or isinstance(node, nodes.paragraph)
+        node = node.parent
+    return paragraph
 
 
 def _linked(text: str, seen: set[str], page: str) -> list[nodes.Node]:
