@@ -16,7 +16,7 @@ help:
 	@echo "make proofs  the slow statistical and learning proofs, into results/"
 	@echo "make bench   the speed tables, into results/"
 	@echo "make compare BEFORE=path   every row of them beside another checkout's, in turns"
-	@echo "make docs    the site, into build/site/html (about 4 minutes)"
+	@echo "make docs    the site, into build/site/html (2 to 3 minutes)"
 	@echo "make release the files of a release, into dist/, tried in empty environments"
 
 # The stamps make a second run install nothing; a changed pyproject.toml, constraint or kernel does.

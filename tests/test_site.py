@@ -134,6 +134,16 @@ def test_docstrings_become_restructuredtext(lines, expected):
     assert importlib.import_module("docstrings").convert(lines) == expected
 
 
+def test_types_of_arrays_are_short():
+    pytest.importorskip("sklearn")
+    docstrings = importlib.import_module("docstrings")
+    kinds = ("~typing.Any", "~numpy.integer[~typing.Any]", "~numpy.float64")
+    for kind in kinds:
+        long = f"(x: ~numpy.ndarray[tuple[~typing.Any, ...], ~numpy.dtype[{kind}]] | None = None)"
+        short, returns = docstrings._shorten(None, "", "", None, None, long, None)
+        assert (short, returns) == ("(x: ~numpy.ndarray | None = None)", None)
+
+
 def test_broken_links_and_what_a_page_would_fetch_are_found(tmp_path):
     check_links = importlib.import_module("check_links")
     (tmp_path / "a.html").write_text(

@@ -12,6 +12,7 @@ import docstrings
 import mathml
 import matplotlib
 import public
+import sidebar
 import terms
 
 import hunch
@@ -108,4 +109,5 @@ def setup(app: object) -> None:
     docstrings.setup(app)
     mathml.setup(app)
     public.setup(app)
+    sidebar.setup(app)
     terms.setup(app)

@@ -12,8 +12,12 @@ from mathml import latex
 _SECTION: Final = re.compile(
     r"(Args|Attributes|Returns|Yields|Raises|Warns|Note|Example|Examples|Shape|Reference):$"
 )
-# A letter with an index, as w_ki or σ_bj, as it stands in prose.
+# How Sphinx writes `NDArray[...]`: a tilde before a dotted name shows its last part.
+_ARRAY: Final = re.compile(
+    r"(~?[\w.]*ndarray)\[tuple\[~?[\w.]*Any, \.\.\.\], ~?[\w.]*dtype\[[~\w.]*(?:\[[~\w.]*\])?\]\]"
+)
 _TICK: Final = "\x01"  # stands for the backticks of roles until those of code are done
+# A letter with an index, as w_ki or σ_bj, as it stands in prose.
 _INDEXED: Final = re.compile(r"(?<![\w`])([^\W\d_])_([a-z]{1,3}|[A-Z0])(?![A-Za-z0-9_`])")
 
 
@@ -141,9 +145,7 @@ def _shorten(
     """Say `ndarray` where the type of an array says nothing more."""
 
     def short(text: str | None) -> str | None:
-        return text and re.sub(
-            r"ndarray\[tuple\[Any, \.\.\.\], dtype\[\w+(?:\[Any\])?\]\]", "ndarray", text
-        )
+        return text and _ARRAY.sub(r"\1", text)
 
     return short(signature), short(returns)
 
