@@ -103,3 +103,15 @@ def test_predictions_are_those_of_torch_and_of_a_row_by_itself():
     assert torch.equal(predict(net, x[7:8]).members, said[:, 7:8])
     net.engine = "bmm"
     torch.testing.assert_close(said, predict(net, x).members, rtol=2e-5, atol=1e-5)
+
+
+def test_weights_changed_behind_torchs_back_are_those_that_are_asked():
+    net, x = pairs(4).float(), rows(20)
+    before = predict(net, x).members
+    for p in net.parameters():
+        p.data.mul_(0.5)
+        p.detach().numpy()[...] += 0.25
+    said = predict(net, x).members
+    assert not torch.allclose(said, before)
+    net.engine = "bmm"
+    torch.testing.assert_close(said, predict(net, x).members, rtol=2e-5, atol=1e-5)

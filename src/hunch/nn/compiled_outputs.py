@@ -31,12 +31,15 @@ _WORK_OF_A_THREAD: Final = 1e7
 Layers = Sequence[tuple[nn.Linear, str]]
 
 
-def outputs_compiled(ensemble: Ensemble, x: Tensor) -> Tensor | None:
+def outputs_compiled(ensemble: Ensemble, x: Tensor, *, keep: bool = False) -> Tensor | None:
     """What members say about rows, `(members, batch, out)`; None where that is left to torch.
 
     Args:
         ensemble: of linear layers with usual activations, behind a `RandomizedPrior` or not.
         x: `(batch, features)`.
+        keep: whether to keep what the kernel needs of the weights for the next call. Weights
+            changed behind torch's back (`p.data`, a numpy view) would not be seen, so only for
+            ensembles that nobody else has.
 
     Returns:
         In the type of x, computed in float32: some 10⁻⁷ of their size off.
@@ -56,7 +59,7 @@ def outputs_compiled(ensemble: Ensemble, x: Tensor) -> Tensor | None:
     if len(found) < len(parts) or not _is_plain(ensemble, found, x):
         return None
     rows = x.to(torch.float32).contiguous()
-    own, *priors = _in_float32(ensemble, found)
+    own, *priors = _kept(ensemble, found) if keep else _in_float32(found)
     said = own.say(rows).to(x.dtype)
     for part in priors:
         scale = cast("Tensor", skeleton.scale).to(x.dtype).reshape(-1, 1, 1)
@@ -64,19 +67,23 @@ def outputs_compiled(ensemble: Ensemble, x: Tensor) -> Tensor | None:
     return said
 
 
-# Kept, since to make them takes as long as to ask a hundred rows: for each ensemble, which tensors
-# they were made of, as they were then.
+def _in_float32(parts: Sequence[Layers]) -> list[_Networks]:
+    return [_Networks.of([_single(layer) for layer in part]) for part in parts]
+
+
+# To make them takes as long as to ask a hundred rows: for each ensemble, which tensors they were
+# made of, as they were then.
 _MADE: Final[WeakKeyDictionary[Ensemble, tuple[list[tuple[int, int]], list[_Networks]]]] = (
     WeakKeyDictionary()
 )
 
 
-def _in_float32(ensemble: Ensemble, parts: Sequence[Layers]) -> list[_Networks]:
+def _kept(ensemble: Ensemble, parts: Sequence[Layers]) -> list[_Networks]:
     tensors = [p for part in parts for layer, _ in part for p in layer.parameters()]
     state = [(p.data_ptr(), p._version) for p in tensors]
     before, made = _MADE.get(ensemble, (None, []))
     if before != state:
-        made = [_Networks.of([_single(layer) for layer in part]) for part in parts]
+        made = _in_float32(parts)
         _MADE[ensemble] = state, made
     return made
 

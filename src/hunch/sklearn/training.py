@@ -211,7 +211,7 @@ def members_at(ensemble: Ensemble, x: Tensor) -> Tensor:
     The compiled kernel computes in float32; a row for which its numbers are too large is asked
     again in float64.
     """
-    said = outputs_compiled(ensemble, x)
+    said = outputs_compiled(ensemble, x, keep=True)
     if said is not None:
         lost = ~said.isfinite().all(dim=2).all(dim=0)
         if lost.any():
