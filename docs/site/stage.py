@@ -9,7 +9,6 @@ lead somewhere on a code host lead there on the site.
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 from pathlib import Path
 
@@ -26,7 +25,7 @@ TREES = (
 
 
 def stage(target: Path) -> None:
-    """Write all sources below `target`; a file that has not changed keeps its time."""
+    """Write all sources below `target`, an empty folder."""
     made: dict[Path, str | bytes] = {}
     for name in PAGES:
         made[Path(name)] = _relinked(ROOT / name)
@@ -158,19 +157,8 @@ def _reference() -> dict[Path, str]:
 def _write(target: Path, made: dict[Path, str | bytes]) -> None:
     for name, content in made.items():
         path = target / name
-        data = content.encode() if isinstance(content, str) else content
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists() or path.read_bytes() != data:
-            path.write_bytes(data)
-    kept = {target / name for name in made}
-    for top in ("docs", "results"):
-        for path in (target / top).rglob("*"):
-            if path.is_file() and path not in kept:
-                path.unlink()
-    examples = {path.stem for path in kept if path.name.startswith("plot_")}
-    if {path.stem for path in (target / "gallery").glob("plot_*.py")} - examples:
-        shutil.rmtree(target / "gallery")
-    shutil.rmtree(target / "reference" / "names", ignore_errors=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 if __name__ == "__main__":
