@@ -33,9 +33,9 @@ def pytest_collection_modifyitems(config, items):
             item.fixturenames[:0] = ["all_trees", "drawn"]
     if config.getoption("--thorough"):
         return
-    left = [item for item in items if item.get_closest_marker("slow")]
-    config.hook.pytest_deselected(items=left)
-    items[:] = [item for item in items if item not in set(left)]
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if not item.get_closest_marker("slow")]
 
 
 @pytest.fixture(scope="session", autouse=True)

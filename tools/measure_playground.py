@@ -64,14 +64,17 @@ def main() -> None:
     program = installed()
     if program is None:
         raise SystemExit("no Chromium is installed.")
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    if folder and not folder.is_dir():
+        raise SystemExit(f"{folder} is no folder; expected one for the pictures.")
     with Browser(program) as browser:
         for width, height in WINDOWS:
             for load, (values, stir) in LOADS.items():
                 browser.open(PAGE.as_uri(), width, height)
                 rate, longest = frames(browser, values, stir)
                 print(f"{width:5} px  {load:40} {rate:5.1f} a second, longest {longest:4.0f} ms")
-        if len(sys.argv) > 1:
-            take_pictures(browser, Path(sys.argv[1]))
+        if folder:
+            take_pictures(browser, folder)
 
 
 def take_pictures(browser: Browser, folder: Path) -> None:

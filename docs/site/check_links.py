@@ -57,6 +57,8 @@ def broken(folder: Path) -> list[str]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2 or not next(Path(sys.argv[1]).rglob("*.html"), None):
+        sys.exit("check_links: expected one folder with a built site; `make docs` builds it.")
     lines = broken(Path(sys.argv[1]))
     print("\n".join([*lines, f"{len(lines)} broken links"]))
     sys.exit(bool(lines))

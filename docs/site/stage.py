@@ -162,4 +162,6 @@ def _write(target: Path, made: dict[Path, str | bytes]) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("stage: expected one folder to write the sources to; `make docs` names it.")
     stage(Path(sys.argv[1]))
