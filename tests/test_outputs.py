@@ -130,7 +130,12 @@ def test_a_home_folder_is_expanded_before_it_is_looked_at(name, commands, tmp_pa
     assert sorted(p.name for p in tmp_path.iterdir()) == ["home"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+SLOW = ("fit", "reproduce", "diagnose", "bench")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in NAMES]
+)
 def test_what_hunch_wrote_it_replaces_and_the_umask_decides_who_reads_it(
     name, commands, tmp_path, capsys
 ):

@@ -142,7 +142,9 @@ def test_a_claim_that_does_not_hold_is_exit_code_1(monkeypatch, capsys):
     assert "| NO |" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("ctrl_c", [signal.SIG_DFL, signal.SIG_IGN])
+@pytest.mark.parametrize(
+    "ctrl_c", [signal.SIG_DFL, pytest.param(signal.SIG_IGN, marks=pytest.mark.slow)]
+)
 def test_sigterm_leaves_nothing_behind(ctrl_c, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "hunch", "demo", "--out", tmp_path / "page"],

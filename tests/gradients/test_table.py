@@ -91,7 +91,17 @@ for how in ("rebar", Relax(temperature=0.1), Relax(scale=0.5)):
 ROWS["relax"] = (SOFTENED, 2, lambda name: dict(estimator=Relax(SURROGATES[name])))
 
 
-@pytest.mark.parametrize("label", ROWS)
+# The estimators that others build on are tried by every `make test`, at one setting each.
+SLOW = ("'ema'", "EMA", "'self-critical'", "a tensor", "n=3", "Relax(")
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        pytest.param(label, marks=[pytest.mark.slow] * any(word in label for word in SLOW))
+        for label in ROWS
+    ],
+)
 def test_row(label):
     problems, n, how = ROWS[label]
     too_much = 0.0

@@ -354,7 +354,9 @@ class Mean(nn.Module):
         return self.ensemble(x).mean(dim=0)
 
 
-@pytest.mark.parametrize("engine", ["bmm", "vmap", "loop"])
+@pytest.mark.parametrize(
+    "engine", ["bmm", *(pytest.param(e, marks=pytest.mark.slow) for e in ("vmap", "loop"))]
+)
 def test_the_mean_can_be_exported_and_the_members_compiled(engine):
     net = Ensemble(with_prior, K, seed=0, engine=engine).eval()
     x, more = torch.randn(B, 3), torch.randn(11, 3)

@@ -28,6 +28,7 @@ def check_whole(name, settings):
     return first
 
 
+@pytest.mark.slow
 def test_relax_cartpole_goes_all_the_way():
     result = check_whole("relax-cartpole", relax_cartpole.Settings.quick())
     assert [trial.seed for trial in result.trials] == [1, 2]
@@ -61,6 +62,7 @@ def test_noisy_a2c_goes_all_the_way():
     assert noisy_a2c.make_agent(noisy_a2c.NOISY, "CartPole-v1", 0).entropy_weight == 0
 
 
+@pytest.mark.slow
 def test_continuous_control_goes_all_the_way():
     result = check_whole("continuous-control", continuous_control.Settings.quick())
     assert [trial.agent for trial in result.trials] == ["A2C", "Reinforce"]

@@ -20,7 +20,7 @@ def quick_part(part, place, seed=3):
     return (place / "results.json").read_bytes()
 
 
-SLOW = ("noisynet-dqn", "reinforce")
+SLOW = ("priors", "noisynet-dqn", "reinforce")
 
 
 @pytest.mark.parametrize(
