@@ -5,6 +5,7 @@
    Plain C on raw numbers, as `_kernel.c`. */
 
 #include <math.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct {
@@ -103,6 +104,28 @@ void hunch_advantage(Advantage *p) {
         loss += (0.5 * w * advantage * advantage - p->target[i] - h * entropy) / rows;
     }
     p->loss = loss;
+}
+
+/* What each step led to, its λ-return (replicas, rounds * envs), from the last round back. `value` lies
+   likewise, all else is (rounds, replicas, envs); `after` are the values of what the rounds `cut` led to,
+   where it is not what the next one saw. `gain` (replicas * envs) begins as 0. */
+void hunch_lambda_returns(const float *value, const float *after, const int64_t *cut, int64_t cuts,
+                          const float *reward, const uint8_t *terminated, const uint8_t *truncated,
+                          int64_t rounds, int64_t replicas, int64_t envs, double discount,
+                          double lambda, double scale, double *gain, float *to) {
+    int64_t all = replicas * envs;
+    for (int64_t t = rounds - 1; t >= 0; t--) {
+        const float *cut_off = cuts && cut[cuts - 1] == t ? after + --cuts * all : NULL;
+        for (int64_t i = 0; i < all; i++) {
+            int64_t at = (i / envs * rounds + t) * envs + i % envs, step = t * all + i;
+            double next = cut_off ? cut_off[i] : value[t + 1 < rounds ? at + envs : at];
+            double error = (double)((float)scale * reward[step]) +
+                           discount * (terminated[step] ? 0 : next) - value[at];
+            double on = discount * lambda * !(terminated[step] | truncated[step]);
+            gain[i] = error + on * gain[i];
+            to[at] = gain[i] + value[at];
+        }
+    }
 }
 
 /* Draw from distributions, given a number of [0, 1) for each; say whether a logit is NaN. Rows are

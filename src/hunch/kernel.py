@@ -340,6 +340,15 @@ def loaded() -> ctypes.CDLL | str:
     library.hunch_difference.restype = library.hunch_advantage.restype = None
     library.hunch_difference.argtypes = (POINTER(Difference),)
     library.hunch_advantage.argtypes = (POINTER(Advantage),)
+    library.hunch_lambda_returns.restype = None
+    library.hunch_lambda_returns.argtypes = (
+        *[c_void_p] * 3,
+        c_int64,
+        *[c_void_p] * 3,
+        *[c_int64] * 3,
+        *[c_double] * 3,
+        *[c_void_p] * 2,
+    )
     library.hunch_carts.restype = library.hunch_play.restype = None
     library.hunch_cart_starts.restype = None
     library.hunch_cart_starts.argtypes = (c_void_p, c_int64, c_void_p)

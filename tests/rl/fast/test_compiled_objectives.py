@@ -7,10 +7,17 @@ import pytest
 import torch
 
 from hunch.kernel import kernel
-from hunch.rl.fast.compiled_objectives import advantage_loss, difference_loss, drawn
+from hunch.rl.fast.compiled_objectives import (
+    advantage_loss,
+    difference_loss,
+    drawn,
+    whole_lambda_returns,
+)
 from hunch.rl.networks.action_distributions import Categorical
 from hunch.rl.networks.value_heads import ValueHead
+from hunch.rl.objectives.advantages import lambda_returns
 from hunch.rl.objectives.losses import policy_loss
+from hunch.rl.replay.rollout import Trajectory
 from hunch.rl.replay.transitions import Transitions
 
 pytestmark = pytest.mark.skipif(kernel() is None, reason="no compiled kernel")
@@ -125,3 +132,26 @@ def test_unknown_outputs_are_told_of(place):
     out = torch.zeros(1, 4, 3)
     out[0, 2, place] = torch.nan
     assert not drawn(out, [np.random.default_rng(0)])[1]
+
+
+@pytest.mark.parametrize(("rounds", "replicas", "envs"), [(1, 1, 1), (7, 1, 5), (9, 3, 4)])
+def test_lambda_returns_are_the_plain_ones(rounds, replicas, envs):
+    rng, shape = np.random.default_rng(0), (rounds, replicas, envs)
+
+    def numbers(*shape):
+        return rng.normal(size=shape).astype(np.float32)
+
+    terminated, truncated = rng.random((2, *shape)) < 0.15
+    cuts = [*np.flatnonzero(truncated[:-1].any((1, 2))).tolist(), rounds - 1]
+    counts, led_to = np.ones(shape, bool), numbers(len(cuts), *shape[1:], 2)
+    steps = Trajectory(numbers(*shape, 2), counts, numbers(*shape), terminated, truncated, counts, cuts, led_to)  # fmt: skip
+    value, after = numbers(replicas, rounds * envs), numbers(len(cuts), replicas, envs)
+    # As values of several replicas lie: their axis was the first.
+    after = np.ascontiguousarray(after.swapaxes(0, 1)).swapaxes(0, 1)
+    how = {"discount": 0.97, "gae_lambda": 0.9, "reward_scale": 0.3}
+    found = whole_lambda_returns(steps, value, after, **how)
+    plain = lambda_returns(steps, value, after, **how)
+    assert found.dtype == plain.dtype
+    np.testing.assert_allclose(found, plain, rtol=1e-6, atol=1e-7)
+    counts[0, 0, 0] = False
+    assert whole_lambda_returns(steps, value, after, **how) is None

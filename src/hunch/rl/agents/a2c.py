@@ -27,7 +27,7 @@ from hunch.rl.agents.replica import Policy
 from hunch.rl.agents.schedules import Linear, schedule, value_at
 from hunch.rl.environments.make import EnvLike
 from hunch.rl.environments.vector import Bools, ParallelEnvs
-from hunch.rl.fast.compiled_objectives import advantage_loss
+from hunch.rl.fast.compiled_objectives import advantage_loss, whole_lambda_returns
 from hunch.rl.fast.compiled_play import Place, Played
 from hunch.rl.networks.action_distributions import Categorical
 from hunch.rl.networks.value_networks import NetworkLike
@@ -230,14 +230,16 @@ class A2C(Agent):
             self.settle()
         observation = self._tensor(trajectory.rows(trajectory.observation))
         out, gradient_of = actor.differentiable(observation)
-        target = lambda_returns(
-            trajectory,
-            out[..., 0].cpu().numpy(),
-            actor.bootstrap_values(self._tensor(trajectory.bootstrap_observation)),
-            discount=self.discount,
-            gae_lambda=self.gae_lambda,
-            reward_scale=self.reward_scale,
-        )
+        values = out[..., 0].cpu().numpy()
+        after = actor.bootstrap_values(self._tensor(trajectory.bootstrap_observation))
+        how = {
+            "discount": self.discount,
+            "gae_lambda": self.gae_lambda,
+            "reward_scale": self.reward_scale,
+        }
+        target = whole_lambda_returns(trajectory, values, after, **how)
+        if target is None:
+            target = lambda_returns(trajectory, values, after, **how)
         loss, along = self._loss(out, trajectory.rows(trajectory.raw), target)
         gradient = gradient_of(along)
         mean_loss = check_loss(loss / self.replicas, self.updates)

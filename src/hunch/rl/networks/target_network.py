@@ -190,8 +190,10 @@ def clip(gradients: Sequence[Tensor], max_norm: float) -> None:
     # A norm needs no memory for squares, of which those of a wide layer would not fit the cache.
     parts = [part for gradient in gradients for part in gradient.split(_ADDED_UP, dim=1)]
     norms = [torch.linalg.vector_norm(part, dim=1) for part in parts]
-    factor = (max_norm / torch.linalg.vector_norm(torch.stack(norms), dim=0)).clamp(max=1.0)
-    if factor.device.type == "cpu" and bool((factor == 1.0).all()):  # elsewhere a look would wait
+    norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms), dim=0)
+    factor = (max_norm / norm).clamp(max=1.0)
+    # Elsewhere a look would wait.
+    if factor.device.type == "cpu" and all(own == 1.0 for own in factor.tolist()):
         return
     for gradient in gradients:
         gradient.mul_(factor.unsqueeze(1))

@@ -57,11 +57,14 @@ class Trajectory:
         return Trajectory(bootstrap_steps=self.bootstrap_steps, **own)
 
     def rows(self, values: NDArray[Any]) -> NDArray[Any]:
-        """What counts of `values (time, replicas, envs, …)`, as `(replicas, rows, …)`.
+        """What counts of `values (time, replicas, envs, …)`, as `(replicas, rows, …)` side by side.
 
         Several replicas must have as many steps that count.
         """
         by_replica = values.swapaxes(0, 1)
+        if self.counts.all():  # nothing is to be chosen
+            rows = by_replica.reshape(len(by_replica), -1, *values.shape[3:])
+            return np.ascontiguousarray(rows)  # of one environment each they may be a view
         chosen = by_replica[self.counts.swapaxes(0, 1)]
         return chosen.reshape(len(by_replica), -1, *values.shape[3:])
 
