@@ -19,8 +19,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 _SOURCES = "src/hunch/_*.c"
 _LIBRARY = "src/hunch/_kernel.so"
-# No -march: wider vectors are chosen when it runs. No -ffast-math: it would lose NaN. Nobody looks at
-# the processor's flags of exceptions, and for their sake GCC makes no vectors of what compares.
+# No -march: wider vectors are chosen when it runs. No -ffast-math: it would lose NaN. Nobody
+# looks at the processor's flags of exceptions, for whose sake GCC makes no vectors of comparisons.
 _FLAGS = (
     *("-O3", "-fno-math-errno", "-fno-trapping-math"),
     *("-fPIC", "-shared", "-Wno-psabi"),

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef struct {
+typedef struct Difference {
     const float *output;    /* of the network that learns, (members, rows, width) */
     const float *following; /* of the target network, for what came next, likewise */
     const float *selecting; /* of the network that chooses there; NULL for the target itself */

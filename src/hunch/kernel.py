@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-_INTERFACE: Final = 7  # as in _kernel.c
+_INTERFACE: Final = 8  # as in _kernel.c
 _FILE: Final = Path(__file__).with_name("_kernel.so")
 
 
@@ -208,6 +208,34 @@ class Difference(Structure):
     )
 
 
+class Drawn(Structure):
+    """A batch of transitions from where they are stored; see `_q_learning.c`."""
+
+    _fields_ = (
+        ("observation", c_void_p),
+        ("action", c_void_p),
+        ("reward", c_void_p),
+        ("terminated", c_void_p),
+        ("truncated", c_void_p),
+        ("slots", c_int64),
+        ("width", c_int64),
+        ("bytes", c_int64),
+        ("steps", c_int64),
+        ("power", c_void_p),
+        ("slot", c_void_p),
+        ("row", c_void_p),
+        ("count", c_int64),
+        ("seen", c_void_p),
+        ("led_to", c_void_p),
+        ("taken", c_void_p),
+        ("gain", c_void_p),
+        ("discount", c_void_p),
+        ("index", c_void_p),
+        ("last", c_void_p),
+        ("cut", c_int64),
+    )
+
+
 class Advantage(Structure):
     """What a policy and its value learn from; see `_objectives.c`."""
 
@@ -340,6 +368,10 @@ def loaded() -> ctypes.CDLL | str:
     library.hunch_difference.restype = library.hunch_advantage.restype = None
     library.hunch_difference.argtypes = (POINTER(Difference),)
     library.hunch_advantage.argtypes = (POINTER(Advantage),)
+    library.hunch_gather.restype = library.hunch_q_gradient.restype = None
+    library.hunch_gather.argtypes = (POINTER(Drawn),)
+    chain = POINTER(Chain)
+    library.hunch_q_gradient.argtypes = (chain, chain, chain, POINTER(Difference), c_int64)
     library.hunch_lambda_returns.restype = None
     library.hunch_lambda_returns.argtypes = (
         *[c_void_p] * 3,

@@ -135,6 +135,10 @@ class CompiledChain:
     Args:
         layers: the layers, all of which fit.
 
+    Attributes:
+        inputs: numbers in a row that the first layer takes.
+        outputs: numbers in a row that the last one gives.
+
     Example:
         >>> weight, bias = torch.tensor([[[2.0, 3.0]]]), torch.tensor([[[1.0]]])
         >>> layer = Affine(weight, bias, (None, None, None, None))
@@ -157,20 +161,21 @@ class CompiledChain:
             (link.rows, link.columns) if layers[j].factorized else (link.noise, link.bias_noise)
             for j, link in ((j, self._links[j]) for j in noisy)
         ]
-        self._members, _, self._inputs = layers[0].size
-        self._outputs = layers[-1].size[1]
+        self._members, _, self.inputs = layers[0].size
+        self.outputs = layers[-1].size[1]
         self._chain = Chain(link=self._links, links=len(layers), members=self._members)
-        self._chain.y_width = self._outputs
+        self._chain.y_width = self.outputs
         self._rooms: dict[int, Room] = {}
+        self._held: tuple[Room, Lent] | None = None  # for a backward from within the kernel
 
     def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: list[Any] | None) -> Tensor:
         """The outputs; what `backward` needs goes onto the end of the tape, if there is one."""
         room = self._take_room(x.shape[1])
-        if x.stride(2) != 1 or x.stride(1) != self._inputs:
+        if x.stride(2) != 1 or x.stride(1) != self.inputs:
             x = x.contiguous()
         x = x.to(torch.float32)
         noise = [draws[key] for key in self._keys]
-        y = _empty(self._members, x.shape[1], self._outputs)
+        y = _empty(self._members, x.shape[1], self.outputs)
         if tape is None:
             self._point(x, room.spare if x.shape[1] > FEW else None, noise)
         else:
@@ -181,19 +186,32 @@ class CompiledChain:
         self._library.hunch_forward(byref(self._chain), self._lanes)
         return y
 
-    def between(self, x: Tensor, y: Tensor, draws: Mapping[int, Draw]) -> Chain:
+    def twin(self) -> CompiledChain:
+        """Another one of the same layers, that holds noise and outputs of its own."""
+        return CompiledChain(self._layers)
+
+    def between(
+        self, x: Tensor, y: Tensor, draws: Mapping[int, Draw], gradient: Tensor | None = None
+    ) -> Chain:
         """Itself for calls from within the kernel, from inputs to outputs that stay where they are.
 
-        Until the next call of another kind; no backward follows.
+        Until the next call of another kind.
 
         Args:
-            x: float32 `(members, batch, in)`, side by side.
-            y: likewise, `(members, batch, out)`.
+            x: float32 `(members, batch, in)`, each member's side by side.
+            y: float32 `(members, batch, out)`, side by side.
             draws: as for `forward`.
+            gradient: of the outputs, as `y` is; None if no backward follows.
         """
         room = self._take_room(x.shape[1])
         noise = [draws[key] for key in self._keys]
-        self._point(x, room.spare if x.shape[1] > FEW else None, noise)
+        if gradient is None:
+            self._point(x, room.spare if x.shape[1] > FEW else None, noise)
+        else:
+            if self._held is None or self._held[0] is not room:
+                self._held = room, room.lend()
+            self._point(x, self._held[1].memory, noise)
+            self._chain.dy, self._chain.dx = gradient.data_ptr(), None
         self._chain.y = y.data_ptr()
         return self._chain
 

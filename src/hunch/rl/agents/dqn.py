@@ -33,6 +33,7 @@ from hunch.rl.agents.schedules import Linear, schedule, value_at
 from hunch.rl.environments.make import EnvLike
 from hunch.rl.environments.vector import Bools
 from hunch.rl.fast.compiled_objectives import difference_loss
+from hunch.rl.fast.compiled_q import compiled_q
 from hunch.rl.fast.manual_backprop import FastRunner
 from hunch.rl.networks.feature_layers import is_pixels
 from hunch.rl.networks.noise import FreshNoise
@@ -240,7 +241,7 @@ class DQN(Agent):
         self.losses: list[float] = []
         self._link()
 
-    _linked = frozenset({"_online", "_target"})
+    _linked = frozenset({"_online", "_target", "_compiled"})
 
     def _link(self) -> None:
         """Make what runs the layers on the networks' memory."""
@@ -249,6 +250,13 @@ class DQN(Agent):
             self.network, self._online_noise, self._pair.parameters, self._pair.gradient
         )
         self._target = runner(self.target_network, self._target_noise)
+        head = self.value_head
+        self._compiled = compiled_q(
+            self._online,
+            self._target,
+            values_alone=head.distribution is None and not head.dueling,
+            double=self.double,
+        )
 
     def settle(self) -> None:
         """As `Agent.settle`."""
@@ -308,9 +316,15 @@ class DQN(Agent):
             if np.count_nonzero(random[r]):
                 actions[r] = rng.integers(self._num_actions, size=shape[1])
         if np.count_nonzero(random) < random.size:
-            best = _best(self._range.value_head, self._online(self._tensor(observation)))
-            actions = np.where(random, actions, best)
+            actions = np.where(random, actions, self._best(observation))
         return actions + self.first_action
+
+    def _best(self, observation: NDArray[Any]) -> NDArray[np.int64]:
+        """The actions of the highest values, `(replicas, envs)`."""
+        values = None if self._compiled is None else self._compiled.values(observation)
+        if values is None:
+            return _best(self._range.value_head, self._online(self._tensor(observation)))
+        return _highest(values)
 
     def observe(self, step: Step) -> None:
         """Store a step of all environments; update the network as often as it is time to."""
@@ -330,6 +344,16 @@ class DQN(Agent):
         """Make one gradient update, and one of the target network if it is time to."""
         if self._pair.layout.moved:
             self.settle()
+        found = None if self._compiled is None else self._compiled.gradient(batch)
+        loss, error = found or self._gradient(batch)
+        mean_loss = check_loss(loss / self.replicas, self._pair.updates)
+        self._pair.step(value_at(self.learning_rate, self._loop.steps))
+        self.losses.append(mean_loss)
+        if batch.weight is not None:
+            self._replay.update_priorities(batch.position, error.cpu().numpy())
+
+    def _gradient(self, batch: Transitions) -> tuple[float, Tensor]:
+        """Write the gradient of the loss of a batch; that loss, and the size of each error."""
         next_observation = self._tensor(batch.next_observation)
         following = self._target(next_observation)
         selecting = self._online(next_observation) if self.double else None
@@ -337,11 +361,7 @@ class DQN(Agent):
         # A sum over replicas gives each the gradient that it would have alone.
         loss, gradient, error = self._loss(output, following, selecting, batch)
         backward(gradient)
-        mean_loss = check_loss(loss / self.replicas, self._pair.updates)
-        self._pair.step(value_at(self.learning_rate, self._loop.steps))
-        self.losses.append(mean_loss)
-        if batch.weight is not None:
-            self._replay.update_priorities(batch.position, error.cpu().numpy())
+        return loss, error
 
     def _loss(
         self, output: Tensor, following: Tensor, selecting: Tensor | None, batch: Transitions
@@ -406,7 +426,10 @@ class DQN(Agent):
 
 
 def _best(value_head: ValueHead, output: Tensor) -> NDArray[np.int64]:
-    values = value_head.values(value_head.split(output)).cpu().numpy()
+    return _highest(value_head.values(value_head.split(output)).cpu().numpy())
+
+
+def _highest(values: NDArray[np.float32]) -> NDArray[np.int64]:
     check_outputs_known(values)
     best: NDArray[np.int64] = values.argmax(-1)  # a tenth of torch's time on so few
     return best

@@ -571,11 +571,11 @@ class FastRunner(Runner):
         out = self(x)
         return out[..., :1] if which == "value" else out[..., 1:]
 
-    def chain(self, which: Literal["value", "advantage"]) -> CompiledChain | None:
-        """What computes a stream in one call of the compiled kernel, if that can be done."""
-        if self._streams is None or any(self._hooks):
+    def chain(self, which: Literal["value", "advantage"] | None = None) -> CompiledChain | None:
+        """What computes the network or a stream in one call of the kernel, if that can be done."""
+        layers = self._streams and self._streams[which] if which else self._layers
+        if not layers or any(self._hooks):
             return None
-        layers: Sequence[Layer] = self._streams[which]
         if len(layers) == 1 and isinstance(layers[0], _Chain):
             layers = layers[0].layers
         own = layers[0] if len(layers) == 1 else None

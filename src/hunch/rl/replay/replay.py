@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from hunch.errors import ConfigurationError, ShapeError
+from hunch.rl.replay.compiled_batch import Batch, Store
 from hunch.rl.replay.final_observations import FinalObservations
 from hunch.rl.replay.priorities import Priorities
 from hunch.rl.replay.transitions import Floats, Ints, Step, Transitions, check_stacks
@@ -120,6 +121,28 @@ class Replay:
         )
         # Where replica r's environment e stands within a slot.
         self._row = (np.arange(replicas) * envs)[:, None]
+        self._store = self._stored()
+
+    def _stored(self) -> Store:
+        """The arrays as the compiled kernel finds them."""
+        return Store(
+            # Stacks of images are put together here.
+            self._observation if self._frame_stack == 1 else None,
+            self._action,
+            self._reward,
+            self._terminated,
+            self._truncated,
+            self.n_step,
+            self._discount,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a pickle takes along: not where the arrays lie."""
+        return {name: value for name, value in vars(self).items() if name != "_store"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._store = self._stored()
 
     def __len__(self) -> int:
         """Number of transitions stored for each replica."""
@@ -331,6 +354,39 @@ class Replay:
 
     def _gather(self, slot: Ints, env: Ints, weight: Floats | None) -> Transitions:
         row = self._row + env
+        found = self._store.batch(slot, row) or self._batch(slot, row)
+        next_observation = found.next_observation
+        if next_observation is None:
+            next_observation = self._observations((found.last + 1) % self._slots, row)
+        prior = next_prior = mask = None
+        if self._prior is not None:
+            flat = self._prior.reshape(-1, *self._prior.shape[3:])
+            prior = flat.take(found.position, axis=0)
+            behind = (found.last + 1) % self._slots * self._width + row
+            next_prior = flat.take(behind, axis=0)
+        if self._mask is not None:
+            mask = self._mask.reshape(-1, self._mask.shape[-1]).take(found.position, axis=0)
+        if found.cut and self._final_observations.by_slot:
+            truncated = self._truncated.reshape(-1).take(found.last * self._width + row)
+            self._final_observations.put_into(
+                next_observation, next_prior, truncated, found.last, row
+            )
+        seen = found.observation
+        return Transitions(
+            self._observations(slot, row) if seen is None else seen,
+            found.action,
+            found.reward,
+            next_observation,
+            found.discount,
+            weight,
+            found.position,
+            prior,
+            next_prior,
+            mask,
+        )
+
+    def _batch(self, slot: Ints, row: Ints) -> Batch:
+        """As `Store.batch`, by numpy alone."""
         index = slot * self._width + row  # in arrays whose slots and rows are one axis
         reward = self._reward.reshape(-1).take(index)
         discount = np.full(index.shape, self._discount, np.float32)
@@ -338,30 +394,9 @@ class Replay:
         if self.n_step > 1:
             last, at_last = self._summed(reward, discount, slot, index)
         discount *= ~self._terminated.reshape(-1).take(at_last)
-        following = (last + 1) % self._slots
-        next_observation = self._observations(following, row)
-        prior = next_prior = mask = None
-        if self._prior is not None:
-            flat = self._prior.reshape(-1, *self._prior.shape[3:])
-            prior = flat.take(index, axis=0)
-            next_prior = flat.take(following * self._width + row, axis=0)
-        if self._mask is not None:
-            mask = self._mask.reshape(-1, self._mask.shape[-1]).take(index, axis=0)
-        if self._final_observations.by_slot:
-            truncated = self._truncated.reshape(-1).take(at_last)
-            self._final_observations.put_into(next_observation, next_prior, truncated, last, row)
-        return Transitions(
-            self._observations(slot, row),
-            self._action.reshape(-1).take(index),
-            reward,
-            next_observation,
-            discount,
-            weight,
-            index,
-            prior,
-            next_prior,
-            mask,
-        )
+        cut = int(np.count_nonzero(self._truncated.reshape(-1).take(at_last)))
+        action = self._action.reshape(-1).take(index)
+        return Batch(None, None, action, reward, discount, index, last, cut)
 
     def _summed(
         self, reward: Floats, discount: Floats, slot: Ints, index: Ints
