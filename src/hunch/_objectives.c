@@ -21,6 +21,19 @@ typedef struct Difference {
     float loss;             /* the sum over members of means over rows */
 } Difference;
 
+typedef struct MemberDifference {
+    const float *output;    /* of networks that learn, without their priors, (replicas, members, rows, actions) */
+    const float *following; /* of their targets, for what came next, likewise */
+    const float *selecting; /* of what chooses there; NULL for the targets themselves */
+    const float *prior, *next_prior; /* (replicas, rows, members, actions) */
+    const int64_t *action;           /* (replicas, rows) */
+    const float *reward, *discount;  /* (replicas, rows) */
+    const uint8_t *mask; /* (replicas, rows, members), whether a member learns of it; NULL for all */
+    float *gradient;     /* (replicas, members, rows, actions) */
+    int64_t replicas, members, rows, actions;
+    float loss; /* the mean over all of half the square */
+} MemberDifference;
+
 typedef struct {
     const float *output;   /* a value and then unnormalised log-probabilities, (members, rows, 1 + actions) */
     const int64_t *action; /* (members, rows) */
@@ -77,6 +90,41 @@ void hunch_difference(Difference *d) {
         to[dueling + taken] += slope;
     }
     d->loss = loss;
+}
+
+/* The largest of sums, of the first where several are; NaN if one is. */
+static int64_t best_sum(const float *q, const float *prior, int64_t n) {
+    int64_t best = 0;
+    float most = q[0] + prior[0];
+    for (int64_t a = 1; a < n; a++) {
+        float value = q[a] + prior[a];
+        if (value > most || value != value) best = a, most = value;
+    }
+    return best;
+}
+
+/* One-step errors of members with priors, half their mean square, and its gradient by member. */
+void hunch_member_difference(MemberDifference *d) {
+    int64_t actions = d->actions;
+    double loss = 0;
+    for (int64_t r = 0; r < d->replicas; r++)
+        for (int64_t k = 0; k < d->members; k++)
+            for (int64_t i = 0; i < d->rows; i++) {
+                int64_t row = r * d->rows + i, at = row * d->members + k;
+                int64_t own = ((r * d->members + k) * d->rows + i) * actions;
+                const float *next = d->following + own, *prior = d->next_prior + at * actions;
+                int64_t chosen = best_sum(d->selecting ? d->selecting + own : next, prior, actions);
+                int64_t taken = d->action[row];
+                float value = next[chosen] + prior[chosen];
+                float q = d->output[own + taken] + d->prior[at * actions + taken];
+                float error = q - (d->reward[row] + d->discount[row] * value);
+                if (d->mask) error *= d->mask[at];
+                loss += (double)error * error;
+                float *to = d->gradient + own;
+                for (int64_t a = 0; a < actions; a++) to[a] = 0;
+                to[taken] = error / d->rows;
+            }
+    d->loss = 0.5 * loss / (d->replicas * d->members * d->rows);
 }
 
 /* The loss of an actor-critic, with the value as its baseline, and the gradient at its outputs. */

@@ -15,11 +15,13 @@
 #pragma GCC optimize("fp-contract=off")
 #endif
 
-struct Chain;      /* of _kernel.c */
+struct Chain; /* of _kernel.c */
 struct Difference; /* of _objectives.c */
+struct MemberDifference;
 void hunch_forward(const struct Chain *c, int64_t lanes);
 void hunch_backward(const struct Chain *c, int64_t lanes);
 void hunch_difference(struct Difference *d);
+void hunch_member_difference(struct MemberDifference *d);
 
 typedef struct {
     /* What is stored, (slots, width, …): time goes round, and environments lie side by side. */
@@ -64,12 +66,15 @@ void hunch_gather(Drawn *d) {
 }
 
 /* Values of what came next, by the target network and, if there is one, the network that chooses; values of
-   what was seen; and what the error of the latter says to the network's parameters. */
+   what was seen; and what the error of the latter says to the network's parameters. One of the two kinds
+   of errors is NULL. */
 void hunch_q_gradient(const struct Chain *target, const struct Chain *choosing,
-                      const struct Chain *own, struct Difference *difference, int64_t lanes) {
+                      const struct Chain *own, struct Difference *difference,
+                      struct MemberDifference *of_members, int64_t lanes) {
     hunch_forward(target, lanes);
     if (choosing) hunch_forward(choosing, lanes);
     hunch_forward(own, lanes);
-    hunch_difference(difference);
+    if (difference) hunch_difference(difference);
+    else hunch_member_difference(of_members);
     hunch_backward(own, lanes);
 }

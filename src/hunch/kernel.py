@@ -208,6 +208,28 @@ class Difference(Structure):
     )
 
 
+class MemberDifference(Structure):
+    """One-step errors of values of members with priors; see `_objectives.c`."""
+
+    _fields_ = (
+        ("output", c_void_p),
+        ("following", c_void_p),
+        ("selecting", c_void_p),
+        ("prior", c_void_p),
+        ("next_prior", c_void_p),
+        ("action", c_void_p),
+        ("reward", c_void_p),
+        ("discount", c_void_p),
+        ("mask", c_void_p),
+        ("gradient", c_void_p),
+        ("replicas", c_int64),
+        ("members", c_int64),
+        ("rows", c_int64),
+        ("actions", c_int64),
+        ("loss", c_float),
+    )
+
+
 class Drawn(Structure):
     """A batch of transitions from where they are stored; see `_q_learning.c`."""
 
@@ -371,7 +393,8 @@ def loaded() -> ctypes.CDLL | str:
     library.hunch_gather.restype = library.hunch_q_gradient.restype = None
     library.hunch_gather.argtypes = (POINTER(Drawn),)
     chain = POINTER(Chain)
-    library.hunch_q_gradient.argtypes = (chain, chain, chain, POINTER(Difference), c_int64)
+    errors = (POINTER(Difference), POINTER(MemberDifference))
+    library.hunch_q_gradient.argtypes = (chain, chain, chain, *errors, c_int64)
     library.hunch_lambda_returns.restype = None
     library.hunch_lambda_returns.argtypes = (
         *[c_void_p] * 3,

@@ -191,7 +191,12 @@ class CompiledChain:
         return CompiledChain(self._layers)
 
     def between(
-        self, x: Tensor, y: Tensor, draws: Mapping[int, Draw], gradient: Tensor | None = None
+        self,
+        x: Tensor,
+        y: Tensor,
+        draws: Mapping[int, Draw],
+        gradient: Tensor | None = None,
+        x_gradient: Tensor | None = None,
     ) -> Chain:
         """Itself for calls from within the kernel, from inputs to outputs that stay where they are.
 
@@ -202,6 +207,7 @@ class CompiledChain:
             y: float32 `(members, batch, out)`, side by side.
             draws: as for `forward`.
             gradient: of the outputs, as `y` is; None if no backward follows.
+            x_gradient: where that of the inputs goes, `(members, batch, in)`, if it is asked for.
         """
         room = self._take_room(x.shape[1])
         noise = [draws[key] for key in self._keys]
@@ -211,7 +217,8 @@ class CompiledChain:
             if self._held is None or self._held[0] is not room:
                 self._held = room, room.lend()
             self._point(x, self._held[1].memory, noise)
-            self._chain.dy, self._chain.dx = gradient.data_ptr(), None
+            self._chain.dy = gradient.data_ptr()
+            self._chain.dx = None if x_gradient is None else x_gradient.data_ptr()
         self._chain.y = y.data_ptr()
         return self._chain
 

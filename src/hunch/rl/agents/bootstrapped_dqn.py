@@ -12,6 +12,7 @@ once for each observation and stored with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -343,6 +344,15 @@ class BootstrappedDQN(Agent):
         if self._pair.layout.moved:
             self.settle()
         self._ensemble.begin_update()
+        rate = value_at(self.learning_rate, self.steps)
+        found = self._ensemble.gradient(batch, self.double)
+        loss, move = found or self._gradient(batch)
+        loss = check_loss(loss, self.updates)
+        move(rate)
+        self.losses.append(loss)
+
+    def _gradient(self, batch: Transitions) -> tuple[float, Callable[[float], None]]:
+        """Half the mean square of all errors, and what moves networks at a learning rate."""
         target = self._bootstrapped(batch)
         q, learn = self._ensemble.differentiable(batch.observation, batch.prior)
         action = torch.from_numpy(batch.action).to(self.device)
@@ -350,14 +360,10 @@ class BootstrappedDQN(Agent):
         error = q.gather(-1, index).squeeze(-1) - target
         if batch.mask is not None:
             error = error * torch.from_numpy(batch.mask).to(self.device).transpose(1, 2)
-        loss = check_loss(0.5 * error.square().mean().item(), self.updates)
         # The gradient of half the mean square, for each member by itself or for what they share.
         slope = (error / (error.shape[-1] * self._ensemble.shared)).unsqueeze(-1)
-        learn(
-            torch.zeros_like(q).scatter_(-1, index, slope),
-            value_at(self.learning_rate, self.steps),
-        )
-        self.losses.append(loss)
+        gradient = torch.zeros_like(q).scatter_(-1, index, slope)
+        return 0.5 * error.square().mean().item(), partial(learn, gradient)
 
     def _bootstrapped(self, batch: Transitions) -> Tensor:
         """What each member is trained towards, `(replicas, members, batch)`."""

@@ -251,12 +251,8 @@ class DQN(Agent):
         )
         self._target = runner(self.target_network, self._target_noise)
         head = self.value_head
-        self._compiled = compiled_q(
-            self._online,
-            self._target,
-            values_alone=head.distribution is None and not head.dueling,
-            double=self.double,
-        )
+        values_alone = head.distribution is None and not head.dueling
+        self._compiled = compiled_q(self._online, self._target) if values_alone else None
 
     def settle(self) -> None:
         """As `Agent.settle`."""
@@ -344,7 +340,7 @@ class DQN(Agent):
         """Make one gradient update, and one of the target network if it is time to."""
         if self._pair.layout.moved:
             self.settle()
-        found = None if self._compiled is None else self._compiled.gradient(batch)
+        found = None if self._compiled is None else self._compiled.gradient(batch, self.double)
         loss, error = found or self._gradient(batch)
         mean_loss = check_loss(loss / self.replicas, self._pair.updates)
         self._pair.step(value_at(self.learning_rate, self._loop.steps))

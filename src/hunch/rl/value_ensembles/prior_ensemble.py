@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hunch.nn import Ensemble, RandomizedPrior
+from hunch.rl.fast.compiled_q import compiled_members
 from hunch.rl.fast.manual_backprop import first_linear, runner_of
 from hunch.rl.fast.one_hot_layer import OneHotLayer
 from hunch.rl.networks.noise import FreshNoise
 from hunch.rl.networks.runner import Runner
 from hunch.rl.networks.target_network import NetworkPair
+from hunch.rl.replay.transitions import Transitions
 from hunch.rl.value_ensembles.value_ensemble import (
     EnsembleConfig,
     Floats,
@@ -73,7 +77,7 @@ class PriorEnsemble(ValueEnsemble):
         super().__init__(config, PriorValues(online.part("prior"), prior_scale, config))
         self._link()
 
-    _linked = frozenset({"_runners"})
+    _linked = frozenset({"_runners", "_compiled"})
 
     def _link(self) -> None:
         """Make what runs the layers on the networks' memory."""
@@ -85,6 +89,7 @@ class PriorEnsemble(ValueEnsemble):
             self._runner(network.part("model"), parameters)
             for network, parameters in ((online, self.pair.parameters), (target, []))
         ]
+        self._compiled = compiled_members(*self._runners)
         super()._link()
 
     def _runner(self, model: Ensemble, parameters: Sequence[Tensor]) -> Runner:
@@ -119,14 +124,38 @@ class PriorEnsemble(ValueEnsemble):
 
         def learn(gradient: Tensor, rate: float) -> None:
             self._check_unmoved(updates)
-            hidden_gradient = backward(gradient.view(output.shape))
-            self.pair.step(rate)
-            if self._first is not None:
-                self._first.step(stored, hidden_gradient, rate)
-                if self.pair.target_synced:
-                    self._first.sync_target()
+            self._move(stored, backward(gradient.view(output.shape)), rate)
 
         return self._by_replica(output) + self.prior.of(stored, cached), learn
+
+    def gradient(
+        self, batch: Transitions, double: bool
+    ) -> tuple[float, Callable[[float], None]] | None:
+        """As `ValueEnsemble.gradient`."""
+        if self._compiled is None:
+            return None
+        stored, following = batch.observation, batch.next_observation
+        x, next_x = self._inputs(0, stored), self._inputs(1, following)
+        choosing_x = self._inputs(0, following) if double else None
+        hidden_gradient = None if self._first is None else torch.empty_like(x)
+        prior, next_prior = (
+            self.prior(seen) if cached is None else cached
+            for seen, cached in ((stored, batch.prior), (following, batch.next_prior))
+        )
+        loss = self._compiled.gradient(
+            x, next_x, choosing_x, batch, prior, next_prior, hidden_gradient
+        )
+        if loss is None:
+            return None
+        return loss, partial(self._move, stored, hidden_gradient)
+
+    def _move(self, stored: NDArray[Any], hidden_gradient: Tensor | None, rate: float) -> None:
+        """Move the networks, and what the first layer's product was computed by."""
+        self.pair.step(rate)
+        if self._first is not None and hidden_gradient is not None:
+            self._first.step(stored, hidden_gradient, rate)
+            if self.pair.target_synced:
+                self._first.sync_target()
 
     def predicted(self, observation: Tensor, replica: int, deterministic: bool) -> Tensor:
         """Values `(batch, actions)`: the mean over members, or those of one drawn at random."""

@@ -26,6 +26,7 @@ from hunch.rl.networks.runner import Runner
 from hunch.rl.networks.shared_memory import Linked
 from hunch.rl.networks.target_network import NetworkPair
 from hunch.rl.networks.value_networks import noisy_layers
+from hunch.rl.replay.transitions import Transitions
 from hunch.seeding import numpy_generator
 from hunch.storage.parts import InPlace, NumpyStreams, Part
 
@@ -144,6 +145,21 @@ class ValueEnsemble(Linked, ABC):
 
         The function moves the online network, and the target network if it is time to.
         """
+
+    def gradient(
+        self, batch: Transitions, double: bool
+    ) -> tuple[float, Callable[[float], None]] | None:
+        """Write the gradient of a batch in few calls; None, and nothing done, if that cannot be.
+
+        Args:
+            batch: the transitions.
+            double: whether the online network chooses the next action.
+
+        Returns:
+            Half the mean square of all errors, and a function of the learning rate that moves the
+            online network, and the target network if it is time to.
+        """
+        return None
 
     def _check_unmoved(self, updates: int) -> None:
         """Refuse to learn from values that were computed before the last update."""
