@@ -192,9 +192,9 @@ int64_t hunch_chain_scratch(const Link *link, int64_t links, int64_t rows) {
         widest = most_of(widest, link[l].out);
         wide = most_of(wide, own), all += own;
     }
-    /* Four of the widest rows, and what is above in vectors that begin at a cache line. */
-    return (2 * widest + side_by_side(widest)) * padded(part) + (part < rows ? all : wide) +
-           4 * padded(widest) + 64;
+    /* Inputs and three of the widest rows; and what is above in vectors that begin at a cache line. */
+    return (2 * widest + side_by_side(widest) + side_by_side(link[0].in)) * padded(part) +
+           (part < rows ? all : wide) + 4 * padded(widest) + 64;
 }
 
 /* Rows of which outputs alone are asked at a time: activations in the second cache, and weights, which
@@ -1048,7 +1048,8 @@ static void backward(const Chain *c) {
     }
     float *delta = (float *)(((uintptr_t)c->scratch + 63) / 64 * 64);
     float *other = delta + widest * whole, *turned = other + widest * whole;
-    float *wide = turned + side_by_side(widest) * whole;
+    float *inputs = turned + side_by_side(widest) * whole;
+    float *wide = inputs + side_by_side(first) * whole;
     const Link *last = c->link + c->links - 1;
     for (int64_t k = 0; k < c->members; k++) {
         const float *tape = c->tape + k * each + noisy;
@@ -1084,8 +1085,9 @@ static void backward(const Chain *c) {
                     total(delta, l->out, whole, n, gradient + l->in, width, at > 0);
                 } else if (is_learned(l)) {
                     if (j) turn(before, whole, l->in, turned, width, n);
-                    else beside_one(x, l->in, turned, width, n);
-                    Product across = {delta, whole,    1,     turned, width, n, NULL,
+                    else if (!k || c->x_apart || part < c->rows) /* members may share them */
+                        beside_one(x, l->in, inputs, width, n);
+                    Product across = {delta, whole,    1,     j ? turned : inputs, width, n, NULL,
                                       NULL,  gradient, width, at > 0, 0};
                     product(&across, l->out, (l->in + LANES) / LANES * LANES);
                 }
