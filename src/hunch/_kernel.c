@@ -83,6 +83,8 @@ typedef struct Chain {
     float *dx; /* (members, rows, in), or NULL */
     float *tape; /* (members, hunch_tape); NULL for a few rows that no backward follows */
     float *scratch;
+    const int64_t *member; /* whose outputs are asked of each of a few rows: x and y are then (rows, …);
+                              or NULL */
 } Chain;
 
 typedef struct {
@@ -917,10 +919,10 @@ static void few_rows(const Chain *c) {
     int64_t in = c->link[0].in, widest = in;
     float *room = (float *)(((uintptr_t)c->scratch + 63) / 64 * 64);
     for (int64_t j = 0; j < c->links; j++) widest = most_of(widest, c->link[j].out);
-    for (int64_t k = 0; k < c->members; k++)
+    for (int64_t k = 0; k < (c->member ? 1 : c->members); k++)
         for (int64_t i = 0; i < c->rows; i++)
-            one_row(c, k, c->x + k * c->x_apart + i * in, c->y + (k * c->rows + i) * c->y_width,
-                    room, padded(widest));
+            one_row(c, c->member ? c->member[i] : k, c->x + k * c->x_apart + i * in,
+                    c->y + (k * c->rows + i) * c->y_width, room, padded(widest));
 }
 
 static void forward(const Chain *c) {

@@ -165,6 +165,7 @@ class Chain(Structure):
         ("dx", c_void_p),
         ("tape", c_void_p),
         ("scratch", c_void_p),
+        ("member", c_void_p),
     )
 
 

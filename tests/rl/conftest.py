@@ -1,10 +1,11 @@
-"""Small environments whose best behaviour is known."""
+"""Small environments whose best behaviour is known, and the number of threads."""
 
 import signal
 
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 
 
@@ -95,3 +96,9 @@ def interruptible():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def one_thread(monkeypatch):
+    """As if torch had one thread, so that the kernel runs all layers of its kind."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)

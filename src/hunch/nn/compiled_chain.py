@@ -11,7 +11,9 @@ from ctypes import byref
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hunch.kernel import ACTIVATIONS, Chain, Link, Own, kernel
@@ -184,6 +186,21 @@ class CompiledChain:
             self._point(x, lent.memory, noise)
         self._chain.y = y.data_ptr()
         self._library.hunch_forward(byref(self._chain), self._lanes)
+        return y
+
+    def of_members(self, x: Tensor, member: NDArray[np.int64]) -> Tensor:
+        """The outputs of one member for each row, `(rows, out)`; of layers without noise.
+
+        Args:
+            x: float32 `(rows, in)`, side by side.
+            member: of each row.
+        """
+        self._take_room(len(x))
+        y = _empty(len(x), self.outputs)
+        self._point(x, None, ())
+        self._chain.y, self._chain.member = y.data_ptr(), member.ctypes.data
+        self._library.hunch_forward(byref(self._chain), self._lanes)
+        self._chain.member = None
         return y
 
     def twin(self) -> CompiledChain:

@@ -297,11 +297,6 @@ def parts_of(network, count=1):
     return [type(layer) for layer in runner(network, count)[0]._layers]
 
 
-@pytest.fixture
-def one_thread(monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-
-
 @compiled
 def test_beside_several_threads_of_torch_the_kernel_runs_what_they_would_not_share(monkeypatch):
     many = Ensemble(lambda: MLP(4, [6], 3), 2, seed=0)

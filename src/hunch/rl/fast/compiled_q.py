@@ -131,6 +131,17 @@ class CompiledQ(_Networks):
 class CompiledMembers(_Networks):
     """Members with priors, of one value an action."""
 
+    def values(self, x: Tensor, member: NDArray[np.int64]) -> Tensor | None:
+        """Values of all actions by one member for each row; None if torch has to be asked.
+
+        Args:
+            x: what the members that learn are given, float32 `(rows, in)`.
+            member: of each row, among those of all replicas.
+        """
+        if x.dim() != 2 or x.shape[1] != self._own.inputs or self._online.chain() is None:
+            return None
+        return self._own.of_members(x, member)
+
     def gradient(
         self,
         x: Tensor,

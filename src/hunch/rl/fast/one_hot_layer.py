@@ -101,6 +101,17 @@ class OneHotLayer:
             return found
         return self._by_member(torch.from_numpy(table.take(rows.ravel(), axis=0)))
 
+    def hidden_of(self, cells: Cells, member: NDArray[np.int64]) -> Tensor:
+        """As `hidden` of one member each, by the online network, `(replicas · batch, width)`.
+
+        Args:
+            cells: `(replicas, batch)`.
+            member: of each, among its replica's.
+        """
+        by_member = self._table.reshape(len(self._table), -1, self._width)
+        found = by_member[self._rows(cells), member]
+        return torch.from_numpy(found.reshape(-1, self._width))
+
     def step(self, cells: Cells, gradient: Tensor, learning_rate: float) -> None:
         """Move the rows of a batch.
 

@@ -104,11 +104,24 @@ class PriorEnsemble(ValueEnsemble):
     def best(self, stored: NDArray[Any]) -> NDArray[np.int64]:
         """The action that each environment's member likes best, `(replicas, envs)`."""
         replica, env = self._places
-        trained = self._trained(0, stored).cpu().numpy()[replica, self.active, env]
-        best: NDArray[np.int64] = (trained + self.prior(stored)[replica, env, self.active]).argmax(
-            -1
-        )
+        trained = self._played(stored)
+        if trained is None:
+            trained = self._trained(0, stored).cpu().numpy()[replica, self.active, env]
+        values = trained + self.prior(stored)[replica, env, self.active]
+        best: NDArray[np.int64] = values.argmax(-1)
         return best
+
+    def _played(self, stored: NDArray[Any]) -> Floats | None:
+        """Values by the member in play, without priors, `(replicas, envs, actions)`."""
+        if self._compiled is None:
+            return None
+        member = (self.active + self._places[0] * self.config.members).reshape(-1)
+        if self._first is None:
+            x = self.config.tensor(stored).flatten(0, 1)
+        else:
+            x = self._first.hidden_of(stored, self.active)
+        values = self._compiled.values(x, member)
+        return None if values is None else values.numpy().reshape(*self.active.shape, -1)
 
     def begin_update(self) -> None:
         """Nothing is to be settled: all members learn from every batch."""
