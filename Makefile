@@ -77,6 +77,7 @@ docs: $(VENV)/.dev
 # Environments of their own are made for every Python of the path; PYTHONS="--python 3.12" for one.
 release: $(VENV)/.dev
 	$(RUN) pip install --disable-pip-version-check -c constraints.txt -e '.[release]'
+	$(BIN)/basedpyright
 	$(BIN)/python tools/build_release.py
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/try_release.py --modes $(PYTHONS)
 

@@ -14,6 +14,8 @@ import matplotlib
 import public
 import sidebar
 import terms
+from sphinx.application import Sphinx
+from sphinx.config import Config
 
 import hunch
 
@@ -104,8 +106,14 @@ pygments_dark_style = "monokai"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-def setup(app: object) -> None:
+def take_as_it_is(app: Sphinx, config: Config) -> None:
+    """Copy what was laid out as a page of its own, the playground."""
+    config.html_extra_path = [str(Path(app.srcdir) / "extra")]
+
+
+def setup(app: Sphinx) -> None:
     """Hang in what is ours: docstrings, equations, and the count of public names."""
+    app.connect("config-inited", take_as_it_is)
     docstrings.setup(app)
     mathml.setup(app)
     public.setup(app)

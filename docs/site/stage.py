@@ -16,6 +16,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE))
 
+PLAYGROUND = ROOT / "docs" / "playground" / "index.html"  # goes onto the site as it is
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
 TREES = (
     ("docs", (".md", ".svg", ".png")),
@@ -36,6 +37,8 @@ def stage(target: Path) -> None:
                 made[path.relative_to(ROOT)] = _relinked(path) if text else path.read_bytes()
     for path in sorted((HERE / "pages").rglob("*.md")):
         made[path.relative_to(HERE / "pages")] = path.read_text("utf-8")
+    for path in sorted(PLAYGROUND.parent.iterdir()):
+        made[Path("extra") / path.relative_to(ROOT)] = path.read_bytes()
     made.update(_reference())
     made[Path("results/index.md")] = _results_index()
     decisions = Path("docs/decisions/README.md")
@@ -52,6 +55,8 @@ def _relinked(path: Path) -> str:
     def checked(found: re.Match[str]) -> str:
         label, link = found[1], found[2]
         target = (path.parent / link.partition("#")[0]).resolve()
+        if target == PLAYGROUND:
+            return f'<a href="{link}">{label}</a>'
         known = target.suffix in (".md", ".svg", ".png") and (
             target.parent == ROOT
             or ROOT / "docs" in target.parents

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, overload
 
 import torch
 from torch import nn
@@ -16,6 +16,36 @@ from hunch.nn.batched import is_hooked
 from hunch.nn.noisy import NoisyConv2d, NoisyLinear
 from hunch.nn.noisy_base import Noise
 from hunch.nn.noisy_layer import NoiseSettings
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@overload
+def noisy(
+    module: nn.Linear | nn.Conv2d,
+    *,
+    noise: Noise = ...,
+    std_init: float | None = ...,
+    per_sample: bool = ...,
+    init: Noise | None = ...,
+    bias_std: Literal["in", "out"] = ...,
+    noise_distribution: Literal["normal", "truncated_normal"] = ...,
+    layers: Callable[[str, nn.Module], bool] | None = ...,
+) -> nn.Module: ...
+
+
+@overload
+def noisy(
+    module: Network,
+    *,
+    noise: Noise = ...,
+    std_init: float | None = ...,
+    per_sample: bool = ...,
+    init: Noise | None = ...,
+    bias_std: Literal["in", "out"] = ...,
+    noise_distribution: Literal["normal", "truncated_normal"] = ...,
+    layers: Callable[[str, nn.Module], bool] | None = ...,
+) -> Network: ...
 
 
 def noisy(

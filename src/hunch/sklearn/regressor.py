@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -203,6 +203,26 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase, LearnedNumbe
         self._train(recipe, rows)
         self._forget_out_of_bag()
         return self
+
+    @overload
+    def predict(
+        self, X: Any, return_std: Literal[False] = ..., return_cov: Literal[False] = ...
+    ) -> Floats: ...
+
+    @overload
+    def predict(
+        self, X: Any, return_std: Literal[True], return_cov: bool = ...
+    ) -> tuple[Floats, Floats]: ...
+
+    @overload
+    def predict(
+        self, X: Any, return_std: bool = ..., *, return_cov: Literal[True]
+    ) -> tuple[Floats, Floats]: ...
+
+    @overload
+    def predict(
+        self, X: Any, return_std: bool = ..., return_cov: bool = ...
+    ) -> Floats | tuple[Floats, Floats]: ...
 
     def predict(
         self, X: Any, return_std: bool = False, return_cov: bool = False

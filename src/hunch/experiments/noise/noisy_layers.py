@@ -141,7 +141,7 @@ def _noisy_dqn(plain: DQN, kind: Kind, seed: int, *, per_sample: bool = False) -
             if name.endswith("_sigma"):
                 factor = torch.empty(parameter.shape).uniform_(-1, 1, generator=generator)
                 parameter.mul_(math.sqrt(3) * factor)  # keeps the mean square; signs do not matter
-    return cast(DQN, net)
+    return net
 
 
 def _measure(plain: DQN, kind: Kind, sharing: Sharing, x: Tensor, draws: int, seed: int) -> Moments:
