@@ -169,6 +169,7 @@ class CompiledChain:
         self._chain.y_width = self.outputs
         self._rooms: dict[int, Room] = {}
         self._held: tuple[Room, Lent] | None = None  # for a backward from within the kernel
+        self._noise: list[Draw] = []  # likewise
 
     def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: list[Any] | None) -> Tensor:
         """The outputs; what `backward` needs goes onto the end of the tape, if there is one."""
@@ -227,7 +228,8 @@ class CompiledChain:
             x_gradient: where that of the inputs goes, `(members, batch, in)`, if it is asked for.
         """
         room = self._take_room(x.shape[1])
-        noise = [draws[key] for key in self._keys]
+        # Held until the call is over, whatever is drawn before it begins.
+        self._noise = noise = [draws[key] for key in self._keys]
         if gradient is None:
             self._point(x, room.spare if x.shape[1] > FEW else None, noise)
         else:

@@ -73,6 +73,18 @@ def test_a_dqn_learns_the_same(kind, one_thread):
     check_alike(of_both(lambda: DQN("CartPole-v1", **settings), 20, 90))
 
 
+def test_noise_of_a_call_outlives_the_draw_of_the_next(one_thread):
+    agent = DQN("CartPole-v1", noisy=True, double=True, **SMALL)
+    agent.learn(30, progress=False)
+    compiled, noise = agent._compiled, agent._online_noise
+    noise._used = noise._ahead - 1  # the choice of actions has the last draw of a block
+    agent._update(agent._replay.sample(16, agent._sampling))
+    assert noise._used == 1
+    held = compiled._choosing._noise[0][0]
+    assert held.untyped_storage().data_ptr() != noise._draws[0][0][0].untyped_storage().data_ptr()
+    assert compiled._choosing._places[0][0].first == held.data_ptr()
+
+
 @pytest.mark.parametrize("kind", MEMBER_KINDS)
 @pytest.mark.parametrize("env", ["CartPole-v1", "hunch/DeepSea-v0"])
 def test_members_learn_the_same(env, kind, one_thread):
