@@ -81,7 +81,6 @@ def test_discrete_problems_are_held_against_enumeration(one_hot):
     else:
         found = diagnose(lambda z: table[z], lambda l: Categorical(logits=l), logits)
     assert found.reference == "enumeration"
-    assert found.rows[0].estimator == "enumerate"
     assert found.rows[0].signal_to_noise == float("inf")
     assert "it is exact, at 4 evaluations" in found.recommendation
     rows = by_label(found)
@@ -195,6 +194,25 @@ def test_a_coin_that_hardly_ever_falls_the_other_way_is_no_bias():
     rows = by_label(found)
     assert all(row.trusted for label, row in rows.items() if label != "straight_through")
     assert rows["straight_through"].biased
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_hangs_on_samples_that_never_came_is_not_judged(seed):
+    # A cost of 100 for whatever falls: tosses of 1 in 8,000 are to take back what all others give.
+    found = diagnose(
+        lambda z: 100 + 0.05 * z.sum(-1),
+        lambda logits: Independent(Bernoulli(logits=logits), 1),
+        (torch.tensor([-9.0, 0.0]),),
+        4,
+        repeats=200,
+        seed=seed,
+    )
+    rows = {row.label: row for row in found.rows}
+    assert rows["score + none"].unseen
+    assert not rows["score + none"].biased
+    assert rows["score + none"].doubt == 1
+    assert rows["score + loo"].trusted
+    assert "score + none, which are unjudged: raise `repeats`" in found.recommendation
 
 
 def test_names_temperatures_and_dicts():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -63,6 +64,9 @@ class Way(NamedTuple):
     def label(self) -> str:
         """The whole in words."""
         return " + ".join(part for part in (self.name, self.baseline, self.sampler) if part)
+
+
+_TYPICAL = 1000  # samples of which a typical cost is the mean
 
 
 class Repeated:
@@ -139,6 +143,25 @@ class Repeated:
         for _ in range(_WARM if way.baseline == "ema" else 0):
             one()
         return torch.cat([one() for _ in range(calls)])
+
+    def unseen(self, way: Way, purpose: str) -> Tensor:
+        """What is missing in the mean of `estimates` of the score for want of rare samples.
+
+        With a constant for a cost the gradient is 0; what the same draws say of it is what samples
+        that never came would have taken away, and no variance tells.
+        """
+        with torch.no_grad():
+            dist = self.dist(self.leaves())
+            z = draw(dist, _TYPICAL, self.generator("typical cost"), differentiable=False)
+            typical = checked(self.f(z), z, dist).mean(0)
+        events = len(dist.event_shape)
+
+        def constant(z: Tensor) -> Tensor:
+            return typical.expand(z.shape[: z.dim() - events])
+
+        alike = copy.copy(self)
+        alike.f = constant
+        return alike.estimates(way, self.n, purpose).mean(0)
 
     def once(
         self,

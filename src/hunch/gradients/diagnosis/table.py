@@ -42,6 +42,9 @@ class Row:
         failed: share of the calls that gave NaN or infinity; then the figures above are infinite.
         judged: whether there was a reference that is not this estimator itself; without one
             `bias_z` and `relative_bias` are 0 and say nothing.
+        unseen: whether samples decide that are too rare to have come in these calls: then the mean
+            is off by more than its variance explains, the variance is too small a figure, and
+            nothing is judged.
     """
 
     estimator: str
@@ -57,6 +60,7 @@ class Row:
     milliseconds: float
     failed: float = 0.0
     judged: bool = True
+    unseen: bool = False
 
     @property
     def variance_cost(self) -> float:
@@ -242,6 +246,12 @@ def recommend(rows: Sequence[Row]) -> str:
         )
     else:
         words.append("No way that applies here is unbiased: take another estimator.")
+    unseen = [row.label for row in rows if row.unseen]
+    if unseen:
+        words.append(
+            f"Samples too rare to have come in these calls decide over {', '.join(unseen)}, which "
+            "are unjudged: raise `repeats`."
+        )
     failing = list(dict.fromkeys(row.label for row in rows if row.failed))
     if failing:
         words.append(f"NaN or infinite gradients: {', '.join(failing)}.")
