@@ -118,7 +118,7 @@ def test_predict_restores_the_mode_and_keeps_gradients_in_x():
 def test_callback_sees_every_step_and_stopping_keeps_the_last():
     steps = []
 
-    def stop(step):
+    def stop(step, losses):
         steps.append(step)
         if step == 3:
             raise KeyboardInterrupt
