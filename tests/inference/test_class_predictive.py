@@ -76,7 +76,9 @@ def test_members_are_predictions_whose_mean_is_that_of_the_ensemble():
 
 
 def test_wrong_shapes_are_refused():
-    with pytest.raises(ShapeError, match=r"`logits` got shape \(3, 2\); expected \(members, batch, classes\)"):
+    with pytest.raises(
+        ShapeError, match=r"`logits` got shape \(3, 2\); expected \(members, batch, classes\)"
+    ):
         ClassPredictive(torch.zeros(3, 2))
     with pytest.raises(ShapeError, match=r"`y` got shape \(4,\); expected \(5,\)"):
         ClassPredictive(LOGITS).member_log_prob(torch.zeros(4))
