@@ -256,6 +256,8 @@ def test_what_cannot_be_predicted_on_is_one_sentence():
         predict(ensemble, loader(X), batch_size=3)
     with pytest.raises(DataError, match="batch 2 of the loader is a str; expected the inputs"):
         predict(ensemble, [X, "x"])
+    with pytest.raises(DataError, match="batch 1 of the loader is a dict; expected the inputs"):
+        predict(ensemble, [{"x": X}])
     with pytest.raises(DataError, match="`x of batch 2` holds NaN"):
         predict(ensemble, loader(NAN))
     with pytest.raises(DataError, match="the loader gives no batch"):

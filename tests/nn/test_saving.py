@@ -234,7 +234,9 @@ def test_other_ensembles_and_other_noise_are_one_sentence(tmp_path):
     save(Ensemble(prior, 3, seed=0), tmp_path / "net")
     with pytest.raises(ConfigurationError, match=r"the number of members is 3 .* and 4 here"):
         load(tmp_path / "net", Ensemble(prior, 4))
-    with pytest.raises(ConfigurationError, match=r"the number of members is 3 .* and none here"):
+    with pytest.raises(
+        ConfigurationError, match=r"is 3 .* and none here; .*, or a function that builds one"
+    ):
         load(tmp_path / "net", prior())
     with pytest.raises(ConfigurationError, match=r"`model.0.weight` is \(5, 3\) .* and \(6, 3\)"):
         load(tmp_path / "net", lambda: RandomizedPrior(MLP(3, [6], 2), MLP(3, [5], 2)))

@@ -98,6 +98,7 @@ WRONG = {
     "got an empty list": [],
     "members 0 and 2 are one and the same module": [ONE, nn.Linear(2, 1), ONE],
     r"`factory\[1\]` is a str": [ONE, "linear"],
+    r"`factory\[0\]` is compiled; expected the module itself": [torch.compile(ONE), ONE],
     r"member 1 has other parameters than member 0: `weight` is a parameter \(3, 2\) .* and not a parameter \(1, 2\)": [
         ONE,
         nn.Linear(2, 3),

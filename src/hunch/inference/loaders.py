@@ -37,7 +37,8 @@ def is_loader(x: object) -> TypeGuard[Loader]:
     if isinstance(x, list | tuple):
         first = x[0] if len(x) else None
         within = first[0] if isinstance(first, list | tuple) and len(first) else None
-        return (isinstance(first, Tensor) and first.ndim > 0) or _is_array(within)
+        tensors = isinstance(first, Tensor) and first.ndim > 0
+        return tensors or isinstance(first, dict) or _is_array(within)
     return isinstance(x, Iterable)
 
 

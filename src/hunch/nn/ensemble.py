@@ -448,6 +448,11 @@ def _given(modules: Iterable[Any], num_members: int | None, seed: int | None) ->
             raise ConfigurationError(
                 f"`factory[{k}]` is a {type(member).__name__}; expected a torch.nn.Module."
             )
+        if isinstance(getattr(member, "_orig_mod", None), nn.Module):
+            raise ConfigurationError(
+                f"`factory[{k}]` is compiled; expected the module itself, `module._orig_mod`: "
+                "compile the ensemble instead."
+            )
         if first.setdefault(id(member), k) != k:
             raise ConfigurationError(
                 f"members {first[id(member)]} and {k} are one and the same module; expected "

@@ -203,7 +203,8 @@ class _Saved:
         """
         own = network.num_members if isinstance(network, Ensemble) else None
         if own != self.num_members and not member_alone:
-            raise _other("the number of members", self.num_members or "none", own or "none")
+            enough = "" if self.num_members is None else ", or a function that builds one member"
+            raise _other("the number of members", self.num_members or "none", own or "none", enough)
         for (name, saved), (other, mine) in itertools.zip_longest(
             self.classes.items(), _classes(_root(network)).items(), fillvalue=("", None)
         ):
@@ -316,8 +317,8 @@ def _shown(name: str) -> str:
     return f"`{name}`" if name else "the network itself"
 
 
-def _other(what: str, saved: object, here: object) -> ConfigurationError:
+def _other(what: str, saved: object, here: object, enough: str = "") -> ConfigurationError:
     return ConfigurationError(
         f"{what} is {_MISSING if saved is None else saved} in the folder and "
-        f"{_MISSING if here is None else here} here; expected the network that was saved."
+        f"{_MISSING if here is None else here} here; expected the network that was saved{enough}."
     )
