@@ -65,24 +65,9 @@ def save(network: nn.Module, path: str | os.PathLike[str]) -> None:
     """
     if not isinstance(network, nn.Module):
         raise ConfigurationError(f"`network` got {type(network).__name__}; expected a module.")
-    state = dict(network.state_dict())
-    root = _root(network)
-    beside = {
-        f"buffer.{name}": tensor
-        for name, tensor in tensors_of(root).items()
-        if name not in state and not isinstance(tensor, nn.Parameter)
-    }
-    layers = _noisy_layers(root)
-    for name, layer in layers.items():
-        held = layer._held or ()
-        beside |= {f"noise.{i}.{name}": part for i, part in enumerate(held)}
-    for name, value in (state | beside).items():
-        if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_meta:
-            kind = value.layout if isinstance(value, Tensor) else type(value).__name__
-            raise ConfigurationError(
-                f"`{name}` of the network's state is no dense tensor but {kind}; expected numbers "
-                "alone: keep anything else outside, and give it to the class at `load`."
-            )
+    root, state = _root(network), dict(network.state_dict())
+    beside, layers = _beside(root, state), _noisy_layers(root)
+    _check_dense(state | beside)
     settings: dict[str, Any] = {
         "versions": versions(),
         "ensemble": None,
@@ -251,6 +236,26 @@ class _Saved:
 def _root(network: nn.Module) -> nn.Module:
     """What holds the parts under their names: an ensemble's members share one."""
     return network.skeleton if isinstance(network, Ensemble) else network
+
+
+def _beside(root: nn.Module, state: Mapping[str, object]) -> dict[str, Tensor]:
+    """What `state_dict()` leaves out: buffers that are not persistent, and held noise."""
+    tensors = tensors_of(root).items()
+    passing = {n: t for n, t in tensors if n not in state and not isinstance(t, nn.Parameter)}
+    held = {name: layer._held or () for name, layer in _noisy_layers(root).items()}
+    return {f"buffer.{name}": tensor for name, tensor in passing.items()} | {
+        f"noise.{i}.{name}": part for name, parts in held.items() for i, part in enumerate(parts)
+    }
+
+
+def _check_dense(state: Mapping[str, object]) -> None:
+    for name, value in state.items():
+        if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_meta:
+            kind = value.layout if isinstance(value, Tensor) else type(value).__name__
+            raise ConfigurationError(
+                f"`{name}` of the network's state is no dense tensor but {kind}; expected numbers "
+                "alone: keep anything else outside, and give it to the class at `load`."
+            )
 
 
 def _classes(root: nn.Module) -> dict[str, str]:
