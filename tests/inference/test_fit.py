@@ -180,6 +180,8 @@ def test_wrong_classes_and_networks_without_checks_of_their_own():
     plain = net(2, build=lambda: nn.Linear(1, 2))
     with pytest.raises(ShapeError, match="which the network cannot take"):
         fit(plain, X.expand(20, 3), X, progress=False)
+    with pytest.raises(ShapeError, match=r"of torch.int64; .* or loss='cross_entropy' for class"):
+        fit(plain, X, torch.arange(20) % 2, progress=False)
     with pytest.raises(DataError, match="holds classes from 0 to 2; expected 0 to 1"):
         fit(plain, X, torch.arange(20) % 3, loss="cross_entropy", progress=False)
     with pytest.raises(ShapeError, match="expected class numbers"):

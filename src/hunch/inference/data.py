@@ -90,9 +90,10 @@ def check_targets(loss: object, y: Tensor, out: tuple[int, ...], name: str = "y"
         out = out[:-1]  # a head's last axis describes one target
     numbers = isinstance(loss, str) and loss != "cross_entropy"
     if numbers and (tuple(y.shape[1:]) != out or not y.is_floating_point()):
+        hint = "" if y.is_floating_point() else "; or loss='cross_entropy' for class numbers"
         raise ShapeError(
             f"`{name}` got shape {tuple(y.shape)} of {y.dtype}; expected floating-point "
-            f"{(y.shape[0], *out)}, the shape of the network's output."
+            f"{(y.shape[0], *out)}, the shape of the network's output{hint}."
         )
     if loss == "cross_entropy":
         classes = out[0] if out else 0
