@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hunch.errors import ConfigurationError, ShapeError
-from hunch.inference import ClassPredictive, fit, predict
+from hunch.inference import ClassPredictive, fit, out_of_bag, predict
 from hunch.nn import MLP, Ensemble
 
 G = torch.Generator().manual_seed(0)
@@ -67,8 +67,18 @@ def test_predict_gives_classes_when_asked():
         predict(net, x, classes=True, noise_std=0.1)
 
 
+def test_members_are_predictions_whose_mean_is_that_of_the_ensemble():
+    p = ClassPredictive(LOGITS)
+    assert torch.equal(p.members, LOGITS.softmax(-1))
+    assert torch.equal(p.members.mean(0), p.probs)
+    weights = (torch.arange(30) != 7).float().unsqueeze(1).expand(30, 5)
+    assert torch.equal(out_of_bag(p.members, weights).mean, LOGITS[7].softmax(-1))
+
+
 def test_wrong_shapes_are_refused():
-    with pytest.raises(ShapeError, match=r"expected logits \(members, batch, classes\)"):
+    with pytest.raises(
+        ShapeError, match=r"`logits` got shape \(3, 2\); expected \(members, batch, classes\)"
+    ):
         ClassPredictive(torch.zeros(3, 2))
     with pytest.raises(ShapeError, match=r"`y` got shape \(4,\); expected \(5,\)"):
         ClassPredictive(LOGITS).member_log_prob(torch.zeros(4))

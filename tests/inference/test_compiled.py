@@ -156,7 +156,7 @@ def test_callbacks_come_after_each_step_and_see_it():
     seen, versions = [], []
     weight = net.get_parameter("0.weight")
 
-    def callback(done):
+    def callback(done, losses):
         seen.append((done, weight.detach().clone()))
         versions.append(weight._version)
 

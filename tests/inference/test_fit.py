@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from hunch.errors import ConfigurationError, DataError, HunchError, ShapeError
 from hunch.inference import bootstrap_weights, fit, predict, standard_normals
@@ -95,6 +96,8 @@ def test_cross_entropy_and_a_loss_of_ones_own():
     assert history.loss.shape == (5, 2)
     with pytest.raises(ShapeError, match=r"`loss` returned shape \(\); expected"):
         fit(median, X, Y, loss=lambda p, t: (p - t).abs().mean(), progress=False)
+    one = net(2, build=lambda: nn.Sequential(nn.Linear(1, 1), nn.Flatten(0)))
+    fit(one, X, Y[:, 0], loss=nn.HuberLoss(reduction="none"), steps=5, progress=False)
 
 
 def test_numpy_data_and_double_networks():
@@ -118,7 +121,7 @@ def test_predict_restores_the_mode_and_keeps_gradients_in_x():
 def test_callback_sees_every_step_and_stopping_keeps_the_last():
     steps = []
 
-    def stop(step):
+    def stop(step, losses):
         steps.append(step)
         if step == 3:
             raise KeyboardInterrupt
@@ -130,6 +133,14 @@ def test_callback_sees_every_step_and_stopping_keeps_the_last():
     three = net()
     fit(three, X, Y, steps=3, progress=False)
     assert ensemble(X).equal(three(X))
+
+
+@pytest.mark.parametrize(
+    "loss", [nn.CrossEntropyLoss(), nn.CrossEntropyLoss(reduction="none"), nn.MSELoss(), F.mse_loss]
+)
+def test_torchs_losses_of_one_network_are_refused(loss):
+    with pytest.raises(ConfigurationError, match=r"`loss` got torch's .* of one network"):
+        fit(net(2), X, Y, loss=loss, steps=1, progress=False)
 
 
 NAN = torch.cat([X[:19], torch.tensor([[float("nan")]])])
@@ -169,6 +180,8 @@ def test_wrong_classes_and_networks_without_checks_of_their_own():
     plain = net(2, build=lambda: nn.Linear(1, 2))
     with pytest.raises(ShapeError, match="which the network cannot take"):
         fit(plain, X.expand(20, 3), X, progress=False)
+    with pytest.raises(ShapeError, match=r"of torch.int64; .* or loss='cross_entropy' for class"):
+        fit(plain, X, torch.arange(20) % 2, progress=False)
     with pytest.raises(DataError, match="holds classes from 0 to 2; expected 0 to 1"):
         fit(plain, X, torch.arange(20) % 3, loss="cross_entropy", progress=False)
     with pytest.raises(ShapeError, match="expected class numbers"):

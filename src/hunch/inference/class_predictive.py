@@ -22,10 +22,10 @@ class ClassPredictive:
     between the class and the member, is their disagreement.
 
     Args:
-        members: each member's logits, `(members, batch, classes)`.
+        logits: each member's logits, `(members, batch, classes)`.
 
     Raises:
-        ShapeError: if `members` has another number of axes.
+        ShapeError: if `logits` has another number of axes.
 
     Example:
         >>> p = ClassPredictive(torch.tensor([[[9.0, -9.0]], [[-9.0, 9.0]]]))  # sure, but at odds
@@ -37,25 +37,30 @@ class ClassPredictive:
         Bayesian deep learning", eq. 11.
     """
 
-    members: Tensor
+    logits: Tensor
 
     def __post_init__(self) -> None:
         """Refuse logits of another shape."""
-        if self.members.ndim != 3:
+        if self.logits.ndim != 3:
             raise ShapeError(
-                f"`members` got shape {tuple(self.members.shape)}; expected logits "
+                f"`logits` got shape {tuple(self.logits.shape)}; expected "
                 "(members, batch, classes)."
             )
 
     @property
+    def members(self) -> Tensor:
+        """Each member's prediction: its class probabilities, `(members, batch, classes)`."""
+        return self.logits.softmax(dim=-1)
+
+    @property
     def probs(self) -> Tensor:
         """The probability of each class, the mean over members, `(batch, classes)`."""
-        return self.members.softmax(dim=-1).mean(dim=0)
+        return self.members.mean(dim=0)
 
     @property
     def log_probs(self) -> Tensor:
         """Its logarithm, which stays finite where the probability underflows."""
-        return self.members.log_softmax(dim=-1).logsumexp(dim=0) - math.log(self.members.shape[0])
+        return self.logits.log_softmax(dim=-1).logsumexp(dim=0) - math.log(self.logits.shape[0])
 
     @property
     def entropy(self) -> Tensor:
@@ -65,7 +70,7 @@ class ClassPredictive:
     @property
     def aleatoric(self) -> Tensor:
         """Mean entropy of the members, `(batch,)`."""
-        return _entropy(self.members.log_softmax(dim=-1)).mean(dim=0)
+        return _entropy(self.logits.log_softmax(dim=-1)).mean(dim=0)
 
     @property
     def epistemic(self) -> Tensor:
@@ -86,8 +91,8 @@ class ClassPredictive:
             >>> ClassPredictive(torch.zeros(5, 3, 2)).sample(10).shape
             torch.Size([10, 3])
         """
-        k = draw_members(self.members, num_samples, generator)
-        logits = self.members[k]
+        k = draw_members(self.logits, num_samples, generator)
+        logits = self.logits[k]
         # Gumbel's trick, so that all draws come from a generator of the CPU.
         u = drawn(torch.rand, logits.shape, generator, torch.float64)
         gumbel = -torch.log(-torch.log(u.clamp_min(torch.finfo(u.dtype).tiny)))
@@ -117,12 +122,12 @@ class ClassPredictive:
             >>> ClassPredictive(torch.zeros(5, 3, 2)).member_log_prob(torch.tensor([0, 1, 1])).shape
             torch.Size([5, 3])
         """
-        if y.shape != self.members.shape[1:2]:
+        if y.shape != self.logits.shape[1:2]:
             raise ShapeError(
-                f"`y` got shape {tuple(y.shape)}; expected {tuple(self.members.shape[1:2])}."
+                f"`y` got shape {tuple(y.shape)}; expected {tuple(self.logits.shape[1:2])}."
             )
-        index = y.long().expand(self.members.shape[0], -1).unsqueeze(-1)
-        return self.members.log_softmax(dim=-1).gather(-1, index).squeeze(-1)
+        index = y.long().expand(self.logits.shape[0], -1).unsqueeze(-1)
+        return self.logits.log_softmax(dim=-1).gather(-1, index).squeeze(-1)
 
 
 def _entropy(log_probs: Tensor) -> Tensor:

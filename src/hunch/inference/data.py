@@ -77,7 +77,7 @@ def output_shape(members: nn.Module, x: Tensor) -> tuple[int, ...]:
     return tuple(outputs.shape[2:])
 
 
-def check_targets(loss: object, y: Tensor, out: tuple[int, ...]) -> None:
+def check_targets(loss: object, y: Tensor, out: tuple[int, ...], name: str = "y") -> None:
     """Refuse targets that do not fit the outputs and the loss.
 
     Broadcasting would otherwise pair every prediction with every target without a word.
@@ -90,19 +90,20 @@ def check_targets(loss: object, y: Tensor, out: tuple[int, ...]) -> None:
         out = out[:-1]  # a head's last axis describes one target
     numbers = isinstance(loss, str) and loss != "cross_entropy"
     if numbers and (tuple(y.shape[1:]) != out or not y.is_floating_point()):
+        hint = "" if y.is_floating_point() else "; or loss='cross_entropy' for class numbers"
         raise ShapeError(
-            f"`y` got shape {tuple(y.shape)} of {y.dtype}; expected floating-point "
-            f"{(y.shape[0], *out)}, the shape of the network's output."
+            f"`{name}` got shape {tuple(y.shape)} of {y.dtype}; expected floating-point "
+            f"{(y.shape[0], *out)}, the shape of the network's output{hint}."
         )
     if loss == "cross_entropy":
         classes = out[0] if out else 0
         if y.ndim != 1 or y.is_floating_point() or len(out) != 1:
             raise ShapeError(
-                f"`y` got shape {tuple(y.shape)} of {y.dtype}; expected class numbers "
+                f"`{name}` got shape {tuple(y.shape)} of {y.dtype}; expected class numbers "
                 f"({y.shape[0]},) of an integer type, for outputs (batch, classes)."
             )
         if int(y.min()) < 0 or int(y.max()) >= classes:
             raise DataError(
-                f"`y` holds classes from {int(y.min())} to {int(y.max())}; expected 0 to "
+                f"`{name}` holds classes from {int(y.min())} to {int(y.max())}; expected 0 to "
                 f"{classes - 1}, one for each output."
             )

@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
-import math
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hunch.errors import ConfigurationError, DataError, ShapeError
+from hunch.errors import ConfigurationError
 from hunch.inference.bootstrap import Bootstrap, Ids, check_bootstrap
 from hunch.inference.compiled import Chain, CompiledTraining, chain_of, made_by
-from hunch.inference.data import Data, as_data, check_ensemble, check_targets, output_shape
-from hunch.inference.indices import IndexedData, IndexedMembers, as_members
+from hunch.inference.data import Data, check_ensemble
+from hunch.inference.held_out import HeldOut
+from hunch.inference.indices import IndexedMembers, as_members
+from hunch.inference.loaders import Loader, check_loader, is_loader
 from hunch.inference.losses import Loss, loss_function
+from hunch.inference.optimizers import OptimizerOf, OwnOptimizer, ScheduleOf
+from hunch.inference.sources import Recipe, from_loader, in_memory
+from hunch.inference.torch_training import TorchTraining
 from hunch.inference.training import (
     EarlyStopping,
     MemberAdam,
     MemberData,
     PerMember,
-    as_evidence,
-    batches,
     check_not_diverged,
-    forward_on,
     per_member,
-    squared_norm,
-    times_an_epoch,
 )
 from hunch.nn import Ensemble, Epinet
 from hunch.nn.heads import head_of
 from hunch.progress import progress_bar
 from hunch.seeding import check_seed
 from hunch.validation import real_number, whole_number
+
+Callback = Callable[[int, Tensor], object]
+_LR = 1e-3
 
 
 @dataclass(frozen=True)
@@ -44,18 +46,21 @@ class History:
     Args:
         loss: each member's loss before each step, `(steps, members)`, ridge included; of an epinet
             that of each index drawn for the step.
-        out_of_bag: with `patience`, the loss on data that members do not train on, averaged over
-            members, `(epochs,)`; else empty.
+        out_of_bag: with `patience` and no `validation`, the loss on data that members do not train
+            on, averaged over members, `(epochs,)`; else empty.
+        validation: with `validation`, each member's loss on those data after each epoch and after
+            the last step, `(epochs, members)`; else empty.
     """
 
     loss: Tensor
     out_of_bag: Tensor = field(default_factory=lambda: torch.empty(0))
+    validation: Tensor = field(default_factory=lambda: torch.empty(0))
 
 
 def fit(
     ensemble: Ensemble | Epinet,
-    x: Data,
-    y: Data,
+    x: Data | Loader,
+    y: Data | None = None,
     *,
     loss: Loss = "mse",
     bootstrap: Bootstrap | None = None,
@@ -64,8 +69,11 @@ def fit(
     ridge: PerMember = 0.0,
     steps: int = 1000,
     batch_size: int | None = None,
-    lr: PerMember = 1e-3,
+    lr: PerMember = _LR,
+    optimizer: OptimizerOf | None = None,
+    schedule: ScheduleOf | None = None,
     max_gradient_norm: float | None = None,
+    validation: tuple[Data, Data] | Loader | None = None,
     patience: int | None = None,
     patience_growth: float = 0.0,
     weight: Data | None = None,
@@ -73,7 +81,7 @@ def fit(
     num_indices: int | None = None,
     seed: int = 0,
     progress: bool = True,
-    callback: Callable[[int], object] | None = None,
+    callback: Callback | None = None,
 ) -> History:
     """Train all members together, one optimizer step for all.
 
@@ -84,7 +92,8 @@ def fit(
 
     and v_i the datum's own `weight`.
 
-    The total is the sum over members, so each member trains as it would alone, by Adam.
+    The total is the sum over members, so each member trains as it would alone, by Adam or by an
+    `optimizer` that moves each number by its own gradient, as nearly all do.
 
     Which recipe is Bayes: for a model linear in its parameters with a `RandomizedPrior` whose
     weights are drawn from N(0, λ), `bootstrap="none"`, `target_noise=σ` and `ridge=σ²/λ` make each
@@ -96,7 +105,9 @@ def fit(
 
     Args:
         ensemble: what is trained, in place.
-        x: inputs `(data, …)`; floating-point data take the network's type and device.
+        x: inputs `(data, …)`; floating-point data take the network's type and device. Or, with `y`
+            left out, a loader: a torch `DataLoader`, a list, or whatever else gives batches
+            `(x, y)` or `(x, y, ids)` anew each time it is gone through.
         y: targets `(data, *out)`, of the network's output shape; for `"cross_entropy"` class
             numbers `(data,)`.
         loss: `"mse"` (squared error, summed over outputs), `"cross_entropy"`; for a network that
@@ -104,33 +115,44 @@ def fit(
             `"quantile"`; or a function of predictions and targets, both `(members, batch, …)`, that
             returns `(members, batch)`.
         bootstrap: how members' data differ; see `bootstrap_weights`. None is `"multinomial"` for an
-            ensemble and `"none"` for an epinet, which knows no other.
+            ensemble and `"none"` for an epinet, which knows no other. With a loader a bootstrap and
+            `target_noise` need ids, and None is `"poisson"` with them, `"none"` without.
         redraw: draw the bootstrap anew each epoch, rather than once.
         target_noise: standard deviation σ of the noise on the targets, in units of y.
         ridge: weight of the pull towards zero, in units of the loss summed over data; one number
             or one a member.
-        steps: optimizer steps.
-        batch_size: data in a step; all of them if None.
+        steps: optimizer steps. At a loader's end the next step begins it anew: `len(loader)` steps
+            are one pass, an epoch.
+        batch_size: data in a step; all of them if None. A loader has its own.
         lr: Adam's learning rate; one number or one a member.
+        optimizer: a function of the list of parameters that makes a torch optimizer, such as
+            `lambda p: torch.optim.SGD(p, lr=0.1)`, in the place of Adam.
+        schedule: a function of the optimizer that makes a torch `LRScheduler`, which moves after
+            each step.
         max_gradient_norm: longer gradients are shortened to this norm, each member's for itself.
-        patience: stop once the out-of-bag loss, averaged over members, has not fallen for this many
-            epochs, and go back to the parameters where it was least; never if None.
+        validation: data `(x, y)` to be watched and not trained on, or a loader of batches
+            `(x, y)`; asked in eval mode after each epoch.
+        patience: stop once the loss on `validation`, or without that the out-of-bag loss, averaged
+            over members, has not fallen for this many epochs, and go back to the parameters where
+            it was least; never if None.
         patience_growth: how much longer `patience` lasts in a long training, which gets ever less
             from an epoch: at least this share of the epochs so far, between 0 and 1.
         weight: how much each datum counts, `(data,)`, at least 0; a weight of 2 is a datum twice.
             In batches a datum of more than twice the mean weight comes several times an epoch.
         ids: one integer for each datum, to which its weights and noise are tied; its position if
-            None.
+            None. A loader gives its own.
         num_indices: members drawn for each step of an epinet; 16 if None.
         seed: decides batches, weights, noise and indices.
         progress: show a bar on standard error once training has lasted two seconds.
-        callback: called with the number of steps done, after each.
+        callback: called after each step with the number of steps done and each member's loss
+            before that step, `(members,)`; if it returns anything true, training ends.
 
     Returns:
-        The losses.
+        The losses, of the steps that were made.
 
     Raises:
-        ConfigurationError: for a number out of range, an unknown name, or nothing to train.
+        ConfigurationError: for a number out of range, an unknown name, nothing to train, or a
+            loader that can be gone through only once.
         DataError: if data are empty or hold NaN or infinities, or a weight is negative; or if a
             member diverges, whose parameters are then NaN or infinite.
         ShapeError: if lengths differ or shapes do not fit the network.
@@ -139,7 +161,8 @@ def fit(
         Interrupted (Ctrl-C), the members keep the parameters of the last finished step.
 
         Ensembles of small plain networks on a CPU are trained by the compiled kernel, if hunch was
-        installed with it; their losses are torch's up to rounding. See `Ensemble`'s `engine`.
+        installed with it and data, optimizer and schedule are not your own; their losses are
+        torch's up to rounding. See `Ensemble`'s `engine`.
 
     Example:
         >>> from hunch.nn import MLP, Ensemble, RandomizedPrior
@@ -161,107 +184,104 @@ def fit(
     check_seed(seed)
     _check_numbers(target_noise, steps, batch_size, max_gradient_norm, patience)
     real_number("patience_growth", patience_growth, at_least=0.0, below=1.0)
+    _check_callback(callback)
     shared = isinstance(ensemble, Epinet)
-    if bootstrap is None:
-        bootstrap = "none" if shared else "multinomial"
-    check_bootstrap(bootstrap)
+    if bootstrap is not None:
+        check_bootstrap(bootstrap)
     members = as_members(ensemble, "num_indices", num_indices, seed=seed, purpose="training")
+    unwatched = patience if validation is None else None
     if shared:
-        _check_shared(bootstrap, redraw, patience, lr, ridge)
+        _check_shared(bootstrap or "none", redraw, unwatched, lr, ridge)
+        bootstrap = "none"
     trainable = [p for p in ensemble.parameters() if p.requires_grad]
     if not trainable:
         raise ConfigurationError("`ensemble` has no trainable parameter; expected at least one.")
     rates, pulls = _rates_and_pulls(lr, ridge, trainable[0])
-
-    x, y = as_data("x", x, ensemble), as_data("y", y, ensemble)
-    n = x.shape[0]
-    if y.shape[0] != n:
-        raise ShapeError(
-            f"`x` has {n} rows and `y` has {y.shape[0]}; expected one target for each row."
-        )
-    keys = _keys(ids, n)
-    importance = None if weight is None else _importance(as_data("weight", weight, ensemble), n)
+    ridged = isinstance(pulls, Tensor) or pulls > 0
     loss_of = loss_function(loss, head_of(members.skeleton))
-    check_targets(loss, y, output_shape(members, x))
-    if target_noise and not y.is_floating_point():
-        raise ConfigurationError(
-            f"`target_noise` got {target_noise} with class numbers as targets; expected 0."
-        )
+    own = None
+    if optimizer is not None or schedule is not None:
+        rate = _own_rate(rates, given=optimizer is not None)
+        own = OwnOptimizer(trainable, optimizer, schedule, rate, max_gradient_norm, shared=shared)
 
-    data: MemberData | IndexedData
-    if isinstance(members, IndexedMembers):
-        data = IndexedData(members, y, keys, target_noise, seed)
+    recipe = Recipe(bootstrap, redraw, target_noise, loss, seed)
+    if y is None or (is_loader(x) and not isinstance(x, list | tuple)):
+        _check_loaded(x, y, weight=weight, ids=ids, batch_size=batch_size, patience=unwatched)
+        source = from_loader(members, cast("Loader", x), recipe, counted=ridged)
     else:
-        data = MemberData(members, x, y, keys, bootstrap, redraw, target_noise, seed)
-    stopping = None
-    if patience is not None and isinstance(data, MemberData):
-        _check_out_of_bag(data, redraw)
-        per_epoch = 1 if batch_size is None else math.ceil(n / batch_size)
-        stopping = EarlyStopping(trainable, patience, per_epoch, patience_growth)
-    evidence = None if importance is None else as_evidence(importance)
-    entries = None
-    if importance is not None and evidence is not None and batch_size and batch_size < n:
-        times = times_an_epoch(importance)
-        entries = torch.arange(n).repeat_interleave(times.cpu())
-        share = len(entries) / n / times
-        importance, evidence = importance * share, evidence * share
-    pull = pulls / n if isinstance(pulls, Tensor) or pulls > 0 else None
-    losses = torch.empty(steps, members.num_members)
-    order = batches(n, batch_size, seed, entries)
-    chain = _chain(members, x, loss) if isinstance(members, Ensemble) else None
-    if chain is not None and isinstance(members, Ensemble) and isinstance(data, MemberData):
-        compiled = CompiledTraining(
-            chain, members, x, data, loss, importance, evidence, rates, pull, max_gradient_norm
+        source = in_memory(
+            members, cast("Data", x), y, recipe, ids=ids, weight=weight, batch_size=batch_size
         )
-        at_once = compiled.steps_at_once(min(batch_size or n, n)) if callback is None else 1
-        members.train()
-        with progress_bar(steps, "fitting", "step", enabled=progress) as bar:
-            done = 0
-            for done, more in made_by(compiled, order, losses, stopping, at_once):
-                bar.update(more)
-                if callback is not None:
-                    callback(done)
-        return _ended(losses, done, trainable, stopping)
-    done = 0
-    forward = forward_on(members, x)
-    optimizer = MemberAdam(trainable, rates, max_gradient_norm, shared=shared)
+    pull = pulls / source.size if ridged else None
+    held_out = None
+    if validation is not None:
+        asked = members
+        if isinstance(ensemble, Epinet):  # each time under the same indices
+            asked = IndexedMembers(ensemble, members.num_members, seed=seed, purpose="prediction")
+        held_out = HeldOut(asked, validation, loss_of, loss, batch_size)
+    chain = _chain(ensemble, source.x, loss, own)
+    stopping = None
+    if patience is not None:
+        if held_out is None:
+            _check_out_of_bag(source.data, redraw)
+        # In the kernel nothing changes but parameters, and it knows those before a step alone.
+        buffers = ensemble.buffers if chain is None else tuple
+        stopping = EarlyStopping(
+            lambda: [*trainable, *buffers()], patience, source.per_epoch, patience_growth
+        )
+
+    losses = torch.empty(steps, members.num_members)
+    bag = stopping if held_out is None else None
+    if chain is not None:
+        compiled = CompiledTraining(
+            chain,
+            cast("Ensemble", members),
+            cast("Tensor", source.x),
+            cast("MemberData", source.data),
+            loss,
+            source.importance,
+            source.evidence,
+            rates,
+            pull,
+            max_gradient_norm,
+        )
+        one_by_one = callback is not None or held_out is not None
+        batch = min(batch_size or source.size, source.size)
+        at_once = 1 if one_by_one else compiled.steps_at_once(batch)
+        made = made_by(compiled, source.order, losses, bag, at_once)
+    else:
+        moved = own or MemberAdam(trainable, rates, max_gradient_norm, shared=shared)
+        training = TorchTraining(
+            trainable, source, source.forward(members), loss_of, moved, pull, shared
+        )
+        made = training.made(losses, bag)
     members.train()
-    refresh = max(1, steps // 200)
+    done = 0
     with progress_bar(steps, "fitting", "step", enabled=progress) as bar:
-        for step, (epoch, rows) in zip(range(steps), order, strict=False):
-            weights, targets = data.batch(epoch, rows)
-            each = loss_of(forward(rows), targets)
-            if each.shape != weights.shape:
-                raise ShapeError(
-                    f"`loss` returned shape {tuple(each.shape)}; expected (members, batch) = "
-                    f"{tuple(weights.shape)}."
-                )
-            if stopping is not None:
-                counted = each if evidence is None else each * _of(evidence, rows)
-                if stopping.is_over(counted, weights):
-                    break
-            if importance is not None:
-                each = each * _of(importance, rows)
-            member_loss = (each * weights).mean(dim=1)
-            losses[step] = member_loss.detach()
-            if pull is not None:  # its gradient needs no graph
-                with torch.no_grad():
-                    losses[step] += pull * squared_norm(trainable, shared=shared)
-            optimizer.step(member_loss.mean() if shared else member_loss.sum(), pull)
-            done = step + 1
-            if done % refresh == 0 or done == steps:
-                check_not_diverged([losses[done - 1 - step % refresh : done]], done)
-                bar.update(done - step // refresh * refresh)
-            if callback is not None:
-                callback(done)
-    return _ended(losses, done, trainable, stopping)
+        for done, more in made:
+            if more:
+                bar.update(more)
+            over = False
+            if held_out is not None and (source.ended(done) or done == steps):
+                over = held_out.is_over(stopping)
+            if callback is not None and callback(done, losses[done - 1]):
+                over = True
+            if over:
+                break
+    return _ended(losses[:done], trainable, stopping, held_out)
 
 
-def _chain(ensemble: Ensemble, x: Tensor, loss: Loss) -> Chain | None:
+def _chain(
+    ensemble: Ensemble | Epinet, x: Tensor | None, loss: Loss, own: OwnOptimizer | None
+) -> Chain | None:
     """What the kernel is to train; None where torch is to."""
-    if ensemble.engine not in ("auto", "kernel"):
+    if not isinstance(ensemble, Ensemble) or ensemble.engine not in ("auto", "kernel"):
         return None
-    chain = chain_of(ensemble, x, loss)
+    chain: Chain | str
+    if own is not None:
+        chain = "an optimizer or a schedule of your own"
+    else:
+        chain = "a loader" if x is None else chain_of(ensemble, x, loss)
     if ensemble.engine == "auto":
         return chain if isinstance(chain, Chain) and chain.wins else None
     if isinstance(chain, str):
@@ -274,16 +294,75 @@ def _chain(ensemble: Ensemble, x: Tensor, loss: Loss) -> Chain | None:
 
 def _ended(
     losses: Tensor,
-    done: int,
     trainable: list[torch.nn.Parameter],
     stopping: EarlyStopping | None,
+    held_out: HeldOut | None,
 ) -> History:
-    if stopping is None:
-        check_not_diverged(trainable, done)
-        return History(losses)
-    stopping.restore()
-    check_not_diverged(stopping.parameters, done)
-    return History(losses[:done], torch.tensor(stopping.losses))
+    if stopping is not None:
+        stopping.restore()
+    check_not_diverged(trainable, len(losses))
+    if held_out is not None:
+        found = held_out.found
+        return History(losses, validation=torch.stack(found) if found else torch.empty(0))
+    return History(losses, torch.tensor([] if stopping is None else stopping.losses))
+
+
+def _check_callback(callback: object) -> None:
+    if callback is None:
+        return
+    if not callable(callback):
+        raise ConfigurationError(
+            f"`callback` got {type(callback).__name__}; expected a function of (step, losses)."
+        )
+    try:
+        inspect.signature(callback).bind(1, torch.empty(0))
+    except TypeError:
+        raise ConfigurationError(
+            "`callback` does not take two arguments; expected a function of (step, losses): the "
+            "number of steps done, and each member's loss before the last of them."
+        ) from None
+    except ValueError:  # of a function in C that does not say what it takes
+        return
+
+
+def _check_loaded(x: object, y: object, **apart: object) -> None:
+    """Refuse what is no loader, and what a loader has no use for."""
+    if isinstance(x, Tensor) or hasattr(x, "__array__"):
+        raise ConfigurationError(
+            "`y` is missing; expected targets beside `x`, or in the place of both a loader of "
+            "batches (x, y)."
+        )
+    if y is not None:
+        raise ConfigurationError(
+            f"`y` got {type(y).__name__} beside a loader; expected none: the targets are in the "
+            "loader's batches (x, y)."
+        )
+    check_loader("x", x)
+    instead = {
+        "weight": "leave it out, or repeat data",
+        "ids": "put them into the batches: (x, y, ids)",
+        "batch_size": "batches are the loader's",
+        "patience": "give `validation` too, whose loss it then waits for",
+    }
+    for name, value in apart.items():
+        if value is not None:
+            raise ConfigurationError(
+                f"`{name}` got {type(value).__name__} with a loader; {instead[name]}."
+            )
+
+
+def _own_rate(rates: float | Tensor, *, given: bool) -> float:
+    """The learning rate beside an optimizer or a schedule of the user's own."""
+    if isinstance(rates, Tensor):
+        raise ConfigurationError(
+            "`lr` got one number a member beside an optimizer or a schedule; expected one number."
+        )
+    if given and rates != _LR:
+        raise ConfigurationError(
+            f"`lr` got {rates} beside an optimizer; expected it there, such as "
+            f"`lambda p: torch.optim.SGD(p, lr={rates})`."
+        )
+    return rates
 
 
 def _check_shared(
@@ -339,29 +418,8 @@ def _rates_and_pulls(
     return rates, pulls
 
 
-def _keys(ids: Ids | None, n: int) -> npt.NDArray[np.integer]:
-    keys = np.arange(n) if ids is None else np.asarray(ids)
-    if len(keys) != n:
-        raise ShapeError(f"`ids` has {len(keys)} entries; expected {n}, one for each row of `x`.")
-    return keys
-
-
-def _importance(weight: Tensor, n: int) -> Tensor:
-    if weight.shape != (n,):
-        raise ShapeError(
-            f"`weight` got shape {tuple(weight.shape)}; expected ({n},), one for each row of `x`."
-        )
-    if bool((weight < 0).any()):
-        raise DataError("`weight` holds negative values; expected at least 0.")
-    return weight
-
-
-def _of(values: Tensor, rows: Tensor | None) -> Tensor:
-    return values if rows is None else values[rows]
-
-
-def _check_out_of_bag(data: MemberData, redraw: bool) -> None:
-    if redraw or not bool((data.weights == 0).any()):
+def _check_out_of_bag(data: object, redraw: bool) -> None:
+    if redraw or not isinstance(data, MemberData) or not bool((data.weights == 0).any()):
         raise ConfigurationError(
             "`patience` needs data that members do not train on; expected redraw=False and a "
             "`bootstrap` that leaves some out: 'multinomial', 'poisson' or 'double_or_nothing'."

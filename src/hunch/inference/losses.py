@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.loss import _Loss
 
 from hunch.errors import ConfigurationError
 from hunch.nn import GaussianHead, QuantileHead
@@ -29,14 +30,15 @@ def loss_function(loss: Loss, head: GaussianHead | QuantileHead | None) -> LossF
         head: what the network ends with.
 
     Raises:
-        ConfigurationError: if there is no such name, or the network ends with another head than the
-            loss is for.
+        ConfigurationError: if there is no such name, the network ends with another head than the
+            loss is for, or the function is one of torch's for a single network.
 
     Example:
         >>> loss_function("mse", None)(torch.zeros(3, 5, 2), torch.ones(3, 5, 2)).shape
         torch.Size([3, 5])
     """
     if callable(loss):
+        _check_own(loss)
         return loss
     if loss not in get_args(LossName):
         raise ConfigurationError(
@@ -52,6 +54,20 @@ def loss_function(loss: Loss, head: GaussianHead | QuantileHead | None) -> LossF
         "beta_nll": partial(_gaussian_nll, beta=_BETA),
     }
     return functions[loss]
+
+
+def _check_own(loss: Any) -> None:
+    """Refuse torch's losses of one network, which would take members for data or for classes."""
+    of_one = isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) or (
+        isinstance(loss, _Loss) and loss.reduction != "none"
+    )
+    if of_one or getattr(loss, "__module__", None) == F.__name__:
+        name = getattr(loss, "__name__", type(loss).__name__)
+        raise ConfigurationError(
+            f"`loss` got torch's {name}, which is of one network and all data; expected one of "
+            f"{', '.join(get_args(LossName))}, or a function of predictions and targets (members, "
+            "batch, …) that returns (members, batch)."
+        )
 
 
 def _check_head(loss: LossName, head: GaussianHead | QuantileHead | None) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, overload
+from collections.abc import Iterator
+from typing import Literal, cast, overload
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from hunch.errors import ConfigurationError
 from hunch.inference.class_predictive import ClassPredictive
 from hunch.inference.data import Data, as_data, check_ensemble, output_shape
 from hunch.inference.indices import IndexedMembers, as_members
+from hunch.inference.loaders import Loader, check_loader, inputs_of, is_loader
 from hunch.inference.predictive import Predictive
 from hunch.nn import Ensemble, Epinet, GaussianHead
 from hunch.nn.compiled_outputs import outputs_compiled
@@ -20,7 +22,7 @@ from hunch.nn.heads import head_of
 @overload
 def predict(
     ensemble: Ensemble | Epinet,
-    x: Data,
+    x: Data | Loader,
     *,
     noise_std: float | Tensor = 0.0,
     classes: Literal[False] = False,
@@ -33,7 +35,7 @@ def predict(
 @overload
 def predict(
     ensemble: Ensemble | Epinet,
-    x: Data,
+    x: Data | Loader,
     *,
     classes: Literal[True],
     batch_size: int | None = None,
@@ -44,7 +46,7 @@ def predict(
 
 def predict(
     ensemble: Ensemble | Epinet,
-    x: Data,
+    x: Data | Loader,
     *,
     noise_std: float | Tensor = 0.0,
     classes: bool = False,
@@ -56,12 +58,15 @@ def predict(
 
     Args:
         ensemble: the members, or an epinet to draw them from.
-        x: inputs `(batch, …)`. If they require a gradient, so does the answer.
+        x: inputs `(batch, …)`. If they require a gradient, so does the answer. Or a loader of
+            batches `x` or `(x, …)`, as `fit` takes it; answers come in its order, so let it not
+            shuffle.
         noise_std: standard deviation of the observation noise, in units of y: a number, or a tensor
             that broadcasts to `(members, batch, *out)`. With a `GaussianHead` each member's own
             answer is taken.
         classes: whether outputs are logits of classes, as after `fit(loss="cross_entropy")`.
-        batch_size: rows in one pass of torch, to bound memory; all of them if None.
+        batch_size: rows in one pass of torch, to bound memory; all of them if None. A loader has
+            its own.
         num_members: functions drawn from an epinet; 100 if None.
         seed: decides which, so that two calls ask the same functions. An ensemble has no choice.
 
@@ -70,7 +75,8 @@ def predict(
 
     Raises:
         ConfigurationError: if `noise_std` is given where the network says it: classes, or a
-            `GaussianHead`; or a number of members to an ensemble, which has its own.
+            `GaussianHead`; or a number of members to an ensemble, which has its own; or for a
+            loader that can be gone through only once.
         DataError: if `x` is empty or holds NaN or infinities.
         ShapeError: if `x` does not fit the network.
 
@@ -87,6 +93,9 @@ def predict(
         >>> p = predict(Ensemble(lambda: MLP(1, [9], 4), 5), torch.zeros(3, 1), classes=True)
         >>> p.probs.shape, p.epistemic.shape
         (torch.Size([3, 4]), torch.Size([3]))
+        >>> loader = torch.utils.data.DataLoader(torch.zeros(9, 1), batch_size=4)
+        >>> predict(Ensemble(lambda: MLP(1, [9], 1), 5, seed=0), loader).mean.shape
+        torch.Size([9, 1])
         >>> from hunch.nn import Epinet
         >>> predict(Epinet(MLP(1, [9], 1)), torch.zeros(3, 1), num_members=50).members.shape
         torch.Size([50, 3, 1])
@@ -101,16 +110,34 @@ def predict(
         raise ConfigurationError(
             f"`noise_std` got a value, but the noise is in {owner} already; expected none."
         )
-    x = as_data("x", x, ensemble)
-    output_shape(members, x)
-    outputs = _compiled(members, x)
-    if outputs is None:
-        outputs = _outputs(members, x, batch_size or len(x))
+    if is_loader(x):
+        check_loader("x", x)
+        if batch_size is not None:
+            raise ConfigurationError(
+                f"`batch_size` got {batch_size} with a loader; expected None: batches are its own."
+            )
+        parts = inputs_of(x, ensemble)
+    else:
+        parts = iter([as_data("x", cast("Data", x), ensemble)])
+    outputs = _answers(members, parts, batch_size)
     if classes:
         return ClassPredictive(outputs)
     if learned_noise:
         return Predictive(*outputs.unbind(-1))
     return Predictive(outputs, noise_std=noise_std)
+
+
+def _answers(
+    members: Ensemble | IndexedMembers, parts: Iterator[Tensor], batch_size: int | None
+) -> Tensor:
+    """The outputs for all parts of the inputs, `(members, batch, *out)`."""
+    said: list[Tensor] = []
+    for x in parts:
+        if not said:
+            output_shape(members, x)
+        outputs = _compiled(members, x)
+        said.append(_outputs(members, x, batch_size or len(x)) if outputs is None else outputs)
+    return said[0] if len(said) == 1 else torch.cat(said, dim=1)
 
 
 def _compiled(members: Ensemble | IndexedMembers, x: Tensor) -> Tensor | None:

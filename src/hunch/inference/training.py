@@ -251,13 +251,7 @@ class MemberAdam:
             loss: of all members together.
             pull: what each member's squared parameters add to it, times this; nothing if None.
         """
-        for p in self.parameters:
-            p.grad = None
-        loss.backward()
-        if pull is not None:
-            self._pull(2 * pull)
-        if self.max_gradient_norm is not None:
-            self._shorten(self.max_gradient_norm)
+        fill_gradients(self.parameters, loss, pull, self.max_gradient_norm, shared=self.shared)
         if self.fractions is None:
             self._move()
             return
@@ -274,30 +268,60 @@ class MemberAdam:
         values = [self.parameters[i] for i in which]
         self.adam.step(values, [p.grad for p in values if p.grad is not None], self.top, which)
 
-    @torch.no_grad()
-    def _pull(self, factor: float | Tensor) -> None:
-        for p in self.parameters:
-            pulled = p * (factor if isinstance(factor, float) else _align(factor, p))
-            p.grad = pulled if p.grad is None else p.grad.add_(pulled)
 
-    def _shorten(self, longest: float) -> None:
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
-        factor = (longest / squared_norm(gradients, shared=self.shared).sqrt()).clamp(max=1.0)
+def fill_gradients(
+    parameters: Sequence[nn.Parameter],
+    loss: Tensor,
+    pull: float | Tensor | None,
+    max_gradient_norm: float | None,
+    *,
+    shared: bool = False,
+) -> None:
+    """Give each parameter the gradient that an optimizer is to follow.
+
+    Args:
+        parameters: what is trained, each `(members, …)`.
+        loss: of all members together.
+        pull: what each member's squared parameters add to it, times this; nothing if None.
+        max_gradient_norm: the largest norm of a member's gradient; longer ones are shortened.
+        shared: whether the parameters are of all members together, without a leading axis.
+
+    Example:
+        >>> weight = nn.Parameter(torch.ones(2, 1))
+        >>> fill_gradients([weight], weight.square().sum(), pull=0.5, max_gradient_norm=None)
+        >>> weight.grad.flatten()
+        tensor([3., 3.])
+    """
+    for p in parameters:
+        p.grad = None
+    loss.backward()
+    if pull is not None:
+        _add_pull(parameters, 2 * pull)
+    if max_gradient_norm is not None:
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        factor = (max_gradient_norm / squared_norm(gradients, shared=shared).sqrt()).clamp(max=1.0)
         for gradient in gradients:
             gradient.mul_(_align(factor, gradient))
 
 
+@torch.no_grad()
+def _add_pull(parameters: Sequence[nn.Parameter], factor: float | Tensor) -> None:
+    for p in parameters:
+        pulled = p * (factor if isinstance(factor, float) else _align(factor, p))
+        p.grad = pulled if p.grad is None else p.grad.add_(pulled)
+
+
 class EarlyStopping:
-    """Says when the out-of-bag loss has stopped falling, and puts back the best parameters.
+    """Says when a loss has stopped falling, and puts back the tensors with which it was least.
 
     Args:
-        parameters: what is trained.
+        tensors: gives what is put back, as it is now.
         patience: epochs without a new best after which to stop.
-        steps_per_epoch: optimizer steps in an epoch.
+        steps_per_epoch: optimizer steps in an epoch; read for losses that come batch by batch.
         growth: share of the epochs so far that must be without one too.
 
     Example:
-        >>> stopping = EarlyStopping([], patience=1, steps_per_epoch=1)
+        >>> stopping = EarlyStopping(list, patience=1, steps_per_epoch=1)
         >>> unseen = torch.zeros(1, 1)
         >>> [stopping.is_over(torch.full((1, 1), loss), unseen) for loss in (2.0, 1.0, 3.0)]
         [False, False, True]
@@ -307,12 +331,12 @@ class EarlyStopping:
 
     def __init__(
         self,
-        parameters: list[torch.nn.Parameter],
+        tensors: Callable[[], list[Tensor]],
         patience: int,
         steps_per_epoch: int,
         growth: float = 0.0,
     ) -> None:
-        self.parameters, self.steps_per_epoch = parameters, steps_per_epoch
+        self.tensors, self.steps_per_epoch = tensors, steps_per_epoch
         self.patience, self.growth = patience, growth
         self.losses: list[float] = []
         self.best: list[Tensor] = []
@@ -323,7 +347,7 @@ class EarlyStopping:
         unseen = weights == 0
         loss = torch.where(unseen, each.detach(), 0).sum()
         now = torch.stack([loss, unseen.sum().to(loss)])
-        return self.is_over_after(now, lambda: [p.detach().clone() for p in self.parameters])
+        return self.is_over_after(now, self._copied)
 
     def is_over_after(self, seen: Tensor, parameters: Callable[[], list[Tensor]]) -> bool:
         """Take a batch of which sums are known; whether training should stop.
@@ -337,18 +361,27 @@ class EarlyStopping:
             return False
         total, count = torch.stack(self.seen).sum(dim=0).tolist()
         self.seen.clear()
-        loss_of_epoch = total / count if count else math.inf
-        self.losses.append(math.inf if math.isnan(loss_of_epoch) else loss_of_epoch)
+        return self._is_over_with(total / count if count else math.inf, parameters)
+
+    def is_over_with(self, loss: float) -> bool:
+        """Take the loss of an epoch; whether training should stop."""
+        return self._is_over_with(loss, self._copied)
+
+    def _is_over_with(self, loss: float, parameters: Callable[[], list[Tensor]]) -> bool:
+        self.losses.append(math.inf if math.isnan(loss) else loss)
         if self.losses[-1] <= min(self.losses):
             self.best = parameters()
         waited = len(self.losses) - 1 - int(np.argmin(self.losses))
         return waited >= max(self.patience, self.growth * len(self.losses))
 
+    def _copied(self) -> list[Tensor]:
+        return [tensor.detach().clone() for tensor in self.tensors()]
+
     def restore(self) -> None:
-        """Put back the parameters that had the least loss."""
+        """Put back the tensors that had the least loss."""
         with torch.no_grad():
-            for p, best in zip(self.parameters, self.best, strict=bool(self.best)):
-                p.copy_(best)
+            for tensor, best in zip(self.tensors(), self.best, strict=bool(self.best)):
+                tensor.copy_(best)
 
 
 def as_evidence(weight: Tensor) -> Tensor:

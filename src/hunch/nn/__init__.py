@@ -9,6 +9,7 @@ from hunch.nn.noisy import NoisyConv2d, NoisyLinear
 from hunch.nn.noisy_conversion import noisy
 from hunch.nn.normalizer import Constant, Normalizer
 from hunch.nn.priors import FunctionPrior, RandomFourierPrior, RandomizedPrior
+from hunch.nn.saving import load, save
 
 __all__ = [
     "MLP",
@@ -24,7 +25,9 @@ __all__ = [
     "RandomFourierPrior",
     "RandomizedPrior",
     "Streams",
+    "load",
     "noise",
     "noisy",
     "reset_noise",
+    "save",
 ]

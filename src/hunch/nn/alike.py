@@ -24,8 +24,9 @@ from torch.utils.hooks import RemovableHandle
 from hunch.nn.noisy_base import DrawingLayer
 
 _BUFFER: Final = (
-    "members may differ in their parameters and buffers alone, so make it the same for all, or a "
-    "tensor that `forward` reads from a buffer: `self.register_buffer(name, tensor)`"
+    "members may differ in their parameters and buffers alone, so make it the same for all (fresh "
+    "modules that load the others' `state_dict()` have it so), or a tensor that `forward` reads "
+    "from a buffer: `self.register_buffer(name, tensor)`"
 )
 _SUBMODULE: Final = (
     "its tensors would not be stacked, so make it a submodule, in an `nn.ModuleList` if there are "

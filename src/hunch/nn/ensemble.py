@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import torch
@@ -34,8 +34,9 @@ class Ensemble(nn.Module):
 
     Args:
         factory: a function without arguments that builds one member. It is called K times, and
-            each call must draw other initial values.
-        num_members: K, at least 1.
+            each call must draw other initial values. Or the members themselves, trained or not: a
+            list of modules of one structure, whose tensors are copied and whose mode is kept.
+        num_members: K, at least 1; None for a list, which says it.
         seed: decides the initial values; member k depends on the seed and k alone, so a larger
             ensemble begins with the members of a smaller one. With None the factory draws from
             torch's default generator.
@@ -55,8 +56,8 @@ class Ensemble(nn.Module):
         of stacked tensors.
 
     Raises:
-        ConfigurationError: if there is no member, a module stands in place of the factory, or
-            members are equal or differ in anything but their parameters and buffers, private
+        ConfigurationError: if there is no member, a single module stands in place of the factory,
+            or members are equal or differ in anything but their parameters and buffers, private
             attributes and hooks included; when called, if a forward leaves behind what members
             cannot keep apart.
 
@@ -68,6 +69,8 @@ class Ensemble(nn.Module):
         (torch.Size([50, 7, 1]), torch.Size([50, 7, 1]))
         >>> net.get_parameter("0.weight").shape
         torch.Size([50, 20, 1])
+        >>> Ensemble([nn.Linear(2, 1), nn.Linear(2, 1)])(torch.zeros(7, 2)).shape
+        torch.Size([2, 7, 1])
     """
 
     skeleton: nn.Module
@@ -77,28 +80,20 @@ class Ensemble(nn.Module):
 
     def __init__(
         self,
-        factory: Callable[[], nn.Module],
-        num_members: int,
+        factory: Callable[[], nn.Module] | Iterable[nn.Module],
+        num_members: int | None = None,
         *,
         seed: int | None = None,
         engine: Engine = "auto",
         chunk_size: int | None = None,
     ) -> None:
         super().__init__()
-        if isinstance(factory, nn.Module):
-            raise ConfigurationError(
-                f"`factory` got a {type(factory).__name__}; expected a function that builds one "
-                "member, such as `lambda: MLP(1, [20], 1)`. For modules that exist already use "
-                "`Ensemble.from_modules([...])`."
-            )
-        num_members = whole_number("num_members", num_members, at_least=1)
-        if seed is not None:
-            check_seed(seed)
-        members = []
-        for k in range(num_members):
-            with default_generator_seeded(seed, "member", k):
-                members.append(factory())
-        self._adopt(stack(members), num_members, engine, chunk_size)
+        listed = isinstance(factory, nn.ModuleList) or not callable(factory)
+        if isinstance(factory, Iterable) and listed:
+            members = _given(factory, num_members, seed)
+        else:
+            members = _built(factory, num_members, seed)
+        self._adopt(stack(members), len(members), engine, chunk_size)
 
     @classmethod
     def from_modules(
@@ -108,7 +103,7 @@ class Ensemble(nn.Module):
         engine: Engine = "auto",
         chunk_size: int | None = None,
     ) -> Ensemble:
-        """Build an ensemble from modules that exist already; their tensors are copied.
+        """The same as `Ensemble(modules)`.
 
         Args:
             modules: at least one module; all of the same architecture.
@@ -120,9 +115,8 @@ class Ensemble(nn.Module):
             >>> net.num_members
             2
         """
-        if not modules:
-            raise ConfigurationError("`modules` got an empty list; expected at least one module.")
-        return cls._around(stack(list(modules)), len(modules), engine, chunk_size)
+        members = _given(modules, None, None)
+        return cls._around(stack(members), len(members), engine, chunk_size)
 
     @classmethod
     def from_state_dict(
@@ -412,3 +406,56 @@ class Ensemble(nn.Module):
                     f"`x` got shape {tuple(leaf.shape)} with per_member=True; expected "
                     f"({self.num_members}, batch, …): one slice for each member."
                 )
+
+
+def _built(factory: object, num_members: int | None, seed: int | None) -> list[nn.Module]:
+    """Members as a function makes them, each from random numbers of its own."""
+    if isinstance(factory, nn.Module) or not callable(factory):
+        raise ConfigurationError(
+            f"`factory` got a {type(factory).__name__}; expected a function that builds one "
+            "member, such as `lambda: MLP(1, [20], 1)`, or a list of modules that exist already."
+        )
+    if num_members is None:
+        raise ConfigurationError(
+            "`num_members` is missing; expected how many members `factory` is to build."
+        )
+    if seed is not None:
+        check_seed(seed)
+    members = []
+    for k in range(whole_number("num_members", num_members, at_least=1)):
+        with default_generator_seeded(seed, "member", k):
+            members.append(factory())
+    return members
+
+
+def _given(modules: Iterable[Any], num_members: int | None, seed: int | None) -> list[nn.Module]:
+    """Members that exist already."""
+    members = list(modules)
+    if not members:
+        raise ConfigurationError("`factory` got an empty list; expected at least one module.")
+    if num_members not in (None, len(members)):
+        raise ConfigurationError(
+            f"`num_members` got {num_members} with a list of {len(members)} modules; expected "
+            "None: the list says it."
+        )
+    if seed is not None:
+        raise ConfigurationError(
+            f"`seed` got {seed} with a list of modules, which have their values; expected None."
+        )
+    first: dict[int, int] = {}
+    for k, member in enumerate(members):
+        if not isinstance(member, nn.Module):
+            raise ConfigurationError(
+                f"`factory[{k}]` is a {type(member).__name__}; expected a torch.nn.Module."
+            )
+        if isinstance(getattr(member, "_orig_mod", None), nn.Module):
+            raise ConfigurationError(
+                f"`factory[{k}]` is compiled; expected the module itself, `module._orig_mod`: "
+                "compile the ensemble instead."
+            )
+        if first.setdefault(id(member), k) != k:
+            raise ConfigurationError(
+                f"members {first[id(member)]} and {k} are one and the same module; expected "
+                "another one for each member."
+            )
+    return members

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -181,8 +182,8 @@ def _check_alike(members: list[nn.Module], columns: list[dict[str, Tensor]]) -> 
             continue
         if _layout(column) != layout:
             raise ConfigurationError(
-                f"member {k} has other parameters than member 0; expected one architecture, of one "
-                "type, on one device."
+                f"member {k} has other parameters than member 0: {_first_apart(layout, column)}; "
+                "expected one architecture, of one type, on one device."
             )
         for name, tensor in column.items():
             if tensor.requires_grad != first[name].requires_grad:
@@ -194,9 +195,28 @@ def _check_alike(members: list[nn.Module], columns: list[dict[str, Tensor]]) -> 
         try:
             check_alike(members[0], member)
         except Difference as found:
+            advice = found.advice
+            if found.where.rpartition(".")[2] == "training":
+                advice = "put all members into one mode, with `.eval()` or `.train()`"
             raise ConfigurationError(
-                f"member {k} differs from member 0 in {found.where!r}; {found.advice}."
+                f"member {k} differs from member 0 in {found.where!r}; {advice}."
             ) from None
+
+
+def _first_apart(layout: list[tuple[Any, ...]], column: dict[str, Tensor]) -> str:
+    """The first tensor in which a member differs from member 0, in words."""
+    nothing = ("", "nothing")
+    for own, other in itertools.zip_longest(_layout(column), layout, fillvalue=nothing):
+        if own != other:
+            name = own[0] or other[0]
+            kinds = [_kind(*entry[1:]) if entry[0] == name else "missing" for entry in (own, other)]
+            return f"`{name}` is {kinds[0]} and not {kinds[1]}"
+    return "it is another class"
+
+
+def _kind(shape: torch.Size, dtype: torch.dtype, device: torch.device, is_parameter: bool) -> str:
+    what = "a parameter" if is_parameter else "a buffer"
+    return f"{what} {tuple(shape)} of {dtype} on {device}"
 
 
 def _layout(tensors: dict[str, Tensor]) -> list[tuple[Any, ...]]:
@@ -215,7 +235,8 @@ def _check_distinct(columns: list[dict[str, Tensor]]) -> None:
         key = b"".join(map(bits, column.values()))
         if key in seen:
             raise ConfigurationError(
-                f"members {seen[key]} and {k} are equal; expected each call of `factory` to draw "
-                "new initial values (does it return one module again and again?)."
+                f"members {seen[key]} and {k} are equal; expected members with values of their "
+                "own: each call of a factory draws new ones, unless it returns one module again "
+                "and again."
             )
         seen[key] = k

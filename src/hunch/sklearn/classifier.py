@@ -179,7 +179,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase, LearnedCla
 
     def predict_members(self, X: Any) -> Floats:
         """Every network's own probabilities, `(n_estimators, n_samples, n_classes)`."""
-        probabilities: Floats = self.predict_distribution(X).members.softmax(dim=-1).numpy()
+        probabilities: Floats = self.predict_distribution(X).members.numpy()
         return probabilities
 
     def _check_same(self, classes: npt.NDArray[Any]) -> None:

@@ -161,7 +161,7 @@ class DoubtClassifier(ClassifierMixin, DoubtBase):
 
     def predict_members(self, X: Any) -> Floats:
         """What each network makes of the model's word, `(networks, n_samples, n_classes)`."""
-        probabilities: Floats = self.predict_distribution(X).members.softmax(dim=-1).numpy()
+        probabilities: Floats = self.predict_distribution(X).members.numpy()
         return probabilities
 
     def predict_distribution(self, X: Any) -> ClassPredictive:
@@ -235,7 +235,7 @@ class DoubtClassifier(ClassifierMixin, DoubtBase):
 
         A class that the fold has not seen is as likely as one row of them all.
         """
-        own = ensemble.predict_distribution(z).members.log_softmax(dim=-1)
+        own = ensemble.predict_distribution(z).logits.log_softmax(dim=-1)
         found = own.new_full((*own.shape[:2], len(self.classes_)), math.log(self._least))
         found[..., torch.from_numpy(ensemble.classes_.astype(np.int64))] = own
         return found

@@ -279,6 +279,7 @@ def _videos(settings: Settings, seed: int) -> list[Video]:
 
         def keep(
             step: int,
+            losses: Tensor,
             net: Ensemble = net,
             frames: list[Array] = frames,
             steps: list[int] = steps,
