@@ -12,14 +12,14 @@ from hunch.inference.class_predictive import ClassPredictive
 from hunch.inference.data import Data, as_data, check_ensemble, output_shape
 from hunch.inference.indices import IndexedMembers, as_members
 from hunch.inference.predictive import Predictive
-from hunch.nn import Ensemble, Epinet, GaussianHead
+from hunch.nn import Ensemble, Epinet, GaussianHead, PostHocEpinet
 from hunch.nn.compiled_outputs import outputs_compiled
 from hunch.nn.heads import head_of
 
 
 @overload
 def predict(
-    ensemble: Ensemble | Epinet,
+    ensemble: Ensemble | Epinet | PostHocEpinet,
     x: Data,
     *,
     noise_std: float | Tensor = 0.0,
@@ -32,7 +32,7 @@ def predict(
 
 @overload
 def predict(
-    ensemble: Ensemble | Epinet,
+    ensemble: Ensemble | Epinet | PostHocEpinet,
     x: Data,
     *,
     classes: Literal[True],
@@ -43,7 +43,7 @@ def predict(
 
 
 def predict(
-    ensemble: Ensemble | Epinet,
+    ensemble: Ensemble | Epinet | PostHocEpinet,
     x: Data,
     *,
     noise_std: float | Tensor = 0.0,

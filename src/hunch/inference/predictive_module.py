@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
@@ -13,7 +12,7 @@ from hunch.inference.class_predictive import ClassPredictive
 from hunch.inference.data import check_ensemble
 from hunch.inference.indices import IndexedMembers, as_members
 from hunch.inference.predictive import Predictive
-from hunch.nn import Ensemble, Epinet, GaussianHead
+from hunch.nn import Ensemble, Epinet, GaussianHead, PostHocEpinet
 from hunch.nn.heads import head_of
 from hunch.validation import real_number
 
@@ -58,7 +57,7 @@ class PredictiveModule(nn.Module):
 
     def __init__(
         self,
-        ensemble: Ensemble | Epinet,
+        ensemble: Ensemble | Epinet | PostHocEpinet,
         *,
         noise_std: float = 0.0,
         classes: bool = False,
