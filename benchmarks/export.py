@@ -3,8 +3,7 @@
     python benchmarks/export.py [--rounds 15]
 
 Microseconds of CPU time for mean and standard deviation (classes: probabilities and epistemic
-entropy) of a batch, on one thread, in turns. ONNX Runtime, and the compiler of torch.export's graph,
-are left out where they are not installed.
+entropy) of a batch, on one thread, in turns. ONNX Runtime is left out where it is not installed.
 """
 
 from __future__ import annotations

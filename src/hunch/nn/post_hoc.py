@@ -1,14 +1,14 @@
 """Doubt for a network that is trained already, in closed form: random functions, less the data.
 
-Each member adds a random function of the network's own features, from which what the training data
-determine has been taken away. Where there are data nothing is left of it; where there are none, all.
+Each member adds a random function of the network's own features, from which what the training
+data determine has been taken away: where there are data nothing is left of it, elsewhere all.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final, cast
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -219,4 +219,4 @@ def _median_distance(joined: Tensor, generator: torch.Generator) -> Tensor:
             "`x` gives the same features in most rows; expected data that differ, or another "
             "`layer`."
         )
-    return cast("Tensor", distance)
+    return distance

@@ -1,8 +1,8 @@
-"""Networks that are trained already: can doubt that is added afterwards tell other data from theirs?
+"""Trained networks: can doubt that is added afterwards tell other data from theirs?
 
 Nobody tells the doubt what the other data are. Its settings are the defaults of
-`hunch.nn.PostHocEpinet`, chosen with other seeds; the wine table, and stripes, pixels moved, a tenth
-of new words and two words in turns, were looked at for the first time with these.
+`hunch.nn.PostHocEpinet`, chosen with other seeds; the wine table, and stripes, pixels moved, a
+tenth of new words and two words in turns, were looked at for the first time with these.
 """
 
 from __future__ import annotations
@@ -199,8 +199,9 @@ def _compare(task: tuple[str, int, int]) -> list[tuple[Trained, Aurocs]]:
         same = same and torch.equal(before, doubt.mean(problem.test))
     right = (before.argmax(1) == problem.test_y).double().mean()
     nll = torch.nn.functional.nll_loss
-    losses = [float(nll(p, problem.test_y)) for p in (before.log_softmax(1), doubted)]
-    return [(Trained(name, seed, float(right), same, *losses, seconds), aurocs)]
+    own_nll = float(nll(before.log_softmax(1), problem.test_y))
+    doubted_nll = float(nll(doubted, problem.test_y))
+    return [(Trained(name, seed, float(right), same, own_nll, doubted_nll, seconds), aurocs)]
 
 
 def _scores(problem: Problem, doubt: PostHocEpinet, seed: int) -> dict[str, Any]:
@@ -224,11 +225,7 @@ def _scores(problem: Problem, doubt: PostHocEpinet, seed: int) -> dict[str, Any]
 
 
 def _laplace(problem: Problem, seed: int) -> dict[str, Any]:
-    """Laplace's approximation on the last layer, its prior tuned by the marginal likelihood.
-
-    Note:
-        The curvature is the package's own default of the last layer, Kronecker-factored.
-    """
+    """Laplace's approximation on the last layer, its prior tuned by the marginal likelihood."""
     from laplace import Laplace
     from torch.utils.data import DataLoader, TensorDataset
 
