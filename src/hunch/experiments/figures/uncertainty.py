@@ -114,7 +114,7 @@ def frozen_networks(result: frozen.Result) -> Figures:
     axes.axhline(0.5, color=GRAY, lw=0.8)
     axes.set_xticks(range(len(problems)), [name.replace(", ", "\n") for name in problems])
     axes.set_ylim(-0.05, 1.05)
-    axes.legend(fontsize=8, loc="lower left")
+    axes.legend(fontsize=8, loc="lower right")  # where no set is so badly told
     caption = (
         "One dot for each set, the mean over seeds: filled far ones, hollow near ones. Dashed "
         "0.95, gray chance."
