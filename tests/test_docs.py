@@ -14,6 +14,7 @@ PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/
 # What the examples of a page need beyond the development environment.
 NEEDS = {
     "docs/doubt.md": "sklearn",
+    "docs/frozen-network.md": "sklearn",
     "docs/scikit-learn.md": "sklearn",
     "docs/stable-baselines3.md": "stable_baselines3",
     "docs/bayesian-optimization.md": "botorch",

@@ -27,12 +27,14 @@ from hunch.inference.metrics import (
 from hunch.inference.out_of_bag import OutOfBag, out_of_bag
 from hunch.inference.predict import predict
 from hunch.inference.predictive import Predictive
+from hunch.inference.predictive_module import PredictiveModule
 
 __all__ = [
     "ClassPredictive",
     "History",
     "OutOfBag",
     "Predictive",
+    "PredictiveModule",
     "SplitConformal",
     "accuracy",
     "bootstrap_weights",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError, DataError, ShapeError
-from hunch.nn import Ensemble, Epinet
+from hunch.nn import Ensemble, Epinet, PostHocEpinet
 from hunch.nn.borrowing import undisturbed
 
 Data = Tensor | npt.NDArray[Any]
@@ -21,7 +21,7 @@ def check_ensemble(ensemble: object) -> None:
     Raises:
         ConfigurationError: naming what it is.
     """
-    if not isinstance(ensemble, Ensemble | Epinet):
+    if not isinstance(ensemble, Ensemble | Epinet | PostHocEpinet):
         raise ConfigurationError(
             f"`ensemble` got {type(ensemble).__name__}; expected a hunch.nn.Ensemble, or a "
             "hunch.nn.Epinet."

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError
 from hunch.inference.bootstrap import standard_normals
-from hunch.nn import Ensemble, Epinet
+from hunch.nn import Ensemble, Epinet, PostHocEpinet
 from hunch.seeding import check_seed, torch_generator
 
 Purpose = Literal["training", "prediction"]
@@ -36,7 +36,9 @@ class IndexedMembers(nn.Module):
         torch.Size([5, 3, 2])
     """
 
-    def __init__(self, epinet: Epinet, num_members: int, *, seed: int, purpose: Purpose) -> None:
+    def __init__(
+        self, epinet: Epinet | PostHocEpinet, num_members: int, *, seed: int, purpose: Purpose
+    ) -> None:
         super().__init__()
         check_seed(seed)
         self.skeleton, self.num_members = epinet, num_members
@@ -101,7 +103,12 @@ class IndexedData:
 
 
 def as_members(
-    ensemble: Ensemble | Epinet, name: str, value: int | None, *, seed: int, purpose: Purpose
+    ensemble: Ensemble | Epinet | PostHocEpinet,
+    name: str,
+    value: int | None,
+    *,
+    seed: int,
+    purpose: Purpose,
 ) -> Ensemble | IndexedMembers:
     """An ensemble as it is; an epinet under as many indices as asked for.
 
@@ -121,7 +128,7 @@ def as_members(
         >>> as_members(net, "num_indices", None, seed=0, purpose="training").num_members
         16
     """
-    if isinstance(ensemble, Epinet):
+    if isinstance(ensemble, Epinet | PostHocEpinet):
         size = _USUAL[purpose] if value is None else value
         if size < 1:
             raise ConfigurationError(f"`{name}` got {size}; expected at least 1.")

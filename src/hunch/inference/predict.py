@@ -14,14 +14,14 @@ from hunch.inference.data import Data, as_data, check_ensemble, output_shape
 from hunch.inference.indices import IndexedMembers, as_members
 from hunch.inference.loaders import Loader, check_loader, inputs_of, is_loader
 from hunch.inference.predictive import Predictive
-from hunch.nn import Ensemble, Epinet, GaussianHead
+from hunch.nn import Ensemble, Epinet, GaussianHead, PostHocEpinet
 from hunch.nn.compiled_outputs import outputs_compiled
 from hunch.nn.heads import head_of
 
 
 @overload
 def predict(
-    ensemble: Ensemble | Epinet,
+    ensemble: Ensemble | Epinet | PostHocEpinet,
     x: Data | Loader,
     *,
     noise_std: float | Tensor = 0.0,
@@ -34,7 +34,7 @@ def predict(
 
 @overload
 def predict(
-    ensemble: Ensemble | Epinet,
+    ensemble: Ensemble | Epinet | PostHocEpinet,
     x: Data | Loader,
     *,
     classes: Literal[True],
@@ -45,7 +45,7 @@ def predict(
 
 
 def predict(
-    ensemble: Ensemble | Epinet,
+    ensemble: Ensemble | Epinet | PostHocEpinet,
     x: Data | Loader,
     *,
     noise_std: float | Tensor = 0.0,

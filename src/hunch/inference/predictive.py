@@ -48,7 +48,8 @@ class Predictive:
     def __post_init__(self) -> None:
         """Refuse a noise that cannot be one."""
         if isinstance(self.noise_std, Tensor):
-            _check_noise(self.noise_std, self.members)
+            if not torch.compiler.is_compiling():  # a graph has no values yet, and any batch size
+                _check_noise(self.noise_std, self.members)
         elif not self.noise_std >= 0:
             raise ConfigurationError(f"`noise_std` got {self.noise_std}; expected at least 0.")
 

@@ -15,7 +15,7 @@ from hunch.adam import Adam
 from hunch.errors import ConfigurationError, DataError
 from hunch.inference.bootstrap import Bootstrap, standard_normals, weights_of_epochs
 from hunch.inference.indices import IndexedMembers
-from hunch.nn import Ensemble, GaussianHead, QuantileHead, RandomizedPrior
+from hunch.nn import Ensemble, Epinet, GaussianHead, QuantileHead, RandomizedPrior
 from hunch.nn.batched import is_hooked
 from hunch.nn.compiled_outputs import outputs_compiled
 from hunch.seeding import numpy_generator
@@ -93,6 +93,8 @@ def _fixed(prior: nn.Module, parts: Sequence[Tensor]) -> Tensor:
 
 def _epinet_on(members: IndexedMembers, x: Tensor) -> Callable[[Rows], Tensor]:
     epinet = members.skeleton
+    if not isinstance(epinet, Epinet):
+        raise TypeError("an epinet that is trained was expected")
     with torch.no_grad():
         parts = x.split(max(1, _PRIOR_ROWS // epinet.index_dim))
         prior = _fixed(epinet.prior, parts)

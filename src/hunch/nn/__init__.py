@@ -8,6 +8,7 @@ from hunch.nn.noise_modes import noise, reset_noise
 from hunch.nn.noisy import NoisyConv2d, NoisyLinear
 from hunch.nn.noisy_conversion import noisy
 from hunch.nn.normalizer import Constant, Normalizer
+from hunch.nn.post_hoc import PostHocEpinet
 from hunch.nn.priors import FunctionPrior, RandomFourierPrior, RandomizedPrior
 from hunch.nn.saving import load, save
 
@@ -21,6 +22,7 @@ __all__ = [
     "NoisyConv2d",
     "NoisyLinear",
     "Normalizer",
+    "PostHocEpinet",
     "QuantileHead",
     "RandomFourierPrior",
     "RandomizedPrior",

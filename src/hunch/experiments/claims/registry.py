@@ -35,6 +35,7 @@ EXPERIMENTS: Final = {
     "neural-bandit": "exploration.neural_bandit",
     "testbed-2d": "uncertainty.testbed_2d",
     "gp-posterior": "uncertainty.gp_posterior",
+    "frozen-networks": "uncertainty.frozen_networks",
     "uci-style": "tables.uci_style",
     "far-from-data": "tables.far_from_data",
     "tables": "tables.real_tables",

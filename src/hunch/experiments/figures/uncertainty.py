@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hunch.experiments.figures.shared import bound, curves, spread
+from hunch.experiments.uncertainty import frozen_networks as frozen
 from hunch.experiments.uncertainty import gp_posterior as process
 from hunch.experiments.uncertainty import linear_posterior as linear
 from hunch.experiments.uncertainty import randomized_priors as priors
@@ -89,6 +90,36 @@ def gp_posterior(result: process.Result) -> Figures:
     axes.set_xticks(range(len(shapes)), labels, fontsize=8, rotation=35)
     axes.legend(fontsize=8)
     return {"gp-posterior": (figure, "Mean over noise, seeds and test inputs.")}
+
+
+def frozen_networks(result: frozen.Result) -> Figures:
+    """Every set of other data, by network and score."""
+    problems, scores = result.settings.problems, result.scores
+    figure, axes = panel("Other data told from test data", "", "AUROC", width=8.0)
+    for i, score in enumerate(scores):
+        for far in (True, False):
+            x, y = [], []
+            for k, problem in enumerate(problems):
+                own = [
+                    r.auroc.mean()
+                    for r in result.rows
+                    if (r.problem, r.score, r.far) == (problem, score, far)
+                ]
+                x += [k + (i - (len(scores) - 1) / 2) * 0.15] * len(own)
+                y += own
+            face = CYCLE[i] if far else "none"
+            label = score if far else None
+            axes.plot(x, y, "o", color=CYCLE[i], markerfacecolor=face, markersize=5, label=label)
+    bound(axes, 0.95)
+    axes.axhline(0.5, color=GRAY, lw=0.8)
+    axes.set_xticks(range(len(problems)), [name.replace(", ", "\n") for name in problems])
+    axes.set_ylim(-0.05, 1.05)
+    axes.legend(fontsize=8, loc="lower right")  # where no set is so badly told
+    caption = (
+        "One dot for each set, the mean over seeds: filled far ones, hollow near ones. Dashed "
+        "0.95, gray chance."
+    )
+    return {"frozen-networks": (figure, caption)}
 
 
 def testbed_2d(result: testbed.Result) -> Figures:

@@ -1,0 +1,251 @@
+"""Doubt on a frozen network: the network stays what it is, and members are a Gaussian process."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from hunch.errors import ConfigurationError, DataError, ShapeError
+from hunch.inference import PredictiveModule, fit, predict
+from hunch.nn import PostHocEpinet
+from hunch.nn.post_hoc import _NOISE
+
+G = torch.Generator().manual_seed(0)
+X = torch.randn(80, 3, generator=G)
+IMAGES = torch.randn(40, 1, 8, 8, generator=G)
+
+
+class Perceptron(nn.Module):
+    """What a user writes: no Sequential, activations as functions."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc1, self.fc2, self.out = nn.Linear(3, 12), nn.Linear(12, 9), nn.Linear(9, 2)
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, x):
+        return self.out(self.drop(torch.relu(self.fc2(torch.relu(self.fc1(x))))))
+
+
+class Odd(nn.Module):
+    """A layer that gives a tuple, one that is run twice, one that is not run."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.twice = nn.LSTM(3, 5, batch_first=True), nn.Linear(5, 5)
+        self.idle, self.out = nn.Linear(5, 5), nn.Linear(5, 2)
+
+    def forward(self, x):
+        h = self.lstm(x.unsqueeze(1))[0][:, 0]
+        return self.out(self.twice(self.twice(h)))
+
+
+class Tokens(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words, self.places = nn.Embedding(20, 8), nn.Embedding(12, 8)
+        block = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.blocks, self.out = nn.TransformerEncoder(block, 1), nn.Linear(8, 3)
+
+    def forward(self, t):
+        return self.out(self.blocks(self.words(t) + self.places(torch.arange(t.shape[1]))).mean(1))
+
+
+def seeded(make):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return make()
+
+
+def convolutional():
+    layers = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)
+    return nn.Sequential(*layers)
+
+
+TOKENS = torch.randint(20, (40, 12), generator=G)
+NETWORKS = {
+    "perceptron": (Perceptron, X),
+    "convolutions": (convolutional, IMAGES),
+    "transformer": (Tokens, TOKENS),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_network_stays_what_it_is_to_the_bit(name):
+    make, x = NETWORKS[name]
+    net = seeded(make).train()
+    state = copy.deepcopy(net.state_dict())
+    with torch.no_grad():
+        before = copy.deepcopy(net).eval()(x)
+    doubt = PostHocEpinet(net, x)
+    predict(doubt, x, classes=True, num_members=5)
+    doubt.train()
+    with torch.no_grad():
+        assert torch.equal(doubt.mean(x), before)
+    assert net.training
+    assert all(part.training for part in net.modules())
+    assert not any(part.training for part in doubt.network.modules())
+    assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
+    assert all(p.requires_grad and p.grad is None for p in net.parameters())
+    assert not any(p.requires_grad for p in doubt.parameters())
+
+
+def test_no_hook_is_left_anywhere_even_when_a_call_fails():
+    net = seeded(Perceptron)
+    doubt = PostHocEpinet(net, X, layer="fc2")
+    copied = copy.deepcopy(doubt)
+    with pytest.raises(RuntimeError):
+        doubt.novelty(torch.zeros(4, 7))
+    for module in (net, doubt, copied):
+        assert not any(part._forward_hooks for part in module.modules())
+    assert torch.equal(copied.novelty(X), doubt.novelty(X))
+    other = PostHocEpinet(seeded(Perceptron), X[:9], layer="fc2", seed=5)
+    other.load_state_dict(doubt.state_dict())
+    assert torch.equal(other.novelty(X), doubt.novelty(X))
+
+
+def test_the_copy_does_not_follow_the_network():
+    net = seeded(Perceptron).eval()
+    doubt = PostHocEpinet(net, X)
+    before = doubt.mean(X)
+    with torch.no_grad():
+        net.out.weight.zero_()
+    assert torch.equal(doubt.mean(X), before)
+
+
+def test_novelty_is_the_posterior_variance_of_a_process_that_saw_zeros():
+    doubt = PostHocEpinet(seeded(Perceptron), X, layer=["fc1", "fc2"])
+    new = 2 * torch.randn(10, 3, generator=torch.Generator().manual_seed(1))
+
+    def cosines(x):
+        _, features = doubt.network(x)
+        return doubt._cosines(doubt._joined(features)).double()
+
+    # Rasmussen & Williams, eq. 2.12, with the kernel of the cosines: the dual of what is computed.
+    own, other = cosines(X), cosines(new)
+    gram = own @ own.mT + _NOISE * torch.eye(len(X))
+    cross = own @ other.mT
+    variance = other.square().sum(1) - (cross * torch.linalg.solve(gram, cross)).sum(0)
+    torch.testing.assert_close(doubt.novelty(new).double(), variance, rtol=1e-3, atol=1e-4)
+
+
+def test_members_have_the_process_mean_and_covariance():
+    doubt = PostHocEpinet(seeded(Perceptron), X, layer="fc1", prior_scale=2.0)
+    x = torch.cat([X[:2], 3 * X[2:4]])
+    p = predict(doubt, x, num_members=4000)
+    v = doubt.novelty(x)
+    known = (1 - v).unsqueeze(1) * doubt.mean(x)
+    std = v.sqrt().unsqueeze(1) * 2 * doubt.mean(X).std(0)
+    # 4000 members: six standard errors, once in 10^9 for each of eight numbers.
+    assert ((p.mean - known).abs() < 6 * std / math.sqrt(4000)).all()
+    torch.testing.assert_close(p.epistemic, std, rtol=6 / math.sqrt(8000), atol=0)
+    left = doubt._left(doubt.network(x)[1])
+    joint = left @ left.mT
+    correlation = (joint / torch.outer(v.sqrt(), v.sqrt()))[2, 3]
+    deviations = (p.members - p.mean)[:, 2:4, 0]
+    found = torch.corrcoef(deviations.mT)[0, 1]
+    assert abs(found - correlation) < 6 / math.sqrt(4000)
+
+
+def test_it_is_sure_at_the_data_and_not_elsewhere():
+    doubt = PostHocEpinet(seeded(Perceptron), X)
+    assert doubt.novelty(X).mean() < 0.2
+    assert doubt.novelty(X + 20).min() > 0.9
+    assert doubt.novelty(torch.full((2, 3), 1e6)).max() <= 1.0
+
+
+def test_layers_of_their_own_kind_are_averaged_over_pixels_and_tokens():
+    images = PostHocEpinet(seeded(convolutional), IMAGES)
+    assert images.network.layers == ("0", "1", "4")
+    _, (convolved, normed, out) = images.network(IMAGES)
+    assert convolved.shape == normed.shape == (40, 4)
+    assert torch.equal(out, images.mean(IMAGES))
+    net = images.network.model
+    torch.testing.assert_close(convolved, net[0](IMAGES).mean((2, 3)))
+    words = PostHocEpinet(seeded(Tokens), TOKENS)
+    # Places are the same for every batch, and attention's linear layer is never called.
+    assert "places" not in words.network.layers
+    assert not any("out_proj" in name for name in words.network.layers)
+    torch.testing.assert_close(
+        words.network(TOKENS)[1][0], words.network.model.words(TOKENS).mean(1)
+    )
+    assert words.novelty(TOKENS[:, :5]).shape == (40,)
+
+
+def test_wide_layers_are_projected():
+    net = seeded(lambda: nn.Sequential(nn.Linear(3, 400), nn.Tanh(), nn.Linear(400, 2)))
+    doubt = PostHocEpinet(net, X, layer="0")
+    assert doubt.frequencies.shape[1] == 256
+    assert doubt.novelty(X + 20).mean() > 3 * doubt.novelty(X).mean()
+
+
+def test_a_seed_decides_and_the_global_generator_is_left_alone():
+    before = torch.get_rng_state()
+    net = seeded(Perceptron)
+    one, two, other = (PostHocEpinet(net, X, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(one.novelty(X), two.novelty(X))
+    assert not torch.equal(one.novelty(X), other.novelty(X))
+    assert predict(one, X).members.equal(predict(two, X).members)
+    in_parts = PostHocEpinet(net, X, seed=1, batch_size=7)
+    torch.testing.assert_close(in_parts.novelty(X), one.novelty(X), rtol=1e-3, atol=1e-5)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_inputs_get_their_gradient_and_double_precision_is_kept():
+    doubt = PostHocEpinet(seeded(Perceptron).double(), X.double())
+    x = (X[:3].double() + 2).requires_grad_()
+    doubt.novelty(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.abs().min() > 0
+    assert predict(doubt, X.double()).members.dtype == torch.float64
+
+
+def test_it_is_exported_with_a_dynamic_batch():
+    doubt = PostHocEpinet(seeded(Perceptron), X)
+    c = predict(doubt, X[:9], classes=True, num_members=20)
+    module = PredictiveModule(doubt, classes=True, num_members=20)
+    shapes = ({0: torch.export.Dim("batch")},)
+    program = torch.export.export(module, (X[:3],), dynamic_shapes=shapes).module()
+    torch.testing.assert_close(program(X[:9]), (c.probs, c.epistemic), rtol=0, atol=1e-5)
+
+
+WRONG = {
+    "`layer` got 'fc3'; expected a name of .*, such as 'fc2', 'fc1'": (Perceptron, "fc3"),
+    "`layer` 'twice' runs 2 times": (Odd, "twice"),
+    "`layer` 'idle' runs 0 times": (Odd, "idle"),
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_a_layer_that_cannot_serve_is_named(message):
+    make, layer = WRONG[message]
+    with pytest.raises(ConfigurationError, match=message):
+        PostHocEpinet(seeded(make), X, layer=layer)
+
+
+def test_what_else_is_refused():
+    with pytest.raises(ShapeError, match="`layer` 'lstm' gives a tuple; expected one tensor"):
+        PostHocEpinet(seeded(Odd), X, layer="lstm")
+    with pytest.raises(ShapeError, match=r"the network returns a tensor of shape \(80, 3, 2\)"):
+        PostHocEpinet(seeded(lambda: nn.Linear(1, 2)), X.unsqueeze(-1))
+    with pytest.raises(ConfigurationError, match="`model` got function; expected a module"):
+        PostHocEpinet(seeded, X)
+    with pytest.raises(ConfigurationError, match="`layer` got None for a network without a layer"):
+        PostHocEpinet(nn.Tanh(), X)
+    with pytest.raises(ConfigurationError, match="gives the same features in most rows"):
+        PostHocEpinet(seeded(Perceptron), torch.zeros(9, 3))
+    with pytest.raises(DataError, match="expected at least two rows"):
+        PostHocEpinet(seeded(Perceptron), X[:1])
+    with pytest.raises(DataError, match="`layer` 'fc1' gives NaN or infinite values"):
+        PostHocEpinet(seeded(Perceptron), torch.full((4, 3), math.nan), layer="fc1")
+    doubt = PostHocEpinet(seeded(Perceptron), X)
+    with pytest.raises(ShapeError, match=r"`z` got shape \(3,\)"):
+        doubt(X, torch.zeros(3))
+    with pytest.raises(ConfigurationError, match="has no trainable parameter"):
+        fit(doubt, X, X[:, :2], progress=False)
+
+
+def test_layers_without_a_name_leave_out_what_cannot_serve():
+    assert PostHocEpinet(seeded(Odd), X).network.layers == ("out",)
