@@ -48,8 +48,8 @@ def named(reference: str, what: str = "a function or a class") -> Any:
 
 def _nearest(name: str, holder: Any) -> str:
     own = [n for n, value in vars(holder).items() if callable(value) and not n.startswith("_")]
-    close = difflib.get_close_matches(name, own, n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(map(repr, close))}?"[:-1] if close else ""
+    close = difflib.get_close_matches(name, own, n=1, cutoff=0.5)
+    return f"; the nearest name is {close[0]!r}" if close else ""
 
 
 def module_named(place: str) -> ModuleType:
@@ -66,12 +66,10 @@ def module_named(place: str) -> ModuleType:
     """
     if place.endswith(".py"):
         return _of_file(place)
-    if not place or place.startswith("."):
-        raise ConfigurationError(
-            f"{place!r} is no module; write its full name, or a file's with .py and a colon."
-        )
+    if place.startswith("."):
+        raise ConfigurationError(f"{place!r} is relative; write the module's full name.")
     try:
-        return importlib.import_module(place)
+        return importlib.import_module(place or " ")  # an empty name is none that can be asked for
     except ModuleNotFoundError as error:
         if error.name is None or not f"{place}.".startswith(f"{error.name}."):
             raise _failed(place, error) from error  # it is there; what it imports is not

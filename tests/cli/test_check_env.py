@@ -1,6 +1,7 @@
 """`hunch check-env` as a user meets it; what it finds is in tests/rl/environments/test_checking.py."""
 
 import json
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -112,3 +113,13 @@ def test_the_spaces_that_agents_take(spaces, takers):
     for says in refusals.values():
         assert "expected" in says
         assert "\n" not in says
+
+
+def test_the_guides_tables_say_the_same():
+    page = (Path(__file__).parents[2] / "docs" / "your-environment.md").read_text("utf-8")
+    for row, (spaces, takers) in TABLE.items():
+        (line,) = (s for s in page.splitlines() if s.startswith(f"| {row} |"))
+        values, policies = (cell.strip() for cell in line.strip("|").split("|")[1:])
+        assert values.startswith("yes") == ("DQN" in takers), row
+        assert (not policies.startswith("no")) == ("A2C" in takers), row
+        assert ("clipped" in policies) == (spaces == UNBOUNDED), row

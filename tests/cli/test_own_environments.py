@@ -185,7 +185,7 @@ def test_wrappers_are_put_on_in_their_order(here):
 WRONG = {
     "no such file": ("pond.py:make_env", "there is no file 'pond.py'"),
     "no such module": ("pond:make_env", "there is no module 'pond'"),
-    "no such name": ("lake.py:make_nev", "'lake.py' has no 'make_nev'; expected a function or class that makes an environment; did you mean 'make_env'"),
+    "no such name": ("lake.py:make_nev", "'lake.py' has no 'make_nev'; expected a function or class that makes an environment; the nearest name is 'make_env'."),
     "a file alone": ("lake.py", "expected one of its functions or classes: lake.py:Lake or lake.py:make_env"),
     "made already": ("lake.py:made", "an environment that is made already; expected a function or a class"),
     "no function": ("lake.py:__name__", "expected a function or a class that makes a new one"),

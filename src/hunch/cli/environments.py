@@ -122,9 +122,10 @@ def _base(text: str) -> str | Callable[..., Any]:
             f"ENV got the file {text!r}; expected one of its functions or classes: "
             f"{' or '.join(_candidates(text)) or f'{text}:make_env'}."
         )
-    if not colon or (_ID.fullmatch(name) and not place.endswith(".py")):
+    if not colon:
         return text
-    if not place.endswith(".py") and _is_registered(place, name):
+    in_file = place.endswith(".py")
+    if not in_file and (":" in place or _ID.fullmatch(name) or _is_registered(place, name)):
         return text
     found = named(text, "a function or class that makes an environment")
     if not callable(found):
