@@ -39,6 +39,7 @@ _SMALL: Final[Mapping[str, Mapping[str, Any]]] = {
     "Reinforce": dict(hidden_sizes=(1,)),
     "A2C": dict(hidden_sizes=(1,), num_envs=1),
 }
+_ENOUGH: Final = 50  # steps, to say how fast it is
 _CLIPPED: Final = dict(bounds="clipped")
 
 
@@ -155,7 +156,7 @@ def _says(
 def _played(found: EnvCheck) -> list[tuple[str, str]]:
     """What the random policy met."""
     lines = []
-    if found.seconds > 0:
+    if found.steps >= _ENOUGH:
         lines.append(("speed", f"{found.steps / found.seconds:,.0f} steps a second"))
     if found.returns:
         returns = found.returns

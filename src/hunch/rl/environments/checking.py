@@ -54,7 +54,7 @@ class EnvCheck:
         findings: one for each thing that was looked at.
         steps: environment steps that the random policy played.
         seconds: what the environment took for them.
-        returns: of each whole episode.
+        returns: of each whole episode; none if rewards are no numbers.
         lengths: steps of each whole episode.
         rewards: the smallest and the largest; None if no step was made.
     """
@@ -117,7 +117,7 @@ def check_env(
         tuple(findings),
         player.steps,
         player.seconds,
-        tuple(player.returns),
+        () if "rewards" in player.wrong else tuple(player.returns),
         tuple(player.lengths),
         player.rewards,
     )
@@ -194,17 +194,16 @@ class _Player:
             self.steps += 1
             observation, reward, terminated, truncated, info = answer
             ends: list[tuple[bool, bool]] = []
-            fine = [
-                self._asked("observations", lambda: self._taken(observation)),  # noqa: B023
-                self._asked("rewards", lambda: self._rewarded(reward)),  # noqa: B023
-                self._asked("ends", lambda: ends.append(self.answers.ends(terminated, truncated))),  # noqa: B023
-                self._asked("step", lambda: self.answers.check_info(info)),  # noqa: B023
-            ]
-            if fine[0]:
+            if self._asked("observations", lambda: self._taken(observation)):  # noqa: B023
                 self._look_at(observation)
-            if not all(fine):
+            if self._asked("rewards", lambda: self._rewarded(reward)):  # noqa: B023
+                total += float(reward)
+            self._asked("step", lambda: self.answers.check_info(info))  # noqa: B023
+            if not self._asked(
+                "ends",
+                lambda: ends.append(self.answers.ends(terminated, truncated)),  # noqa: B023
+            ):
                 return False
-            total += float(reward)
             if any(ends[0]):
                 self.returns.append(total)
                 self.lengths.append(length)
@@ -249,11 +248,13 @@ class _Player:
     def findings(self) -> list[Finding]:
         """What was found, in order, up to where nothing more could be played."""
         own = [self._of_reset(), self._of_step(), self._of_observations(), self._of_rewards()]
-        found = [self.wrong.get(each.name, each) for each in own]
-        found.append(self.wrong.get("ends") or self._of_ends())
-        if self.steps == 0:  # of the rest nothing is known
-            return [finding for finding in found if finding.name in self.wrong or finding is own[0]]
-        return found
+        if not {"reset", "step", "ends"} & self.wrong.keys():
+            own.append(self._of_ends())
+        elif self.steps == 0:  # of the rest nothing is known
+            own = own[:1]
+        order = ["reset", "step", "observations", "rewards", "ends"]
+        found = {each.name: each for each in own} | self.wrong
+        return [found[name] for name in order if name in found]
 
     def _of_reset(self) -> Finding:
         return Finding("reset", True, "returns (observation, info)")

@@ -146,7 +146,7 @@ def rendering_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> 
     if made.render_mode != _IMAGES:
         raise ConfigurationError(
             f"`env` {made} has render_mode={made.render_mode!r}; expected {_IMAGES!r}: "
-            "make it so, or give its id."
+            "let its constructor keep the render_mode that it is given, or give its id."
         )
     return made
 
