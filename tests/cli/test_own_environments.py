@@ -131,6 +131,15 @@ def test_what_only_a_folder_names_is_not_run(here, capsys):
     assert hunch(here, "play", "a", "--episodes=1", "--trust") == DONE
 
 
+def test_a_checkpoint_is_played_if_its_environment_is_named(here, capsys):
+    assert hunch(here, "train", "dqn", "lake.py:make_env", *SMALL, "--out=a") == DONE
+    (place, *_) = (here / "a" / "checkpoints").iterdir()
+    capsys.readouterr()
+    assert hunch(here, "play", str(place)) == WRONG_USE
+    assert "name it behind the folder, as file.py:make_env" in told(capsys)[0]
+    assert hunch(here, "play", str(place), "lake.py:make_env", "--episodes=1") == DONE
+
+
 def test_other_names_than_the_runs_are_refused(here, capsys):
     assert hunch(here, "train", "dqn", "lake.py:make_env", *SMALL, "--out=a") == DONE
     for words in (["lake.py:Lake"], ["lake.py:make_env", "--wrap=TimeLimit(3)"]):

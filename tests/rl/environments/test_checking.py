@@ -242,3 +242,26 @@ def test_gymnasiums_checker_is_asked_last():
     assert found.passed is False
     assert found.says.startswith("its checker says: The `reset` method does not provide")
     assert findings(Doubles)["gymnasium"].passed is None
+
+
+class FiveMistakes(Right):
+    """All but the form of `step`, which hides the others."""
+
+    def reset(self, *, seed=None, options=None):
+        self.place, self.time = float(self.np_random.normal()), 0
+        return self.seen(), {}
+
+    def seen(self):
+        return np.array([self.place, self.time + 5.0])
+
+    def reward(self):
+        return np.array([1.0])
+
+
+def test_several_mistakes_show_at_once_where_they_can():
+    found = findings(FiveMistakes)
+    assert [f.name for f in found.values() if f.passed is False] == ["observations", "rewards"]
+    assert check_env(FiveMistakes).returns == ()
+    FiveMistakes.reward = lambda self: 1.0
+    found = findings(FiveMistakes)
+    assert [f.name for f in found.values() if f.passed is False] == ["observations", "repeats"]
