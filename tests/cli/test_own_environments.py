@@ -1,6 +1,7 @@
 """`hunch train`, `play` and `check-env` with an environment of the user's own."""
 
 import json
+import shutil
 import sys
 import textwrap
 
@@ -152,23 +153,37 @@ def test_other_names_than_the_runs_are_refused(here, capsys):
     assert "'b' was trained in CartPole-v1, not in lake.py:make_env" in told(capsys)[0]
 
 
-@pytest.mark.parametrize("text", ["subprocess:run", "os:system", "shutil:rmtree"])
-def test_a_forged_folder_names_no_function_of_pythons(text, here, capsys):
+FORGED = ["subprocess:run", "os:system", "evil.py", "evil.py:f", "evil(.py:f", "evil:f", "hunch.envs:gymnasium.os.system"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("once")
+    (folder / "pond.py").write_text(LAKE)
+    assert run(["train", "dqn", f"{folder}/pond.py:make_env", *SMALL, f"--out={folder}/a"]) == DONE
+    return folder / "a"
+
+
+@pytest.mark.parametrize("where", ["env", "wrap", "settings"])
+@pytest.mark.parametrize("text", FORGED)
+def test_a_forged_folder_runs_no_code(text, where, made_once, here, capsys):
     from hunch.storage import sealed, unsealed, write_json
 
-    assert hunch(here, "train", "dqn", "lake.py:make_env", *SMALL, "--out=a") == DONE
+    shutil.copytree(made_once, here / "a")
+    for name in ("evil.py", "evil(.py"):
+        (here / name).write_text("open('mark', 'w')\n")
     values = unsealed(json.loads((here / "a" / "run.json").read_text()), here)
-    values["env"] = text
     values["plan"]["settings"]["env_kwargs"] = {"args": "touch mark", "shell": True}
+    if where == "settings":  # as an id that Gymnasium would be asked for
+        values["plan"]["settings"]["env"] = text
+    else:
+        values |= {"env": "CartPole-v1", "wrap": []} | {where: text if where == "env" else [text]}
     write_json(here / "a" / "run.json", sealed(values))
-    for words in (["play", "a"], ["train", "--resume=a"]):
+    for words in (["play", "a"], ["train", "--resume=a"], ["train", "--resume=a", "--dump-config"]):
         capsys.readouterr()
-        assert hunch(here, *words) == WRONG_USE
-        assert "a folder is no reason to run code" in told(capsys)[-1]
-    values["plan"]["settings"]["env"] = text  # as an id that Gymnasium would be asked for
-    write_json(here / "a" / "run.json", sealed(values))
-    for words in (["play", "a"], ["train", "--resume=a"]):
-        assert hunch(here, *words) == WRONG_USE
+        code = hunch(here, *words)
+        assert code == WRONG_USE or (code == DONE and "--dump-config" in words)
+        told(capsys)
     assert not (here / "mark").exists()
 
 

@@ -228,14 +228,26 @@ def _call(word: str) -> tuple[str, list[Any], dict[str, Any]]:
 
 
 def is_code(text: str) -> bool:
-    """Whether a name stands for code that has to be imported, and is none of hunch's.
+    """Whether a name stands for code that would be imported, and is no id of hunch's.
 
     Example:
-        >>> is_code("lake.py:make_env"), is_code("hunch.envs:hunch/DeepSea-v0")
+        >>> is_code("lake.py:make_env"), is_code("hunch.envs:hunch/DeepSea-v0"), is_code("lake.py")
+        (True, False, True)
+    """
+    place, colon, name = text.rpartition(":")
+    if place in ("hunch.envs", "hunch.rl.atari") and _ID.fullmatch(name):
+        return False
+    return bool(colon) or text.endswith(".py")
+
+
+def wraps_code(word: str) -> bool:
+    """Whether a wrapper is code of the user's; the arguments behind its name are values.
+
+    Example:
+        >>> wraps_code("lake.py:gentle(0.5)"), wraps_code("TimeLimit(200)")
         (True, False)
     """
-    place, colon, _ = text.partition("(")[0].rpartition(":")
-    return bool(colon) and place not in ("hunch.envs", "hunch.rl.atari")
+    return ":" in word.partition("(")[0]
 
 
 def env_given(
@@ -284,18 +296,18 @@ def env_given(
         raise ConfigurationError(
             f"{folder!r} was trained in {again}; expected the same, or nothing."
         )
-    code = [t for t in (said, *words) if is_code(t) and t not in (env, *wrap)]
+    code = [said] if env is None and is_code(said) else []
+    code += [word for word in words if not wrap and wraps_code(word)]
     if code and not trust:
         raise FolderError(
             f"{folder!r} was trained in {code[0]}, and a folder is no reason to run code. If it is "
             f"yours, name it again: `hunch play RUN {again}`, or `hunch train AGENT {again} "
             "--resume RUN`. If you trust whoever made the folder, say --trust."
         )
-    return {"env": env_named(said, words, _id_for(said, defaults_for(said, {}).env))}
-
-
-def _id_for(text: str, env_id: str) -> str | None:
-    return env_id if env_id != text else None
+    env_id = defaults_for(said, {}).env
+    # What only the folder says is an id, whatever it looks like.
+    typed_id = None if env_id == said and (env is not None or trust) else env_id
+    return {"env": env_named(said, words, typed_id)}
 
 
 def _quoted(word: str) -> str:

@@ -11,7 +11,7 @@ import click
 
 from hunch import interrupts
 from hunch.cli.config import as_words, config_option, run_config, table
-from hunch.cli.environments import NamedEnv, env_given, env_named, is_code
+from hunch.cli.environments import NamedEnv, env_given, env_named, is_code, wraps_code
 from hunch.cli.options import (
     WholeNumber,
     env_option,
@@ -207,7 +207,7 @@ def _planned(
         settings["num_envs"] = options["num_envs"]
     known = None if defaults.env == env else defaults.env
     opened = env_named(env, options["wrap"], known)
-    if is_code(env) or any(map(is_code, options["wrap"])):
+    if is_code(env) or any(map(wraps_code, options["wrap"])):
         _check_first(opened, defaults.env_kwargs, env)
     # Made here so that all that is wrong shows before there is a folder.
     made = make(
