@@ -135,7 +135,7 @@ def test_the_figure_is_written(tmp_path, capsys, suffix):
 def test_wrong_use_is_one_line_and_exit_code_2(mine, tmp_path, capsys):
     cases = {
         ("everything",): "no problem is called 'everything'; there are: forum-start, forum",
-        ("my_model:nothing",): "has no function 'nothing'",
+        ("my_model:nothing",): "has no 'nothing'; expected a function without arguments",
         ("my_model:wrong",): "returned int; expected (f, dist_fn, params)",
         ("no.such:f",): "there is no module 'no.such'",
         ("torch:ones",): "does not say what arguments it takes",
@@ -155,12 +155,12 @@ def test_wrong_use_is_one_line_and_exit_code_2(mine, tmp_path, capsys):
 
 
 def test_what_ones_own_code_raises_is_not_hidden(mine, capsys):
-    assert run(["diagnose", "my_model:broken"]) == 1
+    assert run(["diagnose", "my_model:broken"]) == 2
     said = capsys.readouterr().err
     assert "ArithmeticError: mine" in said
     assert "my_model.py, line" in said
-    assert run(["diagnose", "my_model:broken", "--debug"]) == 1
+    assert run(["diagnose", "my_model:broken", "--debug"]) == 2
     assert "Traceback" in capsys.readouterr().err
     mine.with_name("imports_nothing.py").write_text("import no_such_package\n")
-    assert run(["diagnose", "imports_nothing:f"]) == 1
+    assert run(["diagnose", "imports_nothing:f"]) == 2
     assert "no_such_package" in capsys.readouterr().err

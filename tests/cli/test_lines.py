@@ -79,7 +79,7 @@ KINDS = {
     "a problem that takes arguments": (["diagnose", "problems.py:one"], WRONG_USE, "without arguments"),
     "a problem of another form": (["diagnose", "problems.py:two"], WRONG_USE, "expected (f, dist_fn, params)"),
     "a problem without a distribution": (["diagnose", "problems.py:three"], WRONG_USE, "no distribution"),
-    "a problem that fails": (["diagnose", "problems.py:four"], FAILED, "ZeroDivisionError"),
+    "a problem that fails": (["diagnose", "problems.py:four"], WRONG_USE, "ZeroDivisionError: division by zero (in problems.py, line 6"),
     "a cost that is none": (["diagnose", "problems.py:five"], WRONG_USE, "a tensor of costs"),
     "a problem that is no Python": (["diagnose", "broken.py:f"], WRONG_USE, "never closed"),
     "a problem that is no text": (["diagnose", "bytes.py:f"], WRONG_USE, "is no Python"),

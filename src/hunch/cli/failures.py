@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import errno
-import os
 from pathlib import Path
 from typing import Final
 
 import click
 
 from hunch.errors import HunchError
+from hunch.named_code import is_ours, place_of
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
 
 _LONGEST: Final = 1200  # characters of a message; of a longer one the middle is left out
-_OURS: Final = f"{Path(__file__).parents[1]}{os.sep}"
 
 # What the machine refuses, whatever the user had asked for.
 _MACHINE: Final = {
@@ -121,36 +120,21 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 def _said(error: BaseException) -> str:
     text, kind = str(error).strip().rstrip("."), type(error).__name__
+    if isinstance(error, SyntaxError):
+        text = str(error.msg)  # without the place, which is said
     return f"{kind}: {text}" if text else kind
 
 
 def _unexpected(error: BaseException) -> tuple[str, int]:
     """What nobody foresaw: whose code it was in, and what to do."""
-    if isinstance(error, SyntaxError) and error.filename and _is_a_user_s(error.filename):
-        place = f"{error.filename}, line {error.lineno}"
-        return f"{type(error).__name__}: {error.msg} (in {place}).", FAILED
+    if place := place_of(error):
+        return f"{_said(error)} (in {place}; --debug shows how it came to that).", WRONG_USE
     from traceback import extract_tb
 
-    frames = extract_tb(error.__traceback__)
-    own = [f for f in frames if _is_ours(f.filename) or _is_a_user_s(f.filename)]
-    if own and not _is_ours(own[-1].filename):
-        place = f"{own[-1].filename}, line {own[-1].lineno}"
-        return f"{_said(error)} (in {place}; --debug shows how it came to that).", FAILED
+    own = [f for f in extract_tb(error.__traceback__) if is_ours(f.filename)]
     where = f" in {Path(own[-1].filename).name}, line {own[-1].lineno}" if own else ""
     return (
         f"{_said(error)}. This is an error of hunch's own{where}: run it again with --debug, and "
         "report what that prints to hunch's authors.",
         FAILED,
     )
-
-
-def _is_ours(file: str) -> bool:
-    return file.startswith(_OURS)
-
-
-def _is_a_user_s(file: str) -> bool:
-    from sysconfig import get_path
-
-    # Compiled code and what is frozen in have names that are no paths.
-    installed = tuple(get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
-    return os.path.isabs(file) and not file.startswith(installed)

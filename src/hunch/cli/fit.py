@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
+from hunch.cli.config import config_option
 from hunch.cli.options import (
     WholeNumber,
-    config_option,
     json_option,
     load_torch,
     quiet_option,
@@ -134,7 +134,7 @@ Example: hunch fit houses.csv --target price
     help="Of day, month and year in columns that leave it open, as 03/04/2011 does.",
 )
 @sheet_option
-@config_option
+@config_option()
 @seed_option
 @json_option
 @quiet_option

@@ -25,6 +25,8 @@ from hunch.errors import HunchWarning
 # What each command is for, as its page begins. Its module is imported when it is called.
 _COMMANDS: Final = {
     "bench": "Measure hunch beside its peers and the limit, in turns, on one thread.",
+    "check-env": "Whether ENV, an environment of yours, does what agents need of it, and which can "
+    "play it.",
     "demo": "Run the five sources on their own inputs and write one page with all figures.",
     "diagnose": "Bias, variance, cost and time of every gradient estimator on PROBLEM, and what to "
     "use.",
@@ -36,8 +38,7 @@ _COMMANDS: Final = {
     "predict": "Predict each row of DATA with MODEL's folder.",
     "reproduce": "Run published claims at their full settings; exit with 1 if one does not hold.",
     "sample": "Write a table to try `hunch fit` on: flats.csv, and flats-new.csv to predict.",
-    "train": "Train AGENT in ENV, a Gymnasium id; the run's folder gets logs, checkpoints and a "
-    "report.",
+    "train": "Train AGENT in ENV; the run's folder gets logs, checkpoints and a report.",
 }
 
 
@@ -50,8 +51,9 @@ class _Program(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of a name; None if there is none."""
         if type(self.commands.get(cmd_name)) is _Purpose:
-            module = import_module(f"hunch.cli.{cmd_name}")
-            self.add_command(debug_option(getattr(module, cmd_name)))
+            name = cmd_name.replace("-", "_")
+            module = import_module(f"hunch.cli.{name}")
+            self.add_command(debug_option(getattr(module, name)), cmd_name)
         return super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -161,15 +163,13 @@ def _modules_from_here() -> Iterator[None]:
 
     It comes last, so that no file of the user's stands in for an installed module.
     """
-    here = ""  # for the import system: the working folder of the moment
-    if sys.flags.safe_path or here in sys.path:
-        yield
-        return
-    sys.path.append(here)
+    here, before = "", list(sys.path)  # the first is, for the import system, the present folder
+    if not sys.flags.safe_path and here not in sys.path:
+        sys.path.append(here)
     try:
         yield
     finally:
-        sys.path.remove(here)
+        sys.path[:] = before
 
 
 def _fail(message: str, code: int) -> int:

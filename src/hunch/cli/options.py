@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -76,61 +77,6 @@ def sheet_option(command: F) -> F:
     )(command)
 
 
-def config_option(command: F) -> F:
-    """`--config FILE`: options from a TOML file, before which those of the line go."""
-    return click.option(
-        "--config",
-        type=click.Path(),
-        metavar="FILE",
-        is_eager=True,
-        expose_value=False,
-        callback=_configured,
-        help='TOML with options by their names, as drop = ["notes"]; what is typed goes before it.',
-    )(command)
-
-
-def _configured(context: click.Context, parameter: click.Parameter, path: str | None) -> None:
-    if path is None:
-        return
-    known = {
-        option.opts[-1].lstrip("-"): option
-        for option in context.command.params
-        if isinstance(option, click.Option) and option.name not in ("config", "debug", "help")
-    }
-    found: dict[str, Any] = {}
-    for key, value in _toml(path).items():
-        option = known.get(key.replace("_", "-"))
-        if option is None:
-            from difflib import get_close_matches
-
-            close = get_close_matches(key.replace("_", "-"), known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"expected {', '.join(known)}."
-            raise ConfigurationError(f"--config: {path!r} has {key!r}, which is no option; {hint}")
-        plain = value if isinstance(value, list) and option.multiple else [value]
-        fits = [isinstance(v, bool if option.is_flag else str | int | float) for v in plain]
-        if not all(fits) or (not option.is_flag and any(isinstance(v, bool) for v in plain)):
-            expected = "true or false" if option.is_flag else "a word or a number"
-            many = ", or a list of them" if option.multiple else ""
-            raise ConfigurationError(
-                f"--config: {path!r} has {key} = {value!r}; expected {expected}{many}."
-            )
-        found[str(option.name)] = plain if option.multiple else value
-    context.default_map = {**(context.default_map or {}), **found}
-
-
-def _toml(path: str) -> dict[str, Any]:
-    import tomllib
-
-    try:
-        with Path(path).expanduser().open("rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise ConfigurationError(f"--config: cannot read {path!r}: {error.strerror}.") from error
-    except (ValueError, RuntimeError, RecursionError) as error:
-        what = (str(error).splitlines() or ["it is none"])[0].rstrip(".")
-        raise ConfigurationError(f"--config: {path!r} is no TOML: {what}.") from error
-
-
 def debug_option(command: F) -> F:
     """`--debug`: the traceback of an error too."""
     return click.option(
@@ -146,6 +92,29 @@ def debug_option(command: F) -> F:
 def _debugged(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
     if asked and isinstance(context.obj, set):
         context.obj.add("--debug")
+
+
+def env_option(command: F) -> F:
+    """`--env KEY=VALUE`: of the environment."""
+    return click.option(
+        "--env",
+        "env_words",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Argument of the environment; may be repeated.",
+    )(command)
+
+
+def wrap_option(command: F) -> F:
+    """`--wrap WRAPPER`: around the environment."""
+    return click.option(
+        "--wrap",
+        multiple=True,
+        metavar="WRAPPER",
+        help="Put the environment into this wrapper, file.py:NAME, module:NAME or one of "
+        "gymnasium.wrappers, with arguments as in 'TimeLimit(200)'; may be repeated, and the last "
+        "one is outermost.",
+    )(command)
 
 
 def import_option(command: F) -> F:
@@ -188,6 +157,16 @@ def only_named_modules(context: click.Context, trust: bool) -> Iterator[None]:
         yield
     finally:
         sys.path.append(here)
+
+
+def name_module(context: click.Context, text: str) -> None:
+    """Remember that the user typed the name of code, and import the module of a Gymnasium id."""
+    place, colon, name = text.partition("(")[0].rpartition(":")
+    if not colon:
+        return
+    context.meta[_NAMED] = True
+    if "/" in name or re.search(r"-v\d+$", name):
+        import_named(context, place)
 
 
 def import_named(context: click.Context, module: str) -> None:

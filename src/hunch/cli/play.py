@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hunch.cli.environments import env_given
 from hunch.cli.options import (
     WholeNumber,
     import_option,
     json_option,
     load_torch,
+    name_module,
     only_named_modules,
     trust_option,
+    wrap_option,
 )
 
 if TYPE_CHECKING:
@@ -21,12 +24,15 @@ if TYPE_CHECKING:
 
 _EPILOG = """\b
 Example: hunch play runs/noisy-dqn-CartPole-v1-0 --episodes 100
+         hunch play runs/dqn-lake-make_env-0 lake.py:make_env
          hunch play runs/boot-dqn-DeepSea-v0-0 --last --video dive.mp4
 """
 
 
 @click.command(epilog=_EPILOG)
 @click.argument("run", type=click.Path())
+@click.argument("env", required=False)
+@wrap_option
 @click.option(
     "--episodes",
     type=WholeNumber(1),
@@ -57,18 +63,31 @@ Example: hunch play runs/noisy-dqn-CartPole-v1-0 --episodes 100
 @trust_option
 @json_option
 @click.pass_context
-def play(context: click.Context, /, run: str, trust: bool, **options: Any) -> None:
+def play(
+    context: click.Context,
+    /,
+    run: str,
+    env: str | None,
+    wrap: tuple[str, ...],
+    trust: bool,
+    **options: Any,
+) -> None:
     """Play episodes with the agent of RUN, a folder of `hunch train` or of an agent's `save`.
 
-    It acts greedily. A run that is still being trained may be played too.
+    It acts greedily. A run that is still being trained may be played too. ENV is needed where the
+    agent was trained in a function or class of yours: name it again, as file.py:make_env, and
+    `--wrap` with it, since what only a folder names is not run.
     """
     load_torch()
+    for text in (*([] if env is None else [env]), *wrap):
+        name_module(context, text)
     with only_named_modules(context, trust):
-        _play(run, trust, **options)
+        _play(run, (env, wrap), trust, **options)
 
 
 def _play(
     run: str,
+    typed: tuple[str | None, tuple[str, ...]],
     trust: bool,
     *,
     episodes: int,
@@ -84,7 +103,7 @@ def _play(
 
     if video is not None:
         check_video_place(video)
-    agent, r, env_kwargs = _player(run, best, replica, trust)
+    agent, r, env_kwargs = _player(run, typed, best, replica, trust)
     player = Player(agent, r, env_kwargs)
     returns = evaluate(player, episodes, seed=seed, progress=True).returns
     if as_json:
@@ -102,22 +121,42 @@ def _play(
 
 
 def _player(
-    place: str, best: bool, replica: int | None, trust: bool
+    place: str,
+    typed: tuple[str | None, tuple[str, ...]],
+    best: bool,
+    replica: int | None,
+    trust: bool,
 ) -> tuple[Agent, int, dict[str, Any]]:
     """The agent, which of its replicas plays, and how its environment differs."""
     from hunch.rl import Run
-    from hunch.rl.agents.saving import SETTINGS_FILE, agent_origin
-    from hunch.rl.runs.plan import RUN_FILE
+    from hunch.rl.agents.saving import SETTINGS_FILE, agent_origin, agent_values
+    from hunch.rl.runs.plan import RUN_FILE, read_run_file
     from hunch.rl.runs.weights import class_of
     from hunch.storage import expanded, recovered
 
     folder = recovered(expanded(place))
     if (folder / RUN_FILE).exists() or not (folder / SETTINGS_FILE).exists():
-        run = Run.open(place, trust=trust)
+        plan, about = read_run_file(place)
+        given = env_given(place, plan.settings, about, typed, trust=trust)
+        _check_same(place, about.get("env", plan.settings.get("env")), typed[0])
+        run = Run.open(place, trust=trust, **given)
         agent = run.best_agent() if best else run.last_agent()
         return agent, _replica(run, replica), dict(run.plan.evaluation_env_kwargs)
-    loaded: Agent = class_of(agent_origin(folder)).load(folder, trust=trust)
+    settings = agent_values(folder)["settings"]
+    given = env_given(place, settings, {}, typed, trust=trust)
+    if not given:
+        _check_same(place, settings.get("env"), typed[0])
+    loaded: Agent = class_of(agent_origin(folder)).load(folder, trust=trust, **given)
     return loaded, replica or 0, {}
+
+
+def _check_same(place: str, trained_in: object, typed: str | None) -> None:
+    from hunch.errors import ConfigurationError
+
+    if typed is not None and typed != trained_in:
+        raise ConfigurationError(
+            f"{place!r} was trained in {trained_in}, not in {typed}; expected the same, or nothing."
+        )
 
 
 def _replica(run: Run, asked: int | None) -> int:

@@ -10,24 +10,31 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from hunch import interrupts
+from hunch.cli.config import as_words, config_option, run_config, table
+from hunch.cli.environments import NamedEnv, env_given, env_named, is_code, wraps_code
 from hunch.cli.options import (
     WholeNumber,
-    import_named,
+    env_option,
     import_option,
     json_option,
     load_torch,
+    name_module,
     only_named_modules,
     say,
     seed_option,
     trust_option,
+    wrap_option,
 )
 from hunch.cli.recipes import RECIPES, defaults_for
 from hunch.cli.values import agent_settings, literal, pairs
 
 if TYPE_CHECKING:
-    from hunch.rl import Run
+    from hunch.rl import Plan, Run
 
 INTERRUPTED: Final = 130  # what shells say of a program that Ctrl-C ended
+# An environment of the user's is tried for so long, whichever is over first.
+_FIRST_STEPS: Final = 300
+_FIRST_SECONDS: Final = 2.0
 
 _AGENTS = "\n".join(f"  {name:<12} {recipe.about}" for name, recipe in RECIPES.items())
 _EPILOG = f"""\b
@@ -40,6 +47,9 @@ Example: hunch train noisy-dqn CartPole-v1 --steps 50000 --replicas 8
          hunch train rainbow ALE/Pong-v5 --set replay_capacity=500000
          hunch train dqn Acrobot-v1 --set epsilon=1:0.02:20000 --set hidden_sizes=64,64
          hunch train a2c Pendulum-v1 --steps 300000 --set normalize=true
+         hunch train dqn lake.py:make_env --wrap 'TimeLimit(200)'
+         hunch train rainbow CartPole-v1 --dump-config > run.toml
+         hunch train --config run.toml --seed 1
          hunch train --resume runs/noisy-dqn-CartPole-v1-0
 """
 
@@ -74,13 +84,8 @@ class _WithWords(click.Command):
     help="Environments that each replica plays side by side.  [default: 1; 8 for a2c]",
 )
 @click.option("--size", type=WholeNumber(1), help="Short for --env size=N.")
-@click.option(
-    "--env",
-    "env_words",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Argument of the environment; may be repeated.",
-)
+@env_option
+@wrap_option
 @click.option(
     "--set",
     "set_words",
@@ -110,6 +115,12 @@ class _WithWords(click.Command):
     "--stop-at", type=float, help="Stop when every replica's evaluation reaches this mean return."
 )
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard's logs too.")
+@config_option(arguments=("agent", "env"), tables={"set": "--set", "env_kwargs": "--env"})
+@click.option(
+    "--dump-config",
+    is_flag=True,
+    help="Print all settings as TOML for --config, and train nothing.",
+)
 @import_option
 @trust_option
 @json_option
@@ -117,10 +128,12 @@ class _WithWords(click.Command):
 def train(
     context: click.Context, /, agent: str | None, env: str | None, as_json: bool, **options: Any
 ) -> int:
-    """Train AGENT in ENV, a Gymnasium id; the run's folder gets logs, checkpoints and a report.
+    """Train AGENT in ENV; the run's folder gets logs, checkpoints and a report.
 
-    A run that was killed at any moment goes on by --resume to the same bits as one that was not.
-    Ctrl-C stops it between two steps.
+    ENV is a Gymnasium id, or a function or class of yours that makes an environment, as
+    file.py:make_env or module:Class; `hunch check-env ENV` says what is wrong with it. A run that
+    was killed at any moment goes on by --resume to the same bits as one that was not. Ctrl-C stops
+    it between two steps.
     """
     if options["resume"] is None and (agent is None or env is None):
         raise click.UsageError("give an AGENT and an ENV, or --resume RUN", context)
@@ -132,39 +145,73 @@ def train(
         )
     load_torch()
     if options["resume"] is None:
-        return _train(_begin(context, agent or "", env or "", options), as_json=as_json)
-    if env is not None and ":" in env:
-        import_named(context, env.partition(":")[0])
+        return _new(context, agent or "", env or "", options, as_json=as_json)
+    for text in (*([] if env is None else [env]), *options["wrap"]):
+        name_module(context, text)
     with only_named_modules(context, options["trust"]):
-        return _train(_resume(context, agent, env, options), as_json=as_json)
+        run = _resume(context, agent, env, options)
+        if options["dump_config"]:
+            return _dump(run.plan, run.about)
+        return _train(run, as_json=as_json)
 
 
-def _env_kwargs(options: Mapping[str, Any]) -> dict[str, Any]:
-    kwargs = {key: literal(text) for key, text in pairs("--env", options["env_words"]).items()}
+def _env_kwargs(context: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
+    kwargs = {k: None if v == "none" else v for k, v in table(context, "env_kwargs").items()}
+    kwargs |= {key: literal(text) for key, text in pairs("--env", options["env_words"]).items()}
     if options["size"] is not None:
         kwargs["size"] = options["size"]
     return kwargs
 
 
-def _begin(context: click.Context, name: str, env: str, options: Mapping[str, Any]) -> Run:
+def _set_words(context: click.Context, options: Mapping[str, Any]) -> list[str]:
+    """The words of `--set`, before which those of the file go that they do not name."""
+    typed = pairs("--set", options["set_words"])
+    in_file = {k: v for k, v in table(context, "set").items() if k not in typed}
+    return [*as_words(in_file), *options["set_words"]]
+
+
+def _new(
+    context: click.Context, name: str, env: str, options: Mapping[str, Any], *, as_json: bool
+) -> int:
+    from hunch.rl.runs.run import Run, check_new
+
+    place = options["out"] or _free_place(name, env, options["seed"])
+    if not options["dump_config"]:
+        check_new(place)
+    plan, about, given = _planned(context, name, env, options)
+    if options["dump_config"]:
+        return _dump(plan, about)
+    return _train(Run.begin(place, plan, about, **given), as_json=as_json)
+
+
+def _dump(plan: Plan, about: Mapping[str, Any]) -> int:
+    click.echo(run_config(plan, about), nl=False)
+    return 0
+
+
+def _planned(
+    context: click.Context, name: str, env: str, options: Mapping[str, Any]
+) -> tuple[Plan, dict[str, Any], dict[str, Any]]:
+    """The plan of a new run, what else is to be said of it, and what its file cannot hold."""
     from hunch.rl.agents.saving import from_json
     from hunch.rl.runs.callbacks import Player
     from hunch.rl.runs.plan import Plan
-    from hunch.rl.runs.run import Run, check_new
     from hunch.rl.runs.weights import agent_class
 
-    place = options["out"] or _free_place(name, env, options["seed"])
-    check_new(place)
-    recipe, defaults = RECIPES[name], defaults_for(env, _env_kwargs(options))
+    recipe, defaults = RECIPES[name], defaults_for(env, _env_kwargs(context, options))
     make = agent_class(recipe.agent)
     chosen = {**recipe.settings, **(recipe.atari if env.startswith("ALE/") else {})}
     settings = {key: from_json(value) for key, value in chosen.items()}
-    settings |= agent_settings(make, options["set_words"])
+    settings |= agent_settings(make, _set_words(context, options))
     if options["num_envs"] is not None:
         settings["num_envs"] = options["num_envs"]
+    known = None if defaults.env == env else defaults.env
+    opened = env_named(env, options["wrap"], known)
+    if is_code(env) or any(map(wraps_code, options["wrap"])):
+        _check_first(opened, defaults.env_kwargs, env)
     # Made here so that all that is wrong shows before there is a folder.
     made = make(
-        defaults.env,
+        opened,
         env_kwargs=dict(defaults.env_kwargs),
         replicas=options["replicas"],
         seed=options["seed"],
@@ -190,10 +237,25 @@ def _begin(context: click.Context, name: str, env: str, options: Mapping[str, An
     about = {
         "recipe": name,
         "env": env,
+        **({"wrap": list(options["wrap"])} if options["wrap"] else {}),
         "judge_episodes": defaults.final_episodes,
         "command": context.meta["command"],
     }
-    return Run.begin(place, plan, about)
+    return plan, about, {"env": opened} if isinstance(opened, NamedEnv) else {}
+
+
+def _check_first(env: str | NamedEnv, kwargs: Mapping[str, Any], text: str) -> None:
+    """Play a little of a user's own environment: what agents would refuse later is refused now."""
+    from hunch.errors import DataError
+    from hunch.rl.environments.checking import check_env
+
+    found = check_env(env, kwargs, steps=_FIRST_STEPS, seconds=_FIRST_SECONDS, gymnasium_too=False)
+    for finding in found.findings:
+        if finding.passed is False and finding.stops:
+            raise DataError(f"{text}: {finding.says}")
+    for finding in found.findings:
+        if finding.passed is False:
+            say(f"{text}: {finding.says}")
 
 
 def _or_else(value: Any, default: Any) -> Any:
@@ -202,7 +264,7 @@ def _or_else(value: Any, default: Any) -> Any:
 
 def _free_place(name: str, env: str, seed: int) -> Path:
     """`runs/AGENT-ENV-SEED`, with a number behind it if that is taken."""
-    stem = f"{name}-{env.rpartition('/')[2].replace(':', '-')}-{seed}"
+    stem = f"{name}-{env.rpartition('/')[2].replace('.py:', '-').replace(':', '-')}-{seed}"
     place, number = Path("runs", stem), 2
     while place.exists():
         place, number = Path("runs", f"{stem}-{number}"), number + 1
@@ -213,9 +275,15 @@ def _resume(
     context: click.Context, agent: str | None, env: str | None, options: Mapping[str, Any]
 ) -> Run:
     from hunch.errors import ConfigurationError
+    from hunch.rl.runs.plan import read_run_file
     from hunch.rl.runs.run import Run
 
-    run = Run.open(options["resume"], trust=options["trust"])
+    plan, about = read_run_file(options["resume"])
+    typed, trust = (env, options["wrap"]), options["trust"]
+    given = {}
+    if not options["dump_config"]:
+        given = env_given(options["resume"], plan.settings, about, typed, trust=trust)
+    run = Run.open(options["resume"], trust=trust, **given)
     asked = _asked(context, agent, env, options, run)
     has = _has(run)
     differ = [
@@ -244,16 +312,18 @@ def _asked(
     from hunch.rl.agents.saving import to_json
     from hunch.rl.runs.weights import agent_class
 
-    given = click.core.ParameterSource.COMMANDLINE
+    sources = click.core.ParameterSource
     words = {"AGENT": agent, "ENV": env}
     found: dict[str, Any] = {name: value for name, value in words.items() if value is not None}
     for name in ("seed", "replicas", "num_envs", "eval_every", "checkpoint_every", "stop_at"):
-        if context.get_parameter_source(name) is given:
+        if context.get_parameter_source(name) in (sources.COMMANDLINE, sources.DEFAULT_MAP):
             found[f"--{name.replace('_', '-')}"] = options[name]
     if options["tensorboard"]:
         found["--tensorboard"] = True
-    found |= {f"--env {key}": value for key, value in _env_kwargs(options).items()}
-    settings = agent_settings(agent_class(run.plan.agent), options["set_words"])
+    if options["wrap"]:
+        found["--wrap"] = list(options["wrap"])
+    found |= {f"--env {key}": value for key, value in _env_kwargs(context, options).items()}
+    settings = agent_settings(agent_class(run.plan.agent), _set_words(context, options))
     return found | {f"--set {key}": to_json(value) for key, value in settings.items()}
 
 
@@ -269,6 +339,7 @@ def _has(run: Run) -> dict[str, Any]:
         "--checkpoint-every": plan.checkpoint_every,
         "--stop-at": plan.stop_at,
         "--tensorboard": plan.tensorboard,
+        "--wrap": run.about.get("wrap", []),
     }
     found |= {f"--env {key}": v for key, v in (settings.get("env_kwargs") or {}).items()}
     return found | {f"--set {key}": value for key, value in settings.items()}

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, Final
 
 import torch
@@ -25,8 +21,8 @@ from torch.distributions import (
 
 from hunch.errors import ConfigurationError, kind_and_sentence
 from hunch.gradients import Diagnosis, diagnose
+from hunch.named_code import named
 from hunch.seeding import drawing_from
-from hunch.storage import expanded
 
 Params = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
 
@@ -123,11 +119,11 @@ def find_problem(name: str) -> GradientProblem:
             f"no problem is called {name!r}; there are: {', '.join(PROBLEMS)}; or name one of "
             "yours as module:function or file.py:function."
         )
-    function = getattr(_module(place), attribute, None)
+    function = named(name, "a function without arguments that returns (f, dist_fn, params)")
     if not callable(function):
         raise ConfigurationError(
-            f"{place!r} has no function {attribute!r}; expected one without arguments that returns "
-            "(f, dist_fn, params)."
+            f"{attribute!r} of {place!r} is no function; expected one without arguments that "
+            "returns (f, dist_fn, params)."
         )
     problem = _as_problem(_called(function, name), name)
     _try_out(problem, name)
@@ -195,34 +191,6 @@ def _try_out(problem: GradientProblem, name: str) -> None:
         raise ConfigurationError(
             f"`f` of {name!r} returned {type(cost).__name__}; expected a tensor of costs."
         )
-
-
-def _module(place: str) -> ModuleType:
-    if not place.endswith(".py"):
-        if place.startswith("."):
-            raise ConfigurationError(f"{place!r} is relative; write the module's full name.")
-        try:
-            return importlib.import_module(place)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{place}.".startswith(f"{error.name}."):
-                raise  # the module is there; what it imports is not
-            raise ConfigurationError(
-                f"there is no module {place!r}; for a file write its name with .py and a colon."
-            ) from None
-    path = expanded(place)
-    if not path.is_file():
-        raise ConfigurationError(f"there is no file {place!r}.")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise ConfigurationError(f"{place!r} cannot be imported as Python.")
-    try:
-        spec.loader.get_code(path.stem)  # type: ignore[attr-defined]
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ConfigurationError(f"{place!r} is no Python: {kind_and_sentence(error)}") from error
-    module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(path.stem, module)  # dataclasses look their module up there
-    spec.loader.exec_module(module)
-    return module
 
 
 def _as_problem(found: Any, name: str) -> GradientProblem:

@@ -25,6 +25,7 @@ from hunch.rl.agents.replica import Policy, Replica
 from hunch.rl.agents.saving import (
     GIVEN,
     arguments_of,
+    check_nothing_missing,
     check_state,
     from_json,
     origin_of,
@@ -433,12 +434,7 @@ class Agent(Linked, ABC):
                     "on with the settings it began with. Make a new agent to change them."
                 )
             settings[name] = value
-        if missing := [name for name, value in settings.items() if value == GIVEN]:
-            names = ", ".join(f"`{name}`" for name in missing)
-            raise ConfigurationError(
-                f"{str(path)!r} was saved with {names} that cannot be written to a file; expected "
-                f"{cls.__name__}.load(path, {', '.join(f'{name}=…' for name in missing)})."
-            )
+        check_nothing_missing(path, settings, f"{cls.__name__}.load")
         # What is given may raise errors of its own.
         with nullcontext() if given else as_written(Path(path)):
             agent = cls(**settings)

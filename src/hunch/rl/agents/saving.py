@@ -241,6 +241,30 @@ def agent_origin(path: str | os.PathLike[str]) -> dict[str, str]:
     return {key: found[key] for key in ("agent", "module") if key in found}
 
 
+def check_nothing_missing(
+    path: str | os.PathLike[str], settings: Mapping[str, Any], load: str
+) -> None:
+    """Refuse to make an agent without the arguments that no file holds.
+
+    Args:
+        path: the folder that the settings are from.
+        settings: as it has them, with what was given in the places of its own.
+        load: what was called.
+
+    Raises:
+        ConfigurationError: naming them.
+
+    Example:
+        >>> check_nothing_missing("run", {"seed": 0}, "DQN.load")
+    """
+    if missing := [name for name, value in settings.items() if value == GIVEN]:
+        names = ", ".join(f"`{name}`" for name in missing)
+        raise ConfigurationError(
+            f"{str(path)!r} was saved with {names} that cannot be written to a file; expected "
+            f"{load}(path, {', '.join(f'{name}=…' for name in missing)})."
+        )
+
+
 def to_json(value: Any) -> Any:
     """An argument as a plain value; `GIVEN` for what has none, or holds anything that has none.
 

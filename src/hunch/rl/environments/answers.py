@@ -26,6 +26,7 @@ LARGEST: Final = float(np.finfo(np.float32).max)  # rewards are learned from in 
 
 _RESET: Final = "(observation, info)"
 _STEP: Final = "(observation, reward, terminated, truncated, info)"
+_NOTHING_KEPT: Final = " Nothing of this step was kept: mend the environment, or wrap it."
 
 Where = Callable[[int | None], str]
 
@@ -41,6 +42,7 @@ class Answers:
         space: what they promise of their observations; of no `Box` nothing is asked.
         where: names an environment and its step, given the environment's number; given None all of
             them.
+        advice: what a refusal says behind what was expected.
 
     Example:
         >>> answers = Answers(gymnasium.spaces.Box(0, 255, (2,), np.uint8), lambda i: "step 7")
@@ -51,8 +53,10 @@ class Answers:
         hunch.errors.DataError: `env` gave the observation component 0 as 0.7, which uint8 …
     """
 
-    def __init__(self, space: gymnasium.Space[Any], where: Where) -> None:
-        self._where = where
+    def __init__(
+        self, space: gymnasium.Space[Any], where: Where, advice: str = _NOTHING_KEPT
+    ) -> None:
+        self._where, self._advice = where, advice
         self.shape: tuple[int, ...] = space.shape or ()
         self._box = isinstance(space, gymnasium.spaces.Box)
         kept = stored_dtype(space) if isinstance(space, gymnasium.spaces.Box) else np.float32
@@ -65,6 +69,12 @@ class Answers:
 
     def of_reset(self, answer: Any, i: int) -> NDArray[Any]:
         """The observation in what `reset` returned."""
+        observation = self.observation(self.two(answer, i)[0], i)
+        self.check_finite(observation, i)
+        return observation
+
+    def two(self, answer: Any, i: int = 0) -> Any:
+        """What `reset` returned, if it is an observation and an info."""
         if not (isinstance(answer, tuple | list) and len(answer) == 2):
             self._refuse_form("reset", answer, _RESET, i)
         if not isinstance(answer[1], Mapping):
@@ -73,9 +83,7 @@ class Answers:
                 f"{_RESET} with a dict, Gymnasium's since 0.26",
                 i,
             )
-        observation = self.observation(answer[0], i)
-        self.check_finite(observation, i)
-        return observation
+        return answer
 
     def of_step(self, answer: Any, i: int) -> Answer:
         """What `step` returned; whether the observation is finite is left to `check_finite`."""
@@ -97,17 +105,33 @@ class Answers:
 
     def _checked(self, answer: Any, i: int) -> Answer:
         """What `step` returned, looked at piece by piece."""
+        given, reward, terminated, truncated, info = self.five(answer, i)
+        observation, reward = self.observation(given, i), self.reward(reward, i)
+        terminated, truncated = self.ends(terminated, truncated, i)
+        self.check_info(info, i)
+        return observation, reward, terminated, truncated, info
+
+    def five(self, answer: Any, i: int = 0) -> Any:
+        """What `step` returned, if it is five things."""
         if not (isinstance(answer, tuple | list) and len(answer) == 5):
             self._refuse_form("step", answer, _STEP, i)
-        given, reward, terminated, truncated, info = answer
-        observation, reward = self.observation(given, i), self._number(reward, i)
+        return answer
+
+    def reward(self, given: Any, i: int = 0) -> float:
+        """A reward as a number that single precision holds."""
+        reward = self._number(given, i)
         if not -LARGEST <= reward <= LARGEST:
             self._refuse_reward(reward, i)
-        terminated = self._flag("terminated", terminated, i)
-        truncated = self._flag("truncated", truncated, i)
+        return reward
+
+    def ends(self, terminated: Any, truncated: Any, i: int = 0) -> tuple[bool, bool]:
+        """Whether an episode is over, and whether it was only cut."""
+        return self._flag("terminated", terminated, i), self._flag("truncated", truncated, i)
+
+    def check_info(self, info: Any, i: int = 0) -> None:
+        """Refuse an info that is no dict."""
         if not isinstance(info, Mapping):
             self._refuse(f"gave `info` as {_shown(info)}", "a dict", i)
-        return observation, reward, terminated, truncated, info
 
     def observation(
         self, given: Any, i: int | None = None, lead: tuple[int, ...] = ()
@@ -230,7 +254,9 @@ class Answers:
             return reward  # type: ignore[no-any-return]
         array = _as_array(reward)
         if array.shape != () or array.dtype.kind not in "biuf":
-            self._refuse(f"gave the reward as {_shown(reward)}", "one number", i)
+            self._refuse(
+                f"gave the reward as {_shown(reward)}", "one number, as of float(reward)", i
+            )
         return float(array)
 
     def _flag(self, name: str, value: Any, i: int) -> bool:
@@ -250,10 +276,7 @@ class Answers:
     def _refuse(
         self, what: str, expected: str, i: int | None, error: type[Exception] = DataError
     ) -> NoReturn:
-        raise error(
-            f"`env` {what} in {self._where(i)}; expected {expected}. Nothing of this step was "
-            "kept: mend the environment, or wrap it."
-        )
+        raise error(f"`env` {what} in {self._where(i)}; expected {expected}.{self._advice}")
 
 
 def _as_array(value: Any) -> NDArray[Any]:

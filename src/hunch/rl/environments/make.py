@@ -84,7 +84,9 @@ def make_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> Env:
             f"`env` {env!r} cannot be made with env_kwargs={kwargs!r}: {sentence(error)}"
         ) from error
     if not isinstance(made, gymnasium.Env):
-        raise ConfigurationError(f"`env` made {made!r}; expected a gymnasium.Env.")
+        raise ConfigurationError(
+            f"`env` made {made!r}; expected a gymnasium.Env, from which its class has to derive."
+        )
     return made
 
 
@@ -144,9 +146,31 @@ def rendering_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> 
     if made.render_mode != _IMAGES:
         raise ConfigurationError(
             f"`env` {made} has render_mode={made.render_mode!r}; expected {_IMAGES!r}: "
-            "make it so, or give its id."
+            "let its constructor keep the render_mode that it is given, or give its id."
         )
     return made
+
+
+def spaces_of(env: Env) -> tuple[gymnasium.Space[Any], gymnasium.Space[Any]]:
+    """The spaces of observations and actions.
+
+    Raises:
+        ConfigurationError: if one is missing, or is none of Gymnasium's.
+
+    Example:
+        >>> spaces_of(make_env("CartPole-v1"))[1]
+        Discrete(2)
+    """
+    found = []
+    for name in ("observation_space", "action_space"):
+        space = getattr(env, name, None)
+        if not isinstance(space, gymnasium.Space):
+            has = "no" if space is None else f"{space!r} of {type(space).__module__} as"
+            raise ConfigurationError(
+                f"`env` has {has} {name}; expected one of gymnasium.spaces, set in its __init__."
+            )
+        found.append(space)
+    return found[0], found[1]
 
 
 def check_spaces(
@@ -167,7 +191,7 @@ def check_spaces(
         >>> observations.shape, int(actions.n)
         ((4,), 2)
     """
-    observations, actions = env.observation_space, env.action_space
+    observations, actions = spaces_of(env)
     if not isinstance(observations, gymnasium.spaces.Box):
         raise ConfigurationError(
             f"`env` has observations {observations}; expected a Box: wrap it in "

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,12 @@ from typing import Any, Final
 from hunch.errors import ConfigurationError, FolderError, warn_user
 from hunch.rl.agents.agent import Agent
 from hunch.rl.agents.loop import Callback
-from hunch.rl.agents.saving import SETTINGS_FILE, from_json
+from hunch.rl.agents.saving import (
+    GIVEN,
+    SETTINGS_FILE,
+    check_nothing_missing,
+    from_json,
+)
 from hunch.rl.agents.trust import check_trusted
 from hunch.rl.runs.callbacks import Evaluate, StopOnReturn, StopWhenSolved
 from hunch.rl.runs.checkpoints import Checkpoint, check_checkpoint, steps_of
@@ -69,14 +74,22 @@ class Run:
         plan: what it does.
         about: other plain values in `run.json`, such as the command.
         trust: as for `Run.open`.
+        given: as for `Run.open`.
     """
 
     def __init__(
-        self, folder: Path, plan: Plan, about: Mapping[str, Any], *, trust: bool = False
+        self,
+        folder: Path,
+        plan: Plan,
+        about: Mapping[str, Any],
+        *,
+        trust: bool = False,
+        **given: Any,
     ) -> None:
         check_about(plan, about)
+        check_given(plan, given)
         self.folder, self.plan, self.about = folder, plan, dict(about)
-        self._trust = trust
+        self._trust, self._given = trust, given
         self._build()
 
     def _build(self) -> None:
@@ -111,7 +124,11 @@ class Run:
 
     @classmethod
     def begin(
-        cls, folder: str | os.PathLike[str], plan: Plan, about: Mapping[str, Any] | None = None
+        cls,
+        folder: str | os.PathLike[str],
+        plan: Plan,
+        about: Mapping[str, Any] | None = None,
+        **given: Any,
     ) -> Run:
         """Make the folder of a new run.
 
@@ -119,8 +136,10 @@ class Run:
             folder: where; it may not exist yet, or be empty.
             plan: what the run does.
             about: other plain values for `run.json`.
+            given: as for `Run.open`.
 
         Raises:
+            ConfigurationError: if what is given is no argument that the plan leaves open.
             FolderError: if the folder cannot be made, or holds anything.
 
         Example:
@@ -134,14 +153,14 @@ class Run:
             'complete'
         """
         target = expanded(folder)
-        run = cls(target, plan, {**(about or {}), "versions": versions()})
+        run = cls(target, plan, {**(about or {}), "versions": versions()}, **given)
         with first_folder(folder, partial(check_new, folder)) as aside:
             text = run_file_text(run.plan, run.about)
             (aside / RUN_FILE).write_text(text, encoding="utf-8")
         return run
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str], *, trust: bool = False) -> Run:
+    def open(cls, folder: str | os.PathLike[str], *, trust: bool = False, **given: Any) -> Run:
         """A run that was begun before.
 
         Args:
@@ -149,16 +168,21 @@ class Run:
             trust: whether modules may be imported that the folder names and nobody else did, such
                 as that of an environment `module:Name`. Say so only of folders whose makers you
                 would let run programs here.
+            given: arguments of the agent that are no plain values, such as `env` if it was made
+                with a function or `network` if with a module of yours. They are asked for when
+                an agent is made or loaded.
 
         Raises:
+            ConfigurationError: if what is given is no argument that the run leaves open.
             FolderError: if the folder is none of a run or is damaged, or names such a module.
         """
         place = expanded(folder)
         plan, about = read_run_file(folder)
         check_trusted(folder, plan.settings, trust=trust)
         check_trusted(folder, plan.evaluation_env_kwargs, trust=trust)
+        check_given(plan, given)  # which is no fault of the folder's
         with as_written(place / RUN_FILE):
-            return cls(place, plan, about, trust=trust)
+            return cls(place, plan, about, trust=trust, **given)
 
     @property
     def seed(self) -> int:
@@ -223,7 +247,7 @@ class Run:
             self._check_own()
             self._build()
             agent: Agent | None = self.checkpoint.resume(
-                settings=self.plan.settings, tell=tell, trust=self._trust
+                settings=self.plan.settings, tell=tell, trust=self._trust, **self._given
             )
             if agent is None:
                 agent = self.new_agent()
@@ -273,9 +297,12 @@ class Run:
 
     def new_agent(self) -> Agent:
         """The agent as it is before its first step."""
-        with as_written(self.folder / RUN_FILE):
-            settings = {name: from_json(value) for name, value in self.plan.settings.items()}
-            made: Agent = agent_class(self.plan.agent)(**settings)
+        plain = {**self.plan.settings, **dict.fromkeys(self._given)}
+        check_nothing_missing(self.folder, plain, "Run.open")
+        # What is given may raise errors of its own.
+        with nullcontext() if self._given else as_written(self.folder / RUN_FILE):
+            settings = {name: from_json(value) for name, value in plain.items()}
+            made: Agent = agent_class(self.plan.agent)(**settings | self._given)
         return made
 
     def last_agent(self) -> Agent:
@@ -287,7 +314,7 @@ class Run:
             FolderError: if there is none.
         """
         place, found = self._newest()
-        agent: Agent = class_of(found).load(place, trust=self._trust)
+        agent: Agent = class_of(found).load(place, trust=self._trust, **self._given)
         return agent
 
     def best_agent(self) -> Agent:
@@ -299,9 +326,9 @@ class Run:
             FolderError: if there is no checkpoint.
         """
         if self.finished and recovered(self.folder / "best").exists():
-            return read_weights(self.folder / "best", trust=self._trust)
+            return read_weights(self.folder / "best", trust=self._trust, **self._given)
         place, found = self._newest()
-        agent: Agent = class_of(found).load(place, trust=self._trust)
+        agent: Agent = class_of(found).load(place, trust=self._trust, **self._given)
         if self.evaluation is not None:
             with as_written(place):
                 memory = self.checkpoint.memory(place)
@@ -370,6 +397,24 @@ class Run:
             f"{str(self.folder)!r} has no checkpoint to load: "
             f"{refusals[0] if refusals else 'there is none yet.'}"
         )
+
+
+def check_given(plan: Plan, given: Mapping[str, Any]) -> None:
+    """Refuse arguments that a plan knows already, or does not have.
+
+    Raises:
+        ConfigurationError: naming the argument.
+
+    Example:
+        >>> check_given(Plan("DQN", {"env": dict(GIVEN)}, steps=10), {"env": lambda: None})
+    """
+    for name in given:
+        if plan.settings.get(name) != GIVEN:
+            raise ConfigurationError(
+                f"`{name}` was given to a run whose plan says "
+                f"{name}={plan.settings.get(name)!r}; expected only arguments that are no plain "
+                "values, such as a function that makes an environment."
+            )
 
 
 def check_new(folder: str | os.PathLike[str]) -> None:

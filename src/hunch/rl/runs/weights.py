@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, Final
 
 import torch
@@ -15,7 +16,13 @@ from hunch.rl.agents.agent import Agent
 from hunch.rl.agents.bootstrapped_dqn import BootstrappedDQN
 from hunch.rl.agents.dqn import DQN
 from hunch.rl.agents.reinforce import Reinforce
-from hunch.rl.agents.saving import SETTINGS_FILE, agent_values, from_json, origin_of
+from hunch.rl.agents.saving import (
+    SETTINGS_FILE,
+    agent_values,
+    check_nothing_missing,
+    from_json,
+    origin_of,
+)
 from hunch.rl.agents.trust import check_trusted
 from hunch.storage import (
     as_written,
@@ -110,7 +117,7 @@ def write_weights(
         write_tensors(folder / WEIGHTS_FILE, stacked)
 
 
-def read_weights(path: str | os.PathLike[str], *, trust: bool = False) -> Agent:
+def read_weights(path: str | os.PathLike[str], *, trust: bool = False, **given: Any) -> Agent:
     """An agent that acts with the weights in a folder; it has not learned a step.
 
     See `write_weights` for an example.
@@ -118,18 +125,24 @@ def read_weights(path: str | os.PathLike[str], *, trust: bool = False) -> Agent:
     Args:
         path: the folder.
         trust: as for `Agent.load`.
+        given: as for `Agent.load`.
 
     Raises:
+        ConfigurationError: if an argument that is no plain value is missing.
         FolderError: if there is no such folder, a file in it is not as it was written, or it names
             a module that would be imported.
     """
     found = agent_values(path, KIND)
-    check_trusted(path, found["settings"], trust=trust)
+    plain = {**found["settings"], **dict.fromkeys(given)}
+    check_trusted(path, plain, trust=trust)
+    check_nothing_missing(path, plain, "read_weights")
     folder = recovered(expanded(path))
     tensors = read_tensors(folder / WEIGHTS_FILE)
+    # What is given may raise errors of its own.
+    with nullcontext() if given else as_written(folder):
+        settings = {name: from_json(value) for name, value in plain.items()}
+        agent: Agent = class_of(found)(**settings | given)
     with as_written(folder):
-        settings = {name: from_json(value) for name, value in found["settings"].items()}
-        agent: Agent = class_of(found)(**settings)
         for r in range(agent.replicas):
             own = {k.removeprefix(f"{r}."): v for k, v in tensors.items() if k.startswith(f"{r}.")}
             set_weights(agent, r, own)
