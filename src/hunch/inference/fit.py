@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ from hunch.errors import ConfigurationError, DataError, ShapeError
 from hunch.inference.bootstrap import Bootstrap, Ids, check_bootstrap
 from hunch.inference.compiled import Chain, CompiledTraining, chain_of, made_by
 from hunch.inference.data import Data, as_data, check_ensemble, check_targets, output_shape
+from hunch.inference.history import History
 from hunch.inference.indices import IndexedData, IndexedMembers, as_members
 from hunch.inference.losses import Loss, loss_function
 from hunch.inference.training import (
@@ -35,21 +35,6 @@ from hunch.nn.heads import head_of
 from hunch.progress import progress_bar
 from hunch.seeding import check_seed
 from hunch.validation import real_number, whole_number
-
-
-@dataclass(frozen=True)
-class History:
-    """How a training went.
-
-    Args:
-        loss: each member's loss before each step, `(steps, members)`, ridge included; of an epinet
-            that of each index drawn for the step.
-        out_of_bag: with `patience`, the loss on data that members do not train on, averaged over
-            members, `(epochs,)`; else empty.
-    """
-
-    loss: Tensor
-    out_of_bag: Tensor = field(default_factory=lambda: torch.empty(0))
 
 
 def fit(

@@ -115,7 +115,7 @@ def table_report(summary: Mapping[str, Any], made: datetime.date | None = None) 
         Facts(_facts(summary)),
         Beside(*([Text(said)] for said in _introduction(summary))),
     ]
-    return render_page(f"hunch: {target['name']}", introduction, sections)
+    return render_page(f"How well {target['name']} is predicted", introduction, sections)
 
 
 def _today() -> datetime.date:
@@ -275,10 +275,10 @@ def _calibration(summary: Mapping[str, Any]) -> tuple[str, list[Block]]:
                 errors, f"predicted std of {name}", "mean absolute error"
             ),
             "coverage-by-prediction": pictures.coverage_by(
-                by["predicted"], "Coverage by what is predicted", f"predicted {name}"
+                by["predicted"], "by what is predicted", f"predicted {name}"
             ),
             "coverage-by-std": pictures.coverage_by(
-                by["std"], "Coverage by how unsure it is", f"predicted std of {name}"
+                by["std"], "by how unsure it is", f"predicted std of {name}"
             ),
         }
     else:
