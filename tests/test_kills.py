@@ -1,9 +1,9 @@
 """Commands killed at any moment: what was there is whole, and the next start leaves no litter."""
 
 import json
-import re
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys

@@ -314,7 +314,9 @@ class Chart:
         for line in wrapped(self.title, WIDTH - 2 * _PAD, _TITLE):
             y += _TITLE * _LINE
             said = html.escape(line, quote=False)
-            parts.append(f'<text x="2" y="{y - 4:.1f}" font-size="{_TITLE:g}">{said}</text>')
+            parts.append(
+                f'<text class="title" x="2" y="{y - 4:.1f}" font-size="{_TITLE:g}">{said}</text>'
+            )
         x = WIDTH
         for label, color in self._labels:
             wide = _LEGEND + width_of(label, _SIZE) + 3 * _PAD
@@ -393,8 +395,8 @@ class Chart:
         parts = [] if names else [_grid("".join(f"M{x:g} {top:.1f}V{bottom:.1f}" for x in places))]
         below = bottom + _SIZE * _LINE
         for x, text in zip(places, texts, strict=True):
-            said = html.escape(text, quote=False)
-            where = f'x="{x:g}" y="{below:.1f}" text-anchor="middle"'
+            said, half = html.escape(text, quote=False), width_of(text, _SIZE) / 2
+            where = f'x="{min(x, WIDTH - half):g}" y="{below:.1f}" text-anchor="middle"'
             if slanted:
                 place = f"translate({x + 0.35 * _SIZE:.1f} {bottom + _PAD:.1f})rotate(-90)"
                 where = f'transform="{place}" text-anchor="end"'

@@ -159,9 +159,9 @@ def coverage_by(found: Mapping[str, Any], by: str, x: str) -> Drawn:
     low, high = np.array(found["low"]), np.array(found["high"])
     off = int(((low > 0.9) | (high < 0.9)).sum())
     groups = len(found["at"])
-    title = f"Wherever cut {by}, intervals hold what they promise"
+    title = f"Intervals hold 90 % {by}"
     if off:
-        title = f"Cut {by}, {off} of {groups} groups do not hold 90 %"
+        title = f"Intervals do not hold 90 % {by}: {off} of {groups} groups are off"
     chart = Chart(title, _short(x, 40), "covered by 90 %")
     chart.rule(y=0.9)
     chart.sticks(found["at"], low, high, BLUE, width=2)
