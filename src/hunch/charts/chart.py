@@ -80,7 +80,7 @@ class Chart:
         self.title, self.x_label, self.y_label = title, x_label, y_label
         self.height, self.log_x, self.log_y = height, log_x, log_y
         self._marks: list[_Mark] = []
-        self._labels: list[tuple[str, str]] = []  # text and color
+        self._labels: list[tuple[str, str, str]] = []  # text, color, dash
         self._names_across: list[str] | None = None
         self._names_down: list[str] | None = None
         self._x_limits: Limits = (None, None)
@@ -107,7 +107,7 @@ class Chart:
         def draw(to_x: Scale, to_y: Scale) -> str:
             return f'<path {style}{_faint(opacity)} d="{_path(to_x(xs), to_y(ys))}"/>'
 
-        return self._add(_Mark(xs, ys, draw), color, label)
+        return self._add(_Mark(xs, ys, draw), color, label, dash)
 
     def dots(
         self,
@@ -285,7 +285,8 @@ class Chart:
             else ticks(low_y, high_y, max(2, int((bottom - top) / 38)), log=self.log_y)
         )
         y_texts = [self._y_format(v) for v in y_ticks] if down is None else self._beside(down)
-        left = max((width_of(t, _SIZE) for t in y_texts), default=0.0) + _PAD
+        # A page may show letters a little larger on a telephone.
+        left = 1.08 * max((width_of(t, _SIZE) for t in y_texts), default=0.0) + _PAD
         left += _SIZE * _LINE + 2 if self.y_label else 2
         # Names are read from the top.
         start, end = (top, bottom) if down is not None else (bottom, top)
@@ -302,10 +303,10 @@ class Chart:
             f'fill="currentColor">{"".join(parts)}</svg>'
         )
 
-    def _add(self, mark: _Mark, color: str = "", label: str = "") -> Self:
+    def _add(self, mark: _Mark, color: str = "", label: str = "", dash: str = "") -> Self:
         self._marks.append(mark)
         if label:
-            self._labels.append((label, color))
+            self._labels.append((label, color, dash))
         return self
 
     def _head(self) -> tuple[list[str], float]:
@@ -318,12 +319,13 @@ class Chart:
                 f'<text class="title" x="2" y="{y - 4:.1f}" font-size="{_TITLE:g}">{said}</text>'
             )
         x = WIDTH
-        for label, color in self._labels:
+        for label, color, dash in self._labels:
+            kind = f'stroke-dasharray="{dash}" stroke-width="2"' if dash else 'stroke-width="4"'
             wide = _LEGEND + width_of(label, _SIZE) + 3 * _PAD
             if x + wide > WIDTH:
                 x, y = 2.0, y + _SIZE * _LINE
             parts.append(
-                f'<path stroke="{color}" stroke-width="4" d="M{x:.1f} {y - 7:.1f}h{_LEGEND:g}"/>'
+                f'<path stroke="{color}" {kind} d="M{x:.1f} {y - 7:.1f}h{_LEGEND:g}"/>'
                 f'<text x="{x + _LEGEND + _PAD:.1f}" y="{y - 3:.1f}">'
                 f"{html.escape(label, quote=False)}</text>"
             )

@@ -6,15 +6,28 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from hunch.plots.diagnosis import diagnosis_chart
-from hunch.plots.page import Block, Facts, Figures, Notice, Section, Table, Text, render_page
+from hunch.plots.page import (
+    Beside,
+    Block,
+    Facts,
+    Figures,
+    Notice,
+    Section,
+    Table,
+    Text,
+    render_page,
+)
 
 if TYPE_CHECKING:
     from hunch.gradients import Diagnosis
 
 _COLUMNS: Final = (
-    "Bias |z|: the largest distance of a coordinate's mean gradient from the reference, in "
-    "standard errors; bias: the length of the mean error as a part of the gradient's. Variance: "
-    "of one call's gradient, summed over coordinates. Cost: evaluations of the cost in a call. "
+    "In the table below, bias |z| is the largest distance of a coordinate's mean gradient from the "
+    "reference, in standard errors, and bias the length of the mean error as a part of the "
+    "gradient's.\n\n"
+    "Variance: of one call's gradient, summed over coordinates. Cost: evaluations of the cost in a "
+    "call. Their product, which the figure shows, is what counts: half of the variance for twice "
+    "the cost is nothing won.\n\n"
     "Signal/noise: the length of the gradient over the root of the variance. ms: the median time "
     "of a call with its backward pass."
 )
@@ -35,14 +48,14 @@ def diagnosis_page(diagnosis: Diagnosis, title: str, about: str = "") -> str:
         >>> "<h1>Mine</h1>" in diagnosis_page(found, "Mine")
         True
     """
-    introduction: list[Block] = [Text(about and f"{about}.")] if about else []
+    introduction: list[Block] = [Text(f"{about[0].upper()}{about[1:]}.")] if about else []
     introduction += [
         Notice(diagnosis.recommendation, "good" if diagnosis.usable else "bad"),
         Facts(_facts(diagnosis)),
     ]
-    drawn = {"noise": diagnosis_chart(diagnosis)}
+    drawn = Beside([Figures({"noise": diagnosis_chart(diagnosis)})], [Text(_COLUMNS)])
     sections = [
-        Section("noise", "How noisy each way is", _calls(diagnosis), [Figures(drawn)]),
+        Section("noise", "How noisy each way is", _calls(diagnosis), [drawn]),
         Section("ways", "The ways beside each other", _judged(diagnosis), _table(diagnosis)),
     ]
     return render_page(title, introduction, sections)
@@ -65,7 +78,8 @@ def _facts(diagnosis: Diagnosis) -> list[tuple[str, str, str]]:
         plain = next((row for row in diagnosis.rows if row.label == "score + none"), None)
         if plain is not None and not exact and plain.variance_cost > 0:
             times = plain.variance_cost / best.variance_cost
-            facts.append(("variance saved", f"{times:.3g} ×", "beside the plain score function"))
+            shown = f"{times:,.0f}" if times >= 10 else f"{times:.2g}"
+            facts.append(("variance lower by", f"{shown} times", "than the plain score function"))
     norm = f"over {diagnosis.coordinates:,} coordinates"
     return [*facts, ("length of the gradient", f"{diagnosis.gradient_norm:.3g}", norm)]
 
@@ -86,12 +100,11 @@ def _judged(diagnosis: Diagnosis) -> str:
 
 def _table(diagnosis: Diagnosis) -> list[Block]:
     head, *rows = diagnosis.table()
-    blocks: list[Block] = [
-        Table(["way", *head[3:]], [[_named(row[:3]), *row[3:]] for row in rows], _COLUMNS)
-    ]
+    blocks: list[Block] = [Table(["way", *head[3:]], [[_named(row[:3]), *row[3:]] for row in rows])]
     if diagnosis.skipped:
-        said = " ".join(f"`{way}`: {reason}." for way, reason in diagnosis.skipped)
-        blocks.append(Text(said, heading="What does not apply here"))
+        left_out = [[f"`{way}`", f"{why.rstrip('.')}."] for way, why in diagnosis.skipped]
+        blocks += [Text("", heading="What does not apply here")]
+        blocks += [Table(["way", "why not"], left_out, words=True)]
     return blocks
 
 

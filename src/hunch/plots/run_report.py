@@ -96,8 +96,7 @@ def _page(run: Run, tell: Callable[[str], None] | None) -> str:
     video = _video(run, agent, tell)
     sections = [
         Section("curves", "How it learned", _sizes(run), _curve_blocks(run)),
-        Section("evaluation", "How well it plays", *_final_evaluation(run, summary)),
-        Section("video", "One episode", "The first of the episodes above.", [video]),
+        Section("evaluation", "How well it plays", *_final_evaluation(run, summary, video)),
         Section("settings", "What was run", "All of it is in run.json.", _settings(run, agent)),
     ]
     head = [*_verdict(summary), Facts(_facts(run, summary)), Beside(*_introduction(run))]
@@ -224,10 +223,12 @@ def _curve_blocks(run: Run) -> list[Block]:
     return [Figures(curves)]
 
 
-def _final_evaluation(run: Run, summary: Mapping[str, Any]) -> tuple[str, list[Block]]:
+def _final_evaluation(
+    run: Run, summary: Mapping[str, Any], video: Block
+) -> tuple[str, list[Block]]:
     replicas = summary.get("replicas", [])
     if not replicas:
-        return "Not evaluated yet.", []
+        return "Not evaluated yet.", [video]
     count = len(replicas[0]["last"]["returns"])
     source = (
         f"{count} greedy episodes from starts that neither trained the agent nor chose its weights."
@@ -259,7 +260,7 @@ def _final_evaluation(run: Run, summary: Mapping[str, Any]) -> tuple[str, list[B
             f"The best weights are those of the best of the evaluations every "
             f"{run.plan.evaluate_every:,} steps, each of {run.plan.evaluate_episodes} episodes."
         )
-    return source, [Table(head, rows, note)]
+    return source, [Beside([Table(head, rows, note)], [video])]
 
 
 def _over_seeds(replicas: Sequence[Mapping[str, Any]], width: int) -> list[str]:
@@ -293,8 +294,8 @@ def _recorded(run: Run, agent: Agent | Exception) -> Video:
     player = Player(agent, r, run.plan.evaluation_env_kwargs)
     episode = record(player, seed=derive(run.seed, "judgement"))
     caption = (
-        f"Seed {run.seed + r}, best weights: return {episode.total_reward:g}, "
-        f"{episode.length:,} steps."
+        f"The first of the episodes: seed {run.seed + r}, best weights, return "
+        f"{episode.total_reward:g}, {episode.length:,} steps."
     )
     return Video(episode.video, caption)
 
@@ -308,8 +309,10 @@ def _settings(run: Run, agent: Agent | Exception) -> list[Block]:
     blocks: list[Block] = []
     if command := run.about.get("command"):
         blocks.append(Code(_commands(run, str(command))))
-    note = f"Of `hunch.rl.{run.plan.agent}`."
-    blocks.append(Table(["argument", "value"], rows, note, words=True))
+    half = -(-len(rows) // 2)
+    head = ["argument", "value"]
+    blocks.append(Text(f"Arguments of `hunch.rl.{run.plan.agent}`:"))
+    blocks.append(Beside(*([Table(head, part, words=True)] for part in (rows[:half], rows[half:]))))
     if idle:
         named = ", ".join(f"`{name}`" for name in idle)
         blocks.append(Text(f"Without effect beside these, and so left out: {named}."))
