@@ -267,9 +267,12 @@ def _over_seeds(replicas: Sequence[Mapping[str, Any]], width: int) -> list[str]:
     """The mean over seeds, and how far it is known."""
     cells = ["mean over seeds"]
     for which in ("last", "best"):
-        means = [r[which]["mean_return"] for r in replicas if r[which]]
-        mean, half = mean_and_interval(np.array(means)[:, None]) if means else ([], [])
-        cells.append(f"{as_return(mean[0])} ± {as_return(half[0])}" if len(means) > 1 else "–")
+        means = np.array([[r[which]["mean_return"]] for r in replicas if r[which]])
+        if len(means) < 2:
+            cells.append("–")
+            continue
+        mean, half = mean_and_interval(means)
+        cells.append(f"{as_return(mean[0])} ± {as_return(half[0])}")
     return cells + ["–"] * (width - len(cells))
 
 
