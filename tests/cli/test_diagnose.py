@@ -144,7 +144,7 @@ def test_the_report_is_written_and_replaced_and_nothing_of_others_is(tmp_path, c
     for name in ("variance × evaluations", "signal/noise", "rebar"):
         assert name in page
     place.write_text("<p>mine</p>")
-    assert run(["diagnose", "jump", "--out", str(place), *FAST]) == 1
+    assert run(["diagnose", "jump", "--out", str(place), *FAST]) == 2
     assert place.read_text() == "<p>mine</p>"
 
 
