@@ -39,7 +39,9 @@ def test_a_notebook_gets_a_small_whole_table(name):
     assert len(html) < 20_000
 
 
-@pytest.mark.parametrize("name", ["predictive", "classes", "history", "episodes", "agent"])
+@pytest.mark.parametrize(
+    "name", ["predictive", "classes", "history", "episodes", "diagnosis", "agent"]
+)
 def test_reprs_are_a_short_line(name):
     said = repr(results()[name])
     assert len(said) < 200

@@ -73,7 +73,7 @@ def card(title: str, rows: Sequence[Sequence[str]], chart: Chart | None = None) 
     """A small table for a notebook, and a chart below it.
 
     Example:
-        >>> card("Net", [["members", "<3>"]])[-46:]
+        >>> card("Net", [["members", "<3>"]])[-53:]
         '<td>members</td><td>&lt;3&gt;</td></tr></table></div>'
     """
     body = "".join(

@@ -90,6 +90,13 @@ def test_results_are_drawn_in_axes_of_ones_own():
         assert plot(result) is not axes
 
 
+def test_a_title_is_drawn_once():
+    found = diagnose(torch.square, torch.distributions.Exponential, torch.ones(1), n=4)
+    axes = found.plot()
+    titles = [axes.get_title(loc=side) for side in ("left", "center")]
+    assert titles == ["Noise of the gradient", ""]
+
+
 def test_something_else_is_refused():
     with pytest.raises(ConfigurationError, match="`result` got a dict"):
         plot({})

@@ -38,7 +38,7 @@ def fitted(text: str, room: float, size: float) -> str:
 
     Example:
         >>> fitted("a rather long title", 60.0, 10.0)
-        'a rather …'
+        'a rather l…'
     """
     while text and width_of(text, size) > room:
         text = text[:-2] + "…" if len(text) > 2 else ""

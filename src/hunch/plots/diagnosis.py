@@ -43,7 +43,7 @@ def diagnosis_figure(diagnosis: Diagnosis) -> tuple[Figure, str]:
     """
     height = max(2.4, 0.9 + 0.24 * len(diagnosis.rows))
     figure, axes = panel(_TITLE, _UNIT, "", height=height)
-    draw_diagnosis(diagnosis, axes)
+    _draw(diagnosis, axes)
     return figure, caption_of(diagnosis)
 
 
@@ -52,6 +52,11 @@ def draw_diagnosis(diagnosis: Diagnosis, axes: Axes | None = None) -> Axes:
     if axes is None:
         return diagnosis_figure(diagnosis)[0].axes[0]
     axes.set(title=_TITLE, xlabel=_UNIT)
+    _draw(diagnosis, axes)
+    return axes
+
+
+def _draw(diagnosis: Diagnosis, axes: Axes) -> None:
     rows, edge = diagnosis.rows, _edge(diagnosis)
     for place, row in enumerate(rows):
         color = BLUE if row.trusted else ORANGE
@@ -66,7 +71,6 @@ def draw_diagnosis(diagnosis: Diagnosis, axes: Axes | None = None) -> Axes:
     axes.set_yticks(range(len(rows)), [row.label for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
-    return axes
 
 
 def diagnosis_chart(diagnosis: Diagnosis) -> tuple[Chart, str]:
@@ -77,7 +81,7 @@ def diagnosis_chart(diagnosis: Diagnosis) -> tuple[Chart, str]:
         >>> from hunch.gradients import diagnose
         >>> found = diagnose(torch.square, torch.distributions.Exponential, torch.ones(1), n=4)
         >>> diagnosis_chart(found)[0].title
-        'pathwise is the quietest of the trusted ways'
+        'pathwise + sobol is the quietest of the trusted ways'
     """
     rows, edge = diagnosis.rows, _edge(diagnosis)
     trusted = [row for row in rows if row.trusted]

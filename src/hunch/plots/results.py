@@ -79,7 +79,7 @@ def _predictive(
     axes.plot(at, mean[order], color=BLUE, linewidth=1.8, label="mean")
     if y is not None:
         _dots(axes, place, _column("y", y), BLACK, "observed")
-    axes.legend()
+    axes.legend(frameon=False)
     return axes
 
 
@@ -108,7 +108,7 @@ def _classes(
         for c in range(probs.shape[1]):
             own = place[np.asarray(_column("y", y)) == c]
             axes.plot(own, np.zeros(len(own)), "|", color=CYCLE[c % len(CYCLE)], markersize=9)
-    axes.legend()
+    axes.legend(frameon=False)
     return axes
 
 
@@ -127,7 +127,7 @@ def _training(result: History, *, ax: Axes | None = None) -> Axes:
         axes.plot(ends, held_out, color=ORANGE, linewidth=1.6, label="out of bag")
     if loss.size and loss.min() > 0 and loss.max() > 10 * loss.min():
         axes.set_yscale("log")
-    axes.legend()
+    axes.legend(frameon=False)
     return axes
 
 
@@ -139,7 +139,7 @@ def _episodes(result: Episodes, *, ax: Axes | None = None) -> Axes:
     count = min(_SHOWN_EPISODES, max(1, len(returns)))
     label = f"mean of the last {count}"
     axes.plot(ends, running_mean(returns, count), color=BLUE, linewidth=1.8, label=label)
-    axes.legend()
+    axes.legend(frameon=False)
     return axes
 
 

@@ -203,7 +203,7 @@ class Diagnosis:
         Example:
             >>> row = Row("score", "loo", "iid", 0.5, 0.0, False, True, 4.0, 16, 0.2, 1.0)
             >>> one = Diagnosis((row,), (), 16, 100, 1, 1.0, "exact", 4.0, 0, "Use it.")
-            >>> print(one.to_latex().splitlines()[-4])
+            >>> print(one.to_latex().splitlines()[-3])
             score & loo & iid & 0.5 & no & 4 & 16 & 64 & 0.2 & 1.00 \\
         """
         head, *body = (
@@ -219,7 +219,7 @@ class Diagnosis:
 
     def __repr__(self) -> str:
         ways = f"{len(self.rows)} ways, {self.coordinates} coordinates, n={self.n}"
-        return f"Diagnosis({ways}: {self.recommendation})"
+        return f"Diagnosis({ways}: {self.recommendation.partition(':')[0]})"
 
     def _repr_html_(self) -> str:
         return card(self.recommendation, self.table())
