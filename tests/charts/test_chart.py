@@ -103,6 +103,13 @@ def test_ticks_are_round_few_and_inside(seed, log):
     assert found == sorted(set(found))
 
 
+def test_an_axis_of_bars_begins_at_zero_and_one_of_dots_before_its_values():
+    values = [np.array([0.0, 10.0])]
+    assert limits_of(values, False, firm_at_zero=True) == (0.0, 10.5)
+    assert limits_of(values, False, firm_at_zero=False) == (-0.5, 10.5)
+    assert limits_of([-values[0]], False, firm_at_zero=True) == (-10.5, 0.0)
+
+
 def test_a_single_value_has_an_axis_around_it():
     for value in (0.0, 5.0, -3.0, 1e12):
         low, high = limits_of([np.array([value, value])], False, firm_at_zero=False)
