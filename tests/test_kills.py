@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -84,7 +85,7 @@ def content(place, name):
         run = Run.open(place / out)
         sums = [json.loads((p / "hunch.json").read_text())["files"] for p in run.checkpoint.all()]
         logs = {p.name: p.read_bytes() for p in (place / out / "logs").iterdir()}
-        report = (place / out / "report.html").read_text()
+        report = without_times((place / out / "report.html").read_text())
         return sums, logs, run.summary(), report, run.finished
     if kind is not None:
         return json.loads((open_folder(place / out, kind) / "hunch.json").read_text())["files"]
@@ -93,6 +94,11 @@ def content(place, name):
         files = [p for p in (place / out).iterdir() if not p.name.startswith(".")]
         return {p.name: p.suffix == ".md" or p.read_bytes() for p in files}
     return (place / out).read_bytes()
+
+
+def without_times(page):
+    """A report but for its wall time, the only figure that depends on the clock."""
+    return re.sub(r"<div><dt>wall time</dt>.*?</div>", "", page)
 
 
 def check_kill(zygote, template, place, name, kill, *, before, exchange=True):

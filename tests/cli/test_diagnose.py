@@ -132,6 +132,22 @@ def test_the_figure_is_written(tmp_path, capsys, suffix):
     assert str(place) in capsys.readouterr().out
 
 
+def test_the_report_is_written_and_replaced_and_nothing_of_others_is(tmp_path, capsys):
+    place = tmp_path / "report.html"
+    for _ in range(2):
+        assert run(["diagnose", "jump", "--out", str(place), *FAST]) == 0
+        assert f"Report: {place}" in capsys.readouterr().out
+    page = place.read_text("utf-8")
+    assert "<h1>The gradient of jump</h1>" in page
+    assert "A normal sample whose cost has a jump" in page
+    assert page.count("<svg") == 1
+    for name in ("variance × evaluations", "signal/noise", "rebar"):
+        assert name in page
+    place.write_text("<p>mine</p>")
+    assert run(["diagnose", "jump", "--out", str(place), *FAST]) == 2
+    assert place.read_text() == "<p>mine</p>"
+
+
 def test_wrong_use_is_one_line_and_exit_code_2(mine, tmp_path, capsys):
     cases = {
         ("everything",): "no problem is called 'everything'; there are: forum-start, forum",
@@ -141,7 +157,7 @@ def test_wrong_use_is_one_line_and_exit_code_2(mine, tmp_path, capsys):
         ("torch:ones",): "does not say what arguments it takes",
         ("..:f",): "'..' is relative",
         (f"{tmp_path}/none.py:f",): "there is no file",
-        ("forum", "--out", "figure.txt"): "expected .svg or .png or .pdf",
+        ("forum", "--out", "figure.txt"): "expected .html or .svg or .png or .pdf",
         ("forum", "-n", "0"): "0 is not in the range x>=1",
         ("forum", "--repeats", "9"): "9 is not in the range x>=10",
     }

@@ -68,7 +68,8 @@ def test_every_agent_trains_leaves_a_run_and_says_how_it_went(agent, tmp_path, m
     assert lines[1].startswith("seed 0: return ")
     assert lines[2].startswith("seed 1: return ")
     place = tmp_path / "runs" / f"{agent}-CartPole-v1-0"
-    assert lines[3] == f"Report: {os.path.relpath(place / 'report.html')}"
+    assert lines[3].startswith("random play: return ")
+    assert lines[4] == f"Report: {os.path.relpath(place / 'report.html')}"
     assert {p.name for p in place.iterdir()} >= {
         "run.json",
         "logs",
@@ -76,7 +77,10 @@ def test_every_agent_trains_leaves_a_run_and_says_how_it_went(agent, tmp_path, m
         "best",
         "report.html",
     }
-    assert "Mean of the last 20 episodes" in (place / "report.html").read_text()
+    page = (place / "report.html").read_text()
+    for said in ("Mean of the last 20 episodes", "random play", "wall time", "mean over seeds"):
+        assert said in page
+    assert ("The noise " in page) == ("noisy" in agent)
     assert Run.open(place).finished == "complete"
 
 

@@ -5,6 +5,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from hunch.charts import BLUE as PAGE_BLUE
+from hunch.charts import Chart
 from hunch.errors import MissingDependencyError
 from hunch.plots import (
     BLUE,
@@ -108,6 +110,25 @@ def test_text_is_escaped():
     assert "<code>x &lt; y</code>" in text
     assert "&lt;2&gt;" in text
     assert 'aria-label="caption &quot;quoted&quot;"' in text
+
+
+def test_of_a_claim_what_fails_is_shown_and_what_holds_is_folded_up():
+    some = Claim("It.", [("a", True), ("b", False), ("c", True)]).to_html()
+    assert '<li><span class="fails">does not hold</span> b</li>' in some
+    folded = some[some.index("<details>") : some.index("</details>")]
+    assert "2 of 3 figures hold" in folded
+    assert "<li>a</li><li>c</li>" in folded
+    assert "All 2 figures hold" in Claim("It.", [("a", True), ("b", True)]).to_html()
+    assert "<details>" not in Claim("It.", [("a", False)]).to_html()
+
+
+def test_a_sentence_stands_in_the_place_of_a_figure():
+    chart = Chart("t").line([0, 1], [0, 1], PAGE_BLUE)
+    html = Figures({"one": (chart, "caption"), "two": "Nothing `here`."}).to_html()
+    assert html.count("<figure") == 1
+    assert 'class="alone"' in html
+    assert html.endswith("<p>Nothing <code>here</code>.</p>")
+    assert 'aria-label="caption"' in html
 
 
 def test_what_follows_the_first_line_of_a_cell_is_small():

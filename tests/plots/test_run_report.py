@@ -1,12 +1,17 @@
 """The report's arithmetic, and a report of a run without any finished episode."""
 
+import re
+
 import numpy as np
 import pytest
 
+from hunch.charts import running_mean
 from hunch.errors import FolderError
-from hunch.plots.panel import running_mean
-from hunch.plots.run_report import _held, mean_and_interval, write_report
+from hunch.plots.run_charts import columns_of_log, held, learning_curves, mean_and_interval
+from hunch.plots.run_report import _verdict, write_report
 from hunch.rl import DQN, Plan, Run
+from hunch.rl.networks.value_networks import noise_size, noisy_layers
+from hunch.rl.runs.callbacks import RandomPlayer
 from hunch.rl.runs.summary import summarize
 
 
@@ -29,8 +34,8 @@ def test_a_replica_without_an_episode_yet_is_left_out():
 def test_running_means_and_held_values():
     values = np.arange(1.0, 6.0)
     np.testing.assert_allclose(running_mean(values, 3), [1, 1.5, 2, 3, 4])
-    held = _held(np.array([0.0, 1, 2, 5]), np.array([1.0, 3]), np.array([10.0, 30]))
-    np.testing.assert_array_equal(held, [np.nan, 10, 10, 30])
+    found = held(np.array([0.0, 1, 2, 5]), np.array([1.0, 3]), np.array([10.0, 30]))
+    np.testing.assert_array_equal(found, [np.nan, 10, 10, 30])
 
 
 def test_a_report_before_the_first_episode_ended(tmp_path):
@@ -44,9 +49,9 @@ def test_a_report_before_the_first_episode_ended(tmp_path):
 COMMAND = "hunch train noisy-dqn CartPole-v1 --steps=40 --out runs/a --seed 0"
 
 
-def noisy_run(place, steps=40):
+def noisy_run(place, steps=40, **plan):
     settings = DQN("CartPole-v1", noisy=True, hidden_sizes=(4,), batch_size=8).settings
-    return Run.begin(place, Plan("DQN", settings, steps=steps), {"command": COMMAND})
+    return Run.begin(place, Plan("DQN", settings, steps=steps, **plan), {"command": COMMAND})
 
 
 def test_the_settings_are_those_in_force(tmp_path):
@@ -83,7 +88,8 @@ def test_a_report_does_not_depend_on_where_the_run_lies(tmp_path):
         run = noisy_run(tmp_path / name)
         run.about["command"] = COMMAND.replace("runs/a", f"runs/{name}")
         run.train(progress=False)
-        pages.append(write_report(run).read_bytes())
+        page = write_report(run).read_bytes()
+        pages.append(re.sub(rb"<div><dt>wall time</dt>.*?</div>", b"", page))
     assert pages[0] == pages[1]
     assert b"--out RUN" in pages[0]
 
@@ -96,3 +102,94 @@ def test_nothing_is_drawn_from_a_damaged_file(name, tmp_path):
     place.write_text(place.read_text().replace("0", "1"))
     with pytest.raises(FolderError, match="is not as hunch wrote it; `hunch train --resume`"):
         write_report(run)
+
+
+def test_the_size_of_the_noise_is_logged_and_drawn(tmp_path):
+    run = noisy_run(tmp_path / "run", steps=60, log_every=20)
+    agent = run.train(progress=False)
+    log = columns_of_log(run.folder / "logs" / "noise.csv")
+    sizes = [noise_size(layer) for layer in noisy_layers(agent.network)]
+    assert [log[f"layer_{i + 1}"][-1] for i in range(len(sizes))] == sizes
+    charts = learning_curves(run.folder / "logs")
+    assert charts["noise"][0].title.startswith("The noise ")
+    plain = Plan("DQN", DQN("CartPole-v1", hidden_sizes=(4,)).settings, steps=40)
+    Run.begin(tmp_path / "plain", plain).train(progress=False)
+    assert not (tmp_path / "plain" / "logs" / "noise.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [(1.0, 0.5, "shrank to 0.50"), (1.0, 1.2, "grew to 1.20"), (1.0, 1.01, "stayed at 1.01")],
+)
+def test_the_title_of_the_noise_says_where_it_went(before, after, said, tmp_path):
+    (tmp_path / "noise.csv").write_text(f"step,layer_1\n10,{before}\n20,{after}\n")
+    assert said in learning_curves(tmp_path)["noise"][0].title
+
+
+def summary_of(returns, chance):
+    def figures(values):
+        return {
+            "mean_return": float(np.mean(values)),
+            "std_return": float(np.std(values)),
+            "returns": list(values),
+        }
+
+    replicas = [
+        {"seed": i, "last": figures(own), "best": None, "best_step": None} for i, own in returns
+    ]
+    return {"replicas": replicas, "random": figures(chance)}
+
+
+@pytest.mark.parametrize(
+    ("mean", "tone", "said"),
+    [(30.0, "good", "returns 30.0 in the mean"), (21.0, "bad", "not clearly more than chance")],
+)
+def test_the_verdict_is_beside_random_play(mean, tone, said):
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=20)
+    noise -= noise.mean()
+    found = summary_of([(0, mean + 5 * noise)], 20 + 5 * noise)
+    (notice,) = _verdict(found)
+    assert notice.tone == tone
+    assert said in notice.paragraphs
+    assert "random play returns 20.0" in notice.paragraphs
+
+
+def test_a_summary_holds_random_play_from_a_seed_of_its_own(tmp_path):
+    run = noisy_run(tmp_path / "run")
+    agent = run.train(progress=False)
+    first, again = (summarize(run, agent, episodes=5).random for _ in range(2))
+    assert first == again
+    assert len(set(first)) > 1
+    assert max(first) < 120  # what chance makes of CartPole
+    page = write_report(run).read_text("utf-8")
+    assert "random play" in page
+    player = RandomPlayer(agent, 0)
+    assert set(player.predict(np.zeros((50, 4))).tolist()) == {0, 1}
+
+
+def test_the_wall_time_is_that_of_all_trainings_of_a_run(tmp_path):
+    run = noisy_run(tmp_path / "run")
+    assert run.seconds is None
+    run.train(progress=False)
+    first = run.seconds
+    assert first > 0
+    again = Run.open(run.folder)
+    assert again.seconds == first
+    again.train(progress=False)  # it is at its end
+    assert again.seconds == first
+    again.extend(70)
+    again.train(progress=False)
+    assert Run.open(run.folder).seconds > first
+
+
+def test_all_seeds_are_drawn_and_told(tmp_path):
+    settings = DQN("CartPole-v1", hidden_sizes=(4,), batch_size=8, replicas=12).settings
+    run = Run.begin(tmp_path / "run", Plan("DQN", settings, steps=150, evaluate_every=50))
+    summarize(run, run.train(progress=False), episodes=2)
+    page = write_report(run).read_text("utf-8")
+    table = page[page.index('id="evaluation"') : page.index('id="settings"')]
+    for seed in range(12):
+        assert f"<td>{seed}</td>" in table
+    chart = learning_curves(run.folder / "logs")["evaluation-return"][0].to_svg()
+    assert chart.count('opacity="0.333"') == 12

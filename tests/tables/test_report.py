@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from hunch.tables import Columns
+from hunch.plots import Figures
+from hunch.tables import Columns, pictures
 from hunch.tables.assessment import Split, assess
 from hunch.tables.losses import LEVELS
 from hunch.tables.model import train
@@ -110,7 +111,8 @@ def test_values_of_a_category_are_named_as_they_are(regression, page_of):
     assert set(along) == {c["name"] for c in regression["columns"]["used"]}
     assert sorted(along["kind"]["at"]) == ["a", "b", "missing"]
     assert along["kind"]["missing"] == along["kind"]["epistemic"][-1]
-    assert "<!-- 2020-" in page_of["regression"]  # dates on the axis, not numbers of days
+    # Dates beside the axis, not numbers of days.
+    assert re.search(r"<text[^>]*>20(19|20|21)-\d\d-\d\d</text>", page_of["regression"])
 
 
 def test_rows_without_a_value_are_no_rows_of_the_median(regression, page_of):
@@ -162,6 +164,44 @@ def test_a_classifier_moved_far_away_is_less_certain_and_the_page_says_so(classi
     far = classification["test"]["far"]
     assert max(far["probability"]["median"][-3:]) <= 0.8 < far["probability"]["median"][0]
     assert "Far away, less certain" in page_of["classification"]
+
+
+def test_bars_that_are_all_alike_are_a_sentence():
+    many = {f"c{i}": 0.5 + 1e-3 * i for i in range(40)}
+    said = pictures.driving(many)
+    assert said == (
+        "The prediction depends on all columns alike: their shares lie between 0.5 and 0.539."
+    )
+    assert "each of their shares is below 0.001" in pictures.doubting(
+        dict.fromkeys(many, 1e-5), dict.fromkeys(many, 0.0)
+    )
+    words = {"kind": "category", "at": list(many), "epistemic": [2.0] * 40, "missing": None}
+    said = pictures.along("city", words, "epistemic std of y")
+    assert said == (
+        "Along `city` the epistemic std of y is about the same, 2 to 2, for all 40 values."
+    )
+    html = Figures({"a": said}).to_html()
+    assert "<figure" not in html
+    assert "<code>city</code>" in html
+
+
+def test_of_the_values_of_a_column_the_least_sure_are_drawn_and_the_rest_told():
+    values = [float(i) for i in range(1, 101)]
+    words = {"kind": "category", "at": [f"v{i}" for i in values], "epistemic": values}
+    chart, caption = pictures.along("city", words | {"missing": None}, "std")
+    assert chart.title == "Least sure where city is v100.0"
+    assert "85 more values lie below these, from 1 to 85" in caption
+    assert chart.to_svg().count(">v") == 15
+
+
+@pytest.mark.parametrize(
+    ("shift", "title"),
+    [(0.0, "about as many rows as"), (0.2, "more rows than"), (-0.2, "fewer rows than")],
+)
+def test_the_title_of_coverage_says_what_was_counted(shift, title):
+    levels = [0.3, 0.5, 0.7]
+    curve = {"levels": levels, "observed": {"hunch": [level + shift for level in levels]}}
+    assert title in pictures.coverage(curve)[0].title
 
 
 @pytest.mark.slow

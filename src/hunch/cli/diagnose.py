@@ -12,11 +12,11 @@ from hunch.cli.options import WholeNumber, json_option, load_torch, seed_option
 if TYPE_CHECKING:
     from hunch.gradients import Diagnosis
 
-_SUFFIXES = (".svg", ".png", ".pdf")
+_SUFFIXES = (".html", ".svg", ".png", ".pdf")
 _MARK: Final = "hunch diagnose"
 _NAMED_IN: Final = {".png": "Software", ".pdf": "Creator"}
 _EPILOG = """\b
-Example: hunch diagnose forum -n 4 --out forum.svg
+Example: hunch diagnose forum -n 4 --out forum.html
          hunch diagnose my_model.py:problem --json
 """
 
@@ -41,7 +41,8 @@ Example: hunch diagnose forum -n 4 --out forum.svg
 @click.option(
     "--out",
     type=click.Path(dir_okay=False),
-    help=f"File for a figure of it ({', '.join(_SUFFIXES)}); replaces one that it wrote.",
+    help=f"File for a report ({_SUFFIXES[0]}) or a figure of it ({', '.join(_SUFFIXES[1:])}); "
+    "replaces one that it wrote.",
 )
 @seed_option
 @json_option
@@ -85,10 +86,23 @@ def diagnose(
 
         click.echo(dump_json(found.to_json()), nl=False)
     if out is not None:
-        _write_figure(found, out)
-        click.echo(f"Figure: {out}", err=as_json)
+        if Path(out).suffix == ".html":
+            _write_report(found, out, problem, chosen.about)
+            click.echo(f"Report: {out}", err=as_json)
+        else:
+            _write_figure(found, out)
+            click.echo(f"Figure: {out}", err=as_json)
     if not found.usable:
         context.exit(1)
+
+
+def _write_report(found: Diagnosis, place: str, problem: str, about: str) -> None:
+    from hunch.plots.diagnosis_page import diagnosis_page
+    from hunch.storage import new_file, written_with
+
+    with new_file(place, written_with(_MARK), _MARK) as file:
+        page = diagnosis_page(found, f"The gradient of {problem}", about)
+        file.write_text(f"{page}<!-- {_MARK} -->\n", encoding="utf-8")
 
 
 def _write_figure(found: Diagnosis, place: str) -> None:

@@ -18,7 +18,7 @@ from hunch.cli.options import json_option, one_thread, say
 _EXTRAS: Final = {
     "plot": [("matplotlib", "matplotlib")],
     "sklearn": [("sklearn", "scikit-learn"), ("scipy", "scipy")],
-    "tabular": [("pyarrow", "pyarrow"), ("sklearn", "scikit-learn"), ("matplotlib", "matplotlib")],
+    "tabular": [("pyarrow", "pyarrow"), ("sklearn", "scikit-learn")],
     "excel": [("python_calamine", "python-calamine")],
     "video": [("imageio", "imageio"), ("pygame", "pygame-ce")],
     "sb3": [("stable_baselines3", "stable-baselines3")],

@@ -11,7 +11,8 @@ from hunch.inference.conformal import (
     split_conformal,
 )
 from hunch.inference.copies import copy_ids
-from hunch.inference.fit import History, fit
+from hunch.inference.fit import fit
+from hunch.inference.history import History
 from hunch.inference.metrics import (
     calibration_error,
     dyadic_batches,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor
@@ -11,9 +12,16 @@ from torch import Tensor
 from hunch.draws import drawn
 from hunch.errors import ShapeError
 from hunch.inference.predictive import draw_members
+from hunch.shown import card, data_frame, plotted, span_of
+
+if TYPE_CHECKING:
+    from hunch.shown import Axes, DataFrame
 
 
-@dataclass(frozen=True)
+_DOUBT: Final = ("entropy", "aleatoric", "epistemic")
+
+
+@dataclass(frozen=True, repr=False)
 class ClassPredictive:
     """A predictive distribution over classes: each member's own, all equally likely.
 
@@ -128,6 +136,56 @@ class ClassPredictive:
             )
         index = y.long().expand(self.logits.shape[0], -1).unsqueeze(-1)
         return self.logits.log_softmax(dim=-1).gather(-1, index).squeeze(-1)
+
+    def plot(self, x: Any = None, y: Any = None, *, ax: Axes | None = None) -> Axes:
+        """Draw the probability of each class along an input, or the two parts of the doubt.
+
+        Args:
+            x: one input of each point, `(batch,)` or `(batch, 1)`; bands hold nine tenths of the
+                members. None draws a dot for each point, its epistemic over its aleatoric part.
+            y: class numbers that were observed at `x`, drawn as ticks in their classes' colors.
+            ax: matplotlib's axes to draw in; None makes a figure.
+
+        Raises:
+            ShapeError: if there are several inputs, or another number of points.
+            MissingDependencyError: if matplotlib is not installed.
+
+        Example:
+            >>> ClassPredictive(torch.randn(5, 30, 2)).plot().get_xlabel()
+            'aleatoric / nats'
+        """
+        return plotted(self, x=x, y=y, ax=ax)
+
+    def to_frame(self) -> DataFrame:
+        """A data frame of pandas, a row a point: probabilities, entropy and its two parts.
+
+        Raises:
+            MissingDependencyError: if pandas is not installed.
+
+        Example:
+            >>> list(ClassPredictive(torch.randn(5, 3, 2)).to_frame())
+            ['probability_0', 'probability_1', 'entropy', 'aleatoric', 'epistemic']
+        """
+        probs = self.probs.detach().cpu().numpy()
+        doubt = {name: getattr(self, name).detach().cpu().numpy() for name in _DOUBT}
+        return data_frame({f"probability_{c}": probs[:, c] for c in range(probs.shape[1])} | doubt)
+
+    def __repr__(self) -> str:
+        members, points, classes = self.members.shape
+        return (
+            f"ClassPredictive({members} members, {points} points, {classes} classes: largest "
+            f"probability {span_of(self._largest())}, epistemic {span_of(self.epistemic)} nats)"
+        )
+
+    def _repr_html_(self) -> str:
+        members, points, classes = self.members.shape
+        rows = [["largest probability", span_of(self._largest())]]
+        rows += [[f"{name} / nats", span_of(getattr(self, name))] for name in _DOUBT]
+        title = f"ClassPredictive: {members} members, {points} points, {classes} classes"
+        return card(title, rows)
+
+    def _largest(self) -> Tensor:
+        return self.probs.amax(dim=-1)
 
 
 def _entropy(log_probs: Tensor) -> Tensor:

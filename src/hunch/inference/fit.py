@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import cast
 
 import torch
@@ -15,6 +14,7 @@ from hunch.inference.bootstrap import Bootstrap, Ids, check_bootstrap
 from hunch.inference.compiled import Chain, CompiledTraining, chain_of, made_by
 from hunch.inference.data import Data, check_ensemble
 from hunch.inference.held_out import HeldOut
+from hunch.inference.history import History
 from hunch.inference.indices import IndexedMembers, as_members
 from hunch.inference.loaders import Loader, check_loader, is_loader
 from hunch.inference.losses import Loss, loss_function
@@ -37,24 +37,6 @@ from hunch.validation import real_number, whole_number
 
 Callback = Callable[[int, Tensor], object]
 _LR = 1e-3
-
-
-@dataclass(frozen=True)
-class History:
-    """How a training went.
-
-    Args:
-        loss: each member's loss before each step, `(steps, members)`, ridge included; of an epinet
-            that of each index drawn for the step.
-        out_of_bag: with `patience` and no `validation`, the loss on data that members do not train
-            on, averaged over members, `(epochs,)`; else empty.
-        validation: with `validation`, each member's loss on those data after each epoch and after
-            the last step, `(epochs, members)`; else empty.
-    """
-
-    loss: Tensor
-    out_of_bag: Tensor = field(default_factory=lambda: torch.empty(0))
-    validation: Tensor = field(default_factory=lambda: torch.empty(0))
 
 
 def fit(

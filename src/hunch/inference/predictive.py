@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,10 +13,14 @@ from torch import Tensor
 
 from hunch.draws import drawn
 from hunch.errors import ConfigurationError, DataError, ShapeError
+from hunch.shown import card, data_frame, plotted, span_of
 from hunch.validation import real_number
 
+if TYPE_CHECKING:
+    from hunch.shown import Axes, DataFrame
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Predictive:
     """A predictive distribution: one Gaussian around each member's prediction, all equally likely.
 
@@ -217,12 +221,98 @@ class Predictive:
         z = (y - self.members) / noise
         return -0.5 * z.square() - noise.log() - 0.5 * math.log(2 * math.pi)
 
+    def plot(
+        self, x: Any = None, y: Any = None, *, coverage: float = 0.95, ax: Axes | None = None
+    ) -> Axes:
+        """Draw the mean, the members' disagreement and the interval of an observation.
+
+        Of predictions of one output; of several take one: `Predictive(p.members[..., 0])`.
+
+        Args:
+            x: one input of each point, `(batch,)` or `(batch, 1)`, along which they are drawn; None
+                draws them in the order of their predictions.
+            y: what was observed at them, drawn as dots.
+            coverage: of the interval.
+            ax: matplotlib's axes to draw in; None makes a figure.
+
+        Raises:
+            ShapeError: if there are several outputs or inputs, or another number of points.
+            MissingDependencyError: if matplotlib is not installed.
+
+        Example:
+            >>> x = torch.linspace(-1, 1, 30)
+            >>> axes = Predictive(torch.stack([x, x**2, x**3]), noise_std=0.1).plot(x)
+            >>> axes.get_title(loc="left")
+            'Prediction'
+        """
+        return plotted(self, x=x, y=y, coverage=coverage, ax=ax)
+
+    def to_frame(self, coverage: float = 0.95) -> DataFrame:
+        """A data frame of pandas, a row a point: mean, standard deviations, ends of an interval.
+
+        Of several outputs each has columns of its own, `mean_0`, `mean_1`, ….
+
+        Args:
+            coverage: of the interval between `lower` and `upper`.
+
+        Raises:
+            MissingDependencyError: if pandas is not installed.
+
+        Example:
+            >>> Predictive(torch.randn(5, 3), noise_std=1.0).to_frame().shape
+            (3, 6)
+        """
+        lower, upper = self.interval(coverage)
+        figures = {
+            "mean": self.mean,
+            "std": self.std,
+            "epistemic": self.epistemic,
+            "aleatoric": self.aleatoric,
+            "lower": lower,
+            "upper": upper,
+        }
+        return data_frame(
+            {
+                f"{name}{suffix}": column
+                for name, values in figures.items()
+                for suffix, column in columns_of(values)
+            }
+        )
+
+    def __repr__(self) -> str:
+        title, rows = self._in_words()
+        return f"Predictive({title}{''.join(f', {name} {span}' for name, span in rows[:2])})"
+
+    def _repr_html_(self) -> str:
+        title, rows = self._in_words()
+        return card(f"Predictive: {title}", rows)
+
+    def _in_words(self) -> tuple[str, list[list[str]]]:
+        """How much was predicted, and the range of each figure, of nothing none."""
+        members, *shape = self.members.shape
+        parts = ("mean", "std", "epistemic", "aleatoric") if self.members.numel() else ()
+        title = f"{members} members, predictions {tuple(shape)}"
+        return title, [[name, span_of(getattr(self, name))] for name in parts]
+
     def _is_noiseless(self) -> bool:
         return not bool(torch.as_tensor(self.noise_std).any())
 
     def _noise(self) -> Tensor:
         """Each member's own, `(members, batch, *out)`."""
         return torch.as_tensor(self.noise_std).to(self.members).expand_as(self.members)
+
+
+def columns_of(values: Tensor) -> list[tuple[str, np.ndarray[Any, Any]]]:
+    """The outputs of a batch one by one, each with what tells it from others at a name's end.
+
+    Example:
+        >>> [suffix for suffix, _ in columns_of(torch.zeros(3, 2))]
+        ['_0', '_1']
+    """
+    table = values.detach().cpu().flatten(1).numpy() if values.ndim > 1 else None
+    if table is None or table.shape[1] == 1:
+        return [("", values.detach().cpu().reshape(len(values)).numpy())]
+    return [(f"_{i}", table[:, i]) for i in range(table.shape[1])]
 
 
 def draw_members(

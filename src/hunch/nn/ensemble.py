@@ -22,6 +22,7 @@ from hunch.nn.engines import Engine, Outcome, Pass, versions, wants_loop
 from hunch.nn.noisy_base import DrawingLayer
 from hunch.nn.stacking import apply_to_members, check_copyable, check_stackable, stack, stand_in
 from hunch.seeding import check_seed, default_generator_seeded
+from hunch.shown import card
 from hunch.validation import whole_number
 
 
@@ -385,6 +386,18 @@ class Ensemble(nn.Module):
     def __repr__(self) -> str:
         body = "\n  ".join(repr(self.skeleton).splitlines())
         return f"Ensemble(\n  num_members={self.num_members}, engine={self.engine!r}\n  {body}\n)"
+
+    def _repr_html_(self) -> str:
+        sizes = {True: 0, False: 0}
+        for parameter in self.parameters():
+            sizes[parameter.requires_grad] += parameter.numel() // self.num_members
+        rows = [
+            ["engine", self.engine],
+            ["parameters of a member", f"{sizes[True]:,} trained, {sizes[False]:,} frozen"],
+            ["member", type(self.skeleton).__name__],
+            *([name, type(part).__name__] for name, part in self.skeleton.named_children()),
+        ]
+        return card(f"Ensemble of {self.num_members:,} members", rows)
 
     def _choose_engine(self, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Engine:
         one_tensor = len(inputs) == 1 and isinstance(inputs[0], Tensor) and not kwargs

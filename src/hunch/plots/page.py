@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Final, Literal, Protocol
@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from hunch.charts import Chart
 from hunch.plots.panel import to_svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    Drawing = Chart | Figure
 
 _FILM_SCALE: Final = 32_000  # films.js divides by the same number
 # Colors of figures that are the page's own, so that they can be read on dark paper too.
@@ -137,20 +139,26 @@ class Code:
 
 @dataclass(frozen=True)
 class Figures:
-    """Figures side by side where there is room: name to (figure, caption)."""
+    """Figures side by side where there is room: name to (figure, caption).
 
-    figures: dict[str, tuple[Figure, str]]
+    A sentence in the place of a figure, where there is nothing to be seen, stands below them.
+    """
+
+    figures: Mapping[str, tuple[Drawing, str] | str]
 
     def to_html(self) -> str:
         """A grid of figures whose rows are full, with one figure its caption stands beside it."""
+        drawn = {name: own for name, own in self.figures.items() if not isinstance(own, str)}
+        said = [own for own in self.figures.values() if isinstance(own, str)]
         cards = "".join(
             f'<figure id="{html.escape(name)}" class="{width}">{_svg(figure, caption, name)}'
             f"<figcaption>{_inline(caption)}</figcaption></figure>"
             for (name, (figure, caption)), width in zip(
-                self.figures.items(), _widths(len(self.figures)), strict=True
+                drawn.items(), _widths(len(drawn)), strict=True
             )
         )
-        return f'<div class="figures">{cards}</div>'
+        grid = f'<div class="figures">{cards}</div>' if drawn else ""
+        return grid + "".join(f"<p>{_inline(sentence)}</p>" for sentence in said)
 
 
 @dataclass(frozen=True)
@@ -189,13 +197,23 @@ class Claim:
     checks: Sequence[tuple[str, bool]]
 
     def to_html(self) -> str:
-        """The claim with its figures."""
-        items = "".join(
-            f'<li><span class="{"holds" if holds else "fails"}">'
-            f"{'holds' if holds else 'does not hold'}</span> {_inline(text)}</li>"
-            for text, holds in self.checks
-        )
-        return f'<div class="claim">{_inline(self.claim)}<ul>{items}</ul></div>'
+        """The claim, the figures that fail, and those that hold folded up in one line."""
+        held = [text for text, holds in self.checks if holds]
+        failed = [text for text, holds in self.checks if not holds]
+        shown = ""
+        if failed:
+            items = "".join(
+                f'<li><span class="fails">does not hold</span> {_inline(text)}</li>'
+                for text in failed
+            )
+            shown += f"<ul>{items}</ul>"
+        if held:
+            count = f"{len(held)} of {len(self.checks)} figures hold"
+            if not failed:
+                count = f"All {len(held)} figures hold" if len(held) > 1 else "Its figure holds"
+            items = "".join(f"<li>{_inline(text)}</li>" for text in held)
+            shown += f'<details><summary class="holds">{count}</summary><ul>{items}</ul></details>'
+        return f'<div class="claim">{_inline(self.claim)}{shown}</div>'
 
 
 @dataclass(frozen=True)
@@ -348,12 +366,15 @@ def _widths(count: int) -> list[str]:
         (['third', 'third', 'third', 'half', 'half'], ['half', 'half', 'half', 'half'])
     """
     halves = {0: 0, 1: 4, 2: 2}[count % 3] if count > 1 else 0
-    return ["alone"] if count == 1 else ["third"] * (count - halves) + ["half"] * halves
+    return ["alone"][:count] if count < 2 else ["third"] * (count - halves) + ["half"] * halves
 
 
-def _svg(figure: Figure, caption: str, name: str) -> str:
+def _svg(figure: Drawing, caption: str, name: str) -> str:
     label = html.escape(caption, quote=True)
-    svg = to_svg(figure).replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    begin = f'<svg role="img" aria-label="{label}" '
+    if isinstance(figure, Chart):  # its colors are the page's, and it has no identifiers
+        return figure.to_svg().replace("<svg ", begin, 1)
+    svg = to_svg(figure).replace("<svg ", begin, 1)
     for drawn, shown in _OF_THE_PAGE.items():
         svg = svg.replace(drawn, shown)
     # Identifiers are unique within a figure only.

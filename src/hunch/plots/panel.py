@@ -94,20 +94,6 @@ def band(
     ax.plot(x, m, color=color, linewidth=1.8, label=label)
 
 
-def running_mean(values: npt.ArrayLike, width: int) -> npt.NDArray[np.float64]:
-    """Mean of each value and up to `width - 1` before it.
-
-    Example:
-        >>> running_mean([1.0, 3.0, 5.0], 2).tolist()
-        [1.0, 2.0, 4.0]
-    """
-    sums = np.cumsum(np.concatenate([[0.0], values]))
-    ends = np.arange(1, len(sums))
-    starts = np.maximum(ends - width, 0)
-    mean: npt.NDArray[np.float64] = (sums[ends] - sums[starts]) / (ends - starts)
-    return mean
-
-
 def to_svg(figure: Figure) -> str:
     """The figure as an `<svg>` element, the same bytes for the same figure.
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from gymnasium.spaces import Discrete
 
 from hunch.errors import (
@@ -20,30 +18,37 @@ from hunch.errors import (
     kind_and_sentence,
     sentence,
 )
-from hunch.plots.page import Block, Code, Figures, Section, Table, Text, Video, render_page
-from hunch.plots.panel import BLUE, CYCLE, GRAY, ORANGE, panel, running_mean
+from hunch.plots.page import (
+    Beside,
+    Block,
+    Code,
+    Facts,
+    Figures,
+    Notice,
+    Section,
+    Table,
+    Text,
+    Video,
+    render_page,
+)
+from hunch.plots.run_charts import (
+    as_return,
+    columns_of_log,
+    learning_curves,
+    mean_and_interval,
+)
 from hunch.rl import Run, record
 from hunch.rl.agents.idle_settings import idle_settings
-from hunch.rl.agents.loop import SHOWN_EPISODES
 from hunch.rl.runs.callbacks import Player
 from hunch.rl.runs.evaluation import MAX_STEPS
-from hunch.rl.runs.loggers import EPISODES, EVALUATIONS, PROGRESS
+from hunch.rl.runs.loggers import EPISODES
 from hunch.seeding import derive
-from hunch.storage import as_written, write_own_text
+from hunch.storage import write_own_text
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
     from hunch.rl.agents.agent import Agent
 
-Array = npt.NDArray[np.float64]
-Figures_ = dict[str, tuple["Figure", str]]
-
 REPORT: Final = "report.html"
-_POINTS: Final = 200  # of a curve
-# 97.5 % points of Student's t for 1, 2, … degrees of freedom; beyond, the normal's and a little.
-_STUDENT: Final = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16)
 
 
 def write_report(run: Run, *, tell: Callable[[str], None] | None = None) -> Path:
@@ -60,7 +65,6 @@ def write_report(run: Run, *, tell: Callable[[str], None] | None = None) -> Path
         Where the page is.
 
     Raises:
-        MissingDependencyError: if matplotlib is not installed.
         FolderError: if `summary.json` or a log is not as it was written.
 
     Example:
@@ -86,55 +90,92 @@ def _check_logs(run: Run) -> None:
         )
 
 
-def learning_curves(run: Run) -> Figures_:
-    """Figures of a run's logs: returns in training, in evaluations, and the loss.
-
-    Args:
-        run: the run.
-
-    Returns:
-        Name to (figure, caption); only those for which there are data.
-    """
-    logs = run.folder / "logs"
-    drawn = {
-        "training-return": _training_return(_columns(logs / EPISODES)),
-        "evaluation-return": _evaluation_return(_columns(logs / EVALUATIONS)),
-        "loss": _loss(_columns(logs / PROGRESS)),
-    }
-    return {name: figure for name, figure in drawn.items() if figure is not None}
-
-
-def mean_and_interval(curves: Array) -> tuple[Array, Array]:
-    """Mean over replicas and half the width of its 95 % confidence interval (Student's t).
-
-    Args:
-        curves: `(replicas, points)`; a point that is NaN in a replica is left out there.
-
-    Example:
-        >>> mean, half = mean_and_interval(np.array([[1.0, 2.0], [3.0, 2.0]]))
-        >>> mean.tolist(), half.round(2).tolist()
-        ([2.0, 2.0], [12.71, 0.0])
-    """
-    known = ~np.isnan(curves)
-    count = known.sum(0)
-    mean = np.where(known, curves, 0.0).sum(0) / np.maximum(count, 1)
-    square = (np.where(known, curves - mean, 0.0) ** 2).sum(0) / np.maximum(count - 1, 1)
-    factors = [0.0, 0.0, *_STUDENT]
-    factor = np.array([factors[n] if n < len(factors) else 1.96 + 2.4 / (n - 1) for n in count])
-    return np.where(count > 0, mean, np.nan), factor * np.sqrt(square / np.maximum(count, 1))
-
-
 def _page(run: Run, tell: Callable[[str], None] | None) -> str:
     summary = run.summary()
     agent = _best_agent(run)
     video = _video(run, agent, tell)
     sections = [
         Section("curves", "How it learned", _sizes(run), _curve_blocks(run)),
-        Section("evaluation", "How well it plays", *_final_evaluation(run, summary)),
-        Section("video", "One episode", "The first of the episodes above.", [video]),
+        Section("evaluation", "How well it plays", *_final_evaluation(run, summary, video)),
         Section("settings", "What was run", "All of it is in run.json.", _settings(run, agent)),
     ]
-    return render_page(f"hunch: {run.name}", [Text(_introduction(run))], sections)
+    head = [*_verdict(summary), Facts(_facts(run, summary)), Beside(*_introduction(run))]
+    return render_page(run.name, head, sections)
+
+
+def _verdict(summary: Mapping[str, Any]) -> list[Block]:
+    """What it plays like, beside chance; nothing before it was evaluated."""
+    found = _scores(summary)
+    if not found:
+        return [Notice("Not evaluated yet: training has not ended.", "fair")]
+    which, scores = found
+    returns = np.array([own["mean_return"] for own in scores])
+    mean, text = float(returns.mean()), as_return(float(returns.mean()))
+    seeds = (
+        "" if len(returns) == 1 else f", {as_return(returns.min())} to {as_return(returns.max())}"
+    )
+    seeds += "" if len(returns) == 1 else f" over {len(returns)} seeds"
+    said = f"With its {which} weights it returns {text} in the mean{seeds}"
+    chance = summary.get("random")
+    if chance is None:
+        return [Notice(f"{said}.", "good")]
+    random = f"random play returns {as_return(chance['mean_return'])}"
+    # Twice the standard errors of both means: less is chance.
+    errors = [np.var(own["returns"]) / len(own["returns"]) for own in (*scores, chance)]
+    ahead = mean - chance["mean_return"]
+    if ahead > 2 * np.sqrt(np.mean(errors[:-1]) + errors[-1]):
+        return [Notice(f"{said}; {random}.", "good")]
+    return [Notice(f"{said}, which is not clearly more than chance: {random}.", "bad")]
+
+
+def _scores(summary: Mapping[str, Any]) -> tuple[str, list[Mapping[str, Any]]] | None:
+    """Of each replica how its best weights did, or its last ones where there are none."""
+    replicas = summary.get("replicas", [])
+    if not replicas:
+        return None
+    which = "best" if all(r["best"] for r in replicas) else "last"
+    return which, [r[which] for r in replicas]
+
+
+def _chance(summary: Mapping[str, Any]) -> float | None:
+    found = summary.get("random")
+    return None if found is None else float(found["mean_return"])
+
+
+def _facts(run: Run, summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    facts = []
+    if found := _scores(summary):
+        which, scores = found
+        spread = np.mean([own["std_return"] for own in scores])
+        mean = np.mean([own["mean_return"] for own in scores])
+        note = f"{which} weights, ± {as_return(float(spread))} from episode to episode"
+        facts.append(("mean return", as_return(float(mean)), note))
+    if (chance := summary.get("random")) is not None:
+        count = len(chance["returns"])
+        note = f"± {as_return(chance['std_return'])}, {count} episodes from the same starts"
+        facts.append(("random play", as_return(chance["mean_return"]), note))
+    seeds = "one seed" if run.replicas == 1 else f"each of {run.replicas} seeds"
+    facts.append(("environment steps", f"{run.steps:,}", seeds))
+    if run.seconds:
+        rate = run.steps * run.replicas / run.seconds
+        note = f"{rate:,.0f} steps a second, evaluations included"
+        facts.append(("wall time", duration(run.seconds), note))
+    return facts
+
+
+def duration(seconds: float) -> str:
+    """A time in words, in the two largest units.
+
+    Example:
+        >>> duration(41.7), duration(192), duration(7500)
+        ('42 s', '3 min 12 s', '2 h 5 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s" if whole else f"{seconds:.1f} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def _best_agent(run: Run) -> Agent | Exception:
@@ -145,18 +186,23 @@ def _best_agent(run: Run) -> Agent | Exception:
         return error
 
 
-def _introduction(run: Run) -> str:
-    episodes = len(_columns(run.folder / "logs" / EPISODES).get("step", ()))
+def _introduction(run: Run) -> tuple[list[Block], list[Block]]:
+    episodes = len(columns_of_log(run.folder / "logs" / EPISODES).get("step", ()))
     ends = {"solved": "and then had solved it", "stop_at": "and then was good enough to stop"}
     end = ends.get(str(run.finished), "which is all it was asked for")
     if run.finished is None:
         end = f"of {run.plan.steps:,} that it was asked for"
-    return (
-        f"{run.steps:,} environment steps of each replica, {end}; {episodes:,} training episodes "
-        "in all.\n\nRUN stands for the folder of this page: `hunch train --resume RUN --steps N` "
-        "goes on, `hunch play RUN` plays, `hunch.rl.Run.open(RUN).best_agent()` is the agent in "
-        "Python."
-    )
+    return [
+        Text(
+            f"{run.steps:,} environment steps of each replica, {end}; {episodes:,} training "
+            "episodes in all."
+        )
+    ], [
+        Text(
+            "With RUN the folder of this page, `hunch train --resume RUN --steps N` goes on, "
+            "`hunch play RUN` plays, `hunch.rl.Run.open(RUN).best_agent()` is the agent in Python."
+        )
+    ]
 
 
 def _sizes(run: Run) -> str:
@@ -165,22 +211,24 @@ def _sizes(run: Run) -> str:
         return f"One agent, seed {run.seed}."
     first = run.seed
     return (
-        f"{replicas} replicas, seeds {first} to {first + replicas - 1}; bands are 95 % confidence "
-        "intervals of their mean."
+        f"{replicas} replicas, seeds {first} to {first + replicas - 1}: thin lines are seeds, "
+        "bands 95 % confidence intervals of their mean."
     )
 
 
 def _curve_blocks(run: Run) -> list[Block]:
-    curves = learning_curves(run)
+    curves = learning_curves(run.folder / "logs", _chance(run.summary()))
     if not curves:
         return [Text("There is no finished episode yet.")]
     return [Figures(curves)]
 
 
-def _final_evaluation(run: Run, summary: Mapping[str, Any]) -> tuple[str, list[Block]]:
+def _final_evaluation(
+    run: Run, summary: Mapping[str, Any], video: Block
+) -> tuple[str, list[Block]]:
     replicas = summary.get("replicas", [])
     if not replicas:
-        return "Not evaluated yet.", []
+        return "Not evaluated yet.", [video]
     count = len(replicas[0]["last"]["returns"])
     source = (
         f"{count} greedy episodes from starts that neither trained the agent nor chose its weights."
@@ -198,7 +246,13 @@ def _final_evaluation(run: Run, summary: Mapping[str, Any]) -> tuple[str, list[B
         for r in replicas
     ]
     head += ["episodes to solve"] if solved else []
+    if len(rows) > 1:
+        rows.append(_over_seeds(replicas, len(head)))
+    if (chance := summary.get("random")) is not None:
+        rows.append(["random play", _mean_and_std(chance), *["–"] * (len(head) - 2)])
     note = "Mean return ± standard deviation over episodes. "
+    if len(replicas) > 1:
+        note += "In the mean over seeds: ± half a 95 % confidence interval. "
     if cut := sum(r.get("cut_episodes", 0) for r in replicas):
         note += f"{cut} of them had no end and were cut after {MAX_STEPS:,} steps. "
     if run.evaluation is not None:
@@ -206,7 +260,20 @@ def _final_evaluation(run: Run, summary: Mapping[str, Any]) -> tuple[str, list[B
             f"The best weights are those of the best of the evaluations every "
             f"{run.plan.evaluate_every:,} steps, each of {run.plan.evaluate_episodes} episodes."
         )
-    return source, [Table(head, rows, note)]
+    return source, [Beside([Table(head, rows, note)], [video])]
+
+
+def _over_seeds(replicas: Sequence[Mapping[str, Any]], width: int) -> list[str]:
+    """The mean over seeds, and how far it is known."""
+    cells = ["mean over seeds"]
+    for which in ("last", "best"):
+        means = np.array([[r[which]["mean_return"]] for r in replicas if r[which]])
+        if len(means) < 2:
+            cells.append("–")
+            continue
+        mean, half = mean_and_interval(means)
+        cells.append(f"{as_return(mean[0])} ± {as_return(half[0])}")
+    return cells + ["–"] * (width - len(cells))
 
 
 def _video(run: Run, agent: Agent | Exception, tell: Callable[[str], None] | None) -> Block:
@@ -230,8 +297,8 @@ def _recorded(run: Run, agent: Agent | Exception) -> Video:
     player = Player(agent, r, run.plan.evaluation_env_kwargs)
     episode = record(player, seed=derive(run.seed, "judgement"))
     caption = (
-        f"Seed {run.seed + r}, best weights: return {episode.total_reward:g}, "
-        f"{episode.length:,} steps."
+        f"The first of the episodes: seed {run.seed + r}, best weights, return "
+        f"{episode.total_reward:g}, {episode.length:,} steps."
     )
     return Video(episode.video, caption)
 
@@ -245,8 +312,10 @@ def _settings(run: Run, agent: Agent | Exception) -> list[Block]:
     blocks: list[Block] = []
     if command := run.about.get("command"):
         blocks.append(Code(_commands(run, str(command))))
-    note = f"Of `hunch.rl.{run.plan.agent}`."
-    blocks.append(Table(["argument", "value"], rows, note, words=True))
+    half = -(-len(rows) // 2)
+    head = ["argument", "value"]
+    blocks.append(Text(f"Arguments of `hunch.rl.{run.plan.agent}`:"))
+    blocks.append(Beside(*([Table(head, part, words=True)] for part in (rows[:half], rows[half:]))))
     if idle:
         named = ", ".join(f"`{name}`" for name in idle)
         blocks.append(Text(f"Without effect beside these, and so left out: {named}."))
@@ -280,76 +349,3 @@ def _shown(value: Any) -> str:
 def _mean_and_std(figures: Mapping[str, Any]) -> str:
     mean, std = figures["mean_return"], figures["std_return"]
     return f"{mean:.1f} ± {std:.1f}" if abs(mean) >= 10 else f"{mean:.3f} ± {std:.3f}"
-
-
-def _columns(file: Path) -> dict[str, Array]:
-    """The numbers of a CSV file; an empty cell is NaN."""
-    if not file.exists():
-        return {}
-    with as_written(file), file.open(encoding="utf-8", newline="") as text:
-        rows = list(csv.DictReader(text))
-        names = rows[0] if rows else []
-        return {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
-
-
-def _training_return(log: Mapping[str, Array]) -> tuple[Figure, str] | None:
-    if not log:
-        return None
-    figure, ax = panel("Return of training episodes", "environment steps", "return")
-    replicas = np.unique(log["replica"]).astype(int)
-    grid = np.linspace(0, log["step"].max(), _POINTS)
-    curves = []
-    for r in replicas:
-        own = log["replica"] == r
-        steps, returns = log["step"][own], running_mean(log["return"][own], SHOWN_EPISODES)
-        curves.append(_held(grid, steps, returns))
-        if len(replicas) == 1:
-            ax.plot(steps, log["return"][own], ".", color=GRAY, markersize=2.5, alpha=0.5)
-    _draw(ax, grid, np.array(curves))
-    caption = f"Mean of the last {SHOWN_EPISODES} episodes. The agent explores in them."
-    return figure, caption + (" Dots are episodes." if len(replicas) == 1 else "")
-
-
-def _evaluation_return(log: Mapping[str, Array]) -> tuple[Figure, str] | None:
-    if not log:
-        return None
-    figure, ax = panel("Return in evaluations", "environment steps", "return")
-    steps = np.unique(log["step"])
-    curves = np.array(
-        [
-            _held(steps, log["step"][log["replica"] == r], log["mean_return"][log["replica"] == r])
-            for r in np.unique(log["replica"])
-        ]
-    )
-    _draw(ax, steps, curves, marker="o")
-    return figure, "Greedy episodes, the same starts each time; they choose the best weights."
-
-
-def _loss(log: Mapping[str, Array]) -> tuple[Figure, str] | None:
-    known = ~np.isnan(log["loss"]) if log else np.zeros(0, bool)
-    if not known.any():
-        return None
-    figure, ax = panel("Loss", "environment steps", "mean loss since the point before")
-    losses = log["loss"][known]
-    ax.plot(log["step"][known], losses, color=BLUE, linewidth=1.6)
-    if losses.min() > 0 and losses.max() > 10 * losses.min():
-        ax.set_yscale("log")
-    return figure, "Mean over gradient updates and replicas. It need not fall: targets move."
-
-
-def _draw(ax: Axes, x: Array, curves: Array, marker: str = "") -> None:
-    """The mean over replicas with its confidence band, and each replica where they are few."""
-    mean, half = mean_and_interval(curves)
-    if 1 < len(curves) <= len(CYCLE) + 3:
-        for curve in curves:
-            ax.plot(x, curve, color=GRAY, linewidth=0.7, alpha=0.5)
-    if len(curves) > 1:
-        ax.fill_between(x, mean - half, mean + half, color=BLUE, alpha=0.2, linewidth=0)
-    color = BLUE if len(curves) > 1 else ORANGE
-    ax.plot(x, mean, color=color, linewidth=2.0, marker=marker, markersize=3.5)
-
-
-def _held(grid: Array, steps: Array, values: Array) -> Array:
-    """The latest value at each point of the grid, NaN before the first."""
-    index = np.searchsorted(steps, grid, side="right") - 1
-    return np.where(index >= 0, values[np.maximum(index, 0)], np.nan)

@@ -21,7 +21,7 @@ from hunch.rl.agents.a2c import A2C
 from hunch.rl.agents.agent import Agent
 from hunch.rl.agents.bootstrapped_dqn import BootstrappedDQN
 from hunch.rl.agents.dqn import DQN
-from hunch.rl.agents.loop import History
+from hunch.rl.agents.history import History
 from hunch.rl.agents.reinforce import Reinforce
 from hunch.rl.agents.replica import NetworkPolicy
 from hunch.rl.agents.schedules import Linear

@@ -7,7 +7,7 @@ from typing import Final
 
 from hunch.errors import MissingDependencyError
 
-_NEEDED: Final = {"pyarrow": "pyarrow", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}
+_NEEDED: Final = {"pyarrow": "pyarrow", "sklearn": "scikit-learn"}
 
 
 def check_packages() -> None:

@@ -1,54 +1,56 @@
-"""The figures of the page that `hunch fit` leaves, each with its caption."""
+"""The charts of the page that `hunch fit` leaves, each with a title from the data and a caption."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
-from hunch.plots.panel import BLACK, BLUE, CYCLE, GRAY, GREEN, ORANGE, RED, SKY, panel
-from hunch.tables.verdict import number
+from hunch.charts import BLUE, CYCLE, GRAY, GREEN, INK, ORANGE, RED, SKY, Chart, cut
+from hunch.tables.losses import best_other
+from hunch.tables.verdict import number, percent
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-Drawn = tuple["Figure", str]
+Drawn = tuple[Chart, str]
 
 _MOST_DRIVERS: Final = 12
-_MOST_BARS: Final = 15  # of classes
-_MOST_LETTERS: Final = 18  # of a name on an axis
+_MOST_BARS: Final = 15  # of classes, or of the values of a column
+_MOST_LETTERS: Final = 22  # of a name on an axis
 _MOST_NUMBERED: Final = 8  # classes on a side whose cells have room for a number
+_ALIKE: Final = 0.1  # the span of values over their mean, below which they are called the same
+_HOLDS: Final = 0.05  # distance of shares, within which they are called as promised
 
 
 def distribution(found: Mapping[str, Any], target: Mapping[str, Any]) -> Drawn:
     """How the target of the training rows is distributed."""
     if target["task"] == "classification":
         return _class_counts(found["counts"], target["name"])
-    figure, ax = panel("How the target is spread", short(target["name"], 40), "training rows")
-    _plain_ticks(ax)
+    quantiles = found["quantiles"]
+    title = (
+        f"Nine tenths of {_short(target['name'], 30)} lie between {number(quantiles['0.05'])} and "
+        f"{number(quantiles['0.95'])}"
+    )
+    chart = Chart(title, _short(target["name"], 40), "training rows")
     edges, counts = np.array(found["edges"]), found["counts"]
-    ax.bar(edges[:-1], counts, np.diff(edges), align="edge", color=SKY)
-    median = found["quantiles"]["0.5"]
-    ax.axvline(median, color=BLACK, linewidth=1.2, linestyle="--")
+    chart.boxes(edges[:-1], edges[1:], 0.0, counts, SKY)
+    median = quantiles["0.5"]
+    chart.rule(x=median, color=INK, dash="5 4")
     caption = f"The broken line: the median, {number(median)}; half of the rows lie on each side."
     if found["beyond"]:
         rows = "row" if found["beyond"] == 1 else "rows"
         caption += f" The outermost bars hold {found['beyond']:,} {rows} from beyond the ends, too."
-    return figure, caption
+    return chart, caption
 
 
 def _class_counts(counts: Mapping[str, int], name: str) -> Drawn:
     shown = sorted(counts.items(), key=lambda item: -item[1])[:_MOST_BARS]
-    figure, ax = panel(f"Rows of each class of {short(name, 30)}", "training rows", "")
-    _plain_ticks(ax)
-    places = range(len(shown))
-    ax.barh(places, [count for _, count in shown], color=SKY)
-    ax.set_yticks(places, [short(value) for value, _ in shown])
-    ax.invert_yaxis()
-    return figure, _of_many(len(shown), len(counts), "classes", "most frequent")
+    first, rows = shown[0]
+    share = percent(rows / max(1, sum(counts.values())))
+    title = f"{_short(first, 30)} is the commonest {_short(name, 30)}, {share} of rows"
+    chart = Chart(title, "training rows", "", height=_height(len(shown)))
+    chart.bars([count for _, count in shown], SKY).down([_short(value) for value, _ in shown])
+    return chart, _of_many(len(shown), len(counts), "classes", "most frequent")
 
 
 def _of_many(shown: int, count: int, what: str, which: str) -> str:
@@ -57,18 +59,21 @@ def _of_many(shown: int, count: int, what: str, which: str) -> str:
 
 def comparison(test: Mapping[str, Any], name: str) -> Drawn:
     """The deciding score of each model with its range."""
-    key = test["deciding"]
-    models = list(test["scores"])
-    figure, ax = panel(f"{name}: smaller is better", name, "", height=2.9)
-    _plain_ticks(ax)
-    for place, model in enumerate(models):
-        low, high = test["ranges"][model][key]
+    key, scores = test["deciding"], test["scores"]
+    other = best_other(scores, key)
+    ours, theirs = scores["hunch"][key], scores[other][key]
+    word = "smaller" if ours < theirs else "larger"
+    apart = abs(ours - theirs) / max(abs(theirs), np.finfo(float).tiny)
+    chart = Chart(
+        f"hunch's {name} is {percent(apart)} {word} than that of {other}",
+        f"{name}, smaller is better",
+        height=_height(len(scores)),
+    )
+    for place, model in enumerate(scores):
         color = BLUE if model == "hunch" else GRAY
-        ax.plot([low, high], [place, place], color=color, linewidth=2.2)
-        ax.plot(test["scores"][model][key], place, "o", color=color, markersize=7)
-    ax.set_yticks(range(len(models)), models)
-    ax.set_ylim(len(models) - 0.5, -0.5)
-    return figure, (
+        chart.line(test["ranges"][model][key], [place, place], color, width=2.4)
+        chart.dots([scores[model][key]], [place], color, size=9)
+    return chart.down(list(scores)), (
         "Dots: on the test rows. Lines: 95 % ranges, what other test rows might have shown. All "
         "models are judged on the same rows, so lines that overlap may still differ for certain."
     )
@@ -80,17 +85,23 @@ def scattered(rows: Mapping[str, Sequence[float]], name: str) -> Drawn:
         np.array(rows[key]) for key in ("predicted", "actual", "lower", "upper")
     )
     inside = (lower <= actual) & (actual <= upper)
-    figure, ax = panel("Predicted and actual", "predicted", "actual", height=3.9)
-    if min(lower.min(), actual.min(), predicted.min()) > 0 and actual.max() > 100 * actual.min():
-        ax.set(xscale="log", yscale="log")
-    _plain_ticks(ax)
-    ax.vlines(predicted, lower, upper, color=SKY, linewidth=1.1, alpha=0.6)
+    log = bool(
+        min(lower.min(), actual.min(), predicted.min()) > 0 and actual.max() > 100 * actual.min()
+    )
+    chart = Chart(
+        f"{inside.sum():,} of {len(actual):,} true values lie inside their interval",
+        f"predicted {_short(name, 30)}",
+        f"actual {_short(name, 30)}",
+        height=380,
+        log_x=log,
+        log_y=log,
+    )
+    chart.sticks(predicted, lower, upper, SKY, opacity=0.55)
     ends = [predicted.min(), predicted.max()]
-    ax.plot(ends, ends, color=GRAY, linewidth=1, linestyle=":")
-    ax.plot(predicted[inside], actual[inside], ".", color=BLUE, markersize=5, label="inside")
-    ax.plot(predicted[~inside], actual[~inside], "X", color=RED, markersize=5, label="outside")
-    ax.legend(loc="upper left")
-    return figure, (
+    chart.line(ends, ends, GRAY, width=1.2, dash="2 3")
+    chart.dots(predicted[inside], actual[inside], BLUE, size=4.5, label="inside")
+    chart.dots(predicted[~inside], actual[~inside], RED, size=7, cross=True, label="outside")
+    return chart, (
         f"{len(actual):,} test rows: dots are true values of `{name}`, bars the 90 % intervals "
         "that were given without knowing them. About one dot in ten should lie outside of its bar. "
         "On the dotted line a prediction is exact."
@@ -103,18 +114,17 @@ def confused(counts: Sequence[Sequence[int]], classes: Sequence[str], name: str)
     order = np.sort(np.argsort(-table.sum(axis=1), kind="stable")[:_MOST_BARS])
     shown = table[np.ix_(order, order)]
     shares = shown / np.maximum(table.sum(axis=1)[order], 1)[:, None]
-    figure, ax = panel("Predicted and actual", "predicted class", "actual class", height=3.9)
+    right = f"{np.trace(table):,} of {table.sum():,} rows are taken for their own class"
+    chart = Chart(right, "predicted class", "actual class", height=380)
     for (i, j), share in np.ndenumerate(shares):
         color = BLUE if i == j else ORANGE
-        ax.bar(j, 0.94, 0.94, i - 0.47, color=color, alpha=float(share))
+        if share > 0:
+            opacity = float(share)
+            chart.boxes(j - 0.47, j + 0.47, i - 0.47, i + 0.47, color, opacity=opacity)
         if len(order) <= _MOST_NUMBERED:
-            ax.text(j, i, f"{shown[i, j]:,}", ha="center", va="center")
-    labels = [short(classes[i], 12) for i in order]
-    ax.set_xticks(range(len(order)), labels, rotation=0 if len(order) <= 4 else 90)
-    ax.set_yticks(range(len(order)), labels)
-    ax.set(xlim=(-0.5, len(order) - 0.5), ylim=(len(order) - 0.5, -0.5))
-    ax.grid(visible=False)
-    return figure, (
+            chart.text(j, i, f"{shown[i, j]:,}")
+    labels = [_short(classes[i], 12) for i in order]
+    return chart.across(labels).down(labels), (
         f"Test rows of `{name}` by their true class (a line each) and the class that was said. "
         "Blue ones are right, orange ones wrong; the stronger, the larger a part of its line. "
         + _of_many(len(order), len(table), "classes", "most frequent")
@@ -123,134 +133,198 @@ def confused(counts: Sequence[Sequence[int]], classes: Sequence[str], name: str)
 
 def coverage(curve: Mapping[str, Any]) -> Drawn:
     """Share of rows within intervals, against what they promise."""
-    curves = {name: (curve["levels"], observed) for name, observed in curve["observed"].items()}
-    figure, _ = _beside_the_truth("Coverage of intervals", "promised", "observed", curves)
+    levels, observed = np.array(curve["levels"]), curve["observed"]
+    off = float((np.array(observed["hunch"]) - levels).mean())
+    title = _as_promised(
+        off,
+        "Intervals hold about as many rows as they promise",
+        "Intervals hold more rows than they promise",
+        "Intervals hold fewer rows than they promise",
+    )
+    curves = {name: (levels, np.array(own)) for name, own in observed.items()}
+    chart = _beside_the_truth(title, "promised", "observed", curves, 0.0)
     return (
-        figure,
+        chart,
         "Share of test rows within intervals of each coverage. On the dotted line they hold what "
         "they promise; above it they are too wide.",
     )
 
 
-def coverage_by(found: Mapping[str, Any], title: str, x: str) -> Drawn:
+def _as_promised(off: float, same: str, above: str, below: str) -> str:
+    return same if abs(off) <= _HOLDS else above if off > 0 else below
+
+
+def coverage_by(found: Mapping[str, Any], by: str, x: str) -> Drawn:
     """Share of rows within 90 % intervals, in groups of rows."""
-    figure, ax = panel(title, short(x, 40), "covered by 90 %")
-    _plain_ticks(ax)
-    ax.axhline(0.9, color=GRAY, linewidth=1, linestyle=":")
-    ax.vlines(found["at"], found["low"], found["high"], color=BLUE, linewidth=1.6)
-    ax.plot(found["at"], found["share"], "o", color=BLUE, markersize=5)
-    ax.set_ylim(min(0.5, *found["low"]) - 0.02, 1.02)
-    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    return figure, (
-        f"Test rows in {len(found['at'])} groups of equal size, with 95 % ranges. A line that does "
+    low, high = np.array(found["low"]), np.array(found["high"])
+    off = int(((low > 0.9) | (high < 0.9)).sum())
+    groups = len(found["at"])
+    title = f"Intervals hold 90 % {by}"
+    if off:
+        title = f"Intervals do not hold 90 % {by}: {off} of {groups} groups are off"
+    chart = Chart(title, _short(x, 40), "covered by 90 %")
+    chart.rule(y=0.9)
+    chart.sticks(found["at"], low, high, BLUE, width=2)
+    chart.dots(found["at"], found["share"], BLUE, size=7)
+    chart.limits(y=(min(0.5, *found["low"]) - 0.02, 1.02))
+    chart.formats(y=lambda value: f"{100 * value:.0f} %")
+    return chart, (
+        f"Test rows in {groups} groups of equal size, with 95 % ranges. A line that does "
         "not reach the dotted one is a group whose intervals are too narrow or too wide."
     )
 
 
 def reliability(curve: Mapping[str, Any]) -> Drawn:
     """How often the likeliest class is right, against its probability."""
-    curves = {name: (own["confidence"], own["accuracy"]) for name, own in curve.items()}
-    figure, ax = _beside_the_truth(
-        "Reliability", "probability of the likeliest class", "share of right ones", curves
+    curves = {
+        name: (np.array(own["confidence"]), np.array(own["accuracy"]))
+        for name, own in curve.items()
+    }
+    sure, right = curves["hunch"]
+    title = _as_promised(
+        float((right - sure).mean()),
+        "It is right about as often as it says",
+        "It is right more often than it says",
+        "It is right less often than it says",
     )
-    low = max(0, min(min(x + y) for x, y in curves.values()) - 0.05)
-    ax.set(xlim=(low, 1.01), ylim=(low, 1.03))
-    groups = len(next(iter(curves.values()))[1])
-    return figure, (
+    low = max(0.0, min(float(min(x.min(), y.min())) for x, y in curves.values()) - 0.05)
+    chart = _beside_the_truth(
+        title, "probability of the likeliest class", "share of right ones", curves, low
+    )
+    chart.limits(x=(low, 1.01), y=(low, 1.03))
+    groups = len(right)
+    return chart, (
         f"Test rows in {groups} groups of equal size, by the probability. Below the dotted line a "
         "model is too sure."
     )
 
 
 def _beside_the_truth(
-    title: str, x: str, y: str, curves: Mapping[str, tuple[list[float], list[float]]]
-) -> tuple[Figure, Axes]:
+    title: str, x: str, y: str, curves: Mapping[str, tuple[Any, Any]], low: float
+) -> Chart:
     """What each model promises and what comes true; on the dotted line they are the same."""
-    figure, ax = panel(title, x, y)
-    ax.plot([0, 1], [0, 1], color=GRAY, linewidth=1, linestyle=":")
+    chart = Chart(title, x, y)
+    chart.line([low, 1], [low, 1], GRAY, width=1.2, dash="2 3")
     for (name, points), color in zip(curves.items(), CYCLE, strict=False):
-        ax.plot(*points, color=color, marker="o", markersize=3, label=name)
-    ax.legend()
-    return figure, ax
+        chart.line(*points, color, label=name).dots(*points, color, size=5)
+    return chart
 
 
 def errors(bins: Mapping[str, Any], x: str, y: str) -> Drawn:
     """The mean error in groups of rows, by how unsure the model is."""
-    figure, ax = panel("Errors by how unsure it is", short(x, 40), y)
-    _plain_ticks(ax)
-    ax.plot(bins["unsure"], bins["error"], color=BLUE, marker="o", markersize=4)
-    ax.set_ylim(bottom=0)
-    return figure, (
-        f"Test rows in {len(bins['error'])} groups of equal size, by how unsure the model says it "
+    found = list(bins["error"])
+    rises = len(found) > 1 and found[-1] > 1.1 * found[0]
+    title = (
+        "Where it is less sure, it errs more" if rises else "Where it is less sure, it errs no more"
+    )
+    chart = Chart(title, _short(x, 40), y)
+    chart.line(bins["unsure"], found, BLUE).dots(bins["unsure"], found, BLUE)
+    return chart.limits(y=(0.0, None)), (
+        f"Test rows in {len(found)} groups of equal size, by how unsure the model says it "
         "is. A line that rises says that it knows."
     )
 
 
-def driving(shares: Mapping[str, float]) -> Drawn:
+def driving(shares: Mapping[str, float]) -> Drawn | str:
     """Which columns the prediction depends on."""
+    if same := _all_alike("The prediction", shares.values()):
+        return f"The prediction {same}."
     shown = list(shares.items())[:_MOST_DRIVERS]
-    figure, ax = panel("What drives the prediction", "share of its variation", "")
-    ax.barh([short(name) for name, _ in shown], [share for _, share in shown], color=BLUE)
-    ax.invert_yaxis()
-    return figure, (
+    title = f"{_foremost(shares)} the prediction most"
+    chart = Chart(title, "share of its variation", height=_height(len(shown)))
+    chart.bars([share for _, share in shown], BLUE).down([_short(name) for name, _ in shown])
+    return chart, (
         f"The {len(shown)} foremost of {len(shares)} columns tried. It is what the prediction "
         "depends on, which need not be what makes the target so."
     )
 
 
-def doubting(epistemic: Mapping[str, float], aleatoric: Mapping[str, float]) -> Drawn:
+def doubting(epistemic: Mapping[str, float], aleatoric: Mapping[str, float]) -> Drawn | str:
     """Which columns the two parts of the doubt depend on."""
-    order = sorted(epistemic, key=lambda name: -epistemic[name] - aleatoric[name])[:_MOST_DRIVERS]
-    figure, ax = panel("What drives the doubt", "share of its variation", "")
-    places = np.arange(len(order))
-    ax.barh(places - 0.2, [epistemic[n] for n in order], 0.38, color=ORANGE, label="epistemic")
-    ax.barh(places + 0.2, [aleatoric[n] for n in order], 0.38, color=GREEN, label="aleatoric")
-    ax.set_yticks(places, [short(name) for name in order])
-    ax.invert_yaxis()
-    ax.legend(loc="lower right")
-    return figure, (
+    if same := _all_alike("The doubt", [*epistemic.values(), *aleatoric.values()]):
+        return f"The doubt {same}."
+    both = {name: epistemic[name] + aleatoric[name] for name in epistemic}
+    both = dict(sorted(both.items(), key=lambda item: -item[1]))
+    order = list(both)[:_MOST_DRIVERS]
+    title = f"{_foremost(both)} the doubt most"
+    chart = Chart(title, "share of its variation", height=_height(len(order)) + 20)
+    for part, shift, color, name in (
+        (epistemic, -0.2, ORANGE, "epistemic"),
+        (aleatoric, 0.2, GREEN, "aleatoric"),
+    ):
+        chart.bars([part[n] for n in order], color, thick=0.38, shift=shift, label=name)
+    return chart.down([_short(name) for name in order]), (
         f"The {len(order)} foremost of {len(epistemic)} columns tried. Epistemic: what the model "
         "does not know for want of rows like these, and would learn from more of them. Aleatoric: "
         "the spread that stays, since the columns do not tell."
     )
 
 
+def _all_alike(what: str, shares: Any) -> str:
+    """What to say instead of bars that are all of one length; empty if they are not."""
+    found = list(shares)
+    largest, least = max(found), min(found)
+    if len(found) > 1 and largest < 1e-3:
+        return "depends on no column: each of their shares is below 0.001"
+    if len(found) > 2 and largest - least <= _ALIKE * largest:
+        return (
+            f"depends on all columns alike: their shares lie between {number(least)} and "
+            f"{number(largest)}"
+        )
+    return ""
+
+
+def _foremost(shares: Mapping[str, float]) -> str:
+    """The columns that are far ahead, with the verb that they take."""
+    (first, most), *others = shares.items()
+    second = [name for name, share in others[:1] if share > 0.6 * most]
+    names = [_short(name, 20) for name in (first, *second)]
+    return f"{' and '.join(names)} {'drive' if second else 'drives'}"
+
+
 def unit_of(target: Mapping[str, Any]) -> str:
     """What the epistemic part is measured in."""
     if target["task"] == "classification":
         return "epistemic part / nats"
-    return f"epistemic std of {short(target['name'])}"
+    return f"epistemic std of {_short(target['name'])}"
 
 
-def along(name: str, found: Mapping[str, Any], unit: str) -> Drawn:
-    """The epistemic part along the values of a column."""
+def along(name: str, found: Mapping[str, Any], unit: str) -> Drawn | str:
+    """The epistemic part along the values of a column, or a sentence where it is the same."""
+    values = np.array(found["epistemic"])
+    if len(values) > 2 and np.ptp(values) <= _ALIKE * values.mean():
+        return (
+            f"Along `{name}` the {unit} is about the same, {number(values.min())} to "
+            f"{number(values.max())}, for all {len(values)} "
+            f"{'values' if found['kind'] in ('category', 'boolean') else 'groups of rows'}."
+        )
     if found["kind"] in ("category", "boolean"):
         return _along_words(name, found, unit)
-    figure, ax = panel(f"Doubt along {short(name, 30)}", short(name, 40), unit)
-    _plain_ticks(ax)
+    show = day if found["kind"] == "date" else number
+    least_sure = show(found["at"][int(values.argmax())])
+    title = f"Least sure where {_short(name, 30)} is about {least_sure}"
+    chart = Chart(title, _short(name, 40), unit)
     if found["kind"] == "date":
-        ax.locator_params(axis="x", nbins=4)
-        ax.xaxis.set_major_formatter(lambda days, _: day(days))
-    ax.plot(found["at"], found["epistemic"], color=ORANGE, marker="o", markersize=4)
+        chart.formats(x=day)
+    chart.line(found["at"], values, ORANGE).dots(found["at"], values, ORANGE)
     caption = "Mean over test rows of about the same value."
     if found["missing"] is not None:
-        ax.axhline(found["missing"], color=GRAY, linestyle="--", linewidth=1)
+        chart.rule(y=found["missing"], dash="5 4")
         caption += " The broken line: rows without a value."
-    ax.set_ylim(bottom=0)
-    return figure, caption
+    return chart.limits(y=(0.0, None)), caption
 
 
 def _along_words(name: str, found: Mapping[str, Any], unit: str) -> Drawn:
-    # Bars lie down and the figure grows with their number, so that each value can be read.
-    figure, ax = panel(
-        f"Doubt along {short(name, 30)}", unit, "", height=max(3.4, 1 + 0.17 * len(found["at"]))
-    )
-    _plain_ticks(ax)
-    places = range(len(found["at"]))  # two values may look the same once they are cut
-    ax.barh(places, found["epistemic"], color=ORANGE)
-    ax.set_yticks(places, [short(at) for at in found["at"]])
-    ax.invert_yaxis()
-    return figure, "Mean over the test rows of each value."
+    pairs = sorted(zip(found["at"], found["epistemic"], strict=True), key=lambda pair: -pair[1])
+    shown, others = pairs[:_MOST_BARS], pairs[_MOST_BARS:]
+    title = f"Least sure where {_short(name, 30)} is {_short(shown[0][0], 24)}"
+    chart = Chart(title, unit, height=_height(len(shown)))
+    chart.bars([value for _, value in shown], ORANGE).down([_short(at) for at, _ in shown])
+    caption = "Mean over the test rows of each value."
+    if others:
+        ends = f"{number(others[-1][1])} to {number(others[0][1])}"
+        caption += f" {len(others):,} more values lie below these, from {ends}."
+    return chart, caption
 
 
 def away(far: Mapping[str, Any], target: Mapping[str, Any]) -> dict[str, Drawn]:
@@ -259,19 +333,14 @@ def away(far: Mapping[str, Any], target: Mapping[str, Any]) -> dict[str, Drawn]:
     for key, unit in (("epistemic", unit_of(target)), ("probability", "largest probability")):
         if key not in far:
             continue
-        figure, ax = panel(
-            _far_title(key, far[key]["median"]),
-            "distance / standard deviations of each feature",
-            unit,
+        own = far[key]
+        chart = Chart(
+            _far_title(key, own["median"]), "distance / standard deviations of each feature", unit
         )
-        _plain_ticks(ax)
-        ax.fill_between(
-            far["shift"], far[key]["low"], far[key]["high"], color=BLUE, alpha=0.2, linewidth=0
-        )
-        ax.plot(far["shift"], far[key]["median"], color=BLUE, marker="o", markersize=4)
-        ax.set_ylim(bottom=0)
+        chart.band(far["shift"], own["low"], own["high"], BLUE)
+        chart.line(far["shift"], own["median"], BLUE).dots(far["shift"], own["median"], BLUE)
         drawn[f"far-{key}"] = (
-            figure,
+            chart.limits(y=(0.0, None)),
             "Test rows, moved away in random directions: the median, and a band that holds eight "
             "tenths of them. A line that rises says that it is wary of rows unlike any it has seen."
             if key == "epistemic"
@@ -303,14 +372,6 @@ def _grows(values: Sequence[float]) -> tuple[bool, bool]:
     return values[-1] > values[0] + 0.05 * abs(values[0]), min(steps) >= 0
 
 
-def _plain_ticks(ax: Axes) -> None:
-    """Figures on the axes as in the tables, rather than as multiples of 1e6 in a corner."""
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_formatter(lambda value, _: number(value))
-    if ax.get_xscale() == "linear":
-        ax.locator_params(axis="x", nbins=5)  # of seven digits more would touch
-
-
 def day(days: float) -> str:
     """Days since 1970 as a date.
 
@@ -322,8 +383,10 @@ def day(days: float) -> str:
     return str(np.datetime64(int(days // 1), "D"))
 
 
-def short(text: str, most: int = _MOST_LETTERS) -> str:
-    """Text that fits beside an axis."""
-    # A dollar sign would begin a formula for matplotlib.
-    cut = text if len(text) <= most else text[: most - 1] + "…"
-    return cut.replace("$", r"\$")
+def _height(bars: int) -> float:
+    """Room for so many lying bars, so that each name can be read."""
+    return max(190.0, 84.0 + 19.0 * bars)
+
+
+def _short(text: str, most: int = _MOST_LETTERS) -> str:
+    return cut(text, most)

@@ -60,6 +60,10 @@ _DRAWN: Final = ("the test rows", ", and for shares of rows from Wilson's formul
 _DRAWN_BY_GROUP: Final = ("whole groups of test rows", "")
 _LEVEL: Final = "not to be told apart from"
 _FEW: Final = 50  # test rows, below which ranges are rough
+_UNSURE: Final = (
+    "Epistemic: the part of the doubt that more rows like these would remove. Here along the "
+    "columns that drive it most, and for rows unlike those that the model has learned from."
+)
 _SHARES: Final = (
     "How it is found: a column is shuffled among the test rows, and half the mean square of what "
     "changes, as a part of the whole variance, is the column's share (total share after Sobol'). "
@@ -76,7 +80,6 @@ def table_report(summary: Mapping[str, Any], made: datetime.date | None = None) 
         made: the date on the page; None: today, or that of SOURCE_DATE_EPOCH, where files are to
             come out the same on another day.
     """
-    target, figures = summary["target"], summary["test"]
     sections = [
         section_of_data(summary),
         Section("scores", "How good it is", _same_rows(summary), _scores(summary)),
@@ -86,26 +89,7 @@ def table_report(summary: Mapping[str, Any], made: datetime.date | None = None) 
         Section(
             "drivers", "What drives the prediction, and what the doubt", _SHARES, _drivers(summary)
         ),
-        Section(
-            "unsure",
-            "Where it is least sure",
-            "Epistemic: the part of the doubt that more rows like these would remove. Here along "
-            "the columns that drive it most.",
-            [
-                Figures(
-                    {
-                        f"along-{i + 1}": pictures.along(name, along, pictures.unit_of(target))
-                        for i, (name, along) in enumerate(figures["unsure"]["along"].items())
-                    }
-                )
-            ],
-        ),
-        Section(
-            "far",
-            "Away from the data",
-            _far_in_words(figures["far"]),
-            [Figures(pictures.away(figures["far"], target))],
-        ),
+        Section("unsure", "Where it is least sure", _UNSURE, _unsure(summary)),
         section_of_columns(summary),
     ]
     introduction: list[Block] = [
@@ -115,7 +99,19 @@ def table_report(summary: Mapping[str, Any], made: datetime.date | None = None) 
         Facts(_facts(summary)),
         Beside(*([Text(said)] for said in _introduction(summary))),
     ]
-    return render_page(f"hunch: {target['name']}", introduction, sections)
+    return render_page(f"How well {summary['target']['name']} is predicted", introduction, sections)
+
+
+def _unsure(summary: Mapping[str, Any]) -> list[Block]:
+    """The doubt along columns, and away from the data."""
+    figures, target = summary["test"], summary["target"]
+    unit = pictures.unit_of(target)
+    along = {
+        f"along-{i + 1}": pictures.along(name, own, unit)
+        for i, (name, own) in enumerate(figures["unsure"]["along"].items())
+    }
+    drawn = Figures({**along, **pictures.away(figures["far"], target)})
+    return [drawn, Text(_far_in_words(figures["far"]))]
 
 
 def _today() -> datetime.date:
@@ -275,10 +271,10 @@ def _calibration(summary: Mapping[str, Any]) -> tuple[str, list[Block]]:
                 errors, f"predicted std of {name}", "mean absolute error"
             ),
             "coverage-by-prediction": pictures.coverage_by(
-                by["predicted"], "Coverage by what is predicted", f"predicted {name}"
+                by["predicted"], "whatever is predicted", f"predicted {name}"
             ),
             "coverage-by-std": pictures.coverage_by(
-                by["std"], "Coverage by how unsure it is", f"predicted std of {name}"
+                by["std"], "however unsure it is", f"predicted std of {name}"
             ),
         }
     else:
@@ -346,11 +342,10 @@ def _tied(pairs: Sequence[Sequence[Any]]) -> str:
 
 
 def _far_in_words(far: Mapping[str, Any]) -> str:
-    said = "What it says of rows unlike those that it has learned from."
     if "probability" not in far:
-        return said
+        return ""
     median = far["probability"]["median"]
     return (
-        f"{said} In the median the likeliest class has the probability {median[0]:.2f} at the data "
+        f"In the median the likeliest class has the probability {median[0]:.2f} at the data "
         f"and {median[-1]:.2f} at {far['shift'][-1]:g} standard deviations."
     )

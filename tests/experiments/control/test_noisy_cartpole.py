@@ -9,6 +9,7 @@ from hunch.experiments.claims.drawing import figures
 from hunch.experiments.control import noisy_cartpole as experiment
 from hunch.experiments.control.noisy_cartpole import Settings
 from hunch.nn import NoisyLinear
+from hunch.rl.networks.value_networks import noise_size
 
 TINY = Settings(frames=1_000, hidden_size=16, batch_size=16, evaluation_episodes=5)
 
@@ -60,11 +61,11 @@ def test_the_network_is_the_notebooks():
     assert agent._first_env.spec.max_episode_steps == 200
 
 
-def test_mean_std_counts_every_weight_once():
+def test_the_size_of_noise_counts_every_weight_once():
     layer = NoisyLinear(3, 2)
     layer.weight_sigma.data.fill_(-1.0)
     layer.bias_sigma.data.fill_(3.0)
-    assert experiment.mean_std(layer) == pytest.approx((6 + 6) / 8)
+    assert noise_size(layer) == pytest.approx((6 + 6) / 8)
 
 
 def test_several_seeds_make_a_table():

@@ -40,7 +40,7 @@ from hunch.experiments.claims.saved import NOT_WRITTEN, Array, SavedResult, buil
 from hunch.nn import NoisyLinear
 from hunch.progress import progress_bar
 from hunch.rl import DQN, Linear, evaluate, record
-from hunch.rl.networks.value_networks import noisy_layers
+from hunch.rl.networks.value_networks import noise_size, noisy_layers
 
 CLAIM = (
     "A DQN that explores by noisy weights alone reaches a mean return of at least 195 of 200 over "
@@ -209,7 +209,7 @@ def run_seed(
             agent.learn(frame, progress=False)
             frames.append(frame)
             losses.append(np.mean(agent.losses[before:]) if agent.updates > before else np.nan)
-            sigmas.append([mean_std(layer) for layer in noisy_layers(agent.network)])
+            sigmas.append([noise_size(layer) for layer in noisy_layers(agent.network)])
             bar.set_postfix_str(_recent(agent), refresh=False)
             bar.update(EVERY)
     evaluation = evaluate(agent, settings.evaluation_episodes, seed=seed)
@@ -265,18 +265,6 @@ def make_agent(settings: Settings, seed: int) -> DQN:
         target_update_period=settings.target_update_period,
         seed=seed,
     )
-
-
-def mean_std(layer: nn.Module) -> float:
-    """Mean |σ| over all weights and biases of a noisy layer.
-
-    Example:
-        >>> mean_std(NoisyLinear(4, 2, std_init=0.5))
-        0.25
-    """
-    sigmas = [value for name, value in layer.named_parameters() if name.endswith("sigma")]
-    total = sum(value.abs().sum().item() for value in sigmas)
-    return float(total / sum(value.numel() for value in sigmas))
 
 
 def check(result: Result) -> list[Check]:

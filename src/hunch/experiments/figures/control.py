@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hunch.charts import running_mean
 from hunch.experiments.control import cartpole_seeds as seeds
 from hunch.experiments.control import continuous_control as continuous
 from hunch.experiments.control import noisy_a2c as a2c
@@ -14,7 +15,6 @@ from hunch.experiments.control import relax_cartpole as relax
 from hunch.experiments.control import sb3_cartpole as sb3
 from hunch.experiments.figures.shared import bound, curves, quartiles, spread
 from hunch.plots import BLUE, CYCLE, GRAY, ORANGE, SKY, panel
-from hunch.plots.panel import running_mean
 
 if TYPE_CHECKING:
     from hunch.experiments.figures.shared import Drawn, Figures

@@ -5,8 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from hunch.shown import card, data_frame, plotted
+
+if TYPE_CHECKING:
+    from hunch.shown import Axes, DataFrame
+
+_LATEX: Final = str.maketrans(
+    {
+        "_": r"\_",
+        "%": r"\%",
+        "&": r"\&",
+        "#": r"\#",
+        "×": r"$\times$",
+        "|": r"$\vert$",
+        "^": r"\^{}",
+        "~": r"\~{}",
+        "\\": r"\textbackslash{}",
+    }
+)
 _HEAD: tuple[str, ...] = (
     "estimator",
     "baseline",
@@ -104,7 +122,7 @@ class Row:
         return cls(**figures, milliseconds=math.nan)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diagnosis:
     """The rows, best first and biased ones last; `str()` gives a table.
 
@@ -156,8 +174,62 @@ class Diagnosis:
         skipped = tuple((way, reason) for way, reason in values["skipped"])
         return cls(**{**values, "rows": rows, "skipped": skipped})
 
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the variance per evaluation of every way, biased ones in another color.
+
+        Args:
+            ax: matplotlib's axes to draw in; None makes a figure.
+
+        Raises:
+            MissingDependencyError: if matplotlib is not installed.
+
+        Example:
+            >>> import torch
+            >>> from hunch.gradients import diagnose
+            >>> found = diagnose(torch.square, torch.distributions.Exponential, torch.ones(1), n=4)
+            >>> found.plot().get_xscale()
+            'log'
+        """
+        return plotted(self, ax=ax)
+
+    def to_frame(self) -> DataFrame:
+        """A data frame of pandas, a row a way, with the attributes of `Row` and `variance_cost`.
+
+        Raises:
+            MissingDependencyError: if pandas is not installed.
+        """
+        names = [*(part.name for part in fields(Row)), "variance_cost", "trusted"]
+        return data_frame({name: [getattr(row, name) for row in self.rows] for name in names})
+
+    def to_latex(self) -> str:
+        r"""The table as a `tabular` of LaTeX, which needs the package booktabs.
+
+        Example:
+            >>> row = Row("score", "loo", "iid", 0.5, 0.0, False, True, 4.0, 16, 0.2, 1.0)
+            >>> one = Diagnosis((row,), (), 16, 100, 1, 1.0, "exact", 4.0, 0, "Use it.")
+            >>> print(one.to_latex().splitlines()[-3])
+            score & loo & iid & 0.5 & no & 4 & 16 & 64 & 0.2 & 1.00 \\
+        """
+        head, *body = (
+            " & ".join(cell.translate(_LATEX) for cell in line) + r" \\" for line in self.table()
+        )
+        columns = "lll" + "r" * (len(_HEAD) - 3)
+        lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *body]
+        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+    def table(self) -> list[tuple[str, ...]]:
+        """The head of the table and its rows, as text."""
+        return [_HEAD, *(_cells(row) for row in self.rows)]
+
+    def __repr__(self) -> str:
+        ways = f"{len(self.rows)} ways, {self.coordinates} coordinates, n={self.n}"
+        return f"Diagnosis({ways}: {self.recommendation.partition(':')[0]})"
+
+    def _repr_html_(self) -> str:
+        return card(self.recommendation, self.table())
+
     def __str__(self) -> str:
-        lines = [_HEAD, *(_cells(row) for row in self.rows)]
+        lines = self.table()
         widths = [max(len(line[i]) for line in lines) for i in range(len(_HEAD))]
         table = [
             "  ".join(
@@ -167,14 +239,15 @@ class Diagnosis:
             for line in lines
         ]
         notes = [
-            f"{self.repeats} calls a row, n={self.n}; reference: {self._references()}; "
+            f"{self.repeats} calls a row, n={self.n}; reference: {self.references()}; "
             f"biased if |z| > {self.limit:.1f}.",
             *_left_out(self.skipped),
             self.recommendation,
         ]
         return "\n".join([*table, "", *notes])
 
-    def _references(self) -> str:
+    def references(self) -> str:
+        """Where the reference gradient comes from, and what confirms it."""
         if self.second_reference is None:
             return self.reference
         return f"{self.reference}, confirmed by {self.second_reference}"

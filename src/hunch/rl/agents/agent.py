@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from hunch.errors import ConfigurationError
 from hunch.rl.agents.devices import usable_device
 from hunch.rl.agents.divergence import check_weights
-from hunch.rl.agents.loop import Callback, History, TrainingLoop
+from hunch.rl.agents.history import SHOWN_EPISODES, History
+from hunch.rl.agents.loop import Callback, TrainingLoop
 from hunch.rl.agents.replica import Policy, Replica
 from hunch.rl.agents.saving import (
     GIVEN,
@@ -42,6 +43,7 @@ from hunch.rl.networks.feature_layers import is_pixels
 from hunch.rl.networks.shared_memory import Linked
 from hunch.rl.replay.transitions import Step
 from hunch.seeding import check_seed, numpy_generator, torch_generator
+from hunch.shown import card
 from hunch.storage import as_written
 from hunch.storage.parts import Arrays, Part, load_parts, state_of
 from hunch.validation import whole_number
@@ -440,6 +442,35 @@ class Agent(Linked, ABC):
             agent = cls(**settings)
             agent.load_state_dict(state)
         return agent
+
+    def __repr__(self) -> str:
+        (title,), *rows = self._in_words()
+        return f"<{title}: {', '.join(f'{name} {figure}' for name, figure in rows)}>"
+
+    def _repr_html_(self) -> str:
+        (title,), *rows = self._in_words()
+        return card(title, rows, self.histories[0].chart())
+
+    def _in_words(self) -> list[list[str]]:
+        """What it is, and how far it has come: a title, then a name and a figure each."""
+        env = self._settings.get("env")
+        seeds = f"{self.seed}"
+        if self.replicas > 1:
+            seeds = f"{self.seed} to {self.seed + self.replicas - 1}"
+        episodes = sum(len(history.returns) for history in self.histories)
+        rows = [
+            [f"{type(self).__name__} on {env}"],
+            ["seed" if self.replicas == 1 else "seeds", seeds],
+            ["environment steps", f"{self.steps:,}"],
+            ["updates", f"{self.updates:,}"],
+            ["episodes", f"{episodes:,}"],
+        ]
+        last = [value for h in self.histories for value in h.returns[-SHOWN_EPISODES:]]
+        if last:
+            rows.append(
+                [f"mean return of the last {SHOWN_EPISODES} episodes", f"{np.mean(last):.4g}"]
+            )
+        return rows
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(self.device)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,12 +16,11 @@ from numpy.typing import NDArray
 from hunch.errors import DataError
 from hunch.interrupts import between_steps
 from hunch.progress import Bar, progress_bar
+from hunch.rl.agents.history import SHOWN_EPISODES, History
 from hunch.rl.environments.vector import Bools, ParallelEnvs
 from hunch.rl.fast.compiled_play import Place, Played
 from hunch.rl.replay.transitions import Step
 from hunch.storage.parts import under
-
-SHOWN_EPISODES = 20  # the progress bar shows the mean return of this many
 
 
 class Learner(Protocol):
@@ -60,23 +58,6 @@ class Callback(Protocol):
 
     def __call__(self, agent: Any) -> bool | None:
         """Do it; return True to end the training."""
-
-
-@dataclass
-class History:
-    """How the training episodes went, one entry for each one finished.
-
-    Args:
-        returns: sum of rewards, in double precision and as the environment gave them.
-        lengths: environment steps in the episode.
-        ends: environment steps since the first episode began, when this one ended.
-        infos: the numbers in the environment's last `info`, but for NaN.
-    """
-
-    returns: list[float] = field(default_factory=list)
-    lengths: list[int] = field(default_factory=list)
-    ends: list[int] = field(default_factory=list)
-    infos: list[dict[str, float]] = field(default_factory=list)
 
 
 class TrainingLoop:

@@ -165,6 +165,18 @@ def noisy_layers(network: nn.Module) -> list[NoisyLayer]:
     return list(dict.fromkeys(m for m in network.modules() if isinstance(m, NoisyLayer)))
 
 
+def noise_size(layer: NoisyLayer) -> float:
+    """Mean |σ| over all weights and biases of a noisy layer, in an ensemble over its members.
+
+    Example:
+        >>> noise_size(NoisyLinear(4, 2, std_init=0.5))
+        0.25
+    """
+    sigmas = [s for s in (layer.weight_sigma, layer.bias_sigma) if s is not None]
+    total = sum(sigma.detach().abs().sum().item() for sigma in sigmas)
+    return float(total / sum(sigma.numel() for sigma in sigmas))
+
+
 def given_network(network: NetworkLike, outputs: str) -> nn.Module:
     """The module that a user gave, or made by the function that he gave.
 

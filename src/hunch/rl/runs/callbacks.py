@@ -10,6 +10,7 @@ Not here: `Checkpoint` is in `checkpoints`, `CsvLog` and `TensorBoardLog` are in
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from collections.abc import Mapping
@@ -194,6 +195,27 @@ class Player:
     def rendering_env(self) -> Env:
         """A new environment to be recorded in."""
         return self.origin.rendering(self._different)
+
+
+class RandomPlayer(Player):
+    """Actions drawn at random from the agent's space, in the same environments.
+
+    Args:
+        agent: the agent.
+        seed: of the draws.
+        env_kwargs: as for `Player`.
+    """
+
+    def __init__(
+        self, agent: Agent, seed: int, env_kwargs: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(agent, 0, env_kwargs)
+        self._actions = copy.deepcopy(agent.action_space)
+        self._actions.seed(seed % 2**32)
+
+    def predict(self, observation: Any, deterministic: bool = True) -> Any:
+        """An action for each observation of a batch."""
+        return np.stack([self._actions.sample() for _ in observation])
 
 
 def _with_kwargs(env: Any, env_kwargs: Mapping[str, Any]) -> Any:

@@ -20,13 +20,15 @@ import numpy as np
 
 from hunch.errors import FolderError, MissingDependencyError, warn_user
 from hunch.rl.agents.agent import Agent
-from hunch.rl.agents.loop import SHOWN_EPISODES
+from hunch.rl.agents.history import SHOWN_EPISODES
+from hunch.rl.networks.value_networks import noise_size, noisy_layers
 from hunch.rl.runs.callbacks import Evaluate
 from hunch.validation import whole_number
 
 EPISODES: Final = "episodes.csv"
 PROGRESS: Final = "progress.csv"
 EVALUATIONS: Final = "evaluations.csv"
+NOISE: Final = "noise.csv"
 
 
 class _Log:
@@ -49,14 +51,15 @@ class _Log:
 
 
 class CsvLog(_Log):
-    """Three tables that grow while an agent learns.
+    """Tables that grow while an agent learns.
 
     `episodes.csv` has a row for each training episode: replica, number, environment step at its
     end, return, length, and the numbers in the environment's last `info`, a column for each name
     that any episode had; one that is called like a column before it has `info.` in front.
     `progress.csv` has a row every so often: steps, updates, mean return of the last 20 episodes of
     all replicas, mean loss since the row before. `evaluations.csv` has a row for each evaluation of
-    a replica.
+    a replica. Of an agent with noisy layers `noise.csv` has a row as often as `progress.csv`: the
+    mean size |σ| of each layer's noise, over its weights and the replicas.
 
     Args:
         folder: where the files go; it is made.
@@ -94,6 +97,9 @@ class CsvLog(_Log):
             float(np.mean(losses)) if losses else "",
         ]
         self._append(PROGRESS, ["step", "updates", "mean_return", "loss"], [row])
+        if sizes := [noise_size(layer) for layer in noisy_layers(agent.network)]:
+            head = ["step", *(f"layer_{i + 1}" for i in range(len(sizes)))]
+            self._append(NOISE, head, [[agent.steps, *sizes]])
         self.flush(agent)
 
     def flush(self, agent: Agent) -> None:

@@ -141,6 +141,8 @@ def check_about(plan: Plan, about: Mapping[str, Any]) -> None:
         whole_number("judge_episodes", about["judge_episodes"], at_least=1)
     if "begun_with" in about:
         whole_number("begun_with", about["begun_with"], at_least=1)
+    if "seconds" in about:
+        real_number("seconds", about["seconds"], at_least=0.0)
     _check_kind("versions", about.get("versions", {}), Mapping, "versions by name")
 
 

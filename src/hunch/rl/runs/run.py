@@ -1,7 +1,7 @@
 """A run: one training in a folder that says what it is, and that can be killed at any moment.
 
     run.json                what is trained, on what, how long; versions, command
-    logs/                   episodes.csv, progress.csv, evaluations.csv, tensorboard/
+    logs/                   episodes.csv, progress.csv, evaluations.csv, noise.csv, tensorboard/
     checkpoints/step-…/     the last two states from which training goes on to the same bits
     best/                   the weights that did best in evaluation episodes during training
     summary.json            how the last and the best weights do in other evaluation episodes
@@ -13,6 +13,7 @@ stands: at the start, after Ctrl-C, or after a kill.
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -36,6 +37,7 @@ from hunch.rl.runs.checkpoints import Checkpoint, check_checkpoint, steps_of
 from hunch.rl.runs.loggers import (
     EPISODES,
     EVALUATIONS,
+    NOISE,
     PROGRESS,
     CsvLog,
     TensorBoardLog,
@@ -206,6 +208,15 @@ class Run:
         found = self.about.get("finished")
         return None if found is None else str(found)
 
+    @property
+    def seconds(self) -> float | None:
+        """Wall time of training and its evaluations so far; None if it is not known.
+
+        That of a training that was killed does not count.
+        """
+        found = self.about.get("seconds")
+        return None if found is None else float(found)
+
     def extend(self, steps: int) -> None:
         """Let the run make more steps than it was begun with.
 
@@ -243,6 +254,7 @@ class Run:
                 its checkpoints are whole and of another run.
             KeyboardInterrupt: after Ctrl-C; a checkpoint has been written then.
         """
+        begun = time.perf_counter()
         with _locked(self.folder):
             self._check_own()
             self._build()
@@ -255,19 +267,25 @@ class Run:
                 self._learn(agent, progress)
             except KeyboardInterrupt:
                 self._keep(agent)
+                self._add_time(begun)
+                self._rewrite()
                 raise
             self._keep(agent)
             if not self.finished:
+                self._add_time(begun)
                 self.about.pop("summary", None)  # which was of fewer steps
             self.about["finished"] = self._reason()
             self._rewrite()
         return agent
 
+    def _add_time(self, begun: float) -> None:
+        self.about["seconds"] = round((self.seconds or 0.0) + time.perf_counter() - begun, 1)
+
     def _check_own(self) -> None:
         """Nothing in the folder may be a link: it would lead to files of somebody else's."""
         for name in ("logs", "checkpoints", "best", "logs/tensorboard"):
             check_own_folder(self.folder / name)
-        for log in (EPISODES, PROGRESS, EVALUATIONS):
+        for log in (EPISODES, PROGRESS, EVALUATIONS, NOISE):
             check_own_file(self.folder / "logs" / log)
         for name in (RUN_FILE, SUMMARY_FILE):
             check_own_file(self.folder / name)

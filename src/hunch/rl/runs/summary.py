@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from hunch.rl.agents.agent import Agent
-from hunch.rl.runs.callbacks import Player, StopWhenSolved
+from hunch.rl.runs.callbacks import Player, RandomPlayer, StopWhenSolved
 from hunch.rl.runs.evaluation import MAX_STEPS, Evaluation, evaluate
 from hunch.rl.runs.run import Run
 from hunch.seeding import derive
@@ -47,6 +47,7 @@ class Summary:
         steps: environment steps of each replica.
         episodes: training episodes of all replicas.
         replicas: each of them.
+        random: returns of actions drawn at random, in episodes from the same starts.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Summary:
     steps: int
     episodes: int
     replicas: tuple[ReplicaSummary, ...]
+    random: tuple[float, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -62,6 +64,7 @@ class Summary:
             "finished": self.finished,
             "steps": self.steps,
             "episodes": self.episodes,
+            "random": _figures(self.random),
             "replicas": [
                 {
                     "seed": r.seed,
@@ -76,7 +79,7 @@ class Summary:
         }
 
     def lines(self) -> list[str]:
-        """The same for people, one line for each replica."""
+        """The same for people, a line for each replica and one for chance."""
         lines = [f"{self.name}: {self.steps:,} steps, {self.episodes:,} episodes, {self._end()}"]
         for r in self.replicas:
             text = f"seed {r.seed}: return {_said(r.last)} with the last weights"
@@ -87,7 +90,7 @@ class Summary:
             if r.cut:
                 text += f"; {r.cut:,} episodes had no end and were cut after {MAX_STEPS:,} steps"
             lines.append(text)
-        return lines
+        return [*lines, f"random play: return {_said(self.random)}"]
 
     def _end(self) -> str:
         ends = {"solved": "solved", "stop_at": "stopped at the return asked for"}
@@ -108,8 +111,8 @@ def summarize(run: Run, agent: Agent, episodes: int | None = None) -> Summary:
         >>> plan = Plan("DQN", DQN("CartPole-v1").settings, steps=200, evaluate_every=100)
         >>> run = Run.begin(tempfile.mkdtemp() + "/run", plan)
         >>> summary = summarize(run, run.train(progress=False), episodes=2)
-        >>> len(summary.lines()), len(summary.replicas[0].last)
-        (2, 2)
+        >>> len(summary.lines()), len(summary.replicas[0].last), len(summary.random)
+        (3, 2, 2)
     """
     count = episodes or int(run.about.get("judge_episodes", SUMMARY_EPISODES))
     last = _evaluated(run, agent, count)
@@ -133,6 +136,7 @@ def summarize(run: Run, agent: Agent, episodes: int | None = None) -> Summary:
         steps=agent.steps,
         episodes=sum(len(history.returns) for history in agent.histories),
         replicas=tuple(rows),
+        random=tuple(_at_random(run, agent, count).returns.tolist()),
     )
     run.write_summary(summary.to_json())
     return summary
@@ -142,6 +146,12 @@ def _evaluated(run: Run, agent: Agent, episodes: int) -> list[Evaluation]:
     starts = derive(run.seed, "judgement")
     players = [Player(agent, r, run.plan.evaluation_env_kwargs) for r in range(agent.replicas)]
     return [evaluate(player, episodes, seed=starts) for player in players]
+
+
+def _at_random(run: Run, agent: Agent, episodes: int) -> Evaluation:
+    """What chance alone makes of the same starts."""
+    player = RandomPlayer(agent, derive(run.seed, "random play"), run.plan.evaluation_env_kwargs)
+    return evaluate(player, episodes, seed=derive(run.seed, "judgement"))
 
 
 def _figures(returns: tuple[float, ...]) -> dict[str, Any]:

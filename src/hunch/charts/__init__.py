@@ -1,0 +1,23 @@
+"""Plain charts as SVG: lines, bands, bars and dots, drawn without any package but numpy."""
+
+from hunch.charts.chart import Chart
+from hunch.charts.colors import BLUE, CYCLE, GRAY, GREEN, INK, ORANGE, PURPLE, RED, SKY
+from hunch.charts.lettering import cut
+from hunch.charts.scales import plain_number
+from hunch.charts.series import running_mean
+
+__all__ = [
+    "BLUE",
+    "CYCLE",
+    "GRAY",
+    "GREEN",
+    "INK",
+    "ORANGE",
+    "PURPLE",
+    "RED",
+    "SKY",
+    "Chart",
+    "cut",
+    "plain_number",
+    "running_mean",
+]
