@@ -195,6 +195,25 @@ def test_of_the_values_of_a_column_the_least_sure_are_drawn_and_the_rest_told():
 
 
 @pytest.mark.parametrize(
+    ("ours", "span", "title"),
+    [
+        (1.0, [0.1, 0.9], "hunch's RMSE is 50.0 % smaller than linear's"),
+        (3.0, [-0.9, -0.1], "hunch's RMSE is 50.0 % larger than linear's"),
+        (1.9, [-0.1, 0.2], "hunch's RMSE cannot be told apart from linear's"),
+    ],
+)
+def test_the_title_of_scores_says_no_more_than_was_found(ours, span, title):
+    scores = {"hunch": {"rmse": ours}, "linear": {"rmse": 2.0}, "constant": {"rmse": 4.0}}
+    found = {
+        "deciding": "rmse",
+        "scores": scores,
+        "ranges": {name: {"rmse": [0.5, 5.0]} for name in scores},
+        "ahead": {"linear": {"range": span}},
+    }
+    assert pictures.comparison(found, "RMSE")[0].title == title
+
+
+@pytest.mark.parametrize(
     ("shift", "title"),
     [(0.0, "about as many rows as"), (0.2, "more rows than"), (-0.2, "fewer rows than")],
 )
