@@ -1,6 +1,8 @@
 """The page of `hunch fit`, and the figures that it explains in words."""
 
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -164,6 +166,18 @@ def test_a_classifier_moved_far_away_is_less_certain_and_the_page_says_so(classi
     far = classification["test"]["far"]
     assert max(far["probability"]["median"][-3:]) <= 0.8 < far["probability"]["median"][0]
     assert "Far away, less certain" in page_of["classification"]
+
+
+def test_the_pages_are_drawn_without_matplotlib():
+    code = (
+        "import sys; sys.modules['matplotlib'] = None;"
+        "import hunch.tables.report, hunch.plots.run_report, hunch.plots.diagnosis_page;"
+        "from hunch.plots import Figures; from hunch.tables import pictures;"
+        "drawn = pictures.driving({'a': 0.9, 'b': 0.1}); print(Figures({'a': drawn}).to_html())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "a drives the prediction most" in done.stdout
 
 
 def test_bars_that_are_all_alike_are_a_sentence():
