@@ -1,6 +1,8 @@
 """The page of `hunch fit`, and the figures that it explains in words."""
 
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -166,6 +168,18 @@ def test_a_classifier_moved_far_away_is_less_certain_and_the_page_says_so(classi
     assert "Far away, less certain" in page_of["classification"]
 
 
+def test_the_pages_are_drawn_without_matplotlib():
+    code = (
+        "import sys; sys.modules['matplotlib'] = None;"
+        "import hunch.tables.report, hunch.plots.run_report, hunch.plots.diagnosis_page;"
+        "from hunch.plots import Figures; from hunch.tables import pictures;"
+        "drawn = pictures.driving({'a': 0.9, 'b': 0.1}); print(Figures({'a': drawn}).to_html())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "a drives the prediction most" in done.stdout
+
+
 def test_bars_that_are_all_alike_are_a_sentence():
     many = {f"c{i}": 0.5 + 1e-3 * i for i in range(40)}
     said = pictures.driving(many)
@@ -192,6 +206,25 @@ def test_of_the_values_of_a_column_the_least_sure_are_drawn_and_the_rest_told():
     assert chart.title == "Least sure where city is v100.0"
     assert "85 more values lie below these, from 1 to 85" in caption
     assert chart.to_svg().count(">v") == 15
+
+
+@pytest.mark.parametrize(
+    ("ours", "span", "title"),
+    [
+        (1.0, [0.1, 0.9], "hunch's RMSE is 50.0 % smaller than linear's"),
+        (3.0, [-0.9, -0.1], "hunch's RMSE is 50.0 % larger than linear's"),
+        (1.9, [-0.1, 0.2], "hunch's RMSE cannot be told apart from linear's"),
+    ],
+)
+def test_the_title_of_scores_says_no_more_than_was_found(ours, span, title):
+    scores = {"hunch": {"rmse": ours}, "linear": {"rmse": 2.0}, "constant": {"rmse": 4.0}}
+    found = {
+        "deciding": "rmse",
+        "scores": scores,
+        "ranges": {name: {"rmse": [0.5, 5.0]} for name in scores},
+        "ahead": {"linear": {"range": span}},
+    }
+    assert pictures.comparison(found, "RMSE")[0].title == title
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ _MOST_DRIVERS: Final = 12
 _MOST_BARS: Final = 15  # of classes, or of the values of a column
 _MOST_LETTERS: Final = 22  # of a name on an axis
 _MOST_NUMBERED: Final = 8  # classes on a side whose cells have room for a number
+_STRONGEST: Final = 0.7  # opacity of a cell, on which its number can be read
 _ALIKE: Final = 0.1  # the span of values over their mean, below which they are called the same
 _HOLDS: Final = 0.05  # distance of shares, within which they are called as promised
 
@@ -62,13 +63,12 @@ def comparison(test: Mapping[str, Any], name: str) -> Drawn:
     key, scores = test["deciding"], test["scores"]
     other = best_other(scores, key)
     ours, theirs = scores["hunch"][key], scores[other][key]
-    word = "smaller" if ours < theirs else "larger"
-    apart = abs(ours - theirs) / max(abs(theirs), np.finfo(float).tiny)
-    chart = Chart(
-        f"hunch's {name} is {percent(apart)} {word} than that of {other}",
-        f"{name}, smaller is better",
-        height=_height(len(scores)),
-    )
+    low, high = test["ahead"][other]["range"]
+    apart = percent(abs(ours - theirs) / max(abs(theirs), np.finfo(float).tiny))
+    title = f"hunch's {name} is {apart} {'smaller' if ours < theirs else 'larger'} than {other}'s"
+    if low <= 0 <= high:  # what other test rows might turn round is no difference
+        title = f"hunch's {name} cannot be told apart from {other}'s"
+    chart = Chart(title, f"{name}, smaller is better", height=_height(len(scores)))
     for place, model in enumerate(scores):
         color = BLUE if model == "hunch" else GRAY
         chart.line(test["ranges"][model][key], [place, place], color, width=2.4)
@@ -119,7 +119,7 @@ def confused(counts: Sequence[Sequence[int]], classes: Sequence[str], name: str)
     for (i, j), share in np.ndenumerate(shares):
         color = BLUE if i == j else ORANGE
         if share > 0:
-            opacity = float(share)
+            opacity = _STRONGEST * float(share)
             chart.boxes(j - 0.47, j + 0.47, i - 0.47, i + 0.47, color, opacity=opacity)
         if len(order) <= _MOST_NUMBERED:
             chart.text(j, i, f"{shown[i, j]:,}")
