@@ -42,6 +42,7 @@ class PredictiveModule(nn.Module):
             given where the network says it.
 
     Example:
+        >>> import torch
         >>> from hunch.nn import MLP
         >>> from hunch.inference import predict
         >>> net, x = Ensemble(lambda: MLP(3, [9], 1), 5, seed=0), torch.ones(2, 3)
