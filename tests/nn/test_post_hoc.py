@@ -186,6 +186,7 @@ def test_a_seed_decides_and_the_global_generator_is_left_alone():
     net = seeded(Perceptron)
     one, two, other = (PostHocEpinet(net, X, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(one.novelty(X), two.novelty(X))
+    assert torch.equal(one.novelty(X), PostHocEpinet(net, X.double().numpy(), seed=1).novelty(X))
     assert not torch.equal(one.novelty(X), other.novelty(X))
     assert predict(one, X).members.equal(predict(two, X).members)
     in_parts = PostHocEpinet(net, X, seed=1, batch_size=7)

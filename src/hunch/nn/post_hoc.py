@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -85,7 +86,7 @@ class PostHocEpinet(nn.Module):
     def __init__(
         self,
         model: nn.Module,
-        x: Tensor,
+        x: Tensor | npt.NDArray[Any],
         *,
         layer: str | Sequence[str] | None = None,
         prior_scale: float = 1.0,
@@ -95,7 +96,7 @@ class PostHocEpinet(nn.Module):
         super().__init__()
         prior_scale = real_number("prior_scale", prior_scale, at_least=0.0)
         batch_size = whole_number("batch_size", batch_size, at_least=1)
-        x = torch.as_tensor(x)
+        x = _as_parameters(torch.as_tensor(x), model)
         if x.ndim == 0 or len(x) < 2:
             raise DataError(f"`x` got shape {tuple(x.shape)}; expected at least two rows.")
         layers = [layer] if isinstance(layer, str) else layer
@@ -209,6 +210,15 @@ class _Whitening(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """`(batch, features)` to `(batch, directions)`."""
         return (features - self.mean) @ self.directions
+
+
+def _as_parameters(x: Tensor, model: object) -> Tensor:
+    """Numbers in the type of the network's parameters and on their device."""
+    parameters = model.parameters() if isinstance(model, nn.Module) else iter(())
+    like = next((p for p in parameters if p.is_floating_point()), None)
+    if like is None:
+        return x
+    return x.to(like) if x.is_floating_point() else x.to(like.device)
 
 
 def _median_distance(joined: Tensor, generator: torch.Generator) -> Tensor:
