@@ -94,7 +94,10 @@ def test_a_function_or_class_of_a_file_or_module_is_trained_in(env, here, capsys
     assert about["env"] == env
     assert plan.settings["env"] == {"given": "when the agent was made"}
     assert plan.settings["env_kwargs"] == {"size": 3}
-    assert env in (here / "a" / "report.html").read_text("utf-8")
+    page = (here / "a" / "report.html").read_text("utf-8")
+    assert f"hunch train dqn {env} --resume RUN --steps N" in page
+    assert f"hunch play RUN {env}" in page
+    assert "when the agent was made" not in page
 
 
 def test_its_runs_have_a_readable_place(here, capsys):
@@ -120,8 +123,8 @@ def test_what_only_a_folder_names_is_not_run(here, capsys):
         (line,) = told(capsys)
         again = "lake.py:make_env --wrap 'lake.py:halved(0.25)'"
         assert "a folder is no reason to run code" in line
-        assert f"`hunch play RUN {again}`" in line
-        assert f"`hunch train AGENT {again} --resume RUN`" in line
+        assert f"`hunch play a {again}`" in line
+        assert f"`hunch train dqn {again} --resume a`" in line
     named = ["lake.py:make_env", "--wrap=lake.py:halved(0.25)"]
     for missing in (named[:1], ["--wrap=lake.py:halved(0.25)"]):
         assert hunch(here, "play", "a", *missing) == WRONG_USE
@@ -146,7 +149,7 @@ def test_other_names_than_the_runs_are_refused(here, capsys):
     for words in (["lake.py:Lake"], ["lake.py:make_env", "--wrap=TimeLimit(3)"]):
         capsys.readouterr()
         assert hunch(here, "play", "a", *words) == WRONG_USE
-        assert "'a' was trained in lake.py:make_env; expected the same" in told(capsys)[0]
+        assert "expected that one, as `hunch play a lake.py:make_env`" in told(capsys)[0]
     assert hunch(here, "train", "dqn", "CartPole-v1", *SMALL, "--eval-every=0", "--out=b") == DONE
     capsys.readouterr()
     assert hunch(here, "play", "b", "lake.py:make_env") == WRONG_USE
@@ -161,6 +164,7 @@ def made_once(tmp_path_factory):
     folder = tmp_path_factory.mktemp("once")
     (folder / "pond.py").write_text(LAKE)
     assert run(["train", "dqn", f"{folder}/pond.py:make_env", *SMALL, f"--out={folder}/a"]) == DONE
+    forget(folder)
     return folder / "a"
 
 
@@ -283,6 +287,17 @@ def test_an_error_in_the_middle_of_training_has_its_place(here, capsys):
     words = ["train", "dqn", "lake.py:make_env", *SMALL, "--steps=500", "--out=a"]
     assert hunch(here, *words) == WRONG_USE
     assert "AssertionError: worn out (in lake.py, line 21; --debug shows" in told(capsys)[-1]
+
+
+def test_what_may_be_a_mistake_is_said_and_trained_on(here, capsys):
+    text = LAKE.replace("return self.seen(), float(won), won,", "return self.seen(), 500.0, False,")
+    (here / "lake.py").write_text(text.replace("super().reset(seed=seed)", "pass"))
+    words = ["train", "dqn", "lake.py:make_env", *SMALL, "--eval-every=0", "--out=a"]
+    assert hunch(here, *words) == DONE
+    said = [s for s in told(capsys) if s.startswith("hunch: lake.py:make_env: ")]
+    assert len(said) == 2
+    assert "losses and priors are made for rewards of about 1" in said[0]
+    assert "begin reset with super().reset(seed=seed)" in said[1]
 
 
 WRAPS = {

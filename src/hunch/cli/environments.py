@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -276,6 +277,7 @@ def env_given(
     from hunch.cli.recipes import defaults_for
     from hunch.errors import FolderError
     from hunch.rl.agents.saving import GIVEN
+    from hunch.rl.runs.plan import commands_of
 
     env, wrap = typed
     if settings.get("env") != GIVEN:
@@ -287,30 +289,20 @@ def env_given(
             f"{folder!r} was trained in an environment that no file holds; name it behind the "
             "folder, as file.py:make_env."
         )
-    if not isinstance(said, str) or not (
-        isinstance(words, list) and all(isinstance(word, str) for word in words)
-    ):
-        raise FolderError(f"{folder!r} says of its environment what hunch does not write.")
-    again = " ".join([_quoted(said), *(f"--wrap {_quoted(word)}" for word in words)])
+    resume, play = commands_of(settings, {**about, "env": said, "wrap": words}, shlex.quote(folder))
     if (env is not None and env != said) or (wrap and list(wrap) != words):
         raise ConfigurationError(
-            f"{folder!r} was trained in {again}; expected the same, or nothing."
+            f"{folder!r} was trained in another environment; expected that one, as `{play}`."
         )
     code = [said] if env is None and is_code(said) else []
     code += [word for word in words if not wrap and wraps_code(word)]
     if code and not trust:
         raise FolderError(
             f"{folder!r} was trained in {code[0]}, and a folder is no reason to run code. If it is "
-            f"yours, name it again: `hunch play RUN {again}`, or `hunch train AGENT {again} "
-            "--resume RUN`. If you trust whoever made the folder, say --trust."
+            f"yours, name it again: `{play}`, or `{resume}`. If you trust whoever made the "
+            "folder, say --trust."
         )
     env_id = defaults_for(said, {}).env
     # What only the folder says is an id, whatever it looks like.
     typed_id = None if env_id == said and (env is not None or trust) else env_id
     return {"env": env_named(said, words, typed_id)}
-
-
-def _quoted(word: str) -> str:
-    import shlex
-
-    return shlex.quote(word)

@@ -254,7 +254,7 @@ def _check_first(env: str | NamedEnv, kwargs: Mapping[str, Any], text: str) -> N
         if finding.passed is False and finding.stops:
             raise DataError(f"{text}: {finding.says}")
     for finding in found.findings:
-        if finding.passed is False:
+        if finding.passed is not True:
             say(f"{text}: {finding.says}")
 
 
@@ -355,7 +355,9 @@ def _train(run: Run, *, as_json: bool) -> int:
         return _to_the_report(run, as_json=as_json)
     except KeyboardInterrupt:
         interrupts.heard()
-        say(f"interrupted; go on with: hunch train --resume {place}")
+        from hunch.rl.runs.plan import commands_of
+
+        say(f"interrupted; go on with: {commands_of(run.plan.settings, run.about, place)[0]}")
         return INTERRUPTED
 
 

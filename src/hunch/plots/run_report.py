@@ -39,9 +39,11 @@ from hunch.plots.run_charts import (
 )
 from hunch.rl import Run, record
 from hunch.rl.agents.idle_settings import idle_settings
+from hunch.rl.agents.saving import GIVEN
 from hunch.rl.runs.callbacks import Player
 from hunch.rl.runs.evaluation import MAX_STEPS
 from hunch.rl.runs.loggers import EPISODES
+from hunch.rl.runs.plan import commands_of
 from hunch.seeding import derive
 from hunch.storage import write_own_text
 
@@ -192,6 +194,8 @@ def _introduction(run: Run) -> tuple[list[Block], list[Block]]:
     end = ends.get(str(run.finished), "which is all it was asked for")
     if run.finished is None:
         end = f"of {run.plan.steps:,} that it was asked for"
+    resume, play = commands_of(run.plan.settings, run.about, "RUN")
+    given = ", env=…" if run.plan.settings.get("env") == GIVEN else ""
     return [
         Text(
             f"{run.steps:,} environment steps of each replica, {end}; {episodes:,} training "
@@ -199,8 +203,8 @@ def _introduction(run: Run) -> tuple[list[Block], list[Block]]:
         )
     ], [
         Text(
-            "With RUN the folder of this page, `hunch train --resume RUN --steps N` goes on, "
-            "`hunch play RUN` plays, `hunch.rl.Run.open(RUN).best_agent()` is the agent in Python."
+            f"With RUN the folder of this page, `{resume} --steps N` goes on, `{play}` plays, "
+            f"`hunch.rl.Run.open(RUN{given}).best_agent()` is the agent in Python."
         )
     ]
 
@@ -307,7 +311,10 @@ def _settings(run: Run, agent: Agent | Exception) -> list[Block]:
     settings = run.plan.settings
     finite = None if isinstance(agent, Exception) else isinstance(agent.action_space, Discrete)
     idle = idle_settings(settings, finite)
-    rows = [[f"`{name}`", _shown(value)] for name, value in settings.items() if name not in idle]
+    known = dict(settings)
+    if settings.get("env") == GIVEN:
+        known["env"] = run.about.get("env", "given when the agent was made")
+    rows = [[f"`{name}`", _shown(value)] for name, value in known.items() if name not in idle]
     versions = run.about.get("versions", {})
     blocks: list[Block] = []
     if command := run.about.get("command"):
@@ -333,7 +340,8 @@ def _commands(run: Run, command: str) -> str:
             words[i] = "--out=RUN"
     lines = [shlex.join(words)]
     if "begun_with" in run.about:
-        lines.append(f"hunch train --resume RUN --steps {run.plan.steps}")
+        resume, _ = commands_of(run.plan.settings, run.about, "RUN")
+        lines.append(f"{resume} --steps {run.plan.steps}")
     return "\n".join(lines)
 
 

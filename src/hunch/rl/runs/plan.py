@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from hunch.errors import ConfigurationError, FolderError
+from hunch.rl.agents.saving import GIVEN
 from hunch.storage import as_written, dump_json, expanded, read_json, sealed, unsealed
 from hunch.validation import real_number, whole_number
 
@@ -117,6 +119,33 @@ def run_file_text(plan: Plan, about: Mapping[str, Any]) -> str:
     return dump_json(sealed(values))
 
 
+def commands_of(
+    settings: Mapping[str, Any], about: Mapping[str, Any], folder: str
+) -> tuple[str, str]:
+    """What to type to go on with a run, and to play it, its environment named if that is needed.
+
+    Args:
+        settings: of its agent.
+        about: what its file says besides: `recipe`, and `env` and `wrap` where no setting holds the
+            environment.
+        folder: the run's, as a shell takes it.
+
+    Example:
+        >>> commands_of({"env": "CartPole-v1"}, {}, "RUN")
+        ('hunch train --resume RUN', 'hunch play RUN')
+        >>> about = {"recipe": "dqn", "env": "lake.py:make_env", "wrap": ["TimeLimit(9)"]}
+        >>> commands_of({"env": dict(GIVEN)}, about, "RUN")[1]
+        "hunch play RUN lake.py:make_env --wrap 'TimeLimit(9)'"
+    """
+    if settings.get("env") != GIVEN or "env" not in about:
+        return f"hunch train --resume {folder}", f"hunch play {folder}"
+    words = [str(about["env"])]
+    for word in about.get("wrap", []):
+        words += ["--wrap", str(word)]
+    named, agent = shlex.join(words), shlex.quote(str(about.get("recipe", "AGENT")))
+    return f"hunch train {agent} {named} --resume {folder}", f"hunch play {folder} {named}"
+
+
 def check_about(plan: Plan, about: Mapping[str, Any]) -> None:
     """Refuse values about a run, or a seed in its plan, that cannot be.
 
@@ -143,6 +172,10 @@ def check_about(plan: Plan, about: Mapping[str, Any]) -> None:
         whole_number("begun_with", about["begun_with"], at_least=1)
     if "seconds" in about:
         real_number("seconds", about["seconds"], at_least=0.0)
+    _check_kind("env", about.get("env", ""), str, "the name of an environment")
+    _check_kind("wrap", about.get("wrap", []), list, "names of wrappers")
+    for word in about.get("wrap", []):
+        _check_kind("wrap", word, str, "names of wrappers")
     _check_kind("versions", about.get("versions", {}), Mapping, "versions by name")
 
 
