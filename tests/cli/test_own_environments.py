@@ -86,7 +86,15 @@ def told(capsys):
     return [line for line in lines if line != "hunch: loading torch"]
 
 
-@pytest.mark.parametrize("env", ["lake.py:make_env", "lake.py:Lake", "lake:make_env", "lake:Lake"])
+@pytest.mark.parametrize(
+    "env",
+    [
+        "lake.py:make_env",
+        "lake:Lake",
+        pytest.param("lake.py:Lake", marks=pytest.mark.slow),
+        pytest.param("lake:make_env", marks=pytest.mark.slow),
+    ],
+)
 def test_a_function_or_class_of_a_file_or_module_is_trained_in(env, here, capsys):
     assert hunch(here, "train", "dqn", env, *SMALL, "--env=size=3", "--out=a") == DONE
     assert f"dqn on {env}: 120 steps" in capsys.readouterr().out
@@ -326,7 +334,9 @@ def test_a_wrong_wrapper_is_one_sentence(case, here, capsys):
 # Options in a file.
 
 
-@pytest.mark.parametrize("agent", RECIPES)
+@pytest.mark.parametrize(
+    "agent", [pytest.param(a, marks=[pytest.mark.slow] * (a == "dqn")) for a in RECIPES]
+)
 def test_what_is_dumped_is_read_to_the_same_plan(agent, here, capsys):
     words = ["train", agent, "CartPole-v1", "--steps=40", "--stop-at=400", "--seed=3", "--env=max_episode_steps=77"]  # fmt: skip
     assert hunch(here, *words, "--dump-config") == DONE
