@@ -8,7 +8,16 @@ from torch import nn
 
 from hunch.errors import ConfigurationError
 from hunch.inference import PredictiveModule, predict
-from hunch.nn import MLP, Ensemble, Epinet, GaussianHead, NoisyLinear, RandomizedPrior, noisy
+from hunch.nn import (
+    MLP,
+    Ensemble,
+    Epinet,
+    GaussianHead,
+    NoisyLinear,
+    PostHocEpinet,
+    RandomizedPrior,
+    noisy,
+)
 
 X = torch.randn(11, 4, generator=torch.Generator().manual_seed(0))
 IMAGES = torch.randn(11, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -51,6 +60,12 @@ def epinet():
         return Epinet(MLP(4, [16], 3), index_dim=5)
 
 
+def frozen():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return PostHocEpinet(OwnClass(), X)
+
+
 # How it is built, what `predict` is told, its inputs.
 CASES = {
     "stacked linear layers": (lambda: Ensemble(prior_member, 7, seed=0), {"noise_std": 0.3}, X),
@@ -62,6 +77,7 @@ CASES = {
     "loop": (lambda: Ensemble(convolutional, 3, seed=0), {"classes": True}, IMAGES),
     "epinet": (epinet, {"noise_std": 0.1}, X),
     "epinet of classes": (epinet, {"classes": True, "num_members": 20, "seed": 3}, X),
+    "frozen network": (frozen, {"classes": True, "num_members": 30}, X),
     "noisy layers": (lambda: Ensemble(noisy_member, 5, seed=0), {"classes": True}, X),
     "converted": (lambda: Ensemble(lambda: noisy(MLP(4, [8], 2)), 5, seed=0), {}, X),
 }

@@ -107,17 +107,17 @@ def frozen_networks(result: frozen.Result) -> Figures:
                 ]
                 x += [k + (i - (len(scores) - 1) / 2) * 0.15] * len(own)
                 y += own
-            face = CYCLE[i] if far else "none"
+            shape = "o" if far else "_"
             label = score if far else None
-            axes.plot(x, y, "o", color=CYCLE[i], markerfacecolor=face, markersize=5, label=label)
+            axes.plot(x, y, shape, color=CYCLE[i], markersize=5, mew=0 if far else 1, label=label)
     bound(axes, 0.95)
     axes.axhline(0.5, color=GRAY, lw=0.8)
     axes.set_xticks(range(len(problems)), [name.replace(", ", "\n") for name in problems])
     axes.set_ylim(-0.05, 1.05)
     axes.legend(fontsize=8, loc="lower right")  # where no set is so badly told
     caption = (
-        "One dot for each set, the mean over seeds: filled far ones, hollow near ones. Dashed "
-        "0.95, gray chance."
+        "One mark for each set, the mean over seeds: far ones as dots, near ones as dashes. Dashed "
+        "line 0.95, gray chance."
     )
     return {"frozen-networks": (figure, caption)}
 
