@@ -95,7 +95,7 @@ def test_within_the_range_of_the_data_nothing_is_added(moons):
     alone = RandomizedPriorClassifier(8, boosting=False, random_state=0).fit(x, y)
     inside = np.clip(x, np.quantile(x, 0.2, axis=0), np.quantile(x, 0.8, axis=0))
     for rows in (x, inside):
-        members = alone.predict_distribution(rows).members
+        members = alone.predict_distribution(rows).logits
         torch.testing.assert_close(members, logits_of_networks(alone, rows))
 
 
@@ -104,7 +104,7 @@ def test_without_priors_there_is_nothing_to_grow():
     settings = dict(prior_scale=0.0, boosting=False, random_state=0)
     model = RandomizedPriorClassifier(6, **settings).fit(x, y)
     far = x + 30 * x.std(axis=0)
-    members = model.predict_distribution(far).members
+    members = model.predict_distribution(far).logits
     torch.testing.assert_close(members, logits_of_networks(model, far))
 
 

@@ -109,6 +109,8 @@ class Row:
         """Plain values, the same for the same seed: no time; what is infinite is None."""
         figures = {**vars(self), "variance_cost": self.variance_cost}
         del figures["milliseconds"]
+        if not self.unseen:
+            del figures["unseen"]
         infinite = (name for name, x in figures.items() if x in (math.inf, -math.inf) or x != x)
         return figures | dict.fromkeys(infinite)
 
