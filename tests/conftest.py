@@ -1,3 +1,4 @@
+import collections
 import os
 
 # Small problems on two busy cores: a second thread only waits for the first, so there is one unless
@@ -33,9 +34,16 @@ def pytest_collection_modifyitems(config, items):
             item.fixturenames[:0] = ["all_trees", "drawn"]
     if config.getoption("--thorough"):
         return
-    slow = [item for item in items if item.get_closest_marker("slow")]
-    config.hook.pytest_deselected(items=slow)
-    items[:] = [item for item in items if not item.get_closest_marker("slow")]
+    slow = {item for item in items if item.get_closest_marker("slow")}
+    seen = collections.Counter()
+    for item in items:
+        if (some := item.get_closest_marker("every")) is not None:
+            case = (item.path, item.originalname)
+            if seen[case] % some.args[0]:
+                slow.add(item)
+            seen[case] += 1
+    config.hook.pytest_deselected(items=list(slow))
+    items[:] = [item for item in items if item not in slow]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -83,6 +83,7 @@ def fresh_compiler():
 SLOW = ("ensemble, vmap", "ensemble, per sample")
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.proof) if n in SLOW else n for n in NETWORKS]
 )
@@ -98,6 +99,7 @@ def test_compiled_for_any_batch(name):
     assert counter.frame_count == 2  # one size, any size
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_exported_for_any_batch(name):
     net = Whole(NETWORKS[name]())

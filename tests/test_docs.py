@@ -33,7 +33,8 @@ def test_the_examples_of_a_page_run(page, tmp_path, pytestconfig):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
     assert blocks, f"{page} shows no example"
     script = tmp_path / "page.py"
-    sparing = "" if pytestconfig.getoption("--thorough") else FEW_TREES
+    grows = any(re.search(r"Regressor|Classifier", block) for block in blocks)
+    sparing = FEW_TREES if grows and not pytestconfig.getoption("--thorough") else ""
     script.write_text("\n".join([ONE_THREAD, sparing, *blocks]), "utf-8")
     # A process of its own: examples may not lean on what other tests imported or drew.
     command = [sys.executable, "-W", "error", "-W", LET_PASS, str(script)]

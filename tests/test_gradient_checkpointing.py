@@ -96,6 +96,7 @@ def gradients(net, how, setting, meanwhile):
     return [y.detach(), *(f for f in found if f is not None), g.get_state()]
 
 
+@pytest.mark.every(2)
 @pytest.mark.filterwarnings("ignore:None of the inputs")
 @pytest.mark.parametrize("meanwhile", MEANWHILE)
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -313,6 +314,7 @@ def test_a_look_outside_of_any_region_is_not_made(monkeypatch):
     expectation(torch.square, Normal(x, 1.0), 2, generator=generator())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("family", "use_reentrant"),

@@ -334,6 +334,7 @@ def test_a_wrong_wrapper_is_one_sentence(case, here, capsys):
 # Options in a file.
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(
     "agent", [pytest.param(a, marks=[pytest.mark.slow] * (a == "dqn")) for a in RECIPES]
 )

@@ -69,6 +69,7 @@ def wrong(cells):
     return {key: found.why for key, found in cells.items() if found.outcome == "WRONG"}
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize(
     "label",
     [pytest.param(label, marks=[pytest.mark.slow] * ("," in label)) for label in ESTIMATORS],
@@ -78,6 +79,7 @@ def test_every_family_is_right_or_refused_however_it_is_differentiated(label):
     assert served(label)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("label", ESTIMATORS)
 def test_every_family_is_right_or_refused_in_single_and_half_precision(label):
     assert not wrong({(f, way): cell(f, label, way) for f in FAMILIES for way in PRECISIONS})
@@ -91,6 +93,7 @@ def test_a_checkpointed_estimate_is_the_plain_one(label):
 
 
 # Torch's tracer warns of its own steps.
+@pytest.mark.every(3)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "label",

@@ -95,6 +95,7 @@ ROWS["relax"] = (SOFTENED, 2, lambda name: dict(estimator=Relax(SURROGATES[name]
 SLOW = ("'ema'", "EMA", "'self-critical'", "a tensor", "n=3", "Relax(")
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize(
     "label",
     [

@@ -78,6 +78,7 @@ def test_generator_decides_every_draw(case):
 
 
 # Torch's tracer warns of its own steps, and turns a warning that is an error into one of its own.
+@pytest.mark.every(4)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("backend", ["eager", pytest.param("aot_eager", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("case", CASES)

@@ -59,6 +59,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.every(2)
 @compiled
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
 def test_losses_are_those_of_torch(settings):

@@ -56,6 +56,7 @@ def test_fit_is_a_plain_loop_with_indices_as_inputs():
     torch.testing.assert_close(net.mean(X), other.mean(X), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [4, pytest.param(16, marks=pytest.mark.slow)])
 def test_noise_on_the_targets_makes_the_spread_that_of_a_mean(n):
     # Data at one point, and no prior: the least squares under z are ȳ + σ (mean of c)ᵀ z, whose

@@ -99,6 +99,7 @@ def exported(module, x):
     return torch.export.export(module, (x[:3],), dynamic_shapes=({0: batch},))
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("case", CASES)
 def test_the_exported_graph_says_what_predict_says_for_any_batch(case):
     _, module, x, said = built(case)

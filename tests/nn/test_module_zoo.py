@@ -219,6 +219,7 @@ def compare(actual, expected, tolerance):
             assert a == b
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize(("name", "engine"), CASES)
@@ -270,6 +271,7 @@ def test_each_member_gets_inputs_of_its_own_without_a_graph(name, engine):
             compare(of_member(k, outputs), alone, 1e-6)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("name", ZOO)
 def test_chunks_change_nothing(name):
     kind = ZOO[name]

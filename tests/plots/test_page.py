@@ -137,6 +137,7 @@ def test_what_follows_the_first_line_of_a_cell_is_small():
     )
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("count", range(1, 12))
 def test_rows_of_figures_are_full(count):
     drawn = dict.fromkeys(map(str, range(count)), (figure(), ""))

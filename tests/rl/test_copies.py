@@ -159,6 +159,7 @@ def check_goes_on(kind, ways, first, then):
     return len(copies)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("kind", KINDS)
 def test_copies_learn_as_the_original_would(kind):
     check_goes_on(kind, WAYS, first=36, then=28)

@@ -55,6 +55,7 @@ def fitted_classifier(iris):
     return classifier().fit(*iris)
 
 
+@pytest.mark.every(2)
 @parametrize_with_checks(
     [
         hunch.RandomizedPriorRegressor(n_estimators=8, max_iter=30),

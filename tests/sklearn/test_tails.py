@@ -41,6 +41,7 @@ def heavy(rows, seed, outputs=1):
     return x, y[:, 0] if outputs == 1 else y
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("logarithm", [False, True])
 def test_the_density_has_an_area_of_one(logarithm):
     x, y = heavy(200, 0)

@@ -77,6 +77,7 @@ def test_a_greedy_agent_that_solves_a_large_sea_breaks_the_claim():
     assert [c.holds for c in checks][-1] is False
 
 
+@pytest.mark.slow
 def test_small_deep_seas_go_all_the_way_and_repeat_themselves():
     settings = deep_sea.Settings(
         sizes=(4,), num_seeds=1, beside=(3, 4), beside_seeds=1, max_episodes=150

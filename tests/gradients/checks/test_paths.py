@@ -242,6 +242,7 @@ FORWARD = {
 }  # fmt: skip
 
 
+@pytest.mark.every(2)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("way", FORWARD)
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ def parameters(network):
     return torch.cat([p.detach().flatten() for p in network.parameters()])
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_replica_is_the_agent_of_its_seed(kind):
     kwargs = {**SMALL, "target_update_period": 7, **KINDS[kind]}

@@ -167,6 +167,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_script_takes_its_own_checkpoints_up_and_hunch_plays_them(tmp_path, capfd, monkeypatch):
     (tmp_path / "my_agents.py").write_text(SCRIPT)
     for said in ("Scripted 0 4.0", "Scripted 20 4.0"):

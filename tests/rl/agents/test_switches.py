@@ -27,6 +27,7 @@ def name(switches):
     return "-".join(f"{v}" if k == "distributional" else k for k, v in switches.items() if v)
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("switches", list(combinations()), ids=name)
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_every_combination_learns(switches, replicas):
@@ -59,6 +60,7 @@ def test_switches_name_their_values():
     assert agent._replay.n_step == 1
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(
     "switches",
     [

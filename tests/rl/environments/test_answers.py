@@ -63,6 +63,7 @@ NAN = [
 ]
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("change", NAN)
 @pytest.mark.parametrize("at", [42, 45])  # within an episode, and its last observation
 @pytest.mark.parametrize("agent", AGENTS)

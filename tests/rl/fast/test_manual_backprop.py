@@ -423,6 +423,7 @@ def test_actor_critics_learn_the_same_in_the_kernel_and_in_torch(env, monkeypatc
     assert torch.allclose(*weights, atol=1e-4)
 
 
+@pytest.mark.slow
 @compiled
 def test_losses_of_a_thousand_updates_agree_to_a_hundred_thousandth(monkeypatch):
     """On data that do not depend on what was learned."""

@@ -77,6 +77,7 @@ def check_rows(batch, stream, n_step, discount):
             assert np.array_equal(batch.next_prior[r, i], stream.note_of(last.following) + r)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("n_step", [1, 3, 5])
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("alpha", [None, 0.5], ids=["uniform", "priorities"])
