@@ -350,7 +350,10 @@ def _repeats(used: Env, fresh: Env, seed: int) -> Finding:
     except Exception as error:  # whatever the user's own code raises
         says = f"`env` raised {said_and_where(error)} in an episode played again."
         return Finding("repeats", False, says, stops=True)
-    if (place := _difference(once, again)) is not None:
+    place = _difference(once, again)
+    if place is None and not seeded:  # the two may have been the same by chance
+        place = _difference(once, other)
+    if place is not None:
         why = (
             "all chance has to come from self.np_random, and memory to be cleared in reset"
             if seeded

@@ -279,7 +279,7 @@ class Run:
         return agent
 
     def _add_time(self, begun: float) -> None:
-        self.about["seconds"] = round((self.seconds or 0.0) + time.perf_counter() - begun, 1)
+        self.about["seconds"] = round((self.seconds or 0.0) + time.perf_counter() - begun, 3)
 
     def _check_own(self) -> None:
         """Nothing in the folder may be a link: it would lead to files of somebody else's."""
