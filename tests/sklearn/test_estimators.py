@@ -55,7 +55,7 @@ def fitted_classifier(iris):
     return classifier().fit(*iris)
 
 
-@pytest.mark.every(2)
+@pytest.mark.every(4)
 @parametrize_with_checks(
     [
         hunch.RandomizedPriorRegressor(n_estimators=8, max_iter=30),

@@ -32,8 +32,8 @@ def plot(result: Any, **options: Any) -> Axes:
     The same as the result's own method `plot`, which says what is drawn and what it takes.
 
     Args:
-        result: a `hunch.inference.Predictive`, `ClassPredictive` or `History`, a
-            `hunch.rl.History`, or a `hunch.gradients.Diagnosis`.
+        result: a `hunch.inference.Predictive`, `hunch.inference.ClassPredictive` or
+            `hunch.inference.History`, a `hunch.rl.History`, or a `hunch.gradients.Diagnosis`.
         **options: as that method takes them; `ax` are the axes to draw in.
 
     Returns:
