@@ -25,7 +25,6 @@ Array = npt.NDArray[np.float64]
 _SHOWN_EPISODES: Final = 20  # that a running mean is taken over
 
 
-@singledispatch
 def plot(result: Any, **options: Any) -> Axes:
     """Draw a result, in a new figure or in axes of one's own.
 
@@ -48,13 +47,18 @@ def plot(result: Any, **options: Any) -> Axes:
         >>> plot(Predictive(torch.randn(5, 20))).get_ylabel()
         'y'
     """
+    return _drawn(result, **options)
+
+
+@singledispatch
+def _drawn(result: Any, **options: Any) -> Axes:
     raise ConfigurationError(
         f"`result` got a {type(result).__name__}; expected a Predictive, ClassPredictive, History "
         "or Diagnosis."
     )
 
 
-@plot.register(Predictive)
+@_drawn.register(Predictive)
 def _predictive(
     result: Predictive,
     x: Any = None,
@@ -83,7 +87,7 @@ def _predictive(
     return axes
 
 
-@plot.register(ClassPredictive)
+@_drawn.register(ClassPredictive)
 def _classes(
     result: ClassPredictive, x: Any = None, y: Any = None, *, ax: Axes | None = None
 ) -> Axes:
@@ -112,7 +116,7 @@ def _classes(
     return axes
 
 
-@plot.register(History)
+@_drawn.register(History)
 def _training(result: History, *, ax: Axes | None = None) -> Axes:
     loss = _array(result.loss)
     axes = _axes(ax, "Loss in training", "steps", "loss")
@@ -132,7 +136,7 @@ def _training(result: History, *, ax: Axes | None = None) -> Axes:
     return axes
 
 
-@plot.register(Episodes)
+@_drawn.register(Episodes)
 def _episodes(result: Episodes, *, ax: Axes | None = None) -> Axes:
     axes = _axes(ax, "Return of training episodes", "environment steps", "return")
     ends, returns = np.array(result.ends), np.array(result.returns)
@@ -144,7 +148,7 @@ def _episodes(result: Episodes, *, ax: Axes | None = None) -> Axes:
     return axes
 
 
-@plot.register(Diagnosis)
+@_drawn.register(Diagnosis)
 def _diagnosis(result: Diagnosis, *, ax: Axes | None = None) -> Axes:
     return draw_diagnosis(result, ax)
 
