@@ -38,7 +38,9 @@ def stage(target: Path) -> None:
     for path in sorted((HERE / "pages").rglob("*.md")):
         made[path.relative_to(HERE / "pages")] = path.read_text("utf-8")
     for path in sorted(PLAYGROUND.parent.iterdir()):
-        made[Path("extra") / path.relative_to(ROOT)] = path.read_bytes()
+        # Sphinx copies these as they are, and the README is a page of the site there.
+        text = path.read_text("utf-8").replace("../../README.md", "../../README.html")
+        made[Path("extra") / path.relative_to(ROOT)] = text
     made.update(_reference())
     made[Path("results/index.md")] = _results_index()
     decisions = Path("docs/decisions/README.md")
