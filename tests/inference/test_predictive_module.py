@@ -50,6 +50,11 @@ def normed():
     return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.SiLU(), nn.Linear(8, 3))
 
 
+def attentive():
+    layer = nn.TransformerEncoderLayer(1, 1, 4, dropout=0.0, batch_first=True)
+    return nn.Sequential(nn.Unflatten(1, (4, 1)), layer, nn.Flatten(), nn.Linear(4, 3))
+
+
 def noisy_member():
     return nn.Sequential(NoisyLinear(4, 8), nn.ReLU(), NoisyLinear(8, 3))
 
@@ -74,6 +79,19 @@ CASES = {
     "classes": (lambda: Ensemble(lambda: MLP(4, [16], 3), 7, seed=0), {"classes": True}, X),
     "vmap": (lambda: Ensemble(OwnClass, 5, seed=0), {"classes": True}, X),
     "batch norm": (lambda: Ensemble(normed, 5, seed=0, engine="vmap"), {"classes": True}, X),
+    "layer norm": (
+        lambda: Ensemble(
+            lambda: nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8)), 5, seed=0, engine="vmap"
+        ),
+        {},
+        X,
+    ),
+    "group norm": (
+        lambda: Ensemble(lambda: nn.Sequential(nn.Linear(4, 8), nn.GroupNorm(2, 8)), 5, seed=0),
+        {},
+        X,
+    ),
+    "attention": (lambda: Ensemble(attentive, 3, seed=0), {"classes": True}, X),
     "loop": (lambda: Ensemble(convolutional, 3, seed=0), {"classes": True}, IMAGES),
     "epinet": (epinet, {"noise_std": 0.1}, X),
     "epinet of classes": (epinet, {"classes": True, "num_members": 20, "seed": 3}, X),

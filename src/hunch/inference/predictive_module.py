@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Final
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -13,8 +14,12 @@ from hunch.inference.data import check_ensemble
 from hunch.inference.indices import IndexedMembers, as_members
 from hunch.inference.predictive import Predictive
 from hunch.nn import Ensemble, Epinet, GaussianHead, PostHocEpinet
+from hunch.nn.batched import has_rules
 from hunch.nn.heads import head_of
 from hunch.validation import real_number
+
+# What torch's rules for vmap do not leave open for these.
+_FIXES: Final = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.MultiheadAttention)
 
 
 class PredictiveModule(nn.Module):
@@ -103,5 +108,6 @@ class PredictiveModule(nn.Module):
 
 
 def _fixes_the_batch(ensemble: Ensemble) -> bool:
-    """Whether vmap would write the example's batch size into the graph: torch's norms do."""
-    return any(isinstance(part, _NormBase) for part in ensemble.modules())
+    """Whether vmap would write the example's batch size into the graph."""
+    by_products = ensemble.engine in ("auto", "kernel", "bmm") and has_rules(ensemble.skeleton)
+    return not by_products and any(isinstance(part, _FIXES) for part in ensemble.modules())
