@@ -203,7 +203,9 @@ def _of_gymnasium(name: str) -> Any:
             "makes a film."
         )
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    hint = f"the nearest of gymnasium.wrappers are {', '.join(close)}" if close else "expected one"
+    hint = "expected a name of gymnasium.wrappers, such as TimeLimit(200)"
+    if close:
+        hint = f"the nearest of gymnasium.wrappers are {', '.join(close)}"
     raise ConfigurationError(
         f"--wrap got {name!r}; {hint}; one of yours is file.py:NAME or module:NAME."
     )
