@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-BLUE: Final = "var(--blue,#0072b2)"
-ORANGE: Final = "var(--orange,#e69f00)"
-GREEN: Final = "var(--green,#009e73)"
-RED: Final = "var(--red,#d55e00)"
-PURPLE: Final = "var(--purple,#cc79a7)"
-SKY: Final = "var(--sky,#56b4e9)"
-GRAY: Final = "var(--soft,#666666)"
+PALETTE: Final = {
+    "blue": "#0072b2",
+    "orange": "#e69f00",
+    "green": "#009e73",
+    "red": "#d55e00",
+    "purple": "#cc79a7",
+    "sky": "#56b4e9",
+    "soft": "#666666",
+}
+CYCLE: Final = tuple(f"var(--{name},{color})" for name, color in PALETTE.items())
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GRAY = CYCLE
 INK: Final = "currentColor"
-CYCLE: Final = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GRAY)

@@ -9,22 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from hunch.charts.colors import PALETTE
 from hunch.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe & Ito's palette, distinct also to the color-blind.
-BLUE: Final = "#0072B2"
-ORANGE: Final = "#E69F00"
-GREEN: Final = "#009E73"
-RED: Final = "#D55E00"
-PURPLE: Final = "#CC79A7"
-SKY: Final = "#56B4E9"
-GRAY: Final = "#666666"
+CYCLE: Final = tuple(PALETTE.values())
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GRAY = CYCLE
 BLACK: Final = "#111111"
-CYCLE: Final = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GRAY)
 
 _STYLE: Final[dict[str, Any]] = {
     "axes.grid": True,
