@@ -300,8 +300,9 @@ def test_an_error_in_the_middle_of_training_has_its_place(here, capsys):
 def test_what_may_be_a_mistake_is_said_and_trained_on(here, capsys):
     text = LAKE.replace("return self.seen(), float(won), won,", "return self.seen(), 500.0, False,")
     (here / "lake.py").write_text(text.replace("super().reset(seed=seed)", "pass"))
+    # so many places that unseeded episodes don't begin in the same one by chance
     words = ["train", "dqn", "lake.py:make_env", *SMALL, "--eval-every=0", "--out=a"]
-    assert hunch(here, *words) == DONE
+    assert hunch(here, *words, "--env=size=1000000000") == DONE
     said = [s for s in told(capsys) if s.startswith("hunch: lake.py:make_env: ")]
     assert len(said) == 2
     assert "losses and priors are made for rewards of about 1" in said[0]
