@@ -88,7 +88,7 @@ def test_what_it_would_pass_over_is_left_to_torch():
     normed = Ensemble(lambda: nn.Sequential(nn.Linear(7, 3), nn.LayerNorm(3)), 2, seed=0)
     other = pairs(2)
     other.engine = "vmap"
-    for net in (hooked, normed, other, Ensemble(lambda: MLP(7, [600], 1), 2, seed=0)):
+    for net in (hooked, normed, other, Ensemble(lambda: MLP(7, [2_100], 1), 2, seed=0)):
         assert outputs_compiled(net, x) is None
     net = pairs(2)
     assert outputs_compiled(net, x[:, :6]) is None

@@ -41,7 +41,7 @@ _MOST_STEPS = 256
 _WORK_OF_A_THREAD = 1e7
 # The widest layer for which it has been measured to win, and where torch has more threads than
 # there are members, so that it could share one member's product among them.
-_WIDEST, _WIDEST_OF_FEW = 512, 64
+_WIDEST, _WIDEST_OF_FEW = 2048, 64
 
 
 @dataclass(frozen=True)

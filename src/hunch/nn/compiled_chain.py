@@ -20,9 +20,9 @@ from hunch.kernel import ACTIVATIONS, Chain, Link, Own, kernel
 from hunch.nn.noisy_base import Draw
 
 FEW: Final = 2  # rows; up to here weights are read one row of theirs after another
-# Units of the widest layer: torch runs wider ones at the machine's pace, and where it has several
-# threads it shares the work of a wide layer, or of several members, among them.
-WIDEST, WIDEST_BESIDE_THREADS = 512, 128
+# Units of the widest layer for which it has been measured to win; where torch has several threads
+# it shares the work of a wide layer, or of several members, among them.
+WIDEST, WIDEST_BESIDE_THREADS = 2048, 128
 
 ROOMS: Final = 4  # sizes of batches that memory is kept for
 

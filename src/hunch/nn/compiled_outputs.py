@@ -24,7 +24,7 @@ from hunch.nn.ensemble import Ensemble
 from hunch.nn.linear_layers import layers_of
 from hunch.nn.priors import RandomizedPrior
 
-_WIDEST: Final = 512  # units; the kernel was measured up to there
+_WIDEST: Final = 2048  # units; the kernel was measured up to there
 # Multiplications below which threads cost more than they bring.
 _WORK_OF_A_THREAD: Final = 1e7
 
