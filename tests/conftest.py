@@ -1,5 +1,6 @@
 import collections
 import os
+import random
 
 # Small problems on two busy cores: a second thread only waits for the first, so there is one unless
 # HUNCH_TEST_THREADS says more. Set before anything is imported, it also holds for scikit-learn's
@@ -44,6 +45,16 @@ def pytest_collection_modifyitems(config, items):
             seen[case] += 1
     config.hook.pytest_deselected(items=list(slow))
     items[:] = [item for item in items if item not in slow]
+
+
+@pytest.fixture(autouse=True)
+def same_global_state():
+    """torch's generator begins elsewhere in each process, where 2,000 draws of one test in ten
+    have two alike; each test begins in the same place.
+    """
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session", autouse=True)
