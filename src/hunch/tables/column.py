@@ -271,4 +271,5 @@ def _learn_category(name: str, cells: pa.Array, *, asked: bool) -> Column | Drop
     often = sum(-count >= _OFTEN for count, _ in counted[:_MAYBE])
     kept = counted[: max(_FREQUENT, often)] if many else counted
     values = tuple(value for _, value in kept)
-    return Column(name, "category", missing=missing, values=values, other=many)
+    rest = len(values) < len(counted)
+    return Column(name, "category", missing=missing, values=values, other=rest)

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hunch.errors import DataError
+from hunch.sklearn.unseen import Category
 from hunch.tables.cells import Floats, clean, is_flat, words
 from hunch.tables.choices import NOTHING_SAID, Choices, few
 from hunch.tables.column import Column, Dropped, learn_column
@@ -121,6 +122,16 @@ class Columns:
     def features(self) -> list[str]:
         """Names of all features."""
         return [feature for column in self.used for feature in column.features]
+
+    @property
+    def categories(self) -> list[Category]:
+        """Where the columns of text are of which a later cell may be none of the values."""
+        places = self.groups()
+        return [
+            Category(places[c.name].start, len(c.values), places[c.name].stop)
+            for c in self.used
+            if c.kind == "category" and not c.other
+        ]
 
     @property
     def place_of_time(self) -> int:

@@ -92,6 +92,11 @@ class TableModel:
     estimator: Learned | DoubtRegressor
     horizon: Horizon | None = None
 
+    def __post_init__(self) -> None:
+        """Tell the networks which features are the values of a column."""
+        if not is_doubt(self.estimator):
+            self.estimator.told_of(self.columns.categories)
+
     def predict(self, table: Any, *, coverage: float = 0.9, first_row: int = 0) -> Any:
         """What the model says about each row.
 
