@@ -12,11 +12,10 @@ from torch import Tensor
 from hunch.errors import ConfigurationError
 from hunch.inference.bootstrap import Bootstrap, Ids, check_bootstrap
 from hunch.inference.compiled import Chain, CompiledTraining, chain_of, made_by
-from hunch.inference.data import Data, check_ensemble
+from hunch.inference.data import check_ensemble
 from hunch.inference.held_out import HeldOut
 from hunch.inference.history import History
 from hunch.inference.indices import IndexedMembers, as_members
-from hunch.inference.loaders import Loader, check_loader, is_loader
 from hunch.inference.losses import Loss, loss_function
 from hunch.inference.optimizers import OptimizerOf, OwnOptimizer, ScheduleOf
 from hunch.inference.sources import Recipe, from_loader, in_memory
@@ -31,6 +30,7 @@ from hunch.inference.training import (
 )
 from hunch.nn import Ensemble, Epinet
 from hunch.nn.heads import head_of
+from hunch.nn.inputs import Data, Loader, check_loader, is_loader
 from hunch.progress import progress_bar
 from hunch.seeding import check_seed
 from hunch.validation import real_number, whole_number

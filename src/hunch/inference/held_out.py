@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from hunch.errors import DataError, ShapeError
-from hunch.inference.data import as_data, check_targets, output_shape
+from hunch.inference.data import check_targets, output_shape
 from hunch.inference.indices import IndexedMembers
-from hunch.inference.loaders import Loader, batches_of, check_loader
+from hunch.inference.loaders import batches_of
 from hunch.inference.losses import LossFunction
 from hunch.inference.training import EarlyStopping
 from hunch.nn import Ensemble
+from hunch.nn.inputs import Loader, as_data, check_loader
 
 Pair = tuple[Tensor, Tensor]
 
