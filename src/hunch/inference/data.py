@@ -46,7 +46,8 @@ def output_shape(members: nn.Module, x: Tensor) -> tuple[int, ...]:
         members.train(mode)
     if not isinstance(outputs, Tensor):
         raise ShapeError(
-            f"the network returns {type(outputs).__name__}; expected one tensor (batch, *out)."
+            f"the network returns {type(outputs).__name__}; expected one tensor (batch, *out): "
+            "wrap it in a module whose forward returns that part."
         )
     return tuple(outputs.shape[2:])
 

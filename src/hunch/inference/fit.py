@@ -33,7 +33,7 @@ from hunch.nn.heads import head_of
 from hunch.nn.inputs import Data, Loader, check_loader, is_loader
 from hunch.progress import progress_bar
 from hunch.seeding import check_seed
-from hunch.validation import real_number, whole_number
+from hunch.validation import real_number, shown, whole_number
 
 Callback = Callable[[int, Tensor], object]
 _LR = 1e-3
@@ -328,9 +328,8 @@ def _check_loaded(x: object, y: object, **apart: object) -> None:
     }
     for name, value in apart.items():
         if value is not None:
-            raise ConfigurationError(
-                f"`{name}` got {type(value).__name__} with a loader; {instead[name]}."
-            )
+            got = shown(value) if isinstance(value, int) else type(value).__name__
+            raise ConfigurationError(f"`{name}` got {got} with a loader; {instead[name]}.")
 
 
 def _own_rate(rates: float | Tensor, *, given: bool) -> float:

@@ -33,27 +33,33 @@ class Batch:
     ids: npt.NDArray[np.integer[Any]] | None
 
 
-def batches_of(loader: Loader, network: nn.Module) -> Iterator[Batch]:
+def batches_of(loader: Loader, network: nn.Module, name: str = "the loader") -> Iterator[Batch]:
     """All batches `(x, y)` or `(x, y, ids)`, in turn; none if there are none.
+
+    Args:
+        loader: of batches.
+        network: whose type and device they get.
+        name: of the loader, for messages.
 
     Example:
         >>> [batch] = batches_of([(torch.zeros(3, 1), torch.zeros(3), [4, 5, 6])], nn.ReLU())
         >>> batch.x.shape, batch.ids
         (torch.Size([3, 1]), array([4, 5, 6]))
     """
+    of = "" if name == "the loader" else f" of {name}"
     for number, found in enumerate(loader, 1):
         parts = found if isinstance(found, list | tuple) else []
         if len(parts) not in (2, 3) or not is_array(parts[0]) or not is_array(parts[1]):
             raise DataError(
-                f"batch {number} of the loader is {kind_of(found)}; expected (x, y) or (x, y, ids)."
+                f"batch {number} of {name} is {kind_of(found)}; expected (x, y) or (x, y, ids)."
             )
-        x = as_data(f"x of batch {number}", parts[0], network)
-        y = as_data(f"y of batch {number}", parts[1], network)
+        x = as_data(f"x of batch {number}{of}", parts[0], network)
+        y = as_data(f"y of batch {number}{of}", parts[1], network)
         ids = np.asarray(torch.as_tensor(parts[2]).cpu()) if len(parts) == 3 else None
         if len(y) != len(x) or (ids is not None and ids.shape != (len(x),)):
             got = "" if ids is None else f", `ids` shape {ids.shape}"
             raise ShapeError(
-                f"batch {number} of the loader has {len(x)} rows of `x` and {len(y)} of `y`{got}; "
+                f"batch {number} of {name} has {len(x)} rows of `x` and {len(y)} of `y`{got}; "
                 "expected one of each for each datum."
             )
         yield Batch(x, y, ids)
