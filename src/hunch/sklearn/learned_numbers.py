@@ -61,9 +61,8 @@ class LearnedNumbers(LearnedNetworks):
         for unseen in self._unseen_in(x):
             center, deviations, own = self._said_of(unseen.flat())
             members[:, unseen.rows] = unseen.members(center, deviations)
-            mean_square = own.unflatten(0, unseen.x.shape[:2]).square().mean(dim=0)
             # A constant noise is one number seen as many.
-            noise = noise.index_copy(0, torch.from_numpy(unseen.rows), mean_square.sqrt())
+            noise = noise.index_copy(0, torch.from_numpy(unseen.rows), unseen.noise(own))
         return Forecast.of(Seen(members, noise, self._stratum_of(x)), self._units)
 
     def _said_of(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

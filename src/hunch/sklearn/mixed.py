@@ -182,7 +182,7 @@ class MixedTable:
         return tuple(
             Category(int(start), len(c.values), int(start) + c.width)
             for c, start in zip(self.columns, ends, strict=False)
-            if c.values and not c.other
+            if len(c.values) > 1 and not c.other  # of one nothing is known but itself
         )
 
     def features(self, X: Any) -> Floats:

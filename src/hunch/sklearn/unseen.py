@@ -33,7 +33,7 @@ class Category:
 
     Args:
         start: the first of them.
-        values: how many stand for one value each; they come first.
+        values: how many stand for one value each, two at least; they come first.
         stop: behind the last, which may say that the cell is missing.
     """
 
@@ -79,14 +79,28 @@ class StandIns:
         every = torch.arange(len(deviations))
         dealt = _dealt(len(deviations), len(center), self.seed)
         own = deviations.unflatten(1, shape)[every, dealt]
-        mean = center.mean(dim=0)
-        variance = (center - mean).square().mean(dim=0).sum(dim=-1, keepdim=True)
+        mean = _mean(center)
+        variance = _mean((center - mean).square()).sum(dim=-1, keepdim=True)
         variance = variance * (self.values + 1) / (self.values - 1)
         away = center[dealt]
-        away = away - away.mean(dim=0)
-        spread = away.square().sum(dim=(0, 2)).unsqueeze(-1) / max(len(own) - 1, 1)
+        away = away - _mean(away)
+        spread = _mean(away.square()).sum(dim=-1, keepdim=True) * len(own) / max(len(own) - 1, 1)
         longer = torch.where(spread > 0, variance / spread, 0.0).sqrt()
-        return mean + (own - own.mean(dim=0)) + longer * away
+        return mean + (own - _mean(own)) + longer * away
+
+    def noise(self, noise: Tensor) -> Tensor:
+        """The root of the mean square over stand-ins, `(unseen, outputs)`.
+
+        Args:
+            noise: of each of them, `(stand-ins · unseen, outputs)`.
+        """
+        return _mean(noise.unflatten(0, self.x.shape[:2]).square()).sqrt()
+
+
+def _mean(values: Tensor) -> Tensor:
+    """The mean over the first axis, in an order that does not depend on how many rows there are."""
+    last = np.ascontiguousarray(np.moveaxis(values.numpy(), 0, -1))
+    return torch.from_numpy(last.mean(axis=-1))
 
 
 def _dealt(members: int, stand_ins: int, seed: tuple[int | str, ...]) -> Tensor:
@@ -115,14 +129,13 @@ def stand_ins(
         (array([1]), tensor([[1., 0., 7.],
                 [0., 1., 7.]], dtype=torch.float64))
     """
-    known = [c for c in categories if c.values > 1]
     nothing = torch.from_numpy(zero)
-    of_none = [(x[:, c.start : c.stop] == nothing[c.start : c.stop]).all(dim=1) for c in known]
+    of_none = [(x[:, c.start : c.stop] == nothing[c.start : c.stop]).all(dim=1) for c in categories]
     if not any(bool(flags.any()) for flags in of_none):
         return
     kinds = torch.stack(of_none, dim=1).numpy()
     for kind in np.unique(kinds[kinds.any(axis=1)], axis=0):
-        unseen = [c for c, flag in zip(known, kind, strict=True) if flag]
+        unseen = [c for c, flag in zip(categories, kind, strict=True) if flag]
         own = (seed, "unseen", *(c.start for c in unseen))
         chosen = _chosen([c.values for c in unseen], own)
         rows = np.flatnonzero((kinds == kind).all(axis=1))

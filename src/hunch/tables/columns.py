@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from hunch.errors import DataError
 from hunch.sklearn.unseen import Category
 from hunch.tables.cells import Floats, clean, is_flat, words
-from hunch.tables.choices import NOTHING_SAID, Choices, few
+from hunch.tables.choices import NOTHING_SAID, Choices, few, near_names
 from hunch.tables.column import Column, Dropped, learn_column
 from hunch.tables.ways import Way, learn_ways
 
@@ -130,7 +130,7 @@ class Columns:
         return [
             Category(places[c.name].start, len(c.values), places[c.name].stop)
             for c in self.used
-            if c.kind == "category" and not c.other
+            if c.kind == "category" and len(c.values) > 1 and not c.other
         ]
 
     @property
@@ -216,9 +216,11 @@ class Columns:
         missing = [column.name for column in self.used if column.name not in given]
         if missing:
             what, them = ("column {} is", "it") if len(missing) == 1 else ("columns {} are", "them")
+            near = {name: n[0] for name in missing if (n := near_names(name, names))}
+            hint = f" The table has {few(list(near.values()))}: rename it." if near else ""
             raise DataError(
                 f"{what.format(few(missing))} missing; the model was trained with {them}, and "
-                "columns are matched by name."
+                f"columns are matched by name.{hint}"
             )
         known = {c.name for c in self.used} | {d.name for d in self.dropped}
         return [name for name in names if name not in known]
@@ -241,7 +243,10 @@ class Columns:
             >>> Columns.from_json(rules.to_json()) == rules
             True
         """
-        used = tuple(Column(**{**c, "values": tuple(c["values"])}) for c in values["used"])
+        used = tuple(
+            Column(**{**c, "values": tuple(c["values"]), "codes": tuple(c.get("codes", ()))})
+            for c in values["used"]
+        )
         dropped = tuple(Dropped(**d) for d in values["dropped"])
         return cls(used, dropped, Choices.from_json(values.get("said", {})))
 
