@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -94,7 +94,7 @@ class TableModel:
     target: Target
     estimator: Learned | DoubtRegressor
     horizon: Horizon | None = None
-    seen: Marks = NO_MARKS
+    seen: Marks = field(default_factory=lambda: NO_MARKS, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Tell the networks which features are the values of a column."""

@@ -29,7 +29,7 @@ _WIDE: Final = 0.25  # of the range of all other values, likewise
 _OFTEN: Final = 3  # cells hold a code
 _MIDDLE: Final = 0.6827  # of the cells, within a standard deviation if they are Gaussian
 _TAIL: Final = 5.0  # of these
-_TWICE: Final = 2.0  # as large as the next is a value of a tail at most
+_NEXT: Final = 3.0  # times as large as the next is a value of a tail at most
 _CLOSE: Final = 2.0  # times as wide as rows are many is a series of numbers at most
 
 
@@ -124,14 +124,14 @@ def _odd_cells_said(
 def _is_a_tail(cells: Floats, odd: npt.NDArray[np.intp]) -> bool:
     """Whether odd cells are the end of a skewed column, as a large firm's among small ones.
 
-    On a scale of logarithms they lie within five widths, each at most twice as far out as the next.
+    On a scale of logarithms they lie within five widths, each at most three times the next one.
     """
     if not (cells > 0).all() or len(np.unique(cells[odd])) < len(odd):
         return False
     logs = np.log(cells)
     away = np.abs(logs - np.median(logs))
     ends = np.unique([np.delete(cells, odd).max(), *cells[odd]])
-    close = bool((ends[1:] <= _TWICE * ends[:-1]).all())
+    close = bool((ends[1:] <= _NEXT * ends[:-1]).all())
     return close and bool(away[odd].max() <= _TAIL * np.quantile(away, _MIDDLE))
 
 
