@@ -98,7 +98,7 @@ def test_the_tail_of_a_skewed_column_is_no_odd_cell():
     tail = np.sort(firms)[-5:]
     assert 2 < tail[-1] / tail[-2] < 3
     assert notes(firms) == []
-    for odd in (999_999.0, -999.0):
+    for odd in (999_999.0, -99_999.0):
         firms[7] = odd
         assert "in row 8, far from all other values" in notes(firms)[0]
 
