@@ -2,6 +2,7 @@
 
 import itertools
 import warnings
+from importlib.resources import files
 
 import numpy as np
 import pandas as pd
@@ -149,3 +150,20 @@ def test_what_is_said_of_rows_shows_itself_in_a_line():
     said = repr(REGRESSOR.predict_distribution(FRAME))
     assert "\n" not in said
     assert len(said) < 200
+
+
+@pytest.mark.proof
+def test_a_district_of_flats_that_was_left_out_is_doubted(monkeypatch):
+    flats = pd.read_csv(files("hunch") / "samples" / "flats.csv", parse_dates=["sold"])
+    X, y = flats.drop(columns=["flat", "price"]), flats["price"].to_numpy(float)
+    held: dict[str, list[float]] = {"after": [], "before": []}
+    for district in X["district"].unique():
+        new = (X["district"] == district).to_numpy()
+        model = RandomizedPriorRegressor(random_state=0).fit(X[~new], y[~new])
+        for name, kept in held.items():
+            with monkeypatch.context() as patch:
+                if name == "before":
+                    patch.setattr(LearnedNetworks, "_unseen_in", lambda self, x: ())
+                low, high = model.predict_interval(X[new])
+            kept.append(np.mean((low <= y[new]) & (y[new] <= high)))
+    assert np.mean(held["after"]) > 0.7 > 0.6 > np.mean(held["before"])

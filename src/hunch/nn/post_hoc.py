@@ -178,9 +178,9 @@ class PostHocEpinet(nn.Module):
     def novelty(self, x: Data | Loader) -> Tensor:
         """v(x), `(batch,)`: how little the training data say about x, from 0 to 1.
 
-        What is far from all of them has about the share of random cosines that they leave
-        undetermined, which is 1 for few data and may be 0.5 for many thousand: compare with what
-        usual inputs have, not with 1.
+        What is far from all of them, however far, has the share of the cosines' variance that they
+        leave, the mean square of `factor` times its width: near 1 for few data, 0.5 for many
+        thousand. So compare with what usual inputs have, not with 1.
 
         Args:
             x: inputs `(batch, …)`, or a loader of batches, in its order, as `predict` takes it.
