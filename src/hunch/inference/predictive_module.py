@@ -102,7 +102,7 @@ class PredictiveModule(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Mean and standard deviation, or probabilities and epistemic entropy, at `x`."""
-        if self.novelty:
+        if self.novelty and isinstance(self.ensemble, PostHocEpinet):
             outputs, novelty = self.ensemble.with_novelty(x, self.indices)
             return *self._parts(outputs), novelty
         given = (x,) if self.indices is None else (x, self.indices)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hunch.seeding import numpy_generator
+from hunch.seeding import derive, numpy_generator
 from hunch.sklearn.rows import Floats
 
 Places = npt.NDArray[np.intp]
@@ -56,7 +56,7 @@ class StandIns:
     rows: Places
     x: Tensor
     values: int
-    seed: tuple[int | str, ...]
+    seed: int
 
     def flat(self) -> Tensor:
         """All of them, `(stand-ins · unseen, features)`."""
@@ -94,18 +94,20 @@ class StandIns:
         Args:
             noise: of each of them, `(stand-ins · unseen, outputs)`.
         """
-        return _mean(noise.unflatten(0, self.x.shape[:2]).square()).sqrt()
+        square: Tensor = noise.unflatten(0, self.x.shape[:2]).square()
+        return torch.sqrt(_mean(square))
 
 
 def _mean(values: Tensor) -> Tensor:
     """The mean over the first axis, in an order that does not depend on how many rows there are."""
     last = np.ascontiguousarray(np.moveaxis(values.numpy(), 0, -1))
-    return torch.from_numpy(last.mean(axis=-1))
+    found: Tensor = torch.from_numpy(last.mean(axis=-1))
+    return found
 
 
-def _dealt(members: int, stand_ins: int, seed: tuple[int | str, ...]) -> Tensor:
+def _dealt(members: int, stand_ins: int, seed: int) -> Tensor:
     """Which stand-in each member takes, `(members,)`."""
-    generator = numpy_generator(*seed, "members")
+    generator = numpy_generator(seed, "members")
     place = generator.permutation(members) % stand_ins
     return torch.from_numpy(generator.permutation(stand_ins)[place])
 
@@ -136,7 +138,7 @@ def stand_ins(
     kinds = torch.stack(of_none, dim=1).numpy()
     for kind in np.unique(kinds[kinds.any(axis=1)], axis=0):
         unseen = [c for c, flag in zip(categories, kind, strict=True) if flag]
-        own = (seed, "unseen", *(c.start for c in unseen))
+        own = derive(seed, "unseen", *(c.start for c in unseen))
         chosen = _chosen([c.values for c in unseen], own)
         rows = np.flatnonzero((kinds == kind).all(axis=1))
         for some in np.array_split(rows, math.ceil(len(rows) * len(chosen) / _AT_ONCE)):
@@ -147,19 +149,19 @@ def stand_ins(
             yield StandIns(some, filled, min(c.values for c in unseen), own)
 
 
-def _chosen(sizes: Sequence[int], seed: tuple[int | str, ...]) -> Places:
+def _chosen(sizes: Sequence[int], seed: int) -> Places:
     """Which value of each column each stand-in has, `(stand-ins, columns)`.
 
     All that there are together, if they are few; else as many as can be asked about, each value of
     a column as often as the others.
 
     Example:
-        >>> _chosen([2, 2], (0,)).tolist(), _chosen([500], (0,)).shape
+        >>> _chosen([2, 2], 0).tolist(), _chosen([500], 0).shape
         ([[0, 0], [0, 1], [1, 0], [1, 1]], (64, 1))
     """
     if math.prod(sizes) <= _MOST:
         return np.indices(sizes).reshape(len(sizes), -1).T
-    generator = numpy_generator(*seed, "values")
+    generator = numpy_generator(seed, "values")
     dealt = [
         generator.permutation(generator.permutation(max(size, _MOST))[:_MOST] % size)
         for size in sizes

@@ -46,7 +46,8 @@ def marks_to_keep(features: Floats, y: Floats) -> Marks:
     Rows that a table holds several times, as one of few categories does, tell nothing.
     """
     marks, counts = np.unique(marks_of(features, y), return_counts=True)
-    return marks[counts == 1][:_KEPT]
+    kept: Marks = marks[counts == 1][:_KEPT]
+    return kept
 
 
 @dataclass
