@@ -86,7 +86,8 @@ class StandIns:
         away = away - _mean(away)
         spread = _mean(away.square()).sum(dim=-1, keepdim=True) * len(own) / max(len(own) - 1, 1)
         longer = torch.where(spread > 0, variance / spread, 0.0).sqrt()
-        return mean + (own - _mean(own)) + longer * away
+        found: Tensor = mean + (own - _mean(own)) + longer * away
+        return found
 
     def noise(self, noise: Tensor) -> Tensor:
         """The root of the mean square over stand-ins, `(unseen, outputs)`.
@@ -95,7 +96,7 @@ class StandIns:
             noise: of each of them, `(stand-ins · unseen, outputs)`.
         """
         square: Tensor = noise.unflatten(0, self.x.shape[:2]).square()
-        return torch.sqrt(_mean(square))
+        return _mean(square).sqrt()
 
 
 def _mean(values: Tensor) -> Tensor:
