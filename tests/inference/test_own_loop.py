@@ -239,7 +239,7 @@ WRONG = {
     "`schedule` got CosineAnnealingLR; expected a function of the optimizer": dict(
         schedule=CosineAnnealingLR(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1), T_max=5)
     ),
-    "`schedule` returned ReduceLROnPlateau; expected an LRScheduler": dict(
+    "`schedule` returned ReduceLROnPlateau, which goes by a loss that no step knows": dict(
         schedule=ReduceLROnPlateau
     ),
     "`validation` got int; expected data, or a loader": dict(validation=3),
@@ -250,7 +250,7 @@ WRONG = {
     ),
     r"`validation\[0\]` holds NaN": dict(validation=(HELD[0] / 0 * 0, HELD[1])),
     "`validation` gives no batch": dict(validation=[]),
-    "batch 1 of the loader is a list of 1": dict(validation=[[X]]),
+    "batch 1 of validation is a list of 1": dict(validation=[[X]]),
     "`callback` got int; expected a function": dict(callback=3),
     r"`callback` does not take two arguments; expected a function of \(step, losses\)": dict(
         callback=lambda step: None

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from hunch.errors import ConfigurationError, DataError, ShapeError
+from hunch.errors import ConfigurationError, DataError, HunchWarning, ShapeError
 from hunch.inference import PredictiveModule, fit, predict
-from hunch.nn import PostHocEpinet
+from hunch.nn import Ensemble, PostHocEpinet, load, save
 from hunch.nn.post_hoc import _NOISE
 
 G = torch.Generator().manual_seed(0)
@@ -96,7 +96,7 @@ def test_no_hook_is_left_anywhere_even_when_a_call_fails():
     net = seeded(Perceptron)
     doubt = PostHocEpinet(net, X, layer="fc2")
     copied = copy.deepcopy(doubt)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ShapeError, match=r"got shape \(4, 7\), which the network cannot take"):
         doubt.novelty(torch.zeros(4, 7))
     for module in (net, doubt, copied):
         assert not any(part._forward_hooks for part in module.modules())
@@ -239,7 +239,7 @@ def test_what_else_is_refused():
         PostHocEpinet(seeded(Perceptron), torch.zeros(9, 3))
     with pytest.raises(DataError, match="expected at least two rows"):
         PostHocEpinet(seeded(Perceptron), X[:1])
-    with pytest.raises(DataError, match="`layer` 'fc1' gives NaN or infinite values"):
+    with pytest.raises(DataError, match="`x` holds NaN or infinite values"):
         PostHocEpinet(seeded(Perceptron), torch.full((4, 3), math.nan), layer="fc1")
     doubt = PostHocEpinet(seeded(Perceptron), X)
     with pytest.raises(ShapeError, match=r"`z` got shape \(3,\)"):
@@ -250,3 +250,74 @@ def test_what_else_is_refused():
 
 def test_layers_without_a_name_leave_out_what_cannot_serve():
     assert PostHocEpinet(seeded(Odd), X).network.layers == ("out",)
+
+
+def test_novelty_refuses_what_predict_refuses():
+    doubt = PostHocEpinet(seeded(convolutional), IMAGES)
+    gone = IMAGES.clone()
+    gone[3, 0, 0, 0] = math.nan
+    for ask in (doubt.novelty, lambda x: predict(doubt, x)):
+        with pytest.raises(DataError, match="`x` holds NaN or infinite values in 1 of 40 rows"):
+            ask(gone)
+        with pytest.raises(ShapeError, match=r"`x` got shape \(40, 8\), which the network cannot"):
+            ask(IMAGES[:, 0, 0])
+        with pytest.raises(DataError, match="expected at least one row"):
+            ask(IMAGES[:0])
+
+
+def test_a_loader_or_an_array_is_as_good_as_all_rows():
+    net = seeded(convolutional)
+    doubt = PostHocEpinet(net, IMAGES)
+    pairs = [(rows, torch.zeros(len(rows))) for rows in IMAGES.split(16)]
+    for x in (pairs, torch.utils.data.DataLoader(IMAGES, batch_size=16), IMAGES.numpy()):
+        assert torch.equal(PostHocEpinet(net, x).novelty(IMAGES), doubt.novelty(IMAGES))
+        torch.testing.assert_close(doubt.novelty(x), doubt.novelty(IMAGES))
+    shuffled = torch.utils.data.DataLoader(IMAGES, batch_size=16, shuffle=True)
+    PostHocEpinet(net, shuffled)  # here the order means nothing
+    with pytest.warns(HunchWarning, match="`x` got a loader that shuffles"):
+        doubt.novelty(shuffled)
+    with pytest.raises(ConfigurationError, match="`x` got a dataset"):
+        doubt.novelty(torch.utils.data.TensorDataset(IMAGES))
+
+
+def test_novelty_is_exported_beside_the_prediction():
+    doubt = PostHocEpinet(seeded(convolutional), IMAGES)
+    module = PredictiveModule(doubt, classes=True, novelty=True, num_members=5)
+    shapes = ({0: torch.export.Dim("batch")},)
+    program = torch.export.export(module, (IMAGES[:3],), dynamic_shapes=shapes)
+    probs, epistemic, novelty = program.module()(IMAGES)
+    p = predict(doubt, IMAGES, classes=True, num_members=5)
+    torch.testing.assert_close((probs, epistemic), (p.probs, p.epistemic), rtol=0, atol=1e-5)
+    torch.testing.assert_close(novelty, doubt.novelty(IMAGES), rtol=0, atol=1e-5)
+    with pytest.raises(ConfigurationError, match="`novelty` got True for Ensemble"):
+        PredictiveModule(Ensemble([seeded(convolutional)]), novelty=True)
+
+
+def test_a_call_without_an_index_says_whom_to_ask():
+    with pytest.raises(ConfigurationError, match=r"`z` got None; .*`doubt.mean\(x\)`"):
+        PostHocEpinet(seeded(Perceptron), X)(X)
+
+
+def test_a_container_is_answered_with_what_it_holds():
+    class Blocks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.blocks = nn.ModuleList([nn.Linear(3, 3) for _ in range(2)])
+            self.out = nn.Linear(3, 2)
+
+        def forward(self, x):
+            for block in self.blocks:
+                x = block(x).relu()
+            return self.out(x)
+
+    with pytest.raises(ConfigurationError, match=r"such as 'blocks\.0', 'blocks.1'"):
+        PostHocEpinet(seeded(Blocks), X, layer="blocks")
+
+
+def test_a_saved_doubt_is_filled_into_one_of_any_two_rows(tmp_path):
+    net = seeded(convolutional)
+    doubt = PostHocEpinet(net, IMAGES)
+    save(doubt, tmp_path / "doubt")
+    again = load(tmp_path / "doubt", lambda: PostHocEpinet(convolutional(), torch.rand(2, 1, 8, 8)))
+    assert torch.equal(again.novelty(IMAGES), doubt.novelty(IMAGES))
+    assert torch.equal(again.mean(IMAGES), doubt.mean(IMAGES))

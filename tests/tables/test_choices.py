@@ -148,9 +148,7 @@ def test_codes_that_are_numbers_are_no_other_kind_in_a_column_of_categories():
     ],
 )
 def test_a_cell_that_is_no_number_is_refused_in_a_column_of_numbers(cells, named):
-    with pytest.raises(
-        DataError, match="since --numeric or --prediction names the column"
-    ) as refused:
+    with pytest.raises(DataError, match="since --numeric names the column") as refused:
         learn_ways(pa.table({"a": cells}), kinds={"a": "number"})
     assert f"column 'a' holds {named}; expected a number" in str(refused.value)
 

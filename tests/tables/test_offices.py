@@ -16,6 +16,7 @@ from hunch.errors import DataError
 from hunch.tables import Columns, predict_table
 from hunch.tables.cells import clean, words
 from hunch.tables.reading import open_table
+from hunch.tables.recognized import NO_MARKS
 from hunch.tables.target import Target
 from hunch.tables.ways import learn_ways, told
 
@@ -222,7 +223,7 @@ class Clerk:
 
     def __init__(self, columns):
         self.columns, self.target = columns, Target("no such column", "regression")
-        self.output_names = ["row", "outside"]
+        self.output_names, self.seen = ["row", "outside"], NO_MARKS
 
     def predict(self, table, *, coverage, first_row):
         features, outside = self.columns.encode(table, first_row)

@@ -231,6 +231,7 @@ def test_numbers_beyond_all_measure_are_one_line(cell, model, tmp_path, capsys, 
 def test_answers_that_no_float_holds_are_counted(model, tmp_path):
     class Endless:
         columns, target, output_names = model.columns, model.target, ["mean", "outside"]
+        seen = model.seen
 
         def predict(self, table, **options):
             return pa.table({"mean": [0.5, np.inf, np.nan], "outside": [False, True, True]})

@@ -151,11 +151,11 @@ def test_rows_of_a_file_to_judge_on_are_told_by_group(tmp_path, unjudged):
         ({"groups": "pateint"}, "--groups: .* has no column 'pateint'.* Did you mean 'patient'"),
         ({"groups": "cost"}, "--groups names 'cost', which is the target"),
         ({"groups": "three"}, "--groups: column 'three' names 3 groups; expected at least 5"),
-        ({"groups": "holey"}, "--groups: column 'holey' is empty in row 5 "),
+        ({"groups": "holey"}, "--groups: column 'holey' is empty in row 5"),
         ({"groups": "patient", "time": "day"}, "--groups and --time name 'patient', 'day'; expect"),
         ({"groups": "patient", "ids": "patient"}, "--ids and --groups both name 'patient'"),
         ({"time": "patient"}, "--time names 'patient', which holds cells such as 'p"),
-        ({"time": "gaps"}, "--time: column 'gaps' is empty in row 5 "),
+        ({"time": "gaps"}, "--time: column 'gaps' is empty in row 5"),
     ],
 )
 def test_what_ties_nothing_is_refused(options, said, tmp_path, unjudged):

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError, MissingDependencyError, ShapeError
 from hunch.inference import fit
-from hunch.inference.data import as_data
 from hunch.nn import MLP, Ensemble, RandomizedPrior
+from hunch.nn.inputs import as_data
 from hunch.seeding import torch_generator
 
 try:

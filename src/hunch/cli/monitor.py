@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from hunch.cli.options import (
+    check_not_swapped,
     coverage_option,
     json_option,
     load_torch,
@@ -41,6 +42,7 @@ def monitor(
     from hunch.storage import dump_json
     from hunch.tables.monitoring import in_lines, monitor_table
 
+    check_not_swapped(model, data)
     found = monitor_table(model, data, coverage=coverage, sheet=sheet, progress=not quiet, say=say)
     if as_json:
         click.echo(dump_json(found), nl=False)

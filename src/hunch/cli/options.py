@@ -59,15 +59,45 @@ def json_option(command: F) -> F:
     )(command)
 
 
+class Share(click.FloatRange):
+    """A number between 0 and 1, which some write as a percentage."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """As `FloatRange`, with the share that was meant where it looks like a percentage."""
+        try:
+            found: float = super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            number = str(value).strip().removesuffix("%").strip()
+            if not re.fullmatch(r"\d{1,2}(\.\d+)?", number) or float(number) < 1:
+                raise
+            self.fail(f"{error.message.rstrip('.')}; for {number} % write {float(number) / 100:g}.")
+        return found
+
+
 def coverage_option(command: F) -> F:
     """`--coverage SHARE`, between 0 and 1, ends excluded."""
     return click.option(
         "--coverage",
-        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        type=Share(0, 1, min_open=True, max_open=True),
         default=0.9,
         show_default=True,
         help="Of the intervals.",
     )(command)
+
+
+def check_not_swapped(model: str, data: str) -> None:
+    """Refuse a file where a model's folder is asked for, and the other way round.
+
+    Raises:
+        ConfigurationError: with the order that is expected.
+    """
+    if Path(model).is_file() and Path(data).is_dir():
+        raise ConfigurationError(
+            f"{model!r} is a file and {data!r} a folder; expected the model's folder first: "
+            f"{data} {model}."
+        )
 
 
 def sheet_option(command: F) -> F:

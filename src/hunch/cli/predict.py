@@ -8,6 +8,7 @@ import sys
 import click
 
 from hunch.cli.options import (
+    check_not_swapped,
     coverage_option,
     json_option,
     load_torch,
@@ -65,6 +66,7 @@ def predict(
     from hunch.storage import dump_json
     from hunch.tables import TableModel, predict_table
 
+    check_not_swapped(model, data)
     loaded = TableModel.load(model)
     place = sys.stdout.buffer if out == "-" else out
     found = predict_table(

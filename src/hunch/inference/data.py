@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from hunch.errors import ConfigurationError, DataError, ShapeError
+from hunch.errors import ConfigurationError, DataError, HunchError, ShapeError, sentence
 from hunch.nn import Ensemble, Epinet, PostHocEpinet
 from hunch.nn.borrowing import undisturbed
-
-Data = Tensor | npt.NDArray[Any]
 
 
 def check_ensemble(ensemble: object) -> None:
@@ -24,32 +19,10 @@ def check_ensemble(ensemble: object) -> None:
     if not isinstance(ensemble, Ensemble | Epinet | PostHocEpinet):
         raise ConfigurationError(
             f"`ensemble` got {type(ensemble).__name__}; expected a hunch.nn.Ensemble, or a "
-            "hunch.nn.Epinet."
+            "hunch.nn.Epinet. One network alone has nobody to disagree with: "
+            "hunch.nn.PostHocEpinet(net, x) doubts one that is trained, and "
+            "Ensemble([net, …]) takes several."
         )
-
-
-def as_data(name: str, values: Data, network: nn.Module) -> Tensor:
-    """A tensor in the network's type and on its device.
-
-    Raises:
-        DataError: if it has no rows, or NaN or infinite values.
-    """
-    tensor = torch.as_tensor(values)
-    if tensor.ndim == 0 or tensor.shape[0] == 0:
-        raise DataError(
-            f"`{name}` got shape {tuple(tensor.shape)}; expected at least one row: (data, …)."
-        )
-    reference = next((p for p in network.parameters() if p.is_floating_point()), None)
-    if tensor.is_floating_point():
-        bad = ~torch.isfinite(tensor.detach()).reshape(len(tensor), -1).all(dim=1)
-        if bad.any():
-            row = int(bad.nonzero()[0])
-            raise DataError(
-                f"`{name}` holds NaN or infinite values in {int(bad.sum())} of {len(tensor)} rows, "
-                f"first in row {row}; expected finite numbers: remove or fill those rows."
-            )
-        return tensor if reference is None else tensor.to(reference)
-    return tensor if reference is None else tensor.to(reference.device)
 
 
 def output_shape(members: nn.Module, x: Tensor) -> tuple[int, ...]:
@@ -63,16 +36,18 @@ def output_shape(members: nn.Module, x: Tensor) -> tuple[int, ...]:
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]), undisturbed(members):
             outputs = members(x[:1])
-    except RuntimeError as error:
+    except HunchError:
+        raise
+    except (RuntimeError, ValueError) as error:  # norms of torch raise the second
         raise ShapeError(
-            f"`x` got shape {tuple(x.shape)}, which the network cannot take: "
-            f"{str(error).splitlines()[0]}"
+            f"`x` got shape {tuple(x.shape)}, which the network cannot take: {sentence(error)}"
         ) from error
     finally:
         members.train(mode)
     if not isinstance(outputs, Tensor):
         raise ShapeError(
-            f"the network returns {type(outputs).__name__}; expected one tensor (batch, *out)."
+            f"the network returns {type(outputs).__name__}; expected one tensor (batch, *out): "
+            "wrap it in a module whose forward returns that part."
         )
     return tuple(outputs.shape[2:])
 

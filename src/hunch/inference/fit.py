@@ -12,11 +12,10 @@ from torch import Tensor
 from hunch.errors import ConfigurationError
 from hunch.inference.bootstrap import Bootstrap, Ids, check_bootstrap
 from hunch.inference.compiled import Chain, CompiledTraining, chain_of, made_by
-from hunch.inference.data import Data, check_ensemble
+from hunch.inference.data import check_ensemble
 from hunch.inference.held_out import HeldOut
 from hunch.inference.history import History
 from hunch.inference.indices import IndexedMembers, as_members
-from hunch.inference.loaders import Loader, check_loader, is_loader
 from hunch.inference.losses import Loss, loss_function
 from hunch.inference.optimizers import OptimizerOf, OwnOptimizer, ScheduleOf
 from hunch.inference.sources import Recipe, from_loader, in_memory
@@ -31,9 +30,10 @@ from hunch.inference.training import (
 )
 from hunch.nn import Ensemble, Epinet
 from hunch.nn.heads import head_of
+from hunch.nn.inputs import Data, Loader, check_loader, is_loader
 from hunch.progress import progress_bar
 from hunch.seeding import check_seed
-from hunch.validation import real_number, whole_number
+from hunch.validation import real_number, shown, whole_number
 
 Callback = Callable[[int, Tensor], object]
 _LR = 1e-3
@@ -328,9 +328,8 @@ def _check_loaded(x: object, y: object, **apart: object) -> None:
     }
     for name, value in apart.items():
         if value is not None:
-            raise ConfigurationError(
-                f"`{name}` got {type(value).__name__} with a loader; {instead[name]}."
-            )
+            got = shown(value) if isinstance(value, int) else type(value).__name__
+            raise ConfigurationError(f"`{name}` got {got} with a loader; {instead[name]}.")
 
 
 def _own_rate(rates: float | Tensor, *, given: bool) -> float:

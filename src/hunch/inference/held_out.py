@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hunch.errors import DataError, ShapeError
-from hunch.inference.data import as_data, check_targets, output_shape
+from hunch.errors import ConfigurationError, DataError, ShapeError
+from hunch.inference.data import check_targets, output_shape
 from hunch.inference.indices import IndexedMembers
-from hunch.inference.loaders import Loader, batches_of, check_loader
+from hunch.inference.loaders import batches_of
 from hunch.inference.losses import LossFunction
 from hunch.inference.training import EarlyStopping
 from hunch.nn import Ensemble
+from hunch.nn.inputs import Loader, as_data, check_loader
 
 Pair = tuple[Tensor, Tensor]
 
@@ -60,6 +61,11 @@ class HeldOut:
         if isinstance(given, tuple | list) and len(given) == 2 and all(map(_is_data, given)):
             self.pairs = self._parts(given, batch_size)
         else:
+            if _is_data(given):
+                raise ConfigurationError(
+                    f"`validation` got {type(given).__name__}; expected (x, y), or a loader of "
+                    "batches (x, y)."
+                )
             check_loader("validation", given)
             self.loader = given
 
@@ -98,7 +104,7 @@ class HeldOut:
 
     def _loaded(self) -> Iterator[Pair]:
         out = None
-        for batch in batches_of(self.loader, self.members):
+        for batch in batches_of(self.loader, self.members, "validation"):
             out = output_shape(self.members, batch.x) if out is None else out
             check_targets(self.name, batch.y, out, "y of validation")
             yield batch.x, batch.y

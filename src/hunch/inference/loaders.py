@@ -2,71 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from hunch.errors import ConfigurationError, DataError, ShapeError
 from hunch.inference.bootstrap import Bootstrap, bootstrap_weights, standard_normals
-from hunch.inference.data import as_data
 from hunch.inference.indices import IndexedData, IndexedMembers
 from hunch.nn import Ensemble
-
-Loader = Iterable[Any]
-
-_EXAMPLE = "torch.utils.data.DataLoader(dataset, batch_size=64)"
-
-
-def is_loader(x: object) -> TypeGuard[Loader]:
-    """Whether `x` is to be gone through batch by batch: no tensor, array, or list of numbers.
-
-    Example:
-        >>> is_loader([(torch.zeros(3, 1), torch.zeros(3, 1))]), is_loader([[0.0], [1.0]])
-        (True, False)
-    """
-    if isinstance(x, Dataset):
-        return True
-    if isinstance(x, Tensor | str | dict) or hasattr(x, "__array__"):
-        return False
-    if isinstance(x, list | tuple):
-        first = x[0] if len(x) else None
-        within = first[0] if isinstance(first, list | tuple) and len(first) else None
-        tensors = isinstance(first, Tensor) and first.ndim > 0
-        return tensors or isinstance(first, dict) or _is_array(within)
-    return isinstance(x, Iterable)
-
-
-def _is_array(x: object) -> bool:
-    return isinstance(x, Tensor | np.ndarray)
-
-
-def check_loader(name: str, loader: object) -> None:
-    """Refuse what cannot be gone through batch by batch, again and again.
-
-    Raises:
-        ConfigurationError: saying what it is.
-    """
-    if isinstance(loader, Dataset):
-        raise ConfigurationError(
-            f"`{name}` got a dataset, which gives one datum at a time; expected a loader of "
-            f"batches: {_EXAMPLE}."
-        )
-    if isinstance(loader, Iterator):
-        raise ConfigurationError(
-            f"`{name}` got a {type(loader).__name__}, which can be gone through only once; "
-            f"expected what begins anew each time, such as a list of batches or {_EXAMPLE}."
-        )
-    if not isinstance(loader, Iterable):
-        raise ConfigurationError(
-            f"`{name}` got {type(loader).__name__}; expected data, or a loader of batches: "
-            f"{_EXAMPLE}."
-        )
+from hunch.nn.inputs import Loader, as_data, is_array, kind_of
 
 
 @dataclass(frozen=True)
@@ -84,58 +33,36 @@ class Batch:
     ids: npt.NDArray[np.integer[Any]] | None
 
 
-def inputs_of(loader: Loader, network: nn.Module) -> Iterator[Tensor]:
-    """The inputs of all batches `x` or `(x, …)`, in turn.
-
-    Example:
-        >>> [len(x) for x in inputs_of([torch.zeros(3, 1), (torch.zeros(2, 1), 0)], nn.ReLU())]
-        [3, 2]
-    """
-    number = 0
-    for number, found in enumerate(loader, 1):
-        x = found[0] if isinstance(found, list | tuple) and found else found
-        if not _is_array(x):
-            raise DataError(
-                f"batch {number} of the loader is {_kind(found)}; expected the inputs, or a tuple "
-                "that begins with them."
-            )
-        yield as_data(f"x of batch {number}", x, network)
-    if number == 0:
-        raise DataError("the loader gives no batch; expected at least one.")
-
-
-def batches_of(loader: Loader, network: nn.Module) -> Iterator[Batch]:
+def batches_of(loader: Loader, network: nn.Module, name: str = "the loader") -> Iterator[Batch]:
     """All batches `(x, y)` or `(x, y, ids)`, in turn; none if there are none.
+
+    Args:
+        loader: of batches.
+        network: whose type and device they get.
+        name: of the loader, for messages.
 
     Example:
         >>> [batch] = batches_of([(torch.zeros(3, 1), torch.zeros(3), [4, 5, 6])], nn.ReLU())
         >>> batch.x.shape, batch.ids
         (torch.Size([3, 1]), array([4, 5, 6]))
     """
+    of = "" if name == "the loader" else f" of {name}"
     for number, found in enumerate(loader, 1):
         parts = found if isinstance(found, list | tuple) else []
-        if len(parts) not in (2, 3) or not _is_array(parts[0]) or not _is_array(parts[1]):
+        if len(parts) not in (2, 3) or not is_array(parts[0]) or not is_array(parts[1]):
             raise DataError(
-                f"batch {number} of the loader is {_kind(found)}; expected (x, y) or (x, y, ids)."
+                f"batch {number} of {name} is {kind_of(found)}; expected (x, y) or (x, y, ids)."
             )
-        x = as_data(f"x of batch {number}", parts[0], network)
-        y = as_data(f"y of batch {number}", parts[1], network)
+        x = as_data(f"x of batch {number}{of}", parts[0], network)
+        y = as_data(f"y of batch {number}{of}", parts[1], network)
         ids = np.asarray(torch.as_tensor(parts[2]).cpu()) if len(parts) == 3 else None
         if len(y) != len(x) or (ids is not None and ids.shape != (len(x),)):
             got = "" if ids is None else f", `ids` shape {ids.shape}"
             raise ShapeError(
-                f"batch {number} of the loader has {len(x)} rows of `x` and {len(y)} of `y`{got}; "
+                f"batch {number} of {name} has {len(x)} rows of `x` and {len(y)} of `y`{got}; "
                 "expected one of each for each datum."
             )
         yield Batch(x, y, ids)
-
-
-def _kind(found: object) -> str:
-    if isinstance(found, list | tuple):
-        return f"a {type(found).__name__} of {len(found)}: " + (
-            ", ".join(type(part).__name__ for part in found[:4]) or "nothing"
-        )
-    return f"a {type(found).__name__}"
 
 
 class Passes:

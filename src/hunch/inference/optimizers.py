@@ -94,7 +94,13 @@ def _scheduled(schedule: ScheduleOf, optimizer: Optimizer) -> LRScheduler:
             f"as {example}."
         )
     made = schedule(optimizer)
-    if isinstance(made, ReduceLROnPlateau) or not isinstance(made, LRScheduler):
+    if isinstance(made, ReduceLROnPlateau):
+        raise ConfigurationError(
+            "`schedule` returned ReduceLROnPlateau, which goes by a loss that no step knows; "
+            f"expected one that goes by the number of steps, such as {example}. In a loop of your "
+            "own it does as ever: see docs/your-model.md."
+        )
+    if not isinstance(made, LRScheduler):
         raise ConfigurationError(
             f"`schedule` returned {type(made).__name__}; expected an LRScheduler that goes by the "
             f"number of steps, such as {example}."

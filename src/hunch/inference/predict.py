@@ -10,13 +10,21 @@ from torch import Tensor
 
 from hunch.errors import ConfigurationError
 from hunch.inference.class_predictive import ClassPredictive
-from hunch.inference.data import Data, as_data, check_ensemble, output_shape
+from hunch.inference.data import check_ensemble, output_shape
 from hunch.inference.indices import IndexedMembers, as_members
-from hunch.inference.loaders import Loader, check_loader, inputs_of, is_loader
 from hunch.inference.predictive import Predictive
 from hunch.nn import Ensemble, Epinet, GaussianHead, PostHocEpinet
 from hunch.nn.compiled_outputs import outputs_compiled
 from hunch.nn.heads import head_of
+from hunch.nn.inputs import (
+    Data,
+    Loader,
+    as_data,
+    check_loader,
+    inputs_of,
+    is_loader,
+    warn_of_shuffling,
+)
 
 
 @overload
@@ -59,8 +67,8 @@ def predict(
     Args:
         ensemble: the members, or an epinet to draw them from.
         x: inputs `(batch, …)`. If they require a gradient, so does the answer. Or a loader of
-            batches `x` or `(x, …)`, as `fit` takes it; answers come in its order, so let it not
-            shuffle.
+            batches `x` or `(x, …)`, as `fit` takes it; answers come in its order, and a warning
+            says so where it shuffles.
         noise_std: standard deviation of the observation noise, in units of y: a number, or a tensor
             that broadcasts to `(members, batch, *out)`. With a `GaussianHead` each member's own
             answer is taken.
@@ -112,6 +120,7 @@ def predict(
         )
     if is_loader(x):
         check_loader("x", x)
+        warn_of_shuffling("x", x)
         if batch_size is not None:
             raise ConfigurationError(
                 f"`batch_size` got {batch_size} with a loader; expected None: batches are its own."

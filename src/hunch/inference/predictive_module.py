@@ -35,12 +35,14 @@ class PredictiveModule(nn.Module):
         noise_std: standard deviation of the observation noise, in units of y; a number of at least
             0. With a `GaussianHead` each member's own answer is taken.
         classes: whether outputs are logits of classes.
+        novelty: whether to say, last, how little a `PostHocEpinet`'s training data say about x.
         num_members: functions drawn from an epinet; 100 if None.
         seed: decides which; those of `predict` with this seed.
 
     Shape:
         `(batch, …)` to mean and standard deviation `(batch, *out)`; for classes to probabilities
-        `(batch, classes)` and the epistemic part of their entropy `(batch,)`, in nats.
+        `(batch, classes)` and the epistemic part of their entropy `(batch,)`, in nats. With
+        `novelty` a third tensor, `(batch,)`. `torch.export` wants an example of two rows or more.
 
     Raises:
         ConfigurationError: for what is neither ensemble nor epinet, or a noise that is negative or
@@ -67,13 +69,19 @@ class PredictiveModule(nn.Module):
         *,
         noise_std: float = 0.0,
         classes: bool = False,
+        novelty: bool = False,
         num_members: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
         check_ensemble(ensemble)
         self.noise_std = real_number("noise_std", noise_std, at_least=0.0)
-        self.classes = classes
+        self.classes, self.novelty = classes, novelty
+        if novelty and not isinstance(ensemble, PostHocEpinet):
+            raise ConfigurationError(
+                f"`novelty` got True for {type(ensemble).__name__}; expected a "
+                "PostHocEpinet, which has seen what is not new."
+            )
         members = as_members(ensemble, "num_members", num_members, seed=seed, purpose="prediction")
         self.learned_noise = isinstance(head_of(members.skeleton), GaussianHead)
         if self.noise_std and (classes or self.learned_noise):
@@ -92,10 +100,15 @@ class PredictiveModule(nn.Module):
         """Stay in eval mode: this module only predicts."""
         return super().train(False)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Mean and standard deviation, or probabilities and epistemic entropy, at `x`."""
+        if self.novelty and isinstance(self.ensemble, PostHocEpinet):
+            outputs, novelty = self.ensemble.with_novelty(x, self.indices)
+            return *self._parts(outputs), novelty
         given = (x,) if self.indices is None else (x, self.indices)
-        outputs: Tensor = self.ensemble(*given)
+        return self._parts(self.ensemble(*given))
+
+    def _parts(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         if self.classes:
             c = ClassPredictive(outputs)
             return c.probs, c.epistemic

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from hunch.errors import ConfigurationError, DataError, ShapeError
 from hunch.inference.bootstrap import Bootstrap, Ids
-from hunch.inference.data import Data, as_data, check_targets, output_shape
+from hunch.inference.data import check_targets, output_shape
 from hunch.inference.indices import IndexedData, IndexedMembers
-from hunch.inference.loaders import Batch, LoadedData, Loader, Passes, batches_of
+from hunch.inference.loaders import Batch, LoadedData, Passes, batches_of
 from hunch.inference.losses import Loss
 from hunch.inference.training import (
     MemberData,
@@ -25,6 +25,7 @@ from hunch.inference.training import (
     times_an_epoch,
 )
 from hunch.nn import Ensemble
+from hunch.nn.inputs import Data, Loader, as_data
 
 Members = Ensemble | IndexedMembers
 Order = Iterator[tuple[int, Any]]

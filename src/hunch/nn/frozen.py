@@ -70,15 +70,25 @@ class FrozenNetwork(nn.Module):
         outputs, said = self._listened(x, self.layers)
         for name in self.layers:
             if len(said[name]) != 1:
+                self._check_container(name, len(said[name]))
                 raise ConfigurationError(
                     f"`layer` {name!r} runs {len(said[name])} times in a call of the network; "
                     "expected one that runs once: name another."
                 )
         if not isinstance(outputs, Tensor) or outputs.ndim != 2:
             raise ShapeError(
-                f"the network returns {_described(outputs)}; expected one tensor (batch, out)."
+                f"the network returns {_described(outputs)}; expected one tensor (batch, out): "
+                "wrap it in a module whose forward returns that."
             )
         return outputs, [self._features(name, said[name][0]) for name in self.layers]
+
+    def _check_container(self, name: str, runs: int) -> None:
+        parts = [f"{name}.{child}" for child, _ in self.model.get_submodule(name).named_children()]
+        if parts and not runs:
+            raise ConfigurationError(
+                f"`layer` {name!r} is never called itself, only what it holds; expected a name "
+                f"within, such as {', '.join(map(repr, parts[:3]))}."
+            )
 
     def _listened(self, x: Tensor, names: Sequence[str]) -> tuple[object, dict[str, list[object]]]:
         """The outputs, and what each of the layers said in each of its runs."""

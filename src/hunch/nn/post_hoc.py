@@ -7,16 +7,25 @@ data determine has been taken away: where there are data nothing is left of it, 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, cast
 
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from hunch.draws import drawn
-from hunch.errors import ConfigurationError, DataError, ShapeError
+from hunch.errors import ConfigurationError, DataError, HunchError, ShapeError, sentence
 from hunch.nn.frozen import FrozenNetwork
+from hunch.nn.inputs import (
+    Data,
+    Loader,
+    as_data,
+    check_loader,
+    inputs_of,
+    is_loader,
+    warn_of_shuffling,
+)
 from hunch.seeding import torch_generator
 from hunch.validation import real_number, whole_number
 
@@ -42,7 +51,9 @@ class PostHocEpinet(nn.Module):
     Args:
         model: any trained module from one tensor `(batch, …)` to `(batch, out)`. It is copied, and
             the copy is frozen and in eval mode.
-        x: its training data, or others like them, at least two rows; no targets.
+        x: its training data, or others like them, at least two rows; no targets. Or a loader of
+            batches `x` or `(x, …)`, which are put together. Some thousand rows, drawn at random,
+            are enough; memory is that of their features.
         layer: dotted name of the layer whose output are the features, or several, as in
             `model.named_modules()`. None takes all linear, convolutional, norm and embedding
             layers. Outputs are averaged over pixels or tokens.
@@ -86,7 +97,7 @@ class PostHocEpinet(nn.Module):
     def __init__(
         self,
         model: nn.Module,
-        x: Tensor | npt.NDArray[Any],
+        x: Data | Loader,
         *,
         layer: str | Sequence[str] | None = None,
         prior_scale: float = 1.0,
@@ -96,7 +107,7 @@ class PostHocEpinet(nn.Module):
         super().__init__()
         prior_scale = real_number("prior_scale", prior_scale, at_least=0.0)
         batch_size = whole_number("batch_size", batch_size, at_least=1)
-        x = _as_parameters(torch.as_tensor(x), model)
+        x = _rows(x, model)
         if x.ndim == 0 or len(x) < 2:
             raise DataError(f"`x` got shape {tuple(x.shape)}; expected at least two rows.")
         layers = [layer] if isinstance(layer, str) else layer
@@ -135,8 +146,17 @@ class PostHocEpinet(nn.Module):
         z = drawn(torch.randn, (n, self.index_dim), generator, self.factor.dtype, device)
         return z.to(self.factor.device)
 
-    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+    def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
         """Evaluate `x (batch, …)` under one index `(D,)` or several `(members, D)`."""
+        return self.with_novelty(x, z)[0]
+
+    def with_novelty(self, x: Tensor, z: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The same, and v(x) `(batch,)`; numbers are not looked at, as a graph does not."""
+        if z is None:
+            raise ConfigurationError(
+                "`z` got None; expected an index, as `draw_indices` gives. What the network itself "
+                "says is `doubt.mean(x)`, and hunch.inference.predict(doubt, x) asks many indices."
+            )
         if z.ndim not in (1, 2) or z.shape[-1] != self.index_dim:
             raise ShapeError(
                 f"`z` got shape {tuple(z.shape)}; expected ({self.index_dim},) or (members, "
@@ -145,23 +165,46 @@ class PostHocEpinet(nn.Module):
         outputs, features = self.network(x)
         left = self._left(features)
         weights = z.reshape(-1, _NUM_FEATURES, len(self.scale))
-        known = 1 - left.square().sum(dim=1, keepdim=True).clamp(max=1.0)
+        novelty = left.square().sum(dim=1).clamp(max=1.0)
+        known = (1 - novelty).unsqueeze(1)
         out: Tensor = known * outputs + self.scale * (left @ weights)
-        return out.squeeze(0) if z.ndim == 1 else out
+        return out.squeeze(0) if z.ndim == 1 else out, novelty
 
     def mean(self, x: Tensor) -> Tensor:
         """What the network itself says, `(batch, out)`, to the last bit."""
         out: Tensor = self.network.model(x)
         return out
 
-    def novelty(self, x: Tensor) -> Tensor:
-        """v(x), `(batch,)`: how little the training data say about x, from 0 to 1."""
-        _, features = self.network(x)
+    def novelty(self, x: Data | Loader) -> Tensor:
+        """v(x), `(batch,)`: how little the training data say about x, from 0 to 1.
+
+        What is far from all of them, however far, has the share of the cosines' variance that they
+        leave, the mean square of `factor` times its width: near 1 for few data, 0.5 for many
+        thousand. So compare with what usual inputs have, not with 1.
+
+        Args:
+            x: inputs `(batch, …)`, or a loader of batches, in its order, as `predict` takes it.
+
+        Raises:
+            DataError: if x is empty or holds NaN or infinities.
+            ShapeError: if x does not fit the network.
+        """
+        if is_loader(x):
+            check_loader("x", x)
+            warn_of_shuffling("x", x)
+            with torch.no_grad():
+                return torch.cat([self._novelty(rows) for rows in inputs_of(x, self)])
+        return self._novelty(as_data("x", cast("Data", x), self))
+
+    def _novelty(self, x: Tensor) -> Tensor:
+        with _fitting(x):
+            _, features = self.network(x)
         return self._left(features).square().sum(dim=1).clamp(max=1.0)
 
     def _passed(self, x: Tensor, batch_size: int) -> tuple[Tensor, list[Tensor]]:
         """Outputs and features of all rows."""
-        passed = [self.network(rows) for rows in x.split(batch_size)]
+        with _fitting(x):
+            passed = [self.network(rows) for rows in x.split(batch_size)]
         outputs = torch.cat([outputs for outputs, _ in passed])
         features = [torch.cat(parts) for parts in zip(*(f for _, f in passed), strict=True)]
         for name, part in zip(self.network.layers, features, strict=True):
@@ -212,13 +255,27 @@ class _Whitening(nn.Module):
         return (features - self.mean) @ self.directions
 
 
-def _as_parameters(x: Tensor, model: object) -> Tensor:
-    """Numbers in the type of the network's parameters and on their device."""
-    parameters = model.parameters() if isinstance(model, nn.Module) else iter(())
-    like = next((p for p in parameters if p.is_floating_point()), None)
-    if like is None:
-        return x
-    return x.to(like) if x.is_floating_point() else x.to(like.device)
+@contextmanager
+def _fitting(x: Tensor) -> Iterator[None]:
+    """Say what torch says of a wrong shape in one sentence."""
+    try:
+        yield
+    except HunchError:
+        raise
+    except (RuntimeError, ValueError) as error:
+        raise ShapeError(
+            f"`x` got shape {tuple(x.shape)}, which the network cannot take: {sentence(error)}"
+        ) from error
+
+
+def _rows(x: Data | Loader, model: nn.Module) -> Tensor:
+    """All rows, in the type of the network's parameters and on their device."""
+    if not isinstance(model, nn.Module):
+        raise ConfigurationError(f"`model` got {type(model).__name__}; expected a module.")
+    if not is_loader(x):
+        return as_data("x", cast("Data", x), model)
+    check_loader("x", x)
+    return torch.cat(list(inputs_of(x, model)))
 
 
 def _median_distance(joined: Tensor, generator: torch.Generator) -> Tensor:

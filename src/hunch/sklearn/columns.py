@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +42,8 @@ class TakesColumns:
         if mixed:
             cells, y = validate_data(self, X, y, reset=reset, skip_check_array=True)
         else:
-            cells, y = validate_data(self, X, y, reset=reset, **kind)
+            with _naming_text(X):
+                cells, y = validate_data(self, X, y, reset=reset, **kind)
         if reset:
             names = getattr(self, "feature_names_in_", None)
             weight = weights_of(sample_weight, cells)
@@ -55,9 +59,13 @@ class TakesColumns:
         kind = {"dtype": np.float64, "ensure_all_finite": self._finite(reset=False)}
         if self._is_mixed(X, reset=False):
             cells = validate_data(self, X, reset=False, skip_check_array=True)
-            checked: Floats = check_array(self._encoded(cells), estimator=self, input_name="X")
+            checked: Floats = check_array(
+                self._encoded(cells, asked=True), estimator=self, input_name="X"
+            )
             return checked
-        return self._encoded(validate_data(self, X, reset=False, **kind))
+        with _naming_text(X):
+            cells = validate_data(self, X, reset=False, **kind)
+        return self._encoded(cells, asked=True)
 
     def _is_mixed(self, X: Any, reset: bool) -> bool:
         """Whether X holds text or other things that are numbers only once `_columns` says so."""
@@ -69,19 +77,38 @@ class TakesColumns:
         """What scikit-learn is to refuse; a model of an earlier version cannot fill gaps."""
         return "allow-nan" if reset or self._columns is not None else True
 
-    def _encoded(self, cells: Any, *, silent: bool = False) -> Floats:
+    def _encoded(self, cells: Any, *, silent: bool = False, asked: bool = False) -> Floats:
         if self._columns is None:
             numbers: Floats = cells
             return numbers
         features, gaps = self._columns.features_and_gaps(cells)
         if gaps and not silent:
             self._warn_of_gaps(gaps, self._columns)
+        if asked:
+            self._warn_of_unseen(features, gaps, self._columns)
         return features
+
+    def _warn_of_unseen(self, features: Floats, gaps: dict[int, int], table: MixedTable) -> None:
+        found = {}
+        for category in table.categories:
+            column = table.owners[category.start]
+            none = ~features[:, category.start : category.stop].any(axis=1)
+            count = int(none.sum()) - gaps.get(column, 0)
+            if count:
+                found[column] = count
+        if found:
+            first, *others = found
+            more = f", as in {len(others)} more columns" if others else ""
+            warn_user(
+                f"`X` has a value in column {self._name_of(first)!r} in {found[first]} rows that "
+                f"no row of `fit` had{more}: it may be like any that is known, and predictions "
+                "there are as unsure as these differ."
+            )
 
     def _warn_of_gaps(self, gaps: dict[int, int], table: MixedTable) -> None:
         first, *others = gaps
         more = f", as in {len(others)} more columns" if others else ""
-        kind = "none of its values" if table.columns[first].middle is None else "its median"
+        kind = "any of its values" if table.columns[first].middle is None else "its median"
         warn_user(
             f"`X` has nothing in column {self._name_of(first)!r} in {gaps[first]} rows, where "
             f"every row of `fit` had something{more}: they count as {kind} there."
@@ -99,6 +126,13 @@ class TakesColumns:
 
     def _warn_of_written_numbers(self, X: Any, table: MixedTable) -> None:
         for j, (column, called) in enumerate(zip(table.columns, categories_of(X), strict=True)):
+            kind = "" if called or len(column.values) < 2 else _written_as(column.values)
+            if kind:
+                warn_user(
+                    f"`X` holds {kind} as text in column {self._name_of(j)!r}, such as "
+                    f"{column.values[0]!r}: text counts as categories, each of which is alone. "
+                    f"{_READ[kind]} if {kind} are meant, astype('category') if not."
+                )
             if column.other and not called and all(_is_number(value) for value in column.values):
                 warn_user(
                     f"`X` holds numbers as text in column {self._name_of(j)!r}, and more than "
@@ -118,6 +152,40 @@ def weights_of(sample_weight: npt.ArrayLike | None, X: Any) -> Floats | None:
         sample_weight, X, dtype=np.float64, ensure_non_negative=True
     )
     return found
+
+
+_READ: Final = {
+    "dates": "Use pandas.to_datetime, or parse_dates of read_csv,",
+    "percentages": "Remove the signs and use astype(float)",
+}
+_WRITTEN: Final = {
+    "dates": re.compile(
+        r"\d{4}([-/.])\d{1,2}\1\d{1,2}([T ].*)?|\d{1,2}([-/.])\d{1,2}\3\d{2,4}( .*)?"
+    ),
+    "percentages": re.compile(r"[-+]?\d+([.,]\d+)? ?%"),
+}
+
+
+def _written_as(values: Sequence[str]) -> str:
+    """What texts that look like something else than categories look like; empty if they do not."""
+    for kind, pattern in _WRITTEN.items():
+        if all(pattern.fullmatch(value.strip()) for value in values):
+            return kind
+    return ""
+
+
+@contextmanager
+def _naming_text(X: Any) -> Iterator[None]:
+    """Say of an array of text, of which no column has a type, that a data frame has them."""
+    try:
+        yield
+    except ValueError as error:
+        if "could not convert string to float" in str(error):
+            raise DataError(
+                f"`X` holds text in an array: {error}; pass a data frame, as pandas.DataFrame(X) "
+                "or the one that its values came from: it says what each column is."
+            ) from error
+        raise
 
 
 def _is_number(text: str) -> bool:

@@ -29,7 +29,7 @@ _TINY = float(np.finfo(np.float64).tiny)
 _TOO_GOOD = 1e-6  # of its standard error: the mean of errors of rows that were fitted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Doubted(Predictive):
     """A `Predictive` whose quantiles and intervals are those of tested errors, not Gaussian.
 

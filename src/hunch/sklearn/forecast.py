@@ -98,7 +98,7 @@ class Units:
         return values[..., 0] if self.flat else values
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Forecast(Predictive):
     """A `Predictive` that keeps to the support of y, and whose quantiles hold what they promise.
 

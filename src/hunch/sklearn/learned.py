@@ -6,7 +6,7 @@ estimators are these classes and scikit-learn's, with its checks and its trainin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
@@ -22,6 +22,7 @@ from hunch.sklearn.reach import Reach
 from hunch.sklearn.rows import Floats, Scale, check_size
 from hunch.sklearn.state import named
 from hunch.sklearn.training import Recipe, rebuilt
+from hunch.sklearn.unseen import Category, StandIns, stand_ins
 from hunch.storage.parts import under
 
 _KEPT: Final = ("n_features_in_", "n_iter_", "loss_curve_", "oob_score_", "_seed", "_seen")
@@ -47,6 +48,7 @@ class LearnedNetworks:
     _ranks: Ranks | None = None  # an earlier version knew of none
     _ranked: Ensemble | None = None
     _reach: Reach | None = None  # an earlier version knew of none
+    _told: tuple[Category, ...] | None = None
     _seed: int
     _seen: int
 
@@ -126,6 +128,17 @@ class LearnedNetworks:
         values = X if self._columns is None else self._columns.features_and_gaps(X)[0]
         check_size("X", values, self._owners)
         return torch.from_numpy(self._input_scale.apply(values))
+
+    def told_of(self, categories: Sequence[Category]) -> None:
+        """Learn which features are the values of a column, from who made features of columns."""
+        self._told = tuple(categories)
+
+    def _unseen_in(self, x: Tensor) -> Iterator[StandIns]:
+        """Of scaled features the rows that hold a value which training has not seen."""
+        own = () if self._columns is None else self._columns.categories
+        ends = np.array([[0.0], [1.0]]).repeat(self._width, axis=1)
+        zero, one = self._input_scale.apply(ends)
+        return stand_ins(x, own if self._told is None else self._told, zero, one, self._seed)
 
     @property
     def _owners(self) -> Sequence[int]:

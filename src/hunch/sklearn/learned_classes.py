@@ -50,6 +50,14 @@ class LearnedClasses(LearnedNetworks):
         nats.
         """
         x = self._inputs(X)
+        blend, deviations = self._said_of(x)
+        members = blend + deviations
+        for unseen in self._unseen_in(x):
+            members[:, unseen.rows] = unseen.members(*self._said_of(unseen.flat()))
+        return ClassPredictive(members / self._blend_temperature)
+
+    def _said_of(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logarithms of the blended probabilities, and how far each network's are from them."""
         distance = None if self._reach is None else self._reach.distance(x)
         views = [
             (logits_at(ensemble, seen, distance, strength) / cold).log_softmax(dim=-1)
@@ -67,8 +75,7 @@ class LearnedClasses(LearnedNetworks):
                 shares[-1, far] /= 1 + distance[far].square().unsqueeze(1)
                 shares /= shares.sum(dim=0)
         blend = blended(said, shares)
-        members = [blend + own - mean for own, mean in zip(views, said, strict=False)]
-        return ClassPredictive(torch.cat(members) / self._blend_temperature)
+        return blend, torch.cat([own - mean for own, mean in zip(views, said, strict=False)])
 
     def to_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:  # noqa: D102  # see the base
         tensors, values = super().to_state()

@@ -56,6 +56,17 @@ class LearnedNumbers(LearnedNetworks):
 
     def _forecast(self, x: Tensor) -> Forecast:
         """The same of scaled features."""
+        center, deviations, noise = self._said_of(x)
+        members = center + deviations
+        for unseen in self._unseen_in(x):
+            center, deviations, own = self._said_of(unseen.flat())
+            members[:, unseen.rows] = unseen.members(center, deviations)
+            # A constant noise is one number seen as many.
+            noise = noise.index_copy(0, torch.from_numpy(unseen.rows), unseen.noise(own))
+        return Forecast.of(Seen(members, noise, self._stratum_of(x)), self._units)
+
+    def _said_of(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The prediction, how far each member is from it, and the noise, in scaled units."""
         views = self._views(x)
         parts = [members_at(ensemble, seen) for ensemble, seen in views]
         said = [members.mean(dim=0) for members in parts]
@@ -63,14 +74,13 @@ class LearnedNumbers(LearnedNetworks):
         said += [] if trees is None else [trees.mean(dim=0)]
         said += self._processes_at(x, views[1][1].numpy() if len(views) > 1 else None)
         center = (torch.from_numpy(self._shares) * torch.stack(said, dim=1)).sum(dim=1)
-        members = torch.cat([own - own.mean(dim=0) for own in parts])
+        deviations = torch.cat([own - own.mean(dim=0) for own in parts])
         noise = self._noise.at(x, self._reach)
         if trees is not None:
             # Errors are known about trees of one fold, and what is asked is the mean of all.
             counted = torch.from_numpy(self._shares[len(parts)]) * trees
             noise = square_about_mean(noise.square(), counted).sqrt()
-        seen = Seen(center + members, noise, self._stratum_of(x))
-        return Forecast.of(seen, self._units)
+        return center, deviations, noise
 
     def to_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:  # noqa: D102  # see the base
         tensors, values = super().to_state()

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from hunch.errors import DataError
 from hunch.sklearn.rows import Floats
+from hunch.sklearn.unseen import Category
 
 _SECONDS_OF_A_DAY: Final = 86_400.0
 _ROUNDING: Final = 1e-12  # of a sum of weights
@@ -173,6 +174,16 @@ class MixedTable:
     def owners(self) -> tuple[int, ...]:
         """The column that each feature comes from."""
         return tuple(j for j, c in enumerate(self.columns) for _ in range(c.width))
+
+    @cached_property
+    def categories(self) -> tuple[Category, ...]:
+        """Where the columns of text are of which a later cell may be none of the values."""
+        ends = np.cumsum([0, *(c.width for c in self.columns)])
+        return tuple(
+            Category(int(start), len(c.values), int(start) + c.width)
+            for c, start in zip(self.columns, ends, strict=False)
+            if len(c.values) > 1 and not c.other  # of one nothing is known but itself
+        )
 
     def features(self, X: Any) -> Floats:
         """The features of rows, `(rows, features)`.

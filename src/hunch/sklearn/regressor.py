@@ -64,7 +64,8 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase, LearnedNumbe
 
     Missing numbers become the median, and a feature of its own says which they are; of text and
     categories of a data frame each of the 64 most frequent values is a feature, and the rest share
-    one. Columns without any value are left out, with a warning.
+    one. Columns without any value are left out, with a warning. A value that `fit` has not seen may
+    be like any that it has: how much these differ is part of what is not known.
 
     What is promised holds for new rows drawn as those of the training were. Where rows come in
     groups, as visits of patients do, and new rows are of new groups, give `fit` the `groups`: whole

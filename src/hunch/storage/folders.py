@@ -193,6 +193,8 @@ def open_folder(path: str | os.PathLike[str], kind: str) -> Path:
         1
     """
     folder = recovered(expanded(path))
+    if folder.is_file():
+        raise FolderError(f"{str(path)!r} is a file; expected a folder that hunch wrote.")
     if not folder.is_dir():
         raise FolderError(f"there is no folder {str(path)!r}; expected one that hunch wrote.")
     manifest = read_manifest(folder)

@@ -71,7 +71,7 @@ def read_weights(
     """
     try:
         way = learn_ways(
-            pa.table({name: column}), decimal=decimal, delimiter=delimiter, kinds={name: "number"}
+            pa.table({name: column}), decimal=decimal, delimiter=delimiter, kinds={name: "weight"}
         )[name]
         values = way.read(clean(column))
     except NotThatKindError as error:

@@ -14,7 +14,7 @@ from hunch.errors import ConfigurationError, DataError
 from hunch.tables.cells import clean, is_flat, words
 from hunch.validation import shown
 
-Said = Literal["number", "category"]
+Said = Literal["number", "category", "prediction", "weight"]
 
 _OPTIONS: Final = {
     "prediction": "--prediction",
@@ -91,7 +91,8 @@ class Choices:
     def kinds(self) -> dict[str, Said]:
         """What the cells of columns are."""
         said: dict[str, Said] = dict.fromkeys(self.categorical, "category")
-        return said | dict.fromkeys(self.numeric + self.prediction, "number")
+        said |= dict.fromkeys(self.numeric, "number")
+        return said | dict.fromkeys(self.prediction, "prediction")
 
     @property
     def newer(self) -> bool:
@@ -173,9 +174,7 @@ def check_column(name: str, names: Sequence[str], path: object, option: str = ""
     """
     if name in names:
         return
-    plain = {known: known.strip().lower() for known in names}
-    close = difflib.get_close_matches(name.strip().lower(), plain.values(), n=1)
-    meant = [known for known in names if plain[known] in close]
+    meant = near_names(name, names)
     hint = f" Did you mean {meant[0]!r}?" if meant else ""
     if len(names) == 1:
         hint = (
@@ -186,6 +185,18 @@ def check_column(name: str, names: Sequence[str], path: object, option: str = ""
         f"{option and f'{option}: '}{str(path)!r} has no column {name!r}; its columns are "
         f"{few(names, most=8)}.{hint}"
     )
+
+
+def near_names(name: str, names: Sequence[str]) -> list[str]:
+    """Those that differ from a name by little, or by their case or blanks alone.
+
+    Example:
+        >>> near_names("employees", ["Employees", "city"])
+        ['Employees']
+    """
+    plain = {known: known.strip().lower() for known in names}
+    close = difflib.get_close_matches(name.strip().lower(), plain.values(), n=1)
+    return [known for known in names if plain[known] in close]
 
 
 def _check_named(name: str, option: str, schema: pa.Schema, path: object, target: str) -> None:

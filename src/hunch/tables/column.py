@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hunch.errors import DataError
+from hunch.sklearn.rows import odd_cells
 from hunch.tables.cells import Floats, NotThatKindError, spread, words
 from hunch.tables.numerals import are_numbers
 from hunch.tables.ways import Kind, Way, check_size
@@ -34,6 +35,7 @@ MOST_VALUES: Final = 32  # of a text column of which each value gets a feature
 _FREQUENT: Final = 20  # values that get one where there are more,
 _MAYBE: Final = 128  # and values that get one if they come often,
 _OFTEN: Final = 5  # which is in so many rows
+_MOST_CODES: Final = 20
 _LARGEST_ID: Final = 2**53  # beyond, floats leave whole numbers out
 _MARGIN: Final = 0.25  # how far beyond the training range, in its width, is far outside
 # A word of a name that says that the cells name rows: patient_id, customerID, order no, Lfd. Nr.
@@ -67,6 +69,8 @@ class Column:
         scaled: whether words of scale are multiplied out, as in `Way`.
         counts: whether its numbers name rows, by its name and since all differ, so that new rows
             lie behind those of training.
+        codes: numbers far from all others that training holds repeatedly, as -999 for "unknown";
+            they are not outside.
     """
 
     name: str
@@ -83,6 +87,7 @@ class Column:
     order: str = ""
     scaled: bool = False
     counts: bool = False
+    codes: tuple[float, ...] = ()
 
     @property
     def way(self) -> Way:
@@ -110,7 +115,8 @@ class Column:
             'number'
         """
         values = {**dataclasses.asdict(self), "values": list(self.values)}
-        return {k: v for k, v in values.items() if k not in ("scaled", "counts") or v}
+        values["codes"] = list(self.codes)
+        return {k: v for k, v in values.items() if k not in ("scaled", "counts", "codes") or v}
 
     def encode(self, column: pa.Array, first_row: int = 0) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """Features `(rows, features)` of clean cells, and which rows are far outside training.
@@ -139,6 +145,8 @@ class Column:
         # Later than training is where dates and ids of new rows belong.
         if self.kind != "date" and not self.counts:
             outside |= values > self.high + margin
+        if self.codes:
+            outside &= ~np.isin(values, self.codes)
         parts = [values]
         if self.kind == "date":
             for period in _periods(self.clock).values():
@@ -220,6 +228,7 @@ def _learn_numbers(name: str, way: Way, cells: pa.Array) -> Column | Dropped:
     if not len(known):
         return Dropped(name, "empty")
     low, high = float(known.min()), float(known.max())
+    usual, codes = _usual_range(known)
     if _UNNAMED.fullmatch(name) and not way.asked and _counts(values):
         return Dropped(name, "an index without a name, which numbers the rows")
     large = max(-low, high) > _LARGEST_ID and not way.asked
@@ -231,8 +240,8 @@ def _learn_numbers(name: str, way: Way, cells: pa.Array) -> Column | Dropped:
         name,
         way.kind,
         fill=float(np.median(known)),
-        low=low,
-        high=high,
+        low=usual[0] if way.kind == "number" else low,
+        high=usual[1] if way.kind == "number" else high,
         missing=missing,
         clock=way.kind == "date" and bool((known % 1 != 0).any()),
         decimal=way.decimal,
@@ -240,7 +249,17 @@ def _learn_numbers(name: str, way: Way, cells: pa.Array) -> Column | Dropped:
         order=way.order,
         scaled=way.scaled,
         counts=_names_rows(name, values) and not way.asked,
+        codes=codes if way.kind == "number" else (),
     )
+
+
+def _usual_range(known: Floats) -> tuple[tuple[float, float], tuple[float, ...]]:
+    """Ends of the numbers but the odd ones, and those of these that stand there repeatedly."""
+    odd = odd_cells(known[:, None])[:, 0]
+    usual = known[~odd]
+    values, counts = np.unique(known[odd], return_counts=True)
+    codes = values[counts > 1][:_MOST_CODES]
+    return (float(usual.min()), float(usual.max())), tuple(codes.tolist())
 
 
 def _names_rows(name: str, values: Floats) -> bool:
@@ -271,4 +290,5 @@ def _learn_category(name: str, cells: pa.Array, *, asked: bool) -> Column | Drop
     often = sum(-count >= _OFTEN for count, _ in counted[:_MAYBE])
     kept = counted[: max(_FREQUENT, often)] if many else counted
     values = tuple(value for _, value in kept)
-    return Column(name, "category", missing=missing, values=values, other=many)
+    rest = len(values) < len(counted)
+    return Column(name, "category", missing=missing, values=values, other=rest)

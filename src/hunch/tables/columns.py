@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hunch.errors import DataError
+from hunch.sklearn.unseen import Category
 from hunch.tables.cells import Floats, clean, is_flat, words
-from hunch.tables.choices import NOTHING_SAID, Choices, few
+from hunch.tables.choices import NOTHING_SAID, Choices, few, near_names
 from hunch.tables.column import Column, Dropped, learn_column
 from hunch.tables.ways import Way, learn_ways
 
@@ -123,6 +124,16 @@ class Columns:
         return [feature for column in self.used for feature in column.features]
 
     @property
+    def categories(self) -> list[Category]:
+        """Where the columns of text are of which a later cell may be none of the values."""
+        places = self.groups()
+        return [
+            Category(places[c.name].start, len(c.values), places[c.name].stop)
+            for c in self.used
+            if c.kind == "category" and len(c.values) > 1 and not c.other
+        ]
+
+    @property
     def place_of_time(self) -> int:
         """Which feature is the time that the user named, in days or in the column's numbers."""
         return int(self.groups()[self.said.time[0]].start)
@@ -205,9 +216,11 @@ class Columns:
         missing = [column.name for column in self.used if column.name not in given]
         if missing:
             what, them = ("column {} is", "it") if len(missing) == 1 else ("columns {} are", "them")
+            near = {name: n[0] for name in missing if (n := near_names(name, names))}
+            hint = f" The table has {few(list(near.values()))}: rename it." if near else ""
             raise DataError(
                 f"{what.format(few(missing))} missing; the model was trained with {them}, and "
-                "columns are matched by name."
+                f"columns are matched by name.{hint}"
             )
         known = {c.name for c in self.used} | {d.name for d in self.dropped}
         return [name for name in names if name not in known]
@@ -230,7 +243,10 @@ class Columns:
             >>> Columns.from_json(rules.to_json()) == rules
             True
         """
-        used = tuple(Column(**{**c, "values": tuple(c["values"])}) for c in values["used"])
+        used = tuple(
+            Column(**{**c, "values": tuple(c["values"]), "codes": tuple(c.get("codes", ()))})
+            for c in values["used"]
+        )
         dropped = tuple(Dropped(**d) for d in values["dropped"])
         return cls(used, dropped, Choices.from_json(values.get("said", {})))
 

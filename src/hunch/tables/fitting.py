@@ -196,7 +196,7 @@ def fit_table(
         _check_enough(path, len(kept), f" with a value of {target!r}")
         others, tied, y = others.take(kept), tied.take(kept), y[kept]
         weight = None if weight is None else weight[kept]
-    ties = Ties.of(tied, ways, choices)
+    ties = Ties.of(tied, ways, choices, kept)
     learn = partial(Columns.learn_and_encode, ways=ways, left_out=source.left_out, said=choices)
     group = ties.apart(groups_of_copies(*learn(others), y))
     copies = len(group) - int(group.max()) - 1

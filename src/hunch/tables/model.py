@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import torch
 
 from hunch.errors import ConfigurationError, FolderError
 from hunch.sklearn.forecast import Forecast
@@ -40,6 +41,7 @@ from hunch.tables.doubted import (
 )
 from hunch.tables.frames import as_arrow, like
 from hunch.tables.horizon import Horizon, learn_horizon
+from hunch.tables.recognized import NO_MARKS, Marks, marks_to_keep
 from hunch.tables.target import Target, Task
 from hunch.tables.ties import NO_TIES, Ties
 from hunch.validation import real_number
@@ -72,6 +74,7 @@ class TableModel:
         target: what is predicted.
         estimator: fitted on the features; of a model that was read, what it has learned.
         horizon: how errors grow with the time since training; None if rows may come in any order.
+        seen: marks of training rows, by which they are known again.
 
     Example:
         >>> import tempfile
@@ -91,6 +94,12 @@ class TableModel:
     target: Target
     estimator: Learned | DoubtRegressor
     horizon: Horizon | None = None
+    seen: Marks = field(default_factory=lambda: NO_MARKS, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Tell the networks which features are the values of a column."""
+        if not is_doubt(self.estimator):
+            self.estimator.told_of(self.columns.categories)
 
     def predict(self, table: Any, *, coverage: float = 0.9, first_row: int = 0) -> Any:
         """What the model says about each row.
@@ -209,6 +218,8 @@ class TableModel:
         tensors, values = self.estimator.to_state()
         if self.horizon is not None:
             tensors |= named({"horizon": self.horizon.to_state()})
+        if len(self.seen):
+            tensors["seen.marks"] = torch.from_numpy(self.seen)
         said = self.columns.said
         write_json(
             folder / MODEL_FILE,
@@ -239,13 +250,15 @@ class TableModel:
             target = Target.from_json(values["target"])
             tensors = read_tensors(folder / TENSORS_FILE)
             columns = Columns.from_json(values["columns"])
+            marks = tensors.pop("seen.marks", None)  # an earlier version kept none
+            seen = NO_MARKS if marks is None else marks.numpy()
             if columns.said.prediction:
                 doubt = restored_doubt(columns, tensors, values["estimator"])
-                return cls(columns, target, doubt)
+                return cls(columns, target, doubt, seen=seen)
             estimator = _KINDS[target.task].from_state(tensors, values["estimator"])
             own = under("horizon.", tensors)
             horizon = Horizon.from_state(own) if own else None
-            return cls(columns, target, estimator, horizon)
+            return cls(columns, target, estimator, horizon, seen)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> TableModel:
@@ -284,7 +297,7 @@ def replaced_model(out: str | os.PathLike[str], target: str, names: Sequence[str
         other = f"{old!r}" if old != target else f"{old!r} by other columns"
         raise FolderError(
             f"{str(out)!r} holds a model of another table, which predicts {other}; choose another "
-            "folder (--out), or move this one away."
+            "folder (--out; `out` in Python), or move this one away."
         )
     return f"the model of {old!r} in {str(out)!r} will be replaced"
 
@@ -318,7 +331,7 @@ def train(
         doubt = train_doubt(
             columns, x, y, weight, ties.groups, members=members, seed=seed, progress=progress
         )
-        return TableModel(columns, target, doubt)
+        return TableModel(columns, target, doubt, seen=marks_to_keep(x, y))
     from hunch.sklearn import RandomizedPriorClassifier, RandomizedPriorRegressor
 
     members = members or RandomizedPriorRegressor.n_estimators
@@ -350,7 +363,7 @@ def train(
             return few.fit(x[rows], y[rows], None if weight is None else weight[rows])
 
         horizon = learn_horizon(trained_on, ties.times, x, y)
-    return TableModel(columns, target, estimator, horizon)
+    return TableModel(columns, target, estimator, horizon, marks_to_keep(x, y))
 
 
 def _within_support(target: Target, y: Floats) -> Target:

@@ -21,6 +21,7 @@ from hunch.tables.columns import Columns
 from hunch.tables.data import Data, open_data
 from hunch.tables.drift import Drift, counts_of_rows, counts_of_training, drift
 from hunch.tables.model import KIND, TableModel
+from hunch.tables.recognized import Recognized
 from hunch.tables.scoring import Scores
 from hunch.tables.streaming import Later
 
@@ -83,6 +84,7 @@ def monitor_table(
     source = open_data(data, sheet, say)
     model.columns.check_names(source.names)
     scores, later = Scores(model.target, coverage), Later(model.columns)
+    recognized = Recognized(model.seen, model.columns, model.target)
     edges = {name: own["edges"] for name, own in training.get("columns", {}).items()}
     counts: dict[str, Any] = {}
     rows = outside = 0
@@ -97,10 +99,11 @@ def monitor_table(
             for name, own in counts_of_rows(model.columns, table, edges).items():
                 counts[name] = counts.get(name, 0) + own
         later.add(table)
+        recognized.add(table, rows)
         rows, outside = rows + table.num_rows, outside + int(np.count_nonzero(far))
     if not rows:
         raise DataError(f"{str(source.path)!r} has a header and no rows; expected some to look at.")
-    for note in [*later.notes, *scores.notes]:
+    for note in [*later.notes, *scores.notes, *recognized.notes]:
         say(note)
     drifts = {
         column.name: drift(

@@ -23,6 +23,7 @@ import pyarrow.parquet
 from hunch.errors import DataError
 from hunch.progress import progress_bar
 from hunch.tables.cells import is_flat, is_text, unwrapped
+from hunch.tables.choices import near_names
 from hunch.tables.headers import Header, read_header
 
 CHUNK_ROWS: Final = 20_000
@@ -385,7 +386,7 @@ def _refusing(path: Path, lines: int = 0) -> Iterator[None]:
     except DataError:
         raise
     except FileNotFoundError as error:
-        raise DataError(f"there is no file {str(path)!r}.") from error
+        raise DataError(f"there is no file {str(path)!r}.{_named_alike(path)}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{str(path)!r} is not UTF-8 text; save it as UTF-8.") from error
     except OSError as error:
@@ -397,6 +398,16 @@ def _refusing(path: Path, lines: int = 0) -> Iterator[None]:
         raise DataError(f"cannot read {str(path)!r}: {what}.") from error
     except pa.ArrowException as error:
         raise DataError(f"{str(path)!r} {_in_words(str(error), lines)}") from error
+
+
+def _named_alike(path: Path) -> str:
+    """A file of nearly that name beside it, as a question."""
+    try:
+        names = [file.name for file in path.absolute().parent.iterdir() if file.is_file()]
+    except OSError:
+        return ""
+    near = near_names(path.name, names)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _in_words(said: str, lines: int) -> str:

@@ -23,6 +23,7 @@ from hunch.tables.data import open_data
 from hunch.tables.model import TableModel
 from hunch.tables.moments import day_in_words
 from hunch.tables.reading import Source, open_table
+from hunch.tables.recognized import Recognized
 from hunch.tables.scoring import Scores
 from hunch.tables.writing import csv_header, csv_rows, unused_names
 
@@ -96,6 +97,7 @@ def predict_table(
     copied, answers = _plan(model, source, say)
     header = [*copied, *answers]
     scores, later = Scores(model.target, coverage), Later(model.columns)
+    recognized = Recognized(model.seen, model.columns, model.target)
     ours = partial(_holds_such, header=header, source=source.path)
     rows = outside = endless = 0
     with _opened(out, ours) as file:
@@ -107,6 +109,7 @@ def predict_table(
             if model.target.name in table.column_names:
                 scores.add(found, table[model.target.name], first_row=rows)
             later.add(table)
+            recognized.add(table, rows)
             rows += table.num_rows
             outside += pc.sum(found["outside"]).as_py() or 0
             endless += _not_finite(found)
@@ -117,7 +120,7 @@ def predict_table(
             f"of {endless:,} rows some predictions are inf or nan: their numbers are so far from "
             "the training data that no float holds the answer"
         )
-    for note in [*later.notes, *scores.notes]:
+    for note in [*later.notes, *scores.notes, *recognized.notes]:
         say(note)
     return Predicted(rows, outside, scores.result())
 

@@ -27,6 +27,9 @@ _VARIED: Final = 10  # different values of a column, of fewer any may be a code
 _GAP: Final = 5.0  # times the widest gap elsewhere lies a code apart
 _WIDE: Final = 0.25  # of the range of all other values, likewise
 _OFTEN: Final = 3  # cells hold a code
+_MIDDLE: Final = 0.6827  # of the cells, within a standard deviation if they are Gaussian
+_TAIL: Final = 5.0  # of these
+_NEXT: Final = 3.0  # times as large as the next is a value of a tail at most
 _CLOSE: Final = 2.0  # times as wide as rows are many is a series of numbers at most
 
 
@@ -109,13 +112,27 @@ def _odd_cells_said(
 ) -> str:
     show = day_in_words if kind == "date" else "{:.6g}".format
     odd = np.flatnonzero(odd_cells(cells[:, None])[:, 0])
-    if not len(odd):
+    if not len(odd) or _is_a_tail(cells, odd):
         return _codes_said(what, cells, show)
     more = f" and {len(odd) - 1} more such cell{'s' * (len(odd) > 2)}" if len(odd) > 1 else ""
     return (
         f"{what} holds {show(cells[odd[0]])} in {row_in_words(ids, int(rows[odd[0]]))}{more}, far "
         "from all other values"
     )
+
+
+def _is_a_tail(cells: Floats, odd: npt.NDArray[np.intp]) -> bool:
+    """Whether odd cells are the end of a skewed column, as a large firm's among small ones.
+
+    On a scale of logarithms they lie within five widths, each at most three times the next one.
+    """
+    if not (cells > 0).all() or len(np.unique(cells[odd])) < len(odd):
+        return False
+    logs = np.log(cells)
+    away = np.abs(logs - np.median(logs))
+    ends = np.unique([np.delete(cells, odd).max(), *cells[odd]])
+    close = bool((ends[1:] <= _NEXT * ends[:-1]).all())
+    return close and bool(away[odd].max() <= _TAIL * np.quantile(away, _MIDDLE))
 
 
 def _codes_said(what: str, cells: Floats, show: Callable[[float], str]) -> str:

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from hunch.errors import DataError
 from hunch.seeding import numpy_generator
-from hunch.tables.cells import Floats, NotThatKindError, clean, words
+from hunch.tables.cells import Flags, Floats, NotThatKindError, clean, words
 from hunch.tables.choices import Choices
 from hunch.tables.target import Target
 from hunch.tables.ways import Way
@@ -51,15 +51,27 @@ class Ties:
     kinds: Mapping[str, Names] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, table: pa.Table, ways: Mapping[str, Way], choices: Choices) -> Ties:
+    def of(
+        cls,
+        table: pa.Table,
+        ways: Mapping[str, Way],
+        choices: Choices,
+        rows: Rows | None = None,
+    ) -> Ties:
         """Of the rows of a table, by what the user says of its columns.
+
+        Args:
+            table: with the columns that are spoken of.
+            ways: how they are read.
+            choices: what is said.
+            rows: where each row stands in the file, for messages; None if as it stands here.
 
         Raises:
             DataError: if a row has no group or time, or the column names too few.
         """
         kinds = {name: _kinds(table[name], ways.get(name)) for name in choices.subgroups}
         for name in choices.groups:
-            return cls(name, groups=_names(name, table[name]), kinds=kinds)
+            return cls(name, groups=_names(name, table[name], rows), kinds=kinds)
         for name in choices.time:
             if ways[name].kind not in ("date", "number"):
                 raise DataError(
@@ -67,7 +79,7 @@ class Ties:
                     "numbers."
                 )
             dates = ways[name].kind == "date"
-            return cls(name, times=_times(name, ways[name], table), dates=dates, kinds=kinds)
+            return cls(name, times=_times(name, ways[name], table, rows), dates=dates, kinds=kinds)
         return cls(kinds=kinds)
 
     @property
@@ -209,13 +221,14 @@ def _split_groups(
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
-def _names(name: str, column: pa.ChunkedArray) -> Names:
+def _names(name: str, column: pa.ChunkedArray, rows: Rows | None) -> Names:
     cells = words(clean(column))
     if cells.null_count:
-        row = cells.is_null().to_numpy(zero_copy_only=False).argmax()
+        empty = cells.is_null().to_numpy(zero_copy_only=False)
         raise DataError(
-            f"--groups: column {name!r} is empty in row {row + 1:,} of those with a target; "
-            "expected the name of a group in each."
+            f"--groups: column {name!r} {_empty_in(empty, rows)}; expected the name of a group in "
+            "each: fill them in, each by a name of its own if nothing is known, or leave the rows "
+            "out."
         )
     return np.asarray(cells.to_pylist(), dtype=object)
 
@@ -235,21 +248,31 @@ def _kinds(column: pa.ChunkedArray, way: Way | None) -> Names:
     return np.asarray([text or "missing" for text in words(cells).to_pylist()], dtype=object)
 
 
-def _times(name: str, way: Way, table: pa.Table) -> Floats:
+def _times(name: str, way: Way, table: pa.Table, rows: Rows | None) -> Floats:
     try:
         times = way.read(clean(table[name]))
     except NotThatKindError as error:
         raise DataError(
-            f"--time: column {name!r} holds {error.value!r} in row {error.row + 1:,}; expected "
-            f"{way.expected}."
+            f"--time: column {name!r} holds {error.value!r} in row "
+            f"{_in_file(error.row, rows):,}; expected {way.expected}."
         ) from error
     if not np.isfinite(times).all():
-        row = int((~np.isfinite(times)).argmax())
         raise DataError(
-            f"--time: column {name!r} is empty in row {row + 1:,} of those with a target; expected "
-            "a time in each."
+            f"--time: column {name!r} {_empty_in(~np.isfinite(times), rows)}; expected a time in "
+            "each: fill them in, or leave the rows out."
         )
     return times
+
+
+def _empty_in(empty: Flags, rows: Rows | None) -> str:
+    """How many cells are empty, and in which row of the file the first."""
+    row, count = f"{_in_file(int(empty.argmax()), rows):,}", int(empty.sum())
+    return f"is empty in {f'{count:,} rows, first in ' if count > 1 else ''}row {row}"
+
+
+def _in_file(row: int, rows: Rows | None) -> int:
+    """Its number in the file, from 1."""
+    return (row if rows is None else int(rows[row])) + 1
 
 
 def _such(column: pa.ChunkedArray) -> str:

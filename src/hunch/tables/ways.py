@@ -61,6 +61,11 @@ _ORDER_WORDS: Final = {
 }
 
 
+# A day that no other order can mean.
+_EXAMPLES: Final = {"dmy": "31/12/2024", "mdy": "12/31/2024", "ymd": "2024/12/31", "": "2024-12-31"}
+_OPTIONS: Final = {"number": "--numeric", "prediction": "--prediction", "weight": "--weights"}
+
+
 @dataclass(frozen=True)
 class Way:
     """How the cells of a column are read.
@@ -107,7 +112,7 @@ class Way:
         if self.kind == "boolean":
             return "true or false, yes or no"
         if self.kind == "date":
-            return "a date such as 2024-12-31" + _ORDER_WORDS[self.order]
+            return f"a date such as {_EXAMPLES[self.order]}{_ORDER_WORDS[self.order]}"
         comma = " with a decimal comma" if self.decimal == "," else ""
         return f"a number{comma}{f' in {self.unit}' if self.unit else ''}"
 
@@ -250,8 +255,8 @@ def _look_as(name: str, kind: Said, cells: pa.Array) -> Way | Numerals:
             return Way("number")
         raise DataError(
             f"column {name!r} holds {error.value!r} in row {error.row + 1}; expected a number "
-            "written like the others, since --numeric or --prediction names the column; empty the "
-            "cell, or leave the option out."
+            f"written like the others, since {_OPTIONS[kind]} names the column; empty the cell, or "
+            "leave the option out."
         ) from error
     return Way("number")
 

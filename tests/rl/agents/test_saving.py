@@ -204,7 +204,7 @@ def test_folders_that_are_no_agents_are_refused_in_one_line(tmp_path, folder):
         (place / "page.html").write_text("x")
     for path, message in [
         (tmp_path / "nowhere", "there is no folder"),
-        (folder / "agent.json", "there is no folder"),
+        (folder / "agent.json", "is a file; expected a folder"),
         (tmp_path / "mine", r"no readable hunch\.json"),
         (tmp_path / "demo", "kind 'demo'; expected 'agent'"),
     ]:
