@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from hunch import interrupts
+from hunch.cli.agent_names import called, from_file_of, said
 from hunch.cli.config import as_words, config_option, run_config, table
 from hunch.cli.environments import NamedEnv, env_given, env_named, is_code, wraps_code
 from hunch.cli.options import (
@@ -163,10 +164,29 @@ def _env_kwargs(context: click.Context, options: Mapping[str, Any]) -> dict[str,
     return kwargs
 
 
-def _set_words(context: click.Context, options: Mapping[str, Any]) -> list[str]:
-    """The words of `--set`, before which those of the file go that they do not name."""
+def _set_words(
+    context: click.Context, options: Mapping[str, Any], name: str | None = None
+) -> list[str]:
+    """The words of `--set`, before which those of the file go that they do not name.
+
+    Args:
+        context: of the command.
+        options: of it.
+        name: the agent, if it is a new one: the file may have been made for another.
+    """
+    from hunch.rl.runs.weights import agent_class
+
     typed = pairs("--set", options["set_words"])
     in_file = {k: v for k, v in table(context, "set").items() if k not in typed}
+    of_file = (context.default_map or {}).get("agent", name)
+    if name is not None and name != of_file:
+        make = agent_class(RECIPES[name].agent)
+        in_file, left_out = from_file_of(name, of_file, in_file, make)
+        if left_out:
+            say(
+                f"the file of options is of {of_file}; for {name} its {', '.join(left_out)} "
+                "is left out, and the rest of its [set] kept"
+            )
     return [*as_words(in_file), *options["set_words"]]
 
 
@@ -175,12 +195,12 @@ def _new(
 ) -> int:
     from hunch.rl.runs.run import Run, check_new
 
-    place = options["out"] or _free_place(name, env, options["seed"])
-    if not options["dump_config"]:
-        check_new(place)
+    if options["out"] is not None and not options["dump_config"]:
+        check_new(options["out"])
     plan, about, given = _planned(context, name, env, options)
     if options["dump_config"]:
         return _dump(plan, about)
+    place = options["out"] or _free_place(_stem(about), env, options["seed"])
     return _train(Run.begin(place, plan, about, **given), as_json=as_json)
 
 
@@ -202,7 +222,10 @@ def _planned(
     make = agent_class(recipe.agent)
     chosen = {**recipe.settings, **(recipe.atari if env.startswith("ALE/") else {})}
     settings = {key: from_json(value) for key, value in chosen.items()}
-    settings |= agent_settings(make, _set_words(context, options))
+    settings |= agent_settings(make, _set_words(context, options, name))
+    is_called, besides = called(name, make, settings)
+    if is_called != name:
+        say(f"{name} with these settings is {is_called}, and is called so")
     if options["num_envs"] is not None:
         settings["num_envs"] = options["num_envs"]
     known = None if defaults.env == env else defaults.env
@@ -235,7 +258,8 @@ def _planned(
         tensorboard=options["tensorboard"],
     )
     about = {
-        "recipe": name,
+        "recipe": is_called,
+        **({"besides": besides} if besides else {}),
         "env": env,
         **({"wrap": list(options["wrap"])} if options["wrap"] else {}),
         "judge_episodes": defaults.final_episodes,
@@ -260,6 +284,12 @@ def _check_first(env: str | NamedEnv, kwargs: Mapping[str, Any], text: str) -> N
 
 def _or_else(value: Any, default: Any) -> Any:
     return default if value is None else value
+
+
+def _stem(about: Mapping[str, Any]) -> str:
+    """The agent in the name of a folder."""
+    changed = [f"{key}-{said(value)}" for key, value in about.get("besides", {}).items()]
+    return "-".join([about["recipe"], *changed])
 
 
 def _free_place(name: str, env: str, seed: int) -> Path:

@@ -198,8 +198,13 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Agent and environment, as they were asked for."""
+        """Agent and environment, as they were asked for, and in what the agent is another one."""
         agent, env = self.about.get("recipe", self.plan.agent), self.plan.settings.get("env")
+        if besides := self.about.get("besides"):
+            words = (
+                f"{k}={str(v).lower() if isinstance(v, bool) else v}" for k, v in besides.items()
+            )
+            agent = f"{agent} ({', '.join(words)})"
         return f"{agent} on {self.about.get('env', env)}"
 
     @property
