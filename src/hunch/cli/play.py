@@ -138,7 +138,8 @@ def _player(
     if (folder / RUN_FILE).exists() or not (folder / SETTINGS_FILE).exists():
         plan, about = read_run_file(place)
         given = env_given(place, plan.settings, about, typed, trust=trust)
-        _check_same(place, about.get("env", plan.settings.get("env")), typed[0])
+        if not given:
+            _check_same(place, about.get("env", plan.settings.get("env")), typed[0])
         run = Run.open(place, trust=trust, **given)
         agent = run.best_agent() if best else run.last_agent()
         return agent, _replica(run, replica), dict(run.plan.evaluation_env_kwargs)

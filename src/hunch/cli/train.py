@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +26,7 @@ from hunch.cli.options import (
     trust_option,
     wrap_option,
 )
+from hunch.cli.own_code import code_of
 from hunch.cli.recipes import RECIPES, defaults_for
 from hunch.cli.values import agent_settings, literal, pairs
 
@@ -153,7 +154,7 @@ def train(
         run = _resume(context, agent, env, options)
         if options["dump_config"]:
             return _dump(run.plan, run.about)
-        return _train(run, as_json=as_json)
+        return _train(run, as_json=as_json, env=env, wrap=options["wrap"])
 
 
 def _env_kwargs(context: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -262,6 +263,7 @@ def _planned(
         **({"besides": besides} if besides else {}),
         "env": env,
         **({"wrap": list(options["wrap"])} if options["wrap"] else {}),
+        **({"code": code} if (code := code_of([env, *options["wrap"]])) else {}),
         "judge_episodes": defaults.final_episodes,
         "command": context.meta["command"],
     }
@@ -315,6 +317,8 @@ def _resume(
         given = env_given(options["resume"], plan.settings, about, typed, trust=trust)
     run = Run.open(options["resume"], trust=trust, **given)
     asked = _asked(context, agent, env, options, run)
+    if given:  # its name was compared, and may be another word for the same
+        asked = {name: value for name, value in asked.items() if name not in ("ENV", "--wrap")}
     has = _has(run)
     differ = [
         f"{name} is {has.get(name)!r}, not {value!r}"
@@ -375,7 +379,8 @@ def _has(run: Run) -> dict[str, Any]:
     return found | {f"--set {key}": value for key, value in settings.items()}
 
 
-def _train(run: Run, *, as_json: bool) -> int:
+def _train(run: Run, *, as_json: bool, env: str | None = None, wrap: Sequence[str] = ()) -> int:
+    """Train and report; `env` and `wrap` are the names of today, for what is to be typed next."""
     place = shlex.quote(_shown(run.folder))
     if run.finished:
         say(f"the run ended before ({run.finished}); nothing to train")
@@ -387,7 +392,8 @@ def _train(run: Run, *, as_json: bool) -> int:
         interrupts.heard()
         from hunch.rl.runs.plan import commands_of
 
-        say(f"interrupted; go on with: {commands_of(run.plan.settings, run.about, place)[0]}")
+        about = run.about | ({"env": env} if env else {}) | ({"wrap": list(wrap)} if wrap else {})
+        say(f"interrupted; go on with: {commands_of(run.plan.settings, about, place)[0]}")
         return INTERRUPTED
 
 

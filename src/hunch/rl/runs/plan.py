@@ -176,6 +176,7 @@ def check_about(plan: Plan, about: Mapping[str, Any]) -> None:
     _check_kind("wrap", about.get("wrap", []), list, "names of wrappers")
     for word in about.get("wrap", []):
         _check_kind("wrap", word, str, "names of wrappers")
+    _check_kind("code", about.get("code", {}), Mapping, "checksums by name")
     _check_kind("besides", about.get("besides", {}), Mapping, "arguments by name")
     _check_kind("versions", about.get("versions", {}), Mapping, "versions by name")
 
