@@ -24,6 +24,15 @@ _ID: Final = re.compile(r".*(-v\d+|/.*)")
 _NOT_FOR_AGENTS: Final = ("RecordVideo", "HumanRendering")
 
 
+# They keep running means; why that cannot be, and what is there instead.
+_MOVING: Final = {
+    "NormalizeObservation": "--set normalize=true of a2c and reinforce keeps them in the agent; "
+    "for other agents scale by fixed numbers, in the environment or by a wrapper of yours",
+    "NormalizeReward": "scale by a fixed number, in the environment or by a wrapper of yours, or "
+    "by --set reward_scale of a2c and reinforce",
+}
+
+
 @dataclass(frozen=True)
 class NamedEnv:
     """Makes environments of what the user named; called with their keyword arguments.
@@ -194,6 +203,11 @@ def _of_gymnasium(name: str) -> Any:
 
     from gymnasium import wrappers
 
+    if name in _MOVING:
+        raise ConfigurationError(
+            f"--wrap got {name!r}, whose running means the environment of an evaluation would not "
+            f"have; {_MOVING[name]}."
+        )
     known = [n for n in wrappers.__all__ if n[0].isupper() and n not in _NOT_FOR_AGENTS]
     if name in known:
         return getattr(wrappers, name)

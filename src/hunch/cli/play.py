@@ -113,7 +113,9 @@ def _play(
         found |= {"mean_return": float(returns.mean()), "std_return": float(returns.std())}
         click.echo(dump_json({**found, "returns": returns.tolist()}), nl=False)
     else:
-        click.echo(f"Replica {r}: return {returns.mean():.2f} ± {returns.std():.2f}")
+        click.echo(
+            f"Replica {r}: return {returns.mean():.2f} ± {returns.std():.2f} (standard deviation)"
+        )
         click.echo("Episodes: " + ", ".join(f"{value:g}" for value in returns))
     if video is not None:
         episode = record(player, video, seed=seed)

@@ -37,6 +37,7 @@ INTERRUPTED: Final = 130  # what shells say of a program that Ctrl-C ended
 # An environment of the user's is tried for so long, whichever is over first.
 _FIRST_STEPS: Final = 300
 _FIRST_SECONDS: Final = 2.0
+_ENDLESS: Final = 1_000  # steps of an evaluation episode where nothing else may end it
 
 _AGENTS = "\n".join(f"  {name:<12} {recipe.about}" for name, recipe in RECIPES.items())
 _EPILOG = f"""\b
@@ -100,7 +101,10 @@ class _WithWords(click.Command):
     "--out", type=click.Path(), help="Folder of the run, new or empty.  [default: below runs/]"
 )
 @click.option(
-    "--resume", type=click.Path(), metavar="RUN", help="Go on with a run; more --steps are allowed."
+    "--resume",
+    type=click.Path(),
+    metavar="RUN",
+    help="Go on with a run, to more --steps or fewer, if it has not made them yet.",
 )
 @click.option(
     "--eval-every",
@@ -216,6 +220,7 @@ def _planned(
     """The plan of a new run, what else is to be said of it, and what its file cannot hold."""
     from hunch.rl.agents.saving import from_json
     from hunch.rl.runs.callbacks import Player
+    from hunch.rl.runs.evaluation import MAX_STEPS
     from hunch.rl.runs.plan import Plan
     from hunch.rl.runs.weights import agent_class
 
@@ -231,8 +236,9 @@ def _planned(
         settings["num_envs"] = options["num_envs"]
     known = None if defaults.env == env else defaults.env
     opened = env_named(env, options["wrap"], known)
+    endless = False
     if is_code(env) or any(map(wraps_code, options["wrap"])):
-        _check_first(opened, defaults.env_kwargs, env)
+        endless = _check_first(opened, defaults.env_kwargs, env)
     # Made here so that all that is wrong shows before there is a folder.
     made = make(
         opened,
@@ -250,6 +256,7 @@ def _planned(
         evaluate_every=_or_else(options["eval_every"], max(1, steps // defaults.evaluations)),
         evaluate_episodes=defaults.evaluation_episodes,
         evaluation_env_kwargs=dict(defaults.evaluation_env_kwargs),
+        evaluation_max_steps=_ENDLESS if endless else MAX_STEPS,
         checkpoint_every=_or_else(
             options["checkpoint_every"], max(1, min(defaults.checkpoint_at_most, steps // 10))
         ),
@@ -270,8 +277,12 @@ def _planned(
     return plan, about, {"env": opened} if isinstance(opened, NamedEnv) else {}
 
 
-def _check_first(env: str | NamedEnv, kwargs: Mapping[str, Any], text: str) -> None:
-    """Play a little of a user's own environment: what agents would refuse later is refused now."""
+def _check_first(env: str | NamedEnv, kwargs: Mapping[str, Any], text: str) -> bool:
+    """Play a little of a user's own environment: what agents would refuse later is refused now.
+
+    Returns:
+        Whether its episodes may have no end.
+    """
     from hunch.errors import DataError
     from hunch.rl.environments.checking import check_env
 
@@ -282,6 +293,9 @@ def _check_first(env: str | NamedEnv, kwargs: Mapping[str, Any], text: str) -> N
     for finding in found.findings:
         if finding.passed is not True:
             say(f"{text}: {finding.says}")
+    if found.endless:
+        say(f"evaluation episodes are cut after {_ENDLESS:,} steps, and count as they stand then")
+    return found.endless
 
 
 def _or_else(value: Any, default: Any) -> Any:
@@ -393,7 +407,10 @@ def _train(run: Run, *, as_json: bool, env: str | None = None, wrap: Sequence[st
         from hunch.rl.runs.plan import commands_of
 
         about = run.about | ({"env": env} if env else {}) | ({"wrap": list(wrap)} if wrap else {})
-        say(f"interrupted; go on with: {commands_of(run.plan.settings, about, place)[0]}")
+        again = commands_of(run.plan.settings, about, place)[0]
+        say(f"interrupted; go on with: {again}")
+        if run.steps:
+            say(f"or end it here, with a report: {again} --steps {run.steps}")
         return INTERRUPTED
 
 

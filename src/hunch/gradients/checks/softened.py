@@ -1,12 +1,12 @@
 """A cost that is asked at softened samples, and what it may not ask of them.
 
-Between the corners of the simplex a `OneHotCategorical` has no log-probability: torch takes that of
-the largest component, which jumps and has no slope in the sample, and `Categorical` cuts numbers off
-to whole ones. With `validate_args` on, torch refuses such a number itself; without it the answer is
-wrong and nothing says so. So torch's own two functions are watched while the cost is computed: they
-are refused what depends on the softened sample, and nothing else. A `Bernoulli`'s log-probability
-is a line between 0 and 1, and data that are no sample are of no concern. An `argmax` of the user's
-own leaves nothing that tells it from one that is only looked at.
+Between the corners of the simplex a `OneHotCategorical` has no log-probability: torch takes that
+of the largest component, which jumps and has no slope in the sample, and `Categorical` cuts numbers
+off to whole ones. With `validate_args` on, torch refuses such a number itself; without it the
+answer is wrong and nothing says so. So torch's own two functions are watched while the cost is
+computed: they are refused what depends on the softened sample, and nothing else. A `Bernoulli`'s
+log-probability is a line between 0 and 1, and data that are no sample are of no concern. An
+`argmax` of the user's own leaves nothing that tells it from one that is only looked at.
 """
 
 from __future__ import annotations

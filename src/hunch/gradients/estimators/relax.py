@@ -40,8 +40,8 @@ class Relax:
     of the distribution, and be continuous and differentiable there: what jumps biases the gradient,
     and a jump made by a comparison or an argmax cannot be seen. In an evidence bound write log q(z)
     as `(z * q.logits).sum(-1)` for OneHotCategorical, whose own `log_prob` takes the nearest value
-    and is refused, and build a Bernoulli with `validate_args=False`, whose own is a line. With a surrogate (RELAX)
-    the cost may be anything.
+    and is refused, and build a Bernoulli with `validate_args=False`, whose own is a line. With a
+    surrogate (RELAX) the cost may be anything.
 
     Args:
         surrogate: softened samples `(m, *batch, *event)` to expected costs `(m, *batch)`; it need

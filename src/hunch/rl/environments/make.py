@@ -195,7 +195,8 @@ def check_spaces(
     if not isinstance(observations, gymnasium.spaces.Box):
         raise ConfigurationError(
             f"`env` has observations {observations}; expected a Box: wrap it in "
-            "gymnasium.wrappers.FlattenObservation or an observation wrapper of your own."
+            "gymnasium.wrappers.FlattenObservation (`--wrap FlattenObservation`) or an observation "
+            "wrapper of your own."
         )
     if not observations.shape or 0 in observations.shape:
         raise ConfigurationError(
@@ -208,7 +209,7 @@ def check_spaces(
     if not continuous:
         raise ConfigurationError(
             f"`env` has actions {actions}; expected Discrete, a finite set: this agent compares "
-            "the values of all actions."
+            "the values of all actions; A2C and Reinforce (`a2c`, `reinforce`) take a Box."
         )
     if not isinstance(actions, gymnasium.spaces.Box) or 0 in actions.shape:
         raise ConfigurationError(
