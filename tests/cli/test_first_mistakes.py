@@ -166,7 +166,8 @@ def test_a_run_may_be_ended_before_its_last_step(here, capsys, monkeypatch):
     assert not (here / "a" / "report.html").exists()
     assert run(["train", "--resume=a", "--steps=1"]) == DONE  # never fewer than it has made
     out = capsys.readouterr().out
-    assert "40 steps" in out and "seed 0: return" in out
+    assert "40 steps" in out
+    assert "seed 0: return" in out
     assert (here / "a" / "report.html").exists()
     assert run(["train", "--resume=a", "--steps=10"]) == WRONG_USE
     assert "made them; expected at least as many" in told(capsys)[-1]
@@ -199,3 +200,35 @@ def test_a_band_of_few_seeds_hides_no_curve(seeds, tmp_path):
     (chart, _) = learning_curves(tmp_path)["evaluation-return"]
     bands = re.findall(r'<path fill="[^"]*"[^>]*Z"/>', chart.to_svg())
     assert bool(bands) == (seeds >= BANDS_FROM)
+
+
+def test_a_setting_without_effect_is_told_of(capsys):
+    words = ["train", "noisy-dqn", "CartPole-v1", *SMALL, "--dump-config"]
+    assert run([*words, "--set=epsilon=0.5"]) == DONE
+    assert "hunch: --set epsilon is without effect beside" in told(capsys)[-1]
+    assert run(words) == DONE
+    assert not told(capsys)
+
+
+def test_a_file_alone_lists_what_may_be_meant(here, capsys):
+    text = "def make(): pass\n\ndef _hidden(): pass\n\ndef helper(env): pass\n\nclass Other: pass\n"
+    (here / "mine.py").write_text(text)
+    for words, ways in ((["check-env"], "mine.py:make."), (["diagnose"], "mine.py:make.")):
+        assert run([*words, "mine.py"]) == WRONG_USE
+        assert told(capsys)[-1].endswith(f": {ways}")
+
+
+@pytest.mark.parametrize(
+    ("env", "says"),
+    [
+        ("pond.make", "named file.py:make_env or module:make_env"),
+        ("pond.py:make_env", "import make_env from the file and give that"),
+        ("CartPole-v7", "the nearest names are"),
+    ],
+)
+def test_a_name_that_is_no_id_is_told_what_to_give(env, says, capsys):
+    from hunch.errors import ConfigurationError
+    from hunch.rl import DQN
+
+    with pytest.raises(ConfigurationError, match=says):
+        DQN(env)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -169,12 +170,23 @@ def _candidates(file: str) -> list[str]:
         name
         for name, value in vars(module).items()
         if getattr(value, "__module__", None) == module.__name__
+        and not name.startswith("_")
         and (
-            (isinstance(value, type) and issubclass(value, gymnasium.Env))
-            or (callable(value) and "env" in name.lower())
+            issubclass(value, gymnasium.Env)
+            if isinstance(value, type)
+            else callable(value) and ("env" in name.lower() or _takes_nothing(value))
         )
     ]
     return [f"{file}:{name}" for name in own]
+
+
+def _takes_nothing(function: Callable[..., Any]) -> bool:
+    """Whether a function may be called without arguments, as those do that make environments."""
+    try:
+        inspect.signature(function).bind()
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _wrapper(word: str) -> Callable[[Any], Any]:

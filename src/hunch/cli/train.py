@@ -218,6 +218,7 @@ def _planned(
     context: click.Context, name: str, env: str, options: Mapping[str, Any]
 ) -> tuple[Plan, dict[str, Any], dict[str, Any]]:
     """The plan of a new run, what else is to be said of it, and what its file cannot hold."""
+    from hunch.rl.agents.idle_settings import idle_settings
     from hunch.rl.agents.saving import from_json
     from hunch.rl.runs.callbacks import Player
     from hunch.rl.runs.evaluation import MAX_STEPS
@@ -247,6 +248,9 @@ def _planned(
         seed=options["seed"],
         **settings,
     )
+    typed = pairs("--set", options["set_words"])
+    if idle := [key for key in idle_settings(made.settings) if key in typed]:
+        say(f"--set {', '.join(idle)} is without effect beside this agent's other settings")
     Player(made, 0, defaults.evaluation_env_kwargs).another_env().close()
     steps = options["steps"] or defaults.steps
     plan = Plan(
