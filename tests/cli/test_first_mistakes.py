@@ -178,7 +178,7 @@ def test_numbers_after_a_run_say_what_they_are(capsys):
     words = ["train", "dqn", "CartPole-v1", *SMALL, "--steps=20", "--eval-every=0", "--out=a"]
     assert run(words) == DONE
     out = capsys.readouterr().out
-    assert "(mean ± standard deviation over 20 episodes of each)" in out
+    assert "(20 episodes each; ± is their standard deviation)" in out
     assert run(["play", "a", "--episodes=2"]) == DONE
     assert "(standard deviation)" in capsys.readouterr().out
 

@@ -106,12 +106,12 @@ def _nearest(env: object) -> str:
         near = difflib.get_close_matches(wanted.rpartition("/")[2].lower(), bare, n=3, cutoff=0.5)
         close = [bare[name] for name in near]
     names = ", ".join(repr(ids[name]) for name in close)
-    near = f"the nearest names are {names}." if names else "there is no name like it."
+    says = f"the nearest names are {names}." if names else "there is no name like it."
     if "-v" in wanted or "/" in wanted:
-        return near
+        return says
     # It looks like a function of the user's, which has no id.
     return (
-        f"{near} A function or class of yours is given itself in Python, as DQN(make_env), and "
+        f"{says} A function or class of yours is given itself in Python, as DQN(make_env), and "
         "named file.py:make_env or module:make_env by the `hunch` program."
     )
 

@@ -94,9 +94,8 @@ class Summary:
                     f"; {r.cut:,} episodes had no end and were cut after {self.max_steps:,} steps"
                 )
             lines.append(text)
-        lines.append(f"random play: return {_said(self.random)}")
-        count = len(self.random)
-        return [*lines, f"(mean ± standard deviation over {count} episodes of each)"]
+        said = f"({len(self.random)} episodes each; ± is their standard deviation)"
+        return [*lines, f"random play: return {_said(self.random)} {said}"]
 
     def _end(self) -> str:
         ends = {"solved": "solved", "stop_at": "stopped at the return asked for"}
