@@ -161,7 +161,8 @@ def test_a_run_may_be_ended_before_its_last_step(here, capsys, monkeypatch):
     words = ["train", "dqn", "CartPole-v1", *SMALL, "--steps=400", "--eval-every=20", "--out=a"]
     assert run(words) == INTERRUPTED
     lines = told(capsys)
-    assert lines[-1] == "hunch: or end it here, with a report: hunch train --resume a --steps 40"
+    again = "hunch train --resume a (with --steps 40 it ends here, with its report)"
+    assert lines[-1] == f"hunch: interrupted; go on with: {again}"
     monkeypatch.setattr(Run, "_learn", learn)
     assert not (here / "a" / "report.html").exists()
     assert run(["train", "--resume=a", "--steps=1"]) == DONE  # never fewer than it has made

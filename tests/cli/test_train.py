@@ -307,7 +307,7 @@ class DrawsInStep(NoScreen):
 
 
 UNDRAWN = {
-    Undrawn: "(NotImplementedError.)",
+    Undrawn: "cannot draw: it has no render method",
     NoMode: "unexpected keyword argument 'render_mode'",
     HumanOnly: "cannot be made with env_kwargs={'render_mode': 'rgb_array'}",
     NoScreen: "(OSError: no display.)",

@@ -412,9 +412,8 @@ def _train(run: Run, *, as_json: bool, env: str | None = None, wrap: Sequence[st
 
         about = run.about | ({"env": env} if env else {}) | ({"wrap": list(wrap)} if wrap else {})
         again = commands_of(run.plan.settings, about, place)[0]
-        say(f"interrupted; go on with: {again}")
-        if run.steps:
-            say(f"or end it here, with a report: {again} --steps {run.steps}")
+        end = f" (with --steps {run.steps} it ends here, with its report)" if run.steps else ""
+        say(f"interrupted; go on with: {again}{'' if run.finished else end}")
         return INTERRUPTED
 
 

@@ -310,8 +310,8 @@ def recommend(rows: Sequence[Row]) -> str:
             words.append(
                 "Its noise is larger than the gradient"
                 + (
-                    f": the mean of {calls} calls, or of one with {calls} times n samples, brings "
-                    "the noise down to the gradient's size."
+                    f": it takes the mean of about {calls} calls, or one call with {calls} times n "
+                    "samples, to bring it down to the gradient's size."
                     if calls
                     else ", which is zero."
                 )
