@@ -269,7 +269,7 @@ def _image(env: Env) -> Frame:
             f'Drawing {env} needs a package: pip install "torch-hunch[video]" ({error}).'
         ) from error
     except Exception as error:  # whatever a foreign environment needs and has not, as a screen
-        if isinstance(error, NotImplementedError) and not str(error):
+        if getattr(env.unwrapped.render, "__func__", None) is gymnasium.Env.render:
             raise ConfigurationError(
                 f"`env` {env} cannot draw: it has no render method; expected one that returns an "
                 "image."
