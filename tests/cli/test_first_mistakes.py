@@ -120,6 +120,8 @@ def test_without_a_time_limit_evaluations_end_all_the_same(here, capsys):
     assert any("evaluation episodes are cut after 1,000 steps" in line for line in lines)
     assert read_run_file("a")[0].evaluation_max_steps == 1_000
     assert "cut after 1,000 steps" in (here / "a" / "report.html").read_text("utf-8")
+    assert run(["play", "a", "pond.py:Pond", "--episodes=2"]) == DONE
+    assert any("2 of 2 evaluation episodes had no end after 1,000" in s for s in told(capsys))
     # An environment that has one is not cut by another.
     words = ["train", "dqn", "pond.py:pond", *SMALL, "--steps=20", "--eval-every=0", "--out=b"]
     assert run(words) == DONE

@@ -465,5 +465,7 @@ def _asked_of_gymnasium(env: Env, fine: bool) -> Finding:
         checked_by_gymnasium(env, skip_render_check=True)
     except Exception as error:  # assertions for the most part, and whatever the user's code raises
         text = str(error).split(". ")[0].split(" Actual")[0]
-        return Finding("gymnasium", False, f"its checker says: {' '.join(text.split())[:300]}.")
+        return Finding(
+            "gymnasium", False, f"its checker says: {' '.join(text.split())[:300].rstrip('.')}."
+        )
     return Finding("gymnasium", True, "its own checker passes")
