@@ -73,8 +73,8 @@ def diagnose(
             judges those that share the other's, and if no two agree, what shares the first one's
             stays unjudged.
         repeats: calls per row, at least 10. The variances have a relative error of about
-            `sqrt(2 / repeats)`, more for heavy tails. A way that looks biased is called so if at
-            least 1,000 other calls find it biased too.
+            `sqrt(2 / repeats)`, more for heavy tails. A way that looks biased is called so if it
+            looks so together with other calls, at least 1,000 and as many again.
         seed: decides every draw, on the CPU.
 
     Returns:
@@ -184,7 +184,9 @@ def _row(problem: Repeated, way: Way, references: References, limit: float) -> R
                 told = distance(miss, error, norm, rounding, limit)
                 bias_z, unseen = (told, True) if told <= limit else (bias_z, False)
             if bias_z > limit:
-                bias_z = _found_again(problem, way, reference, norm, rounding, limit, bias_z)
+                bias_z = _found_again(
+                    problem, way, estimates, reference, norm, rounding, limit, bias_z
+                )
             relative_bias = float(miss.norm()) / norm if norm else float("inf")
     evaluations, milliseconds = _price(problem, way)
     return Row(
@@ -208,21 +210,21 @@ def _row(problem: Repeated, way: Way, references: References, limit: float) -> R
 def _found_again(
     problem: Repeated,
     way: Way,
+    estimates: Tensor,
     reference: Reference,
     norm: float,
     rounding: float,
     limit: float,
     bias_z: float,
 ) -> float:
-    """`bias_z`, or that of other calls, at least a thousand, if it is not found in them.
+    """`bias_z`, or that of these calls and others, at least a thousand, if it is not found there.
 
     Few calls of a skewed estimate lie closer together than they are to its mean, and say so with
     too small a variance: alone they would call it biased.
     """
     runs = math.ceil(_ENOUGH / problem.repeats)
-    again = torch.cat(
-        [problem.estimates(way, problem.n, f"again {way.label} {run}") for run in range(runs)]
-    )
+    others = [problem.estimates(way, problem.n, f"again {way.label} {i}") for i in range(runs)]
+    again = torch.cat([estimates, *others])
     if not again.isfinite().all():
         return bias_z
     error = again.var(0) / len(again) + reference.error**2
