@@ -143,6 +143,27 @@ def place_of(error: BaseException) -> str | None:
     return f"{_short(known[-1].filename)}, line {known[-1].lineno}"
 
 
+def own_code(function: object) -> bool:
+    """Whether a function was written in a file of the user's.
+
+    Example:
+        >>> own_code(module_named), own_code(len)
+        (False, False)
+    """
+    code = getattr(function, "__code__", None)
+    return code is not None and is_a_users(code.co_filename)
+
+
+def place_of_code(function: Any) -> str:
+    """File and line of a function that is written in Python.
+
+    Example:
+        >>> place_of_code(module_named).rpartition(os.sep)[2].partition(",")[0]
+        'named_code.py'
+    """
+    return f"{_short(function.__code__.co_filename)}, line {function.__code__.co_firstlineno}"
+
+
 def _short(file: str) -> str:
     """A file's name as short as it can be from here."""
     try:

@@ -11,7 +11,7 @@ import pytest
 
 from hunch.cli.main import program, run
 from hunch.cli.recipes import RECIPES
-from hunch.rl import Evaluate, Run, evaluate
+from hunch.rl import Run
 
 SMALL = ["--steps=300", "--set=hidden_sizes=8", "--set=batch_size=8", "--eval-every=100"]
 
@@ -307,7 +307,7 @@ class DrawsInStep(NoScreen):
 
 
 UNDRAWN = {
-    Undrawn: "(NotImplementedError.)",
+    Undrawn: "cannot draw: it has no render method",
     NoMode: "unexpected keyword argument 'render_mode'",
     HumanOnly: "cannot be made with env_kwargs={'render_mode': 'rgb_array'}",
     NoScreen: "(OSError: no display.)",
@@ -352,9 +352,7 @@ class Endless(Undrawn):
 def test_an_evaluation_without_an_end_is_cut_and_the_summary_says_so(
     here, capsys, registered, monkeypatch
 ):
-    monkeypatch.setattr("hunch.rl.runs.summary.MAX_STEPS", 200)
-    for place in (evaluate, Evaluate.__init__):
-        monkeypatch.setitem(place.__kwdefaults__, "max_steps", 200)
+    monkeypatch.setattr("hunch.rl.runs.evaluation.MAX_STEPS", 200)
     words = ["--set=epsilon=0.5", "--set=learning_rate=0.01", "--set=min_replay_size=8"]
     assert run(["train", "dqn", registered(Endless), *SMALL, *words, "--out=a"]) == 0
     captured = capsys.readouterr()

@@ -165,7 +165,7 @@ def _played(found: EnvCheck) -> list[tuple[str, str]]:
             (
                 "random policy",
                 f"return {mean:.4g} on average of {len(returns):,} episodes, from "
-                f"{min(returns):.4g} to {max(returns):.4g}",
+                f"{min(returns):.4g} to {max(returns) + 0.0:.4g}",
             )
         )
     return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 _ID: Final = re.compile(r".*(-v\d+|/.*)")
 # They write files or open windows; `hunch play --video` and the report have films of their own.
 _NOT_FOR_AGENTS: Final = ("RecordVideo", "HumanRendering")
+
+
+# They keep running means; why that cannot be, and what is there instead.
+_MOVING: Final = {
+    "NormalizeObservation": "--set normalize=true of a2c and reinforce keeps them in the agent; "
+    "for other agents scale by fixed numbers, in the environment or by a wrapper of yours",
+    "NormalizeReward": "scale by a fixed number, in the environment or by a wrapper of yours, or "
+    "by --set reward_scale of a2c and reinforce",
+}
 
 
 @dataclass(frozen=True)
@@ -160,12 +170,23 @@ def _candidates(file: str) -> list[str]:
         name
         for name, value in vars(module).items()
         if getattr(value, "__module__", None) == module.__name__
+        and not name.startswith("_")
         and (
-            (isinstance(value, type) and issubclass(value, gymnasium.Env))
-            or (callable(value) and "env" in name.lower())
+            issubclass(value, gymnasium.Env)
+            if isinstance(value, type)
+            else callable(value) and ("env" in name.lower() or _takes_nothing(value))
         )
     ]
     return [f"{file}:{name}" for name in own]
+
+
+def _takes_nothing(function: Callable[..., Any]) -> bool:
+    """Whether a function may be called without arguments, as those do that make environments."""
+    try:
+        inspect.signature(function).bind()
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _wrapper(word: str) -> Callable[[Any], Any]:
@@ -194,6 +215,11 @@ def _of_gymnasium(name: str) -> Any:
 
     from gymnasium import wrappers
 
+    if name in _MOVING:
+        raise ConfigurationError(
+            f"--wrap got {name!r}, whose running means the environment of an evaluation would not "
+            f"have; {_MOVING[name]}."
+        )
     known = [n for n in wrappers.__all__ if n[0].isupper() and n not in _NOT_FOR_AGENTS]
     if name in known:
         return getattr(wrappers, name)
@@ -276,6 +302,8 @@ def env_given(
         ConfigurationError: if another environment was typed.
         FolderError: if it was not typed and is code, saying what to type.
     """
+    from hunch.cli.options import say
+    from hunch.cli.own_code import changed_code, from_here, same_code
     from hunch.cli.recipes import defaults_for
     from hunch.errors import FolderError
     from hunch.rl.agents.saving import GIVEN
@@ -291,20 +319,49 @@ def env_given(
             f"{folder!r} was trained in an environment that no file holds; name it behind the "
             "folder, as file.py:make_env."
         )
-    resume, play = commands_of(settings, {**about, "env": said, "wrap": words}, shlex.quote(folder))
-    if (env is not None and env != said) or (wrap and list(wrap) != words):
+    here, *words_here = (from_here(word, folder) for word in (said, *words))
+    shown = {**about, "env": here, "wrap": words_here}
+    resume, play = commands_of(settings, shown, shlex.quote(folder))
+    code = dict(about.get("code", {}))
+    wrong_env = env is not None and not same_code(said, env, folder, code)
+    if wrong_env or (wrap and not _same_words(words, wrap, folder, code)):
         raise ConfigurationError(
             f"{folder!r} was trained in another environment; expected that one, as `{play}`."
         )
-    code = [said] if env is None and is_code(said) else []
-    code += [word for word in words if not wrap and wraps_code(word)]
-    if code and not trust:
+    foreign = [said] if env is None and is_code(said) else []
+    foreign += [word for word in words if not wrap and wraps_code(word)]
+    if foreign and not trust:
         raise FolderError(
-            f"{folder!r} was trained in {code[0]}, and a folder is no reason to run code. If it is "
-            f"yours, name it again: `{play}`, or `{resume}`. If you trust whoever made the "
+            f"{folder!r} was trained in {foreign[0]}, and a folder is no reason to run code. If it "
+            f"is yours, name it again: `{play}`, or `{resume}`. If you trust whoever made the "
             "folder, say --trust."
         )
+    if env is None:
+        env = here
+    elif from_here(env, folder) != env:
+        raise ConfigurationError(
+            f"there is no file {env.rpartition(':')[0]!r} in the folder that hunch is started in; "
+            f"type `{play}`."
+        )
+    used = list(wrap or words_here)
     env_id = defaults_for(said, {}).env
     # What only the folder says is an id, whatever it looks like.
-    typed_id = None if env_id == said and (env is not None or trust) else env_id
-    return {"env": env_named(said, words, typed_id)}
+    typed_id = None if env_id == said and (typed[0] is not None or trust) else env_id
+    opened = env_named(env, used, typed_id)
+    for file in changed_code(code, [said, *words], [env, *used]):
+        say(
+            f"{file} has changed since {folder!r} was begun: what was learned before may not hold "
+            "in what it says now"
+        )
+    return {"env": opened}
+
+
+def _same_words(
+    said: Sequence[str], typed: Sequence[str], folder: str, code: Mapping[str, object]
+) -> bool:
+    """Whether wrappers are the same, one by one."""
+    from hunch.cli.own_code import same_code
+
+    return len(said) == len(typed) and all(
+        same_code(old, new, folder, code) for old, new in zip(said, typed, strict=True)
+    )

@@ -103,9 +103,9 @@ def _play(
 
     if video is not None:
         check_video_place(video)
-    agent, r, env_kwargs = _player(run, typed, best, replica, trust)
+    agent, r, env_kwargs, most = _player(run, typed, best, replica, trust)
     player = Player(agent, r, env_kwargs)
-    returns = evaluate(player, episodes, seed=seed, progress=True).returns
+    returns = evaluate(player, episodes, seed=seed, max_steps=most, progress=True).returns
     if as_json:
         from hunch.storage import dump_json
 
@@ -113,7 +113,9 @@ def _play(
         found |= {"mean_return": float(returns.mean()), "std_return": float(returns.std())}
         click.echo(dump_json({**found, "returns": returns.tolist()}), nl=False)
     else:
-        click.echo(f"Replica {r}: return {returns.mean():.2f} ± {returns.std():.2f}")
+        click.echo(
+            f"Replica {r}: return {returns.mean():.2f} ± {returns.std():.2f} (standard deviation)"
+        )
         click.echo("Episodes: " + ", ".join(f"{value:g}" for value in returns))
     if video is not None:
         episode = record(player, video, seed=seed)
@@ -126,10 +128,11 @@ def _player(
     best: bool,
     replica: int | None,
     trust: bool,
-) -> tuple[Agent, int, dict[str, Any]]:
-    """The agent, which of its replicas plays, and how its environment differs."""
+) -> tuple[Agent, int, dict[str, Any], int]:
+    """The agent, which of its replicas plays, how its environment differs, and for how long."""
     from hunch.rl import Run
     from hunch.rl.agents.saving import SETTINGS_FILE, agent_origin, agent_values
+    from hunch.rl.runs.evaluation import MAX_STEPS
     from hunch.rl.runs.plan import RUN_FILE, read_run_file
     from hunch.rl.runs.weights import class_of
     from hunch.storage import expanded, recovered
@@ -138,16 +141,19 @@ def _player(
     if (folder / RUN_FILE).exists() or not (folder / SETTINGS_FILE).exists():
         plan, about = read_run_file(place)
         given = env_given(place, plan.settings, about, typed, trust=trust)
-        _check_same(place, about.get("env", plan.settings.get("env")), typed[0])
+        if not given:
+            _check_same(place, about.get("env", plan.settings.get("env")), typed[0])
         run = Run.open(place, trust=trust, **given)
         agent = run.best_agent() if best else run.last_agent()
-        return agent, _replica(run, replica), dict(run.plan.evaluation_env_kwargs)
+        plan = run.plan
+        kwargs = dict(plan.evaluation_env_kwargs)
+        return agent, _replica(run, replica), kwargs, plan.evaluation_max_steps
     settings = agent_values(folder)["settings"]
     given = env_given(place, settings, {}, typed, trust=trust)
     if not given:
         _check_same(place, settings.get("env"), typed[0])
     loaded: Agent = class_of(agent_origin(folder)).load(folder, trust=trust, **given)
-    return loaded, replica or 0, {}
+    return loaded, replica or 0, {}, MAX_STEPS
 
 
 def _check_same(place: str, trained_in: object, typed: str | None) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from hunch import interrupts
+from hunch.cli.agent_names import called, from_file_of, said
 from hunch.cli.config import as_words, config_option, run_config, table
 from hunch.cli.environments import NamedEnv, env_given, env_named, is_code, wraps_code
 from hunch.cli.options import (
@@ -25,6 +26,7 @@ from hunch.cli.options import (
     trust_option,
     wrap_option,
 )
+from hunch.cli.own_code import code_of
 from hunch.cli.recipes import RECIPES, defaults_for
 from hunch.cli.values import agent_settings, literal, pairs
 
@@ -35,6 +37,7 @@ INTERRUPTED: Final = 130  # what shells say of a program that Ctrl-C ended
 # An environment of the user's is tried for so long, whichever is over first.
 _FIRST_STEPS: Final = 300
 _FIRST_SECONDS: Final = 2.0
+_ENDLESS: Final = 1_000  # steps of an evaluation episode where nothing else may end it
 
 _AGENTS = "\n".join(f"  {name:<12} {recipe.about}" for name, recipe in RECIPES.items())
 _EPILOG = f"""\b
@@ -98,7 +101,10 @@ class _WithWords(click.Command):
     "--out", type=click.Path(), help="Folder of the run, new or empty.  [default: below runs/]"
 )
 @click.option(
-    "--resume", type=click.Path(), metavar="RUN", help="Go on with a run; more --steps are allowed."
+    "--resume",
+    type=click.Path(),
+    metavar="RUN",
+    help="Go on with a run, to more --steps or fewer, if it has not made them yet.",
 )
 @click.option(
     "--eval-every",
@@ -152,7 +158,7 @@ def train(
         run = _resume(context, agent, env, options)
         if options["dump_config"]:
             return _dump(run.plan, run.about)
-        return _train(run, as_json=as_json)
+        return _train(run, as_json=as_json, env=env, wrap=options["wrap"])
 
 
 def _env_kwargs(context: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,10 +169,29 @@ def _env_kwargs(context: click.Context, options: Mapping[str, Any]) -> dict[str,
     return kwargs
 
 
-def _set_words(context: click.Context, options: Mapping[str, Any]) -> list[str]:
-    """The words of `--set`, before which those of the file go that they do not name."""
+def _set_words(
+    context: click.Context, options: Mapping[str, Any], name: str | None = None
+) -> list[str]:
+    """The words of `--set`, before which those of the file go that they do not name.
+
+    Args:
+        context: of the command.
+        options: of it.
+        name: the agent, if it is a new one: the file may have been made for another.
+    """
+    from hunch.rl.runs.weights import agent_class
+
     typed = pairs("--set", options["set_words"])
     in_file = {k: v for k, v in table(context, "set").items() if k not in typed}
+    of_file = (context.default_map or {}).get("agent", name)
+    if name is not None and name != of_file:
+        make = agent_class(RECIPES[name].agent)
+        in_file, left_out = from_file_of(name, of_file, in_file, make)
+        if left_out:
+            say(
+                f"the file of options is of {of_file}; for {name} its {', '.join(left_out)} "
+                "is left out, and the rest of its [set] kept"
+            )
     return [*as_words(in_file), *options["set_words"]]
 
 
@@ -175,12 +200,12 @@ def _new(
 ) -> int:
     from hunch.rl.runs.run import Run, check_new
 
-    place = options["out"] or _free_place(name, env, options["seed"])
-    if not options["dump_config"]:
-        check_new(place)
+    if options["out"] is not None and not options["dump_config"]:
+        check_new(options["out"])
     plan, about, given = _planned(context, name, env, options)
     if options["dump_config"]:
         return _dump(plan, about)
+    place = options["out"] or _free_place(_stem(about), env, options["seed"])
     return _train(Run.begin(place, plan, about, **given), as_json=as_json)
 
 
@@ -193,8 +218,10 @@ def _planned(
     context: click.Context, name: str, env: str, options: Mapping[str, Any]
 ) -> tuple[Plan, dict[str, Any], dict[str, Any]]:
     """The plan of a new run, what else is to be said of it, and what its file cannot hold."""
+    from hunch.rl.agents.idle_settings import idle_settings
     from hunch.rl.agents.saving import from_json
     from hunch.rl.runs.callbacks import Player
+    from hunch.rl.runs.evaluation import MAX_STEPS
     from hunch.rl.runs.plan import Plan
     from hunch.rl.runs.weights import agent_class
 
@@ -202,13 +229,17 @@ def _planned(
     make = agent_class(recipe.agent)
     chosen = {**recipe.settings, **(recipe.atari if env.startswith("ALE/") else {})}
     settings = {key: from_json(value) for key, value in chosen.items()}
-    settings |= agent_settings(make, _set_words(context, options))
+    settings |= agent_settings(make, _set_words(context, options, name))
+    is_called, besides = called(name, make, settings)
+    if is_called != name:
+        say(f"{name} with these settings is {is_called}, and is called so")
     if options["num_envs"] is not None:
         settings["num_envs"] = options["num_envs"]
     known = None if defaults.env == env else defaults.env
     opened = env_named(env, options["wrap"], known)
+    endless = False
     if is_code(env) or any(map(wraps_code, options["wrap"])):
-        _check_first(opened, defaults.env_kwargs, env)
+        endless = _check_first(opened, defaults.env_kwargs, env)
     # Made here so that all that is wrong shows before there is a folder.
     made = make(
         opened,
@@ -217,6 +248,9 @@ def _planned(
         seed=options["seed"],
         **settings,
     )
+    typed = pairs("--set", options["set_words"])
+    if idle := [key for key in idle_settings(made.settings) if key in typed]:
+        say(f"--set {', '.join(idle)} is without effect beside this agent's other settings")
     Player(made, 0, defaults.evaluation_env_kwargs).another_env().close()
     steps = options["steps"] or defaults.steps
     plan = Plan(
@@ -226,6 +260,7 @@ def _planned(
         evaluate_every=_or_else(options["eval_every"], max(1, steps // defaults.evaluations)),
         evaluate_episodes=defaults.evaluation_episodes,
         evaluation_env_kwargs=dict(defaults.evaluation_env_kwargs),
+        evaluation_max_steps=_ENDLESS if endless else MAX_STEPS,
         checkpoint_every=_or_else(
             options["checkpoint_every"], max(1, min(defaults.checkpoint_at_most, steps // 10))
         ),
@@ -235,17 +270,23 @@ def _planned(
         tensorboard=options["tensorboard"],
     )
     about = {
-        "recipe": name,
+        "recipe": is_called,
+        **({"besides": besides} if besides else {}),
         "env": env,
         **({"wrap": list(options["wrap"])} if options["wrap"] else {}),
+        **({"code": code} if (code := code_of([env, *options["wrap"]])) else {}),
         "judge_episodes": defaults.final_episodes,
         "command": context.meta["command"],
     }
     return plan, about, {"env": opened} if isinstance(opened, NamedEnv) else {}
 
 
-def _check_first(env: str | NamedEnv, kwargs: Mapping[str, Any], text: str) -> None:
-    """Play a little of a user's own environment: what agents would refuse later is refused now."""
+def _check_first(env: str | NamedEnv, kwargs: Mapping[str, Any], text: str) -> bool:
+    """Play a little of a user's own environment: what agents would refuse later is refused now.
+
+    Returns:
+        Whether its episodes may have no end.
+    """
     from hunch.errors import DataError
     from hunch.rl.environments.checking import check_env
 
@@ -256,10 +297,19 @@ def _check_first(env: str | NamedEnv, kwargs: Mapping[str, Any], text: str) -> N
     for finding in found.findings:
         if finding.passed is not True:
             say(f"{text}: {finding.says}")
+    if found.endless:
+        say(f"evaluation episodes are cut after {_ENDLESS:,} steps, and count as they stand then")
+    return found.endless
 
 
 def _or_else(value: Any, default: Any) -> Any:
     return default if value is None else value
+
+
+def _stem(about: Mapping[str, Any]) -> str:
+    """The agent in the name of a folder."""
+    changed = [f"{key}-{said(value)}" for key, value in about.get("besides", {}).items()]
+    return "-".join([about["recipe"], *changed])
 
 
 def _free_place(name: str, env: str, seed: int) -> Path:
@@ -285,6 +335,8 @@ def _resume(
         given = env_given(options["resume"], plan.settings, about, typed, trust=trust)
     run = Run.open(options["resume"], trust=trust, **given)
     asked = _asked(context, agent, env, options, run)
+    if given:  # its name was compared, and may be another word for the same
+        asked = {name: value for name, value in asked.items() if name not in ("ENV", "--wrap")}
     has = _has(run)
     differ = [
         f"{name} is {has.get(name)!r}, not {value!r}"
@@ -345,7 +397,8 @@ def _has(run: Run) -> dict[str, Any]:
     return found | {f"--set {key}": value for key, value in settings.items()}
 
 
-def _train(run: Run, *, as_json: bool) -> int:
+def _train(run: Run, *, as_json: bool, env: str | None = None, wrap: Sequence[str] = ()) -> int:
+    """Train and report; `env` and `wrap` are the names of today, for what is to be typed next."""
     place = shlex.quote(_shown(run.folder))
     if run.finished:
         say(f"the run ended before ({run.finished}); nothing to train")
@@ -357,7 +410,10 @@ def _train(run: Run, *, as_json: bool) -> int:
         interrupts.heard()
         from hunch.rl.runs.plan import commands_of
 
-        say(f"interrupted; go on with: {commands_of(run.plan.settings, run.about, place)[0]}")
+        about = run.about | ({"env": env} if env else {}) | ({"wrap": list(wrap)} if wrap else {})
+        again = commands_of(run.plan.settings, about, place)[0]
+        end = f" (with --steps {run.steps} it ends here, with its report)" if run.steps else ""
+        say(f"interrupted; go on with: {again}{'' if run.finished else end}")
         return INTERRUPTED
 
 

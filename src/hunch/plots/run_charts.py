@@ -18,6 +18,7 @@ from hunch.storage import as_written
 Array = npt.NDArray[np.float64]
 Drawn = tuple[Chart, str]
 
+BANDS_FROM: Final = 4  # seeds; of fewer a band says how few they are, and hides the curves
 _POINTS: Final = 200  # of a curve
 _DOTS: Final = 1_500  # episodes that are drawn one by one
 # 97.5 % points of Student's t for 1, 2, … degrees of freedom; beyond, the normal's and a little.
@@ -145,7 +146,7 @@ def _noise(log: Mapping[str, Array]) -> Drawn | None:
 def _draw(
     chart: Chart, x: Array, curves: Array, chance: float | None, *, dots: bool = False
 ) -> None:
-    """The mean over replicas with its confidence band, each replica, and random play."""
+    """The mean over replicas with its band, if they are enough, each replica, and random play."""
     mean, half = mean_and_interval(curves)
     if chance is not None:
         chart.line(x[[0, -1]], [chance, chance], GRAY, width=1.4, dash="5 4", label="random play")
@@ -153,7 +154,8 @@ def _draw(
         opacity = max(0.15, min(0.5, 4 / len(curves)))
         for curve in curves:
             chart.line(x, curve, GRAY, width=1, opacity=opacity)
-        chart.band(x, mean - half, mean + half, BLUE)
+        if len(curves) >= BANDS_FROM:
+            chart.band(x, mean - half, mean + half, BLUE)
     label = "the agent" if len(curves) == 1 else f"mean of {len(curves)} seeds"
     chart.line(x, mean, BLUE, width=2.4, label=label)
     if dots:

@@ -32,6 +32,7 @@ from hunch.plots.page import (
     render_page,
 )
 from hunch.plots.run_charts import (
+    BANDS_FROM,
     as_return,
     columns_of_log,
     learning_curves,
@@ -41,7 +42,6 @@ from hunch.rl import Run, record
 from hunch.rl.agents.idle_settings import idle_settings
 from hunch.rl.agents.saving import GIVEN
 from hunch.rl.runs.callbacks import Player
-from hunch.rl.runs.evaluation import MAX_STEPS
 from hunch.rl.runs.loggers import EPISODES
 from hunch.rl.runs.plan import commands_of
 from hunch.seeding import derive
@@ -214,9 +214,14 @@ def _sizes(run: Run) -> str:
     if replicas == 1:
         return f"One agent, seed {run.seed}."
     first = run.seed
+    bands = (
+        "bands 95 % confidence intervals of their mean."
+        if replicas >= BANDS_FROM
+        else "too few for a band that says something about their mean."
+    )
     return (
         f"{replicas} replicas, seeds {first} to {first + replicas - 1}: thin lines are seeds, "
-        "bands 95 % confidence intervals of their mean."
+        + bands
     )
 
 
@@ -258,7 +263,9 @@ def _final_evaluation(
     if len(replicas) > 1:
         note += "In the mean over seeds: ± half a 95 % confidence interval. "
     if cut := sum(r.get("cut_episodes", 0) for r in replicas):
-        note += f"{cut} of them had no end and were cut after {MAX_STEPS:,} steps. "
+        note += (
+            f"{cut} of them had no end and were cut after {run.plan.evaluation_max_steps:,} steps. "
+        )
     if run.evaluation is not None:
         note += (
             f"The best weights are those of the best of the evaluations every "
@@ -339,10 +346,23 @@ def _commands(run: Run, command: str) -> str:
         elif word.startswith("--out="):
             words[i] = "--out=RUN"
     lines = [shlex.join(words)]
+    if config := _config_of(words):  # a file that the folder does not hold
+        settings = shlex.join(["hunch", "train", "--resume", "RUN", "--dump-config"])
+        lines.insert(0, f"{settings} > {shlex.quote(config)}")
     if "begun_with" in run.about:
         resume, _ = commands_of(run.plan.settings, run.about, "RUN")
         lines.append(f"{resume} --steps {run.plan.steps}")
     return "\n".join(lines)
+
+
+def _config_of(words: Sequence[str]) -> str | None:
+    """The file of options in a command."""
+    for i, word in enumerate(words):
+        if word.startswith("--config="):
+            return word.partition("=")[2]
+        if word == "--config" and i + 1 < len(words):
+            return words[i + 1]
+    return None
 
 
 def _shown(value: Any) -> str:

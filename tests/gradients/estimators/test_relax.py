@@ -153,7 +153,7 @@ def test_a_support_that_softened_samples_miss_is_said_in_our_words(how):
     for kind in (Bernoulli, OneHotCategorical):
         q = kind(logits=logits, validate_args=True)
         with pytest.raises(
-            ConfigurationError, match=r"log-probability of softened samples.*z \* q"
+            ConfigurationError, match=r"log-probability of softened samples.*z \* logits"
         ):
             expectation(q.log_prob, q, 2, estimator=how)
 

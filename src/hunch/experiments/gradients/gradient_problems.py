@@ -21,7 +21,7 @@ from torch.distributions import (
 
 from hunch.errors import ConfigurationError, kind_and_sentence
 from hunch.gradients import Diagnosis, diagnose
-from hunch.named_code import named
+from hunch.named_code import module_named, named
 from hunch.seeding import drawing_from
 
 Params = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
@@ -114,6 +114,11 @@ def find_problem(name: str) -> GradientProblem:
     if name in PROBLEMS:
         return PROBLEMS[name]
     place, colon, attribute = name.rpartition(":")
+    if name.endswith(".py"):
+        raise ConfigurationError(
+            f"`problem` got the file {name!r}; expected one of its functions: "
+            f"{' or '.join(_candidates(name)) or f'{name}:problem'}."
+        )
     if not colon:
         raise ConfigurationError(
             f"no problem is called {name!r}; there are: {', '.join(PROBLEMS)}; or name one of "
@@ -128,6 +133,20 @@ def find_problem(name: str) -> GradientProblem:
     problem = _as_problem(_called(function, name), name)
     _try_out(problem, name)
     return problem
+
+
+def _candidates(file: str) -> list[str]:
+    """The functions in a file that take no argument, as they are named."""
+    module = module_named(file)
+    own = [
+        name
+        for name, value in vars(module).items()
+        if inspect.isfunction(value)
+        and value.__module__ == module.__name__
+        and not name.startswith("_")
+        and not inspect.signature(value).parameters
+    ]
+    return [f"{file}:{name}" for name in own]
 
 
 def _called(function: Callable[..., Any], name: str) -> Any:

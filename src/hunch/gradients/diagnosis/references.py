@@ -7,6 +7,7 @@ the other's rule. All run in double precision, whatever the problem's is, if the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from hunch.gradients.diagnosis.repeated import Params, Repeated, Way, in_order
 
 MATERIAL = 0.01  # of the gradient's length, in one coordinate: less is not called a bias
 _LONG = 20  # a reference by Monte Carlo takes so many times the draws of a row
+_LEAST = 4000  # and at least so many calls
 # Of a difference, in what the distribution tells apart (one over the score's spread); the others
 # where a parameter may not be moved by the first.
 _STEPS = (0.1, 0.01, 0.001)
@@ -157,9 +159,10 @@ def _run(problem: Repeated, way: Way) -> Reference:
         generator = problem.generator("reference")
         exact = problem.once(way, 1, generator, EMA(), problem.f)[0]
         return Reference(exact, torch.zeros_like(exact), way.name, "enumeration")
-    n, runs = max(problem.n, 16), _LONG
+    # Of few calls the spread is not known well enough to be the measure of anything.
+    n, runs = max(problem.n, 16), math.ceil(max(_LONG * problem.repeats, _LEAST) / problem.repeats)
     if not problem.stacks:  # many samples in one call are cheaper than many calls
-        n, runs = n * _LONG, 1
+        n, runs = n * _LONG, math.ceil(_LEAST / (_LONG * problem.repeats))
     found = [problem.estimates(way, n, f"reference {way.name} {i}") for i in range(runs)]
     return _summary(torch.stack(found), way.name, f"a long run of {way.name!r}")
 

@@ -309,8 +309,12 @@ def recommend(rows: Sequence[Row]) -> str:
             calls = math.ceil(best.signal_to_noise**-2) if best.signal_to_noise > 0 else 0
             words.append(
                 "Its noise is larger than the gradient"
-                + (f": it takes about {calls} calls, or so many times n, to bring" if calls else "")
-                + (" both to one size." if calls else ", which is zero.")
+                + (
+                    f": it takes the mean of about {calls} calls, or one call with {calls} times n "
+                    "samples, to bring it down to the gradient's size."
+                    if calls
+                    else ", which is zero."
+                )
             )
     elif unjudged := [row for row in rows if row.doubt == 1]:
         best = min(unjudged, key=lambda row: (row.variance_cost, row.evaluations))
@@ -362,13 +366,25 @@ def _call(row: Row) -> str:
 
 def _why(best: Row, rows: Sequence[Row]) -> str:
     if math.isinf(best.signal_to_noise):
-        return f"it is exact, at {best.evaluations} evaluations of the cost"
+        return f"it is exact, at {best.evaluations} evaluations of the cost{_instead(best, rows)}"
     plain = next((row for row in rows if row.label == "score + none"), None)
     if plain is None or plain is best or best.variance_cost <= 0:
         return "no bias was found and its variance per evaluation is the lowest"
     return (
         f"no bias was found, and at equal cost its variance is {_times(plain, best)} times lower "
         "than that of the score function without a baseline"
+    )
+
+
+def _instead(best: Row, rows: Sequence[Row]) -> str:
+    """What to take where the exact sum is too dear."""
+    others = [r for r in rows if r.trusted and 10 * r.evaluations <= best.evaluations]
+    if not others:
+        return ""
+    row = min(others, key=lambda r: r.variance_cost)
+    return (
+        f" in each call, all of them in memory at once; where that is too much, {_call(row)} takes "
+        f"{row.evaluations}"
     )
 
 

@@ -68,7 +68,8 @@ def outcomes(dist: Distribution) -> Tensor:
     except NotImplementedError:
         raise ConfigurationError(
             f"`estimator` got 'enumerate' for {type(base).__name__}, whose support torch cannot "
-            "list; expected a finite support such as Categorical's; use estimator='score'."
+            "list; expected a finite support such as Categorical's, or a class of yours with "
+            "enumerate_support(expand), which returns all values; use estimator='score'."
         ) from None
     values = values.reshape(len(values), *base.event_shape)
     kinds, coordinates = len(values), joined.numel()

@@ -24,10 +24,8 @@ from hunch.gradients.checks.costs import (
     mean_cost,
     wide,
 )
-from hunch.gradients.estimators.relaxations import (
-    softened_cost,
-    softened_family,
-)
+from hunch.gradients.checks.softened import softened_cost
+from hunch.gradients.estimators.relaxations import softened_family
 from hunch.gradients.estimators.request import Request
 from hunch.gradients.sampling.samplers import uniforms
 from hunch.validation import real_number
@@ -41,9 +39,9 @@ class Relax:
     the cost itself is asked at softened samples (REBAR), so it must make sense between the values
     of the distribution, and be continuous and differentiable there: what jumps biases the gradient,
     and a jump made by a comparison or an argmax cannot be seen. In an evidence bound write log q(z)
-    as `(z * q.logits).sum(-1)` for OneHotCategorical, whose own `log_prob` takes the nearest value,
-    and build a Bernoulli with `validate_args=False`, whose own is a line. With a surrogate (RELAX)
-    the cost may be anything.
+    as `(z * q.logits).sum(-1)` for OneHotCategorical, whose own `log_prob` takes the nearest value
+    and is refused, and build a Bernoulli with `validate_args=False`, whose own is a line. With a
+    surrogate (RELAX) the cost may be anything.
 
     Args:
         surrogate: softened samples `(m, *batch, *event)` to expected costs `(m, *batch)`; it need

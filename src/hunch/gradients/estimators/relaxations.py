@@ -22,8 +22,9 @@ from torch.distributions import (
 )
 
 from hunch.errors import ConfigurationError
-from hunch.gradients.checks.costs import Cost, checked, mean_cost
+from hunch.gradients.checks.costs import checked, mean_cost
 from hunch.gradients.checks.distributions import base_of
+from hunch.gradients.checks.softened import softened_cost
 from hunch.gradients.estimators.request import Request
 from hunch.validation import real_number
 
@@ -111,29 +112,6 @@ class Gumbel:
             return _through(request, soft)
         sharp = _sharpened(soft.detach(), request.dist)
         return _through(request, sharp + (soft - soft.detach()))
-
-
-def softened_cost(f: Cost, soft: Tensor) -> Tensor:
-    """The cost of softened samples, with a word of ours where `f` holds them against a support.
-
-    Raises:
-        ConfigurationError: if a distribution that `f` asks refuses values between its own.
-
-    Example:
-        >>> softened_cost(torch.square, torch.tensor([0.5]))
-        tensor([0.2500])
-    """
-    try:
-        return f(soft)
-    except ValueError as error:
-        if "to be within the support" not in str(error):
-            raise
-        raise ConfigurationError(
-            "`f` asks a distribution for the log-probability of softened samples, which lie "
-            "between its values; expected a cost that is continuous there; build a Bernoulli that "
-            "`f` asks with validate_args=False, and write (z * q.logits).sum(-1) for q.log_prob(z) "
-            "of a OneHotCategorical, which would jump; or use estimator='score'."
-        ) from error
 
 
 def _through(request: Request, samples: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ a seed does not repeat, a time limit that counts as an end.
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import time
 import warnings
@@ -22,7 +23,7 @@ from gymnasium.utils.env_checker import check_env as checked_by_gymnasium
 from numpy.typing import NDArray
 
 from hunch.errors import DataError, ShapeError
-from hunch.named_code import said_and_where
+from hunch.named_code import own_code, place_of_code, said_and_where
 from hunch.rl.environments.answers import Answers
 from hunch.rl.environments.equality import any_shared, layers
 from hunch.rl.environments.make import Env, EnvLike, make_env, spaces_of
@@ -30,6 +31,7 @@ from hunch.validation import whole_number
 
 _REPEATED: Final = 200  # steps of the episode that is played again
 _LARGE: Final = 100.0  # rewards beyond it are said to be large
+_RAISED: Final = object()  # in place of an answer, which may be anything
 _FEW: Final = 3  # episodes of one length that are no chance
 
 
@@ -57,6 +59,7 @@ class EnvCheck:
         returns: of each whole episode; none if rewards are no numbers.
         lengths: steps of each whole episode.
         rewards: the smallest and the largest; None if no step was made.
+        endless: whether no episode ended and there is no time limit.
     """
 
     findings: tuple[Finding, ...]
@@ -65,6 +68,7 @@ class EnvCheck:
     returns: tuple[float, ...]
     lengths: tuple[int, ...]
     rewards: tuple[float, float] | None
+    endless: bool = False
 
     @property
     def passed(self) -> bool:
@@ -120,6 +124,7 @@ def check_env(
         () if "rewards" in player.wrong else tuple(player.returns),
         tuple(player.lengths),
         player.rewards,
+        player.steps > 0 and not player.lengths and _limit_of(first) is None,
     )
 
 
@@ -176,7 +181,7 @@ class _Player:
         """Play one episode; whether there is a point in playing another."""
         self.place = f"reset(seed={seed})"
         given = self._did("reset", lambda: self.env.reset(seed=seed))
-        if given is None or not self._asked("reset", lambda: self.answers.two(given)):
+        if given is _RAISED or not self._asked("reset", lambda: self.answers.two(given)):
             return False
         if not self._asked("observations", lambda: self._taken(given[0])):
             return False
@@ -189,7 +194,7 @@ class _Player:
             start = time.perf_counter()
             answer = self._did("step", lambda: self.env.step(_as_taken(action)))  # noqa: B023
             self.seconds += time.perf_counter() - start
-            if answer is None or not self._asked("step", lambda: self.answers.five(answer)):  # noqa: B023
+            if answer is _RAISED or not self._asked("step", lambda: self.answers.five(answer)):  # noqa: B023
                 return False
             self.steps += 1
             observation, reward, terminated, truncated, info = answer
@@ -221,13 +226,38 @@ class _Player:
         self.rewards = min(low, reward), max(high, reward)
 
     def _did(self, name: str, call: Callable[[], Any]) -> Any:
-        """What the environment answers; None if it raises."""
+        """What the environment answers; `_RAISED` if it raises."""
         try:
             return call()
         except Exception as error:  # whatever the user's own code raises
-            says = f"`env` raised {said_and_where(error)} in {self.place}."
+            says = (
+                self._of_old_form(name) or f"`env` raised {said_and_where(error)} in {self.place}."
+            )
             self.wrong.setdefault(name, Finding(name, False, says, stops=True))
+            return _RAISED
+
+    def _of_old_form(self, name: str) -> str | None:
+        """What is wrong if it is written for the Gym of before 0.26, on which wrappers stumble."""
+        base: Any = self.env.unwrapped
+        own = getattr(type(base), name, None)
+        if own is None or not own_code(own):
             return None
+        if not _takes(type(base).reset, "seed"):
+            return (
+                f"`env` has a reset without `seed` (in {place_of_code(type(base).reset)}); "
+                "expected reset(self, *, seed=None, options=None) that begins with "
+                "super().reset(seed=seed) and returns (observation, info), Gymnasium's since 0.26."
+            )
+        if name != "step":
+            return None
+        try:
+            base.reset(seed=self.seed)
+            self.answers.five(base.step(_as_taken(self.actions.sample())))
+        except (DataError, ShapeError) as error:
+            return f"{str(error).removesuffix('.')} (in {place_of_code(own)})."
+        except Exception:  # it is not the form that is wrong
+            return None
+        return None
 
     def _asked(self, name: str, question: Callable[[], Any]) -> bool:
         """Whether training would take this."""
@@ -268,7 +298,7 @@ class _Player:
 
     def _of_rewards(self) -> Finding:
         low, high = self.rewards or (0.0, 0.0)
-        says = f"finite, from {low:.4g} to {high:.4g}"
+        says = f"finite, from {low:.4g} to {high + 0.0:.4g}"  # and no -0
         if max(-low, high) <= _LARGE:
             return Finding("rewards", True, says)
         says += (
@@ -336,6 +366,13 @@ def _outside(observation: Any, space: gymnasium.Space[Any], place: str) -> str |
         f"box from {space.low[at]:.6g} to {space.high[at]:.6g}, in {place}; widen the box, or clip "
         "the observation."
     )
+
+
+def _takes(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function takes a keyword argument."""
+    parameters = inspect.signature(function).parameters
+    kinds = {parameter.kind for parameter in parameters.values()}
+    return name in parameters or inspect.Parameter.VAR_KEYWORD in kinds
 
 
 _Episode = list[tuple[NDArray[Any], float, bool, bool]]
@@ -428,5 +465,7 @@ def _asked_of_gymnasium(env: Env, fine: bool) -> Finding:
         checked_by_gymnasium(env, skip_render_check=True)
     except Exception as error:  # assertions for the most part, and whatever the user's code raises
         text = str(error).split(". ")[0].split(" Actual")[0]
-        return Finding("gymnasium", False, f"its checker says: {' '.join(text.split())[:300]}.")
+        return Finding(
+            "gymnasium", False, f"its checker says: {' '.join(text.split())[:300].rstrip('.')}."
+        )
     return Finding("gymnasium", True, "its own checker passes")

@@ -58,6 +58,11 @@ def make_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> Env:
             f"`env` got {env!r}; expected a Gymnasium id, an environment, or a function that "
             "makes one."
         )
+    if isinstance(env, str) and ".py:" in env:
+        raise ConfigurationError(
+            f"`env` got {env!r}, which the `hunch` program takes; expected a Gymnasium id or the "
+            f"function itself: import {env.rpartition(':')[2]} from the file and give that."
+        )
     try:
         if isinstance(env, str):
             register(env)
@@ -101,7 +106,14 @@ def _nearest(env: object) -> str:
         near = difflib.get_close_matches(wanted.rpartition("/")[2].lower(), bare, n=3, cutoff=0.5)
         close = [bare[name] for name in near]
     names = ", ".join(repr(ids[name]) for name in close)
-    return f"the nearest names are {names}." if names else "there is no name like it."
+    says = f"the nearest names are {names}." if names else "there is no name like it."
+    if "-v" in wanted or "/" in wanted:
+        return says
+    # It looks like a function of the user's, which has no id.
+    return (
+        f"{says} A function or class of yours is given itself in Python, as DQN(make_env), and "
+        "named file.py:make_env or module:make_env by the `hunch` program."
+    )
 
 
 def another_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> Env:
@@ -195,7 +207,8 @@ def check_spaces(
     if not isinstance(observations, gymnasium.spaces.Box):
         raise ConfigurationError(
             f"`env` has observations {observations}; expected a Box: wrap it in "
-            "gymnasium.wrappers.FlattenObservation or an observation wrapper of your own."
+            "gymnasium.wrappers.FlattenObservation (`--wrap FlattenObservation`) or an observation "
+            "wrapper of your own."
         )
     if not observations.shape or 0 in observations.shape:
         raise ConfigurationError(
@@ -208,7 +221,7 @@ def check_spaces(
     if not continuous:
         raise ConfigurationError(
             f"`env` has actions {actions}; expected Discrete, a finite set: this agent compares "
-            "the values of all actions."
+            "the values of all actions; A2C and Reinforce (`a2c`, `reinforce`) take a Box."
         )
     if not isinstance(actions, gymnasium.spaces.Box) or 0 in actions.shape:
         raise ConfigurationError(

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from hunch.errors import ConfigurationError, FolderError
 from hunch.rl.agents.saving import GIVEN
+from hunch.rl.runs.evaluation import MAX_STEPS
 from hunch.storage import as_written, dump_json, expanded, read_json, sealed, unsealed
 from hunch.validation import real_number, whole_number
 
@@ -26,10 +27,12 @@ class Plan:
     Args:
         agent: class of the agent in `hunch.rl`, or of one of your own that is imported by then.
         settings: arguments of the agent, as `Agent.settings` gives them.
-        steps: environment steps of each replica; the only thing that may grow later.
+        steps: environment steps of each replica; the only thing that may be changed later.
         evaluate_every: environment steps from one evaluation to the next; 0 for none.
         evaluate_episodes: episodes of each.
         evaluation_env_kwargs: keyword arguments in which the environment then differs.
+        evaluation_max_steps: environment steps after which an evaluation episode is cut; see
+            `hunch.rl.evaluate`.
         checkpoint_every: environment steps from one checkpoint to the next.
         log_every: environment steps from one writing of the logs to the next.
         stop_at: mean return in an evaluation at which training ends; None for never.
@@ -44,6 +47,7 @@ class Plan:
     evaluate_every: int = 0
     evaluate_episodes: int = 10
     evaluation_env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    evaluation_max_steps: int = field(default=MAX_STEPS, kw_only=True)
     checkpoint_every: int = 10_000
     log_every: int = 1_000
     stop_at: float | None = None
@@ -59,7 +63,7 @@ class Plan:
         _check_kind("tensorboard", self.tensorboard, bool, "True or False")
         whole_number("steps", self.steps, at_least=1)
         whole_number("evaluate_every", self.evaluate_every, at_least=0)
-        for name in ("evaluate_episodes", "checkpoint_every", "log_every"):
+        for name in ("evaluate_episodes", "evaluation_max_steps", "checkpoint_every", "log_every"):
             whole_number(name, getattr(self, name), at_least=1)
         if self.stop_at is not None:
             real_number("stop_at", self.stop_at)
@@ -176,6 +180,8 @@ def check_about(plan: Plan, about: Mapping[str, Any]) -> None:
     _check_kind("wrap", about.get("wrap", []), list, "names of wrappers")
     for word in about.get("wrap", []):
         _check_kind("wrap", word, str, "names of wrappers")
+    _check_kind("code", about.get("code", {}), Mapping, "checksums by name")
+    _check_kind("besides", about.get("besides", {}), Mapping, "arguments by name")
     _check_kind("versions", about.get("versions", {}), Mapping, "versions by name")
 
 

@@ -105,6 +105,7 @@ class Run:
                 plan.evaluate_episodes,
                 derive(self.seed, "evaluation during training"),
                 plan.evaluation_env_kwargs,
+                max_steps=plan.evaluation_max_steps,
             )
         if plan.stop_when_solved is not None:
             bound, earliest, every = plan.stop_when_solved
@@ -198,8 +199,13 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Agent and environment, as they were asked for."""
+        """Agent and environment, as they were asked for, and in what the agent is another one."""
         agent, env = self.about.get("recipe", self.plan.agent), self.plan.settings.get("env")
+        if besides := self.about.get("besides"):
+            words = (
+                f"{k}={str(v).lower() if isinstance(v, bool) else v}" for k, v in besides.items()
+            )
+            agent = f"{agent} ({', '.join(words)})"
         return f"{agent} on {self.about.get('env', env)}"
 
     @property
@@ -218,16 +224,21 @@ class Run:
         return None if found is None else float(found)
 
     def extend(self, steps: int) -> None:
-        """Let the run make more steps than it was begun with.
+        """Let the run make more steps than it was begun with, or fewer.
+
+        It never has fewer than it has made: a run that was interrupted ends where it stands if
+        `steps` is less than that.
 
         Raises:
-            ConfigurationError: if `steps` is less than before.
+            ConfigurationError: if `steps` is less than a finished run has made.
         """
         if steps < self.plan.steps:
-            raise ConfigurationError(
-                f"`steps` got {steps}, but the run was begun with {self.plan.steps}; expected at "
-                "least as many."
-            )
+            if self.finished:
+                raise ConfigurationError(
+                    f"`steps` got {steps}, but the run was begun with {self.plan.steps} and made "
+                    "them; expected at least as many."
+                )
+            steps = min(max(steps, self.steps, 1), self.plan.steps)
         if steps == self.plan.steps:
             return
         if self.finished == COMPLETE:

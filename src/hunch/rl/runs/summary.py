@@ -48,6 +48,7 @@ class Summary:
         episodes: training episodes of all replicas.
         replicas: each of them.
         random: returns of actions drawn at random, in episodes from the same starts.
+        max_steps: after which episodes are cut.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Summary:
     episodes: int
     replicas: tuple[ReplicaSummary, ...]
     random: tuple[float, ...]
+    max_steps: int = MAX_STEPS
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -88,9 +90,12 @@ class Summary:
             if r.solved is not None:
                 text += f"; solved in {r.solved:,} episodes"
             if r.cut:
-                text += f"; {r.cut:,} episodes had no end and were cut after {MAX_STEPS:,} steps"
+                text += (
+                    f"; {r.cut:,} episodes had no end and were cut after {self.max_steps:,} steps"
+                )
             lines.append(text)
-        return [*lines, f"random play: return {_said(self.random)}"]
+        said = f"({len(self.random)} episodes each; ± is their standard deviation)"
+        return [*lines, f"random play: return {_said(self.random)} {said}"]
 
     def _end(self) -> str:
         ends = {"solved": "solved", "stop_at": "stopped at the return asked for"}
@@ -137,6 +142,7 @@ def summarize(run: Run, agent: Agent, episodes: int | None = None) -> Summary:
         episodes=sum(len(history.returns) for history in agent.histories),
         replicas=tuple(rows),
         random=tuple(_at_random(run, agent, count).returns.tolist()),
+        max_steps=run.plan.evaluation_max_steps,
     )
     run.write_summary(summary.to_json())
     return summary
@@ -145,13 +151,15 @@ def summarize(run: Run, agent: Agent, episodes: int | None = None) -> Summary:
 def _evaluated(run: Run, agent: Agent, episodes: int) -> list[Evaluation]:
     starts = derive(run.seed, "judgement")
     players = [Player(agent, r, run.plan.evaluation_env_kwargs) for r in range(agent.replicas)]
-    return [evaluate(player, episodes, seed=starts) for player in players]
+    most = run.plan.evaluation_max_steps
+    return [evaluate(player, episodes, seed=starts, max_steps=most) for player in players]
 
 
 def _at_random(run: Run, agent: Agent, episodes: int) -> Evaluation:
     """What chance alone makes of the same starts."""
     player = RandomPlayer(agent, derive(run.seed, "random play"), run.plan.evaluation_env_kwargs)
-    return evaluate(player, episodes, seed=derive(run.seed, "judgement"))
+    starts, most = derive(run.seed, "judgement"), run.plan.evaluation_max_steps
+    return evaluate(player, episodes, seed=starts, max_steps=most)
 
 
 def _figures(returns: tuple[float, ...]) -> dict[str, Any]:

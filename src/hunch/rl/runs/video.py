@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import gymnasium
@@ -137,6 +138,12 @@ def check_video_place(path: str | os.PathLike[str]) -> None:
     Example:
         >>> check_video_place("dive.mp4")
     """
+    suffix = Path(path).suffix
+    if suffix and suffix.lower() != ".mp4":
+        raise FolderError(
+            f"`path` got {str(path)!r}; expected a name that ends with .mp4, which is what is "
+            f"written: {str(Path(path).with_suffix('.mp4'))!r}."
+        )
     if not (folder := expanded(path).parent).is_dir():
         raise FolderError(
             f"`path` {str(path)!r} cannot be written: there is no folder {str(folder)!r}."
@@ -262,6 +269,11 @@ def _image(env: Env) -> Frame:
             f'Drawing {env} needs a package: pip install "torch-hunch[video]" ({error}).'
         ) from error
     except Exception as error:  # whatever a foreign environment needs and has not, as a screen
+        if getattr(env.unwrapped.render, "__func__", None) is gymnasium.Env.render:
+            raise ConfigurationError(
+                f"`env` {env} cannot draw: it has no render method; expected one that returns an "
+                "image."
+            ) from error
         raise ConfigurationError(
             f"`env` {env} cannot draw here ({kind_and_sentence(error)})"
         ) from error
