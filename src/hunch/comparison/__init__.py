@@ -1,0 +1,23 @@
+"""Agents compared over seeds and environments, with how far each figure is known."""
+
+from hunch.comparison.bootstrap import Interval, bootstrap_band, bootstrap_interval
+from hunch.comparison.statistics import (
+    interquartile_mean,
+    mean_score,
+    median_score,
+    optimality_gap,
+    performance_profile,
+    probability_of_improvement,
+)
+
+__all__ = [
+    "Interval",
+    "bootstrap_band",
+    "bootstrap_interval",
+    "interquartile_mean",
+    "mean_score",
+    "median_score",
+    "optimality_gap",
+    "performance_profile",
+    "probability_of_improvement",
+]
