@@ -22,7 +22,7 @@ def scores_of(name):
 
 def same_resamples(*samples):
     """The draws that rliable made, in its order: one of each sample in turn."""
-    stream = np.random.RandomState(RECORDED["seed"])  # noqa: NPY002, whose draws are frozen
+    stream = np.random.RandomState(RECORDED["seed"])
     taken = [[] for _ in samples]
     for _ in range(RECORDED["resamples"]):
         for indices, sample in zip(taken, samples, strict=True):

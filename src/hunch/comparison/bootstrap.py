@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from hunch.charts import plain_number
 from hunch.comparison.statistics import Array, Scores, by_environment
 from hunch.seeding import numpy_generator
 from hunch.validation import real_number, whole_number
@@ -24,22 +25,27 @@ class Interval:
 
     Args:
         value: of the scores as they are.
-        low: lower end.
-        high: upper end.
+        low: lower end; None where a single seed of each environment tells nothing of spread.
+        high: upper end, or None.
 
     Example:
-        >>> str(Interval(0.5, 0.25, 0.75))
-        '0.5 (0.25 to 0.75)'
+        >>> str(Interval(0.5, 0.25, 0.75)), str(Interval(0.5))
+        ('0.5 (0.25 to 0.75)', '0.5')
     """
 
     value: float
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
 
     def __str__(self) -> str:
-        return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
+        if self.low is None or self.high is None:
+            return plain_number(_rounded(self.value))
+        low, value, high = (
+            plain_number(_rounded(end)) for end in (self.low, self.value, self.high)
+        )
+        return f"{value} ({low} to {high})"
 
-    def to_json(self) -> dict[str, float]:
+    def to_json(self) -> dict[str, float | None]:
         """Plain values."""
         return {"value": self.value, "low": self.low, "high": self.high}
 
@@ -66,7 +72,8 @@ def bootstrap_interval(
         seed: of the draws.
 
     Returns:
-        The figure of the scores themselves, and the interval.
+        The figure of the scores themselves, and the interval; without ends if there is but one
+        seed of each environment.
 
     Raises:
         ConfigurationError: if a number is out of range.
@@ -88,6 +95,8 @@ def bootstrap_interval(
     value, low, high = bootstrap_band(
         statistic, *scores, confidence=confidence, resamples=resamples, seed=seed
     )
+    if not has_spread(*scores):
+        return Interval(float(value))
     return Interval(float(value), float(low), float(high))
 
 
@@ -104,7 +113,7 @@ def bootstrap_band(
         The figures, and the lower and upper ends of their intervals, each by itself.
 
     Example:
-        >>> from hunch.comparison.statistics import performance_profile
+        >>> from hunch.comparison import performance_profile
         >>> profile = lambda scores: performance_profile(scores, [0.0, 2.0])
         >>> share, low, high = bootstrap_band(profile, [[1.0], [3.0]])
         >>> share.tolist(), low.tolist(), high.tolist()
@@ -117,6 +126,16 @@ def bootstrap_band(
     )
     low, high = percentile_ends(values, confidence)
     return np.asarray(statistic(*samples), np.float64), low, high
+
+
+def has_spread(*scores: Scores) -> bool:
+    """Whether there is an environment with several seeds.
+
+    Example:
+        >>> has_spread([[1.0, 2.0]]), has_spread([[1.0, 2.0]], [[1.0, 2.0], [0.0, 2.0]])
+        (False, True)
+    """
+    return any(len(own) > 1 for sample in scores for own in by_environment(sample).values())
 
 
 def percentile_ends(values: npt.ArrayLike, confidence: float) -> tuple[Array, Array]:
@@ -142,10 +161,16 @@ def drawn_again(
     """The scores of the seeds that each resample drew, `(resamples, seeds)` by environment.
 
     Example:
-        >>> drawn_again({"a": np.array([5.0, 7.0])}, {"a": np.array([[0, 0], [1, 0]])})["a"].tolist()
+        >>> draws = {"a": np.array([[0, 0], [1, 0]])}
+        >>> drawn_again({"a": np.array([5.0, 7.0])}, draws)["a"].tolist()
         [[5.0, 5.0], [7.0, 5.0]]
     """
     return {name: own[indices[name]] for name, own in scores.items()}
+
+
+def _rounded(value: float) -> float:
+    """To three digits that count, and whole where it is large."""
+    return float(f"{value:.3g}") if abs(value) < 100 else float(f"{value:.1f}")
 
 
 def _draws(

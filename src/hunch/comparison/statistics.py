@@ -215,7 +215,8 @@ def performance_profile(scores: Scores, thresholds: npt.ArrayLike) -> Array:
     bounds = np.asarray(thresholds, np.float64)
     rows = values.reshape(-1, values.shape[-1])
     below = np.stack([np.searchsorted(row, bounds, side="right") for row in rows])
-    return (1.0 - below / values.shape[-1]).reshape(*values.shape[:-1], len(bounds))
+    shares: Array = 1.0 - below / values.shape[-1]
+    return shares.reshape(*values.shape[:-1], len(bounds))
 
 
 def _means(scores: Scores) -> Array:

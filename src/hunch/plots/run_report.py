@@ -33,7 +33,6 @@ from hunch.plots.page import (
 )
 from hunch.plots.run_charts import (
     as_return,
-    columns_of_log,
     learning_curves,
     mean_and_interval,
 )
@@ -42,7 +41,7 @@ from hunch.rl.agents.idle_settings import idle_settings
 from hunch.rl.agents.saving import GIVEN
 from hunch.rl.runs.callbacks import Player
 from hunch.rl.runs.evaluation import MAX_STEPS
-from hunch.rl.runs.loggers import EPISODES
+from hunch.rl.runs.loggers import EPISODES, columns_of_log
 from hunch.rl.runs.plan import commands_of
 from hunch.seeding import derive
 from hunch.storage import write_own_text

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hunch.errors import FolderError, MissingDependencyError, warn_user
 from hunch.rl.agents.agent import Agent
 from hunch.rl.agents.history import SHOWN_EPISODES
 from hunch.rl.networks.value_networks import noise_size, noisy_layers
 from hunch.rl.runs.callbacks import Evaluate
+from hunch.storage import as_written
 from hunch.validation import whole_number
 
 EPISODES: Final = "episodes.csv"
@@ -240,6 +242,24 @@ def damaged_logs(folder: Path, state: Mapping[str, Any]) -> list[Path]:
         []
     """
     return [folder / name for name in state["bytes"] if not _is_whole(folder / name, name, state)]
+
+
+def columns_of_log(file: Path) -> dict[str, NDArray[np.float64]]:
+    """The numbers of a log, by column; an empty cell is NaN. Of no file there are no columns.
+
+    Raises:
+        FolderError: if it is not as a `CsvLog` wrote it.
+
+    Example:
+        >>> columns_of_log(Path("no-such-file.csv"))
+        {}
+    """
+    if not file.exists():
+        return {}
+    with as_written(file), file.open(encoding="utf-8", newline="") as text:
+        rows = list(csv.DictReader(text))
+        names = rows[0] if rows else []
+        return {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
 
 
 def _is_whole(file: Path, name: str, state: Mapping[str, Any]) -> bool:
