@@ -11,7 +11,7 @@ import numpy as np
 from hunch.charts import held
 from hunch.comparison.bootstrap import RESAMPLES, Interval, bootstrap_band, bootstrap_interval
 from hunch.comparison.groups import environment_names, group_names
-from hunch.comparison.records import SCORES, Record, Score, read_records
+from hunch.comparison.records import SCORES, Record, Score, read_records, shown
 from hunch.comparison.remarks import cautions, verdict_on
 from hunch.comparison.result import Band, Comparison, Group
 from hunch.comparison.scales import Bounds, Scale, scales_for
@@ -33,11 +33,6 @@ Path = str | os.PathLike[str]
 _THRESHOLDS: Final = 101
 _BAND_RESAMPLES: Final = 2_000
 _POINTS: Final = 60  # of a curve
-_FIGURES: Final = {
-    "interquartile_mean": interquartile_mean,
-    "mean": mean_score,
-    "median": median_score,
-}
 
 
 def compare(
@@ -268,14 +263,20 @@ def _group(
     profile = None
     if common:
         scores = members.scores(name, common, scales)
-        statistics = _FIGURES | ({"optimality_gap": optimality_gap} if scales else {})
+        statistics: dict[str, Callable[..., Any]] = {
+            "interquartile_mean": interquartile_mean,
+            "mean": mean_score,
+            # Of one environment it is the mean.
+            **({"median": median_score} if len(common) > 1 else {}),
+            **({"optimality_gap": optimality_gap} if scales else {}),
+        }
         figures = {key: draw.interval(figure, scores) for key, figure in statistics.items()}
         profile = draw.band(lambda x: performance_profile(x, thresholds), scores)
     return Group(
         name=name,
         returns=returns,
         steps={env: tuple(record.steps for record in records) for env, records in own.items()},
-        places=tuple(dict.fromkeys(str(r.place) for records in own.values() for r in records)),
+        places=tuple(dict.fromkeys(shown(r.place) for records in own.values() for r in records)),
         figures=figures,
         by_environment={
             env: draw.interval(interquartile_mean, {env: scores}) for env, scores in returns.items()

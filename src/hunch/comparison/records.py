@@ -67,7 +67,16 @@ class Record:
 
     def identity(self) -> str:
         """What two records have in common that are the same training made twice."""
-        parts = (self.agent, self.settings, self.environment, self.variant, self.seed, self.steps)
+        # Under two names it is asked for twice, such as of two versions of hunch.
+        parts = (
+            self.given,
+            self.agent,
+            self.settings,
+            self.environment,
+            self.variant,
+            self.seed,
+            self.steps,
+        )
         return json.dumps(parts, sort_keys=True)
 
 
@@ -130,7 +139,7 @@ def read_records(
             if own.monitors:
                 records += _of_monitor(own)
             elif (of_run := _of_run(own, chosen)) is None:
-                open_ended.append(str(own.place))
+                open_ended.append(shown(own.place))
             else:
                 records += of_run
             bar.update()
@@ -139,6 +148,19 @@ def read_records(
     if not kept:
         raise ConfigurationError(f"there is no finished training to compare. {' '.join(remarks)}")
     return Found(tuple(kept), chosen, (*remarks, *_said_of_copies(twice)))
+
+
+def shown(place: Path) -> str:
+    """A path as short as it can be from here.
+
+    Example:
+        >>> shown(Path.cwd() / "runs" / "a")
+        'runs/a'
+    """
+    try:
+        return str(place.relative_to(Path.cwd()))
+    except ValueError:
+        return str(place)
 
 
 def _trainings_below(given: str | None, place: str | os.PathLike[str]) -> Iterator[_Place]:
@@ -321,7 +343,7 @@ def _said_of_copies(twice: Sequence[Record]) -> list[str]:
         return []
     return [
         f"Left out as the same training, seed included, of another folder: "
-        f"{_named([str(own.place) for own in twice])}."
+        f"{_named([shown(own.place) for own in twice])}."
     ]
 
 

@@ -25,7 +25,8 @@ _NAME: Final = 34  # letters of a group's name in a chart
 _WORDS: Final = {
     "interquartile_mean": "Interquartile mean: the mean of the middle half of all seeds of all "
     "environments. It moves less with single seeds than the mean.",
-    "mean": "Mean and median: over environments, of the mean over seeds.",
+    "mean": "Mean: over environments, of the mean over seeds.",
+    "median": "Median: over environments, of the mean over seeds.",
     "optimality_gap": "Optimality gap: how far seeds stay below 1 in the mean; what is beyond 1 "
     "makes up for nothing.",
 }
