@@ -44,6 +44,35 @@ def test_settings_that_differ_name_the_groups(tmp_path):
     assert names == ["dqn n_step=1", "dqn n_step=3"]
 
 
+def test_groups_that_differ_in_much_have_numbers(tmp_path):
+    many = dict(n_step=1, batch_size=32, double=True, dueling=True, discount=0.9)
+    write_run(tmp_path / "a", some(300), **many)
+    write_run(tmp_path / "b", some(200), **dict.fromkeys(many, 3))
+    write_run(tmp_path / "c", some(200), seed=50, **many)
+    found = compare([tmp_path], **QUICK)
+    assert [(group.name, group.seeds) for group in found.groups] == [
+        ("dqn #1", (16, 16)),
+        ("dqn #2", (8, 8)),
+    ]
+    assert any("dqn #1 to #2 differ in n_step, batch_size" in said for said in found.remarks)
+
+
+def test_logs_of_an_agent_of_the_same_name_are_a_group_of_their_own(tmp_path):
+    write_run(tmp_path / "a", [300.0, 200.0], n_step=1, episodes=[(10, 300.0)])
+    write_monitor(tmp_path / "dqn" / "monitor.csv", some(100))
+    found = compare([tmp_path / "a", tmp_path / "dqn"], **QUICK)
+    assert [group.name for group in found.groups] == ["dqn", "dqn (SB3)"]
+
+
+def test_a_schedule_in_a_name_is_as_one_types_it(tmp_path):
+    for end in (0.1, 0.2):
+        write_run(tmp_path / str(end), some(300), epsilon={"Linear": [1.0, end, 500]})
+    assert sorted(group.name for group in compare([tmp_path], **QUICK).groups) == [
+        "dqn epsilon=1:0.1:500",
+        "dqn epsilon=1:0.2:500",
+    ]
+
+
 def test_a_setting_that_each_environment_has_of_its_own_makes_no_groups(tmp_path):
     write_run(tmp_path / "a", some(300), n_step=1)
     write_run(tmp_path / "b", some(-100), env="Acrobot-v1", chance=-500.0, n_step=3, steps=9000)
@@ -281,7 +310,7 @@ def test_a_monitor_is_grouped_by_its_folder_and_judged_by_training(tmp_path):
     found = compare([tmp_path / "sb3", tmp_path / "ours"], **QUICK)
     assert found.score == "training"
     theirs, ours = found.groups
-    assert (theirs.name, theirs.seeds, ours.name) == ("sb3", (1, 1), "dqn")
+    assert (theirs.name, theirs.seeds, ours.name) == ("sb3 (SB3)", (1, 1), "dqn")
     assert ours.returns["CartPole-v1"] == (50.0, 50.0)
     # Two environments played side by side: their episodes in turn, the steps of both.
     rows = np.stack([some(100, 30), some(100, 30, seed=1)], 1).ravel()
@@ -299,8 +328,8 @@ def test_folders_of_agents_below_one_folder_name_the_groups(tmp_path):
             )
     found = compare([tmp_path / "logs"], **QUICK)
     assert sorted((group.name, group.seeds) for group in found.groups) == [
-        ("dqn", (3, 3)),
-        ("ppo", (3, 3)),
+        ("dqn (SB3)", (3, 3)),
+        ("ppo (SB3)", (3, 3)),
     ]
 
 
@@ -308,7 +337,7 @@ def test_a_monitor_alone_is_read_as_a_file(tmp_path):
     write_monitor(tmp_path / "a2c" / "seed3.monitor.csv", [1.0, 2.0])
     write_monitor(tmp_path / "a2c" / "seed4.monitor.csv", [3.0, 4.0])
     assert compare([tmp_path / "a2c"], **QUICK).groups[0].seeds == (2, 2)
-    assert compare([tmp_path / "a2c" / "seed3.monitor.csv"], **QUICK).groups[0].name == "a2c"
+    assert compare([tmp_path / "a2c" / "seed3.monitor.csv"], **QUICK).groups[0].name == "a2c (SB3)"
 
 
 def test_half_a_line_of_a_killed_training_is_no_episode(tmp_path):

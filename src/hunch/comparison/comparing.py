@@ -149,7 +149,7 @@ def compare_places(
         thresholds=thresholds,
         steps=members.steps_said(common),
         verdict=verdict_on(groups, common, ahead),
-        remarks=(*found.remarks, *said),
+        remarks=(*found.remarks, *members.remarks, *said),
     )
 
 
@@ -200,7 +200,7 @@ class _Members:
     def __init__(self, records: Sequence[Record]) -> None:
         self.records = records
         self.env_of = environment_names(records)
-        self.group_of = group_names(records, self.env_of)
+        self.group_of, self.remarks = group_names(records, self.env_of)
         self.environments = tuple(dict.fromkeys(self.env_of))
         self.groups = tuple(dict.fromkeys(self.group_of))
 

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from hunch.comparison.records import Record
+from hunch.rl.runs.plan import shown_setting
 
 _STEPS: Final = "steps"
+_MOST: Final = 4  # settings in a name
 
 
 def environment_names(records: Sequence[Record]) -> list[str]:
@@ -24,32 +26,43 @@ def environment_names(records: Sequence[Record]) -> list[str]:
     return [_with(own.environment, own.variant, told[own.environment]) for own in records]
 
 
-def group_names(records: Sequence[Record], environments: Sequence[str]) -> list[str]:
+def group_names(
+    records: Sequence[Record], environments: Sequence[str]
+) -> tuple[list[str], list[str]]:
     """For each record its group: the name given, or the agent with what tells it from others.
 
     A setting tells agents of a name apart where it differs within an environment; one that each
-    environment has of its own does not. So do the steps that the agents were to make.
+    environment has of its own does not. So do the steps that the agents were to make. Where more
+    than a few settings do, groups have a number.
 
     Args:
         records: all that are compared.
         environments: the name of the environment of each.
+
+    Returns:
+        The groups, and sentences on those that have a number.
     """
-    settings = [_own(record) for record in records]
-    told: dict[str, list[str]] = {}
-    for agent in {own.agent for own in records}:
-        names: dict[str, None] = {}
-        for env in dict.fromkeys(environments):
-            within = [
-                settings[i]
-                for i, own in enumerate(records)
-                if own.given is None and own.agent == agent and environments[i] == env
-            ]
-            names |= dict.fromkeys(_differing(within))
-        told[agent] = list(names)
-    return [
-        own.given if own.given is not None else _with(own.agent, settings[i], told[own.agent])
-        for i, own in enumerate(records)
-    ]
+    names = [own.given if own.given is not None else own.agent for own in records]
+    said = []
+    for agent in dict.fromkeys(own.agent for own in records if own.given is None):
+        own = [i for i, one in enumerate(records) if one.given is None and one.agent == agent]
+        settings = {i: _own(records[i]) for i in own}
+        told: dict[str, None] = {}
+        for env in dict.fromkeys(environments[i] for i in own):
+            told |= dict.fromkeys(_differing([settings[i] for i in own if environments[i] == env]))
+        found = {i: {name: settings[i].get(name) for name in told} for i in own}
+        if len(told) <= _MOST:
+            names = [_with(agent, found[i], told) if i in found else n for i, n in enumerate(names)]
+            continue
+        number: dict[str, int] = {}
+        for i in own:
+            number.setdefault(json.dumps(found[i], sort_keys=True), len(number) + 1)
+            names[i] = f"{agent} #{number[json.dumps(found[i], sort_keys=True)]}"
+        said.append(
+            f"{agent} #1 to #{len(number)} differ in {', '.join(told)}; to give names to folders, "
+            "put NAME= before them."
+        )
+    return names, said
 
 
 def mixed_settings(records: Sequence[Record], groups: Sequence[str]) -> dict[str, list[str]]:
@@ -80,9 +93,9 @@ def _differing(values: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _with(name: str, values: Mapping[str, Any], told: Iterable[str]) -> str:
-    parts = [f"{key}={_text(values[key])}" for key in told if key in values]
+    parts = [f"{key}={shown_setting(values[key])}" for key in told if key in values]
     return " ".join([name, *parts])
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return json.dumps(value, sort_keys=True)

@@ -211,6 +211,7 @@ def _of_monitor(own: _Place) -> list[Record]:
     # A folder for each agent, in which there are some for its seeds or environments, names it.
     folders = below[:-1] if own.place.is_file() else below
     agent = folders[0] if len(folders) > 1 else own.root.resolve().name
+    agent += " (SB3)"  # no run of hunch with settings that are known
     return [
         Record(
             place=own.place,

@@ -193,6 +193,8 @@ def test_wandb_takes_it_offline(tmp_path, monkeypatch):
 
 def test_trackio_keeps_it_here(tmp_path, monkeypatch):
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))
+    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     pytest.importorskip("trackio")
     log = TrackioLog("project", every=50, name="a")
     DQN("CartPole-v1", **SMALL).learn(100, callbacks=[log], progress=False)
