@@ -34,7 +34,8 @@ def test_the_table_says_who_is_ahead_and_from_what(runs, capsys):
     )
     assert lines[2].split() == ["group", "seeds", "steps", "interquartile", "mean", "mean"]
     assert [line.split()[0] for line in lines[3:5]] == ["dqn", "noisy-dqn"]
-    assert "With 8 seeds" in out
+    assert "With 8 seeds, as with 5, an interval" in out
+    assert "does so 81 to 90 times" in out
     assert "loading torch" in err
 
 
