@@ -49,6 +49,8 @@ def test_json_is_alone_on_standard_output(runs, capsys):
     assert found["groups"][0]["sample_efficiency"]["steps"] == [500, 1000]
     assert found["groups"][0]["places"] == ["runs/a"]
     assert "dqn is ahead" in err
+    assert run(["compare", "runs", "--json", "--quiet", "--out", "page.html", *QUICK]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_the_same_folders_give_the_same_bytes(runs, capsys):

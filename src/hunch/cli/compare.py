@@ -116,13 +116,14 @@ def compare(
         seed=seed,
         progress=not quiet,
     )
-    for line in found.lines():
+    for line in [] if as_json and quiet else found.lines():
         click.echo(line, err=as_json)
     if as_json:
         click.echo(dump_json(found.to_json()), nl=False)
     if out is not None:
         _write_page(found, out)
-        click.echo(f"Page: {out}", err=as_json)
+        if not (as_json and quiet):
+            click.echo(f"Page: {out}", err=as_json)
 
 
 def _named(word: str) -> tuple[str | None, str]:
