@@ -305,19 +305,22 @@ def test_what_cannot_be_compared_is_refused(tmp_path, make, how, error, says):
 
 def test_a_monitor_is_grouped_by_its_folder_and_judged_by_training(tmp_path):
     write_monitor(tmp_path / "sb3" / "0.monitor.csv", some(100, 30), every=2.0)
-    write_monitor(tmp_path / "sb3" / "1.monitor.csv", some(100, 30, seed=1), begun=101.0, every=2.0)
+    write_monitor(tmp_path / "sb3" / "1.monitor.csv", some(100, 30, seed=1), begun=131.0, every=2.0)
     write_run(tmp_path / "ours", [1.0, 1.0], episodes=[(10 * i, 50.0) for i in range(1, 30)])
     found = compare([tmp_path / "sb3", tmp_path / "ours"], **QUICK)
     assert found.score == "training"
     theirs, ours = found.groups
     assert (theirs.name, theirs.seeds, ours.name) == ("sb3 (SB3)", (1, 1), "dqn")
     assert ours.returns["CartPole-v1"] == (50.0, 50.0)
-    # Two environments played side by side: their episodes in turn, the steps of both.
-    rows = np.stack([some(100, 30), some(100, 30, seed=1)], 1).ravel()
+    # Two environments of one training, of which the second was begun in the middle of the first: its
+    # episodes are in turn with the last fifteen of that one, and steps are those of both.
+    first, second = some(100, 30), some(100, 30, seed=1)
+    rows = np.concatenate([first[:15], np.stack([first[15:], second[:15]], 1).ravel(), second[15:]])
+    x, (middle, _, _) = theirs.curve
     assert theirs.returns["CartPole-v1"][0] == pytest.approx(rows[-20:].mean())
     assert theirs.steps["CartPole-v1"] == (600,)
-    _, (middle, _, _) = theirs.curve
-    assert middle[-1] == pytest.approx(rows[-20:].mean())
+    assert x.tolist() == [10.0 * i for i in range(1, 61)]
+    assert middle == pytest.approx([rows[max(0, i - 20) : i].mean() for i in range(1, 61)])
 
 
 def test_folders_of_agents_below_one_folder_name_the_groups(tmp_path):
