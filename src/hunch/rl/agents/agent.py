@@ -204,7 +204,7 @@ class Agent(Linked, ABC):
         return self._loop.steps
 
     @property
-    def observations(self) -> NDArray[Any]:
+    def present_observations(self) -> NDArray[Any]:
         """What the environments showed last in training, `(replicas, envs, …)`: a copy."""
         return self._loop.observations()
 

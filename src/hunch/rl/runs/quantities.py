@@ -40,7 +40,7 @@ def quantities(agent: Agent) -> dict[str, float]:
             found[f"train/{name}"] = value_at(schedule, agent.steps)
     values = [
         agent.state_values(torch.from_numpy(seen.astype(np.float32)).to(agent.device), r)
-        for r, seen in enumerate(agent.observations)
+        for r, seen in enumerate(agent.present_observations)
     ]
     known = [own for own in values if own is not None]
     if known:
