@@ -49,8 +49,9 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(autouse=True)
 def same_global_state():
-    """torch's generator begins elsewhere in each process, where 2,000 draws of one test in ten
-    have two alike; each test begins in the same place.
+    """Begin in one place: torch's generator begins elsewhere in each process.
+
+    Of 2,000 draws two are alike in one process of ten.
     """
     random.seed(0)
     np.random.seed(0)

@@ -29,6 +29,7 @@ PACKAGES: Final = (
     Package("hunch.inference", "from data to a predictive distribution"),
     Package("hunch.gradients", "the gradient of an expectation"),
     Package("hunch.rl", "agents, and what a run of them leaves behind"),
+    Package("hunch.comparison", "agents held beside each other, and how surely"),
     Package("hunch.rl.atari", "Atari games, preprocessed (extra `atari`)"),
     Package("hunch.envs", "environments that ask for exploration"),
     Package("hunch.sklearn", "estimators for scikit-learn (extra `sklearn`)"),

@@ -14,7 +14,7 @@ TABLE = f"x,z,same,y\n{ROWS}3,3,7,6.5\n"
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("hunch.progress.DELAY", 0.0)
+    monkeypatch.setattr("hunch.progress.PERIOD", 1e-3)
     monkeypatch.setattr("hunch.tables.fitting.assess", lambda *_: {"scores": {"hunch": {"mae": 1}}})
     monkeypatch.setattr("hunch.tables.fitting.table_report", lambda _: "")
     monkeypatch.setattr("hunch.tables.verdict.verdict", lambda _: "")

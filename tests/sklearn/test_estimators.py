@@ -340,7 +340,9 @@ def test_odd_tables_are_learned_from():
 
 
 def test_verbose_shows_a_bar_and_the_default_is_silent(diabetes, capsys, monkeypatch):
-    monkeypatch.setattr("hunch.progress.DELAY", 0.0)
+    monkeypatch.setattr(
+        "hunch.progress.PERIOD", 0.0
+    )  # a line at the end, where there is no terminal
     regressor(max_iter=2).fit(*diabetes)
     assert capsys.readouterr().err == ""
     regressor(max_iter=2, verbose=True).fit(*diabetes)

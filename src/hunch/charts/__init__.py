@@ -4,7 +4,7 @@ from hunch.charts.chart import Chart
 from hunch.charts.colors import BLUE, CYCLE, GRAY, GREEN, INK, ORANGE, PURPLE, RED, SKY
 from hunch.charts.lettering import cut
 from hunch.charts.scales import plain_number
-from hunch.charts.series import running_mean
+from hunch.charts.series import held, running_mean
 
 __all__ = [
     "BLUE",
@@ -18,6 +18,7 @@ __all__ = [
     "SKY",
     "Chart",
     "cut",
+    "held",
     "plain_number",
     "running_mean",
 ]

@@ -26,6 +26,8 @@ _EXTRAS: Final = {
     "mujoco": [("mujoco", "mujoco")],
     "atari": [("ale_py", "ale-py")],
     "tensorboard": [("tensorboard", "tensorboard")],
+    "wandb": [("wandb", "wandb")],
+    "trackio": [("trackio", "trackio")],
 }
 _CLOSE: Final = 1e-5
 _PRODUCT: Final = 512  # rows and columns of the matrices whose product is timed

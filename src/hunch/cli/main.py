@@ -27,6 +27,8 @@ _COMMANDS: Final = {
     "bench": "Measure hunch beside its peers and the limit, in turns, on one thread.",
     "check-env": "Whether ENV, an environment of yours, does what agents need of it, and which can "
     "play it.",
+    "compare": "Hold agents beside each other, over seeds and environments: who is ahead, "
+    "how surely.",
     "demo": "Run the five sources on their own inputs and write one page with all figures.",
     "diagnose": "Bias, variance, cost and time of every gradient estimator on PROBLEM, and what to "
     "use.",

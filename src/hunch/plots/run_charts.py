@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -10,10 +9,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from hunch.charts import BLUE, CYCLE, GRAY, Chart, running_mean
+from hunch.charts import BLUE, CYCLE, GRAY, Chart, held, running_mean
 from hunch.rl.agents.history import SHOWN_EPISODES
-from hunch.rl.runs.loggers import EPISODES, EVALUATIONS, NOISE, PROGRESS
-from hunch.storage import as_written
+from hunch.rl.runs.loggers import EPISODES, EVALUATIONS, NOISE, PROGRESS, columns_of_log
 
 Array = npt.NDArray[np.float64]
 Drawn = tuple[Chart, str]
@@ -62,16 +60,6 @@ def mean_and_interval(curves: Array) -> tuple[Array, Array]:
     factors = [0.0, 0.0, *_STUDENT]
     factor = np.array([factors[n] if n < len(factors) else 1.96 + 2.4 / (n - 1) for n in count])
     return np.where(count > 0, mean, np.nan), factor * np.sqrt(square / np.maximum(count, 1))
-
-
-def columns_of_log(file: Path) -> dict[str, Array]:
-    """The numbers of a CSV file; an empty cell is NaN."""
-    if not file.exists():
-        return {}
-    with as_written(file), file.open(encoding="utf-8", newline="") as text:
-        rows = list(csv.DictReader(text))
-        names = rows[0] if rows else []
-        return {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
 
 
 def _training_return(log: Mapping[str, Array], chance: float | None) -> Drawn | None:
@@ -160,12 +148,6 @@ def _draw(
     chart.line(x, mean, BLUE, width=2.4, label=label)
     if dots:
         chart.dots(x, mean, BLUE)
-
-
-def held(grid: Array, steps: Array, values: Array) -> Array:
-    """The latest value at each point of the grid, NaN before the first."""
-    index = np.searchsorted(steps, grid, side="right") - 1
-    return np.where(index >= 0, values[np.maximum(index, 0)], np.nan)
 
 
 def as_return(value: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -34,7 +33,6 @@ from hunch.plots.page import (
 from hunch.plots.run_charts import (
     BANDS_FROM,
     as_return,
-    columns_of_log,
     learning_curves,
     mean_and_interval,
 )
@@ -42,8 +40,8 @@ from hunch.rl import Run, record
 from hunch.rl.agents.idle_settings import idle_settings
 from hunch.rl.agents.saving import GIVEN
 from hunch.rl.runs.callbacks import Player
-from hunch.rl.runs.loggers import EPISODES
-from hunch.rl.runs.plan import commands_of
+from hunch.rl.runs.loggers import EPISODES, columns_of_log
+from hunch.rl.runs.plan import commands_of, shown_setting
 from hunch.seeding import derive
 from hunch.storage import write_own_text
 
@@ -321,7 +319,9 @@ def _settings(run: Run, agent: Agent | Exception) -> list[Block]:
     known = dict(settings)
     if settings.get("env") == GIVEN:
         known["env"] = run.about.get("env", "given when the agent was made")
-    rows = [[f"`{name}`", _shown(value)] for name, value in known.items() if name not in idle]
+    rows = [
+        [f"`{name}`", shown_setting(value)] for name, value in known.items() if name not in idle
+    ]
     versions = run.about.get("versions", {})
     blocks: list[Block] = []
     if command := run.about.get("command"):
@@ -363,15 +363,6 @@ def _config_of(words: Sequence[str]) -> str | None:
         if word == "--config" and i + 1 < len(words):
             return words[i + 1]
     return None
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, dict) and set(value) == {"Linear"}:
-        start, end, steps = value["Linear"]
-        return f"{start:g}:{end:g}:{steps}"  # as `--set` takes it
-    if isinstance(value, dict) and set(value) == {"float"}:
-        return str(value["float"])
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
 
 
 def _mean_and_std(figures: Mapping[str, Any]) -> str:

@@ -8,8 +8,8 @@
   training, and `Step` what it observes.
 - `evaluate`: episodes that an agent neither learns from nor was trained on.
 - `record`: one episode as a video.
-- `Evaluate`, `Checkpoint`, `StopOnReturn`, `StopWhenSolved`, `CsvLog`, `TensorBoardLog`: callbacks
-  for `learn`.
+- `Evaluate`, `Checkpoint`, `StopOnReturn`, `StopWhenSolved`: callbacks for `learn`.
+- `CsvLog`, `TensorBoardLog`, `WandbLog`, `TrackioLog`: callbacks that write down how it goes.
 - `Plan`, `Run`: a training in a folder, which goes on to the same bits after a kill.
 - `Linear`: a number that changes in a straight line while an agent learns.
 - `Replay`: the buffer of transitions.
@@ -29,6 +29,7 @@ from hunch.rl.replay.replay import Replay
 from hunch.rl.replay.transitions import Step, Transitions
 from hunch.rl.runs.callbacks import Evaluate, Score, StopOnReturn, StopWhenSolved
 from hunch.rl.runs.checkpoints import Checkpoint
+from hunch.rl.runs.dashboards import TrackioLog, WandbLog
 from hunch.rl.runs.evaluation import Evaluation, evaluate
 from hunch.rl.runs.loggers import CsvLog, TensorBoardLog
 from hunch.rl.runs.plan import Plan
@@ -57,7 +58,9 @@ __all__ = [
     "StopOnReturn",
     "StopWhenSolved",
     "TensorBoardLog",
+    "TrackioLog",
     "Transitions",
+    "WandbLog",
     "evaluate",
     "record",
 ]

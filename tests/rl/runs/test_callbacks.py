@@ -229,6 +229,12 @@ def test_tensorboard_gets_the_curves(tmp_path):
     events = EventAccumulator(str(tmp_path)).Reload()
     assert [e.step for e in events.Scalars("episode/return/0")] == agent.history.ends
     assert [e.step for e in events.Scalars("evaluation/return/0")] == [100, 200, 300]
+    steps = [50, 100, 150, 200, 250, 300]
+    for name in ("train/learning_rate", "train/epsilon", "train/value"):
+        assert [e.step for e in events.Scalars(name)] == steps
+    assert len(events.Scalars("time/steps_per_second")) == 6
+    start = events.PluginTagToContent("hparams")["_hparams_/session_start_info"]
+    assert b"hidden_sizes" in start
 
 
 @pytest.mark.parametrize(

@@ -283,6 +283,10 @@ class A2C(Agent):
         """As `Agent.policy`."""
         return self._actor.policy(replica)
 
+    def state_values(self, observation: Tensor, replica: int) -> NDArray[Any]:
+        """As `Agent.state_values`, in the units of the environment's own rewards."""
+        return self._actor.values(observation, replica) / self.reward_scale
+
     def parts(self) -> dict[str, Part]:
         """As `Agent.parts`."""
         return {

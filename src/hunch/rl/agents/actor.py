@@ -245,6 +245,12 @@ class Actor(Linked):
         network, noise = self.networks.per_replica[replica], self._predict_noise[replica]
         return NetworkPolicy(network, noise, partial(self._chosen, replica))
 
+    def values(self, observation: Tensor, replica: int) -> NDArray[Any]:
+        """What a replica expects of observations `(batch, …)`, under its mean weights."""
+        network, noise = self.networks.per_replica[replica], self._predict_noise[replica]
+        policy = NetworkPolicy(network, noise, lambda out, _: out[..., 0].cpu().numpy())
+        return policy.actions(observation, deterministic=True)
+
     def _chosen(self, replica: int, out: Tensor, deterministic: bool) -> NDArray[Any]:
         """A replica's actions outside training, given the outputs of its network."""
         policy = out[..., 1:].cpu().numpy()

@@ -168,6 +168,19 @@ class Agent(Linked, ABC):
     def settle(self) -> None:
         """Make good what somebody did to the networks' memory, or refuse it; here nothing."""
 
+    def state_values(self, observation: Tensor, replica: int) -> NDArray[Any] | None:
+        """What a replica expects of observations, for logs; here it says nothing.
+
+        Args:
+            observation: `(batch, …)`, as the networks take them.
+            replica: which one.
+
+        Returns:
+            The return from each of them on, `(batch,)`, without exploration or noise; None of an
+            agent that does not predict it.
+        """
+        return None
+
     # Random streams, one for each replica: replica r of seed s is the agent of seed s + r.
 
     def _numpy_generators(self, purpose: str) -> list[np.random.Generator]:
@@ -189,6 +202,11 @@ class Agent(Linked, ABC):
     def steps(self) -> int:
         """Environment steps that each replica made in training so far."""
         return self._loop.steps
+
+    @property
+    def present_observations(self) -> NDArray[Any]:
+        """What the environments showed last in training, `(replicas, envs, …)`: a copy."""
+        return self._loop.observations()
 
     @property
     def cut_short(self) -> bool:

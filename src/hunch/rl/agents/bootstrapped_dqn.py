@@ -383,6 +383,12 @@ class BootstrappedDQN(Agent):
         """As `Agent.policy`."""
         return _EnsemblePolicy(self._ensemble, replica)
 
+    def state_values(self, observation: Tensor, replica: int) -> NDArray[np.float32]:
+        """As `Agent.state_values`: of the action that is best in the mean over members."""
+        values = self._ensemble.predicted(observation, replica, deterministic=True)
+        best: NDArray[np.float32] = values.amax(-1).cpu().numpy()
+        return best
+
     def parts(self) -> dict[str, Part]:
         """As `Agent.parts`."""
         return {

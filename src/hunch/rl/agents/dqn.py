@@ -405,6 +405,17 @@ class DQN(Agent):
         random = rng.random(len(best)) < value_at(self.epsilon, self.steps)
         return np.where(random, rng.integers(self._num_actions, size=len(best)), best)
 
+    def state_values(self, observation: Tensor, replica: int) -> NDArray[np.float32]:
+        """As `Agent.state_values`: of the best action."""
+        head = self.value_head.of(replica)
+
+        def best(output: Tensor, _: bool) -> NDArray[Any]:
+            return head.values(head.split(output)).amax(-1).cpu().numpy()
+
+        network = members_of(self.network, self.replicas, replica)
+        policy = NetworkPolicy(network, self._predict_noise[replica], best)
+        return policy.actions(observation, deterministic=True)
+
     def parts(self) -> dict[str, Part]:
         """As `Agent.parts`."""
         return {

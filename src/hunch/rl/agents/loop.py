@@ -145,6 +145,10 @@ class TrainingLoop:
                 if interrupted():
                     raise KeyboardInterrupt
 
+    def observations(self) -> NDArray[Any]:
+        """What the environments showed last, `(replicas, envs, …)`."""
+        return self._observation.reshape(self._shape).copy()
+
     def _advance(self, learner: Any, until: int, callbacks: Sequence[Callback]) -> bool:
         """Make a step in every environment, or several; say whether an episode ended."""
         if not self._failed and hasattr(learner, "play"):

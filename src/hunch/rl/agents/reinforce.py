@@ -273,6 +273,12 @@ class Reinforce(Agent):
         """As `Agent.policy`."""
         return self._actor.policy(replica)
 
+    def state_values(self, observation: Tensor, replica: int) -> NDArray[Any] | None:
+        """As `Agent.state_values`, in the units of the environment's own rewards."""
+        if self.baseline != "value":
+            return None
+        return self._actor.values(observation, replica) / self.reward_scale
+
     def parts(self) -> dict[str, Part]:
         """As `Agent.parts`."""
         return {

@@ -5,7 +5,8 @@ training. `learn` calls those that are due in the order in which it got them, so
 last: it keeps what the others remember as well, and a training resumed from a checkpoint
 then has the same records, logs and best weights as one that was never interrupted.
 
-Not here: `Checkpoint` is in `checkpoints`, `CsvLog` and `TensorBoardLog` are in `logs`.
+Not here: `Checkpoint` is in `checkpoints`, `CsvLog` and `TensorBoardLog` are in `loggers`, those
+of other dashboards in `dashboards`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Logs of a training: CSV files, and TensorBoard's (extra `tensorboard`).
 
-Both are callbacks with a memory: when a training is resumed from a checkpoint, its logs are
+All are callbacks with a memory: when a training is resumed from a checkpoint, its logs are
 cut back to that checkpoint and then grow as they would have. Nothing in the CSV files depends on
 the time of day, so the same run writes the same bytes.
 """
@@ -9,20 +9,26 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
+import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hunch.errors import FolderError, MissingDependencyError, warn_user
 from hunch.rl.agents.agent import Agent
 from hunch.rl.agents.history import SHOWN_EPISODES
 from hunch.rl.networks.value_networks import noise_size, noisy_layers
 from hunch.rl.runs.callbacks import Evaluate
+from hunch.rl.runs.quantities import quantities
+from hunch.storage import as_written
 from hunch.validation import whole_number
 
 EPISODES: Final = "episodes.csv"
@@ -242,6 +248,24 @@ def damaged_logs(folder: Path, state: Mapping[str, Any]) -> list[Path]:
     return [folder / name for name in state["bytes"] if not _is_whole(folder / name, name, state)]
 
 
+def columns_of_log(file: Path) -> dict[str, NDArray[np.float64]]:
+    """The numbers of a log, by column; an empty cell is NaN. Of no file there are no columns.
+
+    Raises:
+        FolderError: if it is not as a `CsvLog` wrote it.
+
+    Example:
+        >>> columns_of_log(Path("no-such-file.csv"))
+        {}
+    """
+    if not file.exists():
+        return {}
+    with as_written(file), file.open(encoding="utf-8", newline="") as text:
+        rows = list(csv.DictReader(text))
+        names = rows[0] if rows else []
+        return {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
+
+
 def _is_whole(file: Path, name: str, state: Mapping[str, Any]) -> bool:
     """Whether a table has all that was written before a checkpoint, as it was written."""
     size = int(state["bytes"][name])
@@ -270,8 +294,92 @@ def _csv(rows: Sequence[Sequence[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-class TensorBoardLog(_Log):
-    """Curves for TensorBoard: return and length of episodes, loss, evaluations.
+class CurveLog(_Log):
+    """Curves for a dashboard: what `TensorBoardLog` and those of other dashboards have in common.
+
+    Of each replica R `episode/return/R`, `episode/length/R` and `evaluation/return/R`; of all of
+    them `train/loss`, the mean since the last writing, `time/steps_per_second`, evaluations and
+    checkpoints included, and what `hunch.rl.runs.quantities` knows: `train/learning_rate`,
+    `train/epsilon`, `train/value`, `noise/layer_N`.
+
+    A subclass says how a dashboard is opened (`_open`) and how points get there (`_write`).
+    """
+
+    def _start(self) -> None:
+        self._opened = False
+        self._step = 0
+        self._clock: tuple[float, int] | None = None  # and the steps then
+
+    def check(self, agent: Agent) -> None:
+        """Begin to measure the speed, when a training begins."""
+        self._clock = time.perf_counter(), agent.steps
+
+    def __call__(self, agent: Agent) -> None:
+        """Write what is new since the last call."""
+        if not self._opened:
+            self._open(agent)
+            self._opened = True
+        points = list(self._points(agent))
+        self._step, self._updates = agent.steps, agent.updates
+        if self.evaluation is not None:
+            self._scores = len(self.evaluation.scores)
+        self._write(points, agent.steps)
+
+    def flush(self, agent: Agent) -> None:
+        """Write what is not written yet, at the end of a training."""
+        if agent.steps > self._step:
+            self(agent)
+
+    def _open(self, agent: Agent) -> None:
+        """Begin, or go on from `self._step`."""
+        raise NotImplementedError
+
+    def _write(self, points: Sequence[tuple[str, int, float]], step: int) -> None:
+        """Write points: name, environment step, value."""
+        raise NotImplementedError
+
+    def _points(self, agent: Agent) -> Iterator[tuple[str, int, float]]:
+        for r, history in enumerate(agent.histories):
+            for i in range(bisect_right(history.ends, self._step), len(history.ends)):
+                yield f"episode/return/{r}", history.ends[i], history.returns[i]
+                yield f"episode/length/{r}", history.ends[i], history.lengths[i]
+        losses: list[float] = getattr(agent, "losses", [])[self._updates :]
+        if losses:
+            yield "train/loss", agent.steps, float(np.mean(losses))
+        if self.evaluation is not None:
+            for score in self.evaluation.scores[self._scores :]:
+                yield f"evaluation/return/{score.replica}", score.step, score.mean
+        for name, value in quantities(agent).items():
+            yield name, agent.steps, value
+        now = time.perf_counter()
+        if self._clock is not None and now > self._clock[0] and agent.steps > self._clock[1]:
+            made = (agent.steps - self._clock[1]) * agent.replicas
+            yield "time/steps_per_second", agent.steps, made / (now - self._clock[0])
+        self._clock = now, agent.steps
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the curves are written."""
+        return {"step": self._step, "scores": self._scores, "updates": self._updates}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self._step, self._scores = int(state["step"]), int(state["scores"])
+        self._updates = int(state["updates"])
+        if self._opened:
+            self._close()
+            self._opened = False
+
+    def _close(self) -> None:
+        """Let go of what `_open` opened."""
+
+
+class TensorBoardLog(CurveLog):
+    """Curves for TensorBoard, and the agent's settings.
+
+    Of each replica R there are `episode/return/R`, `episode/length/R` and `evaluation/return/R`; of
+    all of them `train/loss`, `train/learning_rate`, `train/epsilon`, `train/value` (the mean
+    predicted return of the observations in sight), `noise/layer_N` (the mean |σ| of each noisy
+    layer) and `time/steps_per_second`. The arguments of the agent stand under HPARAMS.
 
     Args:
         folder: where the event files go.
@@ -283,49 +391,48 @@ class TensorBoardLog(_Log):
     """
 
     def _start(self) -> None:
+        super()._start()
         self._writer_class = _summary_writer()
         self._writer: Any = None
-        self._step = 0
 
-    def __call__(self, agent: Agent) -> None:
-        """Write what is new since the last call."""
-        if self._writer is None:
-            # TensorBoard then leaves out what a killed training wrote after its checkpoint.
-            self._writer = self._writer_class(str(self.folder), purge_step=self._step + 1)
-        for r, history in enumerate(agent.histories):
-            new = [i for i, end in enumerate(history.ends) if end > self._step]
-            self._curve(f"episode/return/{r}", ((history.ends[i], history.returns[i]) for i in new))
-            self._curve(f"episode/length/{r}", ((history.ends[i], history.lengths[i]) for i in new))
-        losses: list[float] = getattr(agent, "losses", [])[self._updates :]
-        if losses:
-            self._curve("train/loss", [(agent.steps, float(np.mean(losses)))])
-        if self.evaluation is not None:
-            for score in self.evaluation.scores[self._scores :]:
-                self._curve(f"evaluation/return/{score.replica}", [(score.step, score.mean)])
-            self._scores = len(self.evaluation.scores)
-        self._step, self._updates = agent.steps, agent.updates
+    def _open(self, agent: Agent) -> None:
+        # TensorBoard then leaves out what a killed training wrote after its checkpoint.
+        self._writer = self._writer_class(str(self.folder), purge_step=self._step + 1)
+        if self._step == 0:
+            self._write_settings(agent)
+
+    def _write_settings(self, agent: Agent) -> None:
+        from torch.utils.tensorboard.summary import hparams
+
+        score = "episode" if self.evaluation is None else "evaluation"
+        names = {f"{score}/return/{r}": 0.0 for r in range(agent.replicas)}
+        for summary in hparams(plain_settings(agent), names):
+            self._writer.file_writer.add_summary(summary)
+
+    def _write(self, points: Sequence[tuple[str, int, float]], step: int) -> None:
+        for name, at, value in points:
+            self._writer.add_scalar(name, value, at)
         self._writer.flush()
 
-    def flush(self, agent: Agent) -> None:
-        """Write what is not written yet, at the end of a training."""
-        if agent.steps > self._step:
-            self(agent)
+    def _close(self) -> None:
+        self._writer.close()
+        self._writer = None
 
-    def _curve(self, name: str, points: Iterable[tuple[int, float]]) -> None:
-        for step, value in points:
-            self._writer.add_scalar(name, value, step)
 
-    def state_dict(self) -> dict[str, Any]:
-        """How far the curves are written."""
-        return {"step": self._step, "scores": self._scores, "updates": self._updates}
+def plain_settings(agent: Agent) -> dict[str, bool | int | float | str]:
+    """The arguments that made an agent, its class among them, as dashboards take them.
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there in a new event file."""
-        self._step, self._scores = int(state["step"]), int(state["scores"])
-        self._updates = int(state["updates"])
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+    Example:
+        >>> from hunch.rl import DQN
+        >>> found = plain_settings(DQN("CartPole-v1", hidden_sizes=(8, 8)))
+        >>> found["agent"], found["hidden_sizes"], found["double"]
+        ('DQN', '[8, 8]', False)
+    """
+    settings = {"agent": type(agent).__name__, **agent.settings}
+    return {
+        name: value if isinstance(value, bool | int | float | str) else json.dumps(value)
+        for name, value in settings.items()
+    }
 
 
 def _summary_writer() -> Any:

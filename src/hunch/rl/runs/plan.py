@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Mapping
@@ -121,6 +122,23 @@ def run_file_text(plan: Plan, about: Mapping[str, Any]) -> str:
     """What `run.json` holds: the plan and other values, sealed."""
     values = {"written_by": "hunch", "kind": "run", "plan": asdict(plan), **about}
     return dump_json(sealed(values))
+
+
+def shown_setting(value: Any) -> str:
+    """A setting in a plan's plain values as people write it, schedules as `--set` takes them.
+
+    Example:
+        >>> shown_setting({"Linear": [1.0, 0.05, 500]}), shown_setting({"float": "inf"})
+        ('1:0.05:500', 'inf')
+        >>> shown_setting([8, 8]), shown_setting(True)
+        ('[8, 8]', 'True')
+    """
+    if isinstance(value, dict) and set(value) == {"Linear"}:
+        start, end, steps = value["Linear"]
+        return f"{start:g}:{end:g}:{steps}"
+    if isinstance(value, dict) and set(value) == {"float"}:
+        return str(value["float"])
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
 
 
 def commands_of(

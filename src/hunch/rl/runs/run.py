@@ -394,15 +394,7 @@ class Run:
         Raises:
             FolderError: if `summary.json` is not as it was written.
         """
-        place = self.folder / SUMMARY_FILE
-        if "summary" not in self.about:
-            return {}
-        if not place.is_file() or checksum(place) != self.about["summary"]:
-            raise FolderError(
-                f"{str(place)!r} is not as hunch wrote it; `hunch train --resume` writes it anew."
-            )
-        found: dict[str, Any] = read_json(place)
-        return found
+        return read_summary(self.folder, self.about)
 
     def write_summary(self, values: Mapping[str, Any]) -> None:
         """Write `summary.json`, and its checksum into `run.json`."""
@@ -426,6 +418,34 @@ class Run:
             f"{str(self.folder)!r} has no checkpoint to load: "
             f"{refusals[0] if refusals else 'there is none yet.'}"
         )
+
+
+def read_summary(folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+    """How a run went, from its folder alone: nothing that it names is imported or made.
+
+    Args:
+        folder: of the run.
+        about: what `read_run_file` found there besides the plan.
+
+    Returns:
+        What `summary.json` holds; empty before the run has been judged.
+
+    Raises:
+        FolderError: if `summary.json` is not as it was written.
+
+    Example:
+        >>> read_summary(Path("a-folder"), {})
+        {}
+    """
+    place = folder / SUMMARY_FILE
+    if "summary" not in about:
+        return {}
+    if not place.is_file() or checksum(place) != about["summary"]:
+        raise FolderError(
+            f"{str(place)!r} is not as hunch wrote it; `hunch train --resume` writes it anew."
+        )
+    found: dict[str, Any] = read_json(place)
+    return found
 
 
 def check_given(plan: Plan, given: Mapping[str, Any]) -> None:
