@@ -178,7 +178,7 @@ def _new(
     place = options["out"] or _free_place(name, env, options["seed"])
     if not options["dump_config"]:
         check_new(place)
-    plan, about, given = _planned(context, name, env, options)
+    plan, about, given = planned(context, name, env, options)
     if options["dump_config"]:
         return _dump(plan, about)
     return _train(Run.begin(place, plan, about, **given), as_json=as_json)
@@ -189,10 +189,17 @@ def _dump(plan: Plan, about: Mapping[str, Any]) -> int:
     return 0
 
 
-def _planned(
+def planned(
     context: click.Context, name: str, env: str, options: Mapping[str, Any]
 ) -> tuple[Plan, dict[str, Any], dict[str, Any]]:
-    """The plan of a new run, what else is to be said of it, and what its file cannot hold."""
+    """The plan of a new run, what else is to be said of it, and what its file cannot hold.
+
+    Args:
+        context: of `hunch train`, once it has read what was typed.
+        name: of the recipe.
+        env: the environment, as it was typed.
+        options: the other options by their names.
+    """
     from hunch.rl.agents.saving import from_json
     from hunch.rl.runs.callbacks import Player
     from hunch.rl.runs.plan import Plan
