@@ -120,7 +120,7 @@ def _training(
     from hunch.studies import Cell
 
     words = [agent["agent"], env["env"], *_typed(merged)]
-    typed = train.make_context("train", words, parent=context)
+    typed = train.make_context("train", [*words], parent=context)
     options = {k: v for k, v in typed.params.items() if k not in ("agent", "env", "as_json")}
     plan, about, _ = planned(typed, agent["agent"], env["env"], options)
     about["command"] = shlex.join(["hunch", "train", *words])

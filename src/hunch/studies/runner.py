@@ -120,8 +120,15 @@ def _done(task: dict[str, Any], begin: dict[str, Any]) -> dict[str, Any]:
         return {"interrupted": True}
     except BaseException as error:  # whatever a job raises, the next one is done
         traceback.print_exc()
-        return {"failed": _explained(error)}
+        # A job that cannot work will not the next time either.
+        return {"failed": _explained(error), "final": _is_final(error)}
     return {"done": True}
+
+
+def _is_final(error: BaseException) -> bool:
+    from hunch.errors import HunchError
+
+    return isinstance(error, HunchError) and isinstance(error, ValueError | ImportError)
 
 
 def _explained(error: BaseException) -> str:

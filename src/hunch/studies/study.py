@@ -217,13 +217,17 @@ class Study:
 
     def failures(self, job: Job) -> list[str]:
         """Why attempts at a job failed, the oldest first."""
+        return [reason for reason, _ in self._failures(job)]
+
+    def _failures(self, job: Job) -> list[tuple[str, bool]]:
         folder = self.job_folder(job)
         files = sorted(n for n in _names(folder) if n.startswith("failed-") and n.endswith(".json"))
-        return [_reason(folder / name) for name in files]
+        return [_failure(folder / name) for name in files]
 
     def has_failed(self, job: Job) -> bool:
-        """Whether a job has failed as often as it is tried."""
-        return len(self.failures(job)) > self.limits.retries
+        """Whether a job has failed as often as it is tried, or in a way that stays."""
+        found = self._failures(job)
+        return len(found) > self.limits.retries or any(final for _, final in found)
 
     def forget_failures(self) -> int:
         """Let jobs that failed be tried anew, as often as at first; how many there are."""
@@ -314,20 +318,22 @@ def finished(folder: str | os.PathLike[str]) -> list[Finished]:
     return Study.open(folder).finished()
 
 
-def say_failure(place: Path, reason: str) -> None:
-    """Write down why an attempt failed.
+def say_failure(place: Path, reason: str, *, final: bool = False) -> None:
+    """Write down why an attempt failed, and whether another one would too.
 
     Raises:
         FolderError: if it cannot be written.
     """
-    write_own_text(place, dump_json(sealed({"written_by": "hunch", "reason": reason})))
+    values = {"written_by": "hunch", "reason": reason, "final": final}
+    write_own_text(place, dump_json(sealed(values)))
 
 
-def _reason(place: Path) -> str:
+def _failure(place: Path) -> tuple[str, bool]:
     try:
-        return str(unsealed(read_json(place), place)["reason"])
+        found = unsealed(read_json(place), place)
+        return str(found["reason"]), bool(found["final"])
     except (FolderError, KeyError):
-        return f"why is not known: {place.name} is not as hunch wrote it"
+        return f"why is not known: {place.name} is not as hunch wrote it", False
 
 
 def _names(folder: Path) -> set[str]:

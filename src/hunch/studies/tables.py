@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-_MOST_FIGURES: Final = 3  # columns; the others are in CSV and JSON
+_MOST_FIGURES: Final = {"train": 3, "fit": 3, "reproduce": 1}  # columns; all are in CSV and JSON
 _NOT_SHOWN: Final = ("steps", "episodes", "finished")
 _OF_JOBS: Final = (
     "job", "kind", "agent", "env", "settings", "seed", "state", "failures", "seconds", "reason",
@@ -31,14 +31,15 @@ def lines_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """
     lines = []
     for kind in dict.fromkeys(row["kind"] for row in rows):
-        lines += _table([row for row in rows if row["kind"] == kind])
+        own = [row for row in rows if row["kind"] == kind]
+        lines += _table(own, _MOST_FIGURES[kind])
     states = [row["state"] for row in rows]
     counts = [f"{states.count(s):,} {s}" for s in ("done", "running", "failed", "left")]
     failed = [f"{r['job']} failed: {r.get('reason')}" for r in rows if r["state"] == "failed"]
     return [*lines, ", ".join(counts), *failed]
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _table(rows: Sequence[Mapping[str, Any]], most: int) -> list[str]:
     """Means over the seeds of each cell."""
     names = ["agent", "env", *(["settings"] if any(row["settings"] for row in rows) else [])]
     figures = list(
@@ -48,7 +49,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             for name, value in row.items()
             if name not in (*_OF_JOBS, *_NOT_SHOWN) and isinstance(value, int | float)
         )
-    )[:_MOST_FIGURES]
+    )[:most]
     cells: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
         cells.setdefault(tuple(row[name] for name in names), []).append(row)
@@ -70,4 +71,8 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _mean(values: Sequence[float]) -> str:
-    return f"{sum(values) / len(values):.4g}" if values else "-"
+    if not values:
+        return "-"
+    if isinstance(values[0], bool):
+        return f"{sum(values)}/{len(values)}"
+    return f"{sum(values) / len(values):.4g}"

@@ -252,7 +252,7 @@ class _Worker:
             if "done" in answer:
                 self._put(at)
             elif "failed" in answer:
-                self._failed(at, answer["failed"])
+                self._failed(at, answer["failed"], final=bool(answer.get("final")))
             else:
                 at.claim.let_go()
 
@@ -286,14 +286,16 @@ class _Worker:
         write_record(self.study.record_file(at.job), at.job, place, at.seconds)
         _tidy(at)
 
-    def _failed(self, at: Assignment, reason: str) -> None:
+    def _failed(self, at: Assignment, reason: str, *, final: bool = False) -> None:
         if not at.claim.holds():
             return
-        say_failure(at.claim.folder / f"failed-{at.claim.number:06d}.json", reason)
+        place = at.claim.folder / f"failed-{at.claim.number:06d}.json"
+        say_failure(place, reason, final=final)
         at.claim.let_go()
         times, tries = len(self.study.failures(at.job)), self.study.limits.retries + 1
         self.live.clear()
-        self.tell(f"{at.job.name} failed, {times} of {tries} times: {reason}")
+        again = "" if final else f", {times} of {tries} times"
+        self.tell(f"{at.job.name} failed{again}: {reason}")
 
     def _look(self) -> None:
         """Hold jobs to their limits, and say that this worker lives."""
