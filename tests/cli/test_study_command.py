@@ -63,7 +63,7 @@ def test_every_agent_in_every_environment_with_every_setting(read):
 
 def test_a_job_is_what_hunch_train_makes_of_its_line(read, tmp_path, monkeypatch):
     from hunch.rl.runs.plan import read_run_file
-    from hunch.studies import Study
+    from hunch.studies import Study, work
 
     monkeypatch.chdir(tmp_path)
     text = BOTH + "steps = 150\n[set]\nhidden_sizes = 4\nbatch_size = 8\nreplay_capacity = 200\n"
@@ -72,7 +72,7 @@ def test_a_job_is_what_hunch_train_makes_of_its_line(read, tmp_path, monkeypatch
     words = task["about"]["command"].split()
     assert words[-2:] == ["--seed", "0"]
     assert run([*words[1:], "--out", "line"]) == 0
-    assert begun.work(1, progress=False).done == 1
+    assert work(begun, 1, progress=False).done == 1
     line, about = read_run_file("line")
     own, own_about = read_run_file(begun.output_folder(begun.jobs[0]))
     assert own == line
@@ -117,7 +117,9 @@ def test_what_is_wrong_with_a_file_is_one_sentence(read, tmp_path, text, says):
 
 def test_fit_jobs_and_claims(read, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.csv").write_text("x,z,y\n" + "".join(f"{i},{i % 7},{2 * i}\n" for i in range(40)))
+    (tmp_path / "a.csv").write_text(
+        "x,z,y\n" + "".join(f"{i},{i % 7},{2 * i}\n" for i in range(40))
+    )
     text = "seeds = 2\nreproduce = ['chain']\n[[fit]]\ndata = 'a.csv'\ntarget = 'y'\nmembers = 2\ndrop = ['z']"
     fit, claim = read(text).cells
     assert fit.work["options"] == {"members": 2, "drop": ["z"]}

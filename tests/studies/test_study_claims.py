@@ -59,9 +59,7 @@ def test_a_claim_is_void_as_soon_as_its_process_was_killed(tmp_path):
 
 
 def test_a_process_of_the_same_number_that_began_later_is_another_one(tmp_path):
-    tmp_path.joinpath("claim-000001").write_text(
-        json.dumps(claims.this_process() | {"started": 1})
-    )
+    tmp_path.joinpath("claim-000001").write_text(json.dumps(claims.this_process() | {"started": 1}))
     assert claim(tmp_path, Watch(60)).number == 2
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from hunch.errors import ConfigurationError, FolderError
 from hunch.storage import dump_json, sealed
-from hunch.studies import Cell, Limits, Study, finished
+from hunch.studies import Cell, Limits, Study, finished, work
 from hunch.studies.records import as_csv
 
 CHAIN = Cell.reproducing("chain", range(3))
@@ -76,7 +76,9 @@ def test_what_a_stranger_wrote_does_not_lead_out_of_the_folder(tmp_path, change)
         Study.open(study.folder)
 
 
-@pytest.mark.parametrize("part", ["jobs", "jobs/reproduce-chain", "results", "jobs/reproduce-chain/0"])
+@pytest.mark.parametrize(
+    "part", ["jobs", "jobs/reproduce-chain", "results", "jobs/reproduce-chain/0"]
+)
 def test_a_link_in_the_folder_is_refused(tmp_path, part):
     study = Study.begin(tmp_path / "study", [CHAIN])
     away = tmp_path / "away"
@@ -85,7 +87,7 @@ def test_a_link_in_the_folder_is_refused(tmp_path, part):
     place.parent.mkdir(parents=True, exist_ok=True)
     place.symlink_to(away)
     with pytest.raises(FolderError, match="is a link"):
-        study.work(progress=False)
+        work(study, 1, progress=False)
     assert list(away.iterdir()) == []
 
 

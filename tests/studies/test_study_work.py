@@ -54,7 +54,9 @@ def test_done_work_is_skipped_and_another_file_refused(place):
     before = {p: p.stat().st_mtime_ns for p in (place / "one").rglob("*") if p.is_file()}
     to_the_end("small.toml", "--out=one", cwd=place)
     assert {p: p.stat().st_mtime_ns for p in (place / "one").rglob("*") if p.is_file()} == before
-    (place / "other.toml").write_text(study_file(place).read_text().replace("steps = 6", "steps = 7"))
+    (place / "other.toml").write_text(
+        study_file(place).read_text().replace("steps = 6", "steps = 7")
+    )
     _, errors = to_the_end("other.toml", "--out=one", cwd=place, code=2)
     assert "other cells, seeds or limits" in errors
 
@@ -74,7 +76,10 @@ def test_what_a_killed_worker_left_is_taken_up_from_its_checkpoint(place, begun)
 
 def test_an_attempt_begins_where_the_one_before_it_ended(place, begun, monkeypatch):
     job = begun.jobs[0]
-    shutil.copytree(place / "one" / "jobs" / "dqn-CartPole-v1" / "0" / "run", begun.job_folder(job) / "attempt-000001")
+    shutil.copytree(
+        place / "one" / "jobs" / "dqn-CartPole-v1" / "0" / "run",
+        begun.job_folder(job) / "attempt-000001",
+    )
     (begun.job_folder(job) / "claim-000001").touch()
     (begun.job_folder(job) / "claim-000001.free").touch()
     marked = begun.job_folder(job) / "attempt-000001" / "checkpoints" / "mark"
@@ -152,7 +157,9 @@ def test_a_result_that_is_there_already_stays(place, begun):
 
 def test_a_result_that_was_damaged_before_its_record_was_written_is_made_anew(place, begun):
     job = begun.jobs[0]
-    shutil.copytree(place / "one" / "jobs" / "dqn-CartPole-v1" / "0" / "run", begun.output_folder(job))
+    shutil.copytree(
+        place / "one" / "jobs" / "dqn-CartPole-v1" / "0" / "run", begun.output_folder(job)
+    )
     (begun.output_folder(job) / "summary.json").write_text("{}")
     said = []
     assert work(begun, 1, progress=False, tell=said.append).done == 4
@@ -173,7 +180,7 @@ class Odd(gymnasium.Wrapper):
 
     def step(self, action):
         self.seen += 1
-        if self.seen == 40 and "runner" in sys.argv[0] or os.environ.get("ODD"):
+        if self.seen == 40 and "study_runner" in sys.argv[0] or os.environ.get("ODD"):
             if self.way == "raises":
                 raise RuntimeError("the lake is frozen")
             if self.way == "dies":
@@ -222,7 +229,9 @@ def test_why_jobs_failed_is_said_in_a_line_each_and_the_others_are_done(tmp_path
     assert "the memory limit is 900 MiB" in said
     assert "dqn-raises/0 failed, 1 of 1 times" in errors
     study = Study.open(tmp_path / "study")
-    assert "the lake is frozen" in (study.folder / "jobs/dqn-raises/0/output-000001.txt").read_text()
+    assert (
+        "the lake is frozen" in (study.folder / "jobs/dqn-raises/0/output-000001.txt").read_text()
+    )
     # What failed is settled, until somebody wants it tried again.
     to_the_end("status", "study", cwd=tmp_path, code=1)
     assert study.forget_failures() == 4
@@ -268,7 +277,9 @@ def test_code_that_only_the_folder_names_is_not_run(tmp_path):
 
 
 def test_a_worker_that_cannot_begin_says_why(begun, monkeypatch):
-    monkeypatch.setattr("hunch.studies.hand._COMMAND", ("python3", "-c", "raise OSError('no torch')"))
+    monkeypatch.setattr(
+        "hunch.studies.hand._COMMAND", ("python3", "-c", "raise OSError('no torch')")
+    )
     with pytest.raises(HunchError, match="cannot begin: OSError: no torch"):
         work(begun, 2, progress=False)
 
@@ -317,7 +328,7 @@ def test_a_line_says_where_it_stands_every_ten_seconds(begun, capsys, monkeypatc
 def test_work_in_a_thread_and_by_python_alone(place, begun):
     """Where signals do not arrive, and without a guard around the main program."""
     done = []
-    thread = threading.Thread(target=lambda: done.append(begun.work(2, progress=False)))
+    thread = threading.Thread(target=lambda: done.append(work(begun, 2, progress=False)))
     thread.start()
     thread.join()
     assert done[0].done == 4

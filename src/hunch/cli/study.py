@@ -231,10 +231,10 @@ def _worked(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    from hunch.studies.work import cores
+    from hunch.studies.work import cores, work
 
     def do() -> Status:
-        return begun.work(workers or cores(), progress=not quiet, tell=speaker(False), **vouched)
+        return work(begun, workers or cores(), progress=not quiet, tell=speaker(False), **vouched)
 
     return _ended(begun, again, do, as_json=as_json)
 

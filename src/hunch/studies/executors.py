@@ -44,7 +44,7 @@ def on_slurm(
     Args:
         study: the study.
         workers: how many; None: one for each job, at most 16.
-        vouched: `own`, `imports` and `trust` of `Study.work`.
+        vouched: `own`, `imports` and `trust` of `hunch.studies.work`.
         options: of submitit's `update_parameters`.
         progress: whether to say where the study stands.
         tell: called with what the user should know.

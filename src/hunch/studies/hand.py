@@ -20,8 +20,9 @@ from hunch.errors import HunchError
 from hunch.studies.cells import Job
 from hunch.studies.claims import Claim
 
+# The program that the command line makes of `runner`, which hands in what stands above it.
 # `-P`: no file of the working folder stands in for a module.
-_COMMAND: Final = (sys.executable, "-P", "-m", "hunch.studies.runner")
+_COMMAND: Final = (sys.executable, "-P", "-m", "hunch.cli.study_runner")
 
 
 @dataclass(frozen=True)

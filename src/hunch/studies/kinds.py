@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,28 +27,50 @@ class Vouched:
     trust: bool = False
 
 
-def check_vouched(folder: str, works: Sequence[Mapping[str, Any]], vouched: Vouched) -> None:
+@dataclass(frozen=True)
+class Above:
+    """What stands above this package, and is handed in by the program that the runner is.
+
+    Args:
+        is_code: whether the name of an environment stands for code of the user's.
+        wraps_code: the same of a wrapper's name.
+        env_given: the environment that a run's settings cannot hold; of `hunch.cli.environments`,
+            as the other two.
+        reproduce: runs a claim by its name, into a folder.
+        explain: what went wrong, in a line.
+    """
+
+    is_code: Callable[[str], bool]
+    wraps_code: Callable[[str], bool]
+    env_given: Callable[..., dict[str, Any]]
+    reproduce: Callable[..., object]
+    explain: Callable[[BaseException], str]
+
+
+def check_vouched(
+    folder: str, works: Sequence[Mapping[str, Any]], vouched: Vouched, above: Above
+) -> None:
     """Refuse a study that names code which nobody vouched for.
 
     Args:
         folder: the study's, for the message.
-        works: what its cells do; those that train are looked at.
+        works: what its cells do, of those that train.
         vouched: what the user said.
+        above: how code is told from names.
 
     Raises:
         FolderError: naming the code.
     """
     from hunch.rl.agents.trust import check_trusted
 
-    environments = importlib.import_module(_ENVIRONMENTS)
     for work in works:
         plan, about = work["plan"], work["about"]
         check_trusted(folder, plan["settings"], trust=vouched.trust)
         check_trusted(folder, plan["evaluation_env_kwargs"], trust=vouched.trust)
         if vouched.trust or not _is_given(plan):
             continue
-        words = [w for w in about.get("wrap", []) if environments.wraps_code(w)]
-        if environments.is_code(str(about.get("env", ""))):
+        words = [w for w in about.get("wrap", []) if above.wraps_code(w)]
+        if above.is_code(str(about.get("env", ""))):
             words.insert(0, about["env"])
         for word in words:
             if word not in vouched.own:
@@ -60,34 +81,24 @@ def check_vouched(folder: str, works: Sequence[Mapping[str, Any]], vouched: Vouc
                 )
 
 
-# How environments are named is a matter of the command line, which stands above; it is asked for
-# by its name, and the runner alone needs it.
-_ENVIRONMENTS: Final = "hunch.cli.environments"
-_CLAIMS: Final = "hunch.experiments.claims.registry"
-
-
 def _is_given(plan: Mapping[str, Any]) -> bool:
     from hunch.rl.agents.saving import GIVEN
 
     return bool(plan["settings"].get("env") == GIVEN)
 
 
-def _given(folder: str, task: Mapping[str, Any], vouched: Vouched) -> dict[str, Any]:
+def _given(folder: str, task: Mapping[str, Any], vouched: Vouched, above: Above) -> dict[str, Any]:
     """The environment that settings cannot hold, of what was vouched for."""
-    check_vouched(folder, [task], vouched)
+    check_vouched(folder, [task], vouched, above)
     about = task["about"]
     typed: tuple[Any, Any] = (None, ())
     if not vouched.trust and _is_given(task["plan"]):
         own = about.get("env") if about.get("env") in vouched.own else None
         typed = (own, about.get("wrap", []))
-    environments = importlib.import_module(_ENVIRONMENTS)
-    found: dict[str, Any] = environments.env_given(
-        folder, task["plan"]["settings"], about, typed, trust=vouched.trust
-    )
-    return found
+    return above.env_given(folder, task["plan"]["settings"], about, typed, trust=vouched.trust)
 
 
-def train(task: Mapping[str, Any], out: Path, study: str, vouched: Vouched) -> None:
+def train(task: Mapping[str, Any], out: Path, study: str, vouched: Vouched, above: Above) -> None:
     """Train into a folder, from wherever what lies there stands; then judge."""
     from hunch.rl.runs.plan import RUN_FILE, Plan
     from hunch.rl.runs.run import Run
@@ -96,7 +107,7 @@ def train(task: Mapping[str, Any], out: Path, study: str, vouched: Vouched) -> N
     values = dict(task["plan"])
     if values.get("stop_when_solved") is not None:
         values["stop_when_solved"] = tuple(values["stop_when_solved"])
-    plan, given = Plan(**values), _given(study, task, vouched)
+    plan, given = Plan(**values), _given(study, task, vouched, above)
     run = None
     if (out / RUN_FILE).exists():
         run = _opened(Run, out, plan, vouched, given)
@@ -133,7 +144,7 @@ def _as_json(plan: Any) -> Any:
     return json.loads(json.dumps(asdict(plan)))
 
 
-def fit(task: Mapping[str, Any], out: Path, study: str, vouched: Vouched) -> None:
+def fit(task: Mapping[str, Any], out: Path, study: str, vouched: Vouched, above: Above) -> None:
     """Make a model of a table, as long as its files are those that the study was begun with."""
     from hunch.tables import fit_table
 
@@ -145,13 +156,14 @@ def fit(task: Mapping[str, Any], out: Path, study: str, vouched: Vouched) -> Non
     fit_table(files, task["target"], out, **options)
 
 
-def reproduce(task: Mapping[str, Any], out: Path, study: str, vouched: Vouched) -> None:
+def reproduce(
+    task: Mapping[str, Any], out: Path, study: str, vouched: Vouched, above: Above
+) -> None:
     """Run a published claim."""
-    registry = importlib.import_module(_CLAIMS)
-    registry.reproduce_claim(task["claim"], seed=task["seed"], out=out, progress=False)
+    above.reproduce(task["claim"], seed=task["seed"], out=out, progress=False)
 
 
-KINDS: Final[Mapping[str, Callable[[Mapping[str, Any], Path, str, Vouched], None]]] = {
+KINDS: Final[Mapping[str, Callable[[Mapping[str, Any], Path, str, Vouched, Above], None]]] = {
     "train": train,
     "fit": fit,
     "reproduce": reproduce,

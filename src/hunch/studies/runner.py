@@ -18,25 +18,33 @@ import traceback
 from pathlib import Path
 from typing import Any, TextIO
 
+from hunch.errors import HunchError
+from hunch.studies.kinds import KINDS, Above, Vouched, check_vouched
+from hunch.studies.study import Study
 
-def main() -> None:
-    """Do what the worker says until it says no more."""
+
+def serve(above: Above) -> None:
+    """Do what the worker says until it says no more; the process ends then.
+
+    Args:
+        above: what stands above this package.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell ignores it
     commands, answers = _streams_of_our_own()
     asked: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(commands, asked), daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):
-        _serve(asked, answers)
+        _serve(asked, answers, above)
     _leave(0)
 
 
-def _serve(asked: queue.SimpleQueue[dict[str, Any] | None], answers: TextIO) -> None:
+def _serve(asked: queue.SimpleQueue[dict[str, Any] | None], answers: TextIO, above: Above) -> None:
     begin = asked.get() or {}
-    refused = _prepare(begin)
+    refused = _prepare(begin, above)
     _say(answers, {"ready": True} if refused is None else {"refused": refused})
     while refused is None and (task := asked.get()) is not None:
         _print_into(Path(task["output"]))
-        answer = _done(task, begin)
+        answer = _done(task, begin, above)
         _print_into(None)
         _say(answers, answer)
         if "interrupted" in answer:
@@ -77,12 +85,8 @@ def _say(answers: TextIO, values: dict[str, Any]) -> None:
     answers.flush()
 
 
-def _prepare(begin: dict[str, Any]) -> str | None:
+def _prepare(begin: dict[str, Any], above: Above) -> str | None:
     """Import what jobs need, and see that nobody has to be trusted who is not; what is wrong."""
-    from hunch.errors import HunchError
-    from hunch.studies.kinds import check_vouched
-    from hunch.studies.study import Study
-
     vouched = _vouched(begin)
     if vouched.own or vouched.imports or vouched.trust:
         sys.path.append("")  # last, as the program has it; see `hunch.cli.main`
@@ -96,44 +100,33 @@ def _prepare(begin: dict[str, Any]) -> str | None:
             importlib.import_module(module)
         cells = Study.open(begin["study"]).cells
         works = [cell.work for cell in cells if cell.kind == "train"]
-        check_vouched(begin["study"], works, vouched)
+        check_vouched(begin["study"], works, vouched, above)
     except HunchError as error:
         return str(error)
     except Exception as error:  # whatever a module of the user's raises
         traceback.print_exc()
-        return _explained(error)
+        return above.explain(error)
     return None
 
 
-def _vouched(begin: dict[str, Any]) -> Any:
-    from hunch.studies.kinds import Vouched
-
+def _vouched(begin: dict[str, Any]) -> Vouched:
     return Vouched(begin["own"], begin["imports"], begin["trust"])
 
 
-def _done(task: dict[str, Any], begin: dict[str, Any]) -> dict[str, Any]:
-    from hunch.studies.kinds import KINDS
-
+def _done(task: dict[str, Any], begin: dict[str, Any], above: Above) -> dict[str, Any]:
     try:
-        KINDS[task["kind"]](task, Path(task["out"]), begin["study"], _vouched(begin))
+        KINDS[task["kind"]](task, Path(task["out"]), begin["study"], _vouched(begin), above)
     except KeyboardInterrupt:
         return {"interrupted": True}
     except BaseException as error:  # whatever a job raises, the next one is done
         traceback.print_exc()
         # A job that cannot work will not the next time either.
-        return {"failed": _explained(error), "final": _is_final(error)}
+        return {"failed": above.explain(error), "final": _is_final(error)}
     return {"done": True}
 
 
 def _is_final(error: BaseException) -> bool:
-    from hunch.errors import HunchError
-
     return isinstance(error, HunchError) and isinstance(error, ValueError | ImportError)
-
-
-def _explained(error: BaseException) -> str:
-    message: str = importlib.import_module("hunch.cli.failures").explain(error)[0]
-    return message
 
 
 def _print_into(file: Path | None) -> None:
@@ -145,7 +138,3 @@ def _print_into(file: Path | None) -> None:
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     os.close(handle)
-
-
-if __name__ == "__main__":
-    main()

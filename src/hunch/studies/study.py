@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -293,12 +293,6 @@ class Study:
             rows.append(row | ({"reason": reasons[-1]} if reasons else {}))
         return rows
 
-    def work(self, workers: int = 1, **options: Any) -> Status:
-        """Do jobs until none is open; see `hunch.studies.work.work`, whose options these are."""
-        from hunch.studies.work import work
-
-        return work(self, workers, **options)
-
 
 def finished(folder: str | os.PathLike[str]) -> list[Finished]:
     """The jobs of a study that are done: folders, labels, seeds and figures.
@@ -359,6 +353,3 @@ def _check_new(folder: str | os.PathLike[str]) -> None:
         raise FolderError(f"cannot read {str(folder)!r}: {error.strerror}.") from error
     if names:
         raise FolderError(f"{str(folder)!r} is not empty; choose another folder for the study.")
-
-
-Tell = Callable[[str], None]

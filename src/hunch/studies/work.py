@@ -73,7 +73,7 @@ def work(
     Example:
         >>> import tempfile
         >>> from hunch.rl import DQN, Plan
-        >>> from hunch.studies import Cell, Study
+        >>> from hunch.studies import Cell, Study, work
         >>> plan = Plan("DQN", DQN("CartPole-v1").settings, steps=200)
         >>> cells = [Cell.training("dqn", "CartPole-v1", plan, seeds=[0, 1])]
         >>> study = Study.begin(tempfile.mkdtemp(), cells)
