@@ -12,6 +12,7 @@ import click
 from hunch import interrupts
 from hunch.cli.options import (
     WholeNumber,
+    debug_option,
     imported,
     json_option,
     load_torch,
@@ -285,3 +286,7 @@ def _shown(begun: Study, *, as_json: bool) -> int:
         for line in lines_of(rows):
             click.echo(line)
     return int("failed" in states)
+
+
+for command in (run, work, status):
+    debug_option(command)

@@ -249,12 +249,22 @@ class _Worker:
             hand.begin_to_count()
         elif hand.at is not None:
             at, hand.at = hand.at, None
-            if "done" in answer:
-                self._put(at)
-            elif "failed" in answer:
-                self._failed(at, answer["failed"], final=bool(answer.get("final")))
-            else:
-                at.claim.let_go()
+            self._answered(at, answer)
+            self._make_room(hand)
+
+    def _answered(self, at: Assignment, answer: dict[str, Any]) -> None:
+        if "done" in answer:
+            self._put(at)
+        elif "failed" in answer:
+            self._failed(at, answer["failed"], final=bool(answer.get("final")))
+        else:
+            at.claim.let_go()
+
+    def _make_room(self, hand: Hand) -> None:
+        """What earlier jobs left in a runner's memory is not to bring the next one to its limit."""
+        limit = self.study.limits.memory_limit
+        if limit is not None and hand.memory() > limit / 2:
+            hand.end(kindly=True)
 
     def _died(self, hand: Hand) -> None:
         code = hand.end()
@@ -332,6 +342,8 @@ class _Worker:
                 held = hand.at.claim.holds()
             except FileNotFoundError:
                 held = False
+            except OSError:
+                continue  # a disk of the network that is away for a moment; the lease is longer
             if not held:  # this machine slept, or did not reach the disk, for a lease's time
                 self.tell(f"{hand.at.job.name} was taken up by another worker")
                 hand.at = None
