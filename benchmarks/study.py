@@ -74,7 +74,9 @@ for job in study.jobs:
     place = out / job.name.replace("/", "-")
     train(job.task(), place, sys.argv[1], Vouched(own=("waiting.py:make_env",)), ABOVE)
 """
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+# Ray lets its workers yield to everybody else, which says nothing of them.
+os.environ |= {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+ENVIRONMENT = dict(os.environ)
 
 
 class Place:
@@ -160,7 +162,9 @@ def killed(place: Place, kills: int, seed: int) -> tuple[Study, int]:
     study, draw, made = place.begun(), random.Random(seed), 0
 
     def start() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(place.worker(study), cwd=place.folder, env=ENVIRONMENT)
+        return subprocess.Popen(
+            place.worker(study), cwd=place.folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL
+        )
 
     workers = [start(), start()]
     while any(worker.poll() is None for worker in workers):

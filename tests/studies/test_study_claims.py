@@ -39,6 +39,13 @@ def test_of_many_who_claim_at_once_one_succeeds(tmp_path):
         assert json.loads((folder / "claim-000001").read_text())["pid"] == winner
 
 
+def test_who_looked_before_another_claimed_comes_second(tmp_path, monkeypatch):
+    """A disk of the network may show what was there a minute ago."""
+    monkeypatch.setattr(claims, "newest", lambda folder: (0, True))
+    assert claim(tmp_path, Watch(60)).number == 1
+    assert claim(tmp_path, Watch(60)) is None
+
+
 def test_a_claim_is_void_as_soon_as_its_process_was_killed(tmp_path):
     program = (
         "import sys, time; from pathlib import Path; from hunch.studies.claims import *;"

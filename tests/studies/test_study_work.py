@@ -1,17 +1,24 @@
 """Workers: results once and equal bit for bit, whatever becomes of those who make them."""
 
 import os
+import re
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 
+import click
 import pytest
 from study_bits import bits, check_tidy, start, study_file, to_the_end
 
+from hunch.cli.main import run
+from hunch.cli.study import study as command
+from hunch.cli.study_file import read_study
 from hunch.errors import FolderError, HunchError
-from hunch.studies import Study
-from hunch.studies.hand import Hand
+from hunch.studies import Study, live
+from hunch.studies.claims import started
 from hunch.studies.work import work
 
 pytest.importorskip("fcntl")
@@ -94,7 +101,7 @@ def test_two_workers_do_each_job_once(place, begun):
     for other in others:
         _, errors = other.communicate(timeout=300)
         assert other.returncode == 0, errors
-        assert "failed" not in errors
+        assert " times: " not in errors, "none of their attempts failed"
     assert bits(begun.folder) == bits(place / "one")
     check_tidy(begun.folder)
 
@@ -155,6 +162,7 @@ def test_a_result_that_is_there_already_stays(place, begun):
     assert bits(begun.folder) == bits(place / "one")
 
 
+@pytest.mark.slow
 def test_a_result_that_was_damaged_before_its_record_was_written_is_made_anew(place, begun):
     job = begun.jobs[0]
     shutil.copytree(
@@ -202,14 +210,9 @@ envs = [
     "odd.py:make_env",
     {env = "odd.py:make_env", label = "raises", env_kwargs = {way = "raises"}},
     {env = "odd.py:make_env", label = "dies", env_kwargs = {way = "dies"}},
-    {env = "odd.py:make_env", label = "sleeps", env_kwargs = {way = "sleeps"}},
-    {env = "odd.py:make_env", label = "hoards", env_kwargs = {way = "hoards"}},
 ]
 steps = 120
 eval-every = 0
-retries = {retries}
-time-limit = 4
-memory-limit = 900
 [set]
 hidden_sizes = "8"
 batch_size = 8
@@ -217,60 +220,85 @@ replay_capacity = 500
 """
 
 
-def test_why_jobs_failed_is_said_in_a_line_each_and_the_others_are_done(tmp_path):
+@pytest.fixture
+def odd(tmp_path, monkeypatch):
+    """Begins a study whose jobs go wrong, each in its way; all of them, or one with a limit."""
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "odd.py").write_text(ODD)
-    (tmp_path / "odd.toml").write_text(ODD_STUDY.replace("{retries}", "0"))
-    said, errors = to_the_end("odd.toml", "--out=study", "--workers=2", cwd=tmp_path, code=1)
-    assert "1 done, 0 running, 4 failed, 0 left" in said
-    assert "dqn-raises/0 failed: RuntimeError: the lake is frozen (in odd.py, line 15" in said
-    assert "dqn-dies/0 failed: its process was ended by SIGSEGV" in said
-    assert "dqn-sleeps/0 failed: it took longer than the time limit of 4 s" in said
-    assert "dqn-hoards/0 failed: it held" in said
-    assert "the memory limit is 900 MiB" in said
-    assert "dqn-raises/0 failed, 1 of 1 times" in errors
-    study = Study.open(tmp_path / "study")
+
+    def begin(way=None, limit="retries = 0"):
+        lines = ODD_STUDY.splitlines()
+        if way is not None:
+            kept = f'envs = [{{env = "odd.py:make_env", label = "odd", env_kwargs = {{way = "{way}"}}}}]'
+            lines[2:7] = [kept]
+        (tmp_path / "odd.toml").write_text("\n".join([limit, *lines]) + "\n")
+        read = read_study(click.Context(command), "odd.toml")
+        assert read.own == ["odd.py:make_env"] * len(read.own)
+        return Study.begin("study", read.cells, read.limits)
+
+    return begin
+
+
+def said_by(study):
+    told = []
+    status = work(study, 2, own=["odd.py:make_env"], progress=False, tell=told.append)
+    return status, {row["job"]: row.get("reason") for row in study.rows()}, told
+
+
+def test_why_jobs_failed_is_said_in_a_line_each_and_the_others_are_done(odd, tmp_path, capsys):
+    study = odd()
+    status, reasons, told = said_by(study)
+    assert str(status) == "1 done, 0 running, 2 failed, 0 left"
+    assert reasons["dqn-odd.py-make_env/0"] is None
+    assert reasons["dqn-raises/0"].startswith(
+        "RuntimeError: the lake is frozen (in odd.py, line 15"
+    )
+    assert reasons["dqn-dies/0"] == "its process was ended by SIGSEGV"
+    assert "dqn-dies/0 failed, 1 of 1 times: its process was ended by SIGSEGV" in told
     assert (
         "the lake is frozen" in (study.folder / "jobs/dqn-raises/0/output-000001.txt").read_text()
     )
+    assert run(["study", "status", "study"]) == 1
+    assert "dqn-dies/0 failed: its process was ended by SIGSEGV" in capsys.readouterr().out
     # What failed is settled, until somebody wants it tried again.
-    to_the_end("status", "study", cwd=tmp_path, code=1)
-    assert study.forget_failures() == 4
-    assert study.status().left == 4
+    assert work(study, 1, own=["odd.py:make_env"], progress=False).failed == 2
+    assert study.forget_failures() == 2
+    assert study.status().left == 2
     (tmp_path / "odd.py").write_text(ODD.replace("self.seen == 40", "False"))
-    said, _ = to_the_end("work", "study", "--own=odd.py:make_env", cwd=tmp_path)
-    assert "5 done" in said
+    assert said_by(study)[0].done == 3
 
 
-def test_a_job_that_failed_is_tried_again_where_it_was(tmp_path):
+@pytest.mark.parametrize(
+    ("way", "limit", "says"),
+    [
+        ("sleeps", "time-limit = 2", "it took longer than the time limit of 2 s"),
+        ("hoards", "memory-limit = 900", r"it held [\d,]+ MiB, and the memory limit is 900 MiB"),
+    ],
+)
+def test_a_job_beyond_a_limit_is_ended(odd, way, limit, says):
+    status, reasons, _ = said_by(odd(way, f"retries = 0\n{limit}"))
+    assert status.failed == 1
+    assert re.fullmatch(says, reasons["dqn-odd/0"])
+
+
+def test_a_job_that_failed_is_tried_again_where_it_was(odd, tmp_path):
     """The lake thaws when somebody has looked: the second attempt ends what the first began."""
     thawing = ODD.replace(
         'raise RuntimeError("the lake is frozen")',
         "os.path.exists('looked') or (open('looked', 'w'), 1 / 0)",
     )
     (tmp_path / "odd.py").write_text(thawing)
-    only = [line for line in ODD_STUDY.splitlines() if "label" not in line or "raises" in line]
-    only = "\n".join(only).replace('    "odd.py:make_env",\n', "").replace("{retries}", "1")
-    (tmp_path / "odd.toml").write_text(only + "\n")
-    said, errors = to_the_end("odd.toml", "--out=study", "--workers=1", cwd=tmp_path)
-    assert "dqn-raises/0 failed, 1 of 2 times: ZeroDivisionError" in errors
-    assert "1 done, 0 running, 0 failed, 0 left" in said
+    status, _, told = said_by(odd("raises", "retries = 1"))
+    assert told[0].startswith("dqn-odd/0 failed, 1 of 2 times: ZeroDivisionError")
+    assert status.done == 1
 
 
-def test_code_that_only_the_folder_names_is_not_run(tmp_path):
-    (tmp_path / "odd.py").write_text(ODD)
-    (tmp_path / "odd.toml").write_text(ODD_STUDY.replace("{retries}", "2"))
-    begin = (
-        "import click; from hunch.cli.study import study; from hunch.cli.study_file import *;"
-        "from hunch.studies import Study;"
-        "read = read_study(click.Context(study), 'odd.toml');"
-        "Study.begin('study', read.cells)"
-    )
-    import subprocess
-    import sys
-
-    subprocess.run([sys.executable, "-c", begin], cwd=tmp_path, check=True)
+def test_code_that_only_the_folder_names_is_not_run(odd, tmp_path, capfd):
+    odd()
     (tmp_path / "odd.py").write_text("open('was-run', 'w')")
-    _, errors = to_the_end("work", "study", "--workers=1", cwd=tmp_path, code=2)
+    capfd.readouterr()
+    assert run(["study", "work", "study", "--workers=1", "--quiet"]) == 2
+    errors = capfd.readouterr().err
     assert "names odd.py:make_env, and a folder is no reason to run code" in errors
     assert errors.count("\n") == 1
     assert not (tmp_path / "was-run").exists()
@@ -285,10 +313,6 @@ def test_a_worker_that_cannot_begin_says_why(begun, monkeypatch):
 
 
 def test_a_runner_ends_with_its_worker(begun):
-    import queue
-    import subprocess
-    import sys
-
     program = (
         "import sys, time; from hunch.studies.hand import Hand; import queue;"
         "hand = Hand(dict(study=sys.argv[1], own=[], imports=[], trust=False), queue.SimpleQueue());"
@@ -300,19 +324,13 @@ def test_a_runner_ends_with_its_worker(begun):
     worker.kill()
     worker.wait()
     wait_for(lambda: not os.path.exists(f"/proc/{runner}") or is_gone(runner), 20)
-    assert queue is not None
-    assert Hand is not None
 
 
 def is_gone(pid):
-    from hunch.studies.claims import started
-
     return started(pid) is None
 
 
 def test_a_line_says_where_it_stands_every_ten_seconds(begun, capsys, monkeypatch):
-    from hunch.studies import live
-
     now = [0.0]
     monkeypatch.setattr(live.time, "monotonic", lambda: now[0])
     lines = live.Live(begun)
@@ -325,6 +343,7 @@ def test_a_line_says_where_it_stands_every_ten_seconds(begun, capsys, monkeypatc
     ]
 
 
+@pytest.mark.slow
 def test_work_in_a_thread_and_by_python_alone(place, begun):
     """Where signals do not arrive, and without a guard around the main program."""
     done = []
