@@ -54,7 +54,7 @@ def same_global_state():
     Of 2,000 draws two are alike in one process of ten.
     """
     random.seed(0)
-    np.random.seed(0)
+    np.random.seed(0)  # noqa: NPY002
     torch.manual_seed(0)
 
 

@@ -24,12 +24,16 @@ def page() -> str:
     for name in sorted(program.list_commands(context)):
         command = program.get_command(context, name)
         if command is not None and not command.hidden:
-            parts += _section(command, click.Context(command, info_name=name, parent=context))
+            own = click.Context(command, info_name=name, parent=context)
+            parts += _section(command, own)
+            for below in command.commands if isinstance(command, click.Group) else ():
+                found = command.commands[below]
+                parts += _section(found, click.Context(found, info_name=below, parent=own))
     return "\n".join(parts)
 
 
 def _section(command: click.Command, context: click.Context) -> Iterator[str]:
-    yield f"## hunch {context.info_name}"
+    yield f"## {context.command_path}"
     yield ""
     usage = " ".join(command.collect_usage_pieces(context))
     yield f"```text\n{context.command_path} {usage}\n```"

@@ -35,6 +35,7 @@ PACKAGES: Final = (
     Package("hunch.sklearn", "estimators for scikit-learn (extra `sklearn`)"),
     Package("hunch.tables", "from a file to predictions with error bars (extra `tabular`)"),
     Package("hunch.plots", "figures and the pages they stand on (extra `plot`)"),
+    Package("hunch.studies", "many runs in a folder that workers share"),
     Package("hunch.charts", "plain charts as SVG, for pages and notebooks"),
     Package("hunch.storage", "folders and files that are written whole or not at all"),
     Package("hunch.experiments.demo", "what `hunch demo` runs"),

@@ -4,6 +4,7 @@
 - `hunch.inference`: data in, a predictive distribution out.
 - `hunch.gradients`: the gradient of an expectation, for any distribution.
 - `hunch.rl`: agents that explore.
+- `hunch.studies`: many runs in a folder that workers share.
 - `hunch.tables`: a table file in, a model and a report out.
 - `hunch.envs`: environments that ask for it, without torch.
 - `hunch.RandomizedPriorRegressor`, `hunch.RandomizedPriorClassifier`: for scikit-learn.
@@ -29,6 +30,7 @@ _PACKAGES = (
     "nn",
     "plots",
     "rl",
+    "studies",
     "tables",
 )
 _ESTIMATORS = (
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from hunch import nn as nn
     from hunch import plots as plots
     from hunch import rl as rl
+    from hunch import studies as studies
     from hunch import tables as tables
     from hunch.sklearn import DoubtClassifier as DoubtClassifier
     from hunch.sklearn import DoubtRegressor as DoubtRegressor

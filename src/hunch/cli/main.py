@@ -40,6 +40,7 @@ _COMMANDS: Final = {
     "predict": "Predict each row of DATA with MODEL's folder.",
     "reproduce": "Run published claims at their full settings; exit with 1 if one does not hold.",
     "sample": "Write a table to try `hunch fit` on: flats.csv, and flats-new.csv to predict.",
+    "study": "Do many runs as one study: agents, environments, settings and seeds of STUDY.",
     "train": "Train AGENT in ENV; the run's folder gets logs, checkpoints and a report.",
 }
 

@@ -153,7 +153,7 @@ def import_option(command: F) -> F:
         "--import",
         multiple=True,
         metavar="MODULE",
-        callback=_imported,
+        callback=imported,
         expose_value=False,
         help="Import this module of yours first, which defines an agent or registers an "
         "environment; may be repeated.",
@@ -214,7 +214,8 @@ def import_named(context: click.Context, module: str) -> None:
         ) from error
 
 
-def _imported(context: click.Context, parameter: click.Parameter, modules: Sequence[str]) -> None:
+def imported(context: click.Context, parameter: click.Parameter, modules: Sequence[str]) -> None:
+    """Import modules that the user typed, as the callback of an option does."""
     if modules and "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it
     for module in modules:

@@ -202,7 +202,7 @@ def _new(
 
     if options["out"] is not None and not options["dump_config"]:
         check_new(options["out"])
-    plan, about, given = _planned(context, name, env, options)
+    plan, about, given = planned(context, name, env, options)
     if options["dump_config"]:
         return _dump(plan, about)
     place = options["out"] or _free_place(_stem(about), env, options["seed"])
@@ -214,10 +214,17 @@ def _dump(plan: Plan, about: Mapping[str, Any]) -> int:
     return 0
 
 
-def _planned(
+def planned(
     context: click.Context, name: str, env: str, options: Mapping[str, Any]
 ) -> tuple[Plan, dict[str, Any], dict[str, Any]]:
-    """The plan of a new run, what else is to be said of it, and what its file cannot hold."""
+    """The plan of a new run, what else is to be said of it, and what its file cannot hold.
+
+    Args:
+        context: of `hunch train`, once it has read what was typed.
+        name: of the recipe.
+        env: the environment, as it was typed.
+        options: the other options by their names.
+    """
     from hunch.rl.agents.idle_settings import idle_settings
     from hunch.rl.agents.saving import from_json
     from hunch.rl.runs.callbacks import Player

@@ -1,0 +1,311 @@
+"""STUDY.toml: agents, environments, settings and seeds, and what `hunch train` makes of them."""
+
+from __future__ import annotations
+
+import shlex
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from hunch.cli.config import as_words
+from hunch.cli.environments import is_code, wraps_code
+from hunch.cli.options import import_named
+from hunch.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from hunch.studies import Cell, Limits
+
+_TABLES: Final = {"set": "--set", "env_kwargs": "--env"}
+# Options of `hunch train` that a study leaves to each cell.
+_OF_TRAIN: Final = (
+    "steps", "replicas", "num_envs", "size", "wrap", "eval_every", "checkpoint_every", "stop_at",
+    "tensorboard",
+)  # fmt: skip
+_LIMITS: Final = ("retries", "time_limit", "memory_limit", "lease")
+_OF_STUDY: Final = (
+    "agents", "envs", "seeds", "settings", "fit", "reproduce", "report", "import", *_LIMITS,
+)  # fmt: skip
+_NOT_OF_FIT: Final = ("out", "seed", "config", "json", "quiet", "debug", "help")
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """What a file says.
+
+    Args:
+        cells: what is done.
+        limits: what each job may take.
+        own: environments and wrappers that are code of the user's, who named them there.
+        imports: modules to import first.
+    """
+
+    cells: list[Cell]
+    limits: Limits
+    own: list[str] = field(default_factory=list)
+    imports: list[str] = field(default_factory=list)
+
+
+def read_study(context: click.Context, path: str) -> StudyFile:
+    """Read a study's file, and see that each cell can be begun.
+
+    Args:
+        context: of the command.
+        path: the file.
+
+    Raises:
+        ConfigurationError: if the file cannot be read, or anything in it cannot work.
+    """
+    from hunch.studies import Limits
+
+    values = _toml(path)
+    _check_keys(path, "", values, [*_OF_STUDY, *_OF_TRAIN, *_TABLES])
+    imports = _list(path, "import", values.get("import", []))
+    for module in imports:
+        import_named(context, module)
+    seeds = _seeds(path, values.get("seeds", 1))
+    own: list[str] = []
+    cells = [*_trainings(context, path, values, seeds, own, imports)]
+    cells += [*_fits(context, path, values, seeds)]
+    cells += [*_claims(path, values, seeds)]
+    if not cells:
+        raise ConfigurationError(
+            f'{path!r} asks for nothing; expected agents = ["dqn"] and envs = ["CartPole-v1"], or '
+            "[[fit]] tables, or reproduce = [a claim's name]."
+        )
+    limits = Limits(**{name: values[name] for name in _LIMITS if name in values})
+    return StudyFile(cells, limits, list(dict.fromkeys(own)), list(dict.fromkeys(imports)))
+
+
+def _trainings(
+    context: click.Context,
+    path: str,
+    values: Mapping[str, Any],
+    seeds: Sequence[int],
+    own: list[str],
+    imports: list[str],
+) -> Iterator[Cell]:
+    agents = _entries(path, "agents", "agent", values)
+    envs = _entries(path, "envs", "env", values)
+    settings = _entries(path, "settings", None, values) or [{}]
+    if bool(agents) != bool(envs):
+        there, missing = ("agents", "envs") if agents else ("envs", "agents")
+        raise ConfigurationError(
+            f"{path!r} has {there} and no {missing}; a study trains each in each."
+        )
+    for agent in agents:
+        for env in envs:
+            for setting in settings:
+                merged = _merged(path, values, env, agent, setting)
+                words = [env["env"], *merged.get("wrap", [])]
+                own += [w for w in words if (is_code(w) if w == env["env"] else wraps_code(w))]
+                imports += _module_of_id(env["env"])
+                yield _training(context, agent, env, setting, merged, seeds)
+
+
+def _training(
+    context: click.Context,
+    agent: Mapping[str, Any],
+    env: Mapping[str, Any],
+    setting: Mapping[str, Any],
+    merged: Mapping[str, Any],
+    seeds: Sequence[int],
+) -> Cell:
+    """A cell, as the line of `hunch train` has it that does the same."""
+    from hunch.cli.train import planned, train
+    from hunch.studies import Cell
+
+    words = [agent["agent"], env["env"], *_typed(merged)]
+    typed = train.make_context("train", [*words], parent=context)
+    options = {k: v for k, v in typed.params.items() if k not in ("agent", "env", "as_json")}
+    plan, about, _ = planned(typed, agent["agent"], env["env"], options)
+    about["command"] = shlex.join(["hunch", "train", *words])
+    return Cell.training(
+        agent.get("label", agent["agent"]),
+        env.get("label", env["env"]),
+        plan,
+        seeds,
+        settings=setting.get("label", ""),
+        about=about,
+        report=bool(merged.get("report", False)),
+    )
+
+
+def _merged(path: str, *tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of the whole study, before which go those of what comes behind it."""
+    found: dict[str, Any] = {"set": {}, "env_kwargs": {}}
+    for one in tables:
+        for name in (*_OF_TRAIN, "report"):
+            if name in one:
+                found[name] = one[name]
+        for name in _TABLES:
+            table = one.get(name, {})
+            if not isinstance(table, dict):
+                raise ConfigurationError(
+                    f"{path!r} has {name} = {table!r}; expected a table, as [{name}] or "
+                    f"{name} = {{name = value}}."
+                )
+            found[name] |= table
+    found["wrap"] = _list(path, "wrap", found.get("wrap", []))
+    return found
+
+
+def _typed(merged: Mapping[str, Any]) -> list[str]:
+    """Options as they are typed behind `hunch train AGENT ENV`."""
+    words = []
+    for name in _OF_TRAIN:
+        value = merged.get(name)
+        option = f"--{name.replace('_', '-')}"
+        if name == "wrap":
+            words += [word for wrapper in value or [] for word in (option, wrapper)]
+        elif name == "tensorboard":
+            words += [option] if value is True else []
+        elif value is not None:
+            words += [option, str(value)]
+    for name, option in _TABLES.items():
+        words += [word for pair in as_words(merged[name]) for word in (option, pair)]
+    return words
+
+
+def _fits(
+    context: click.Context, path: str, values: Mapping[str, Any], seeds: Sequence[int]
+) -> Iterator[Cell]:
+    from hunch.cli.fit import fit
+    from hunch.studies import Cell
+
+    for table in _entries(path, "fit", None, values):
+        if "data" not in table or "target" not in table:
+            raise ConfigurationError(f"{path!r} has a [[fit]] without data or without a target.")
+        files = _list(path, "data", table["data"])
+        words = [*files, "--target", str(table["target"]), *_fit_words(table)]
+        params = dict(fit.make_context("fit", words, parent=context).params)
+        for name in ("data", "target", "out", "seed", "as_json", "quiet"):
+            params.pop(name, None)
+        # As `hunch fit` takes them, but without what is left at its default.
+        typed = {k: list(v) if isinstance(v, tuple) else v for k, v in params.items()}
+        own: dict[str, Any] = {
+            k: v for k, v in typed.items() if k in {name.replace("-", "_") for name in table}
+        }
+        label = str(table.get("label", Path(files[0]).stem))
+        yield Cell.fitting(label, files, str(table["target"]), seeds, **own)
+
+
+def _fit_words(table: Mapping[str, Any]) -> list[str]:
+    words = []
+    for name, value in table.items():
+        if name in ("data", "target", "label"):
+            continue
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            words += [option] if value else []
+        else:
+            for one in value if isinstance(value, list) else [value]:
+                words += [option, str(one)]
+    return words
+
+
+def _claims(path: str, values: Mapping[str, Any], seeds: Sequence[int]) -> Iterator[Cell]:
+    from hunch.experiments.claims.registry import EXPERIMENTS, takes
+    from hunch.studies import Cell
+
+    for name in _list(path, "reproduce", values.get("reproduce", [])):
+        if name not in EXPERIMENTS:
+            raise ConfigurationError(
+                f"{path!r} has the claim {name!r}; {_hint(name, list(EXPERIMENTS))}"
+            )
+        if takes(name, "data"):
+            raise ConfigurationError(
+                f"{path!r} has the claim {name!r}, which reads tables from a folder; run it by "
+                f"hunch reproduce {name} --data FOLDER."
+            )
+        yield Cell.reproducing(name, seeds)
+
+
+def _entries(
+    path: str, key: str, name: str | None, values: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """A list of words or tables, as tables."""
+    found = values.get(key, [])
+    if not isinstance(found, list):
+        raise ConfigurationError(f"{path!r} has {key} = {found!r}; expected a list.")
+    tables = []
+    for one in found:
+        if isinstance(one, str) and name is not None:
+            one = {name: one}
+        if not isinstance(one, dict) or (name is not None and not isinstance(one.get(name), str)):
+            expected = "tables" if name is None else f"words, or tables with {name} = a word"
+            raise ConfigurationError(f"{path!r} has {one!r} in {key}; expected {expected}.")
+        one = {k.replace("-", "_"): v for k, v in one.items()}
+        if key == "fit":
+            _check_keys(path, "fit", one, ["data", "target", "label", *_options_of_fit()])
+        else:
+            others = [name] if name else []
+            _check_keys(path, key, one, [*others, "label", *_OF_TRAIN, *_TABLES])
+        if not isinstance(one.get("label", ""), str):
+            raise ConfigurationError(f"{path!r} has label = {one['label']!r}; expected a word.")
+        tables.append(one)
+    return tables
+
+
+def _options_of_fit() -> list[str]:
+    from hunch.cli.fit import fit
+
+    names = [p.opts[-1].lstrip("-") for p in fit.params if isinstance(p, click.Option)]
+    return [name.replace("-", "_") for name in names if name not in _NOT_OF_FIT]
+
+
+def _module_of_id(env: str) -> list[str]:
+    """The module that an id `module:Name-v0` has imported, unless it is one of hunch's."""
+    module, colon, _ = env.rpartition(":")
+    ours = not is_code(env)
+    return [module] if colon and not ours and not module.endswith(".py") else []
+
+
+def _seeds(path: str, value: Any) -> list[int]:
+    whole = [value] if isinstance(value, int) else value
+    if (
+        not isinstance(whole, list)
+        or not whole
+        or any(not isinstance(s, int) or isinstance(s, bool) or s < 0 for s in whole)
+        or (isinstance(value, int) and value < 1)
+    ):
+        raise ConfigurationError(
+            f"{path!r} has seeds = {value!r}; expected a number of seeds, as 10 for 0 to 9, or a "
+            "list of them."
+        )
+    return list(range(value)) if isinstance(value, int) else whole
+
+
+def _list(path: str, key: str, value: Any) -> list[str]:
+    found = [value] if isinstance(value, str) else value
+    if not isinstance(found, list) or any(not isinstance(word, str) for word in found):
+        raise ConfigurationError(f"{path!r} has {key} = {value!r}; expected words.")
+    return found
+
+
+def _check_keys(path: str, where: str, values: Mapping[str, Any], known: Sequence[str]) -> None:
+    for key in values:
+        if key not in known:
+            inside = f" in {where}" if where else ""
+            raise ConfigurationError(f"{path!r} has {key!r}{inside}; {_hint(key, known)}")
+
+
+def _hint(word: str, known: Sequence[str]) -> str:
+    close = get_close_matches(word, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"expected {', '.join(known)}."
+
+
+def _toml(path: str) -> dict[str, Any]:
+    try:
+        with Path(path).expanduser().open("rb") as file:
+            found = tomllib.load(file)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path!r}: {error.strerror}.") from error
+    except (ValueError, RuntimeError, RecursionError) as error:
+        what = (str(error).splitlines() or ["it is none"])[0].rstrip(".")
+        raise ConfigurationError(f"{path!r} is no TOML: {what}.") from error
+    return {key.replace("-", "_"): value for key, value in found.items()}
