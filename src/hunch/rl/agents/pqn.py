@@ -109,10 +109,10 @@ class PQN(Agent):
         True
 
     Reference:
-        Gallici et al. (2025), "Simplifying deep temporal difference learning", algorithm 1, with the
-        λ-returns of its section 3.3; Peng & Williams (1996), "Incremental multi-step Q-learning";
-        Fortunato et al. (2018), "Noisy networks for exploration"; Osband, Aslanides & Cassirer
-        (2018), "Randomized prior functions for deep reinforcement learning".
+        Gallici et al. (2025), "Simplifying deep temporal difference learning", algorithm 1 with
+        λ-returns; Peng & Williams (1996), "Incremental multi-step Q-learning"; Fortunato et al.
+        (2018), "Noisy networks for exploration"; Osband, Aslanides & Cassirer (2018), "Randomized
+        prior functions for deep reinforcement learning".
 
     Note:
         The loss is half the squared error. The optimiser is Adam where the paper has RAdam. The
@@ -181,7 +181,7 @@ class PQN(Agent):
             self._config,
             prior_scale=self.prior_scale,
             max_gradient_norm=max_gradient_norm,
-            noise=self._torch_generators("noise") if self.noisy else (),
+            noise=self._torch_generators("noise"),
         )
         self._rollout = Rollout()
         self._order = self._numpy_generators("order")
@@ -364,7 +364,8 @@ class PQN(Agent):
         best = highest(output.cpu().numpy())
         epsilon = 0.0 if deterministic else self._epsilon
         rngs = self._predict_exploration[replica : replica + 1]
-        return epsilon_greedy(lambda: best[None], epsilon, rngs, len(best), self._num_actions)[0]
+        chosen = epsilon_greedy(lambda: best[None], epsilon, rngs, len(best), self._num_actions)
+        return chosen.reshape(-1)
 
     def parts(self) -> dict[str, Part]:
         """As `Agent.parts`."""

@@ -1,4 +1,4 @@
-"""Ids that Gymnasium does not know by itself: ours, Atari's and MinAtar's (extras of their names)."""
+"""Ids that Gymnasium does not know by itself: ours, Atari's and MinAtar's, which are extras."""
 
 from __future__ import annotations
 

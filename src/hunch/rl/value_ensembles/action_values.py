@@ -40,7 +40,7 @@ class ActionValues(Linked):
         config: what they have to fit into.
         prior_scale: how strongly priors speak, if there are any.
         max_gradient_norm: each network's gradient is scaled down to this Euclidean norm.
-        noise: source of the noise of each network, if it is noisy.
+        noise: source of each replica's noise, if its network is noisy.
 
     Attributes:
         networks: the networks and their optimisers.
@@ -54,7 +54,7 @@ class ActionValues(Linked):
         *,
         prior_scale: float,
         max_gradient_norm: float,
-        noise: Sequence[torch.Generator] = (),
+        noise: Sequence[torch.Generator],
     ) -> None:
         self.config = config
         self.networks = ReplicaNetworks(
@@ -189,10 +189,10 @@ class ActionValues(Linked):
         load_parts(self._parts(), state)
 
     def _parts(self) -> dict[str, Part]:
-        members = {
+        return {
+            "nets": self.networks,
+            "noise": self._noise,
             "active": InPlace(self.active),
             "stream.member": NumpyStreams(self._choosing),
             "stream.predict member": NumpyStreams(self._predict_choosing),
         }
-        noise = {"noise": self._noise} if self._noise.has_layers else {}
-        return {"nets": self.networks, **noise, **(members if self.config.members > 1 else {})}

@@ -290,8 +290,8 @@ def draw_where(
 
     Example:
         >>> active = np.zeros((1, 2), int)
-        >>> first = np.array([[False, True]])
-        >>> draw_where(first, active, [np.random.default_rng(0)], lambda rng, n: np.arange(5, 5 + n))
+        >>> first, rngs = np.array([[False, True]]), [np.random.default_rng(0)]
+        >>> draw_where(first, active, rngs, lambda rng, n: np.arange(5, 5 + n))
         >>> active
         array([[0, 6]])
     """
