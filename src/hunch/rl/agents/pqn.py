@@ -306,11 +306,12 @@ class PQN(Agent):
     ) -> NDArray[np.float32]:
         """The λ-returns of all steps for each member, `(replicas, rows, members)`."""
         values = self._values
-        best = values.values(observation, prior).amax(-1).cpu().numpy()
         # What the steps led to that nothing follows, `(replicas, times · envs, …)`.
         led_to = trajectory.bootstrap_observation.swapaxes(0, 1)
         rows = led_to.reshape(self.replicas, -1, *self.observation_shape)
-        after = values.values(rows, values.prior(rows)).amax(-1).cpu().numpy()
+        with values.noise.one_draw():
+            best = values.values(observation, prior).amax(-1).cpu().numpy()
+            after = values.values(rows, values.prior(rows)).amax(-1).cpu().numpy()
         after = after.reshape(self.replicas, self.num_members, -1, self.num_envs)
         returns = [
             self._returns(trajectory, best[:, k], after[:, k].swapaxes(0, 1))

@@ -44,6 +44,7 @@ class ActionValues(Linked):
 
     Attributes:
         networks: the networks and their optimisers.
+        noise: what they are called through.
         active: the member that plays each environment's episode, `(replicas, envs)`.
     """
 
@@ -61,7 +62,7 @@ class ActionValues(Linked):
             [network.to(config.device) for network in networks],
             max_gradient_norm=max_gradient_norm,
         )
-        self._noise = FreshNoise(self._trained, noise)
+        self.noise = FreshNoise(self._trained, noise)
         self._prior: PriorValues | None = None
         if config.members > 1:
             self._prior = PriorValues(self._stacked.part("prior"), prior_scale, config)
@@ -77,7 +78,7 @@ class ActionValues(Linked):
         """Make what runs the layers on the networks' memory."""
         networks = self.networks
         self._gradient = torch.zeros_like(networks.values)
-        self._run = FastRunner(self._trained, self._noise, networks.trained_stacked, self._gradient)
+        self._run = FastRunner(self._trained, self.noise, networks.trained_stacked, self._gradient)
         self._chain = self._run.chain()
         if self._prior is not None:
             self._prior._link()
@@ -191,7 +192,7 @@ class ActionValues(Linked):
     def _parts(self) -> dict[str, Part]:
         return {
             "nets": self.networks,
-            "noise": self._noise,
+            "noise": self.noise,
             "active": InPlace(self.active),
             "stream.member": NumpyStreams(self._choosing),
             "stream.predict member": NumpyStreams(self._predict_choosing),
