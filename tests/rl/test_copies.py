@@ -163,7 +163,7 @@ def check_goes_on(kind, ways, first, then):
         check_same(found, everything(copied), way)
         assert original.histories == copied.histories, way
     assert original.updates > 0
-    weights = ("agent.pair.online.", "agent.actor.nets.network.")
+    weights = ("agent.pair.online.", "agent.actor.nets.network.", "agent.values.nets.network.")
     assert any(
         not torch.equal(before[key], found[key]) for key in before if key.startswith(weights)
     )

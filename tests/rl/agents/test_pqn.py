@@ -290,29 +290,8 @@ def test_members_are_those_of_an_ensemble_with_priors():
 # Ends and environments
 
 
-class Two(gymnasium.Env):
-    """Two steps of reward 1, and then an end of one kind or the other."""
-
-    observation_space = gymnasium.spaces.Box(0, 2, (1,), np.float32)
-    action_space = gymnasium.spaces.Discrete(2, start=5)
-
-    def __init__(self, truncates):
-        self.truncates = truncates
-
-    def reset(self, *, seed=None, options=None):
-        self.t = 0
-        return np.zeros(1, np.float32), {}
-
-    def step(self, action):
-        assert action in (5, 6)
-        self.t += 1
-        over = self.t == 2
-        seen = np.full(1, self.t, np.float32)
-        return seen, 1.0, over and not self.truncates, over and self.truncates, {}
-
-
 @pytest.mark.parametrize("truncates", [False, True])
-def test_values_go_on_behind_a_time_limit_and_nowhere_else(truncates):
+def test_values_go_on_behind_a_time_limit_and_nowhere_else(truncates, two_steps):
     value_2 = 8.0
 
     class Table(torch.nn.Module):
@@ -324,7 +303,7 @@ def test_values_go_on_behind_a_time_limit_and_nowhere_else(truncates):
         def forward(self, x):
             return torch.cat([self.table, self.last])[x[:, 0].long()]
 
-    agent = PQN(Two, env_kwargs={"truncates": truncates}, discount=0.5, network=Table,
+    agent = PQN(two_steps, env_kwargs={"truncates": truncates}, discount=0.5, network=Table,
                 learning_rate=0.05, num_envs=4, rollout_length=5, batch_size=10, epsilon=0.5)  # fmt: skip
     agent.learn(4_000, progress=False)
     after = 1 + 0.5 * value_2 * truncates
