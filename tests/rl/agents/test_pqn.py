@@ -303,7 +303,7 @@ def test_values_go_on_behind_a_time_limit_and_nowhere_else(truncates, two_steps)
         def forward(self, x):
             return torch.cat([self.table, self.last])[x[:, 0].long()]
 
-    agent = PQN(two_steps, env_kwargs={"truncates": truncates}, discount=0.5, network=Table,
+    agent = PQN(two_steps, env_kwargs={"truncates": truncates}, discount=0.5, network=Table, reward_scale=1.0,
                 learning_rate=0.05, num_envs=4, rollout_length=5, batch_size=10, epsilon=0.5)  # fmt: skip
     agent.learn(4_000, progress=False)
     after = 1 + 0.5 * value_2 * truncates
@@ -329,8 +329,15 @@ def test_vector_environments_in_all_ways_of_resetting(mode, members):
 def test_what_is_right_is_learned(matching, more):
     env = functools.partial(matching, start=3)
     agent = PQN(env, hidden_sizes=(16,), learning_rate=0.01, discount=0.0, num_envs=4, **more)
-    agent.learn(4_000, progress=False)
+    agent.learn(2_000, progress=False)
     assert evaluate(agent, episodes=20).mean_return == 5.0
+
+
+@pytest.mark.parametrize("more", [{}, pytest.param({"noisy": True}, marks=pytest.mark.slow)])
+def test_a_pole_is_balanced_at_the_defaults(more):
+    """30,000 frames; a random policy balances it for 22 steps, 500 is all there is."""
+    agent = PQN("CartPole-v1", seed=1, **more).learn(30_000, progress=False)
+    assert evaluate(agent, episodes=10).mean_return > 195
 
 
 def test_weights_go_from_replica_to_replica():

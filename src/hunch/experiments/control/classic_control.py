@@ -1,31 +1,27 @@
 """Gymnasium's three classic tasks with a few actions, by `PQN` as it is if nothing is set.
 
 CartPole-v1 counts as solved from a mean return of 475, Acrobot-v1 from −100 and MountainCar-v0 from
-−120. Each seed is evaluated once, at the end, by the last weights and greedy actions in 100 episodes
-from starts that it was not trained on. Frames apart, all three tasks have the same settings, which
+−120. Each seed is evaluated once, at the end, by the last weights, greedily, in 100 episodes
+from starts that it was not trained on. Frames apart all three tasks have the same settings, which
 were chosen on other seeds.
 """
 
 from __future__ import annotations
 
-import math
-import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
-import numpy as np
-
 from hunch.experiments.claims.checks import Check
-from hunch.experiments.claims.markdown import table
 from hunch.experiments.claims.parallel import collect
-from hunch.experiments.claims.saved import NOT_WRITTEN, Array, SavedResult, written
-from hunch.rl import PQN, evaluate
+from hunch.experiments.claims.saved import SavedResult
+from hunch.experiments.control.trials import SOLVED, Trial, table_of, trained
+from hunch.rl import PQN
 
 CLAIM = (
     "PQN at its defaults solves CartPole-v1 (mean return of at least 475), Acrobot-v1 (−100) and "
     "MountainCar-v0 (−120) on at least 9 of 10 seeds each."
 )
-SOLVED: Final = {"CartPole-v1": 475.0, "Acrobot-v1": -100.0, "MountainCar-v0": -120.0}
 EPSILON: Final = "ε-greedy"
 AGENTS: Final[dict[str, dict[str, Any]]] = {
     EPSILON: {},
@@ -53,23 +49,7 @@ class Settings:
     @classmethod
     def quick(cls) -> Settings:
         """Too short to solve."""
-        return cls(num_seeds=2, frames=dict.fromkeys(SOLVED, 1_000), evaluation_episodes=2)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One way to explore on one task, all seeds."""
-
-    agent: str  # its name
-    env: str  # the task
-    # Of each seed in the evaluation episodes.
-    mean_return: Array = field(metadata=written(decimals=1))
-    seconds: float = field(default=math.nan, metadata=NOT_WRITTEN)  # CPU time of all seeds together
-
-    @property
-    def solved(self) -> int:
-        """Seeds that reach the bound."""
-        return int((self.mean_return >= SOLVED[self.env]).sum())
+        return cls(num_seeds=2, frames=dict.fromkeys(cls().frames, 1_000), evaluation_episodes=2)
 
 
 @dataclass(frozen=True)
@@ -85,16 +65,7 @@ class Result(SavedResult):
 
     def to_markdown(self) -> str:
         """One line for each agent and task."""
-        rows = []
-        for t in self.trials:
-            every = ", ".join(f"{value:.0f}" for value in t.mean_return)
-            seeds = len(t.mean_return)
-            rows.append(
-                f"{t.agent} | {t.env} | {self.settings.frames[t.env]:,} | {t.solved} of {seeds} "
-                f"| {np.median(t.mean_return):.0f} ({every}) | {t.seconds / seeds:.1f}"
-            )
-        head = "explores by | task | frames a seed | solved | mean return: median (all)"
-        return table(f"{head} | CPU seconds a seed", rows)
+        return table_of(self.trials, self.settings.frames)
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
@@ -111,14 +82,9 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
 
 def _train(task: tuple[str, str, int, Settings]) -> list[Trial]:
     name, env, seed, settings = task
-    started, seeds = time.process_time(), settings.num_seeds
-    agent = PQN(env, replicas=seeds, seed=seed, **AGENTS[name])
-    agent.learn(settings.frames[env], progress=False)
-    returns = [
-        evaluate(agent.replica(r), settings.evaluation_episodes, seed=seed + r).mean_return
-        for r in range(seeds)
-    ]
-    return [Trial(name, env, np.array(returns), time.process_time() - started)]
+    frames, episodes = settings.frames[env], settings.evaluation_episodes
+    make = partial(PQN, env, replicas=settings.num_seeds, seed=seed, **AGENTS[name])
+    return [trained(name, env, make, frames, episodes, seed)]
 
 
 def check(result: Result) -> list[Check]:

@@ -78,7 +78,8 @@ class PQN(Agent):
         epsilon: probability of a random action, a number or a `Linear` schedule over environment
             steps. Without effect if `noisy` or with several members. The default falls from 1 to
             0.05 within 10,000 steps.
-        reward_scale: what rewards are multiplied with before anything is learned from them.
+        reward_scale: what rewards are multiplied with before anything is learned from them. Values
+            of some hundreds take a network long to reach.
         hidden_sizes: width of each hidden layer of the network that is made if none is given.
         layer_norm: normalise hidden layers of that network before their ReLU, on which the method
             stands: without a target network others diverge.
@@ -129,14 +130,14 @@ class PQN(Agent):
         num_members: int = 1,
         prior_scale: float = 1.0,
         rollout_length: int = 32,
-        td_lambda: float = 0.65,
-        epochs: int = 2,
-        batch_size: int = 128,
+        td_lambda: float = 0.9,
+        epochs: int = 4,
+        batch_size: int = 64,
         discount: float = 0.99,
         learning_rate: float | Linear = 1e-3,
         max_gradient_norm: float = 10.0,
         epsilon: float | Linear = DEFAULT_EPSILON,
-        reward_scale: float = 1.0,
+        reward_scale: float = 0.1,
         hidden_sizes: Sequence[int] = (128, 128),
         layer_norm: bool = True,
         network: NetworkLike | None = None,
