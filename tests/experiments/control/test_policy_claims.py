@@ -80,7 +80,18 @@ def test_classic_control_goes_all_the_way():
     assert [trial.env for trial in result.trials[:3]] == list(result.settings.frames)
 
 
-def test_nine_seeds_of_ten_are_asked_for_of_the_one_without_noise():
+def test_classic_control_takes_up_what_was_kept(tmp_path, monkeypatch):
+    settings = dataclasses.replace(
+        classic_control.Settings.quick(), frames={"CartPole-v1": 300}, keep=str(tmp_path)
+    )
+    first = classic_control.run(settings, seed=2, progress=False)
+    monkeypatch.setattr(classic_control, "_train", lambda task: pytest.fail("trained again"))
+    assert classic_control.run(settings, seed=2, progress=False).to_json() == first.to_json()
+    with pytest.raises(pytest.fail.Exception):
+        classic_control.run(settings, seed=3, progress=False)
+
+
+def test_nine_seeds_of_ten_are_asked_for_of_members():
     def trial(agent, env, solved):
         bound = SOLVED[env]
         return Trial(agent, env, np.array([bound] * solved + [bound - 1] * (10 - solved)))

@@ -50,7 +50,7 @@ from hunch.rl.value_ensembles.value_ensemble import EnsembleConfig, members_with
 from hunch.storage.parts import Arrays, Losses, NumpyStreams, Part, TorchStreams
 from hunch.validation import real_number, whole_number
 
-DEFAULT_ENVS: Final = 8
+DEFAULT_ENVS: Final = 16
 _MOST_MEMBERS: Final = 10_000
 
 
@@ -128,13 +128,13 @@ class PQN(Agent):
         *,
         noisy: bool = False,
         num_members: int = 1,
-        prior_scale: float = 1.0,
+        prior_scale: float = 3.0,
         rollout_length: int = 32,
         td_lambda: float = 0.9,
         epochs: int = 4,
         batch_size: int = 64,
         discount: float = 0.99,
-        learning_rate: float | Linear = 1e-3,
+        learning_rate: float | Linear = 5e-4,
         max_gradient_norm: float = 10.0,
         epsilon: float | Linear = DEFAULT_EPSILON,
         reward_scale: float = 0.1,
