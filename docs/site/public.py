@@ -31,6 +31,7 @@ PACKAGES: Final = (
     Package("hunch.rl", "agents, and what a run of them leaves behind"),
     Package("hunch.comparison", "agents held beside each other, and how surely"),
     Package("hunch.rl.atari", "Atari games, preprocessed (extra `atari`)"),
+    Package("hunch.rl.minatar", "MinAtar games, resumable (extra `minatar`)"),
     Package("hunch.envs", "environments that ask for exploration"),
     Package("hunch.sklearn", "estimators for scikit-learn (extra `sklearn`)"),
     Package("hunch.tables", "from a file to predictions with error bars (extra `tabular`)"),

@@ -8,6 +8,7 @@ import sys
 import gymnasium
 import numpy as np
 import pytest
+import torch
 
 from hunch.cli.main import program, run
 from hunch.cli.recipes import RECIPES
@@ -50,7 +51,7 @@ def test_help_has_examples(command, capsys):
     assert f"Example: hunch {command} " in capsys.readouterr().out
 
 
-QUICK = ("boot-dqn", "noisy-dqn", "a2c")
+QUICK = ("boot-dqn", "noisy-dqn", "a2c", "noisy-pqn")
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,8 @@ def test_every_agent_trains_leaves_a_run_and_says_how_it_went(agent, tmp_path, m
     small = [*SMALL, "--set=num_members=3"] if agent == "boot-dqn" else SMALL
     if RECIPES[agent].agent in ("A2C", "Reinforce"):
         small = [word for word in SMALL if "batch_size" not in word] + ["--num-envs=1"]
+    if RECIPES[agent].agent == "PQN":
+        small = [*SMALL, "--num-envs=4"]
     assert run(["train", agent, "CartPole-v1", *small, "--replicas=2"]) == 0
     captured = capsys.readouterr()
     lines = captured.out.splitlines()
@@ -84,13 +87,14 @@ def test_every_agent_trains_leaves_a_run_and_says_how_it_went(agent, tmp_path, m
     assert Run.open(place).finished == "complete"
 
 
-def test_atari_settings_fit_the_agents_they_are_for():
+@pytest.mark.parametrize("env", ["ALE/Pong-v5", "MinAtar/Breakout-v1"])
+def test_settings_for_games_fit_the_agents_they_are_for(env):
     from hunch.rl.agents.saving import from_json
     from hunch.rl.runs.weights import agent_class
 
     for recipe in RECIPES.values():
-        settings = {k: from_json(v) for k, v in {**recipe.settings, **recipe.atari}.items()}
-        if recipe.atari:
+        settings = {k: from_json(v) for k, v in recipe.settings_for(env).items()}
+        if "replay_capacity" in settings:
             settings["replay_capacity"] = 20_000
         agent_class(recipe.agent)("CartPole-v1", **settings)
 
@@ -231,6 +235,7 @@ def test_wrong_use_gets_one_line_and_exit_code_2_and_leaves_nothing(case, here, 
     ("module", "arguments", "extra"),
     [
         ("ale_py", ["rainbow", "ALE/Pong-v5"], "atari"),
+        ("minatar.gym", ["pqn", "MinAtar/Breakout-v1"], "minatar"),
         ("torch.utils.tensorboard", ["dqn", "CartPole-v1", "--tensorboard"], "tensorboard"),
     ],
 )
@@ -256,6 +261,22 @@ def test_an_atari_game_gets_its_usual_preprocessing(here, capsys):
     agent = Run.open("a").last_agent()
     assert agent.observation_shape == (4, 84, 84)
     assert agent._replay._frame_stack == 4
+
+
+def test_a_minatar_game_is_trained_killed_and_resumed(here, capsys):
+    pytest.importorskip("minatar.gym")
+    words = ["--steps=300", "--num-envs=4", "--set=hidden_sizes=8", "--set=batch_size=16"]
+    words += ["--set=rollout_length=9", "--eval-every=0", "--checkpoint-every=100"]
+    assert run(["train", "pqn", "MinAtar/Breakout-v1", *words, "--out=a"]) == 0
+    agent = Run.open("a").last_agent()
+    assert agent.observation_shape == (10, 10, 4)
+    assert agent.settings["env_kwargs"] == {"game": "MinAtar/Breakout-v1"}
+    assert any(isinstance(m, torch.nn.Conv2d) for m in agent.network.modules())
+    assert run(["train", "pqn", "MinAtar/Breakout-v1", *words, "--steps=100", "--out=b"]) == 0
+    assert run(["train", "--resume", "b", "--steps=300"]) == 0
+    again = Run.open("b").last_agent()
+    for name, value in agent.network.state_dict().items():
+        assert torch.equal(value, again.network.state_dict()[name])
 
 
 class Undrawn(gymnasium.Env):

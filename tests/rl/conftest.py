@@ -61,6 +61,32 @@ class Matching(gymnasium.Env):
         return self._show(), reward, False, self.t == 5, {}
 
 
+class TwoSteps(gymnasium.Env):
+    """Two steps of reward 1, then an end of one kind or the other; actions 5 and 6."""
+
+    observation_space = spaces.Box(0, 2, (1,), np.float32)
+    action_space = spaces.Discrete(2, start=5)
+
+    def __init__(self, truncates):
+        self.truncates = truncates
+
+    def reset(self, *, seed=None, options=None):
+        self.t = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        assert action in (5, 6)
+        self.t += 1
+        over = self.t == 2
+        seen = np.full(1, self.t, np.float32)
+        return seen, 1.0, over and not self.truncates, over and self.truncates, {}
+
+
+@pytest.fixture
+def two_steps():
+    return TwoSteps
+
+
 @pytest.fixture
 def steady():
     return Steady

@@ -13,7 +13,7 @@ from torch.nn.utils import prune
 import hunch.envs  # noqa: F401 registers them
 from hunch.errors import ConfigurationError, DataError
 from hunch.nn import RandomFourierPrior
-from hunch.rl import A2C, DQN, BootstrappedDQN, Evaluate, Linear, Reinforce, StopOnReturn
+from hunch.rl import A2C, DQN, PQN, BootstrappedDQN, Evaluate, Linear, Reinforce, StopOnReturn
 from hunch.rl.agents.saving import from_json
 
 CARTPOLE = {"env": "CartPole-v1", "env_kwargs": {"max_episode_steps": 60}}
@@ -43,7 +43,18 @@ def kinds():
                     "rollout_length": 8,
                 },
             )
+            name = f"PQN noisy={noisy} replicas={replicas}"
+            made[name] = (
+                PQN,
+                {**CARTPOLE, **ON_POLICY, "noisy": noisy, "replicas": replicas}
+                | {"rollout_length": 8, "batch_size": 8},
+            )
     for replicas in (1, 3):
+        made[f"PQN with members replicas={replicas}"] = (
+            PQN,
+            {**CARTPOLE, **ON_POLICY, "num_members": 3, "replicas": replicas}
+            | {"rollout_length": 8, "batch_size": 8},
+        )
         made[f"Reinforce replicas={replicas}"] = (
             Reinforce,
             {**CARTPOLE, **ON_POLICY, "replicas": replicas, "normalize": True},
@@ -152,7 +163,7 @@ def check_goes_on(kind, ways, first, then):
         check_same(found, everything(copied), way)
         assert original.histories == copied.histories, way
     assert original.updates > 0
-    weights = ("agent.pair.online.", "agent.actor.nets.network.")
+    weights = ("agent.pair.online.", "agent.actor.nets.network.", "agent.values.nets.network.")
     assert any(
         not torch.equal(before[key], found[key]) for key in before if key.startswith(weights)
     )

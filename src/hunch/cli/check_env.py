@@ -38,6 +38,7 @@ _SMALL: Final[Mapping[str, Mapping[str, Any]]] = {
     ),
     "Reinforce": dict(hidden_sizes=(1,)),
     "A2C": dict(hidden_sizes=(1,), num_envs=1),
+    "PQN": dict(hidden_sizes=(1,), num_envs=1),
 }
 _ENOUGH: Final = 50  # steps, to say how fast it is
 _CLIPPED: Final = dict(bounds="clipped")
@@ -121,7 +122,7 @@ def refused(env: Any, kwargs: Mapping[str, Any] | None = None) -> tuple[dict[str
     Example:
         >>> refusals, clipped = refused("Pendulum-v1")
         >>> sorted(refusals), clipped
-        (['BootstrappedDQN', 'DQN'], [])
+        (['BootstrappedDQN', 'DQN', 'PQN'], [])
     """
     refusals, clipped = {}, []
     for name, small in _SMALL.items():

@@ -25,6 +25,7 @@ _EXTRAS: Final = {
     "botorch": [("botorch", "botorch")],
     "mujoco": [("mujoco", "mujoco")],
     "atari": [("ale_py", "ale-py")],
+    "minatar": [("minatar", "MinAtar")],
     "tensorboard": [("tensorboard", "tensorboard")],
     "wandb": [("wandb", "wandb")],
     "trackio": [("trackio", "trackio")],

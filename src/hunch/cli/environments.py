@@ -264,7 +264,7 @@ def is_code(text: str) -> bool:
         (True, False, True)
     """
     place, colon, name = text.rpartition(":")
-    if place in ("hunch.envs", "hunch.rl.atari") and _ID.fullmatch(name):
+    if place in ("hunch.envs", "hunch.rl.atari", "hunch.rl.minatar") and _ID.fullmatch(name):
         return False
     return bool(colon) or text.endswith(".py")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 ATARI_ID: Final = "hunch.rl.atari:hunch/Atari-v0"
+MINATAR_ID: Final = "hunch.rl.minatar:hunch/MinAtar-v0"
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,19 @@ class Recipe:
         about: what it is, in a few words.
         settings: arguments that differ from the class's defaults.
         atari: arguments that differ on Atari, on top of those.
+        minatar: likewise on MinAtar.
     """
 
     agent: str
     about: str
     settings: Mapping[str, Any]
     atari: Mapping[str, Any] = field(default_factory=dict)
+    minatar: Mapping[str, Any] = field(default_factory=dict)
+
+    def settings_for(self, env: str) -> dict[str, Any]:
+        """Arguments that differ from the class's defaults in an environment."""
+        own = {"ALE": self.atari, "MinAtar": self.minatar}.get(env.partition("/")[0], {})
+        return {**self.settings, **own}
 
 
 _NOISY: Final = dict(noisy=True, double=True, layer_norm=True, target_update_period=100)
@@ -38,19 +46,34 @@ _ATARI_DQN: Final = dict(
     max_gradient_norm=10.0,
     layer_norm=False,
 )
+_MINATAR_DQN: Final = dict(
+    replay_capacity=100_000,
+    min_replay_size=5_000,
+    batch_size=32,
+    hidden_sizes=[128],
+    learning_rate=2.5e-4,
+    target_update_period=1_000,
+    max_gradient_norm=10.0,
+)
+_MINATAR_EPSILON: Final = dict(_MINATAR_DQN, epsilon={"Linear": [1.0, 0.05, 100_000]})
+_MINATAR_PQN: Final = dict(num_envs=64, hidden_sizes=[128], learning_rate=5e-4)
 _ATARI_EPSILON: Final = dict(_ATARI_DQN, epsilon={"Linear": [1.0, 0.01, 250_000]})
 
 RECIPES: Final[dict[str, Recipe]] = {
-    "dqn": Recipe("DQN", "deep Q-learning, ε-greedy", {}, _ATARI_EPSILON),
+    "dqn": Recipe(
+        "DQN", "deep Q-learning, ε-greedy", {}, _ATARI_EPSILON, _MINATAR_EPSILON,
+    ),
     "double-dqn": Recipe(
         "DQN", "the online network chooses what the target evaluates", dict(double=True),
-        _ATARI_EPSILON,
+        _ATARI_EPSILON, _MINATAR_EPSILON,
     ),
     "dueling-dqn": Recipe(
         "DQN", "double, with separate streams for value and advantages",
-        dict(double=True, dueling=True), _ATARI_EPSILON,
+        dict(double=True, dueling=True), _ATARI_EPSILON, _MINATAR_EPSILON,
     ),
-    "noisy-dqn": Recipe("DQN", "double, explores by noise on its weights", _NOISY, _ATARI_DQN),
+    "noisy-dqn": Recipe(
+        "DQN", "double, explores by noise on its weights", _NOISY, _ATARI_DQN, _MINATAR_DQN,
+    ),
     "rainbow": Recipe(
         "DQN",
         "all of them, with priorities, 3 steps and quantiles (on Atari: C51)",
@@ -59,6 +82,7 @@ RECIPES: Final[dict[str, Recipe]] = {
             _ATARI_DQN, distributional="categorical", learning_rate=6.25e-5,
             target_update_period=2_000,
         ),
+        _MINATAR_DQN,
     ),
     "boot-dqn": Recipe(
         "BootstrappedDQN", "20 members with priors, one of which plays each episode", {},
@@ -67,6 +91,14 @@ RECIPES: Final[dict[str, Recipe]] = {
             batch_size=32, update_period=4, hidden_sizes=[512], learning_rate=1e-4,
             target_update_period=1_000,
         ),
+        dict(_MINATAR_DQN, num_members=10, prior_scale=1.0, update_period=4),
+    ),
+    "pqn": Recipe(
+        "PQN", "Q-learning from many environments at once, without replay or target network", {},
+        minatar=dict(_MINATAR_PQN, epsilon={"Linear": [1.0, 0.05, 100_000]}),
+    ),
+    "noisy-pqn": Recipe(
+        "PQN", "the same, explores by noise on its weights", dict(noisy=True), minatar=_MINATAR_PQN,
     ),
     "reinforce": Recipe("Reinforce", "policy gradient by whole episodes, with a learned value", {}),
     "a2c": Recipe("A2C", "advantage actor-critic; boxes of actions too", {}),
@@ -122,6 +154,10 @@ def defaults_for(env: str, env_kwargs: Mapping[str, Any]) -> EnvDefaults:
             evaluation_episodes=3,
             final_episodes=3,
             checkpoint_at_most=50_000,
+        )
+    if env.startswith("MinAtar/"):
+        return EnvDefaults(
+            MINATAR_ID, {"game": env, **env_kwargs}, steps=1_000_000, checkpoint_at_most=50_000
         )
     if env.rpartition(":")[2].startswith("hunch/DeepSea-"):
         size = env_kwargs.get("size", 10)

@@ -234,8 +234,7 @@ def planned(
 
     recipe, defaults = RECIPES[name], defaults_for(env, _env_kwargs(context, options))
     make = agent_class(recipe.agent)
-    chosen = {**recipe.settings, **(recipe.atari if env.startswith("ALE/") else {})}
-    settings = {key: from_json(value) for key, value in chosen.items()}
+    settings = {key: from_json(value) for key, value in recipe.settings_for(env).items()}
     settings |= agent_settings(make, _set_words(context, options, name))
     is_called, besides = called(name, make, settings)
     if is_called != name:

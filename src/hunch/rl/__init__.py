@@ -4,6 +4,7 @@
 - `BootstrappedDQN`: an ensemble with randomised priors that explores by Thompson sampling.
 - `Reinforce`: policy gradients from whole episodes, with a baseline.
 - `A2C`: the advantage actor-critic, also with noisy layers in place of an entropy bonus.
+- `PQN`: Q-learning from many environments at once, without replay and without a target network.
 - `Agent`: what they have in common, for one of your own; `NetworkPolicy` is how it acts outside
   training, and `Step` what it observes.
 - `evaluate`: episodes that an agent neither learns from nor was trained on.
@@ -22,6 +23,7 @@ from hunch.rl.agents.agent import Agent
 from hunch.rl.agents.bootstrapped_dqn import BootstrappedDQN
 from hunch.rl.agents.dqn import DQN
 from hunch.rl.agents.history import History
+from hunch.rl.agents.pqn import PQN
 from hunch.rl.agents.reinforce import Reinforce
 from hunch.rl.agents.replica import NetworkPolicy
 from hunch.rl.agents.schedules import Linear
@@ -39,6 +41,7 @@ from hunch.rl.runs.video import Recording, record
 __all__ = [
     "A2C",
     "DQN",
+    "PQN",
     "Agent",
     "BootstrappedDQN",
     "Checkpoint",

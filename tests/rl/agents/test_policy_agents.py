@@ -212,30 +212,9 @@ def test_an_update_of_reinforce_is_plain_autograd(baseline):
 # Ends
 
 
-class Two(gymnasium.Env):
-    """Two steps of reward 1, and then an end of one kind or the other."""
-
-    observation_space = gymnasium.spaces.Box(0, 2, (1,), np.float32)
-    action_space = gymnasium.spaces.Discrete(2, start=5)
-
-    def __init__(self, truncates):
-        self.truncates = truncates
-
-    def reset(self, *, seed=None, options=None):
-        self.t = 0
-        return np.zeros(1, np.float32), {}
-
-    def step(self, action):
-        assert action in (5, 6)
-        self.t += 1
-        over = self.t == 2
-        seen = np.full(1, self.t, np.float32)
-        return seen, 1.0, over and not self.truncates, over and self.truncates, {}
-
-
 @pytest.mark.parametrize("cls", [A2C, Reinforce])
 @pytest.mark.parametrize("truncates", [False, True])
-def test_values_go_on_behind_a_time_limit_and_nowhere_else(cls, truncates):
+def test_values_go_on_behind_a_time_limit_and_nowhere_else(cls, truncates, two_steps):
     """With γ = 0.5 the value after the first step is 1, or 1 + ½ v(2): v(2) itself is never learned."""
     kind = {"rollout_length": 4} if cls is A2C else {}
     value_2 = 8.0
@@ -249,7 +228,7 @@ def test_values_go_on_behind_a_time_limit_and_nowhere_else(cls, truncates):
         def forward(self, x):
             return torch.cat([self.table, self.last])[x[:, 0].long()]
 
-    agent = cls(Two, env_kwargs={"truncates": truncates}, discount=0.5, network=Table,
+    agent = cls(two_steps, env_kwargs={"truncates": truncates}, discount=0.5, network=Table,
                 learning_rate=0.1, max_gradient_norm=float("inf"), num_envs=4, **kind)  # fmt: skip
     agent.learn(6_000, progress=False)
     after = 1 + 0.5 * value_2 * truncates
@@ -358,7 +337,7 @@ def test_what_is_right_is_learned(cls, matching):
 # Wrong uses
 
 
-def test_wrong_uses_are_refused_in_one_line():
+def test_wrong_uses_are_refused_in_one_line(two_steps):
     for cls, settings, message in [
         (DQN, {"env": "Pendulum-v1"}, "expected Discrete, a finite set: this agent compares"),
         (A2C, {"noisy": "loud"}, "`noisy` got 'loud'; expected True, False"),
@@ -382,7 +361,7 @@ def test_wrong_uses_are_refused_in_one_line():
         assert "\n" not in str(error.value)
     multi = gymnasium.spaces.MultiDiscrete([2, 2])
 
-    class Pairs(Two):
+    class Pairs(two_steps):
         action_space = multi
 
     with pytest.raises(ConfigurationError, match="a finite set, or a Box of one axis"):

@@ -104,7 +104,7 @@ def test_bytes_in_every_layout_go_through_convolutions(shape, channels):
 
 @pytest.mark.parametrize(
     ("shape", "pixels"),
-    [((7, 7, 3), True), ((10, 10, 4), False), ((84, 40), False), ((32, 32, 3), True), ((5,), True)],
+    [((4, 7, 3), True), ((2, 3, 4), False), ((84, 40), False), ((10, 5), False), ((5,), True)],
 )
 def test_what_is_too_small_for_convolutions_stays_a_vector(shape, pixels):
     with warnings.catch_warnings():
@@ -112,6 +112,32 @@ def test_what_is_too_small_for_convolutions_stays_a_vector(shape, pixels):
         net = value_network(None, shape, ValueHead(2), [16], pixels=pixels)
     assert not any(isinstance(m, nn.Conv2d) for m in net.modules())
     assert net(torch.zeros(3, *shape)).shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "sides"),
+    [
+        ((10, 10, 4), 4, (10, 10)),  # MinAtar
+        ((10, 10, 10), 10, (10, 10)),
+        ((7, 7, 3), 3, (7, 7)),  # MiniGrid
+        ((4, 10, 10), 4, (10, 10)),
+        ((35, 20, 3), 3, (35, 20)),
+        ((3, 20, 35), 3, (20, 35)),
+        ((5, 5, 40), 40, (5, 5)),
+    ],
+)
+@pytest.mark.parametrize("pixels", [False, True])
+def test_small_images_with_channels_go_through_one_convolution(shape, channels, sides, pixels):
+    net = value_network(None, shape, ValueHead(2), [16], pixels=pixels)
+    (convolution,) = (m for m in net.modules() if isinstance(m, nn.Conv2d))
+    assert convolution.weight.shape == (16, channels, 3, 3)
+    x = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    image = x.permute(0, 3, 1, 2) if shape[:2] == sides else x
+    windows = image.div(255 if pixels else 1).unfold(2, 3, 1).unfold(3, 3, 1)
+    found = torch.einsum("bchwij,ocij->bohw", windows, convolution.weight)
+    features = (found + convolution.bias.view(-1, 1, 1)).relu().flatten(1)
+    assert features.shape[1] == 16 * (sides[0] - 2) * (sides[1] - 2)
+    assert torch.allclose(net(x), nn.Sequential(*list(net.children())[-3:])(features), atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(35, 40, 9), (84, 84), (2, 30, 30, 3)])

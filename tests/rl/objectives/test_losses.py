@@ -1,9 +1,10 @@
 """Losses against their formulas."""
 
+import pytest
 import torch
 
 from hunch.rl.networks.action_distributions import Categorical
-from hunch.rl.objectives.losses import policy_loss
+from hunch.rl.objectives.losses import policy_loss, squared_loss
 
 
 def test_the_gradient_of_the_loss_is_the_formula():
@@ -29,3 +30,22 @@ def test_the_gradient_of_the_loss_is_the_formula():
         (a,) = torch.autograd.grad(ours[r], out, retain_graph=True)
         (b,) = torch.autograd.grad(by_hand[r], out, retain_graph=True)
         assert torch.allclose(a, b, atol=1e-6)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_squared_loss_of_members_is_autograds(masked):
+    generator = torch.Generator().manual_seed(0)
+    q = torch.randn(2, 3, 5, 4, generator=generator, requires_grad=True)
+    action = torch.randint(4, (2, 5), generator=generator)
+    target = torch.randn(2, 3, 5, generator=generator)
+    mask = torch.rand(2, 3, 5, generator=generator) < 0.5 if masked else None
+    loss, gradient = squared_loss(q.detach(), action, target, mask, shared=2)
+    each = torch.zeros(2, 3, 5)
+    for r in range(2):
+        for k in range(3):
+            for i in range(5):
+                error = q[r, k, i, action[r, i]] - target[r, k, i]
+                each[r, k, i] = 0.5 * error**2 * (1 if mask is None else mask[r, k, i])
+    (expected,) = torch.autograd.grad(each.mean(-1).sum() / 2, q)
+    assert torch.allclose(gradient, expected, atol=1e-6)
+    assert abs(loss - each.mean().item()) < 1e-6

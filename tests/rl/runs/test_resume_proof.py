@@ -15,6 +15,13 @@ LIVES = {
         ["boot-dqn", "hunch/DeepSea-v0", "--size=20", "--env=stochastic=true", "--set=num_members=5"]
     ),
     "a2c in a box, normalised": ["a2c", "Pendulum-v1", "--replicas=2", "--set=normalize=true"],
+    "pqn with members": (
+        ["pqn", "CartPole-v1", "--replicas=2", "--num-envs=3", "--set=num_members=3",
+         "--set=batch_size=16", "--set=rollout_length=7"]
+    ),
+    "noisy pqn": (
+        ["noisy-pqn", "CartPole-v1", "--num-envs=3", "--set=batch_size=16", "--set=rollout_length=7"]
+    ),
     "reinforce by leave-one-out": (
         ["reinforce", "CartPole-v1", "--num-envs=2", "--replicas=2", "--set=baseline=loo"]
     ),

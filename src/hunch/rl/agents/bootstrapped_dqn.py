@@ -25,8 +25,8 @@ from hunch.errors import ConfigurationError
 from hunch.nn import Ensemble
 from hunch.rl.agents.agent import Agent
 from hunch.rl.agents.arguments import check_sizes, updates_in_a_round
-from hunch.rl.agents.divergence import check_loss, check_outputs_known
-from hunch.rl.agents.replica import Policy
+from hunch.rl.agents.divergence import check_loss
+from hunch.rl.agents.replica import Policy, ValuePolicy
 from hunch.rl.agents.schedules import Linear, schedule, value_at
 from hunch.rl.environments.make import EnvLike
 from hunch.rl.environments.vector import Bools
@@ -35,6 +35,7 @@ from hunch.rl.networks.feature_layers import is_pixels
 from hunch.rl.networks.target_network import NetworkPair
 from hunch.rl.networks.value_heads import ValueHead
 from hunch.rl.networks.value_networks import noisy_layers, value_network
+from hunch.rl.objectives.losses import squared_loss
 from hunch.rl.objectives.value_targets import bootstrapped_target, double_value
 from hunch.rl.replay.replay import Replay
 from hunch.rl.replay.transitions import Step, Transitions
@@ -356,14 +357,11 @@ class BootstrappedDQN(Agent):
         target = self._bootstrapped(batch)
         q, learn = self._ensemble.differentiable(batch.observation, batch.prior)
         action = torch.from_numpy(batch.action).to(self.device)
-        index = action[:, None, :, None].expand(*q.shape[:-1], 1)
-        error = q.gather(-1, index).squeeze(-1) - target
+        mask = None
         if batch.mask is not None:
-            error = error * torch.from_numpy(batch.mask).to(self.device).transpose(1, 2)
-        # The gradient of half the mean square, for each member by itself or for what they share.
-        slope = (error / (error.shape[-1] * self._ensemble.shared)).unsqueeze(-1)
-        gradient = torch.zeros_like(q).scatter_(-1, index, slope)
-        return 0.5 * error.square().mean().item(), partial(learn, gradient)
+            mask = torch.from_numpy(batch.mask).to(self.device).transpose(1, 2)
+        loss, gradient = squared_loss(q, action, target, mask, self._ensemble.shared)
+        return loss, partial(learn, gradient)
 
     def _bootstrapped(self, batch: Transitions) -> Tensor:
         """What each member is trained towards, `(replicas, members, batch)`."""
@@ -381,7 +379,7 @@ class BootstrappedDQN(Agent):
 
     def policy(self, replica: int) -> Policy:
         """As `Agent.policy`."""
-        return _EnsemblePolicy(self._ensemble, replica)
+        return ValuePolicy(lambda x, best: self._ensemble.predicted(x, replica, best))
 
     def state_values(self, observation: Tensor, replica: int) -> NDArray[np.float32]:
         """As `Agent.state_values`: of the action that is best in the mean over members."""
@@ -398,16 +396,3 @@ class BootstrappedDQN(Agent):
             "stream.mask": NumpyStreams(self._masking),
             "losses": Losses(self.losses),
         }
-
-
-class _EnsemblePolicy(Policy):
-    """The action of the highest mean over members, or of one member drawn at random."""
-
-    def __init__(self, ensemble: ValueEnsemble, replica: int) -> None:
-        self._ensemble, self._replica = ensemble, replica
-
-    def actions(self, observation: Tensor, deterministic: bool) -> NDArray[np.int64]:
-        q = self._ensemble.predicted(observation, self._replica, deterministic)
-        check_outputs_known(q.cpu().numpy())
-        best: NDArray[np.int64] = q.argmax(-1).cpu().numpy()
-        return best

@@ -27,7 +27,8 @@ from torch import Tensor, nn
 from hunch.nn import Ensemble
 from hunch.rl.agents.agent import Agent
 from hunch.rl.agents.arguments import check_sizes, updates_in_a_round
-from hunch.rl.agents.divergence import check_loss, check_outputs_known
+from hunch.rl.agents.divergence import check_loss
+from hunch.rl.agents.epsilon_greedy import DEFAULT_EPSILON, epsilon_greedy, highest
 from hunch.rl.agents.replica import NetworkPolicy, Policy, members_of
 from hunch.rl.agents.schedules import Linear, schedule, value_at
 from hunch.rl.environments.make import EnvLike
@@ -47,7 +48,6 @@ from hunch.rl.replay.transitions import Step, Transitions
 from hunch.storage.parts import Arrays, Losses, NumpyStreams, Part, TorchStreams
 from hunch.validation import real_number, whole_number
 
-DEFAULT_EPSILON = Linear(1.0, 0.05, steps=10_000)
 DEFAULT_BETA = Linear(0.4, 1.0, steps=100_000)
 DEFAULT_ATOMS = 51
 
@@ -305,14 +305,13 @@ class DQN(Agent):
         if self._pair.layout.first_moved:
             self.settle()
         epsilon = 0.0 if self.noisy else value_at(self.epsilon, self._loop.steps)
-        shape = observation.shape[:2]
-        random, actions = np.zeros(shape, np.bool_), np.zeros(shape, np.int64)
-        for r, rng in enumerate(self._exploration if epsilon > 0.0 else ()):
-            random[r] = rng.random(shape[1]) < epsilon
-            if np.count_nonzero(random[r]):
-                actions[r] = rng.integers(self._num_actions, size=shape[1])
-        if np.count_nonzero(random) < random.size:
-            actions = np.where(random, actions, self._best(observation))
+        actions = epsilon_greedy(
+            partial(self._best, observation),
+            epsilon,
+            self._exploration,
+            observation.shape[1],
+            self._num_actions,
+        )
         return actions + self.first_action
 
     def _best(self, observation: NDArray[Any]) -> NDArray[np.int64]:
@@ -320,7 +319,7 @@ class DQN(Agent):
         values = None if self._compiled is None else self._compiled.values(observation)
         if values is None:
             return _best(self._range.value_head, self._online(self._tensor(observation)))
-        return _highest(values)
+        return highest(values)
 
     def observe(self, step: Step) -> None:
         """Store a step of all environments; update the network as often as it is time to."""
@@ -433,10 +432,4 @@ class DQN(Agent):
 
 
 def _best(value_head: ValueHead, output: Tensor) -> NDArray[np.int64]:
-    return _highest(value_head.values(value_head.split(output)).cpu().numpy())
-
-
-def _highest(values: NDArray[np.float32]) -> NDArray[np.int64]:
-    check_outputs_known(values)
-    best: NDArray[np.int64] = values.argmax(-1)  # a tenth of torch's time on so few
-    return best
+    return highest(value_head.values(value_head.split(output)).cpu().numpy())

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hunch.errors import DataError, ShapeError
 from hunch.nn import Ensemble, noise
+from hunch.rl.agents.epsilon_greedy import highest
 from hunch.rl.environments.make import Env
 from hunch.rl.environments.origins import Origin
 from hunch.rl.networks.value_networks import noisy_layers
@@ -86,6 +87,26 @@ class NetworkPolicy(Policy):
         finally:
             network.train(training)
         return self._choose(outputs, deterministic)
+
+
+class ValuePolicy(Policy):
+    """The actions of the highest values.
+
+    Args:
+        values: from observations, and whether no chance is wanted, to values `(batch, actions)`.
+
+    Example:
+        >>> policy = ValuePolicy(lambda x, deterministic: x if deterministic else -x)
+        >>> policy.actions(torch.tensor([[0.0, 1.0]]), deterministic=True)
+        array([1])
+    """
+
+    def __init__(self, values: Callable[[Tensor, bool], Tensor]) -> None:
+        self._values = values
+
+    def actions(self, observation: Tensor, deterministic: bool) -> NDArray[np.int64]:
+        """As `Policy.actions`."""
+        return highest(self._values(observation, deterministic).cpu().numpy())
 
 
 class Replica:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from hunch.errors import FolderError
 
 # Those of hunch that register environments. Others of its modules are programs.
-_OURS: Final = ("hunch.envs", "hunch.rl.atari")
+_OURS: Final = ("hunch.envs", "hunch.rl.atari", "hunch.rl.minatar")
 _NO_ENVIRONMENT: Final = ("device",)  # of an agent's settings, "cuda:0"
 
 

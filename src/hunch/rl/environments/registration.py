@@ -1,4 +1,4 @@
-"""Ids of environments that Gymnasium does not know by itself: ours, and Atari's (extra `atari`)."""
+"""Ids that Gymnasium does not know by itself: ours, Atari's and MinAtar's, which are extras."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import gymnasium
 from hunch.errors import ConfigurationError, MissingDependencyError
 
 INSTALL_ATARI: Final = 'Atari games need ale-py and OpenCV: pip install "torch-hunch[atari]".'
+INSTALL_MINATAR: Final = 'MinAtar games need MinAtar: pip install "torch-hunch[minatar]".'
 
 
 def register(env_id: str) -> None:
-    """Import what registers an id, if it is ours or one of Atari's.
+    """Import what registers an id, if it is ours, one of Atari's or one of MinAtar's.
 
     Raises:
         ConfigurationError: if the id has several colons.
-        MissingDependencyError: if Atari's games are not installed.
+        MissingDependencyError: if Atari's or MinAtar's games are not installed.
 
     Example:
         >>> register("hunch/DeepSea-v0")
@@ -32,6 +33,8 @@ def register(env_id: str) -> None:
         importlib.import_module("hunch.envs")
     elif env_id.startswith("ALE/"):
         register_atari()
+    elif env_id.startswith("MinAtar/"):
+        register_minatar()
 
 
 def register_atari() -> None:
@@ -46,3 +49,17 @@ def register_atari() -> None:
         raise MissingDependencyError(INSTALL_ATARI) from error
     if not any(name.startswith("ALE/") for name in gymnasium.registry):
         gymnasium.register_envs(ale_py)
+
+
+def register_minatar() -> None:
+    """Make Gymnasium know the ids `MinAtar/…`.
+
+    Raises:
+        MissingDependencyError: if MinAtar is not installed.
+    """
+    try:
+        games = importlib.import_module("minatar.gym")
+    except ImportError as error:
+        raise MissingDependencyError(INSTALL_MINATAR) from error
+    if not any(name.startswith("MinAtar/") for name in gymnasium.registry):
+        games.register_envs()

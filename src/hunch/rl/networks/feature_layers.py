@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hunch.errors import warn_user
 
 SMALLEST_SIDE: Final = 36  # in pixels, of an image on which the three convolutions fit
+_SMALLEST_OF_ALL: Final = 5  # likewise of one whose pixels have neighbours worth a convolution
 MANY_INPUTS: Final = 4_096  # numbers with a place in space that a linear layer should not be given
 
 
@@ -75,13 +76,27 @@ def nature_convolutions(channels: int) -> list[nn.Module]:
     ]
 
 
+def small_convolution(channels: int) -> list[nn.Module]:
+    """The convolution that Young & Tian (2019) put before their linear layers for MinAtar.
+
+    Args:
+        channels: images in one observation.
+
+    Example:
+        >>> nn.Sequential(*small_convolution(4))(torch.zeros(1, 4, 10, 10)).shape
+        torch.Size([1, 1024])
+    """
+    return [nn.Conv2d(channels, 16, 3), nn.ReLU(), nn.Flatten()]
+
+
 def feature_layers(
     observation_shape: tuple[int, ...], pixels: bool, scaling: Sequence[nn.Module] = ()
 ) -> tuple[list[nn.Module], int]:
     """The layers from observations to a vector of features, and its size.
 
     Images go through convolutions, whether channels lie in front of the sides or behind them, and
-    stacked or not; everything else becomes a vector as it is.
+    stacked or not; small ones with channels, from 5 × 5 to 35 × 35 pixels, through a single one;
+    everything else becomes a vector as it is.
 
     Args:
         observation_shape: shape of one observation.
@@ -95,11 +110,15 @@ def feature_layers(
         >>> layers, size = feature_layers((84, 84, 3), pixels=True)
         >>> [type(layer).__name__ for layer in layers[:3]], size
         (['Pixels', 'Channels', 'Conv2d'], 3136)
-        >>> feature_layers((7, 7, 3), pixels=False)
-        ([Flatten(start_dim=1, end_dim=-1)], 147)
+        >>> [type(layer).__name__ for layer in feature_layers((10, 10, 4), pixels=False)[0]]
+        ['Channels', 'Conv2d', 'ReLU', 'Flatten']
+        >>> feature_layers((10, 5), pixels=False)
+        ([Flatten(start_dim=1, end_dim=-1)], 50)
     """
     layers = [*([Pixels()] if pixels else []), *scaling]
-    last = _channels_last(observation_shape, pixels)
+    convolutions, last = nature_convolutions, _channels_last(observation_shape, pixels)
+    if last is None:
+        convolutions, last = small_convolution, _small_channels_last(observation_shape)
     if last is None:
         size = math.prod(observation_shape)
         if len(observation_shape) != 1:
@@ -110,7 +129,7 @@ def feature_layers(
     if last or len(observation_shape) != 3:
         layers.append(Channels(last))
     sides = observation_shape[-3:-1] if last else observation_shape[-2:]
-    layers += nature_convolutions(math.prod(observation_shape) // math.prod(sides))
+    layers += convolutions(math.prod(observation_shape) // math.prod(sides))
     with torch.no_grad():
         size = nn.Sequential(*layers)(torch.zeros(1, *observation_shape)).shape[1]
     return layers, size
@@ -127,6 +146,21 @@ def _channels_last(shape: tuple[int, ...], pixels: bool) -> bool | None:
     if large(shape[-2:]):
         return False
     return True if large(shape[-3:-1]) else None
+
+
+def _small_channels_last(shape: tuple[int, ...]) -> bool | None:
+    """As `_channels_last`, of images too small for three convolutions.
+
+    Sides of one length are the sides; of three lengths the shorter one of the first and the last is
+    taken for the channels. Where that leaves both they lie behind, as Gymnasium's do.
+    """
+    if len(shape) != 3:
+        return None
+    height, width, depth = shape
+    last = height == width or (width != depth and depth <= height)
+    sides = shape[:2] if last else shape[1:]
+    fits = all(_SMALLEST_OF_ALL <= side < SMALLEST_SIDE for side in sides)
+    return last if fits else None
 
 
 def _warn_of(shape: tuple[int, ...], size: int) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -61,6 +61,7 @@ class FreshNoise(Linked):
         self._ahead = max(1, min(256, DRAWN_AHEAD // max(1, values)))
         self._used = self._ahead
         self._before = [generator.get_state() for generator in self._generators]
+        self._shared: tuple[Draw, ...] | None = None
         self._link()
 
     _linked = frozenset({"_ids", "_draws"})
@@ -97,8 +98,19 @@ class FreshNoise(Linked):
             return {}
         return dict(zip(self._ids, self._next(), strict=True))
 
+    @contextmanager
+    def one_draw(self) -> Iterator[None]:
+        """All calls within share their noise, as one call on all their rows would have it."""
+        self._shared = self._next() if self._layers else None
+        try:
+            yield
+        finally:
+            self._shared = None
+
     def _next(self) -> tuple[Draw, ...]:
         """The noise of each layer for one call."""
+        if self._shared is not None:
+            return self._shared
         if self._used == self._ahead:
             self._before = [generator.get_state() for generator in self._generators]
             self._draw_block()

@@ -52,6 +52,37 @@ def policy_loss(
     return loss
 
 
+def squared_loss(
+    q: Tensor, action: Tensor, target: Tensor, mask: Tensor | None = None, shared: int = 1
+) -> tuple[float, Tensor]:
+    """Half the mean squared error of members' values of what was done, and its gradient.
+
+    Args:
+        q: values of all actions, `(replicas, members, batch, actions)`.
+        action: what was done, `(replicas, batch)`.
+        target: what it is to be worth to each member, `(replicas, members, batch)`.
+        mask: which members learn from what, of the shape of `target`; None for all from all.
+        shared: how many members one parameter serves.
+
+    Returns:
+        The mean over all errors; and the gradient with respect to `q` of the sum over replicas and
+        members of each one's mean over the batch, divided by `shared`.
+
+    Example:
+        >>> q, action = torch.zeros(1, 1, 2, 2), torch.tensor([[1, 0]])
+        >>> squared_loss(q, action, target=torch.tensor([[[1.0, 3.0]]]))
+        (2.5, tensor([[[[ 0.0000, -0.5000],
+                  [-1.5000,  0.0000]]]]))
+    """
+    index = action[:, None, :, None].expand(*q.shape[:-1], 1)
+    error = q.gather(-1, index).squeeze(-1) - target
+    if mask is not None:
+        error = error * mask
+    slope = (error / (error.shape[-1] * shared)).unsqueeze(-1)
+    gradient = torch.zeros_like(q).scatter_(-1, index, slope)
+    return 0.5 * error.square().mean().item(), gradient
+
+
 def categorical_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Kullback–Leibler divergence of each predicted distribution from its target.
 

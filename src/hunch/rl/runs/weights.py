@@ -15,6 +15,7 @@ from hunch.rl.agents.a2c import A2C
 from hunch.rl.agents.agent import Agent
 from hunch.rl.agents.bootstrapped_dqn import BootstrappedDQN
 from hunch.rl.agents.dqn import DQN
+from hunch.rl.agents.pqn import PQN
 from hunch.rl.agents.reinforce import Reinforce
 from hunch.rl.agents.saving import (
     SETTINGS_FILE,
@@ -39,7 +40,7 @@ KIND: Final = "weights"
 WEIGHTS_FILE: Final = "weights.safetensors"
 
 Weights = dict[str, Tensor]
-_OURS: Final = {cls.__name__: cls for cls in (A2C, DQN, BootstrappedDQN, Reinforce)}
+_OURS: Final = {cls.__name__: cls for cls in (A2C, DQN, BootstrappedDQN, PQN, Reinforce)}
 
 
 def weights_of(agent: Agent, replica: int) -> Weights:

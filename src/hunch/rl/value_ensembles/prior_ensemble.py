@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hunch.nn import Ensemble, RandomizedPrior
+from hunch.nn import Ensemble
 from hunch.rl.fast.compiled_q import compiled_members
 from hunch.rl.fast.manual_backprop import first_linear, runner_of
 from hunch.rl.fast.one_hot_layer import OneHotLayer
@@ -27,9 +27,9 @@ from hunch.rl.value_ensembles.value_ensemble import (
     PriorValues,
     ValueEnsemble,
     ensembles,
+    members_with_priors,
     repeated,
 )
-from hunch.seeding import default_generator_seeded
 from hunch.storage.parts import Part
 
 
@@ -52,13 +52,7 @@ class PriorEnsemble(ValueEnsemble):
         prior_scale: float,
         pair_settings: Mapping[str, Any],
     ) -> None:
-        made = []
-        for r in range(config.replicas):
-            for k in range(config.members):
-                with default_generator_seeded(config.seed + r, "member", k):
-                    trained = model()
-                with default_generator_seeded(config.seed + r, "prior", k):
-                    made.append(RandomizedPrior(trained, prior(), prior_scale))
+        made = members_with_priors(config, model, prior, prior_scale)
         members = Ensemble.from_modules(made).to(config.device)
         self.pair = NetworkPair(
             members,

@@ -7,7 +7,7 @@ members by networks of their own, `epinet` by one network and an index.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError
-from hunch.nn import Ensemble
+from hunch.nn import Ensemble, RandomizedPrior
 from hunch.rl.environments.vector import Bools
 from hunch.rl.fast.manual_backprop import FastRunner
 from hunch.rl.fast.one_hot_layer import to_cells
@@ -27,7 +27,7 @@ from hunch.rl.networks.shared_memory import Linked
 from hunch.rl.networks.target_network import NetworkPair
 from hunch.rl.networks.value_networks import noisy_layers
 from hunch.rl.replay.transitions import Transitions
-from hunch.seeding import numpy_generator
+from hunch.seeding import default_generator_seeded, numpy_generator
 from hunch.storage.parts import InPlace, NumpyStreams, Part
 
 Floats = NDArray[np.float32]
@@ -117,11 +117,7 @@ class ValueEnsemble(Linked, ABC):
 
     def choose(self, is_first: Bools) -> None:
         """Draw the member that plays each episode that begins."""
-        for r, rng in enumerate(self._choosing):
-            if is_first[r].any():
-                drawn = self._draw(rng, self.config.envs)
-                chosen = is_first[r].reshape(-1, *[1] * (drawn.ndim - 1))
-                self.active[r] = np.where(chosen, drawn, self.active[r])
+        draw_where(is_first, self.active, self._choosing, self._draw)
 
     @abstractmethod
     def _draw(self, rng: np.random.Generator, n: int) -> NDArray[Any]:
@@ -255,6 +251,55 @@ class PriorValues(Linked):
         by_replica = values.view(self._config.replicas, self.count, *values.shape[1:])
         array: Floats = by_replica.cpu().numpy().swapaxes(1, 2)
         return np.multiply(array, np.float32(self._scale), order="C")
+
+
+def members_with_priors(
+    config: EnsembleConfig, model: Make, prior: Make, prior_scale: float
+) -> list[nn.Module]:
+    """Members with a prior each, those of the first replica first.
+
+    Args:
+        config: how many; member k of a replica depends on its seed and k alone.
+        model: makes what one of them trains, drawing from torch's default generator.
+        prior: makes a prior, likewise.
+        prior_scale: how strongly priors speak.
+    """
+    made: list[nn.Module] = []
+    for r in range(config.replicas):
+        for k in range(config.members):
+            with default_generator_seeded(config.seed + r, "member", k):
+                trained = model()
+            with default_generator_seeded(config.seed + r, "prior", k):
+                made.append(RandomizedPrior(trained, prior(), prior_scale))
+    return made
+
+
+def draw_where(
+    is_first: Bools,
+    active: NDArray[Any],
+    rngs: Sequence[np.random.Generator],
+    draw: Callable[[np.random.Generator, int], NDArray[Any]],
+) -> None:
+    """Draw anew what plays each episode that begins, in place.
+
+    Args:
+        is_first: where one does, `(replicas, envs)`.
+        active: what plays, `(replicas, envs, …)`.
+        rngs: a stream for each replica.
+        draw: so many from one of them.
+
+    Example:
+        >>> active = np.zeros((1, 2), int)
+        >>> first, rngs = np.array([[False, True]]), [np.random.default_rng(0)]
+        >>> draw_where(first, active, rngs, lambda rng, n: np.arange(5, 5 + n))
+        >>> active
+        array([[0, 6]])
+    """
+    for r, rng in enumerate(rngs):
+        if is_first[r].any():
+            drawn = draw(rng, is_first.shape[1])
+            chosen = is_first[r].reshape(-1, *[1] * (drawn.ndim - 1))
+            active[r] = np.where(chosen, drawn, active[r])
 
 
 def repeated(observation: Tensor, times: int) -> Tensor:
