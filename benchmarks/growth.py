@@ -82,7 +82,7 @@ def agents(seed: int, replicas: int = 1, steps: int = 100) -> Found:
 
     found: Found = {}
     with clocked(found, "make, s"):
-        agent = DQN("CartPole-v1", replicas=replicas, seed=seed)
+        agent = DQN("CartPole-v1", update_period=1, replicas=replicas, seed=seed)
     agent.learn(150, progress=False)
     with clocked(found, "step of all, ms", 1e3 / steps):
         agent.learn(150 + steps, progress=False)
@@ -98,6 +98,7 @@ def replay(seed: int, capacity: int = 10_000) -> Found:
         "CartPole-v1",
         prioritized=True,
         num_envs=64,
+        update_period=1,
         replay_capacity=capacity,
         min_replay_size=capacity // 64 * 64,
         seed=seed,

@@ -82,6 +82,7 @@ def agent(seed: int) -> DQN:
         min_replay_size=FIRST,
         update_period=PERIOD,
         target_update_period=TARGET_PERIOD,
+        target_update_rate=1.0,
         max_gradient_norm=MAX_NORM,
         priority_exponent=ALPHA,
         priority_correction=BETA,

@@ -34,7 +34,7 @@ class Recipe:
         return {**self.settings, **own}
 
 
-_NOISY: Final = dict(noisy=True, double=True, layer_norm=True, target_update_period=100)
+_NOISY: Final = dict(noisy=True, double=True)
 _ATARI_DQN: Final = dict(
     replay_capacity=100_000,
     min_replay_size=10_000,
@@ -42,19 +42,24 @@ _ATARI_DQN: Final = dict(
     update_period=4,
     hidden_sizes=[512],
     learning_rate=1e-4,
+    n_step=1,
     target_update_period=1_000,
+    target_update_rate=1.0,
     max_gradient_norm=10.0,
-    layer_norm=False,
 )
 _MINATAR_DQN: Final = dict(
     replay_capacity=100_000,
     min_replay_size=5_000,
     batch_size=32,
+    update_period=1,
+    n_step=1,
     hidden_sizes=[128],
     learning_rate=2.5e-4,
     target_update_period=1_000,
+    target_update_rate=1.0,
     max_gradient_norm=10.0,
 )
+_MINATAR_NOISY: Final = dict(_MINATAR_DQN, layer_norm=True)
 _MINATAR_EPSILON: Final = dict(_MINATAR_DQN, epsilon={"Linear": [1.0, 0.05, 100_000]})
 _MINATAR_PQN: Final = dict(num_envs=64, hidden_sizes=[128], learning_rate=5e-4)
 _ATARI_EPSILON: Final = dict(_ATARI_DQN, epsilon={"Linear": [1.0, 0.01, 250_000]})
@@ -72,17 +77,17 @@ RECIPES: Final[dict[str, Recipe]] = {
         dict(double=True, dueling=True), _ATARI_EPSILON, _MINATAR_EPSILON,
     ),
     "noisy-dqn": Recipe(
-        "DQN", "double, explores by noise on its weights", _NOISY, _ATARI_DQN, _MINATAR_DQN,
+        "DQN", "double, explores by noise on its weights", _NOISY, _ATARI_DQN, _MINATAR_NOISY,
     ),
     "rainbow": Recipe(
         "DQN",
         "all of them, with priorities, 3 steps and quantiles (on Atari: C51)",
-        dict(_NOISY, dueling=True, prioritized=True, n_step=3, distributional="quantile"),
+        dict(_NOISY, dueling=True, prioritized=True, distributional="quantile"),
         dict(
-            _ATARI_DQN, distributional="categorical", learning_rate=6.25e-5,
+            _ATARI_DQN, distributional="categorical", n_step=3, learning_rate=6.25e-5,
             target_update_period=2_000,
         ),
-        _MINATAR_DQN,
+        dict(_MINATAR_NOISY, n_step=3),
     ),
     "boot-dqn": Recipe(
         "BootstrappedDQN", "20 members with priors, one of which plays each episode", {},

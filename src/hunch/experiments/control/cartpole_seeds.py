@@ -152,6 +152,8 @@ def make_agent(settings: Settings, seed: int) -> DQN:
         batch_size=128,
         update_period=2,
         target_update_period=100,
+        target_update_rate=1.0,
+        n_step=1,
         replay_capacity=settings.frames,
         replicas=settings.num_seeds,
         seed=seed,

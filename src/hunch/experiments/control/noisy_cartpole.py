@@ -263,6 +263,9 @@ def make_agent(settings: Settings, seed: int) -> DQN:
         min_replay_size=settings.batch_size,
         replay_capacity=settings.replay_capacity,
         target_update_period=settings.target_update_period,
+        target_update_rate=1.0,
+        update_period=1,
+        n_step=1,
         seed=seed,
     )
 

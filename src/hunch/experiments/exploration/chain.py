@@ -139,7 +139,10 @@ def make_agent(name: str, size: int, seed: int, replicas: int = 1) -> DQN | Boot
         noisy=name == NOISY,
         epsilon=Linear(1.0, 0.01, steps=500 * size),
         hidden_sizes=(50, 50),
+        learning_rate=1e-3,
+        n_step=1,
         target_update_period=4,
+        target_update_rate=1.0,
         replay_capacity=100_000,
         **common,
     )

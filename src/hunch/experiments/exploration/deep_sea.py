@@ -185,7 +185,12 @@ def make_agent(name: str, size: int, seed: int, *, replicas: int = 1) -> DQN | B
         # The same number of random moves an episode, at most one, at every size.
         epsilon=Linear(1.0, 1.0 / size, steps=100 * size),
         hidden_sizes=(50, 50),
+        learning_rate=1e-3,
+        batch_size=128,
+        update_period=1,
+        n_step=1,
         target_update_period=4,
+        target_update_rate=1.0,
         replay_capacity=100_000,
         **env,
     )
