@@ -10,7 +10,13 @@ import pytest
 from hunch.errors import MissingDependencyError
 from hunch.experiments.claims.drawing import figures
 from hunch.experiments.claims.registry import load
-from hunch.experiments.control import continuous_control, noisy_a2c, relax_cartpole
+from hunch.experiments.control import (
+    classic_control,
+    continuous_control,
+    noisy_a2c,
+    relax_cartpole,
+)
+from hunch.experiments.control.trials import SOLVED, Trial
 
 
 def check_whole(name, settings):
@@ -68,13 +74,45 @@ def test_continuous_control_goes_all_the_way():
     assert [trial.agent for trial in result.trials] == ["A2C", "Reinforce"]
 
 
+def test_classic_control_goes_all_the_way():
+    result = check_whole("classic-control", classic_control.Settings.quick())
+    assert [trial.agent for trial in result.trials[::3]] == list(classic_control.AGENTS)
+    assert [trial.env for trial in result.trials[:3]] == list(result.settings.frames)
+
+
+def test_classic_control_takes_up_what_was_kept(tmp_path, monkeypatch):
+    settings = dataclasses.replace(
+        classic_control.Settings.quick(), frames={"CartPole-v1": 300}, keep=str(tmp_path)
+    )
+    first = classic_control.run(settings, seed=2, progress=False)
+    monkeypatch.setattr(classic_control, "_train", lambda task: pytest.fail("trained again"))
+    assert classic_control.run(settings, seed=2, progress=False).to_json() == first.to_json()
+    with pytest.raises(pytest.fail.Exception):
+        classic_control.run(settings, seed=3, progress=False)
+
+
+def test_nine_seeds_of_ten_are_asked_for_of_members():
+    def trial(agent, env, solved):
+        bound = SOLVED[env]
+        return Trial(agent, env, np.array([bound] * solved + [bound - 1] * (10 - solved)))
+
+    settings = classic_control.Settings()
+    trials = [
+        trial(agent, env, 9 - (env == "Acrobot-v1") - 2 * (agent == "noise"))
+        for agent in classic_control.AGENTS
+        for env in settings.frames
+    ]
+    found = classic_control.check(classic_control.Result(settings, tuple(trials)))
+    assert [check.holds for check in found] == [True, False, True]
+
+
 def test_eight_seeds_of_ten_are_asked_for():
     settings = continuous_control.Settings()
 
     def trial(env, solved):
-        bound = continuous_control.SOLVED[env]
+        bound = SOLVED[env]
         returns = np.array([bound] * solved + [bound - 1] * (10 - solved))
-        return continuous_control.Trial("A2C", env, returns, 1.0)
+        return Trial("A2C", env, returns, 1.0)
 
     result = continuous_control.Result(settings, (trial("Pendulum-v1", 8),))
     assert [check.holds for check in continuous_control.check(result)] == [True, False]

@@ -31,6 +31,7 @@ EXPERIMENTS: Final = {
     "sb3-cartpole": "control.sb3_cartpole",
     "relax-cartpole": "control.relax_cartpole",
     "continuous-control": "control.continuous_control",
+    "classic-control": "control.classic_control",
     "noisy-a2c": "control.noisy_a2c",
     "neural-bandit": "exploration.neural_bandit",
     "testbed-2d": "uncertainty.testbed_2d",

@@ -11,19 +11,16 @@ InvertedPendulum needs MuJoCo, the extra `mujoco`.
 from __future__ import annotations
 
 import importlib.util
-import math
-import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
-
-import numpy as np
 
 from hunch.errors import MissingDependencyError
 from hunch.experiments.claims.checks import Check
-from hunch.experiments.claims.markdown import table
 from hunch.experiments.claims.parallel import collect
-from hunch.experiments.claims.saved import NOT_WRITTEN, Array, SavedResult, plain, written
-from hunch.rl import A2C, Linear, Reinforce, evaluate
+from hunch.experiments.claims.saved import SavedResult, plain
+from hunch.experiments.control.trials import SOLVED, Trial, table_of, trained
+from hunch.rl import A2C, Linear, Reinforce
 
 CLAIM = (
     "A2C solves Pendulum-v1 (mean return of at least −250) and InvertedPendulum-v5 (at least 950) "
@@ -31,8 +28,6 @@ CLAIM = (
 )
 SWING: Final = "Pendulum-v1"
 CART: Final = "InvertedPendulum-v5"
-SOLVED: Final = {SWING: -250.0, CART: 950.0}
-
 
 _CART: Final[dict[str, Any]] = dict(
     discount=0.99, learning_rate=Linear(3e-3, 0.0, 150_000), reward_scale=0.1, initial_std=0.3
@@ -69,22 +64,6 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One agent on one task, all seeds."""
-
-    agent: str  # its class
-    env: str  # the task
-    # Of each seed in the evaluation episodes.
-    mean_return: Array = field(metadata=written(decimals=1))
-    seconds: float = field(default=math.nan, metadata=NOT_WRITTEN)  # CPU time of all seeds together
-
-    @property
-    def solved(self) -> int:
-        """Seeds that reach the bound."""
-        return int((self.mean_return >= SOLVED[self.env]).sum())
-
-
-@dataclass(frozen=True)
 class Result(SavedResult):
     """All agents on all tasks."""
 
@@ -102,16 +81,7 @@ class Result(SavedResult):
 
     def to_markdown(self) -> str:
         """One line for each agent and task."""
-        rows = []
-        for t in self.trials:
-            every = ", ".join(f"{value:.0f}" for value in t.mean_return)
-            seeds = len(t.mean_return)
-            rows.append(
-                f"{t.agent} | {t.env} | {self.settings.frames[t.env]:,} | {t.solved} of {seeds} "
-                f"| {np.median(t.mean_return):.0f} ({every}) | {t.seconds / seeds:.0f}"
-            )
-        head = "agent | task | frames a seed | solved | mean return: median (all)"
-        return table(f"{head} | CPU seconds a seed", rows)
+        return table_of(self.trials, self.settings.frames)
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
@@ -137,15 +107,10 @@ def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = Tru
 
 def _train(task: tuple[str, str, int, Settings]) -> list[Trial]:
     name, env, seed, settings = task
-    started = time.process_time()
     seeds = settings.num_seeds if name == "A2C" else settings.beside_seeds
-    agent = make_agent(name, env, seed, seeds)
-    agent.learn(settings.frames[env], progress=False)
-    returns = [
-        evaluate(agent.replica(r), settings.evaluation_episodes, seed=seed + r).mean_return
-        for r in range(seeds)
-    ]
-    return [Trial(name, env, np.array(returns), time.process_time() - started)]
+    frames, episodes = settings.frames[env], settings.evaluation_episodes
+    make = partial(make_agent, name, env, seed, seeds)
+    return [trained(name, env, make, frames, episodes, seed)]
 
 
 def make_agent(name: str, env: str, seed: int, replicas: int = 1) -> A2C | Reinforce:

@@ -8,11 +8,13 @@ import numpy as np
 
 from hunch.charts import running_mean
 from hunch.experiments.control import cartpole_seeds as seeds
+from hunch.experiments.control import classic_control as classic
 from hunch.experiments.control import continuous_control as continuous
 from hunch.experiments.control import noisy_a2c as a2c
 from hunch.experiments.control import noisy_cartpole as pole
 from hunch.experiments.control import relax_cartpole as relax
 from hunch.experiments.control import sb3_cartpole as sb3
+from hunch.experiments.control.trials import SOLVED
 from hunch.experiments.figures.shared import bound, curves, quartiles, spread
 from hunch.plots import BLUE, CYCLE, GRAY, ORANGE, SKY, panel
 
@@ -36,14 +38,23 @@ def cartpole_seeds(result: seeds.Result) -> Figures:
 
 def continuous_control(result: continuous.Result) -> Figures:
     """The mean return of every seed at the end, one figure a task."""
+    return _by_task("continuous-control", result)
+
+
+def classic_control(result: classic.Result) -> Figures:
+    """The mean return of every seed at the end, one figure a task."""
+    return _by_task("classic-control", result)
+
+
+def _by_task(name: str, result: continuous.Result | classic.Result) -> Figures:
     figures = {}
     for env in result.settings.frames:
         figure, axes = panel(env, "", "mean return of a seed")
         trials = [trial for trial in result.trials if trial.env == env]
-        for place, (trial, color) in enumerate(zip(trials, (BLUE, ORANGE), strict=False)):
+        for place, (trial, color) in enumerate(zip(trials, (BLUE, ORANGE, GRAY), strict=False)):
             where = place + spread(len(trial.mean_return))
             axes.plot(where, np.sort(trial.mean_return), "o", color=color, ms=5)
-        bound(axes, continuous.SOLVED[env])
+        bound(axes, SOLVED[env])
         axes.set_xticks(range(len(trials)), [trial.agent for trial in trials])
         axes.set_xlim(-0.5, len(trials) - 0.5)
         caption = (
@@ -51,7 +62,7 @@ def continuous_control(result: continuous.Result) -> Figures:
             f"{result.settings.evaluation_episodes} episodes a seed; the dashed line counts as "
             "solved."
         )
-        figures["continuous-control-" + env.partition("-")[0].lower()] = (figure, caption)
+        figures[f"{name}-" + env.partition("-")[0].lower()] = (figure, caption)
     return figures
 
 

@@ -1,0 +1,138 @@
+"""Gymnasium's three classic tasks with a few actions, by `PQN` and its three ways to explore.
+
+CartPole-v1 counts as solved from a mean return of 475, Acrobot-v1 from −100 and MountainCar-v0 from
+−120. Each seed is evaluated once, at the end, by the last weights, greedily, in 30 episodes
+from starts that it was not trained on. Frames apart all three tasks have the same settings, which
+were chosen on other seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
+from typing import Any, Final
+
+import numpy as np
+
+from hunch.experiments.claims.checks import Check
+from hunch.experiments.claims.kept import Kept
+from hunch.experiments.claims.parallel import collect
+from hunch.experiments.claims.saved import SavedResult
+from hunch.experiments.control.trials import SOLVED, Trial, table_of, trained
+from hunch.rl import PQN
+
+CLAIM = (
+    "PQN with five members with priors, and else at its defaults, solves CartPole-v1 (mean return "
+    "of at least 475, 50,000 frames), Acrobot-v1 (−100, 100,000 frames) and MountainCar-v0 (−120, "
+    "200,000 frames) on at least 9 of 10 seeds each; ε-greedy and by noise it is printed beside."
+)
+MEMBERS: Final = "members with priors"
+AGENTS: Final[dict[str, dict[str, Any]]] = {
+    MEMBERS: dict(num_members=5),
+    "ε-greedy": {},
+    "noise": dict(noisy=True),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long and how often."""
+
+    num_seeds: int = 10  # of members; replicas, trained at once
+    beside_seeds: int = 5  # of what is printed beside them
+    # Environment steps of each seed, by task.
+    frames: dict[str, int] = field(
+        default_factory=lambda: {
+            "CartPole-v1": 50_000,
+            "Acrobot-v1": 100_000,
+            "MountainCar-v0": 200_000,
+        }
+    )
+    evaluation_episodes: int = 30  # of each seed at the end
+    jobs: int = 1  # agents at a time, each in a process of its own
+    keep: str = ""  # folder of what earlier runs have done already; empty for none
+
+    @classmethod
+    def quick(cls) -> Settings:
+        """Too short to solve."""
+        return cls(
+            num_seeds=2,
+            beside_seeds=1,
+            frames=dict.fromkeys(cls().frames, 1_000),
+            evaluation_episodes=2,
+        )
+
+
+@dataclass(frozen=True)
+class Result(SavedResult):
+    """All agents on all tasks."""
+
+    settings: Settings
+    trials: tuple[Trial, ...]
+
+    def derived(self) -> dict[str, Any]:
+        """Seeds that solve, in the order of the trials."""
+        return {"solved": [trial.solved for trial in self.trials]}
+
+    def to_markdown(self) -> str:
+        """One line for each agent and task."""
+        return table_of(self.trials, self.settings.frames)
+
+
+def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
+    """Train and evaluate all agents; `seed` is the first replica's."""
+    settings = settings or Settings()
+    kept, order = Kept(settings.keep, "classic-control"), [*product(AGENTS, settings.frames)]
+    how = {"seed": seed, "num_seeds": settings.num_seeds, "beside_seeds": settings.beside_seeds}
+    done = {
+        (row["agent"], row["env"]): Trial(
+            row["agent"], row["env"], np.array(row["mean_return"]), row["seconds"]
+        )
+        for row in kept
+        if row.items() >= how.items() and row["frames"] == settings.frames.get(row["env"])
+    }
+
+    def keep(trials: Sequence[Trial]) -> None:
+        for t in trials:
+            frames = {"frames": settings.frames[t.env]}
+            kept.add({**how, **frames, **vars(t), "mean_return": t.mean_return.tolist()})
+
+    new = collect(
+        _train,
+        [(*which, seed, settings) for which in order if which not in done],
+        settings.jobs,
+        label="classic control",
+        unit="run",
+        progress=progress,
+        keep=keep,
+    )
+    done |= {(trial.agent, trial.env): trial for trial in new}
+    return Result(settings, tuple(done[which] for which in order))
+
+
+def _train(task: tuple[str, str, int, Settings]) -> list[Trial]:
+    name, env, seed, settings = task
+    frames, episodes = settings.frames[env], settings.evaluation_episodes
+    seeds = settings.num_seeds if name == MEMBERS else settings.beside_seeds
+    make = partial(PQN, env, replicas=seeds, seed=seed, **AGENTS[name])
+    return [trained(name, env, make, frames, episodes, seed)]
+
+
+def check(result: Result) -> list[Check]:
+    """Seeds that solve each task by members; the others are printed, not claimed."""
+    settings = result.settings
+    trials = [trial for trial in result.trials if trial.agent == MEMBERS]
+    if min(settings.frames.values()) < 50_000:
+        worst = min(float(trial.mean_return.min()) for trial in trials)
+        return [Check("mean return, too few frames to solve", worst, ">=", -500.0)]
+    return [
+        Check(
+            f"seeds with mean return >= {SOLVED[trial.env]:g} on {trial.env}",
+            trial.solved,
+            ">=",
+            0.9 * settings.num_seeds,
+        )
+        for trial in trials
+    ]
