@@ -1,4 +1,4 @@
-"""Gymnasium's three classic tasks with a few actions, by `PQN` and its three ways to explore.
+"""Gymnasium's three classic tasks with a few actions, by agents of which nothing is set.
 
 CartPole-v1 counts as solved from a mean return of 475, Acrobot-v1 from −100 and MountainCar-v0 from
 −120. Each seed is evaluated once, at the end, by the last weights, greedily, in 30 episodes
@@ -21,18 +21,20 @@ from hunch.experiments.claims.kept import Kept
 from hunch.experiments.claims.parallel import collect
 from hunch.experiments.claims.saved import SavedResult
 from hunch.experiments.control.trials import SOLVED, Trial, table_of, trained
-from hunch.rl import PQN
+from hunch.rl import DQN, PQN, Agent
 
 CLAIM = (
     "PQN with five members with priors, and else at its defaults, solves CartPole-v1 (mean return "
     "of at least 475, 50,000 frames), Acrobot-v1 (−100, 100,000 frames) and MountainCar-v0 (−120, "
-    "200,000 frames) on at least 9 of 10 seeds each; ε-greedy and by noise it is printed beside."
+    "200,000 frames) on at least 9 of 10 seeds each; other agents are printed beside it."
 )
-MEMBERS: Final = "members with priors"
-AGENTS: Final[dict[str, dict[str, Any]]] = {
-    MEMBERS: dict(num_members=5),
-    "ε-greedy": {},
-    "noise": dict(noisy=True),
+MEMBERS: Final = "PQN, 5 members"
+AGENTS: Final[dict[str, tuple[type[Agent], dict[str, Any]]]] = {
+    MEMBERS: (PQN, dict(num_members=5)),
+    "PQN": (PQN, {}),
+    "PQN, noisy": (PQN, dict(noisy=True)),
+    "DQN": (DQN, {}),
+    "DQN, noisy and double": (DQN, dict(noisy=True, double=True)),
 }
 
 
@@ -41,7 +43,7 @@ class Settings:
     """How long and how often."""
 
     num_seeds: int = 10  # of members; replicas, trained at once
-    beside_seeds: int = 5  # of what is printed beside them
+    beside_seeds: int = 10  # of what is printed beside them
     # Environment steps of each seed, by task.
     frames: dict[str, int] = field(
         default_factory=lambda: {
@@ -116,7 +118,8 @@ def _train(task: tuple[str, str, int, Settings]) -> list[Trial]:
     name, env, seed, settings = task
     frames, episodes = settings.frames[env], settings.evaluation_episodes
     seeds = settings.num_seeds if name == MEMBERS else settings.beside_seeds
-    make = partial(PQN, env, replicas=seeds, seed=seed, **AGENTS[name])
+    kind, given = AGENTS[name]
+    make = partial(kind, env, replicas=seeds, seed=seed, **given)
     return [trained(name, env, make, frames, episodes, seed)]
 
 
