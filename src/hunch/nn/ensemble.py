@@ -457,6 +457,19 @@ class Ensemble(nn.Module):
             skeleton = stand_in(self.skeleton, {name: t.clone() for name, t in whole.items()})
         return Ensemble._around(skeleton, share.total, self.engine, self.chunk_size)
 
+    def gathered_rows(self, values: Tensor) -> Tensor:
+        """Values of all members, given those of this process's; all ranks must call this.
+
+        Args:
+            values: `(members, …)`, one of each member.
+
+        Example:
+            >>> import torch
+            >>> Ensemble(lambda: nn.Linear(2, 1), num_members=2).gathered_rows(torch.ones(2))
+            tensor([1., 1.])
+        """
+        return values if self._share is None else self._share.gathered(values)
+
     # Mode, moves and checkpoints go to the skeleton, which may have its own way of doing them.
 
     def train(self, mode: bool = True) -> Ensemble:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -83,6 +84,37 @@ class Ranks:
         told = torch.tensor([number], device=_device(torch.device("cpu")))
         distributed.broadcast(told, src=0)
         return int(told)
+
+
+@dataclass(frozen=True)
+class Alone(Ranks):
+    """One process that has all members, whatever others do; for too few members to divide.
+
+    Example:
+        >>> Share(Alone(), 3).members
+        range(0, 3)
+    """
+
+    @property
+    def rank(self) -> int:
+        """The first."""
+        return 0
+
+    @property
+    def size(self) -> int:
+        """Only this one."""
+        return 1
+
+
+def ranks_for(ranks: Ranks, total: int) -> Ranks:
+    """The processes that divide so many members, or each of them for itself if they are too few.
+
+    Example:
+        >>> ranks_for(Ranks(), 3).size
+        1
+    """
+    blocks = math.ceil(total / Share(Alone(ranks.block), total).block)
+    return ranks if ranks.size <= blocks else Alone(ranks.block)
 
 
 @dataclass(frozen=True)
