@@ -1,7 +1,7 @@
-"""What a training goes on from after its process was killed: files that say how far each part is.
+"""What a training goes on from after its process was killed: how far each part of it was.
 
-A file holds some members at one step, and bears both in its name, so ranks write without waiting
-for each other. A step counts once files of all members are there, by however many ranks.
+A folder holds some members at one step, and bears both in its name, so ranks write without waiting
+for each other. A step counts once all members are there, by however many ranks.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,19 +19,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hunch.errors import ConfigurationError, FolderError
+from hunch.errors import ConfigurationError
 from hunch.inference.together import Together
 from hunch.nn.ranks import Share
-from hunch.storage import check_writable, expanded, new_file, read_tensors, sweep, write_tensors
+from hunch.storage import (
+    check_writable,
+    expanded,
+    new_folder,
+    open_folder,
+    read_json,
+    read_tensors,
+    sweep,
+    write_tensors,
+)
 from hunch.storage.parts import under
 
-_NAME: Final = re.compile(r"step-(\d{12})\.members-(\d+)-(\d+)\.safetensors")
-_VALUES, _SEAL = "values", "seal"
+_NAME: Final = re.compile(r"step-(\d{12})\.members-(\d+)-(\d+)")
+_KIND: Final = "fit"
+_TENSORS, _VALUES = "state.safetensors", "state.json"
 _SHOWN = 3  # settings that a message names
 
 
 class Checkpoint:
-    """The files of one training.
+    """The folders of one training.
 
     Args:
         folder: where they are.
@@ -55,17 +65,17 @@ class Checkpoint:
         self.folder, self.settings = expanded(folder), json.loads(json.dumps(settings))
         self.together, self.total, self.share = together, total, share
         self.members = range(total) if share is None else share.members
-        self.began = {str(p.numbers.start): _digest(p.memory(0)[0]) for p in together.parts}
-        check_writable(self._place(0))
+        self.began = {str(p.numbers.start): _digest(p.tensors) for p in together.parts}
+        check_writable(self.folder / "step")
 
     def resume(self) -> tuple[int, bool]:
         """Put all parts where they stood last.
 
         Returns:
-            How many steps are done, 0 without a file, and whether training had ended early.
+            How many steps are done, 0 if nothing was kept, and whether training had ended early.
 
         Raises:
-            ConfigurationError: if the files are of another training.
+            ConfigurationError: if what is kept is of another training.
             FolderError: if one is damaged.
         """
         step = self._newest()
@@ -120,21 +130,16 @@ class Checkpoint:
             "losses": [] if stopping is None else stopping.losses,
             "parts": own,
         }
-        tensors[_VALUES] = _bytes(json.dumps(values))
-        tensors[_SEAL] = _bytes(_digest(tensors))
-        with new_file(self._place(done), lambda file: True) as file:
-            write_tensors(file, tensors)
+        name = f"step-{done:012d}.members-{self.members.start}-{self.members.stop}"
+        with new_folder(self.folder / name, _KIND) as place:
+            write_tensors(place / _TENSORS, tensors)
+            (place / _VALUES).write_text(json.dumps(values))  # with infinities, as losses may be
         newest = self._newest_whole()
-        for step, _, file in self._files():
+        for step, _, old in self._kept():
             if step < newest:
-                with suppress(OSError):
-                    file.unlink(missing_ok=True)
+                shutil.rmtree(old, ignore_errors=True)
 
-    def _place(self, step: int) -> Path:
-        members = self.members
-        return self.folder / f"step-{step:012d}.members-{members.start}-{members.stop}.safetensors"
-
-    def _files(self) -> Iterator[tuple[int, range, Path]]:
+    def _kept(self) -> Iterator[tuple[int, range, Path]]:
         names = sorted(self.folder.iterdir()) if self.folder.is_dir() else []
         for place in names:
             if found := _NAME.fullmatch(place.name):
@@ -142,9 +147,9 @@ class Checkpoint:
                 yield step, range(first, last), place
 
     def _newest_whole(self) -> int:
-        """The last step of which files hold all members; -1 if there is none."""
+        """The last step of which all members are kept; -1 if there is none."""
         known: dict[int, set[int]] = {}
-        for step, members, _ in self._files():
+        for step, members, _ in self._kept():
             known.setdefault(step, set()).update(members)
         whole = [step for step, members in known.items() if members >= set(range(self.total))]
         return max(whole, default=-1)
@@ -162,29 +167,24 @@ class Checkpoint:
         kept: dict[int, tuple[dict[str, Tensor], Any]] = {}
         wanted = {part.numbers.start for part in self.together.parts}
         values: dict[str, Any] = {}
-        for number, members, place in self._files():
+        began: dict[str, str] = {}
+        for number, members, place in self._kept():
             if number != step or not wanted.intersection(members):
                 continue
-            tensors = read_tensors(place)
-            seal = tensors.pop(_SEAL, None)
-            if seal is None or _VALUES not in tensors or _text(seal) != _digest(tensors):
-                raise FolderError(
-                    f"{str(place)!r} is not as hunch wrote it (damaged or changed); delete the "
-                    "files of that step to go on from an earlier one, if there is one."
-                )
-            values = json.loads(_text(tensors.pop(_VALUES)))
+            whole = open_folder(place, _KIND)
+            tensors, values = read_tensors(whole / _TENSORS), read_json(whole / _VALUES)
+            began |= values["began"]
             for first, own in values["parts"].items():
                 kept[int(first)] = under(f"{first}.", tensors), own
-                values["began"].setdefault(first, None)
         if not wanted <= kept.keys():
             raise ConfigurationError(
                 f"{str(self.folder)!r} holds members in other blocks than these; expected the "
                 "same `Ranks(block=…)`, or another folder."
             )
-        return kept, values
+        return kept, values | {"began": began}
 
     def _check(self, values: Mapping[str, Any], step: int) -> None:
-        """Refuse files of another training."""
+        """Refuse what is kept of another training."""
         before = values["settings"]
         names = [n for n, value in self.settings.items() if before.get(n, value) != value]
         if names:
@@ -231,16 +231,8 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         own = tensors[name].detach().cpu().contiguous()
         found.update(f"{name} {own.dtype} {tuple(own.shape)}".encode())
-        found.update(own.reshape(-1).view(torch.uint8).numpy().tobytes())
+        found.update(own.reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
-
-
-def _bytes(text: str) -> Tensor:
-    return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
-
-
-def _text(values: Tensor) -> str:
-    return bytes(values.numpy()).decode()
 
 
 def named(value: Any) -> Any:

@@ -32,7 +32,7 @@ from hunch.validation import real_number, whole_number
 
 Callback = Callable[[int, Tensor], object]
 _LR = 1e-3
-_CHECKPOINTS: Final = 50
+_CHECKPOINTS: Final = 20
 
 
 def fit(
@@ -130,7 +130,7 @@ def fit(
             from, to the same bits, by the same call; an ended training is not made again. Random
             numbers of a forward, such as dropout's, are then drawn by `seed` and step, and those of
             a loader have to be the same each time. None writes nothing.
-        checkpoint_every: steps from one checkpoint to the next; a fiftieth of `steps` if None.
+        checkpoint_every: steps from one checkpoint to the next; a twentieth of `steps` if None.
 
     Returns:
         The losses, of the steps that were made; of a divided ensemble those of this process's

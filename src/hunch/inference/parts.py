@@ -139,7 +139,7 @@ class Part:
         """What the next steps depend on."""
         moved = self.training if isinstance(self.training, CompiledTraining) else None
         own, values = (moved or cast("TorchTraining", self.training).optimizer).memory()
-        tensors = {f"network.{n}": t.detach() for n, t in self._tensors.items()}
+        tensors = {f"network.{n}": t.detach() for n, t in self.tensors.items()}
         tensors |= {f"optimizer.{name}": tensor for name, tensor in own.items()}
         tensors["losses"] = self.losses[:done]
         if self.watched is not None and self.watched.found:
@@ -154,7 +154,7 @@ class Part:
         """Go on where the one with this memory stood."""
         tensors, values = memory
         with torch.no_grad():
-            for name, tensor in self._tensors.items():
+            for name, tensor in self.tensors.items():
                 tensor.copy_(tensors[f"network.{name}"])
         moved = self.training if isinstance(self.training, CompiledTraining) else None
         optimizer = moved or cast("TorchTraining", self.training).optimizer
@@ -168,7 +168,8 @@ class Part:
             self.indices.generator.set_state(tensors["generator"])
 
     @property
-    def _tensors(self) -> dict[str, Tensor]:
+    def tensors(self) -> dict[str, Tensor]:
+        """All parameters and buffers, by name."""
         root = self.network.skeleton if isinstance(self.network, Ensemble) else self.network
         return tensors_of(root)
 
