@@ -82,7 +82,7 @@ def bits(name, ranks):
     history = fit(net, *given, progress=False, seed=3, **options)
     p = predict(net, X, classes=classes)
     said = [p.probs, p.epistemic] if classes else [p.mean, p.std, *p.interval(0.8)]
-    losses = net.gathered_rows(history.loss.T.contiguous())
+    losses = net._gathered_rows(history.loss.T.contiguous())
     state = net.gathered().state_dict()
     return {
         "parameters": digest(*state.values()),

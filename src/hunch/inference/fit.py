@@ -259,7 +259,7 @@ def fit(
     finally:
         if isinstance(ensemble, Ensemble):
             for own, net, _ in blocks:
-                ensemble.take_over(own, cast("Ensemble", net))
+                ensemble._take_over(own, cast("Ensemble", net))
     check_not_diverged(trainable, done)
     if validation is not None:
         return History(losses[:done], validation=together.validation)
@@ -274,7 +274,7 @@ def _blocks_of(
     if isinstance(ensemble, Epinet):
         yield range(members.num_members), ensemble, members
         return
-    for numbers, block in ensemble.blocks():
+    for numbers, block in ensemble._blocks():
         yield numbers, block, block
 
 

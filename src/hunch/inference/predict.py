@@ -150,7 +150,7 @@ def _divided(
             "ensemble that is not divided."
         )
     said = []
-    for _, block in members.blocks():
+    for _, block in members._blocks():
         parts = iter([given]) if isinstance(given, Tensor) else inputs_of(given, block)
         said.append(_answers(block, parts, batch_size))
     outputs = torch.cat(said)

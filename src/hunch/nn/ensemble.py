@@ -383,7 +383,7 @@ class Ensemble(nn.Module):
         found._share = share
         return found
 
-    def blocks(self) -> Iterator[tuple[range, Ensemble]]:
+    def _blocks(self) -> Iterator[tuple[range, Ensemble]]:
         """Members that are trained and asked apart from others.
 
         Yields:
@@ -393,7 +393,7 @@ class Ensemble(nn.Module):
         Example:
             >>> from hunch.nn import Ranks
             >>> net = Ensemble(lambda: nn.Linear(2, 1), num_members=3, ranks=Ranks(block=2))
-            >>> [numbers for numbers, _ in net.blocks()]
+            >>> [numbers for numbers, _ in net._blocks()]
             [range(0, 2), range(2, 3)]
         """
         if (share := self._share) is None:
@@ -403,19 +403,19 @@ class Ensemble(nn.Module):
             # Copies: where a tensor begins in memory may decide last bits of a matrix product.
             yield block, self._slice(block)
 
-    def take_over(self, numbers: range, block: Ensemble) -> None:
+    def _take_over(self, numbers: range, block: Ensemble) -> None:
         """Take over what a block has become.
 
         Args:
             numbers: its members.
-            block: as `blocks` gave it.
+            block: as `_blocks` gave it.
 
         Example:
             >>> from hunch.nn import Ranks
             >>> net = Ensemble(lambda: nn.Linear(2, 1), num_members=3, ranks=Ranks(block=2))
-            >>> (numbers, block), _ = net.blocks()
+            >>> (numbers, block), _ = net._blocks()
             >>> _ = nn.init.zeros_(block.get_parameter("bias"))
-            >>> net.take_over(numbers, block)
+            >>> net._take_over(numbers, block)
             >>> net.get_parameter("bias")[:2].flatten().tolist()
             [0.0, 0.0]
         """
@@ -457,7 +457,7 @@ class Ensemble(nn.Module):
             skeleton = stand_in(self.skeleton, {name: t.clone() for name, t in whole.items()})
         return Ensemble._around(skeleton, share.total, self.engine, self.chunk_size)
 
-    def gathered_rows(self, values: Tensor) -> Tensor:
+    def _gathered_rows(self, values: Tensor) -> Tensor:
         """Values of all members, given those of this process's; all ranks must call this.
 
         Args:
@@ -465,7 +465,7 @@ class Ensemble(nn.Module):
 
         Example:
             >>> import torch
-            >>> Ensemble(lambda: nn.Linear(2, 1), num_members=2).gathered_rows(torch.ones(2))
+            >>> Ensemble(lambda: nn.Linear(2, 1), num_members=2)._gathered_rows(torch.ones(2))
             tensor([1., 1.])
         """
         return values if self._share is None else self._share.gathered(values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -231,14 +232,26 @@ def _joined() -> Any:
 
 
 def _join() -> None:
-    import torch.distributed as distributed
+    import torch.distributed as torchs
 
+    distributed: Any = torchs  # not all of its names are exported to type checkers
     if not distributed.is_available() or distributed.is_initialized():
         return
     if not distributed.is_torchelastic_launched():
         return
     gpus = torch.cuda.is_available() and distributed.is_nccl_available()
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo")
+    backend, said = "cpu:gloo,cuda:nccl" if gpus else "gloo", os.environ
+    if said.get("GROUP_WORLD_SIZE") != "1" or said.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        distributed.init_process_group(backend)
+        return
+    # After a restart torchrun's store still has the addresses of processes that are dead, for which
+    # the new ones would wait half an hour. Machines count restarts each for itself: with several of
+    # them nothing but TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps.
+    size, rank = int(said["WORLD_SIZE"]), int(said["RANK"])
+    place = said["MASTER_ADDR"], int(said["MASTER_PORT"])
+    store = distributed.TCPStore(*place, world_size=size, is_master=False)
+    fresh = distributed.PrefixStore(f"hunch-{said.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    distributed.init_process_group(backend, store=fresh, rank=rank, world_size=size)
 
 
 def _device(wanted: torch.device) -> torch.device:

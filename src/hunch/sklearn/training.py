@@ -178,7 +178,7 @@ def train(
         losses = torch.cat([losses, rest])
     if own is not ensemble:
         ensemble.load_state_dict(own.gathered().state_dict())
-        losses = own.gathered_rows(losses.T).T
+        losses = own._gathered_rows(losses.T).T
     ensemble.double()
     by_step = losses.double().mean(dim=1)
     return [float(part.mean()) for part in by_step.split(per_epoch)]
