@@ -25,6 +25,11 @@ def plain():
     return RandomizedPrior(MLP(3, [9], 1), prior=MLP(3, [9], 1))
 
 
+def wide():
+    """Of a width at which torch's last bits depend on how many members there are."""
+    return MLP(3, [50, 50], 1, activation="silu")
+
+
 def dropout():
     return nn.Sequential(nn.Linear(3, 9), nn.Dropout(0.3), nn.BatchNorm1d(9), nn.Linear(9, 1))
 
@@ -37,8 +42,8 @@ FEW = dict(steps=30)
 CASES = {
     "kernel": (plain, dict(batch_size=16, target_noise=0.1, ridge=0.1, steps=30)),
     "kernel with patience": (plain, dict(batch_size=16, patience=3, lr=0.05, steps=400)),
-    "bmm with patience": (plain, dict(batch_size=16, patience=3, lr=0.05, steps=400, engine="bmm")),
-    "vmap": (plain, dict(FEW, bootstrap="poisson", max_gradient_norm=1.0, engine="vmap")),
+    "bmm with patience": (wide, dict(batch_size=16, patience=3, lr=0.05, steps=400, engine="bmm")),
+    "vmap": (wide, dict(FEW, bootstrap="poisson", max_gradient_norm=1.0, engine="vmap")),
     "loop": (plain, dict(FEW, redraw=True, batch_size=32, engine="loop")),
     "validation": (
         plain,

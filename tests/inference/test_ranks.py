@@ -82,7 +82,7 @@ def test_each_rank_trains_its_members_as_one_rank_does(engine, count):
         pytest.importorskip("hunch.kernel").kernel() or pytest.skip("no kernel")
 
     def trained(ranks):
-        net = Ensemble(ranks_cases.plain, 10, seed=0, engine=engine, ranks=ranks)
+        net = Ensemble(ranks_cases.wide, 10, seed=0, engine=engine, ranks=ranks)
         x, y = ranks_cases.X, ranks_cases.Y
         fit(net, x, y, steps=12, batch_size=16, target_noise=0.1, progress=False)
         return net
