@@ -147,8 +147,9 @@ def fit(
         Interrupted (Ctrl-C), the members keep the parameters of the last finished step.
 
         Members that are divided among processes (`Ensemble(…, ranks=Ranks())`) are trained without
-        a word between these but for `patience`, `validation` and `callback`, whose losses are of
-        all members; one number a member in `lr` and `ridge` is of all members too.
+        a word between these but for `patience` and `validation`, whose losses are of all members,
+        and `callback`: it gets the losses of its own process's members, and ends training for all.
+        One number a member in `lr` and `ridge` is of all members.
 
         Ensembles of small plain networks on a CPU are trained by the compiled kernel, if hunch was
         installed with it and data, optimizer and schedule are not your own; their losses are

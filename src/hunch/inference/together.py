@@ -108,10 +108,9 @@ class Together:
 
     def is_over_by_bag(self, done: int) -> bool:
         """Whether the out-of-bag losses of all blocks say so, with those of the last step."""
-        bags = [part.bag for part in self.parts]
         if self.stopping is None or self.share is None or done % self.per_epoch:
             return False
-        each = [bag for bag in bags if isinstance(bag, MembersUnseen)]
+        each = [part.bag for part in self.parts if isinstance(part.bag, MembersUnseen)]
         if not each:
             return False
         sums = self.share.gathered(torch.cat([bag.sums for bag in each], dim=1).T.cpu())

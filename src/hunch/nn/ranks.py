@@ -130,9 +130,8 @@ class Share:
         ConfigurationError: if there are more ranks than blocks.
 
     Example:
-        >>> Share(Ranks(), 20).blocks
-        [range(0, 2), range(2, 4), range(4, 6), range(6, 8), range(8, 10), range(10, 12), \
-range(12, 14), range(14, 16), range(16, 18), range(18, 20)]
+        >>> Share(Ranks(block=9), 20).blocks
+        [range(0, 9), range(9, 18), range(18, 20)]
     """
 
     ranks: Ranks
