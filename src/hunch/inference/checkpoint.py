@@ -244,6 +244,8 @@ def named(value: Any) -> Any:
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, (Tensor | np.ndarray, Sequence)):
-        return torch.as_tensor(value).tolist()
+    if isinstance(value, Tensor | np.ndarray):
+        return value.tolist()
+    if isinstance(value, Sequence):
+        return [named(each) for each in value]
     return getattr(value, "__qualname__", type(value).__name__)
