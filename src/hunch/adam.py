@@ -153,6 +153,17 @@ class Adam:
             moved, along = ([given[j] for j, _ in own] for given in (values, gradients))
             self.step(moved, along, learning_rate, [i for _, i in own])
 
+    def memory(self) -> tuple[dict[str, Tensor], list[int]]:
+        """The moments by name, which they share, and numbers of steps; of tensors of any shapes."""
+        means = {f"mean.{i}": mean for i, mean in enumerate(self._mean)}
+        return means | {f"square.{i}": s for i, s in enumerate(self._square)}, self._steps
+
+    def recall(self, moments: Mapping[str, Tensor], steps: Sequence[int]) -> None:
+        """Go on where the one with this memory stood."""
+        for name, own in self.memory()[0].items():
+            own.copy_(moments[name])
+        self._steps = [int(step) for step in steps]
+
     def state_dict(self) -> dict[str, Tensor]:
         """The moments and numbers of steps, stacked; the tensors must be of one shape."""
         return {

@@ -11,6 +11,7 @@ from hunch.inference.conformal import (
     split_conformal,
 )
 from hunch.inference.copies import copy_ids
+from hunch.inference.divided import DividedClassPredictive, DividedPredictive
 from hunch.inference.fit import fit
 from hunch.inference.history import History
 from hunch.inference.metrics import (
@@ -32,6 +33,8 @@ from hunch.inference.predictive_module import PredictiveModule
 
 __all__ = [
     "ClassPredictive",
+    "DividedClassPredictive",
+    "DividedPredictive",
     "History",
     "OutOfBag",
     "Predictive",

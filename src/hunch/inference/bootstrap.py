@@ -73,9 +73,17 @@ def bootstrap_weights(
 
 
 def weights_of_epochs(
-    kind: Bootstrap, num_members: int, ids: Ids, epochs: range, *, seed: int = 0
+    kind: Bootstrap, num_members: int, ids: Ids, epochs: range, *, seed: int = 0, first: int = 0
 ) -> Tensor:
     """`bootstrap_weights` of several epochs at once, `(epochs, members, data)`.
+
+    Args:
+        kind: as there.
+        num_members: as there.
+        ids: as there.
+        epochs: which.
+        seed: as there.
+        first: the number of the first member.
 
     Example:
         >>> weights_of_epochs("poisson", 3, range(4), range(10)).shape
@@ -90,7 +98,7 @@ def weights_of_epochs(
     if epochs.start < 0:
         raise ConfigurationError(f"`epoch` got {epochs.start}; expected at least 0.")
     stream = "multinomial" if kind == "multinomial" else "bootstrap"
-    starts = derive_each(seed, stream, last=epochs)
+    starts = _from_member(first, derive_each(seed, stream, last=epochs))
     weights: npt.NDArray[np.floating[Any]]
     if kind == "multinomial":
         weights = _multinomial(starts, num_members, keys)
@@ -102,7 +110,9 @@ def weights_of_epochs(
     return torch.from_numpy(weights.astype(np.float32, copy=False))
 
 
-def standard_normals(num_members: int, ids: Ids, shape: tuple[int, ...], *, seed: int) -> Tensor:
+def standard_normals(
+    num_members: int, ids: Ids, shape: tuple[int, ...], *, seed: int, first: int = 0
+) -> Tensor:
     """Standard normal numbers that are a fixed function of (seed, member, id, position).
 
     Args:
@@ -110,6 +120,7 @@ def standard_normals(num_members: int, ids: Ids, shape: tuple[int, ...], *, seed
         ids: one integer for each datum, `(data,)`.
         shape: of one datum's target.
         seed: at least 0.
+        first: the number of the first member.
 
     Returns:
         `(members, data, *shape)`, float64.
@@ -121,6 +132,7 @@ def standard_normals(num_members: int, ids: Ids, shape: tuple[int, ...], *, seed
     keys = _as_ids(ids)
     columns = range(int(np.prod(shape)))
     starts = np.array([derive(seed, "target noise", c) for c in columns], dtype=np.uint64)
+    starts = _from_member(first, starts)
     u = torch.from_numpy(_uniform(starts, num_members, keys)).movedim(0, -1)
     normals: Tensor = torch.special.ndtri(u)
     return normals.reshape(num_members, len(keys), *shape)
@@ -208,6 +220,11 @@ def _uniform(
 
 
 _WEYL = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _from_member(first: int, starts: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Where streams start for those who count members from another than 0."""
+    return starts + np.array([first], dtype=np.uint64) * _WEYL
 
 
 def scattered(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

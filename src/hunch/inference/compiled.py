@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -20,9 +21,10 @@ from torch.nn.utils.parametrize import is_parametrized
 from hunch.adam import BETA1, BETA2, EPSILON
 from hunch.inference.losses import Loss
 from hunch.inference.training import (
-    EarlyStopping,
     MemberData,
+    Memory,
     Rows,
+    Stopping,
     check_not_diverged,
     prior_on,
 )
@@ -56,10 +58,8 @@ class Chain:
         """Weight and bias of each layer, in turn."""
         return _parameters(self.layers)
 
-    @property
-    def wins(self) -> bool:
-        """Whether the kernel is the faster way; see decision 45."""
-        members = len(self.parameters[0])
+    def wins(self, members: int) -> bool:
+        """Whether the kernel is the faster way for that many members; see decision 45."""
         widest = _WIDEST if members >= torch.get_num_threads() else _WIDEST_OF_FEW
         return all(max(layer.weight.shape[1:]) <= widest for layer, _ in self.layers)
 
@@ -181,7 +181,10 @@ class CompiledTraining:
                 for layer, kind in chain.layers
             )
         )
-        self.alive = given, layers  # the structure below has bare pointers
+        self.alive: tuple[dict[str, Any], Any] = (
+            given,
+            layers,
+        )  # the structure below has bare pointers
         self.training = Training(
             layer=layers,
             layers=len(layers),
@@ -229,8 +232,21 @@ class CompiledTraining:
             torch.autograd.graph.increment_version(parameter)
         loss, unseen_loss, unseen = found
         return Outcome(
-            loss, torch.stack([unseen_loss.sum(dim=1), unseen.sum(dim=1)], dim=1), before
+            loss,
+            torch.stack([unseen_loss.sum(dim=1), unseen.sum(dim=1)], dim=1),
+            found[1:].movedim(1, 0),
+            before,
         )
+
+    def memory(self) -> Memory:
+        """What its next steps depend on; the number of those done has `recall` from others."""
+        given = self.alive[0]
+        return {"mean": given["mean"], "square": given["square"]}, {}
+
+    def recall(self, memory: Memory) -> None:
+        """Go on where the one with this memory stood."""
+        for name, own in self.memory()[0].items():
+            own.copy_(memory[0][name])
 
     def _weights(self, steps: Sequence[tuple[int, Rows]]) -> tuple[list[Tensor], list[int]]:
         """What the weights of steps are parts of, and where they begin."""
@@ -321,11 +337,13 @@ class Outcome:
     Args:
         loss: each member's before each step, `(steps, members)`, ridge included.
         unseen: sum and number of the losses of data that members do not train on, `(steps, 2)`.
+        unseen_by_member: the same of each member, `(steps, 2, members)`.
         kept: parameters before the steps that were named, `(named, members, numbers)`.
     """
 
     loss: Tensor
     unseen: Tensor
+    unseen_by_member: Tensor
     kept: Tensor
 
 
@@ -333,8 +351,9 @@ def made_by(
     compiled: CompiledTraining,
     order: Iterator[tuple[int, Rows]],
     losses: Tensor,
-    stopping: EarlyStopping | None,
+    stopping: Stopping | None,
     at_once: int,
+    until: Callable[[int], int] = lambda done: sys.maxsize,
 ) -> Iterator[tuple[int, int]]:
     """Make the steps of a training, some at once.
 
@@ -344,13 +363,14 @@ def made_by(
         losses: where each member's loss before each step goes, `(steps, members)`.
         stopping: what may end it early, or None.
         at_once: steps in a call.
+        until: says of a number of steps done how many are to be done before the next look.
 
     Yields:
         How many steps are done, and how many of them were just made.
     """
-    done, steps = 0, len(losses)
+    done, steps = compiled.done, len(losses)
     while done < steps:
-        some = list(itertools.islice(order, min(at_once, steps - done)))
+        some = list(itertools.islice(order, min(at_once, steps - done, until(done) - done)))
         ends = []
         if stopping is not None:  # what is best is what there was before the last step of an epoch
             ends = [j for j in range(len(some)) if (done + j + 1) % stopping.steps_per_epoch == 0]
@@ -366,13 +386,14 @@ def made_by(
 
 
 def _last(
-    compiled: CompiledTraining, outcome: Outcome, ends: list[int], stopping: EarlyStopping | None
+    compiled: CompiledTraining, outcome: Outcome, ends: list[int], stopping: Stopping | None
 ) -> int:
     """How many of some steps count; those after a stop do not."""
     count = len(outcome.loss)
     if stopping is not None:
         best = dict(zip(ends, outcome.kept, strict=True))
-        for j, seen in enumerate(outcome.unseen.unbind()):
+        each = outcome.unseen_by_member if stopping.by_member else outcome.unseen
+        for j, seen in enumerate(each.unbind()):
             if stopping.is_over_after(seen, partial(compiled.kept_at, best, j)):
                 return j
     return count

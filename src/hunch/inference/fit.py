@@ -3,40 +3,36 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import cast
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor
 
 from hunch.errors import ConfigurationError
 from hunch.inference.bootstrap import Bootstrap, Ids, check_bootstrap
-from hunch.inference.compiled import Chain, CompiledTraining, chain_of, made_by
+from hunch.inference.checkpoint import Checkpoint, fingerprint, named
 from hunch.inference.data import check_ensemble
-from hunch.inference.held_out import HeldOut
 from hunch.inference.history import History
 from hunch.inference.indices import IndexedMembers, as_members
 from hunch.inference.losses import Loss, loss_function
-from hunch.inference.optimizers import OptimizerOf, OwnOptimizer, ScheduleOf
-from hunch.inference.sources import Recipe, from_loader, in_memory
-from hunch.inference.torch_training import TorchTraining
-from hunch.inference.training import (
-    EarlyStopping,
-    MemberAdam,
-    MemberData,
-    PerMember,
-    check_not_diverged,
-    per_member,
-)
+from hunch.inference.optimizers import OptimizerOf, ScheduleOf
+from hunch.inference.parts import Plan, part_of
+from hunch.inference.sources import Recipe
+from hunch.inference.together import Together
+from hunch.inference.training import PerMember, check_not_diverged, per_member
 from hunch.nn import Ensemble, Epinet
 from hunch.nn.heads import head_of
-from hunch.nn.inputs import Data, Loader, check_loader, is_loader
+from hunch.nn.inputs import Data, Loader, as_data, check_loader, is_loader
+from hunch.nn.ranks import Share
 from hunch.progress import progress_bar
 from hunch.seeding import check_seed
 from hunch.validation import real_number, shown, whole_number
 
 Callback = Callable[[int, Tensor], object]
 _LR = 1e-3
+_CHECKPOINTS: Final = 20
 
 
 def fit(
@@ -64,6 +60,8 @@ def fit(
     seed: int = 0,
     progress: bool = True,
     callback: Callback | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int | None = None,
 ) -> History:
     """Train all members together, one optimizer step for all.
 
@@ -128,19 +126,30 @@ def fit(
         progress: show a bar on standard error once training has lasted two seconds.
         callback: called after each step with the number of steps done and each member's loss
             before that step, `(members,)`; if it returns anything true, training ends.
+        checkpoint: a folder of this training alone. What a killed process left there is gone on
+            from, to the same bits, by the same call; an ended training is not made again. Random
+            numbers of a forward, such as dropout's, are then drawn by `seed` and step, and those of
+            a loader have to be the same each time. None writes nothing.
+        checkpoint_every: steps from one checkpoint to the next; a twentieth of `steps` if None.
 
     Returns:
-        The losses, of the steps that were made.
+        The losses, of the steps that were made; of a divided ensemble those of this process's
+        members.
 
     Raises:
         ConfigurationError: for a number out of range, an unknown name, nothing to train, or a
-            loader that can be gone through only once.
+            loader that can be gone through only once; or if the checkpoint is of another training.
         DataError: if data are empty or hold NaN or infinities, or a weight is negative; or if a
             member diverges, whose parameters are then NaN or infinite.
         ShapeError: if lengths differ or shapes do not fit the network.
 
     Note:
         Interrupted (Ctrl-C), the members keep the parameters of the last finished step.
+
+        Members that are divided among processes (`Ensemble(…, ranks=Ranks())`) are trained without
+        a word between these but for `patience` and `validation`, whose losses are of all members,
+        and `callback`: it gets the losses of its own process's members, and ends training for all.
+        One number a member in `lr` and `ridge` is of all members.
 
         Ensembles of small plain networks on a CPU are trained by the compiled kernel, if hunch was
         installed with it and data, optimizer and schedule are not your own; their losses are
@@ -167,6 +176,7 @@ def fit(
     _check_numbers(target_noise, steps, batch_size, max_gradient_norm, patience)
     real_number("patience_growth", patience_growth, at_least=0.0, below=1.0)
     _check_callback(callback)
+    every = _check_every(checkpoint, checkpoint_every, steps)
     shared = isinstance(ensemble, Epinet)
     if bootstrap is not None:
         check_bootstrap(bootstrap)
@@ -178,115 +188,139 @@ def fit(
     trainable = [p for p in ensemble.parameters() if p.requires_grad]
     if not trainable:
         raise ConfigurationError("`ensemble` has no trainable parameter; expected at least one.")
-    rates, pulls = _rates_and_pulls(lr, ridge, trainable[0])
-    ridged = isinstance(pulls, Tensor) or pulls > 0
+    share = ensemble._share if isinstance(ensemble, Ensemble) else None
+    total = members.num_members if share is None else share.total
+    rates, pulls = _rates_and_pulls(lr, ridge, trainable[0], None if shared else total)
     loss_of = loss_function(loss, head_of(members.skeleton))
-    own = None
     if optimizer is not None or schedule is not None:
-        rate = _own_rate(rates, given=optimizer is not None)
-        own = OwnOptimizer(trainable, optimizer, schedule, rate, max_gradient_norm, shared=shared)
-
-    recipe = Recipe(bootstrap, redraw, target_noise, loss, seed)
+        _own_rate(rates, given=optimizer is not None)
     if y is None or (is_loader(x) and not isinstance(x, list | tuple)):
         _check_loaded(x, y, weight=weight, ids=ids, batch_size=batch_size, patience=unwatched)
-        source = from_loader(members, cast("Loader", x), recipe, counted=ridged)
-    else:
-        source = in_memory(
-            members, cast("Data", x), y, recipe, ids=ids, weight=weight, batch_size=batch_size
-        )
-    pull = pulls / source.size if ridged else None
-    held_out = None
-    if validation is not None:
-        asked = members
-        if isinstance(ensemble, Epinet):  # each time under the same indices
-            asked = IndexedMembers(ensemble, members.num_members, seed=seed, purpose="prediction")
-        held_out = HeldOut(asked, validation, loss_of, loss, batch_size)
-    chain = _chain(ensemble, source.x, loss, own)
-    stopping = None
-    if patience is not None:
-        if held_out is None:
-            _check_out_of_bag(source.data, redraw)
-        # In the kernel nothing changes but parameters, and it knows those before a step alone.
-        buffers = ensemble.buffers if chain is None else tuple
-        stopping = EarlyStopping(
-            lambda: [*trainable, *buffers()], patience, source.per_epoch, patience_growth
-        )
-
+        y = None
+    elif share is not None:  # once for all blocks
+        x, y = as_data("x", cast("Data", x), ensemble), as_data("y", y, ensemble)
+    plan = Plan(
+        x=x,
+        y=y,
+        recipe=Recipe(bootstrap, redraw, target_noise, loss, seed),
+        loss=loss_of,
+        rates=rates,
+        pulls=pulls,
+        optimizer=optimizer,
+        schedule=schedule,
+        max_gradient_norm=max_gradient_norm,
+        validation=validation,
+        weight=weight,
+        ids=ids,
+        batch_size=batch_size,
+        total=total,
+        one_by_one=callback is not None or validation is not None,
+        chance=seed if share is not None or checkpoint is not None else None,
+    )
     losses = torch.empty(steps, members.num_members)
-    bag = stopping if held_out is None else None
-    if chain is not None:
-        compiled = CompiledTraining(
-            chain,
-            cast("Ensemble", members),
-            cast("Tensor", source.x),
-            cast("MemberData", source.data),
-            loss,
-            source.importance,
-            source.evidence,
-            rates,
-            pull,
-            max_gradient_norm,
-        )
-        one_by_one = callback is not None or held_out is not None
-        batch = min(batch_size or source.size, source.size)
-        at_once = 1 if one_by_one else compiled.steps_at_once(batch)
-        made = made_by(compiled, source.order, losses, bag, at_once)
-    else:
-        moved = own or MemberAdam(trainable, rates, max_gradient_norm, shared=shared)
-        training = TorchTraining(
-            trainable, source, source.forward(members), loss_of, moved, pull, shared
-        )
-        made = training.made(losses, bag)
-    members.train()
-    done = 0
-    with progress_bar(steps, "fitting", "step", enabled=progress) as bar:
-        for done, more in made:
-            if more:
-                bar.update(more)
-            over = False
-            if held_out is not None and (source.ended(done) or done == steps):
-                over = held_out.is_over(stopping)
-            if callback is not None and callback(done, losses[done - 1]):
-                over = True
-            if over:
-                break
-    return _ended(losses[:done], trainable, stopping, held_out)
+    blocks = list(_blocks_of(ensemble, members))
+    first = blocks[0][0].start
+    parts = [
+        part_of(plan, net, asked, own, losses[:, own.start - first : own.stop - first])
+        for own, net, asked in blocks
+    ]
+    look = every if callback is None else 1
+    together = Together(parts, share, patience, patience_growth, steps, look)
+    kept, done, over = None, 0, False
+    if checkpoint is not None:
+        asked_for = _asked_for(plan, share, patience, patience_growth, num_indices)
+        kept = Checkpoint(checkpoint, asked_for, together, total, share)
+        done, over = kept.resume()
+    start, own_progress = done, progress and (share is None or share.ranks.rank == 0)
+    try:
+        for _, net, _ in blocks:
+            net.train()
+        members.train()
+        with progress_bar(steps, "fitting", "step", enabled=own_progress) as bar:
+            bar.update(start)
+            for done, more in () if over or start == steps else together.made(start):
+                if more:
+                    bar.update(more)
+                over = together.is_over_by_bag(done)
+                last = done - over  # the losses that said so are of before the last step
+                ended = together.watched and (together.ended_epoch(done) or done == steps)
+                if ended and together.is_over_by_watched():
+                    over = True
+                if callback is not None:
+                    over |= together.is_over_by_call(bool(callback(done, losses[done - 1])))
+                done = last
+                if over:
+                    break
+                if kept is not None and every is not None and done % every == 0 and done < steps:
+                    kept.write(done, over=False)
+        if kept is not None and (done > start or start == 0):
+            kept.write(done, over=done < steps)
+        if together.stopping is not None:
+            together.stopping.restore()
+    finally:
+        if isinstance(ensemble, Ensemble):
+            for own, net, _ in blocks:
+                ensemble._take_over(own, cast("Ensemble", net))
+    check_not_diverged(trainable, done)
+    if validation is not None:
+        return History(losses[:done], validation=together.validation)
+    stopping = together.stopping
+    return History(losses[:done], torch.tensor([] if stopping is None else stopping.losses))
 
 
-def _chain(
-    ensemble: Ensemble | Epinet, x: Tensor | None, loss: Loss, own: OwnOptimizer | None
-) -> Chain | None:
-    """What the kernel is to train; None where torch is to."""
-    if not isinstance(ensemble, Ensemble) or ensemble.engine not in ("auto", "kernel"):
+def _blocks_of(
+    ensemble: Ensemble | Epinet, members: Ensemble | IndexedMembers
+) -> Iterator[tuple[range, Ensemble | Epinet, Ensemble | IndexedMembers]]:
+    """What is trained apart: which members, the network that is trained, and who is asked."""
+    if isinstance(ensemble, Epinet):
+        yield range(members.num_members), ensemble, members
+        return
+    for numbers, block in ensemble._blocks():
+        yield numbers, block, block
+
+
+def _asked_for(
+    plan: Plan,
+    share: Share | None,
+    patience: int | None,
+    growth: float,
+    num_indices: int | None,
+) -> dict[str, Any]:
+    """What makes one training another one, for its checkpoints."""
+    recipe = plan.recipe
+    values = {
+        "loss": recipe.loss,
+        "bootstrap": recipe.bootstrap,
+        "redraw": recipe.redraw,
+        "target_noise": recipe.target_noise,
+        "seed": recipe.seed,
+        "lr": plan.rates,
+        "ridge": plan.pulls,
+        "batch_size": plan.batch_size,
+        "optimizer": plan.optimizer,
+        "schedule": plan.schedule,
+        "max_gradient_norm": plan.max_gradient_norm,
+        "patience": patience,
+        "patience_growth": growth,
+        "num_indices": num_indices,
+        "num_members": plan.total,
+        "block": None if share is None else share.block,
+    }
+    data = fingerprint(plan.x, plan.y, plan.weight, plan.ids, plan.validation)
+    return {name: named(value) for name, value in values.items()} | {"data": data}
+
+
+def _check_every(checkpoint: object, every: int | None, steps: int) -> int | None:
+    """Steps from one checkpoint to the next; None for no such steps."""
+    if checkpoint is None:
+        if every is not None:
+            raise ConfigurationError(
+                f"`checkpoint_every` got {every} without a `checkpoint`; expected a folder there."
+            )
         return None
-    chain: Chain | str
-    if own is not None:
-        chain = "an optimizer or a schedule of your own"
-    else:
-        chain = "a loader" if x is None else chain_of(ensemble, x, loss)
-    if ensemble.engine == "auto":
-        return chain if isinstance(chain, Chain) and chain.wins else None
-    if isinstance(chain, str):
-        raise ConfigurationError(
-            f"`engine='kernel'` cannot train with {chain}; expected engine='auto', which takes "
-            "torch there."
-        )
-    return chain
-
-
-def _ended(
-    losses: Tensor,
-    trainable: list[torch.nn.Parameter],
-    stopping: EarlyStopping | None,
-    held_out: HeldOut | None,
-) -> History:
-    if stopping is not None:
-        stopping.restore()
-    check_not_diverged(trainable, len(losses))
-    if held_out is not None:
-        found = held_out.found
-        return History(losses, validation=torch.stack(found) if found else torch.empty(0))
-    return History(losses, torch.tensor([] if stopping is None else stopping.losses))
+    if every is None:
+        return max(1, steps // _CHECKPOINTS)
+    return whole_number("checkpoint_every", every, at_least=1)
 
 
 def _check_callback(callback: object) -> None:
@@ -388,20 +422,13 @@ def _check_numbers(
 
 
 def _rates_and_pulls(
-    lr: PerMember, ridge: PerMember, parameter: Tensor
+    lr: PerMember, ridge: PerMember, parameter: Tensor, members: int | None
 ) -> tuple[float | Tensor, float | Tensor]:
-    rates, pulls = per_member("lr", lr, parameter), per_member("ridge", ridge, parameter)
+    rates = per_member("lr", lr, parameter, members)
+    pulls = per_member("ridge", ridge, parameter, members)
     every_rate, every_pull = torch.as_tensor(rates), torch.as_tensor(pulls)
     if not bool((every_rate.isfinite() & (every_rate > 0)).all()):
         raise ConfigurationError(f"`lr` got {lr}; expected a number above 0.")
     if not bool((every_pull.isfinite() & (every_pull >= 0)).all()):
         raise ConfigurationError(f"`ridge` got {ridge}; expected a number of at least 0.")
     return rates, pulls
-
-
-def _check_out_of_bag(data: object, redraw: bool) -> None:
-    if redraw or not isinstance(data, MemberData) or not bool((data.weights == 0).any()):
-        raise ConfigurationError(
-            "`patience` needs data that members do not train on; expected redraw=False and a "
-            "`bootstrap` that leaves some out: 'multinomial', 'poisson' or 'double_or_nothing'."
-        )

@@ -69,10 +69,15 @@ class HeldOut:
             check_loader("validation", given)
             self.loader = given
 
+    def take(self) -> Tensor:
+        """Keep the losses after an epoch, `(members,)`."""
+        self.found.append(self.losses())
+        return self.found[-1]
+
     def is_over(self, stopping: EarlyStopping | None) -> bool:
         """Take the losses after an epoch; whether training should stop."""
-        self.found.append(self.losses())
-        return stopping is not None and stopping.is_over_with(float(self.found[-1].mean()))
+        found = self.take()
+        return stopping is not None and stopping.is_over_with(float(found.mean()))
 
     @torch.no_grad()
     def losses(self) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError, DataError, ShapeError
-from hunch.inference.bootstrap import Bootstrap, bootstrap_weights, standard_normals
+from hunch.inference.bootstrap import Bootstrap, standard_normals, weights_of_epochs
 from hunch.inference.indices import IndexedData, IndexedMembers
 from hunch.nn import Ensemble
 from hunch.nn.inputs import Loader, as_data, is_array, kind_of
@@ -117,6 +117,7 @@ class LoadedData:
         redraw: whether each pass has a bootstrap of its own.
         noise: standard deviation of the noise on the targets.
         seed: decides weights and noise.
+        first: the number of the first member.
 
     Raises:
         ConfigurationError: for a bootstrap that has to know all ids; later, if weights or noise
@@ -130,6 +131,7 @@ class LoadedData:
         redraw: bool,
         noise: float,
         seed: int,
+        first: int = 0,
     ) -> None:
         if kind == "multinomial":
             raise ConfigurationError(
@@ -137,7 +139,7 @@ class LoadedData:
                 "the fixed sum of weights, for which all ids would have to be known at once."
             )
         self.members, self.kind, self.redraw = members, kind, redraw
-        self.noise, self.seed = noise, seed
+        self.noise, self.seed, self.first = noise, seed, first
 
     def batch(self, epoch: int, batch: Batch) -> tuple[Tensor, Tensor]:
         """Weights `(members, batch)` and targets `(members, batch, *out)`."""
@@ -153,11 +155,13 @@ class LoadedData:
         if isinstance(self.members, IndexedMembers):
             return IndexedData(self.members, batch.y, ids, self.noise, self.seed).batch(epoch, None)
         size = self.members.num_members
-        weights = bootstrap_weights(
-            kind, size, ids, seed=self.seed, epoch=epoch if self.redraw else 0
-        )
+        epoch = epoch if self.redraw else 0
+        weights = weights_of_epochs(
+            kind, size, ids, range(epoch, epoch + 1), seed=self.seed, first=self.first
+        )[0]
         targets = batch.y.unsqueeze(0)
         if self.noise:
-            normals = standard_normals(size, ids, tuple(batch.y.shape[1:]), seed=self.seed)
+            shape = tuple(batch.y.shape[1:])
+            normals = standard_normals(size, ids, shape, seed=self.seed, first=self.first)
             targets = targets + self.noise * normals.to(batch.y)
         return weights.to(batch.x.device), targets.expand(size, *batch.y.shape)

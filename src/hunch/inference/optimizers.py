@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from hunch.errors import ConfigurationError
-from hunch.inference.training import fill_gradients
+from hunch.inference.training import Memory, fill_gradients
 
 OptimizerOf = Callable[[list[nn.Parameter]], Optimizer]
 ScheduleOf = Callable[[Optimizer], LRScheduler]
@@ -59,6 +60,66 @@ class OwnOptimizer:
         self.optimizer.step()
         if self.schedule is not None:
             self.schedule.step()
+
+    def memory(self) -> Memory:
+        """What its next steps depend on."""
+        found = self.optimizer.state_dict()
+        entries = [(i, k, v) for i, own in found["state"].items() for k, v in own.items()]
+        tensors = {f"{i}.{name}": v for i, name, v in entries if isinstance(v, Tensor)}
+        schedule = {} if self.schedule is None else self.schedule.state_dict()
+        return tensors, {
+            "groups": plain(found["param_groups"]),
+            "schedule": plain(schedule),
+            "numbers": [[i, k, plain(v)] for i, k, v in entries if not isinstance(v, Tensor)],
+        }
+
+    def recall(self, memory: Memory) -> None:
+        """Go on where the one with this memory stood."""
+        tensors, values = memory
+        state: dict[int, dict[str, Any]] = {}
+        for name, tensor in tensors.items():
+            i, _, key = name.partition(".")
+            state.setdefault(int(i), {})[key] = tensor
+        for i, key, value in values["numbers"]:
+            state.setdefault(i, {})[key] = value
+        groups = merged(self.optimizer.state_dict()["param_groups"], values["groups"])
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        if self.schedule is not None:
+            self.schedule.load_state_dict(merged(self.schedule.state_dict(), values["schedule"]))
+
+
+def plain(value: Any) -> Any:
+    """What JSON can hold of a value; None for the rest of it.
+
+    Example:
+        >>> plain({"lr": torch.tensor(0.5), "betas": (0.9, 0.99), "f": print, "names": {3: 1}})
+        {'lr': 0.5, 'betas': [0.9, 0.99], 'f': None, 'names': None}
+    """
+    if isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return value.item()
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: plain(each) for key, each in value.items()}
+    return None
+
+
+def merged(own: Any, kept: Any) -> Any:
+    """A value with what `plain` kept of an earlier one in the place of its own parts.
+
+    Example:
+        >>> merged({"lr": 1.0, "betas": (0.0, 0.0), "f": print}, {"lr": 0.5, "betas": [0.9, 0.99]})
+        {'lr': 0.5, 'betas': (0.9, 0.99), 'f': <built-in function print>}
+    """
+    if isinstance(own, dict) and isinstance(kept, dict):
+        return {k: merged(each, kept[k]) if k in kept else each for k, each in own.items()}
+    if isinstance(own, list | tuple) and isinstance(kept, list) and len(own) == len(kept):
+        return type(own)(merged(a, b) for a, b in zip(own, kept, strict=True))
+    if isinstance(own, Tensor) and isinstance(kept, int | float):
+        return torch.full_like(own, kept)
+    return own if kept is None else kept
 
 
 def _made(optimizer: OptimizerOf, parameters: list[nn.Parameter]) -> Optimizer:

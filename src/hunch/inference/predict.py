@@ -11,6 +11,7 @@ from torch import Tensor
 from hunch.errors import ConfigurationError
 from hunch.inference.class_predictive import ClassPredictive
 from hunch.inference.data import check_ensemble, output_shape
+from hunch.inference.divided import DividedClassPredictive, DividedPredictive
 from hunch.inference.indices import IndexedMembers, as_members
 from hunch.inference.predictive import Predictive
 from hunch.nn import Ensemble, Epinet, GaussianHead, PostHocEpinet
@@ -25,6 +26,7 @@ from hunch.nn.inputs import (
     is_loader,
     warn_of_shuffling,
 )
+from hunch.nn.ranks import Share
 
 
 @overload
@@ -79,7 +81,9 @@ def predict(
         seed: decides which, so that two calls ask the same functions. An ensemble has no choice.
 
     Returns:
-        The predictive distribution at `x`; a `ClassPredictive` for classes.
+        The predictive distribution at `x`; a `ClassPredictive` for classes. Of an ensemble that is
+        divided among processes all must ask, with the same `x`, and all get the answer of all
+        members, a `DividedPredictive` or `DividedClassPredictive`.
 
     Raises:
         ConfigurationError: if `noise_std` is given where the network says it: classes, or a
@@ -128,12 +132,43 @@ def predict(
         parts = inputs_of(x, ensemble)
     else:
         parts = iter([as_data("x", cast("Data", x), ensemble)])
+    if isinstance(members, Ensemble) and members._share is not None:
+        return _divided(members, members._share, x, batch_size, noise_std, classes=classes)
     outputs = _answers(members, parts, batch_size)
     if classes:
         return ClassPredictive(outputs)
     if learned_noise:
         return Predictive(*outputs.unbind(-1))
     return Predictive(outputs, noise_std=noise_std)
+
+
+def _divided(
+    members: Ensemble,
+    share: Share,
+    x: Data | Loader,
+    batch_size: int | None,
+    noise_std: float | Tensor,
+    *,
+    classes: bool,
+) -> Predictive | ClassPredictive:
+    """What the members of all processes say, block by block of this process's."""
+    given = x if is_loader(x) else as_data("x", cast("Data", x), members)
+    if isinstance(given, Tensor) and given.requires_grad:
+        raise ConfigurationError(
+            "`x` requires a gradient, which does not cross ranks; expected `x.detach()`, or an "
+            "ensemble that is not divided."
+        )
+    said = []
+    for _, block in members._blocks():
+        parts = iter([given]) if isinstance(given, Tensor) else inputs_of(given, block)
+        said.append(_answers(block, parts, batch_size))
+    outputs = torch.cat(said)
+    if classes:
+        return DividedClassPredictive(outputs, share)
+    if isinstance(head_of(members.skeleton), GaussianHead):
+        mean, std = outputs.unbind(-1)
+        return DividedPredictive(mean, std, share)
+    return DividedPredictive(outputs, noise_std, share)
 
 
 def _answers(

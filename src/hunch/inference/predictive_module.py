@@ -75,6 +75,11 @@ class PredictiveModule(nn.Module):
     ) -> None:
         super().__init__()
         check_ensemble(ensemble)
+        if isinstance(ensemble, Ensemble) and ensemble._share is not None:
+            raise ConfigurationError(
+                "`ensemble` is divided among processes, and this one has some members alone; "
+                "expected `ensemble.gathered()`."
+            )
         self.noise_std = real_number("noise_std", noise_std, at_least=0.0)
         self.classes, self.novelty = classes, novelty
         if novelty and not isinstance(ensemble, PostHocEpinet):

@@ -73,6 +73,7 @@ class Recipe:
         target_noise: standard deviation of the noise on the targets.
         loss: its name, or a function.
         seed: decides weights, noise and batches.
+        first: the number of the first member.
     """
 
     bootstrap: Bootstrap | None
@@ -80,6 +81,7 @@ class Recipe:
     target_noise: float
     loss: Loss
     seed: int
+    first: int = 0
 
 
 def in_memory(
@@ -126,7 +128,7 @@ def in_memory(
         data = IndexedData(members, y, keys, noise, seed)
     else:
         kind = recipe.bootstrap or "multinomial"
-        data = MemberData(members, x, y, keys, kind, recipe.redraw, noise, seed)
+        data = MemberData(members, x, y, keys, kind, recipe.redraw, noise, seed, recipe.first)
     evidence = None if importance is None else as_evidence(importance)
     entries = None
     if importance is not None and evidence is not None and batch_size and batch_size < n:
@@ -155,7 +157,9 @@ def from_loader(members: Members, loader: Loader, recipe: Recipe, *, counted: bo
         DataError: if there is no batch; in the steps, if one is none.
         ShapeError: in the steps, if one does not fit the network.
     """
-    data = LoadedData(members, recipe.bootstrap, recipe.redraw, recipe.target_noise, recipe.seed)
+    data = LoadedData(
+        members, recipe.bootstrap, recipe.redraw, recipe.target_noise, recipe.seed, recipe.first
+    )
     size = sum(len(batch.x) for batch in batches_of(loader, members)) if counted else 1
     if size == 0:
         raise DataError("the loader gives no batch; expected at least one.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,8 @@ from hunch.errors import ShapeError
 from hunch.inference.losses import LossFunction
 from hunch.inference.optimizers import OwnOptimizer
 from hunch.inference.sources import Source
-from hunch.inference.training import EarlyStopping, MemberAdam, check_not_diverged, squared_norm
+from hunch.inference.training import MemberAdam, Stopping, check_not_diverged, squared_norm
+from hunch.seeding import Key, default_generator_seeded
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class TorchTraining:
         optimizer: moves the parameters.
         pull: what a member's squared parameters add to its loss, times this.
         shared: whether the parameters are of all members together.
+        chance: what decides the random numbers of a step, before its number: a seed and keys.
+            None leaves them to torch's default generator.
     """
 
     parameters: list[nn.Parameter]
@@ -37,33 +41,43 @@ class TorchTraining:
     optimizer: MemberAdam | OwnOptimizer
     pull: float | Tensor | None
     shared: bool
+    chance: tuple[int, Key, Key] | None = None
 
-    def made(self, losses: Tensor, stopping: EarlyStopping | None) -> Iterator[tuple[int, int]]:
+    def made(
+        self, losses: Tensor, stopping: Stopping | None, start: int = 0
+    ) -> Iterator[tuple[int, int]]:
         """Make the steps of a training.
 
         Args:
             losses: where each member's loss before each step goes, `(steps, members)`.
             stopping: what may end it early, by the out-of-bag loss, or None.
+            start: steps that were made before.
 
         Yields:
             How many steps are done, and how many of them the bar of progress has not been told of.
         """
         steps, source = len(losses), self.source
         refresh = max(1, steps // 200)
-        for step, (epoch, rows) in zip(range(steps), source.order, strict=False):
-            each, weights = self._errors(epoch, rows)
-            if stopping is not None:
-                counted = each if source.evidence is None else each * _of(source.evidence, rows)
-                if stopping.is_over(counted, weights):
-                    return
-            if source.importance is not None:
-                each = each * _of(source.importance, rows)
-            self._move((each * weights).mean(dim=1), losses[step])
+        for step, (epoch, rows) in zip(range(start, steps), source.order, strict=False):
+            with self._chance_of(step):
+                each, weights = self._errors(epoch, rows)
+                if stopping is not None:
+                    counted = each if source.evidence is None else each * _of(source.evidence, rows)
+                    if stopping.is_over(counted, weights):
+                        return
+                if source.importance is not None:
+                    each = each * _of(source.importance, rows)
+                self._move((each * weights).mean(dim=1), losses[step])
             done, more = step + 1, 0
             if done % refresh == 0 or done == steps:
                 check_not_diverged([losses[done - 1 - step % refresh : done]], done)
                 more = done - step // refresh * refresh
             yield done, more
+
+    def _chance_of(self, step: int) -> AbstractContextManager[None]:
+        if self.chance is None:
+            return nullcontext()
+        return default_generator_seeded(*self.chance, step)
 
     def _errors(self, epoch: int, rows: Any) -> tuple[Tensor, Tensor]:
         """The loss of each member and datum, and how much it counts, both `(members, batch)`."""

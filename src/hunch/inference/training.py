@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ from hunch.seeding import numpy_generator
 
 PerMember = float | Sequence[float] | Tensor
 Rows = Tensor | None
+Memory = tuple[dict[str, Tensor], dict[str, Any]]
+"""What something goes on from: tensors by name, and values that JSON can hold."""
 
 # Rows times members that a prior is asked about at once; benchmarks/constants.py has other sizes.
 _PRIOR_ROWS = 2**18
@@ -119,6 +121,7 @@ class MemberData:
         redraw: whether each epoch has a bootstrap of its own.
         noise: standard deviation of the noise on the targets.
         seed: decides weights and noise.
+        first: the number of the first member.
     """
 
     def __init__(
@@ -131,16 +134,18 @@ class MemberData:
         redraw: bool,
         noise: float,
         seed: int,
+        first: int = 0,
     ) -> None:
         self.num_members, self.keys = ensemble.num_members, keys
-        self.kind, self.seed = kind, seed
+        self.kind, self.seed, self.first = kind, seed, first
         self.redraw, self.device = redraw and kind != "none", x.device
         # Some epochs at a time: drawing one by one costs small ensembles a tenth of their time.
         self.block = max(1, min(256, 2**18 // (self.num_members * len(keys)))) if redraw else 1
         self._draw(range(self.block))
         self.targets = y.unsqueeze(0)
         if noise:
-            normals = standard_normals(self.num_members, keys, tuple(y.shape[1:]), seed=seed)
+            shape = tuple(y.shape[1:])
+            normals = standard_normals(self.num_members, keys, shape, seed=seed, first=first)
             self.targets = self.targets + noise * normals.to(y)
         self.targets = self.targets.expand(self.num_members, *y.shape)
 
@@ -165,7 +170,9 @@ class MemberData:
         return self.weights, self.epochs.start
 
     def _draw(self, epochs: range) -> None:
-        weights = weights_of_epochs(self.kind, self.num_members, self.keys, epochs, seed=self.seed)
+        weights = weights_of_epochs(
+            self.kind, self.num_members, self.keys, epochs, seed=self.seed, first=self.first
+        )
         self.weights, self.epochs = weights.to(self.device).contiguous(), epochs
 
 
@@ -264,6 +271,16 @@ class MemberAdam:
             for p, old in zip(self.parameters, before, strict=True):
                 p.copy_(torch.lerp(old, p, _align(self.fractions, p)))
 
+    def memory(self) -> Memory:
+        """What its next steps depend on."""
+        moments, steps = self.adam.memory()
+        return moments, {"steps": steps}
+
+    def recall(self, memory: Memory) -> None:
+        """Go on where the one with this memory stood."""
+        tensors, values = memory
+        self.adam.recall(tensors, values["steps"])
+
     def _move(self) -> None:
         # What the loss does not depend on has no gradient and stays.
         which = [i for i, p in enumerate(self.parameters) if p.grad is not None]
@@ -351,6 +368,8 @@ class EarlyStopping:
         now = torch.stack([loss, unseen.sum().to(loss)])
         return self.is_over_after(now, self._copied)
 
+    by_member: ClassVar[bool] = False
+
     def is_over_after(self, seen: Tensor, parameters: Callable[[], list[Tensor]]) -> bool:
         """Take a batch of which sums are known; whether training should stop.
 
@@ -363,16 +382,20 @@ class EarlyStopping:
             return False
         total, count = torch.stack(self.seen).sum(dim=0).tolist()
         self.seen.clear()
-        return self._is_over_with(total / count if count else math.inf, parameters)
+        return self.is_over_with(total / count if count else math.inf, parameters)
 
-    def is_over_with(self, loss: float) -> bool:
-        """Take the loss of an epoch; whether training should stop."""
-        return self._is_over_with(loss, self._copied)
+    def is_over_with(
+        self, loss: float, parameters: Callable[[], list[Tensor]] | None = None
+    ) -> bool:
+        """Take the loss of an epoch; whether training should stop.
 
-    def _is_over_with(self, loss: float, parameters: Callable[[], list[Tensor]]) -> bool:
+        Args:
+            loss: averaged over members.
+            parameters: gives a copy of them as they were for that loss; None is as they are.
+        """
         self.losses.append(math.inf if math.isnan(loss) else loss)
         if self.losses[-1] <= min(self.losses):
-            self.best = parameters()
+            self.best = (parameters or self._copied)()
         waited = len(self.losses) - 1 - int(np.argmin(self.losses))
         return waited >= max(self.patience, self.growth * len(self.losses))
 
@@ -384,6 +407,57 @@ class EarlyStopping:
         with torch.no_grad():
             for tensor, best in zip(self.tensors(), self.best, strict=bool(self.best)):
                 tensor.copy_(best)
+
+
+class MembersUnseen:
+    """What the members of a block lose on data that they do not train on, epoch by epoch.
+
+    The place of `EarlyStopping` where others decide, who know all blocks.
+
+    Args:
+        tensors: gives what would be put back, as it is now.
+        steps_per_epoch: optimizer steps in an epoch.
+
+    Attributes:
+        sums: of the epoch that ended last: sum and number of the losses of each member, `(2,
+            members)`, float64.
+        candidates: a copy of the tensors as they were for these losses.
+        seen: sums of the batches since then, each `(2, members)`.
+
+    Example:
+        >>> unseen = MembersUnseen(list, steps_per_epoch=1)
+        >>> unseen.is_over(torch.tensor([[3.0, 1.0]]), torch.tensor([[0.0, 1.0]]))
+        False
+        >>> unseen.sums.flatten().tolist()
+        [3.0, 1.0]
+    """
+
+    by_member: ClassVar[bool] = True
+
+    def __init__(self, tensors: Callable[[], list[Tensor]], steps_per_epoch: int) -> None:
+        self.tensors, self.steps_per_epoch = tensors, steps_per_epoch
+        self.seen: list[Tensor] = []
+        self.sums = torch.empty(0)
+        self.candidates: list[Tensor] = []
+
+    def is_over(self, each: Tensor, weights: Tensor) -> bool:
+        """Take the losses of a batch, `(members, batch)`; others say whether to stop."""
+        unseen = weights == 0
+        loss = torch.where(unseen, each.detach(), 0).sum(dim=1)
+        now = torch.stack([loss, unseen.sum(dim=1).to(loss)])
+        return self.is_over_after(now, lambda: [t.detach().clone() for t in self.tensors()])
+
+    def is_over_after(self, seen: Tensor, parameters: Callable[[], list[Tensor]]) -> bool:
+        """As that of `EarlyStopping`, with sums `(2, members)`."""
+        self.seen.append(seen.double())
+        if len(self.seen) == self.steps_per_epoch:
+            self.sums = torch.stack(self.seen).sum(dim=0)
+            self.seen.clear()
+            self.candidates = parameters()
+        return False
+
+
+Stopping = EarlyStopping | MembersUnseen
 
 
 def as_evidence(weight: Tensor) -> Tensor:
@@ -406,13 +480,16 @@ def as_evidence(weight: Tensor) -> Tensor:
     return capped / capped.mean()
 
 
-def per_member(name: str, value: PerMember, like: Tensor) -> float | Tensor:
+def per_member(
+    name: str, value: PerMember, like: Tensor, members: int | None = None
+) -> float | Tensor:
     """One number for all members, or a tensor `(members,)` of one each.
 
     Args:
         name: of the argument.
         value: a number or one a member.
         like: a parameter `(members, …)`, whose type and device the tensor gets.
+        members: how many there are; as many as the parameter has if None.
 
     Raises:
         ConfigurationError: if there are too few or too many, or one is not finite.
@@ -422,10 +499,11 @@ def per_member(name: str, value: PerMember, like: Tensor) -> float | Tensor:
         tensor([0.1000, 0.2000])
     """
     numbers = torch.as_tensor(value, dtype=like.dtype, device=like.device)
-    if numbers.ndim > 1 or (numbers.ndim == 1 and len(numbers) != len(like)):
+    members = len(like) if members is None else members
+    if numbers.ndim > 1 or (numbers.ndim == 1 and len(numbers) != members):
         raise ConfigurationError(
             f"`{name}` got shape {tuple(numbers.shape)}; expected a number, or one for each of the "
-            f"{len(like)} members."
+            f"{members} members."
         )
     return float(value) if numbers.ndim == 0 else numbers  # type: ignore[arg-type]
 

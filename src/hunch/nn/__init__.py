@@ -10,6 +10,7 @@ from hunch.nn.noisy_conversion import noisy
 from hunch.nn.normalizer import Constant, Normalizer
 from hunch.nn.post_hoc import PostHocEpinet
 from hunch.nn.priors import FunctionPrior, RandomFourierPrior, RandomizedPrior
+from hunch.nn.ranks import Ranks
 from hunch.nn.saving import load, save
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "QuantileHead",
     "RandomFourierPrior",
     "RandomizedPrior",
+    "Ranks",
     "Streams",
     "load",
     "noise",

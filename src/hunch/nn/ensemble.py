@@ -20,6 +20,7 @@ from hunch.nn.borrowing import (
 )
 from hunch.nn.engines import Engine, Outcome, Pass, versions, wants_loop
 from hunch.nn.noisy_base import DrawingLayer
+from hunch.nn.ranks import Ranks, Share
 from hunch.nn.stacking import apply_to_members, check_copyable, check_stackable, stack, stand_in
 from hunch.seeding import check_seed, default_generator_seeded
 from hunch.shown import card
@@ -50,6 +51,8 @@ class Ensemble(nn.Module):
             takes the kernel where it can and is faster.
         chunk_size: how many members are run at once; all if None. Fewer need less memory where no
             gradient is asked for; the loop runs one at a time in any case.
+        ranks: the processes among which members are divided; this one keeps its own, which are
+            then what `num_members`, `member` and the outputs here are about. None keeps all.
 
     Shape:
         `x (batch, …)` shared by all members, or `(members, batch, …)` with `per_member=True`; the
@@ -78,6 +81,7 @@ class Ensemble(nn.Module):
     num_members: int
     engine: Engine
     chunk_size: int | None
+    _share: Share | None = None
 
     def __init__(
         self,
@@ -87,14 +91,20 @@ class Ensemble(nn.Module):
         seed: int | None = None,
         engine: Engine = "auto",
         chunk_size: int | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         super().__init__()
         listed = isinstance(factory, nn.ModuleList) or not callable(factory)
         if isinstance(factory, Iterable) and listed:
             members = _given(factory, num_members, seed)
+            share = None if ranks is None else Share(ranks, len(members))
+            members = members if share is None else [members[k] for k in share.members]
         else:
-            members = _built(factory, num_members, seed)
+            number = _number_of(factory, num_members)
+            share = None if ranks is None else Share(ranks, number)
+            members = _built(factory, range(number) if share is None else share.members, seed)
         self._adopt(stack(members), len(members), engine, chunk_size)
+        self._share = share
 
     @classmethod
     def from_modules(
@@ -334,7 +344,131 @@ class Ensemble(nn.Module):
             raise ConfigurationError(
                 f"`name` got {name!r}; a member's submodules are: {children}."
             ) from None
-        return Ensemble._around(part, self.num_members, self.engine, self.chunk_size)
+        found = Ensemble._around(part, self.num_members, self.engine, self.chunk_size)
+        found._share = self._share
+        return found
+
+    @property
+    def member_numbers(self) -> range:
+        """Which members these are: all, or with `ranks` those of this process.
+
+        Example:
+            >>> Ensemble(lambda: nn.Linear(2, 1), num_members=3).member_numbers
+            range(0, 3)
+        """
+        return range(self.num_members) if self._share is None else self._share.members
+
+    def divided(self, ranks: Ranks) -> Ensemble:
+        """This process's members of an ensemble that all processes have.
+
+        Args:
+            ranks: the processes.
+
+        Returns:
+            An ensemble with tensors of its own, as `Ensemble(…, ranks=ranks)` makes one.
+
+        Raises:
+            ConfigurationError: if it is divided already.
+
+        Example:
+            >>> from hunch.nn import Ranks
+            >>> net = Ensemble(lambda: nn.Linear(2, 1), num_members=3).divided(Ranks())
+            >>> net.member_numbers
+            range(0, 3)
+        """
+        if self._share is not None:
+            raise ConfigurationError("the ensemble is divided already; expected a whole one.")
+        share = Share(ranks, self.num_members)
+        found = self._slice(share.members)
+        found._share = share
+        return found
+
+    def _blocks(self) -> Iterator[tuple[range, Ensemble]]:
+        """Members that are trained and asked apart from others.
+
+        Yields:
+            Of each block which members it has, and an ensemble of them with tensors of its own; a
+            whole ensemble is its only block.
+
+        Example:
+            >>> from hunch.nn import Ranks
+            >>> net = Ensemble(lambda: nn.Linear(2, 1), num_members=3, ranks=Ranks(block=2))
+            >>> [numbers for numbers, _ in net._blocks()]
+            [range(0, 2), range(2, 3)]
+        """
+        if (share := self._share) is None:
+            yield range(self.num_members), self
+            return
+        for block in share.blocks:
+            # Copies: where a tensor begins in memory may decide last bits of a matrix product.
+            yield block, self._slice(block)
+
+    def _take_over(self, numbers: range, block: Ensemble) -> None:
+        """Take over what a block has become.
+
+        Args:
+            numbers: its members.
+            block: as `_blocks` gave it.
+
+        Example:
+            >>> from hunch.nn import Ranks
+            >>> net = Ensemble(lambda: nn.Linear(2, 1), num_members=3, ranks=Ranks(block=2))
+            >>> (numbers, block), _ = net._blocks()
+            >>> _ = nn.init.zeros_(block.get_parameter("bias"))
+            >>> net._take_over(numbers, block)
+            >>> net.get_parameter("bias")[:2].flatten().tolist()
+            [0.0, 0.0]
+        """
+        if block is self:
+            return
+        first, changed = self.member_numbers.start, tensors_of(block.skeleton)
+        with torch.no_grad():
+            for name, tensor in tensors_of(self.skeleton).items():
+                tensor[numbers.start - first : numbers.stop - first].copy_(changed[name])
+
+    def _slice(self, numbers: range) -> Ensemble:
+        """Some of the members, with tensors of their own."""
+        first = self.member_numbers.start
+        own = {
+            name: t.detach()[numbers.start - first : numbers.stop - first].clone()
+            for name, t in tensors_of(self.skeleton).items()
+        }
+        skeleton = stand_in(self.skeleton, own)
+        return Ensemble._around(skeleton, len(numbers), self.engine, self.chunk_size)
+
+    def gathered(self) -> Ensemble:
+        """All members in each process, for what asks for an ensemble that is not divided.
+
+        All ranks must call this, and have room for it.
+
+        Returns:
+            An ensemble with tensors of its own; this one itself if it is not divided.
+
+        Example:
+            >>> from hunch.nn import Ranks
+            >>> net = Ensemble(lambda: nn.Linear(2, 1), num_members=3, ranks=Ranks())
+            >>> net.gathered().member_numbers
+            range(0, 3)
+        """
+        if (share := self._share) is None:
+            return self
+        with torch.no_grad():
+            whole = {n: share.gathered(t.detach()) for n, t in tensors_of(self.skeleton).items()}
+            skeleton = stand_in(self.skeleton, {name: t.clone() for name, t in whole.items()})
+        return Ensemble._around(skeleton, share.total, self.engine, self.chunk_size)
+
+    def _gathered_rows(self, values: Tensor) -> Tensor:
+        """Values of all members, given those of this process's; all ranks must call this.
+
+        Args:
+            values: `(members, …)`, one of each member.
+
+        Example:
+            >>> import torch
+            >>> Ensemble(lambda: nn.Linear(2, 1), num_members=2)._gathered_rows(torch.ones(2))
+            tensor([1., 1.])
+        """
+        return values if self._share is None else self._share.gathered(values)
 
     # Mode, moves and checkpoints go to the skeleton, which may have its own way of doing them.
 
@@ -421,8 +555,8 @@ class Ensemble(nn.Module):
                 )
 
 
-def _built(factory: object, num_members: int | None, seed: int | None) -> list[nn.Module]:
-    """Members as a function makes them, each from random numbers of its own."""
+def _number_of(factory: object, num_members: int | None) -> int:
+    """How many members a function is to build."""
     if isinstance(factory, nn.Module) or not callable(factory):
         raise ConfigurationError(
             f"`factory` got a {type(factory).__name__}; expected a function that builds one "
@@ -432,10 +566,20 @@ def _built(factory: object, num_members: int | None, seed: int | None) -> list[n
         raise ConfigurationError(
             "`num_members` is missing; expected how many members `factory` is to build."
         )
+    return whole_number("num_members", num_members, at_least=1)
+
+
+def _built(factory: Any, numbers: range, seed: int | None) -> list[nn.Module]:
+    """Members as a function makes them, each from random numbers of its own."""
     if seed is not None:
         check_seed(seed)
+    elif numbers.start > 0:
+        raise ConfigurationError(
+            "`seed` got None for members that are divided among processes; expected a number, so "
+            "that each process draws its own members."
+        )
     members = []
-    for k in range(whole_number("num_members", num_members, at_least=1)):
+    for k in numbers:
         with default_generator_seeded(seed, "member", k):
             members.append(factory())
     return members

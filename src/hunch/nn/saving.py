@@ -65,6 +65,11 @@ def save(network: nn.Module, path: str | os.PathLike[str]) -> None:
     """
     if not isinstance(network, nn.Module):
         raise ConfigurationError(f"`network` got {type(network).__name__}; expected a module.")
+    if isinstance(network, Ensemble) and network._share is not None:
+        raise ConfigurationError(
+            "`network` is divided among processes, and this one has some members alone; expected "
+            "`network.gathered()`, which all call and one saves."
+        )
     root, state = _root(network), dict(network.state_dict())
     beside, layers = _beside(root, state), _noisy_layers(root)
     _check_dense(state | beside)

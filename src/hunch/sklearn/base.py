@@ -18,6 +18,7 @@ from torch import Tensor
 
 from hunch.inference.groups import group_ids
 from hunch.inference.losses import Loss
+from hunch.nn import Ranks as ProcessRanks
 from hunch.seeding import derive
 from hunch.sklearn.boosting import FEWEST
 from hunch.sklearn.columns import TakesColumns, weights_of
@@ -53,6 +54,7 @@ class RandomizedPriorBase(TakesColumns, BaseEstimator, LearnedNetworks):
     boosting: bool = True
     random_state: int | np.random.RandomState | None = None
     verbose: bool = False
+    ranks: ProcessRanks | None = None
 
     loss_curve_: list[float] = field(init=False)
 
@@ -109,7 +111,7 @@ class RandomizedPriorBase(TakesColumns, BaseEstimator, LearnedNetworks):
 
     def _recipe_of_an_epoch(self) -> Recipe:
         """How `partial_fit` trains: as long as it goes on, with the seed that it began with."""
-        seed = self._seed if hasattr(self, "ensemble_") else as_seed(self.random_state)
+        seed = self._seed if hasattr(self, "ensemble_") else as_seed(self.random_state, self.ranks)
         return dataclasses.replace(self._recipe(seed), epochs=1, patience=None)
 
     def _rows(
@@ -198,13 +200,21 @@ class RandomizedPriorBase(TakesColumns, BaseEstimator, LearnedNetworks):
             self.__dict__.pop(name, None)
 
 
-def as_seed(random_state: int | np.random.RandomState | None) -> int:
+def as_seed(
+    random_state: int | np.random.RandomState | None, ranks: ProcessRanks | None = None
+) -> int:
     """A seed, given what scikit-learn calls a random state; None is another one each time.
+
+    Args:
+        random_state: as there.
+        ranks: processes that are to have the same one.
 
     Example:
         >>> as_seed(7) == as_seed(7), as_seed(None) == as_seed(None)
         (True, False)
     """
     if random_state is None:
-        return int(np.random.SeedSequence().generate_state(1)[0])  # not numpy's global state
-    return int(check_random_state(random_state).randint(2**31 - 1))
+        seed = int(np.random.SeedSequence().generate_state(1)[0])  # not numpy's global state
+    else:
+        seed = int(check_random_state(random_state).randint(2**31 - 1))
+    return ranks.agreed(seed) if isinstance(ranks, ProcessRanks) else seed

@@ -74,6 +74,9 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase, LearnedCla
         random_state: the same number gives the same result. Neither numpy's nor torch's global
             state is used or changed.
         verbose: show a progress bar on standard error.
+        ranks: a `hunch.nn.Ranks`: processes, as `torchrun` starts them, among which the networks
+            are divided while they are trained. All must call `fit`, with the same data, and all
+            have the same estimator after it. None: this process alone.
 
     Attributes:
         classes_: the classes, sorted.
@@ -120,7 +123,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase, LearnedCla
         Raises:
             ValueError: if the data or a parameter cannot be used; the message says what is wrong.
         """
-        recipe = self._recipe(as_seed(self.random_state))
+        recipe = self._recipe(as_seed(self.random_state, self.ranks))
         rows, num_data = self._table(X, y, sample_weight, groups, classes=None, reset=True)
         self._start(recipe, rows, len(self.classes_))
         self._boost(rows)

@@ -60,7 +60,9 @@ class LearnedNetworks:
         values = {name: getattr(self, name) for name in _KEPT if hasattr(self, name)}
         if np.isnan(values.get("oob_score_", 0.0)):
             del values["oob_score_"]  # JSON has no NaN
-        values["parameters"] = self._parameters
+        # Who trains together is no part of what was learned.
+        parameters = self._parameters.items()
+        values["parameters"] = {name: value for name, value in parameters if name != "ranks"}
         if self._columns is not None:
             values["columns"] = self._columns.to_json()
         parts = {"ensemble": self.ensemble_.state_dict(), "input": self._input_scale.to_state()}

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, get_args
 from torch import nn
 
 from hunch.errors import ConfigurationError
+from hunch.nn import Ranks
 from hunch.nn.mlp import ACTIVATIONS
 from hunch.sklearn.training import Recipe
 from hunch.validation import real_number, whole_number
@@ -68,7 +69,16 @@ def recipe_of(parameters: Mapping[str, Any], seed: int, ridge_of_alpha: float) -
         patience=patience if said.early_stopping else None,
         seed=seed,
         progress=bool(said.verbose),
+        ranks=_ranks_of(parameters.get("ranks")),
     )
+
+
+def _ranks_of(value: object) -> Ranks | None:
+    if value is not None and not isinstance(value, Ranks):
+        raise ConfigurationError(
+            f"`ranks` got {type(value).__name__}; expected a `hunch.nn.Ranks`, or None."
+        )
+    return value
 
 
 def _check_choice(name: str, value: object, choices: Iterable[str]) -> None:

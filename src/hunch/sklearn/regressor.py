@@ -108,6 +108,9 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase, LearnedNumbe
         random_state: the same number gives the same result. Neither numpy's nor torch's global
             state is used or changed.
         verbose: show a progress bar on standard error.
+        ranks: a `hunch.nn.Ranks`: processes, as `torchrun` starts them, among which the networks
+            are divided while they are trained. All must call `fit`, with the same data, and all
+            have the same estimator after it. None: this process alone.
 
     Attributes:
         ensemble_: the networks, a `hunch.nn.Ensemble` on scaled features and targets.
@@ -162,7 +165,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase, LearnedNumbe
         Raises:
             ValueError: if the data or a parameter cannot be used; the message says what is wrong.
         """
-        recipe = self._recipe(as_seed(self.random_state))
+        recipe = self._recipe(as_seed(self.random_state, self.ranks))
         rows, num_data = self._table(X, y, sample_weight, groups, reset=True)
         self._start(recipe, rows, self.n_outputs_)
         self._boost(rows)

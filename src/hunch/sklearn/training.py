@@ -17,6 +17,7 @@ from hunch.inference.bootstrap import Bootstrap, Ids
 from hunch.inference.losses import Loss
 from hunch.nn import MLP, Ensemble, RandomizedPrior
 from hunch.nn.compiled_outputs import outputs_compiled
+from hunch.nn.ranks import Ranks, ranks_for
 from hunch.seeding import torch_generator
 
 _PATIENCE_GROWTH = 0.25
@@ -42,6 +43,7 @@ class Recipe:
         seed: decides everything.
         progress: show a bar.
         finer: whether to go on with a smaller learning rate where patience has ended.
+        ranks: processes among which members are divided in training; None for one.
     """
 
     num_members: int
@@ -57,6 +59,7 @@ class Recipe:
     seed: int
     progress: bool
     finer: bool = True
+    ranks: Ranks | None = None
 
     def weights(self, ids: Ids) -> Tensor:
         """Which member saw which datum, `(members, data)`."""
@@ -127,6 +130,8 @@ def train(
 ) -> list[float]:
     """Train members in place, in float32, and leave them in float64 to be asked.
 
+    Where they are divided among processes, all of these have all members before and after.
+
     Args:
         ensemble: the members.
         recipe: how.
@@ -147,9 +152,12 @@ def train(
     left_out = bool((recipe.weights(ids) == 0).any())
     patience = default_patience(n) if recipe.patience == "auto" else recipe.patience
     patience = patience if left_out else None
+    own = ensemble.float()
+    if recipe.ranks is not None:
+        own = own.divided(ranks_for(recipe.ranks, ensemble.num_members))
     go_on = partial(
         fit,
-        ensemble.float(),
+        own,
         x.float(),
         y.float() if y.is_floating_point() else y,
         loss=loss,
@@ -168,6 +176,9 @@ def train(
         half = max(patience // 2, 1)
         rest = go_on(steps=steps - len(losses), lr=_FINER * recipe.lr, patience=half).loss
         losses = torch.cat([losses, rest])
+    if own is not ensemble:
+        ensemble.load_state_dict(own.gathered().state_dict())
+        losses = own._gathered_rows(losses.T).T
     ensemble.double()
     by_step = losses.double().mean(dim=1)
     return [float(part.mean()) for part in by_step.split(per_epoch)]
