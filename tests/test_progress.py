@@ -42,7 +42,7 @@ def wait_for(said, text):
     end = time.perf_counter() + 20
     while text not in said.getvalue() and time.perf_counter() < end:
         time.sleep(0.005)
-    return said.getvalue()
+    assert text in said.getvalue()
 
 
 def test_a_line_says_how_far_how_fast_and_how_long_still(clock):

@@ -54,6 +54,7 @@ class Kept(CurveLog):
         ),
         (lambda: BootstrappedDQN("CartPole-v1", epinet=True, **SMALL), {"learning_rate", "value"}),
         (lambda: A2C("CartPole-v1", **SMALL), {"learning_rate", "value"}),
+        (lambda: A2C("CartPole-v1", noisy=True, **SMALL), {"learning_rate", "value"}),
         (
             lambda: A2C("Pendulum-v1", normalize=True, replicas=2, **SMALL),
             {"learning_rate", "value"},
@@ -70,7 +71,7 @@ def test_to_ask_an_agent_changes_nothing(make, names):
         found = quantities(asked)
     assert {name.removeprefix("train/") for name in found if name.startswith("train/")} == names
     assert all(np.isfinite(value) for value in found.values())
-    assert any(name.startswith("noise/") for name in found) == bool(getattr(asked, "noisy", False))
+    assert any(name.startswith("noise/") for name in found) == bool(asked.settings.get("noisy"))
     before, after = plain.state_dict(), asked.state_dict()
     assert before.keys() == after.keys()
     assert all((before[name] == after[name]).all() for name in before)
