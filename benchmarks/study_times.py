@@ -68,14 +68,14 @@ def times(places: dict[str, Place], rounds: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=10, help="of six cells")
     parser.add_argument("--steps", type=int, default=300, help="of each run")
     arguments = parser.parse_args()
     load = os.getloadavg()[0]
     places = {
         "that compute": short_runs(arguments.seeds, arguments.steps),
-        "that wait": Place(WAITING.format(runs=6 * arguments.seeds)),
+        "that wait": Place(WAITING.format(runs=3 * arguments.seeds)),
     }
     try:
         found = times(places, arguments.rounds)
@@ -84,8 +84,8 @@ def main() -> None:
             shutil.rmtree(place.folder, ignore_errors=True)
     print(
         "# What studies cost\n\nSeconds on the wall and of processors, the start of workers "
-        f"included, the middle of {arguments.rounds} rounds (range) in turns on {os.cpu_count()} "
-        f"cores, for which {load:.0f} other processes waited at the beginning.\n"
+        f"included, on {os.cpu_count()} cores; the middle, and the range, of turns: {arguments.rounds}. At "
+        f"the beginning {load:.0f} other processes wanted the cores.\n"
     )
     print(found, end="")
 
