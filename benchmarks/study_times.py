@@ -84,8 +84,8 @@ def main() -> None:
             shutil.rmtree(place.folder, ignore_errors=True)
     print(
         "# What studies cost\n\nSeconds on the wall and of processors, the start of workers "
-        f"included, on {os.cpu_count()} cores; the middle, and the range, of turns: {arguments.rounds}. At "
-        f"the beginning {load:.0f} other processes wanted the cores.\n"
+        f"included, on {os.cpu_count()} cores; the middle, and the range, of turns: "
+        f"{arguments.rounds}. At the beginning {load:.0f} other processes wanted the cores.\n"
     )
     print(found, end="")
 
