@@ -2,7 +2,7 @@
 How much does the seed matter?
 ==============================
 
-Eight agents that differ in their seed alone, trained at once with ``replicas=8``. After 2,500
+Eight agents that differ in their seed alone, trained at once with ``replicas=8``. After 4,000
 steps of CartPole some are far ahead of others. One curve of one seed says little; that is why
 results here are over several.
 """
@@ -12,10 +12,8 @@ import numpy as np
 
 from hunch.rl import DQN
 
-agent = DQN(
-    "CartPole-v1", noisy=True, double=True, learning_rate=1e-3, batch_size=32, replicas=8, seed=0
-)
-agent.learn(2_500, progress=False)
+agent = DQN("CartPole-v1", noisy=True, double=True, replicas=8, seed=0)
+agent.learn(4_000, progress=False)
 
 figure, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
 for history in agent.histories:

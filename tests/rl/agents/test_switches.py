@@ -12,7 +12,13 @@ from hunch.errors import ConfigurationError, HunchError
 from hunch.rl import DQN
 from hunch.rl.networks.value_networks import noisy_layers
 
-TINY = {"hidden_sizes": (6, 5), "batch_size": 4, "replay_capacity": 20, "atoms": 3}
+TINY = {
+    "update_period": 1,
+    "hidden_sizes": (6, 5),
+    "batch_size": 4,
+    "replay_capacity": 20,
+    "atoms": 3,
+}
 SWITCHES = ["noisy", "double", "dueling", "prioritized", "n_step"]
 
 
@@ -57,7 +63,7 @@ def test_switches_name_their_values():
     assert agent.value_head.distribution == "categorical"
     assert agent.value_head.outputs == 15
     assert (agent.value_head.low, agent.value_head.high) == (0.0, 3.0)
-    assert agent._replay.n_step == 1
+    assert agent._replay.n_step == 3
 
 
 @pytest.mark.every(2)

@@ -49,9 +49,10 @@ def classic_control(result: classic.Result) -> Figures:
 def _by_task(name: str, result: continuous.Result | classic.Result) -> Figures:
     figures = {}
     for env in result.settings.frames:
-        figure, axes = panel(env, "", "mean return of a seed")
+        agents = sum(trial.env == env for trial in result.trials)
+        figure, axes = panel(env, "", "mean return of a seed", width=max(4.6, 1.6 * agents))
         trials = [trial for trial in result.trials if trial.env == env]
-        for place, (trial, color) in enumerate(zip(trials, (BLUE, ORANGE, GRAY), strict=False)):
+        for place, (trial, color) in enumerate(zip(trials, CYCLE, strict=False)):
             where = place + spread(len(trial.mean_return))
             axes.plot(where, np.sort(trial.mean_return), "o", color=color, ms=5)
         bound(axes, SOLVED[env])
