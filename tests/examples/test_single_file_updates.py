@@ -73,9 +73,12 @@ def dqn(module, monkeypatch, updates, replica=None):
         learning_rate=args.learning_rate,
         batch_size=args.batch_size,
         target_update_period=40,
+        target_update_rate=1.0,
         epsilon=0.3,
         replicas=1 if replica is None else 2,
         seed=3,
+        update_period=1,
+        n_step=1,
     )
     twin.begin(agent)
     replay, ends = RecordedReplay(monkeypatch), []
@@ -116,7 +119,9 @@ def rainbow(module, monkeypatch, updates):
         learning_rate=args.learning_rate,
         batch_size=args.batch_size,
         target_update_period=40,
+        target_update_rate=1.0,
         seed=3,
+        update_period=1,
     )
     twin.begin(agent)
     replay = RecordedReplay(monkeypatch)

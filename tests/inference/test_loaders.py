@@ -212,8 +212,8 @@ WRONG = {
     "`y` got Tensor beside a loader": dict(x=LOADER, y=Y),
     "`ids` got range with a loader; put them into the batches": dict(x=LOADER, ids=range(50)),
     "`weight` got Tensor with a loader": dict(x=LOADER, weight=torch.ones(50)),
-    "`batch_size` got int with a loader; batches are the loader's": dict(x=LOADER, batch_size=3),
-    "`patience` got int with a loader; give `validation` too": dict(x=LOADER, patience=3),
+    "`batch_size` got 3 with a loader; batches are the loader's": dict(x=LOADER, batch_size=3),
+    "`patience` got 3 with a loader; give `validation` too": dict(x=LOADER, patience=3),
     "`bootstrap` got 'multinomial' with a loader": dict(x=LOADER, bootstrap="multinomial"),
     r"`bootstrap` got 'poisson', which belongs to a datum, .* expected \(x, y, ids\)": dict(
         x=LOADER, bootstrap="poisson"

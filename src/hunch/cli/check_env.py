@@ -32,7 +32,7 @@ Example: hunch check-env CartPole-v1
 _STATE: Final = {True: "ok", None: "note", False: "FAIL"}
 # An agent so small that to make it costs nothing.
 _SMALL: Final[Mapping[str, Mapping[str, Any]]] = {
-    "DQN": dict(hidden_sizes=(1,), batch_size=1, replay_capacity=1),
+    "DQN": dict(hidden_sizes=(1,), batch_size=1, replay_capacity=1, n_step=1),
     "BootstrappedDQN": dict(
         hidden_sizes=(1,), batch_size=1, replay_capacity=1, min_replay_size=1, num_members=2
     ),

@@ -26,7 +26,9 @@ def test_same_seed_same_weights_and_the_global_random_state_is_untouched():
     torch_before = torch.get_rng_state()
     numpy_before = pickle.dumps(np.random.get_state())  # noqa: NPY002
     agents = [
-        DQN("CartPole-v1", noisy=True, double=True, seed=seed, **SMALL).learn(150, progress=False)
+        DQN(
+            "CartPole-v1", noisy=True, double=True, seed=seed, **SMALL, update_period=1, n_step=1
+        ).learn(150, progress=False)
         for seed in (4, 4, 5)
     ]
     assert torch.equal(weights(agents[0]), weights(agents[1]))
@@ -39,7 +41,10 @@ def test_same_seed_same_weights_and_the_global_random_state_is_untouched():
 
 @pytest.mark.parametrize("noisy", [False, True])
 def test_looking_at_an_agent_does_not_change_what_it_becomes(noisy):
-    watched, alone = (DQN("CartPole-v1", noisy=noisy, seed=1, **SMALL) for _ in range(2))
+    watched, alone = (
+        DQN("CartPole-v1", noisy=noisy, seed=1, **SMALL, update_period=1, n_step=1)
+        for _ in range(2)
+    )
     for until in range(40, 121, 40):
         watched.learn(until, progress=False)
         watched.predict(np.zeros(4))
@@ -51,7 +56,7 @@ def test_looking_at_an_agent_does_not_change_what_it_becomes(noisy):
 
 
 def test_learn_counts_the_steps_of_the_whole_life():
-    agent = DQN("CartPole-v1", **SMALL)
+    agent = DQN("CartPole-v1", **SMALL, update_period=1, n_step=1)
     assert agent.learn(40, progress=False) is agent
     assert (agent.steps, agent.updates) == (40, 25)
     agent.learn(40, progress=False)
@@ -63,7 +68,15 @@ def test_learn_counts_the_steps_of_the_whole_life():
 
 
 def test_periods_count_what_they_say():
-    agent = DQN("CartPole-v1", noisy=True, update_period=3, target_update_period=5, **SMALL)
+    agent = DQN(
+        "CartPole-v1",
+        noisy=True,
+        update_period=3,
+        target_update_period=5,
+        target_update_rate=1.0,
+        **SMALL,
+        n_step=1,
+    )
     agent.learn(16 + 3 * 4 + 1, progress=False)  # updates at steps 18, 21, 24, 27
     assert agent.updates == 4
     assert not torch.equal(agent._pair.target_vector, agent._pair.vector)
@@ -75,13 +88,20 @@ def test_periods_count_what_they_say():
 
 
 def test_a_round_has_as_many_updates_as_asked_for():
-    agent = DQN("CartPole-v1", update_period=3, updates_per_round=4, **SMALL)
+    agent = DQN("CartPole-v1", update_period=3, updates_per_round=4, **SMALL, n_step=1)
     agent.learn(16 + 3 * 2 + 1, progress=False)  # rounds at steps 18 and 21
     assert agent.updates == 8
 
 
 def test_target_moves_by_its_rate():
-    agent = DQN("CartPole-v1", target_update_period=1, target_update_rate=0.25, **SMALL)
+    agent = DQN(
+        "CartPole-v1",
+        target_update_period=1,
+        target_update_rate=0.25,
+        **SMALL,
+        update_period=1,
+        n_step=1,
+    )
     agent.learn(15, progress=False)
     before = agent._pair.target_vector.clone()
     agent.learn(16, progress=False)
@@ -100,7 +120,16 @@ def test_buffers_reach_the_target_network():
             self.calls += 1
             return self.linear(x)
 
-    agent = DQN("CartPole-v1", network=Counting, epsilon=0.0, target_update_period=10, **SMALL)
+    agent = DQN(
+        "CartPole-v1",
+        network=Counting,
+        epsilon=0.0,
+        target_update_period=10,
+        target_update_rate=1.0,
+        **SMALL,
+        update_period=1,
+        n_step=1,
+    )
     agent.learn(25, progress=False)
     assert agent.target_network.calls > 25
 
@@ -109,7 +138,7 @@ def test_buffers_reach_the_target_network():
 
 
 def test_every_forward_has_noise_of_its_own():
-    agent = DQN("CartPole-v1", noisy=True, double=True, seed=0, **SMALL)
+    agent = DQN("CartPole-v1", noisy=True, double=True, seed=0, **SMALL, update_period=1, n_step=1)
     seen = {"online": [], "target": []}
     for name, net in (("online", agent.network), ("target", agent.target_network)):
         for layer in noisy_layers(net):
@@ -126,7 +155,9 @@ def test_every_forward_has_noise_of_its_own():
 
 
 def test_the_target_network_is_in_training_mode_and_noisy():
-    agent = DQN("CartPole-v1", noisy=True, seed=0, **SMALL).learn(20, progress=False)
+    agent = DQN("CartPole-v1", noisy=True, seed=0, **SMALL, update_period=1, n_step=1).learn(
+        20, progress=False
+    )
     assert all(module.training for module in agent.target_network.modules())
     x = torch.ones(1, 1, 4)
     assert not torch.equal(agent._target(x), agent._target(x))
@@ -134,7 +165,9 @@ def test_the_target_network_is_in_training_mode_and_noisy():
 
 
 def test_stds_learn():
-    agent = DQN("CartPole-v1", noisy=True, seed=0, **SMALL).learn(100, progress=False)
+    agent = DQN("CartPole-v1", noisy=True, seed=0, **SMALL, update_period=1, n_step=1).learn(
+        100, progress=False
+    )
     layers = noisy_layers(agent.network)
     assert [type(m) for m in agent.network] == [
         nn.Linear, nn.ReLU, NoisyLinear, nn.ReLU, NoisyLinear
@@ -145,7 +178,7 @@ def test_stds_learn():
 
 
 def test_acting_builds_no_graph():
-    agent = DQN("CartPole-v1", noisy=True, seed=0, **SMALL)
+    agent = DQN("CartPole-v1", noisy=True, seed=0, **SMALL, update_period=1, n_step=1)
     outputs = []
     agent.network.register_forward_hook(lambda *args: outputs.append(args[2].requires_grad))
     agent.act(np.zeros((1, 1, 4), np.float32), FIRST)
@@ -178,7 +211,7 @@ def test_fresh_noise_serves_layers_with_noise_per_sample():
 
 
 def test_predict_uses_the_means_or_a_draw():
-    agent = DQN("CartPole-v1", noisy=True, seed=0, **SMALL)
+    agent = DQN("CartPole-v1", noisy=True, seed=0, **SMALL, update_period=1, n_step=1)
     rng = np.random.default_rng(0)
     observations = rng.normal(size=(200, 4)).astype(np.float32)
     with torch.no_grad(), noise(agent.network, "off"):
@@ -194,7 +227,7 @@ def test_predict_uses_the_means_or_a_draw():
 
 
 def test_epsilon_greedy_explores_as_often_as_it_says():
-    agent = DQN("CartPole-v1", epsilon=0.5, seed=0, **SMALL)
+    agent = DQN("CartPole-v1", epsilon=0.5, seed=0, **SMALL, update_period=1, n_step=1)
     best = agent.predict(np.zeros(4))
     actions = agent.predict(np.zeros((4000, 4)), deterministic=False)
     other = float(np.mean(actions != best))
@@ -204,7 +237,14 @@ def test_epsilon_greedy_explores_as_often_as_it_says():
 
 
 def test_schedules_follow_environment_steps():
-    agent = DQN("CartPole-v1", epsilon=0.0, learning_rate=Linear(1e-2, 0.0, steps=50), **SMALL)
+    agent = DQN(
+        "CartPole-v1",
+        epsilon=0.0,
+        learning_rate=Linear(1e-2, 0.0, steps=50),
+        **SMALL,
+        update_period=1,
+        n_step=1,
+    )
     agent.learn(50, progress=False)
     before = weights(agent)
     agent.learn(60, progress=False)
@@ -221,10 +261,13 @@ def test_termination_stops_the_bootstrap_and_a_time_limit_does_not(steady, trunc
         discount=0.5,
         learning_rate=0.01,
         target_update_period=10,
+        target_update_rate=1.0,
         network=lambda: MLP(2, [16], 2),
         seed=0,
         batch_size=16,
         min_replay_size=16,
+        update_period=1,
+        n_step=1,
     ).learn(600, progress=False)
     # A step is worth 1 and, where only a time limit ended it, as much again discounted, in the
     # observation behind it, which the agent never acts in: its values there are whatever its network says.
@@ -238,7 +281,16 @@ def test_termination_stops_the_bootstrap_and_a_time_limit_does_not(steady, trunc
 @pytest.mark.parametrize("double", [False, True])
 @pytest.mark.parametrize("fast", [False, True])
 def test_loss_equals_the_formula_row_by_row(double, fast):
-    agent = DQN("CartPole-v1", double=double, fast=fast, discount=0.9, seed=0, **SMALL)
+    agent = DQN(
+        "CartPole-v1",
+        double=double,
+        fast=fast,
+        discount=0.9,
+        seed=0,
+        **SMALL,
+        update_period=1,
+        n_step=1,
+    )
     agent._pair.target_vector.mul_(-1.5)  # so that the two networks prefer different actions
     rng = np.random.default_rng(0)
     first, following = rng.normal(size=(2, 20, 4)).astype(np.float32)
@@ -274,7 +326,9 @@ def test_loss_equals_the_formula_row_by_row(double, fast):
 
 
 def test_gradient_norm_is_limited():
-    agent = DQN("CartPole-v1", max_gradient_norm=1e-3, **SMALL).learn(30, progress=False)
+    agent = DQN("CartPole-v1", max_gradient_norm=1e-3, **SMALL, update_period=1, n_step=1).learn(
+        30, progress=False
+    )
     assert agent._pair.gradient.norm().item() == pytest.approx(1e-3, rel=1e-4)
 
 
@@ -328,9 +382,12 @@ def test_it_learns_to_match(matching, noisy, double):
         learning_rate=1e-2,
         epsilon=0.2,
         target_update_period=20,
+        target_update_rate=1.0,
         hidden_sizes=(32, 32),
         batch_size=32,
         seed=0,
+        update_period=1,
+        n_step=1,
     ).learn(600, progress=False)
     assert set(agent._first_env.actions) == {5, 6}
     assert evaluate(agent, episodes=20, seed=1).returns.tolist() == [5.0] * 20
@@ -340,21 +397,35 @@ def test_it_learns_to_match(matching, noisy, double):
 
 
 def test_a_network_may_be_given_or_made():
-    made = DQN("CartPole-v1", network=lambda: nn.Linear(4, 2), seed=3)
-    again = DQN("CartPole-v1", network=lambda: nn.Linear(4, 2), seed=3)
+    made = DQN("CartPole-v1", network=lambda: nn.Linear(4, 2), seed=3, update_period=1, n_step=1)
+    again = DQN("CartPole-v1", network=lambda: nn.Linear(4, 2), seed=3, update_period=1, n_step=1)
     assert torch.equal(weights(made), weights(again))
     given = MLP(4, [6], 2)
-    assert DQN("CartPole-v1", network=given).network is given
-    assert len(noisy_layers(DQN("CartPole-v1", network=given, noisy=True).network)) == 2
+    assert DQN("CartPole-v1", network=given, update_period=1, n_step=1).network is given
+    assert (
+        len(
+            noisy_layers(
+                DQN("CartPole-v1", network=given, noisy=True, update_period=1, n_step=1).network
+            )
+        )
+        == 2
+    )
     mixed = nn.Sequential(nn.Linear(4, 3), NoisyLinear(3, 2))
-    assert len(noisy_layers(DQN("CartPole-v1", network=mixed, noisy=True).network)) == 1
+    assert (
+        len(
+            noisy_layers(
+                DQN("CartPole-v1", network=mixed, noisy=True, update_period=1, n_step=1).network
+            )
+        )
+        == 1
+    )
 
 
 def test_frozen_parameters_stay_as_they_are():
     def network():
         return RandomizedPrior(MLP(4, [8], 2), prior=MLP(4, [8], 2))
 
-    agent = DQN("CartPole-v1", network=network, seed=0, **SMALL)
+    agent = DQN("CartPole-v1", network=network, seed=0, **SMALL, update_period=1, n_step=1)
     before = copy.deepcopy(agent.network.state_dict())
     agent.learn(200, progress=False)
     for name, value in agent.network.state_dict().items():
@@ -371,10 +442,20 @@ def test_images_stay_small_in_memory_and_reach_a_noisy_convolution(steady):
             return np.full((3, 6, 6), 200, np.uint8)
 
     net = nn.Sequential(NoisyConv2d(3, 2, 3), nn.Flatten(), nn.Linear(32, 2))
-    agent = DQN(Images(steady()), noisy=True, network=net, batch_size=8, min_replay_size=8)
+    agent = DQN(
+        Images(steady()),
+        noisy=True,
+        network=net,
+        batch_size=8,
+        min_replay_size=8,
+        update_period=1,
+        n_step=1,
+    )
     agent.learn(20, progress=False)
     assert agent._replay.sample(1, [np.random.default_rng(0)]).observation.dtype == np.uint8
-    flat = DQN(Images(steady()), noisy=True, batch_size=8, min_replay_size=8)
+    flat = DQN(
+        Images(steady()), noisy=True, batch_size=8, min_replay_size=8, update_period=1, n_step=1
+    )
     assert flat.learn(20, progress=False).predict(np.zeros((3, 6, 6))) in (0, 1)
 
 
@@ -389,7 +470,7 @@ def test_images_stay_small_in_memory_and_reach_a_noisy_convolution(steady):
 )
 def test_networks_that_do_not_fit(network, message):
     with pytest.raises(ConfigurationError, match=message):
-        DQN("CartPole-v1", network=network)
+        DQN("CartPole-v1", network=network, update_period=1, n_step=1)
 
 
 # Misuse
@@ -426,13 +507,20 @@ def test_numbers_that_cannot_work(name, value):
 
 def test_more_misuse_is_named():
     with pytest.raises(ConfigurationError, match=r"`min_replay_size` got 60.*`replay_capacity`=50"):
-        DQN("CartPole-v1", replay_capacity=50, batch_size=16, min_replay_size=60)
+        DQN(
+            "CartPole-v1",
+            replay_capacity=50,
+            batch_size=16,
+            min_replay_size=60,
+            update_period=1,
+            n_step=1,
+        )
     with pytest.raises(ConfigurationError, match="`device` got 'toaster'"):
-        DQN("CartPole-v1", device="toaster")
+        DQN("CartPole-v1", device="toaster", update_period=1, n_step=1)
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3), (2, 2, 4), (0,)])
 def test_wrong_observation_shapes(shape):
-    agent = DQN("CartPole-v1", **SMALL)
+    agent = DQN("CartPole-v1", **SMALL, update_period=1, n_step=1)
     with pytest.raises(ShapeError, match=r"`observation` got shape .*; expected \(4,\) or a batch"):
         agent.predict(np.zeros(shape))

@@ -10,7 +10,13 @@ from hunch.errors import ConfigurationError
 from hunch.nn import Ensemble, NoisyConv2d, NoisyLinear
 from hunch.rl import A2C, DQN, BootstrappedDQN, Linear, evaluate
 
-SMALL = {"hidden_sizes": (16, 16), "batch_size": 16, "replay_capacity": 60, "learning_rate": 1e-3}
+SMALL = {
+    "update_period": 1,
+    "hidden_sizes": (16, 16),
+    "batch_size": 16,
+    "replay_capacity": 60,
+    "learning_rate": 1e-3,
+}
 RAINBOW = {
     "noisy": True,
     "double": True,
@@ -48,7 +54,7 @@ def parameters(network):
 @pytest.mark.every(2)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_replica_is_the_agent_of_its_seed(kind):
-    kwargs = {**SMALL, "target_update_period": 7, **KINDS[kind]}
+    kwargs = {**SMALL, "target_update_period": 7, "target_update_rate": 1.0, **KINDS[kind]}
     together = Watched("CartPole-v1", replicas=3, seed=4, **kwargs).learn(90, progress=False)
     losses = []
     for r in range(3):
@@ -165,7 +171,7 @@ def test_noise_per_sample_in_replicas():
     def network():
         return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), NoisyLinear(8, 2, per_sample=True))
 
-    kwargs = {"noisy": True, "network": network, "batch_size": 8}
+    kwargs = {"noisy": True, "network": network, "batch_size": 8, "update_period": 1}
     with pytest.raises(ConfigurationError, match="per_sample"):
         DQN("CartPole-v1", replicas=2, **kwargs)
     assert DQN("CartPole-v1", **kwargs).learn(20, progress=False).updates == 13

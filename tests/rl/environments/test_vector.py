@@ -21,7 +21,7 @@ SETTINGS = {
     "hunch/DeepSea-v0": {"size": 3, "stochastic": True},
     "CartPole-v1": {"max_episode_steps": 13},
 }
-SMALL = {"hidden_sizes": (8,), "batch_size": 8}
+SMALL = {"update_period": 1, "hidden_sizes": (8,), "batch_size": 8}
 
 
 def vector_env(name, mode, num_envs=3):
@@ -115,7 +115,9 @@ def test_transitions_are_those_of_single_environments(name, mode):
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize("prioritized", [False, True])
 def test_an_agent_draws_nothing_but_what_happened(name, mode, prioritized):
-    agent = DQN(vector_env(name, mode), prioritized=prioritized, replay_capacity=60, **SMALL)
+    agent = DQN(
+        vector_env(name, mode), prioritized=prioritized, n_step=1, replay_capacity=60, **SMALL
+    )
     seen = set()
     observe = agent.observe
 

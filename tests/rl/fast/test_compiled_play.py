@@ -103,9 +103,9 @@ def test_a_hook_on_the_network_and_a_way_of_ones_own_are_asked_in_each_step():
             calls.append(observation.shape)
             return super().act(observation, is_first)
 
-    Own("CartPole-v1", num_envs=8).learn(80, progress=False)
+    Own("CartPole-v1", num_envs=8, rollout_length=16).learn(80, progress=False)
     assert len(calls) == 10
-    agent = A2C("CartPole-v1", num_envs=8)
+    agent = A2C("CartPole-v1", num_envs=8, rollout_length=16)
     agent.network.register_forward_hook(lambda *_: calls.append(1))
     agent.learn(80, progress=False)
     assert len(calls) == 20

@@ -13,7 +13,13 @@ from hunch.rl import DQN, BootstrappedDQN
 
 pytestmark = pytest.mark.skipif(kernel() is None, reason="no compiled kernel")
 
-SMALL = {"batch_size": 16, "hidden_sizes": (12, 9), "target_update_period": 5, "seed": 3}
+SMALL = {
+    "update_period": 1,
+    "batch_size": 16,
+    "hidden_sizes": (12, 9),
+    "target_update_period": 5,
+    "seed": 3,
+}
 Q_KINDS = {
     "plain": {},
     "noisy double": {"noisy": True, "double": True, "max_gradient_norm": 0.5},

@@ -11,7 +11,7 @@ from hunch.rl import DQN, BootstrappedDQN, Plan, Run
 from hunch.rl.fast.epinet_backprop import EpinetPass
 from hunch.rl.fast.manual_backprop import FastRunner
 
-SMALL = {"hidden_sizes": (16, 16), "batch_size": 16, "seed": 1}
+SMALL = {"hidden_sizes": (16, 16), "batch_size": 16, "update_period": 1, "seed": 1}
 AGENTS = {
     "plain": (DQN, {}),
     "dueling, two replicas": (DQN, {"dueling": True, "replicas": 2, "max_gradient_norm": 1.0}),

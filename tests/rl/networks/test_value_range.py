@@ -23,6 +23,7 @@ from hunch.rl.replay.replay import Replay
 from hunch.rl.replay.transitions import Step
 
 SMALL = {
+    "update_period": 1,
     "distributional": True,
     "atoms": 21,
     "hidden_sizes": (8,),

@@ -11,7 +11,7 @@ import pytest
 from hunch.rl import DQN, Linear, Replay
 from hunch.rl.replay.transitions import Step
 
-SMALL = {"hidden_sizes": (16, 16), "batch_size": 16}
+SMALL = {"update_period": 1, "hidden_sizes": (16, 16), "batch_size": 16}
 
 
 def one_step(t, *, reward=0.0, terminated=False, truncated=False, valid=True):
