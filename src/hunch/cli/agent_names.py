@@ -19,6 +19,7 @@ from hunch.errors import ConfigurationError
 _KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "DQN": ("noisy", "double", "dueling", "prioritized", "n_step", "distributional"),
     "A2C": ("noisy",),
+    "PQN": ("noisy",),
 }
 # What a part of a name promises.
 _WORDS: Final = {"noisy": "noisy", "double": "double", "dueling": "dueling"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import math
 import os
@@ -242,6 +243,7 @@ def _join() -> None:
     backend, said = "cpu:gloo,cuda:nccl" if gpus else "gloo", os.environ
     if said.get("GROUP_WORLD_SIZE") != "1" or said.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         distributed.init_process_group(backend)
+        atexit.register(_leave)
         return
     # After a restart torchrun's store still has the addresses of processes that are dead, for which
     # the new ones would wait half an hour. Machines count restarts each for itself: with several of
@@ -251,6 +253,16 @@ def _join() -> None:
     store = distributed.TCPStore(*place, world_size=size, is_master=False)
     fresh = distributed.PrefixStore(f"hunch-{said.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
     distributed.init_process_group(backend, store=fresh, rank=rank, world_size=size)
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    """End what was joined here: gloo's threads may abort a process that ends before them."""
+    import torch.distributed as torchs
+
+    distributed: Any = torchs
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _device(wanted: torch.device) -> torch.device:
