@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from hunch import interrupts
 from hunch.plots import page
 from hunch.plots.page import to_svg
 from hunch.sklearn import boosting
@@ -53,6 +54,8 @@ def same_global_state():
 
     Of 2,000 draws two are alike in one process of ten.
     """
+    # What ended the test before does not end this one.
+    interrupts._program.asked = interrupts._program.heard = False
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002
     torch.manual_seed(0)
