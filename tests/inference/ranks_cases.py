@@ -6,6 +6,7 @@ As a program it prints them, `torchrun` or not; `test_ranks.py` asks for them wi
 import hashlib
 import json
 import sys
+from unittest import mock
 
 import numpy as np
 import torch
@@ -102,9 +103,9 @@ def estimator(ranks):
     from hunch import RandomizedPriorRegressor
     from hunch.sklearn import boosting
 
-    boosting._SIZES = ((float("inf"), 10, 7),)
     x, y = X.double().numpy(), Y[:, 0].double().numpy()
-    model = RandomizedPriorRegressor(10, max_iter=10, random_state=0, ranks=ranks).fit(x, y)
+    with mock.patch.object(boosting, "_SIZES", ((float("inf"), 10, 7),)):
+        model = RandomizedPriorRegressor(10, max_iter=10, random_state=0, ranks=ranks).fit(x, y)
     drawn = RandomizedPriorRegressor(2, max_iter=1, boosting=False, ranks=ranks).fit(x, y)
     json.dumps(model.to_state()[1])
     mean, std = model.predict(x, return_std=True)

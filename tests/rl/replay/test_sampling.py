@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+import hunch.envs  # noqa: F401 - registers the chain
 from hunch.rl import DQN, Linear, Replay
 from hunch.rl.replay.transitions import Step
 
