@@ -13,6 +13,7 @@ import json
 import os
 import time
 import zlib
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -294,7 +295,7 @@ def _csv(rows: Sequence[Sequence[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-class CurveLog(_Log):
+class CurveLog(_Log, ABC):
     """Curves for a dashboard: what `TensorBoardLog` and those of other dashboards have in common.
 
     Of each replica R `episode/return/R`, `episode/length/R` and `evaluation/return/R`; of all of
@@ -330,13 +331,13 @@ class CurveLog(_Log):
         if agent.steps > self._step:
             self(agent)
 
+    @abstractmethod
     def _open(self, agent: Agent) -> None:
         """Begin, or go on from `self._step`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _write(self, points: Sequence[tuple[str, int, float]], step: int) -> None:
         """Write points: name, environment step, value."""
-        raise NotImplementedError
 
     def _points(self, agent: Agent) -> Iterator[tuple[str, int, float]]:
         for r, history in enumerate(agent.histories):
