@@ -18,7 +18,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { INTERFACE = 8 }; /* changes with the structures here and in the other files; kernel.py has it too */
+enum { INTERFACE = 9 }; /* changes with the structures here and in the other files; kernel.py has it too */
 
 enum Activation { IDENTITY, RELU, TANH, SIGMOID, SILU, ELU, SELU, GELU };
 enum Loss { SQUARED_ERROR, CROSS_ENTROPY };
@@ -151,7 +151,7 @@ static Sizes sizes_of(const Training *t, int64_t count) {
     /* Fewer rows may come in larger parts, so room is made for the largest. */
     s.total = (t->layer[0].in + side_by_side(t->layer[0].in) + out + 3) * s.whole +
               (2 * s.hidden + 2 * s.widest + side_by_side(s.widest)) * padded(rows) + s.wide +
-              t->parameters + 16;
+              t->parameters + 32;
     return s;
 }
 
@@ -469,8 +469,8 @@ INLINE vec sloped(int64_t after, vec x, vec y) {
 
 /* `R` rows of a product and `V` vectors. */
 INLINE void block(const int R, const int V, const Product *m, int64_t r, int64_t at) {
-    vec acc[4][3];
-#pragma GCC unroll 4
+    vec acc[8][3];
+#pragma GCC unroll 8
     for (int i = 0; i < R; i++)
 #pragma GCC unroll 4
         for (int v = 0; v < V; v++)
@@ -481,14 +481,14 @@ INLINE void block(const int R, const int V, const Product *m, int64_t r, int64_t
         vec part[3];
 #pragma GCC unroll 4
         for (int v = 0; v < V; v++) part[v] = load(a + v * LANES);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int i = 0; i < R; i++) {
             vec weight = splat(w[i * m->by_row]);
 #pragma GCC unroll 4
             for (int v = 0; v < V; v++) acc[i][v] += weight * part[v];
         }
     }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int i = 0; i < R; i++)
 #pragma GCC unroll 4
         for (int v = 0; v < V; v++) {
@@ -500,6 +500,8 @@ INLINE void block(const int R, const int V, const Product *m, int64_t r, int64_t
 
 INLINE void panel(const int V, const Product *m, int64_t rows, int64_t at) {
     int64_t r = 0;
+    if (V == 1) /* four sums would wait for each other */
+        for (; r + 8 <= rows; r += 8) block(8, 1, m, r, at);
     for (; r + 4 <= rows; r += 4) block(4, V, m, r, at);
     if (rows - r == 3) block(3, V, m, r, at);
     else if (rows - r == 2) block(2, V, m, r, at);
@@ -669,9 +671,10 @@ static void cross_entropy(Bench *b, const Sizes *s, const float *f, int64_t out,
     b->loss += sum(loss), b->unseen_loss += sum(unseen_loss);
 }
 
-/* The losses of a part of a batch, and its gradient; `add` it to that of parts before. */
-static void part_of(Bench *b, const Training *t, const Sizes *s, int64_t k, int64_t at, int64_t n,
-                    int add) {
+/* The losses of a part of a batch of `rows`, and its gradient; `add` it to that of parts before. */
+static void part_of(Bench *b, const Training *t, const Sizes *s, int64_t k, int64_t at,
+                    int64_t rows, int add) {
+    int64_t n = (rows + LANES - 1) / LANES * LANES;
     const float *h = b->input + at;
     int64_t apart = s->whole, before = 0;
     for (int64_t l = 0; l < t->layers; l++) {
@@ -700,9 +703,9 @@ static void part_of(Bench *b, const Training *t, const Sizes *s, int64_t k, int6
         int64_t in = layer->in, out = layer->out, width = side_by_side(in);
         before -= l ? in : 0;
         gradient -= out * width;
-        if (l) turn(b->hidden + before * s->part, s->part, in, b->turned, width, n);
-        Product across = {delta, s->part, 1, l ? b->turned : b->rows + at * width, width, n, NULL,
-                          NULL, gradient, width, add, 0};
+        if (l) turn(b->hidden + before * s->part, s->part, in, b->turned, width, rows);
+        Product across = {delta, s->part, 1, l ? b->turned : b->rows + at * width, width, rows,
+                          NULL, NULL, gradient, width, add, 0};
         product(&across, out, (in + LANES) / LANES * LANES);
         if (!l) break;
         const float *slope = layer[-1].activation == IDENTITY ? NULL : b->slope + before * s->part;
@@ -720,7 +723,9 @@ static void narrow(Bench *b, const Training *t) {
     float *to = b->gradient;
     for (int64_t l = 0; l < t->layers; l++) {
         int64_t in = t->layer[l].in, out = t->layer[l].out, width = side_by_side(in);
-        for (int64_t o = 0; o < out; o++, to += in) memcpy(to, from + o * width, in * sizeof *to);
+        /* What a vector writes beyond its row is written over by the next, or is spare room. */
+        for (int64_t o = 0; o < out; o++, to += in)
+            for (int64_t i = 0; i < in; i += LANES) store(to + i, load(from + o * width + i));
         if (t->layer[l].bias)
             for (int64_t o = 0; o < out; o++) *to++ = from[o * width + in];
         from += out * width;
@@ -821,8 +826,7 @@ static void train(const Training *t, const Step *steps, const Task *task) {
             if (!same || before->weights != step->weights) gather_targets(&b, t, step, &s, k);
             b.loss = b.unseen_loss = 0;
             for (int64_t at = 0; at < step->count; at += s.rows) {
-                int64_t n = (least_of(s.rows, step->count - at) + LANES - 1) / LANES * LANES;
-                part_of(&b, t, &s, k, at, n, at > 0);
+                part_of(&b, t, &s, k, at, least_of(s.rows, step->count - at), at > 0);
             }
             narrow(&b, t);
             update(&b, t, k, task->done + j + 1, step->kept);

@@ -1,4 +1,5 @@
-/* Rows of a table that is the first layer of several networks: looked up, and summed by row.
+/* Rows of a table that is the first layer of several networks: looked up, and summed by row; and
+   images in the order that convolutions want.
 
    A row `(members * width)` has a column of each member's weight; there is one for each input of each
    replica. Plain C on raw numbers, as `_kernel.c`. */
@@ -26,4 +27,23 @@ void hunch_sum_rows(const float *from, const int64_t *place, int64_t replicas, i
                 float *to = sums + (place[i] * members + k) * width;
                 for (int64_t j = 0; j < width; j++) to[j] += from[j];
             }
+}
+
+static inline __attribute__((always_inline)) void of_channels(const float *from, int64_t channels,
+                                                              int64_t pixels, float divisor,
+                                                              float *to) {
+    for (int64_t p = 0; p < pixels; p++)
+        for (int64_t c = 0; c < channels; c++) to[p * channels + c] = from[c * pixels + p] / divisor;
+}
+
+/* From images (batch, channels, pixels) to their numbers / divisor, (batch, pixels, channels). */
+void hunch_images(const float *from, int64_t batch, int64_t channels, int64_t pixels, float divisor,
+                  float *to) {
+    for (int64_t i = 0; i < batch; i++, from += channels * pixels, to += channels * pixels)
+        switch (channels) { /* what is compiled for a number runs along the pixels in vectors */
+        case 1: of_channels(from, 1, pixels, divisor, to); break;
+        case 3: of_channels(from, 3, pixels, divisor, to); break;
+        case 4: of_channels(from, 4, pixels, divisor, to); break;
+        default: of_channels(from, channels, pixels, divisor, to);
+        }
 }

@@ -25,29 +25,34 @@ typedef struct {
     int64_t batch, in, out; /* `in` is a multiple of 8 */
 } Wide;
 
-enum { TILE = 24, CHUNK = 128, AT_ONCE = 6, LANES = 8, LINE = 16 };
+/* FEW rows share what is made of a weight without a tile; GROUP of them at a time. */
+enum { TILE = 24, CHUNK = 128, AT_ONCE = 6, LINE = 16, WIDEST = 16, FEW = 8, GROUP = 4 };
 
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE int64_t least_of(int64_t a, int64_t b) { return a < b ? a : b; }
-INLINE int64_t in_pairs(int64_t rows) { return (rows + 2 * LANES - 1) / (2 * LANES) * 2 * LANES; }
+INLINE int64_t up_to(int64_t n, int64_t of) { return (n + of - 1) / of * of; }
 
 /* What is compiled for a kind of processor carries it in its name. */
 #define JOIN_(a, b) a##_##b
 #define JOIN(a, b) JOIN_(a, b)
 #define NAME(f) JOIN(f, KIND)
-#define eight NAME(eight)
+#define vec NAME(vec)
 #define load NAME(load)
 #define store NAME(store)
 #define splat NAME(splat)
+#define sum_of NAME(sum_of)
 #define under_noise NAME(under_noise)
 #define add_outputs NAME(add_outputs)
 #define weights_slope NAME(weights_slope)
 #define add_inputs NAME(add_inputs)
+#define rows_outputs NAME(rows_outputs)
+#define few NAME(few)
 #define forward NAME(forward)
 #define backward NAME(backward)
 
 #define KIND any
+#define LANES 8
 #include "_wide.c"
 #undef KIND
 
@@ -61,19 +66,35 @@ INLINE int64_t in_pairs(int64_t rows) { return (rows + 2 * LANES - 1) / (2 * LAN
 #define KIND avx2
 #include "_wide.c"
 #undef KIND
+#undef LANES
+#if defined(__clang__)
+#pragma clang attribute pop
+#pragma clang attribute push(__attribute__((target("avx2,fma,avx512f,avx512dq"))), apply_to = function)
+#else
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,avx512f,avx512dq")
+#endif
+#define KIND avx512
+#define LANES 16
+#include "_wide.c"
+#undef KIND
+#undef LANES
 #if defined(__clang__)
 #pragma clang attribute pop
 #else
 #pragma GCC pop_options
 #endif
-#define CHOSEN(f) (lanes >= LANES ? f##_avx2 : f##_any)
+#define CHOSEN(f) (lanes >= 16 && l->in % 16 == 0 ? f##_avx512 : lanes >= 8 ? f##_avx2 : f##_any)
 #else
+#undef LANES
 #define CHOSEN(f) ((void)lanes, f##_any)
 #endif
 
 /* How many floats of scratch a call needs. */
 int64_t hunch_wide_scratch(int64_t in, int64_t batch) {
-    return in * in_pairs(batch) + TILE * (CHUNK + in_pairs(batch));
+    int64_t apart = up_to(batch, 2 * WIDEST);
+    return in * apart + TILE * (CHUNK + apart);
 }
 
 /* x (W + S ∘ (c rᵀ))ᵀ + bias; `lanes` is at most what `hunch_lanes` says, here and below. */
@@ -84,17 +105,23 @@ void hunch_wide_backward(const Wide *l, int64_t lanes) { CHOSEN(backward)(l); }
 
 #else /* once for each kind */
 
-typedef float eight __attribute__((vector_size(32), aligned(4), may_alias));
+typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
-INLINE eight load(const float *from) { return *(const eight *)from; }
-INLINE void store(float *to, eight x) { *(eight *)to = x; }
-INLINE eight splat(float x) { return x - (eight){0}; }
+INLINE vec load(const float *from) { return *(const vec *)from; }
+INLINE void store(float *to, vec x) { *(vec *)to = x; }
+INLINE vec splat(float x) { return x - (vec){0}; }
+
+INLINE float sum_of(vec x) {
+    float all = 0;
+    for (int j = 0; j < LANES; j++) all += x[j];
+    return all;
+}
 
 /* W + S ∘ (c rᵀ) of `outs` outputs from `o` on and `n` inputs from `k` on, `(outs, CHUNK)`. */
 INLINE void under_noise(const Wide *l, int64_t o, int64_t outs, int64_t k, int64_t n, float *to) {
     for (int64_t j = 0; j < outs; j++, to += CHUNK) {
         const float *w = l->weight + (o + j) * l->in + k, *s = l->sigma + (o + j) * l->in + k;
-        eight c = splat(l->columns[o + j]);
+        vec c = splat(l->columns[o + j]);
         for (int64_t i = 0; i < CHUNK; i += LINE) { /* beyond the end nothing is read by it */
             __builtin_prefetch(w + CHUNK + i);
             __builtin_prefetch(s + CHUNK + i);
@@ -108,16 +135,16 @@ INLINE void under_noise(const Wide *l, int64_t o, int64_t outs, int64_t k, int64
 INLINE void add_outputs(const int R, const float *own, const float *x, int64_t n, int64_t apart,
                         float *sum) {
     for (int64_t b = 0; b < apart; b += 2 * LANES) {
-        eight a[AT_ONCE][2];
+        vec a[AT_ONCE][2];
 #pragma GCC unroll 6
         for (int r = 0; r < R; r++)
             a[r][0] = load(sum + r * apart + b), a[r][1] = load(sum + r * apart + b + LANES);
         const float *from = x + b;
         for (int64_t i = 0; i < n; i++, from += apart) {
-            eight first = load(from), second = load(from + LANES);
+            vec first = load(from), second = load(from + LANES);
 #pragma GCC unroll 6
             for (int r = 0; r < R; r++) {
-                eight w = splat(own[r * CHUNK + i]);
+                vec w = splat(own[r * CHUNK + i]);
                 a[r][0] += w * first, a[r][1] += w * second;
             }
         }
@@ -129,15 +156,15 @@ INLINE void add_outputs(const int R, const float *own, const float *x, int64_t n
 
 /* The gradients of the weights of `R` outputs from `o` on and of `V` vectors of inputs from `k` on. */
 INLINE void weights_slope(const int R, const int V, const Wide *l, int64_t o, int64_t k) {
-    eight a[AT_ONCE][2] = {{{0}}};
+    vec a[AT_ONCE][2] = {{{0}}};
     const float *x = l->x + k, *dy = l->dy + o;
     for (int64_t b = 0; b < l->batch; b++, x += l->in, dy += l->out) {
-        eight part[2];
+        vec part[2];
 #pragma GCC unroll 2
         for (int v = 0; v < V; v++) part[v] = load(x + v * LANES);
 #pragma GCC unroll 6
         for (int r = 0; r < R; r++) {
-            eight d = splat(dy[r]);
+            vec d = splat(dy[r]);
 #pragma GCC unroll 2
             for (int v = 0; v < V; v++) a[r][v] += d * part[v];
         }
@@ -157,7 +184,7 @@ INLINE void weights_slope(const int R, const int V, const Wide *l, int64_t o, in
 /* Add the gradients of `B` rows from `b` on that come from a tile to theirs, of `V` vectors. */
 INLINE void add_inputs(const int B, const int V, const Wide *l, int64_t b, int64_t o, int64_t outs,
                        int64_t k, const float *own) {
-    eight a[4][2];
+    vec a[4][2];
     float *to = l->dx + b * l->in + k;
 #pragma GCC unroll 4
     for (int i = 0; i < B; i++)
@@ -165,12 +192,12 @@ INLINE void add_inputs(const int B, const int V, const Wide *l, int64_t b, int64
         for (int v = 0; v < V; v++) a[i][v] = load(to + i * l->in + v * LANES);
     const float *dy = l->dy + b * l->out + o;
     for (int64_t j = 0; j < outs; j++, own += CHUNK) {
-        eight part[2];
+        vec part[2];
 #pragma GCC unroll 2
         for (int v = 0; v < V; v++) part[v] = load(own + v * LANES);
 #pragma GCC unroll 4
         for (int i = 0; i < B; i++) {
-            eight d = splat(dy[i * l->out + j]);
+            vec d = splat(dy[i * l->out + j]);
 #pragma GCC unroll 2
             for (int v = 0; v < V; v++) a[i][v] += d * part[v];
         }
@@ -181,8 +208,45 @@ INLINE void add_inputs(const int B, const int V, const Wide *l, int64_t b, int64
         for (int v = 0; v < V; v++) store(to + i * l->in + v * LANES, a[i][v]);
 }
 
+/* The outputs of `B` rows from `b` on, straight from the weights, which are read once. */
+INLINE void rows_outputs(const int B, const Wide *l, int64_t o, int64_t b) {
+    const float *w = l->weight + o * l->in, *s = l->sigma + o * l->in, *x = l->x + b * l->in;
+    vec c = splat(l->columns[o]), a[GROUP] = {{0}}, more[GROUP] = {{0}};
+    int64_t k = 0;
+    for (; k + 2 * LANES <= l->in; k += 2 * LANES) {
+        vec own = load(w + k) + load(s + k) * (c * load(l->rows + k));
+        int64_t n = k + LANES;
+        vec next = load(w + n) + load(s + n) * (c * load(l->rows + n));
+#pragma GCC unroll 4
+        for (int i = 0; i < B; i++) {
+            a[i] += own * load(x + i * l->in + k);
+            more[i] += next * load(x + i * l->in + n);
+        }
+    }
+    if (k < l->in) {
+        vec own = load(w + k) + load(s + k) * (c * load(l->rows + k));
+#pragma GCC unroll 4
+        for (int i = 0; i < B; i++) a[i] += own * load(x + i * l->in + k);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < B; i++)
+        l->y[(b + i) * l->out + o] = sum_of(a[i] + more[i]) + (l->bias ? l->bias[o] : 0);
+}
+
+static void few(const Wide *l) {
+    for (int64_t o = 0; o < l->out; o++) {
+        int64_t b = 0;
+        for (; b + GROUP <= l->batch; b += GROUP) rows_outputs(GROUP, l, o, b);
+        for (; b < l->batch; b++) rows_outputs(1, l, o, b);
+    }
+}
+
 static void forward(const Wide *l) {
-    int64_t apart = in_pairs(l->batch);
+    if (l->batch <= FEW) {
+        few(l);
+        return;
+    }
+    int64_t apart = up_to(l->batch, 2 * LANES);
     float *turned = l->scratch, *own = turned + l->in * apart, *sum = own + TILE * CHUNK;
     for (int64_t k = 0; k < l->in; k++) {
         float *to = turned + k * apart;

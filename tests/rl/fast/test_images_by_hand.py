@@ -200,11 +200,17 @@ def test_wide_noise_in_tiles_is_as_by_autograd(name, bias, members, all_wide):
     check(network, x / 200, members=members)
 
 
-# Beyond and within tiles of 24 outputs, 6 at once, and 128 inputs; 16 rows at once, or 4.
+# Beyond and within tiles of 24 outputs, 6 at once, and 128 inputs; 32 rows at once, 16, or 4; few
+# rows without a tile, of whole pairs of vectors and not.
 @pytest.mark.parametrize(
-    "sizes", [(1, 8, 1), (5, 24, 7), (31, 136, 25), (33, 264, 61), (40, 128, 24)], ids=str
+    "sizes",
+    [
+        *[(1, 8, 1), (5, 24, 7), (8, 48, 5), (7, 64, 3), (9, 16, 7), (31, 136, 25)],
+        *[(33, 264, 61), (40, 128, 24), (33, 272, 61)],
+    ],
+    ids=str,
 )
-@pytest.mark.parametrize("lanes", [4, 16])
+@pytest.mark.parametrize("lanes", [4, 8, 16])
 def test_wide_noise_of_any_size(sizes, lanes, all_wide, monkeypatch):
     batch, inputs, outputs = sizes
     lanes = min(lanes, kernel().hunch_lanes())

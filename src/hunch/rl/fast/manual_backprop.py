@@ -110,15 +110,15 @@ class _NoisyLinear:
 
     def forward(self, x: Tensor, draws: Mapping[int, Draw], tape: Tape | None) -> Tensor:
         draw = draws[self.key]
-        if self.factorized and x.shape[1] <= FEW_ROWS and tape is None:
-            rows, columns = (part.view(self.row) for part in draw)
-            spread = _affine(x * rows, self.sigma.mT, self.bias_sigma)
-            return _affine(x, self.weight.mT, self.bias).addcmul_(spread, columns)
         if self.wide is not None:
             if tape is not None:
                 self.kept = (x, draw)
                 tape.append(self.kept)
             return self.wide.forward(x, self._perturbed_bias(draw), draw)
+        if self.factorized and x.shape[1] <= FEW_ROWS and tape is None:
+            rows, columns = (part.view(self.row) for part in draw)
+            spread = _affine(x * rows, self.sigma.mT, self.bias_sigma)
+            return _affine(x, self.weight.mT, self.bias).addcmul_(spread, columns)
         noise = self._noise(draw)
         # Without a gradient the product of the factors is needed no longer, and is in the cache.
         spent = noise if self.factorized and tape is None else None

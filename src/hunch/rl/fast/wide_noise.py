@@ -3,7 +3,8 @@
 W + S ∘ ε of a layer from 3,136 inputs to 512 outputs is 6 MB, and to write it, its noise and the
 gradients of both, and to read them again, takes longer than the products of a batch of 32 with it.
 A tile stays in the cache from its noise to its products, and is made again for the backward, so
-that of all that nothing but W, S and their gradients passes through memory.
+that of all that nothing but W, S and their gradients passes through memory. A batch of few rows,
+as one observation to act on, needs no tile: each weight is made, used and forgotten.
 """
 
 from __future__ import annotations
