@@ -188,15 +188,25 @@ def clip(gradients: Sequence[Tensor], max_norm: float) -> None:
         tensor([[0.6000, 0.8000]])
     """
     # A norm needs no memory for squares, of which those of a wide layer would not fit the cache.
-    parts = [part for gradient in gradients for part in gradient.split(_ADDED_UP, dim=1)]
-    norms = [torch.linalg.vector_norm(part, dim=1) for part in parts]
-    norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms), dim=0)
+    norms = [torch.linalg.vector_norm(part, dim=-1) for g in gradients for part in _parts_of(g)]
+    norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.cat(norms, 1), dim=1)
+    norm = norm.reshape(-1)
     factor = (max_norm / norm).clamp(max=1.0)
     # Elsewhere a look would wait.
     if factor.device.type == "cpu" and all(own == 1.0 for own in factor.tolist()):
         return
     for gradient in gradients:
         gradient.mul_(factor.unsqueeze(1))
+
+
+def _parts_of(gradient: Tensor) -> list[Tensor]:
+    """A gradient `(members, size)` in `(members, parts, at most _ADDED_UP)`, the last by itself."""
+    blocks = gradient.shape[1] // _ADDED_UP
+    if not blocks:
+        return [gradient.unsqueeze(1)]
+    whole, rest = gradient.split([blocks * _ADDED_UP, gradient.shape[1] - blocks * _ADDED_UP], 1)
+    parts = [whole.unflatten(1, (blocks, _ADDED_UP))]
+    return [*parts, rest.unsqueeze(1)] if rest.shape[1] else parts
 
 
 def as_vector(parameters: Sequence[nn.Parameter]) -> Tensor:
