@@ -155,7 +155,7 @@ def _rounded(columns: Numbers) -> npt.NDArray[np.float64]:
     A step is a share of the middle half of a column's different values: how often a value comes
     must not matter, or a row twice would not be the same as two rows.
     """
-    found = np.empty(columns.shape)
+    found = np.empty(columns.shape, order="F")  # it is written and read by column
     for column, out in zip(np.asarray(columns, dtype=np.float64).T, found.T, strict=True):
         low, middle, high = np.quantile(np.unique(column), [0.25, 0.5, 0.75])
         step = (high - low) * _FINENESS

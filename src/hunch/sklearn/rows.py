@@ -242,8 +242,7 @@ def odd_cells(values: Floats) -> npt.NDArray[np.bool_]:
         array([100])
     """
     odd = np.zeros(values.shape, bool)
-    for j, column in enumerate(values.T):
-        column = np.ascontiguousarray(column)
+    for j, column in enumerate(np.ascontiguousarray(values.T)):
         far = _far_from(column, column)
         if 0 < far.sum() <= max(1, (1 - _NEAR) * len(values)):
             odd[:, j] = far
@@ -301,8 +300,10 @@ def check_size(name: str, values: Floats, owners: Sequence[int] | None = None) -
     Raises:
         DataError: naming the first.
     """
-    large = np.abs(values) > LARGEST
-    if large.any():
+    if not (values.size and -LARGEST <= values.min() and values.max() <= LARGEST):
+        large = np.abs(values) > LARGEST
+        if not large.any():
+            return
         place = tuple(int(i) for i in np.argwhere(large)[0])
         columns = range(values.shape[-1]) if owners is None else owners
         column = f", column {columns[place[1]]}" if len(place) > 1 else ""
