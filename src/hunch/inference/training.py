@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,10 @@ Rows = Tensor | None
 Memory = tuple[dict[str, Tensor], dict[str, Any]]
 """What something goes on from: tensors by name, and values that JSON can hold."""
 
-# Rows times members that a prior is asked about at once; benchmarks/constants.py has other sizes.
-_PRIOR_ROWS = 2**18
+# Rows times members that a prior is asked about at once, which the cache holds, and the fewest
+# rows, which are worth a call; benchmarks/constants.py has other sizes.
+_PRIOR_ROWS = 2**14
+_FEWEST_ROWS: Final = 64
 _MOST_AT_ONCE = 2.0  # times the mean weight
 
 
@@ -70,7 +72,7 @@ def prior_on(ensemble: Ensemble, x: Tensor) -> Tensor:
     outputs = outputs_compiled(prior, x) if x.dtype == torch.float32 else None
     if outputs is None:
         # In parts: hidden layers of all members on a whole table would take gigabytes.
-        outputs = _fixed(prior, x.split(max(1, _PRIOR_ROWS // ensemble.num_members)))
+        outputs = _fixed(prior, x.split(max(_FEWEST_ROWS, _PRIOR_ROWS // ensemble.num_members)))
     scale = cast("Tensor", ensemble.skeleton.scale)
     return outputs * scale.reshape(-1, *[1] * (outputs.ndim - 1))
 
@@ -98,7 +100,7 @@ def _epinet_on(members: IndexedMembers, x: Tensor) -> Callable[[Rows], Tensor]:
     if not isinstance(epinet, Epinet):
         raise TypeError("an epinet that is trained was expected")
     with torch.no_grad():
-        parts = x.split(max(1, _PRIOR_ROWS // epinet.index_dim))
+        parts = x.split(max(_FEWEST_ROWS, _PRIOR_ROWS // epinet.index_dim))
         prior = _fixed(epinet.prior, parts)
 
     def forward(rows: Rows) -> Tensor:
