@@ -36,6 +36,7 @@ _NOISE: Final = 0.1  # variance of the noise under which the data are seen
 _FLOOR: Final = 0.03  # least standard deviation of a direction, of the largest in its layer
 _WIDEST: Final = 256  # features of a layer; wider ones are projected
 _PAIRS: Final = 500  # rows whose distances are looked at
+_KEPT: Final = 1e-3  # of logits far from all data, so that their order stays
 
 
 class PostHocEpinet(nn.Module):
@@ -197,7 +198,7 @@ class PostHocEpinet(nn.Module):
         share = (novelty / self.ceiling).clamp(max=1.0).unsqueeze(1)
         beyond = ((outputs - self.center).abs() - self.reach).clamp_min(0.0)
         if classes:
-            outputs = (1 - share.square()) * outputs
+            outputs = (1 - share.square()).clamp_min(_KEPT) * outputs
             beyond = beyond.amax(dim=1, keepdim=True)
         whole = (1 + (1 / self.ceiling - 1) * share).sqrt()
         out: Tensor = outputs + (self.scale + beyond) * ((whole * left) @ weights)
