@@ -228,6 +228,9 @@ def test_what_is_far_from_all_data_has_the_ceiling():
         far = doubt.novelty(1e4 * X[:60]).mean()
         torch.testing.assert_close(far, doubt.ceiling, rtol=0.05, atol=0)
     assert many.ceiling < few.ceiling - 0.1
+    many.reach.fill_(math.inf)  # leaves the prior alone, whose whole variance members have there
+    variance = predict(many, 1e4 * X[:60]).epistemic.square().mean(0)
+    torch.testing.assert_close(variance, many.scale.square(), rtol=0.1, atol=0)
 
 
 def test_numbers_do_not_fade_and_their_doubt_grows_with_what_was_never_said():
