@@ -219,6 +219,20 @@ def test_logits_fade_with_novelty_and_keep_their_order():
     torch.testing.assert_close(doubt(x, z), said)
 
 
+def test_logits_share_what_is_beyond_the_data_and_numbers_have_their_own():
+    doubt = PostHocEpinet(sure(plain, X), X)
+    x, own = 255 * X[:9], doubt.mean(X)
+    beyond = (doubt.mean(x) - own.mean(0)).abs() - (own - own.mean(0)).abs().amax(0)
+    beyond = beyond.clamp_min(0)
+    z = (
+        doubt.draw_indices(1, G).reshape(-1, 3)[:, :1].expand(-1, 3).reshape(-1)
+    )  # one for all outputs
+    for classes, scale in ((True, beyond.amax(1, keepdim=True)), (False, beyond)):
+        said = doubt(x, z, classes=classes) - doubt(x, torch.zeros_like(z), classes=classes)
+        drawn = said / (own.std(0) + scale)
+        torch.testing.assert_close(drawn, drawn[:, :1].expand(-1, 3), rtol=1e-3, atol=1e-4)
+
+
 def test_what_is_far_from_all_data_has_the_ceiling():
     few = PostHocEpinet(seeded(Perceptron), X)
     many = PostHocEpinet(
