@@ -268,9 +268,13 @@ def _compare(task: tuple[str, int, int]) -> list[tuple[Trained, Aurocs, Said]]:
     right = (before.argmax(1) == problem.test_y).double().mean()
     nll = torch.nn.functional.nll_loss
     log_probs = before.log_softmax(1), doubted
-    losses = [float(nll(p, problem.test_y)) for p in log_probs]
-    errors = [float(expected_calibration_error(p.exp(), problem.test_y)) for p in log_probs]
-    network = Trained(name, seed, float(right), same, *losses, *errors, seconds)
+    own_nll, doubted_nll = (float(nll(p, problem.test_y)) for p in log_probs)
+    ece, doubted_ece = (
+        float(expected_calibration_error(p.exp(), problem.test_y)) for p in log_probs
+    )
+    network = Trained(
+        name, seed, float(right), same, own_nll, doubted_nll, ece, doubted_ece, seconds
+    )
     said = {data: _said(doubt, scores, x, seed) for data, x in problem.scaled.items()}
     return [(network, aurocs, said)]
 
