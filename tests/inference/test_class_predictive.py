@@ -32,6 +32,14 @@ def test_members_that_agree_have_no_epistemic_part_and_sure_ones_no_aleatoric_pa
     assert math.isclose(certain.epistemic.item(), math.log(2), rel_tol=1e-6)
 
 
+def test_no_entropy_is_less_than_zero_nor_minus_zero():
+    size = torch.tensor([1e6, 1e4, 30.0, 17.0, 9.0])
+    logits = size[:, None] * torch.tensor([1.0, 0.0, -1.0])
+    p = ClassPredictive(logits.expand(100, 5, 3))
+    for part in (p.entropy, p.aleatoric, p.epistemic):
+        assert not part.signbit().any()
+
+
 def test_samples_follow_the_members():
     p = ClassPredictive(LOGITS)
     draws = p.sample(100_000, generator=torch.Generator().manual_seed(0))

@@ -135,9 +135,11 @@ def test_members_have_the_process_mean_and_covariance():
     doubt = PostHocEpinet(seeded(Perceptron), X, layer="fc1", prior_scale=2.0)
     x = torch.cat([X[:2], 3 * X[2:4]])
     p = predict(doubt, x, num_members=4000)
-    v = doubt.novelty(x)
-    known = (1 - v).unsqueeze(1) * doubt.mean(x)
-    std = v.sqrt().unsqueeze(1) * 2 * doubt.mean(X).std(0)
+    v, known, own = doubt.novelty(x), doubt.mean(x), doubt.mean(X)
+    share = (v / doubt.ceiling).clamp(max=1)
+    whole = v * (1 + (1 / doubt.ceiling - 1) * share)  # of the prior's variance, far away all
+    beyond = (known - own.mean(0)).abs() - (own - own.mean(0)).abs().amax(0)
+    std = whole.sqrt().unsqueeze(1) * (2 * own.std(0) + beyond.clamp_min(0))
     # 4000 members: six standard errors, once in 10^9 for each of eight numbers.
     assert ((p.mean - known).abs() < 6 * std / math.sqrt(4000)).all()
     torch.testing.assert_close(p.epistemic, std, rtol=6 / math.sqrt(8000), atol=0)
@@ -154,6 +156,126 @@ def test_it_is_sure_at_the_data_and_not_elsewhere():
     assert doubt.novelty(X).mean() < 0.2
     assert doubt.novelty(X + 20).min() > 0.9
     assert doubt.novelty(torch.full((2, 3), 1e6)).max() <= 1.0
+
+
+def sure(make, x):
+    """A network that has learned three classes by heart, where `make` leaves it as it was."""
+    net, y = seeded(make), torch.arange(len(x)) % 3
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+    for _ in range(300):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(x), y).backward()
+        optimizer.step()
+    return net.eval()
+
+
+def plain():
+    return nn.Sequential(
+        nn.Linear(3, 40), nn.ReLU(), nn.Linear(40, 40), nn.ReLU(), nn.Linear(40, 3)
+    )
+
+
+SURE = {"perceptron": (plain, X), "convolutions": (convolutional, IMAGES)}
+SIZES = {
+    "times 4": lambda x: 4 * x,
+    "times 16": lambda x: 16 * x,
+    "times 255": lambda x: 255 * x,
+    "times 1e6": lambda x: 1e6 * x,
+    "plus 1000": lambda x: x + 1000,
+    "all 1000": lambda x: torch.full_like(x, 1000.0),
+}
+
+
+@pytest.mark.parametrize("name", SURE)
+def test_inputs_of_another_size_are_doubted_whatever_the_network_claims(name):
+    make, x = SURE[name]
+    net = sure(make, x)
+    doubt = PostHocEpinet(net, x)
+    usual, edge = predict(doubt, x, classes=True), x.flatten(1).norm(dim=1).max()
+    assert usual.epistemic.median() < 0.2 * math.log(3)
+    for size, of in SIZES.items():
+        new = of(x)
+        assert net(new).softmax(1).amax(1).median() > 0.95, size
+        p = predict(doubt, new, classes=True)
+        assert p.logits.isfinite().all()
+        assert p.epistemic.median() > 0.7 * math.log(3), size
+        assert p.probs.amax(1).median() < 0.6, size
+        outside = new.flatten(1).norm(dim=1) > 2 * edge  # as not all are, four times a small one
+        assert p.epistemic[outside].min() > 0.4 * math.log(3), size
+        module = PredictiveModule(doubt, classes=True)
+        torch.testing.assert_close(module(new)[1], p.epistemic, rtol=0, atol=1e-4)
+
+
+def test_logits_fade_with_novelty_and_keep_their_order():
+    doubt = PostHocEpinet(sure(plain, X), X)
+    x = torch.cat([X, 1.5 * X, 1000 * X])
+    share = (doubt.novelty(x) / doubt.ceiling).clamp(max=1)
+    # Under an index of zeros members are their mean.
+    z = torch.zeros(doubt.index_dim)
+    logits, said = doubt(x, z, classes=True), doubt.mean(x)
+    assert share.max() == 1
+    torch.testing.assert_close(logits, (1 - share.square()).clamp_min(1e-3).unsqueeze(1) * said)
+    assert torch.equal(logits.argmax(1), said.argmax(1))
+    torch.testing.assert_close(doubt(x, z), said)
+
+
+def test_logits_share_what_is_beyond_the_data_and_numbers_have_their_own():
+    doubt = PostHocEpinet(sure(plain, X), X)
+    x, own = 255 * X[:9], doubt.mean(X)
+    beyond = (doubt.mean(x) - own.mean(0)).abs() - (own - own.mean(0)).abs().amax(0)
+    beyond = beyond.clamp_min(0)
+    z = (
+        doubt.draw_indices(1, G).reshape(-1, 3)[:, :1].expand(-1, 3).reshape(-1)
+    )  # one for all outputs
+    for classes, scale in ((True, beyond.amax(1, keepdim=True)), (False, beyond)):
+        said = doubt(x, z, classes=classes) - doubt(x, torch.zeros_like(z), classes=classes)
+        drawn = said / (own.std(0) + scale)
+        torch.testing.assert_close(drawn, drawn[:, :1].expand(-1, 3), rtol=1e-3, atol=1e-4)
+
+
+def test_what_is_far_from_all_data_has_the_ceiling():
+    few = PostHocEpinet(seeded(Perceptron), X)
+    many = PostHocEpinet(
+        seeded(Perceptron), torch.randn(3000, 3, generator=torch.Generator().manual_seed(2))
+    )
+    for doubt in (few, many):
+        far = doubt.novelty(1e4 * X[:60]).mean()
+        torch.testing.assert_close(far, doubt.ceiling, rtol=0.05, atol=0)
+    assert many.ceiling < few.ceiling - 0.1
+    many.reach.fill_(math.inf)  # leaves the prior alone, whose whole variance members have there
+    variance = predict(many, 1e4 * X[:60]).epistemic.square().mean(0)
+    torch.testing.assert_close(variance, many.scale.square(), rtol=0.1, atol=0)
+
+
+def test_numbers_do_not_fade_and_their_doubt_grows_with_what_was_never_said():
+    class Warm(nn.Module):  # outputs of 300, give or take
+        def __init__(self):
+            super().__init__()
+            self.body = seeded(plain)
+
+        def forward(self, x):
+            return 300 + self.body(x)
+
+    doubt = PostHocEpinet(Warm(), X)
+    own = doubt.mean(X)
+    p = predict(doubt, X)
+    assert ((p.mean - own).abs() < 6 * p.epistemic / 10 + 1e-3).all()
+    for size in (16, 255, 1e6):
+        p = predict(doubt, size * X)
+        assert p.members.isfinite().all()
+        assert (p.epistemic > 0.7 * own.std(0)).all()
+        moved = (doubt.mean(size * X) - own.mean(0)).abs()
+        far = moved > 10 * own.std(0)
+        assert far.any()
+        assert (p.epistemic > 0.5 * moved)[far].all()
+
+
+def test_outputs_that_are_the_same_everywhere_stay_numbers():
+    net = nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Linear(9, 3))
+    nn.init.zeros_(net[2].weight)
+    doubt = PostHocEpinet(net, X)
+    p = predict(doubt, 255 * X, classes=True)
+    assert p.logits.isfinite().all()
 
 
 def test_layers_of_their_own_kind_are_averaged_over_pixels_and_tokens():

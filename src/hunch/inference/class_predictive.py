@@ -191,4 +191,5 @@ class ClassPredictive:
 def _entropy(log_probs: Tensor) -> Tensor:
     # xlogy-like: a class of probability 0 adds nothing, even where its logarithm is infinite.
     finite = log_probs.clamp_min(torch.finfo(log_probs.dtype).min)
-    return -(log_probs.exp() * finite).sum(dim=-1)
+    # Rounding may leave less than 0; and a difference, unlike a sign, makes no -0.
+    return (0.0 - (log_probs.exp() * finite).sum(dim=-1)).clamp_min(0.0)

@@ -25,6 +25,7 @@ class IndexedMembers(nn.Module):
         num_members: indices held, at least 1.
         seed: decides them.
         purpose: what they are for; each has random numbers of its own.
+        classes: whether outputs are logits, which a `PostHocEpinet` asks.
 
     Shape:
         x `(batch, …)` to `(members, batch, out)`.
@@ -37,10 +38,17 @@ class IndexedMembers(nn.Module):
     """
 
     def __init__(
-        self, epinet: Epinet | PostHocEpinet, num_members: int, *, seed: int, purpose: Purpose
+        self,
+        epinet: Epinet | PostHocEpinet,
+        num_members: int,
+        *,
+        seed: int,
+        purpose: Purpose,
+        classes: bool = False,
     ) -> None:
         super().__init__()
         check_seed(seed)
+        self.how = {"classes": classes} if isinstance(epinet, PostHocEpinet) else {}
         self.skeleton, self.num_members = epinet, num_members
         self.training = epinet.training
         self.generator = torch_generator(seed, "epinet indices", purpose)
@@ -52,7 +60,7 @@ class IndexedMembers(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Evaluate all members."""
-        out: Tensor = self.skeleton(x, self.indices)
+        out: Tensor = self.skeleton(x, self.indices, **self.how)
         return out
 
 
@@ -109,6 +117,7 @@ def as_members(
     *,
     seed: int,
     purpose: Purpose,
+    classes: bool = False,
 ) -> Ensemble | IndexedMembers:
     """An ensemble as it is; an epinet under as many indices as asked for.
 
@@ -118,6 +127,7 @@ def as_members(
         value: that number; None for the purpose's own.
         seed: decides the indices.
         purpose: what they are for.
+        classes: whether outputs are logits.
 
     Raises:
         ConfigurationError: if the number is below 1, or given for an ensemble.
@@ -132,7 +142,7 @@ def as_members(
         size = _USUAL[purpose] if value is None else value
         if size < 1:
             raise ConfigurationError(f"`{name}` got {size}; expected at least 1.")
-        return IndexedMembers(ensemble, size, seed=seed, purpose=purpose)
+        return IndexedMembers(ensemble, size, seed=seed, purpose=purpose, classes=classes)
     if value is not None:
         raise ConfigurationError(
             f"`{name}` got {value} for an ensemble of {ensemble.num_members}; expected None: only "

@@ -115,7 +115,9 @@ def predict(
     check_ensemble(ensemble)
     if batch_size is not None and batch_size < 1:
         raise ConfigurationError(f"`batch_size` got {batch_size}; expected at least 1.")
-    members = as_members(ensemble, "num_members", num_members, seed=seed, purpose="prediction")
+    members = as_members(
+        ensemble, "num_members", num_members, seed=seed, purpose="prediction", classes=classes
+    )
     learned_noise = isinstance(head_of(members.skeleton), GaussianHead)
     if (classes or learned_noise) and (isinstance(noise_std, Tensor) or noise_std):
         owner = "the classes' probabilities" if classes else "the GaussianHead"

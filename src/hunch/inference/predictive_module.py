@@ -87,7 +87,9 @@ class PredictiveModule(nn.Module):
                 f"`novelty` got True for {type(ensemble).__name__}; expected a "
                 "PostHocEpinet, which has seen what is not new."
             )
-        members = as_members(ensemble, "num_members", num_members, seed=seed, purpose="prediction")
+        members = as_members(
+            ensemble, "num_members", num_members, seed=seed, purpose="prediction", classes=classes
+        )
         self.learned_noise = isinstance(head_of(members.skeleton), GaussianHead)
         if self.noise_std and (classes or self.learned_noise):
             owner = "the classes' probabilities" if classes else "the GaussianHead"
@@ -107,9 +109,9 @@ class PredictiveModule(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Mean and standard deviation, or probabilities and epistemic entropy, at `x`."""
-        if self.novelty and isinstance(self.ensemble, PostHocEpinet):
-            outputs, novelty = self.ensemble.with_novelty(x, self.indices)
-            return *self._parts(outputs), novelty
+        if isinstance(self.ensemble, PostHocEpinet):
+            outputs, novelty = self.ensemble.with_novelty(x, self.indices, classes=self.classes)
+            return (*self._parts(outputs), novelty) if self.novelty else self._parts(outputs)
         given = (x,) if self.indices is None else (x, self.indices)
         return self._parts(self.ensemble(*given))
 

@@ -36,17 +36,24 @@ _NOISE: Final = 0.1  # variance of the noise under which the data are seen
 _FLOOR: Final = 0.03  # least standard deviation of a direction, of the largest in its layer
 _WIDEST: Final = 256  # features of a layer; wider ones are projected
 _PAIRS: Final = 500  # rows whose distances are looked at
+_KEPT: Final = 1e-3  # of logits far from all data, so that their order stays
 
 
 class PostHocEpinet(nn.Module):
     """A frozen network with members about it, which agree where it was trained.
 
-        f(x, z) = (1 − v(x)) μ(x) + s u(x)ᵀ z,   z ~ N(0, I),   v(x) = |u(x)|²
+        f(x, z) = (1 − t²) μ(x) + (s + b(x)) a u(x)ᵀ z,   z ~ N(0, I)
+        v(x) = |u(x)|²,   t = min(1, v(x) / c),   a² = 1 + (1 / c − 1) t
 
-    μ is the network. s uᵀz is a draw from a Gaussian process on the network's features after
-    it has seen zeros at the training data: v(x), from 0 to 1, is the share of its variance that
-    the data leave. μ fades as v grows, since far from the data it is as sure as ever. No labels and
-    no training are needed; one pass over the data and a linear system.
+    μ is the network. uᵀz is a draw from a Gaussian process on the network's features after it has
+    seen zeros at the training data: v(x), from 0 to 1, is the share of its variance that the data
+    leave, c what they leave of a point far from them all. Far away, where t = 1, members have the
+    prior's whole variance; a² makes up for cosines being finitely many. b(x) is how far the
+    network's outputs there are beyond those over the data, so that no output outgrows its doubt.
+
+    The size of a logit is a claim to be sure, so logits fade, by 1 − t². Numbers do not: their
+    mean is μ, and b is of each output; of logits it is the largest one's. No labels and no training
+    are needed; one pass over the data and a linear system.
 
     Args:
         model: any trained module from one tensor `(batch, …)` to `(batch, out)`. It is copied, and
@@ -57,7 +64,8 @@ class PostHocEpinet(nn.Module):
         layer: dotted name of the layer whose output are the features, or several, as in
             `model.named_modules()`. None takes all linear, convolutional, norm and embedding
             layers. Outputs are averaged over pixels or tokens.
-        prior_scale: s, in units of the standard deviation of each output over the data.
+        prior_scale: s, in units of the standard deviation of each output over the data; b does not
+            depend on it.
         batch_size: rows in one pass, to bound memory.
         seed: decides the random features.
 
@@ -80,15 +88,22 @@ class PostHocEpinet(nn.Module):
         True
         >>> predict(doubt, x, classes=True).epistemic.shape
         torch.Size([200])
+        >>> bool(predict(doubt, 1000 * x, classes=True).probs.max() < 0.5)  # far, so about even
+        True
 
     Reference:
         Rahimi & Recht (2007), "Random features for large-scale kernel machines", algorithm 1;
         Rasmussen & Williams (2006), "Gaussian processes for machine learning", eq. 2.9; Liu et al.
         (2020), "Simple and principled uncertainty estimation with deterministic deep learning via
-        distance awareness", section 3, for a process on a network's features.
+        distance awareness", section 3, for a process on a network's features; Kristiadi, Hein &
+        Hennig (2021), "An infinite-feature extension for Bayesian ReLU nets that fixes their
+        asymptotic overconfidence", for doubt that has to outgrow what it doubts.
     """
 
     scale: Tensor
+    center: Tensor
+    reach: Tensor
+    ceiling: Tensor
     frequencies: Tensor
     phases: Tensor
     factor: Tensor
@@ -131,7 +146,13 @@ class PostHocEpinet(nn.Module):
         whole = torch.eye(_NUM_FEATURES, dtype=torch.float64, device=joined.device)
         inverse = torch.linalg.solve_triangular(torch.linalg.cholesky(gram), whole, upper=False)
         self.register_buffer("factor", (math.sqrt(_NOISE) * inverse).to(joined))
+        # Far away cosines are as good as independent: each has the mean square of one, 1 / N.
+        ceiling = _NOISE * inverse.square().sum() / _NUM_FEATURES
+        self.register_buffer("ceiling", ceiling.to(joined))
         self.register_buffer("scale", prior_scale * outputs.std(dim=0))
+        center = outputs.mean(dim=0)
+        self.register_buffer("center", center)
+        self.register_buffer("reach", (outputs - center).abs().amax(dim=0))
         self.index_dim = _NUM_FEATURES * outputs.shape[1]
         self.eval()
 
@@ -146,11 +167,19 @@ class PostHocEpinet(nn.Module):
         z = drawn(torch.randn, (n, self.index_dim), generator, self.factor.dtype, device)
         return z.to(self.factor.device)
 
-    def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
-        """Evaluate `x (batch, …)` under one index `(D,)` or several `(members, D)`."""
-        return self.with_novelty(x, z)[0]
+    def forward(self, x: Tensor, z: Tensor | None = None, *, classes: bool = False) -> Tensor:
+        """Evaluate `x (batch, …)` under one index `(D,)` or several `(members, D)`.
 
-    def with_novelty(self, x: Tensor, z: Tensor | None) -> tuple[Tensor, Tensor]:
+        Args:
+            x: inputs.
+            z: indices, as `draw_indices` gives.
+            classes: whether outputs are logits, which fade where the input is new.
+        """
+        return self.with_novelty(x, z, classes=classes)[0]
+
+    def with_novelty(
+        self, x: Tensor, z: Tensor | None, *, classes: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """The same, and v(x) `(batch,)`; numbers are not looked at, as a graph does not."""
         if z is None:
             raise ConfigurationError(
@@ -166,8 +195,13 @@ class PostHocEpinet(nn.Module):
         left = self._left(features)
         weights = z.reshape(-1, _NUM_FEATURES, len(self.scale))
         novelty = left.square().sum(dim=1).clamp(max=1.0)
-        known = (1 - novelty).unsqueeze(1)
-        out: Tensor = known * outputs + self.scale * (left @ weights)
+        share = (novelty / self.ceiling).clamp(max=1.0).unsqueeze(1)
+        beyond = ((outputs - self.center).abs() - self.reach).clamp_min(0.0)
+        if classes:
+            outputs = (1 - share.square()).clamp_min(_KEPT) * outputs
+            beyond = beyond.amax(dim=1, keepdim=True)
+        whole = (1 + (1 / self.ceiling - 1) * share).sqrt()
+        out: Tensor = outputs + (self.scale + beyond) * ((whole * left) @ weights)
         return out.squeeze(0) if z.ndim == 1 else out, novelty
 
     def mean(self, x: Tensor) -> Tensor:

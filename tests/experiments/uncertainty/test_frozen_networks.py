@@ -8,15 +8,17 @@ from sklearn.metrics import roc_auc_score
 from hunch.experiments.claims.drawing import figures
 from hunch.experiments.uncertainty import frozen_networks as frozen
 from hunch.experiments.uncertainty.frozen_networks import (
+    FAR,
     LARGEST,
     NOVELTY,
     Result,
     Row,
+    Scaled,
     Settings,
     Trained,
     auroc,
 )
-from hunch.experiments.uncertainty.frozen_problems import CHAINS, WINE, make_problem
+from hunch.experiments.uncertainty.frozen_problems import CHAINS, DIGITS, WINE, make_problem
 
 pytest.importorskip("matplotlib")  # whose fonts draw the letters
 
@@ -37,6 +39,8 @@ def test_the_whole_path_runs_and_leaves_the_global_generator_alone():
     assert all(check.holds for check in frozen.check(result))
     assert result.mean(WINE, NOVELTY) > result.mean(WINE, LARGEST)
     assert "8 and 9, never seen" in result.to_markdown()
+    assert {s.problem for s in result.scaled} == {WINE, DIGITS}
+    assert all(s.network.min() > s.largest.max() for s in result.scaled)
     assert list(figures("frozen-networks", result)) == ["frozen-networks"]
     again = Result.from_json(result.to_json(), result.settings)
     assert again.to_json() == result.to_json()
@@ -54,12 +58,24 @@ def test_sentences_are_of_the_kind_they_are_called():
     assert torch.equal(shuffled.sort(1).values, problem.test.sort(1).values)
 
 
-@pytest.mark.parametrize(
-    ("novelty", "same", "holds"), [(0.96, True, True), (0.94, True, False), (0.96, False, False)]
-)
-def test_the_claim_can_fail(novelty, same, holds):
+HOLDS = {
+    (0.96, 0.9, True): True,
+    (0.94, 0.9, True): False,
+    (0.96, 0.7, True): False,
+    (0.96, 0.9, False): False,
+}
+
+
+@pytest.mark.parametrize("found", HOLDS)
+def test_the_claim_can_fail(found):
+    novelty, doubt, same = found
     names = Settings().problems
-    rows = tuple(Row(n, "noise", True, NOVELTY, np.full(10, novelty)) for n in names)
-    networks = tuple(Trained(n, 0, 0.9, same, 0.1, 0.1) for n in names)
-    checks = frozen.check(Result(Settings(), rows, networks))
-    assert all(check.holds for check in checks) == holds
+    rows = tuple(Row(n, "noise", FAR, NOVELTY, np.full(10, novelty)) for n in names)
+    networks = tuple(Trained(n, 0, 0.9, same, 0.1, 0.1, 0.1, 0.1) for n in names)
+    ones = np.ones(10)
+    scaled = tuple(
+        Scaled(WINE, size, ones, ones, ones, share * ones, ones)
+        for size, share in (("times 4", doubt), ("times 16", 0.95))
+    )
+    checks = frozen.check(Result(Settings(), rows, networks, scaled))
+    assert all(check.holds for check in checks) == HOLDS[found]

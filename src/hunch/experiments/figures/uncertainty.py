@@ -97,17 +97,17 @@ def frozen_networks(result: frozen.Result) -> Figures:
     problems, scores = result.settings.problems, result.scores
     figure, axes = panel("Other data told from test data", "", "AUROC", width=8.0)
     for i, score in enumerate(scores):
-        for far in (True, False):
+        for kind, shape in ((frozen.FAR, "o"), (frozen.NEAR, "_"), (frozen.SCALED, "x")):
             x, y = [], []
             for k, problem in enumerate(problems):
                 own = [
                     r.auroc.mean()
                     for r in result.rows
-                    if (r.problem, r.score, r.far) == (problem, score, far)
+                    if (r.problem, r.score, r.kind) == (problem, score, kind)
                 ]
                 x += [k + (i - (len(scores) - 1) / 2) * 0.15] * len(own)
                 y += own
-            shape = "o" if far else "_"
+            far = kind == frozen.FAR
             label = score if far else None
             axes.plot(x, y, shape, color=CYCLE[i], markersize=5, mew=0 if far else 1, label=label)
     bound(axes, 0.95)
@@ -116,8 +116,8 @@ def frozen_networks(result: frozen.Result) -> Figures:
     axes.set_ylim(-0.05, 1.05)
     axes.legend(fontsize=8, loc="lower right")  # where no set is so badly told
     caption = (
-        "One mark for each set, the mean over seeds: far ones as dots, near ones as dashes. Dashed "
-        "line 0.95, gray chance."
+        "One mark for each set, the mean over seeds: far ones as dots, near ones as dashes, those "
+        "of another size as crosses. Dashed line 0.95, gray chance."
     )
     return {"frozen-networks": (figure, caption)}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +41,7 @@ class Problem:
         test_y: their classes.
         far: data of other kinds, by name.
         near: data that are much like its own, or that it cannot tell from them.
+        scaled: data of quite another size, such as bytes in place of fractions; of words none.
     """
 
     net: nn.Module
@@ -50,6 +51,7 @@ class Problem:
     test_y: Tensor
     far: dict[str, Tensor]
     near: dict[str, Tensor]
+    scaled: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Perceptron(nn.Module):
@@ -140,6 +142,7 @@ def table(name: str, seed: int, thrift: int = 1) -> Problem:
     order = rng.permutation(len(values))
     values, classes = values[order], classes[order]
     n = int(_TRAIN_SHARE * len(values))
+    raw = values[n:]
     values = (values - values[:n].mean(0)) / values[:n].std(0)
     with default_generator_seeded(seed, "frozen networks", name):
         net: nn.Module = Perceptron(values.shape[1], int(classes.max()) + 1)
@@ -158,8 +161,10 @@ def table(name: str, seed: int, thrift: int = 1) -> Problem:
         "plus three": test + 3,
     }
     near = {"one column times ten": one, "the mean row": 0.01 * rng.normal(size=test.shape)}
+    scaled = {"not standardised": raw} | of_another_size(test, rng)
     known = torch.from_numpy(classes[n:])
-    return Problem(net, x, y, _floats(test), known, _all(far, _floats), _all(near, _floats))
+    others = (_all(sets, _floats) for sets in (far, near, scaled))
+    return Problem(net, x, y, _floats(test), known, *others)
 
 
 def digits(seed: int, thrift: int = 1) -> Problem:
@@ -201,7 +206,26 @@ def digits(seed: int, thrift: int = 1) -> Problem:
         "moved by two pixels": np.roll(test, 2, axis=2),
     }
     known = torch.from_numpy(classes[n:])
-    return Problem(net, x, y, _images(test), known, _all(far, _images), _all(near, _images))
+    others = (_all(sets, _images) for sets in (far, near, of_another_size(test, rng)))
+    return Problem(net, x, y, _images(test), known, *others)
+
+
+def of_another_size(test: Array, rng: Rng) -> dict[str, Array]:
+    """Inputs on another scale than the network's, or without one.
+
+    Example:
+        >>> sets = of_another_size(np.ones((2, 3)), np.random.default_rng(0))
+        >>> float(sets["times 16"].max())
+        16.0
+    """
+    return {
+        "times 4": 4 * test,
+        "times 16": 16 * test,
+        "times 255": 255 * test,
+        "plus 1000": test + 1000,
+        "noise of 1000": 1000 * rng.normal(size=test.shape),
+        "all 1000": np.full(test.shape, 1000.0) + rng.normal(size=test.shape),
+    }
 
 
 def letters(rng: Rng, count: int) -> Array:
