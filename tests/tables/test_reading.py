@@ -298,3 +298,18 @@ def test_a_file_with_commas_through_both_commands(tmp_path, monkeypatch, capsys)
     (tmp_path / "b.csv").write_text("a;d\n1.5;14/03/2011\n")
     assert run(["predict", "model", "b.csv", "--out=q.csv"]) == WRONG_USE
     assert "'1.5' in row 1; expected a number with a decimal comma" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", [[0.12, 0.3], [12, 30], [12.0, None], ["12", "30"]])
+def test_numbers_without_the_unit_that_training_had_are_refused(given):
+    """Of 12 % a table of numbers holds 12 or 0.12, and nothing in it tells which."""
+    learned = pa.table({"rate": ["12 %", "30 %", "7 %"], "fee": ["1 €", "2 €", "3 €"]})
+    columns = Columns.learn(learned)
+    with pytest.raises(DataError, match=r"'rate' holds '\d.*with its unit in the cell, such as"):
+        columns.encode(pa.table({"rate": given, "fee": ["1 €", "2 €"]}))
+    target = learn_target("rate", learned["rate"], "auto")[0]
+    with pytest.raises(DataError, match="with its unit in the cell"):
+        target.truth(pa.chunked_array([given]))
+    empty = pa.array([None, None], pa.float64())
+    x, outside = columns.encode(pa.table({"rate": empty, "fee": [1.0, 2.0]}))  # € may be absent
+    assert (x.tolist(), outside.any()) == ([[12.0, 1.0], [12.0, 2.0]], False)

@@ -20,6 +20,7 @@ from hunch.tables.cells import (
     Flags,
     Floats,
     first_coded,
+    first_that,
     flags,
     says_nothing,
     spread,
@@ -150,10 +151,12 @@ def numbers(column: pa.Array, *, decimal: str = "", unit: str = "", scaled: bool
         >>> numbers(cells, decimal=",", unit="%")
         array([1234.5,   -3. ])
     """
+    strict = must_be_written(unit)
     if not pa.types.is_dictionary(column.type):
+        if strict:  # of 12 % nobody knows whether it is 12 or 0.12 here, of 12 km whether 12,000
+            raise first_that(column, np.ones(len(column), bool))
         return typed_numbers(column)
     text = column.dictionary
-    strict = bool(unit) and not _is_currency(unit)
     plain = None if strict or decimal == "," else _as_programs_write(text)
     if plain is not None:
         return spread(column, plain)
@@ -168,6 +171,16 @@ def numbers(column: pa.Array, *, decimal: str = "", unit: str = "", scaled: bool
     values = parts.signs * _values(parts.bodies, decimal or ".")
     values *= parts.factors if scaled else 1.0
     return spread(column, np.where(parts.none, np.nan, values))
+
+
+def must_be_written(unit: str) -> bool:
+    """Whether a unit changes what a number is, so that each cell must have it.
+
+    Example:
+        >>> must_be_written("%"), must_be_written("\u20ac"), must_be_written("")
+        (True, False, False)
+    """
+    return bool(unit) and not _is_currency(unit)
 
 
 def look_at_numbers(column: pa.DictionaryArray) -> Numerals:

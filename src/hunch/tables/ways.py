@@ -41,6 +41,7 @@ from hunch.tables.moments import (
 from hunch.tables.numerals import (
     Numerals,
     look_at_numbers,
+    must_be_written,
     numbers,
     share_of_numbers,
     units_in_words,
@@ -114,6 +115,9 @@ class Way:
         if self.kind == "date":
             return f"a date such as {_EXAMPLES[self.order]}{_ORDER_WORDS[self.order]}"
         comma = " with a decimal comma" if self.decimal == "," else ""
+        if must_be_written(self.unit):
+            example = "12,5" if self.decimal == "," else "12.5"
+            return f"a number{comma} with its unit in the cell, such as '{example} {self.unit}'"
         return f"a number{comma}{f' in {self.unit}' if self.unit else ''}"
 
 
