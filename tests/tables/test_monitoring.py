@@ -197,7 +197,7 @@ def test_chance_alone_is_seldom_called_drift():
 
 def test_the_test_is_scipys():
     stats = pytest.importorskip("scipy.stats")
-    before, after = np.array([500, 300, 200, 100]), np.array([60, 30, 40, 20])
+    before, after = np.array([5000, 3000, 2000, 1000]), np.array([600, 330, 270, 150])
     expected = stats.chi2_contingency(np.stack([before, after]), correction=False).pvalue
     found = drift(Column("a", "number"), tally(before), tally(after))
     assert found.p_value == pytest.approx(expected, rel=1e-9)

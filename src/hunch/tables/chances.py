@@ -26,11 +26,12 @@ _SLOPES: Final = np.geomspace(1e-3, 100.0, 400)  # of bounds, of which each one 
 def of_a_difference(before: Counts, after: Counts) -> float:
     """How often samples of the same rows differ by as much as these counts, at most.
 
-    Pearson's statistic is a chi-square where five rows or more are expected in each cell. Elsewhere
-    rows change places at random between the samples, always in the same way, which sees many small
-    differences; and Fisher's exact test sees the cell that the second sample has most in excess.
-    The smaller chance counts twice. Cells with fewer than three rows of both samples are put
-    together; beyond 20,000 permutations the tail of a gamma variable goes on.
+    Pearson's statistic is a chi-square where 100 rows are expected in each cell; of fewer its tail
+    is up to twice as heavy if one sample is much larger. Elsewhere rows change places at random
+    between the samples, always in the same way, which sees many small differences; and Fisher's
+    exact test sees the cell that the second sample has most in excess. The smaller chance counts
+    twice. Cells with fewer than three rows of both samples are put together; beyond 20,000
+    permutations the tail of a gamma variable goes on.
 
     Args:
         before: of one sample, by cells `(cells,)`.

@@ -133,20 +133,18 @@ class Column:
         try:
             values = self.way.read(column)
         except NotThatKindError as error:
-            raise DataError(
-                f"column {self.name!r} holds {error.value!r} in row {first_row + error.row + 1}; "
-                f"expected {self.way.expected}, as in training."
-            ) from error
+            place = f"column {self.name!r} holds {error.value!r} in row {first_row + error.row + 1}"
+            if self.whole and (found := _GROUPED.search(error.value or "")):
+                raise DataError(
+                    f"{place}, whose point may group digits, since training had whole numbers and "
+                    f"no cell here tells; write {found[0].replace('.', '')}, or {found[0]}0 if it "
+                    "is a fraction."
+                ) from error
+            raise DataError(f"{place}; expected {self.way.expected}, as in training.") from error
         check_size(self.name, values, column, first_row)
         unknown = ~np.isfinite(values)
         values = np.where(unknown, self.fill, values)
-        margin = _MARGIN * (self.high - self.low)
-        outside = values < self.low - margin
-        # Later than training is where dates and ids of new rows belong.
-        if self.kind != "date" and not self.counts:
-            outside |= values > self.high + margin
-        if self.codes:
-            outside &= ~np.isin(values, self.codes)
+        outside = self.far_numbers(values)
         parts = [values]
         if self.kind == "date":
             for period in _periods(self.clock).values():
@@ -154,6 +152,36 @@ class Column:
         if self.missing:
             parts.append(unknown.astype(np.float64))
         return np.stack(parts, axis=1), outside
+
+    def far_numbers(self, values: Floats) -> npt.NDArray[np.bool_]:
+        """Which numbers, or dates in days, are far outside the training data; NaN is not.
+
+        Example:
+            >>> Column("a", "number", low=0.0, high=4.0).far_numbers(np.array([-1.5, 4.5, np.nan]))
+            array([ True, False, False])
+        """
+        margin = _MARGIN * (self.high - self.low)
+        outside = values < self.low - margin
+        # Later than training is where dates and ids of new rows belong.
+        if self.kind != "date" and not self.counts:
+            outside |= values > self.high + margin
+        if self.codes:
+            outside &= ~np.isin(values, self.codes)
+        found: npt.NDArray[np.bool_] = outside
+        return found
+
+    def far_words(self, column: pa.Array, unknown: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Which clean cells of a category are far outside the training data.
+
+        Args:
+            column: the cells.
+            unknown: which of them hold something that is none of `values`, `(rows,)`.
+        """
+        if not self.other:
+            return unknown
+        # A rare value is nothing new, but a number among words is.
+        found: npt.NDArray[np.bool_] = unknown & self._strange_numbers(column)
+        return found
 
     def _encode_category(self, column: pa.Array) -> tuple[Floats, npt.NDArray[np.bool_]]:
         place = pc.index_in(words(column), value_set=pa.array(self.values, pa.large_string()))

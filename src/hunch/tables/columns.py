@@ -190,21 +190,6 @@ class Columns:
             because = _and_because(because, name, table[name], pa.array(flags))
         return features, because.is_valid(), because
 
-    def far_outside(self, table: pa.Table, first_row: int = 0) -> dict[str, npt.NDArray[np.bool_]]:
-        """Which rows are far outside the training data by which column, as `encode` has it.
-
-        Columns by which none is are left out.
-
-        Raises:
-            DataError: if a cell is of another kind than in training.
-
-        Example:
-            >>> columns = Columns.learn(pa.table({"a": ["1", "2"], "b": ["x", "y"]}))
-            >>> columns.far_outside(pa.table({"a": ["9", "1"], "b": ["x", "y"]}))
-            {'a': array([ True, False])}
-        """
-        return self._encode(table, first_row)[1]
-
     def _encode(
         self, table: pa.Table, first_row: int
     ) -> tuple[Floats, dict[str, npt.NDArray[np.bool_]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hunch.tables import chances
-from hunch.tables.cells import Floats, clean, words
+from hunch.tables.cells import Floats, clean, flags, words
 from hunch.tables.column import Column
 from hunch.tables.columns import Columns
 
@@ -52,7 +52,7 @@ class Tally:
     Args:
         counts: by part: of a number, parts between `edges`; of a category, its values and then all
             others; cells without a value last.
-        far: rows whose cell is far outside the training data, `Columns.encode` says of which.
+        far: rows whose cell is far outside the training data, as `Column.encode` has it.
         texts: rows by a number that each text has, whatever training holds: of a category with a
             part of rare values all its texts, of another one those that training has not seen;
             empty for other columns.
@@ -125,31 +125,25 @@ def kept_of_training(columns: Columns, table: pa.Table) -> dict[str, Kept]:
 
 
 def tally_of_rows(
-    columns: Columns, table: pa.Table, edges: Mapping[str, Floats], first_row: int = 0
+    columns: Columns, table: pa.Table, edges: Mapping[str, Floats]
 ) -> dict[str, Tally]:
     """The same of new rows, in the parts of training.
 
     Args:
         columns: the rules.
-        table: the rows.
+        table: the rows, of which `Columns.encode` has said that they can be read.
         edges: between the parts of each number.
-        first_row: how many rows came before, for messages.
-
-    Raises:
-        DataError: if a cell is of another kind than in training.
     """
-    far = columns.far_outside(table, first_row)
     found = {}
     for column in columns.used:
         cells = clean(table[column.name])
-        outside = far.get(column.name)
-        count = 0 if outside is None else int(np.count_nonzero(outside))
         if column.kind == "category":
-            counts, texts = _of_words(column, cells)
+            own = _of_words(column, cells)
         else:
-            counts = _of_values(column.way.read(cells), edges[column.name])
-            texts = np.zeros(0, np.int64)
-        found[column.name] = Tally(counts, count, texts)
+            values = column.way.read(cells)
+            far = int(np.count_nonzero(column.far_numbers(values)))
+            own = Tally(_of_values(values, edges[column.name]), far, np.zeros(0, np.int64))
+        found[column.name] = replace(own, far=0) if column.name in columns.said.time else own
     return found
 
 
@@ -225,16 +219,20 @@ def _of_values(values: Floats, edges: Floats) -> Counts:
     return np.append(parts, len(values) - len(known))
 
 
-def _of_words(column: Column, cells: pa.Array) -> tuple[Counts, Counts]:
-    """Rows by value, by all others and by none; and those that `Tally.texts` is of, by text."""
+def _of_words(column: Column, cells: pa.Array) -> Tally:
     text = words(cells)
     place = pc.index_in(text, value_set=pa.array(column.values, pa.large_string()))
     found = place.drop_null().to_numpy(zero_copy_only=False).astype(np.int64)
     counts = np.bincount(found, minlength=len(column.values) + 2)
     counts[-1] = cells.null_count
     counts[-2] = len(cells) - cells.null_count - len(found)
+    unknown = flags(pc.and_(place.is_null(), text.is_valid()))
     asked = text if column.other else text.filter(place.is_null())
-    return counts, _by_number(asked, _NUMBERS_OF_ALL if column.other else _NUMBERS_OF_NEW)
+    return Tally(
+        counts,
+        far=int(np.count_nonzero(column.far_words(cells, unknown))),
+        texts=_by_number(asked, _NUMBERS_OF_ALL if column.other else _NUMBERS_OF_NEW),
+    )
 
 
 def _by_number(text: pa.Array, numbers: int) -> Counts:

@@ -109,7 +109,7 @@ def monitor_table(
         else:
             far = model.columns.encode(table, rows)[1]
         if kept:
-            for name, own in tally_of_rows(model.columns, table, edges, rows).items():
+            for name, own in tally_of_rows(model.columns, table, edges).items():
                 tallies[name] = tallies[name] + own if name in tallies else own
         later.add(table)
         recognized.add(table, rows)
