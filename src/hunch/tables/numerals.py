@@ -128,7 +128,14 @@ class _Parts:
         return np.array([_MAGNITUDES[scale] for scale in self.scales], float)
 
 
-def numbers(column: pa.Array, *, decimal: str = "", unit: str = "", scaled: bool = False) -> Floats:
+def numbers(
+    column: pa.Array,
+    *,
+    decimal: str = "",
+    unit: str = "",
+    scaled: bool = False,
+    whole: bool = False,
+) -> Floats:
     """Clean cells as numbers, NaN where missing.
 
     A text that stands for a number beyond what a float holds becomes the largest float.
@@ -139,6 +146,8 @@ def numbers(column: pa.Array, *, decimal: str = "", unit: str = "", scaled: bool
             how programs write numbers.
         unit: a unit, which each cell must have, or a currency, which it may.
         scaled: whether words such as `k` are multiplied out.
+        whole: whether only whole numbers are known so far, so that `1.234` may be 1234; taken as it
+            stands if another cell proves that its point is a decimal mark.
 
     Raises:
         NotThatKindError: if one is none.
@@ -159,8 +168,12 @@ def numbers(column: pa.Array, *, decimal: str = "", unit: str = "", scaled: bool
     text = column.dictionary
     plain = None if strict or decimal == "," else _as_programs_write(text)
     if plain is not None:
+        if whole:
+            _check_no_groups(column, text)
         return spread(column, plain)
     parts = _parts(text)
+    if whole and not decimal:
+        _check_no_groups(column, parts.bodies)
     fits = _matches(parts.bodies, _MARKED[decimal or "."])
     if not decimal:
         fits &= ~_matches(parts.bodies, ",")
@@ -171,6 +184,13 @@ def numbers(column: pa.Array, *, decimal: str = "", unit: str = "", scaled: bool
     values = parts.signs * _values(parts.bodies, decimal or ".")
     values *= parts.factors if scaled else 1.0
     return spread(column, np.where(parts.none, np.nan, values))
+
+
+def _check_no_groups(column: pa.DictionaryArray, bodies: pa.Array) -> None:
+    """Refuse a point that may as well group digits, where no cell says that it does not."""
+    groups = _matches(bodies, r"^[+-]?[1-9][0-9]{0,2}\.[0-9]{3}$")
+    if groups.any() and not (flags(pc.match_substring(bodies, ".")) & ~groups).any():
+        raise first_coded(column, groups)
 
 
 def must_be_written(unit: str) -> bool:
