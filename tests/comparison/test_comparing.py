@@ -203,8 +203,38 @@ def test_groups_without_a_common_environment_are_shown_apart(tmp_path):
     write_run(tmp_path / "b", some(-100), env="Acrobot-v1", chance=-500.0, recipe="noisy-dqn")
     found = compare([tmp_path], **QUICK)
     assert found.environments == ()
-    assert found.verdict.startswith("No environment was played by all groups")
+    assert found.verdict.startswith("No two groups were trained in the same environment")
     assert len(found.lines()) > 3
+    assert not any("highest score" in said for said in found.remarks)
+
+
+def test_the_largest_common_part_is_compared_where_nothing_is_common_to_all(tmp_path):
+    for env, chance, base in (("Acrobot-v1", -500.0, -100), ("CartPole-v1", 20.0, 300)):
+        write_run(tmp_path / "a" / env, some(base), env=env, chance=chance)
+        write_run(tmp_path / "b" / env, some(base - 50), env=env, chance=chance, recipe="noisy-dqn")
+    write_run(tmp_path / "c", some(10), env="Mine-v0", chance=0.0, recipe="own")
+    write_run(tmp_path / "d", some(20), env="CartPole-v1", recipe="own")  # c and d: one group
+    write_run(tmp_path / "e", some(30), env="Mine-v0", chance=0.0, recipe="other")
+    found = compare([tmp_path], **QUICK)
+    assert [own.name for own in found.groups] == ["dqn", "noisy-dqn"]
+    assert set(found.environments) == {"Acrobot-v1", "CartPole-v1"}
+    assert found.others == ()
+    assert dict(found.left_out) == {"own": ("CartPole-v1", "Mine-v0"), "other": ("Mine-v0",)}
+    assert found.verdict.startswith(
+        "Of dqn and noisy-dqn alone, in Acrobot-v1 and CartPole-v1: dqn is ahead"
+    )
+    assert "left out: own (of CartPole-v1 and Mine-v0) and other (of Mine-v0)" in found.remarks[0]
+    assert found.groups[0].profile is not None
+    assert found.to_json()["left_out"]["other"] == ["Mine-v0"]
+
+
+def test_a_scale_that_is_not_used_is_not_spoken_of(tmp_path):
+    write_run(tmp_path / "a", some(300))
+    write_run(tmp_path / "b", some(200), recipe="noisy-dqn")
+    write_run(tmp_path / "c", some(10), env="Mine-v0", chance=0.0)
+    found = compare([tmp_path], **QUICK)
+    assert (found.environments, found.scales) == (("CartPole-v1",), {})
+    assert not any("highest score" in said for said in found.remarks)
 
 
 def test_a_stated_scale_is_taken(tmp_path):

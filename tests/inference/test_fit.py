@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
 
 from hunch.errors import ConfigurationError, DataError, HunchError, ShapeError
 from hunch.inference import bootstrap_weights, fit, predict, standard_normals
@@ -194,3 +195,43 @@ def test_wrong_classes_and_networks_without_checks_of_their_own():
         predict(MLP(1, [2], 1), X)
     with pytest.raises(ConfigurationError, match="with class numbers as targets"):
         fit(plain, X, torch.zeros(20).long(), loss="cross_entropy", target_noise=1, progress=False)
+
+
+@pytest.mark.parametrize(
+    "kind", [torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.uint16]
+)
+@pytest.mark.parametrize("way", ["compiled", "watched", "loaded"])
+def test_class_numbers_may_be_of_any_integer_type(kind, way):
+    x = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    y = (x[:, 0] > 0).long()
+
+    def losses(y):
+        ensemble = Ensemble(lambda: MLP(3, [4], 2), num_members=2, seed=0)
+        settings = {"loss": "cross_entropy", "steps": 5, "progress": False}
+        if way == "loaded":
+            loader = DataLoader(TensorDataset(x, y), batch_size=20)
+            return fit(ensemble, loader, **settings).loss
+        more = {"validation": (x, y)} if way == "watched" else {}
+        return fit(ensemble, x, y, **settings, **more).loss
+
+    assert torch.equal(losses(y.to(kind)), losses(y))
+
+
+@pytest.mark.parametrize("y", [torch.zeros(40, dtype=torch.complex64), torch.zeros(40)])
+def test_class_numbers_of_no_integer_type_are_refused(y):
+    ensemble = Ensemble(lambda: MLP(3, [4], 2), num_members=2, seed=0)
+    with pytest.raises(ShapeError, match="class numbers"):
+        fit(ensemble, torch.randn(40, 3), y, loss="cross_entropy", steps=1, progress=False)
+
+
+def test_a_loss_of_ones_own_that_forgets_the_classes_is_told_where_they_are():
+    ensemble = Ensemble(lambda: MLP(3, [4], 2), num_members=2, seed=0)
+    x, y = torch.randn(40, 3), torch.zeros(40, dtype=torch.int64)
+
+    def forgetful(prediction, target):
+        return F.cross_entropy(prediction, target, reduction="none")
+
+    says = r"predictions \(2, 40, 2\) and targets \(2, 40\) .*with outputs or classes last"
+    for loss in (forgetful, lambda p, t: (p - t).square()):
+        with pytest.raises(ShapeError, match=says):
+            fit(ensemble, x, y, loss=loss, steps=1, progress=False)

@@ -1,13 +1,19 @@
 """A study's file: written once, sealed, and data from whoever wrote it."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
+from hunch.cli.main import run
 from hunch.errors import ConfigurationError, FolderError
 from hunch.storage import dump_json, sealed
 from hunch.studies import Cell, Limits, Study, finished, work
+from hunch.studies.claims import Watch, claim, this_process
 from hunch.studies.records import as_csv
+from hunch.studies.study import say_failure
 
 CHAIN = Cell.reproducing("chain", range(3))
 
@@ -117,3 +123,30 @@ def test_rows_of_jobs_that_are_not_begun(tmp_path):
 def test_limits_that_cannot_be(limit, says):
     with pytest.raises(ConfigurationError, match=says):
         Limits(**limit)
+
+
+def test_a_job_whose_worker_died_is_not_called_running(tmp_path, capsys):
+    study = Study.begin(tmp_path / "study", [Cell.reproducing("chain", range(5))])
+    folders = [study.job_folder(job) for job in study.jobs]
+    mine, _, elsewhere, old, freed = (claim(folder, Watch(60)) for folder in folders)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    gone = json.dumps(this_process() | {"pid": dead.pid})
+    (folders[1] / "claim-000001").write_text(gone)
+    for other in (elsewhere, old):  # a process of that number lives here too
+        other.file.write_text(json.dumps(this_process() | {"machine": "another", "started": 1}))
+    os.utime(old.file, (0, 0))
+    freed.let_go()
+    states = ["running", "stopped", "running", "stopped", "left"]
+    assert study.states() == states == [study.state(job) for job in study.jobs]
+    assert (study.status().stopped, study.status().total) == (2, 5)
+    assert run(["study", "status", str(study.folder)]) == 0
+    said = capsys.readouterr().out
+    assert "0 done, 2 running, 0 failed, 1 left, 2 stopped, will be taken up" in said
+    assert run(["study", "status", str(study.folder), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["stopped"], found["running"], found["left"]) == (2, 2, 1)
+    assert [job["state"] for job in found["jobs"]] == states
+    say_failure(folders[1] / "failed-000001.json", "no", final=True)  # and then it was killed
+    assert study.state(study.jobs[1]) == "failed"
+    assert mine.holds()

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from hunch.cli.main import DONE, WRONG_USE, run
-from hunch.tables import fit_table, monitor_table
-from hunch.tables.drift import drift
+from hunch.tables import TableModel, fit_table, monitor_table
+from hunch.tables.column import Column
+from hunch.tables.drift import Tally, drift
 from hunch.tables.monitoring import FALSE_ALARMS, drifted
 
 
@@ -89,6 +90,33 @@ def test_missing_cells_and_new_values_are_counted(models):
     assert found["size"]["p_value"] < 1e-6
 
 
+def test_rare_values_that_training_lacked_are_no_alarm_and_a_new_one_is(tmp_path):
+    """A third of 90 rows is of values that are there once, so that new rows have others."""
+
+    def flats(count, seed):
+        rng = np.random.default_rng(seed)
+        district = rng.choice([f"d{i}" for i in range(5)], count).astype(object)
+        rare = rng.uniform(size=count) < 0.2
+        district[rare] = [f"r{i}" for i in rng.integers(0, 1000, rare.sum())]
+        size = rng.uniform(40, 160, count).round(2)
+        return pd.DataFrame({"size": size, "district": district, "price": (3 * size).round(1)})
+
+    fit_table(flats(90, 0), "price", tmp_path / "model", members=2, progress=False)
+    columns = TableModel.load(tmp_path / "model").columns
+    assert not columns.used[1].other  # so that a value which is not known is outside
+    for rows in (10, 40):
+        new = flats(rows, 1).drop(columns="price")
+        found = monitor_table(tmp_path / "model", new, progress=False)
+        assert found["verdict"] == "keep", found["sentence"]
+        assert found["outside"] > 0.05 * rows
+        assert "which chance explains" in found["sentence"]
+        new.loc[: rows // 2, "district"] = "Atlantis"
+        found = monitor_table(tmp_path / "model", new, progress=False)
+        assert found["verdict"] == "watch", found["sentence"]
+        assert "are outside the training data, by 'district'." in found["sentence"]
+        assert found["outside_by"]["district"]["rows"] == found["outside"]
+
+
 def test_time_that_goes_on_is_no_drift(tmp_path):
     def dated(count, seed, year):
         day = [f"{year}-{1 + i % 12:02d}-{1 + i % 28:02d}" for i in range(count)]
@@ -134,7 +162,7 @@ def test_a_folder_of_before_says_what_cannot_be_told(models, tmp_path):
 
     old = tmp_path / "old"
     shutil.copytree(models / "price", old)
-    (old / "training.json").unlink()
+    (old / "training.json").unlink()  # as the first versions wrote none
     place = old / "hunch.json"
     manifest = unsealed(json.loads(place.read_text()), place)
     del manifest["files"]["training.json"]
@@ -145,10 +173,14 @@ def test_a_folder_of_before_says_what_cannot_be_told(models, tmp_path):
     assert (found["verdict"], found["columns"]) == ("retrain", None)
 
 
-def test_chance_alone_is_seldom_called_drift():
-    """Of 400 files whose columns are as in training, at most 10 have any column named.
+def tally(counts):
+    return Tally(counts, 0, np.zeros(0, np.int64))
 
-    2 are expected at the stated rate of one in 200; more than 10 come in one of 100,000 runs.
+
+def test_chance_alone_is_seldom_called_drift():
+    """Of 400 files whose columns are as in training, at most 6 have any column named.
+
+    1 is expected at the stated rate of one in 400; more than 6 come in one of 10,000 runs.
     """
     rng = np.random.default_rng(0)
     named = 0
@@ -157,14 +189,15 @@ def test_chance_alone_is_seldom_called_drift():
         for name, parts in (("a", 11), ("b", 3), ("c", 35)):
             share = rng.dirichlet(np.ones(parts))
             before, after = (rng.multinomial(n, share) for n in (800, 120))
-            found[name] = drift(before, after, words=False)
+            found[name] = drift(Column(name, "number"), tally(before), tally(after))
         named += bool(drifted(found))
-    assert named <= 10
+    assert named <= 6
     assert FALSE_ALARMS == 0.01
 
 
 def test_the_test_is_scipys():
     stats = pytest.importorskip("scipy.stats")
-    before, after = np.array([500, 300, 200, 100]), np.array([60, 30, 40, 20])
+    before, after = np.array([5000, 3000, 2000, 1000]), np.array([600, 330, 270, 150])
     expected = stats.chi2_contingency(np.stack([before, after]), correction=False).pvalue
-    assert drift(before, after, words=False).p_value == pytest.approx(expected, rel=1e-9)
+    found = drift(Column("a", "number"), tally(before), tally(after))
+    assert found.p_value == pytest.approx(expected, rel=1e-9)

@@ -53,6 +53,20 @@ ODD = [
 ]
 
 
+@pytest.mark.parametrize("kind", ["number", "class"])
+def test_of_no_rows_there_are_no_predictions_and_no_warning(kind, model):
+    if kind == "class":
+        table = pa.table({"x": [i / 40 for i in range(40)]})
+        rules, x = Columns.learn_and_encode(table)
+        y = np.arange(40) % 2.0
+        goal = Target("y", "classification", ("a", "b"))
+        model = train(rules, goal, x, y, members=2, progress=False)
+    some = model.predict(pa.table({"x": [0.5]}))
+    none = model.predict(pa.table({"x": pa.array([], pa.float64())}))
+    assert (none.num_rows, none.schema) == (0, some.schema)
+    assert none.column_names == model.output_names
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_cells_come_out_as_they_went_in(delimiter, written, tmp_path):
     with (tmp_path / "new.csv").open("w", newline="", encoding="utf-8") as file:

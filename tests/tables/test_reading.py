@@ -21,6 +21,7 @@ from hunch.tables.model import train
 from hunch.tables.numerals import look_at_numbers
 from hunch.tables.reading import open_table
 from hunch.tables.target import Target, learn_target
+from hunch.tables.ways import learn_ways
 
 
 @pytest.fixture(scope="module")
@@ -298,3 +299,45 @@ def test_a_file_with_commas_through_both_commands(tmp_path, monkeypatch, capsys)
     (tmp_path / "b.csv").write_text("a;d\n1.5;14/03/2011\n")
     assert run(["predict", "model", "b.csv", "--out=q.csv"]) == WRONG_USE
     assert "'1.5' in row 1; expected a number with a decimal comma" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", [[0.12, 0.3], [12, 30], [12.0, None], ["12", "30"]])
+def test_numbers_without_the_unit_that_training_had_are_refused(given):
+    """Of 12 % a table of numbers holds 12 or 0.12, and nothing in it tells which."""
+    learned = pa.table({"rate": ["12 %", "30 %", "7 %"], "fee": ["1 €", "2 €", "3 €"]})
+    columns = Columns.learn(learned)
+    with pytest.raises(DataError, match=r"'rate' holds '\d.*with its unit in the cell, such as"):
+        columns.encode(pa.table({"rate": given, "fee": ["1 €", "2 €"]}))
+    target = learn_target("rate", learned["rate"], "auto")[0]
+    with pytest.raises(DataError, match="with its unit in the cell"):
+        target.truth(pa.chunked_array([given]))
+    empty = pa.array([None, None], pa.float64())
+    x, outside = columns.encode(pa.table({"rate": empty, "fee": [1.0, 2.0]}))  # € may be absent
+    assert (x.tolist(), outside.any()) == ([[12.0, 1.0], [12.0, 2.0]], False)
+
+
+def test_a_point_that_may_group_digits_is_refused_where_training_had_whole_numbers():
+    """`1.234` is 1234 to half of Europe; a whole number of training says nothing of a point."""
+    learned = {"n": ["1234", "2345", "125"], "typed": [1, 2, 4]}
+    columns = Columns.from_json(Columns.learn(pa.table(learned)).to_json())
+    for name in learned:
+        new = {"n": ["7", "8"], "typed": ["7", "8"]} | {name: ["5", "1.234"]}
+        with pytest.raises(DataError, match=rf"'{name}' holds '1\.234' in row 2, whose point may"):
+            columns.encode(pa.table(new))
+        for cells, expected in (
+            (["1.2340", "5"], [1.234, 5.0]),
+            (["1.234", "0.5"], [1.234, 0.5]),  # the second proves that points are no groups
+            ([1.234, 5.0], [1.234, 5.0]),
+        ):
+            x, _ = columns.encode(pa.table(new | {name: cells}))
+            assert x[:, columns.groups()[name].start].tolist() == expected
+    fractions = Columns.learn(pa.table({"a": ["1.5", "2345", "125"]}))
+    assert fractions.encode(pa.table({"a": ["1.234"]}))[0].tolist() == [[1.234]]
+
+
+def test_whole_numbers_with_points_in_some_rows_are_read_as_the_file_says():
+    table = pa.table({"a": ["1", "2", "3", "1.250"]})
+    ways = learn_ways(table, decimal="point")
+    assert not ways["a"].whole
+    columns = Columns.learn(table.slice(0, 3), ways)  # as if the last row were held out
+    assert columns.encode(table)[0].ravel().tolist() == [1.0, 2.0, 3.0, 1.25]

@@ -11,8 +11,9 @@ import pytest
 
 from hunch.cli.main import DONE, WRONG_USE, run
 from hunch.errors import DataError
-from hunch.tables import TableModel, fit_table
+from hunch.tables import Columns, TableModel, fit_table
 from hunch.tables.data import open_data
+from hunch.tables.frames import as_arrow
 
 QUICK = {"members": 2, "progress": False}
 
@@ -76,6 +77,7 @@ def test_a_frame_without_a_column_is_refused_as_a_file_is(trained):
         ({"a": [1], "b": [1, 2]}, "cannot be read"),
         (pd.DataFrame({0: [1], 1: [2]}), "names that are text"),
         (pd.DataFrame({"a": [1, "x", object()]}), "cannot be read"),
+        (pd.DataFrame({"a": pd.Series([10**30, 1], dtype=object)}), "cannot be read"),
         ({}, "has no columns"),
         ([], "of no file"),
         (3, "of type int"),
@@ -85,6 +87,16 @@ def test_odd_data_are_one_sentence(data, words):
     with pytest.raises(DataError, match=words) as error:
         open_data(data)
     assert "\n" not in str(error.value)
+
+
+def test_periods_of_pandas_are_dates():
+    """Of whichever length, and not numbers that count months in one file and days in another."""
+    months = pd.period_range("2020-01", periods=3, freq="M")
+    moments = as_arrow(pd.DataFrame({"when": months}))["when"]
+    assert Columns.learn(pa.table({"when": moments})).used[0].kind == "date"
+    days = pd.DataFrame({"when": pd.PeriodIndex(["2020-02-01", None, "2020-01-01"], freq="D")})
+    assert as_arrow(days)["when"][0].as_py() == moments[1].as_py()
+    assert as_arrow(days)["when"].null_count == 1
 
 
 def test_an_index_of_pandas_is_no_column():

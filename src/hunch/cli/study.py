@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -274,13 +275,13 @@ def status(context: click.Context, folder: str, as_csv: bool, as_json: bool) -> 
 def _shown(begun: Study, *, as_json: bool) -> int:
     """Say where a study stands; 1 if a job failed."""
     from hunch.storage import dump_json
+    from hunch.studies import Status
     from hunch.studies.tables import lines_of
 
     rows = begun.rows()
     states = [row["state"] for row in rows]
     if as_json:
-        counts = {state: states.count(state) for state in ("done", "running", "failed", "left")}
-        found = {"folder": str(begun.folder), **counts, "jobs": rows}
+        found = {"folder": str(begun.folder), **asdict(Status.of_states(states)), "jobs": rows}
         click.echo(dump_json(found), nl=False)
     else:
         for line in lines_of(rows):

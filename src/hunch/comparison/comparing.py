@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from hunch.charts import held
 from hunch.comparison.bootstrap import RESAMPLES, Interval, bootstrap_band, bootstrap_interval
-from hunch.comparison.groups import environment_names, group_names
+from hunch.comparison.groups import environment_names, group_names, largest_part
 from hunch.comparison.records import SCORES, Record, Score, read_records, shown
-from hunch.comparison.remarks import cautions, verdict_on
+from hunch.comparison.remarks import cautions, on_the_part, verdict_on
 from hunch.comparison.result import Band, Comparison, Group
-from hunch.comparison.scales import Bounds, Scale, scales_for
+from hunch.comparison.scales import Bounds, Scale, check_scales, scales_for
 from hunch.comparison.statistics import (
     Array,
     interquartile_mean,
@@ -64,7 +64,8 @@ def compare(
         progress: whether to show a bar on standard error while folders are read.
 
     Returns:
-        The comparison.
+        The comparison: over the environments that all groups have; where there is none, of the
+        groups that share most, and what is left out is named.
 
     Raises:
         ConfigurationError: if there is nothing to compare, a number is out of range, or a scale is
@@ -112,10 +113,18 @@ def compare_places(
     if score is not None and score not in SCORES:
         raise ConfigurationError(f"`score` got {score!r}; expected one of {', '.join(SCORES)}.")
     found = read_records(places, score, progress=progress)
-    members = _Members(found.records)
-    scales_used = scales_for(members.by_environment(), dict(scales or {}))
+    members = _Members.of_records(found.records)
+    check_scales(dict(scales or {}), members.environments)
     draw = _Draw(confidence, resamples, seed)
-    common = members.environments_of_all()
+    common, left_out = members.environments_of_all(), {}
+    if not common and (part := largest_part(members.environments_by_group())):
+        left_out = {n: e for n, e in members.environments_by_group().items() if n not in part}
+        members = members.only(part)
+        common = members.environments_of_all()
+    scales_used = scales_for(
+        {env: own for env, own in members.by_environment().items() if env in common},
+        {env: bounds for env, bounds in dict(scales or {}).items() if env in common},
+    )
     values = [
         float(v)
         for name in members.groups
@@ -138,18 +147,20 @@ def compare_places(
     said = cautions(
         groups, common, others, scales_used, confidence, (members.records, members.group_of)
     )
+    part_said = on_the_part(groups, common, left_out) if left_out else []
     return Comparison(
         groups=tuple(groups),
         environments=common,
         others=others,
-        scales={env: scale for env, scale in scales_used.items() if env in common},
+        scales=scales_used,
         score=found.score,
         confidence=confidence,
         ahead=ahead,
         thresholds=thresholds,
         steps=members.steps_said(common),
-        verdict=verdict_on(groups, common, ahead),
-        remarks=(*found.remarks, *members.remarks, *said),
+        verdict=verdict_on(groups, common, ahead, part=bool(left_out)),
+        remarks=(*part_said, *found.remarks, *members.remarks, *said),
+        left_out=left_out,
     )
 
 
@@ -195,14 +206,42 @@ class _Draw:
 
 
 class _Members:
-    """Records by group and environment."""
+    """Records by group and environment.
 
-    def __init__(self, records: Sequence[Record]) -> None:
-        self.records = records
-        self.env_of = environment_names(records)
-        self.group_of, self.remarks = group_names(records, self.env_of)
-        self.environments = tuple(dict.fromkeys(self.env_of))
-        self.groups = tuple(dict.fromkeys(self.group_of))
+    Args:
+        records: all of them.
+        env_of: the environment of each.
+        group_of: the group of each.
+        remarks: sentences on how groups were told apart.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        env_of: Sequence[str],
+        group_of: Sequence[str],
+        remarks: Sequence[str],
+    ) -> None:
+        self.records, self.env_of, self.group_of = records, env_of, group_of
+        self.remarks = remarks
+        self.environments = tuple(dict.fromkeys(env_of))
+        self.groups = tuple(dict.fromkeys(group_of))
+
+    @classmethod
+    def of_records(cls, records: Sequence[Record]) -> _Members:
+        """With names for their environments and groups."""
+        env_of = environment_names(records)
+        return cls(records, env_of, *group_names(records, env_of))
+
+    def only(self, groups: Collection[str]) -> _Members:
+        """Some of the groups, under the same names."""
+        rows = zip(self.records, self.env_of, self.group_of, strict=True)
+        records, env_of, group_of = zip(*(row for row in rows if row[2] in groups), strict=True)
+        return _Members(records, env_of, group_of, self.remarks)
+
+    def environments_by_group(self) -> dict[str, tuple[str, ...]]:
+        """Those that each group has."""
+        return {name: tuple(self.of(name)) for name in self.groups}
 
     def by_environment(self) -> dict[str, list[Record]]:
         """All records of each environment."""

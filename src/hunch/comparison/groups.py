@@ -11,6 +11,7 @@ from hunch.rl.runs.plan import shown_setting
 
 _STEPS: Final = "steps"
 _MOST: Final = 4  # settings in a name
+_MOST_PARTS: Final = 10_000  # sets of environments that groups may share
 
 
 def environment_names(records: Sequence[Record]) -> list[str]:
@@ -63,6 +64,36 @@ def group_names(
             "put NAME= before them."
         )
     return names, said
+
+
+def largest_part(environments: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """The groups that have most in common: groups times environments, and of equals more groups.
+
+    Args:
+        environments: those that each group has.
+
+    Returns:
+        At least two groups that share an environment; none if no two do.
+
+    Example:
+        >>> largest_part({"a": ["x", "y"], "b": ["y", "x"], "c": ["z"]})
+        ('a', 'b')
+    """
+    own = {name: frozenset(envs) for name, envs in environments.items()}
+    shared: dict[frozenset[str], None] = {}
+    for envs in own.values():
+        # What any groups so far share, and this one has too.
+        new = dict.fromkeys([envs, *(known & envs for known in shared)])
+        shared |= {part: None for part in new if part}
+        if len(shared) > _MOST_PARTS:  # beyond that the largest seen so far will do
+            break
+    best: tuple[str, ...] = ()
+    size = (0, 0)
+    for part in shared:
+        who = tuple(name for name, envs in own.items() if part <= envs)
+        if len(who) > 1 and (len(who) * len(part), len(who)) > size:
+            best, size = who, (len(who) * len(part), len(who))
+    return best
 
 
 def mixed_settings(records: Sequence[Record], groups: Sequence[str]) -> dict[str, list[str]]:

@@ -28,6 +28,8 @@ def verdict_on(
     groups: Sequence[Group],
     environments: Sequence[str],
     ahead: Mapping[tuple[str, str], Interval],
+    *,
+    part: bool = False,
 ) -> str:
     """Who is ahead, and whether that is clear.
 
@@ -35,10 +37,16 @@ def verdict_on(
         groups: the first is that of the highest interquartile mean.
         environments: those that all have.
         ahead: probability of improvement by pair.
+        part: whether there are other groups, which share no environment with these.
     """
+    if part:
+        whom = _listed(sorted(own.name for own in groups))
+        return f"Of {whom} alone, in {_listed(environments)}: " + verdict_on(
+            groups, environments, ahead
+        )
     first, others = groups[0], groups[1:]
     if not environments:
-        return "No environment was played by all groups, so they are not compared as a whole."
+        return "No two groups were trained in the same environment, so they are not compared."
     if not others:
         figure = first.figures["interquartile_mean"]
         return f"{first.name} is alone: interquartile mean {figure}."
@@ -58,6 +66,23 @@ def verdict_on(
         f"{_listed(unclear)}: the interval of the probability that a seed of it does better holds "
         "one half."
     )
+
+
+def on_the_part(
+    groups: Sequence[Group], environments: Sequence[str], left_out: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """That a part is compared in place of all, and what is left out.
+
+    Args:
+        groups: those that are compared.
+        environments: that these share.
+        left_out: the other groups, and the environments of each.
+    """
+    others = _listed([f"{name} (of {_listed(envs)})" for name, envs in left_out.items()])
+    return [
+        f"No environment was played by all groups. The largest part that is common is compared, "
+        f"{len(groups)} groups in {_listed(environments)}; left out: {others}."
+    ]
 
 
 def cautions(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from hunch.comparison.bootstrap import Interval
@@ -73,6 +73,8 @@ class Comparison:
         steps: what the x axis of curves is, in words.
         verdict: one sentence.
         remarks: sentences on what to know before the figures are trusted.
+        left_out: groups that are not among `groups`, since no environment is common to all, and the
+            environments of each.
     """
 
     groups: tuple[Group, ...]
@@ -86,6 +88,7 @@ class Comparison:
     steps: str
     verdict: str
     remarks: tuple[str, ...]
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def what(self) -> str:
         """What is compared, in words."""
@@ -147,6 +150,7 @@ class Comparison:
             "confidence": self.confidence,
             "environments": list(self.environments),
             "not_in_all_groups": list(self.others),
+            "left_out": {name: list(envs) for name, envs in self.left_out.items()},
             "scales": {name: scale.to_json() for name, scale in self.scales.items()},
             "groups": [_group_to_json(group) for group in self.groups],
             "probability_of_improvement": [

@@ -64,9 +64,9 @@ def scales_for(
         given: returns that are 0 and 1, by name of the environment, for some.
 
     Raises:
-        ConfigurationError: if a name is unknown, bounds are no scale, or there is none to be found.
+        ConfigurationError: if bounds are no scale, or there is none to be found.
     """
-    checked = {name: _checked(name, bounds, environments) for name, bounds in given.items()}
+    checked = {name: _checked(name, bounds) for name, bounds in given.items()}
     if len(environments) == 1 and not checked:
         return {}
     return {
@@ -75,12 +75,25 @@ def scales_for(
     }
 
 
-def _checked(name: str, bounds: Bounds, known: Mapping[str, Any]) -> Scale:
-    if name not in known:
-        raise ConfigurationError(
-            f"`scales` got {name!r}, an environment that is not compared; expected one of "
-            f"{', '.join(known)}."
-        )
+def check_scales(given: Mapping[str, Bounds], environments: Sequence[str]) -> None:
+    """Refuse a scale for an environment that is not there, and bounds that are none.
+
+    Raises:
+        ConfigurationError: naming it.
+
+    Example:
+        >>> check_scales({"CartPole-v1": (0, 500)}, ["CartPole-v1"])
+    """
+    for name, bounds in given.items():
+        if name not in environments:
+            raise ConfigurationError(
+                f"`scales` got {name!r}, an environment that is not compared; expected one of "
+                f"{', '.join(environments)}."
+            )
+        _checked(name, bounds)
+
+
+def _checked(name: str, bounds: Bounds) -> Scale:
     low, high = (real_number(f"scales[{name!r}]", bound) for bound in bounds)
     if not high > low:
         raise ConfigurationError(

@@ -72,13 +72,14 @@ def check_targets(loss: object, y: Tensor, out: tuple[int, ...], name: str = "y"
         )
     if loss == "cross_entropy":
         classes = out[0] if out else 0
-        if y.ndim != 1 or y.is_floating_point() or len(out) != 1:
+        if y.ndim != 1 or y.is_floating_point() or y.is_complex() or len(out) != 1:
             raise ShapeError(
                 f"`{name}` got shape {tuple(y.shape)} of {y.dtype}; expected class numbers "
                 f"({y.shape[0]},) of an integer type, for outputs (batch, classes)."
             )
-        if int(y.min()) < 0 or int(y.max()) >= classes:
+        low, high = (int(end) for end in torch.aminmax(y.long()))
+        if low < 0 or high >= classes:
             raise DataError(
-                f"`{name}` holds classes from {int(y.min())} to {int(y.max())}; expected 0 to "
-                f"{classes - 1}, one for each output."
+                f"`{name}` holds classes from {low} to {high}; expected 0 to {classes - 1}, one "
+                "for each output."
             )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.loss import _Loss
 
-from hunch.errors import ConfigurationError
+from hunch.errors import ConfigurationError, HunchError, ShapeError, sentence
 from hunch.nn import GaussianHead, QuantileHead
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -26,7 +26,7 @@ def loss_function(loss: Loss, head: GaussianHead | QuantileHead | None) -> LossF
     """The function of a name: predictions and targets `(members, batch, …)` to `(members, batch)`.
 
     Args:
-        loss: a name, or a function, which is returned as it is.
+        loss: a name, or a function, which is returned as one that says what it cannot take.
         head: what the network ends with.
 
     Raises:
@@ -39,7 +39,7 @@ def loss_function(loss: Loss, head: GaussianHead | QuantileHead | None) -> LossF
     """
     if callable(loss):
         _check_own(loss)
-        return loss
+        return partial(_own, loss=loss)
     if loss not in get_args(LossName):
         raise ConfigurationError(
             f"`loss` got {loss!r}; expected one of {', '.join(get_args(LossName))}, or a function."
@@ -70,6 +70,22 @@ def _check_own(loss: Any) -> None:
         )
 
 
+def _own(prediction: Tensor, target: Tensor, *, loss: LossFunction) -> Tensor:
+    """A loss of the user's, whose errors are most often of axes that it did not expect."""
+    try:
+        return loss(prediction, target)
+    except (HunchError, torch.OutOfMemoryError):
+        raise
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise ShapeError(
+            f"`loss` cannot take predictions {tuple(prediction.shape)} and targets "
+            f"{tuple(target.shape)} of {target.dtype}: {sentence(error)} Both are (members, batch, "
+            "…), with outputs or classes last, as in "
+            "torch.nn.functional.cross_entropy(predictions.movedim(-1, 1), targets, "
+            "reduction='none')."
+        ) from error
+
+
 def _check_head(loss: LossName, head: GaussianHead | QuantileHead | None) -> None:
     expected = _HEADS.get(loss)
     if expected is not None and not isinstance(head, expected):
@@ -91,7 +107,8 @@ def _squared_error(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def _cross_entropy(prediction: Tensor, target: Tensor) -> Tensor:
-    return F.cross_entropy(prediction.movedim(-1, 1), target, reduction="none")
+    # Class numbers may be of any integer type, of which torch takes two.
+    return F.cross_entropy(prediction.movedim(-1, 1), target.long(), reduction="none")
 
 
 def _gaussian_nll(prediction: Tensor, target: Tensor, *, beta: float) -> Tensor:

@@ -121,6 +121,8 @@ def in_memory(
         raise ShapeError(f"`ids` has {len(keys)} entries; expected {n}, one for each row of `x`.")
     importance = None if weight is None else _importance(as_data("weight", weight, members), n)
     check_targets(recipe.loss, y, output_shape(members, x))
+    if recipe.loss == "cross_entropy":
+        y = y.long()  # of unsigned integers torch has few functions
     _check_noise(recipe, y)
     noise, seed = recipe.target_noise, recipe.seed
     data: MemberData | IndexedData

@@ -72,7 +72,7 @@ def _introduction(found: Comparison) -> list[Block]:
 
 def _sums(found: Comparison) -> list[Block]:
     if not found.environments:
-        return [Text("There is no environment that all groups have.")]
+        return [Text("No two groups have an environment in common.")]
     head, *rows = found.table()
     words = [text for name, text in _WORDS.items() if name in found.groups[0].figures]
     blocks: list[Block] = [

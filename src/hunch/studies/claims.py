@@ -77,16 +77,45 @@ class Watch:
                 who = _parsed(content.read(4096))
         except FileNotFoundError:
             return True
-        here = machine()
-        if here is not None and who.get("machine") == here:
-            now = started(who["pid"]) if isinstance(who.get("pid"), int) else None
-            if now is None or now != who.get("started"):
-                return True
+        if _is_seen_dead(who):
+            return True
         before, since = self._seen.get(file, (None, 0.0))
         if before != changed:
             self._seen[file] = (changed, time.monotonic())
             return False
         return time.monotonic() - since >= self.lease
+
+
+def is_stopped(file: Path, lease: float) -> bool:
+    """Whether whoever made a claim is dead, told at one look.
+
+    On another machine that is so if there was no sign of life for a lease's time, by this machine's
+    clock; good enough to say so, and `Watch` to act on it.
+
+    Args:
+        file: the claim's.
+        lease: seconds.
+
+    Example:
+        >>> import tempfile
+        >>> mine = claim(Path(tempfile.mkdtemp()), Watch(lease=60))
+        >>> is_stopped(mine.file, lease=60)
+        False
+    """
+    try:
+        age = time.time() - file.stat().st_mtime
+        return age >= lease or _is_seen_dead(_parsed(file.read_bytes()[:4096]))
+    except OSError:
+        return False
+
+
+def _is_seen_dead(who: dict[str, Any]) -> bool:
+    """Whether this is a process of this machine that is no more."""
+    here = machine()
+    if here is None or who.get("machine") != here:
+        return False
+    now = started(who["pid"]) if isinstance(who.get("pid"), int) else None
+    return now is None or now != who.get("started")
 
 
 def _parsed(content: bytes) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from hunch.errors import HunchError, MissingDependencyError
 from hunch.interrupts import between_steps
 from hunch.studies.live import Live
-from hunch.studies.study import LEFT, RUNNING, Status, Study
+from hunch.studies.study import LEFT, RUNNING, STOPPED, Status, Study
 
 _LOOK: Final = 1.0  # seconds from one look at what the executor does to the next
 Vouched = Mapping[str, Any]
@@ -183,7 +183,7 @@ def _wait(
             live.show()
             time.sleep(_LOOK)
     status = live.last()
-    if {LEFT, RUNNING} & set(study.states()):
+    if {LEFT, RUNNING, STOPPED} & set(study.states()):
         raise HunchError(
             f"all workers ended, and the study is not done ({status}); go on with: hunch study "
             f"work {study.folder}"

@@ -14,7 +14,6 @@ Nothing else is kept anywhere: no server, no database, no memory of a process.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -37,12 +36,13 @@ from hunch.storage import (
     write_own_text,
 )
 from hunch.studies.cells import Cell, Job, jobs_of, with_names_of_their_own
-from hunch.studies.claims import newest
+from hunch.studies.claims import is_stopped, newest
 from hunch.studies.limits import Limits
 from hunch.studies.records import Finished, read_record
 
 STUDY_FILE: Final = "study.json"
 DONE, RUNNING, FAILED, LEFT = "done", "running", "failed", "left"
+STOPPED: Final = "stopped"  # a worker's claim is on it, and the worker is no more
 
 
 @dataclass(frozen=True)
@@ -54,23 +54,37 @@ class Status:
         running: jobs that a worker is on now.
         failed: jobs that failed as often as they are tried.
         left: all others, begun before or not.
+        stopped: jobs whose worker died and did not let go of them; the next one takes them up.
     """
 
     done: int = 0
     running: int = 0
     failed: int = 0
     left: int = 0
+    stopped: int = 0
+
+    @classmethod
+    def of_states(cls, states: Sequence[str]) -> Status:
+        """Counted.
+
+        Example:
+            >>> str(Status.of_states(["left", "stopped"]))
+            '0 done, 0 running, 0 failed, 1 left, 1 stopped, will be taken up'
+        """
+        known = (DONE, RUNNING, FAILED, LEFT, STOPPED)
+        return cls(**{state: states.count(state) for state in known})
 
     @property
     def total(self) -> int:
         """All jobs."""
-        return self.done + self.running + self.failed + self.left
+        return self.done + self.running + self.failed + self.left + self.stopped
 
     def __str__(self) -> str:
         """In a line."""
+        stopped = f", {self.stopped:,} stopped, will be taken up" if self.stopped else ""
         return (
             f"{self.done:,} done, {self.running:,} running, {self.failed:,} failed, "
-            f"{self.left:,} left"
+            f"{self.left:,} left{stopped}"
         )
 
 
@@ -238,9 +252,10 @@ class Study:
         return len(failed)
 
     def state(self, job: Job) -> str:
-        """`"done"`, `"running"`, `"failed"` or `"left"`.
+        """`"done"`, `"running"`, `"failed"`, `"left"`; `"stopped"` if its worker died at it.
 
-        Whether a worker lives is judged by its last sign of life, and by this machine's clock.
+        Whether a worker of another machine lives is judged by its last sign of life, and by this
+        machine's clock.
         """
         if self.record_file(job).is_file():
             return DONE
@@ -249,14 +264,12 @@ class Study:
     def _state_of_open(self, job: Job) -> str:
         folder = self.job_folder(job)
         number, free = newest(folder)
-        if not free:
-            try:
-                age = time.time() - (folder / f"claim-{number:06d}").stat().st_mtime
-            except OSError:
-                age = 0.0
-            if age < self.limits.lease:
-                return RUNNING
-        return FAILED if number and self.has_failed(job) else LEFT
+        stopped = not free and is_stopped(folder / f"claim-{number:06d}", self.limits.lease)
+        if not free and not stopped:
+            return RUNNING
+        if number and self.has_failed(job):
+            return FAILED
+        return STOPPED if stopped else LEFT
 
     def states(self) -> list[str]:
         """The states of all jobs, in their order, by few looks at the disk."""
@@ -274,8 +287,7 @@ class Study:
 
     def status(self) -> Status:
         """How many jobs are in which state."""
-        states = self.states()
-        return Status(**{state: states.count(state) for state in (DONE, RUNNING, FAILED, LEFT)})
+        return Status.of_states(self.states())
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each job: what it is, its state, its figures, why it failed."""

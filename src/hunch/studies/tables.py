@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from hunch.studies.study import Status
+
 _MOST_FIGURES: Final = {"train": 3, "fit": 3, "reproduce": 1}  # columns; all are in CSV and JSON
 _NOT_SHOWN: Final = ("steps", "episodes", "finished")
 _OF_JOBS: Final = (
@@ -33,10 +35,9 @@ def lines_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for kind in dict.fromkeys(row["kind"] for row in rows):
         own = [row for row in rows if row["kind"] == kind]
         lines += _table(own, _MOST_FIGURES[kind])
-    states = [row["state"] for row in rows]
-    counts = [f"{states.count(s):,} {s}" for s in ("done", "running", "failed", "left")]
+    status = Status.of_states([row["state"] for row in rows])
     failed = [f"{r['job']} failed: {r.get('reason')}" for r in rows if r["state"] == "failed"]
-    return [*lines, ", ".join(counts), *failed]
+    return [*lines, str(status), *failed]
 
 
 def _table(rows: Sequence[Mapping[str, Any]], most: int) -> list[str]:

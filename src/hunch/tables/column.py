@@ -43,6 +43,8 @@ _ID: Final = re.compile(
     r"(?i:(?:^|[^a-z])(?:id|ids|uid|key|no|nr|num|index|idx|row|serial)\.?$)|[a-z](?:ID|Id)$"
     r"|^(?:id|ID|Id)(?:[^A-Za-z]|$)|(?i:(?:number|nummer|n[úu]mero|num[ée]ro)$)"
 )
+# A number whose point may be a decimal mark or group digits.
+_GROUPED: Final = re.compile(r"(?<![0-9.,])[1-9][0-9]{0,2}\.[0-9]{3}(?![0-9.,])")
 # What libraries call a column of row numbers that has no name.
 _UNNAMED: Final = re.compile(r"\s*|Unnamed: \d+|__index_level_\d+__")
 # A phase as a point on a circle, so that the end of a year is close to its beginning.
@@ -71,6 +73,7 @@ class Column:
             lie behind those of training.
         codes: numbers far from all others that training holds repeatedly, as -999 for "unknown";
             they are not outside.
+        whole: whether all numbers are whole, as in `Way`.
     """
 
     name: str
@@ -88,11 +91,14 @@ class Column:
     scaled: bool = False
     counts: bool = False
     codes: tuple[float, ...] = ()
+    whole: bool = False
 
     @property
     def way(self) -> Way:
         """How its cells are read."""
-        return Way(self.kind, self.decimal, self.unit, self.order, scaled=self.scaled)
+        return Way(
+            self.kind, self.decimal, self.unit, self.order, scaled=self.scaled, whole=self.whole
+        )
 
     @property
     def features(self) -> list[str]:
@@ -116,7 +122,8 @@ class Column:
         """
         values = {**dataclasses.asdict(self), "values": list(self.values)}
         values["codes"] = list(self.codes)
-        return {k: v for k, v in values.items() if k not in ("scaled", "counts", "codes") or v}
+        newer = ("scaled", "counts", "codes", "whole")
+        return {k: v for k, v in values.items() if k not in newer or v}
 
     def encode(self, column: pa.Array, first_row: int = 0) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """Features `(rows, features)` of clean cells, and which rows are far outside training.
@@ -133,20 +140,18 @@ class Column:
         try:
             values = self.way.read(column)
         except NotThatKindError as error:
-            raise DataError(
-                f"column {self.name!r} holds {error.value!r} in row {first_row + error.row + 1}; "
-                f"expected {self.way.expected}, as in training."
-            ) from error
+            place = f"column {self.name!r} holds {error.value!r} in row {first_row + error.row + 1}"
+            if self.whole and (found := _GROUPED.search(error.value or "")):
+                raise DataError(
+                    f"{place}, whose point may group digits, since training had whole numbers and "
+                    f"no cell here tells; write {found[0].replace('.', '')}, or {found[0]}0 if it "
+                    "is a fraction."
+                ) from error
+            raise DataError(f"{place}; expected {self.way.expected}, as in training.") from error
         check_size(self.name, values, column, first_row)
         unknown = ~np.isfinite(values)
         values = np.where(unknown, self.fill, values)
-        margin = _MARGIN * (self.high - self.low)
-        outside = values < self.low - margin
-        # Later than training is where dates and ids of new rows belong.
-        if self.kind != "date" and not self.counts:
-            outside |= values > self.high + margin
-        if self.codes:
-            outside &= ~np.isin(values, self.codes)
+        outside = self.far_numbers(values)
         parts = [values]
         if self.kind == "date":
             for period in _periods(self.clock).values():
@@ -154,6 +159,36 @@ class Column:
         if self.missing:
             parts.append(unknown.astype(np.float64))
         return np.stack(parts, axis=1), outside
+
+    def far_numbers(self, values: Floats) -> npt.NDArray[np.bool_]:
+        """Which numbers, or dates in days, are far outside the training data; NaN is not.
+
+        Example:
+            >>> Column("a", "number", low=0.0, high=4.0).far_numbers(np.array([-1.5, 4.5, np.nan]))
+            array([ True, False, False])
+        """
+        margin = _MARGIN * (self.high - self.low)
+        outside = values < self.low - margin
+        # Later than training is where dates and ids of new rows belong.
+        if self.kind != "date" and not self.counts:
+            outside |= values > self.high + margin
+        if self.codes:
+            outside &= ~np.isin(values, self.codes)
+        found: npt.NDArray[np.bool_] = outside
+        return found
+
+    def far_words(self, column: pa.Array, unknown: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Which clean cells of a category are far outside the training data.
+
+        Args:
+            column: the cells.
+            unknown: which of them hold something that is none of `values`, `(rows,)`.
+        """
+        if not self.other:
+            return unknown
+        # A rare value is nothing new, but a number among words is.
+        found: npt.NDArray[np.bool_] = unknown & self._strange_numbers(column)
+        return found
 
     def _encode_category(self, column: pa.Array) -> tuple[Floats, npt.NDArray[np.bool_]]:
         place = pc.index_in(words(column), value_set=pa.array(self.values, pa.large_string()))
@@ -167,9 +202,7 @@ class Column:
             features[other, len(self.values)] = 1.0
         if self.missing:
             features[absent, -1] = 1.0
-        if self.other:  # a rare value is nothing new, but a number among words is
-            other &= self._strange_numbers(column)
-        return features, other
+        return features, self.far_words(column, other)
 
     def _strange_numbers(self, column: pa.Array) -> npt.NDArray[np.bool_]:
         """Which cells are numbers, where those of training were words."""
@@ -250,6 +283,7 @@ def _learn_numbers(name: str, way: Way, cells: pa.Array) -> Column | Dropped:
         scaled=way.scaled,
         counts=_names_rows(name, values) and not way.asked,
         codes=codes if way.kind == "number" else (),
+        whole=way.whole,
     )
 
 

@@ -297,7 +297,7 @@ def fit_table(
         }
         model.put(folder)
         write_json(folder / SUMMARY_FILE, summary)
-        put_training(folder, columns, x)
+        put_training(folder, columns, others.take(train_rows))
         report = table_report(summary)
         (folder / REPORT).write_text(report, encoding="utf-8", errors="backslashreplace")
     return summary

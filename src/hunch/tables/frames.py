@@ -44,9 +44,10 @@ def as_arrow(data: Any) -> pa.Table:
                     f"the columns of the table are called {list(data.columns)[:3]} and so on; "
                     "expected names that are text."
                 )
+            data = _with_moments(data)
             return pa.Table.from_pandas(data, preserve_index=False).replace_schema_metadata()
         return _without_views(pa.table(dict(data) if isinstance(data, Mapping) else data))
-    except (pa.ArrowException, TypeError, ValueError) as error:
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         what = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise DataError(
             f"the table cannot be read: {what}; expected columns of equal length, whose cells are "
@@ -79,6 +80,12 @@ def _without_views(table: pa.Table) -> pa.Table:
         if pa.types.is_string_view(field.type):
             table = table.set_column(i, field.name, table[i].cast(pa.large_string()))
     return table
+
+
+def _with_moments(frame: Any) -> Any:
+    """Periods of pandas as their first moments: Arrow would have numbers that count periods."""
+    periods = [name for name, kind in frame.dtypes.items() if str(kind).startswith("period[")]
+    return frame.assign(**{name: frame[name].dt.to_timestamp() for name in periods})
 
 
 def _is_pandas(data: object) -> bool:

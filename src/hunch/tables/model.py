@@ -134,6 +134,9 @@ class TableModel:
     def predict_features(self, features: Floats, *, coverage: float = 0.9) -> dict[str, Any]:
         """As `predict`, for rows that are encoded already and without where they are outside."""
         real_number("coverage", coverage, above=0.0, below=1.0)
+        if not len(features):  # of nothing there is no mean, but there are the names
+            one = self.predict_features(np.zeros((1, features.shape[1])), coverage=coverage)
+            return {name: values[:0] for name, values in one.items()}
         if isinstance(self.estimator, LearnedClasses):
             return self._predict_classes(self.estimator, features)
         if is_doubt(self.estimator):

@@ -10,16 +10,25 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from hunch.errors import DataError
 from hunch.storage import as_written, open_folder, read_json, write_json
-from hunch.tables.cells import Floats
+from hunch.tables import chances
 from hunch.tables.choices import few
 from hunch.tables.column import Column
 from hunch.tables.columns import Columns
 from hunch.tables.data import Data, open_data
-from hunch.tables.drift import Drift, counts_of_rows, counts_of_training, drift
+from hunch.tables.drift import (
+    Drift,
+    Kept,
+    Tally,
+    chance_of_far,
+    drift,
+    kept_of_training,
+    tally_of_rows,
+)
 from hunch.tables.model import KIND, TableModel
 from hunch.tables.recognized import Recognized
 from hunch.tables.scoring import Scores
@@ -27,7 +36,8 @@ from hunch.tables.streaming import Later
 
 TRAINING_FILE: Final = "training.json"
 SUMMARY_FILE: Final = "summary.json"
-FALSE_ALARMS: Final = 0.01  # of which a half goes to columns, a quarter each to coverage and errors
+FALSE_ALARMS: Final = 0.01  # a quarter each for drift, cells far outside, coverage and errors
+_SHARE: Final = FALSE_ALARMS / 4
 _FEWEST: Final = 30  # rows whose truth is known, or that are compared with training
 _DRIFTED: Final = 0.1  # distance from which it is worth a word, if chance does not explain it
 _COVERAGE_LOST: Final = 0.03
@@ -35,15 +45,16 @@ _ERROR_GROWN: Final = 1.1
 _OUTSIDE: Final = 0.05  # share of rows
 
 
-def put_training(folder: Path, columns: Columns, features: Floats) -> None:
+def put_training(folder: Path, columns: Columns, table: pa.Table) -> None:
     """Keep in a model's folder what `monitor_table` compares new rows with.
 
     Args:
         folder: that is being filled.
         columns: the rules.
-        features: of the training rows.
+        table: the training rows, of which they were learned.
     """
-    values = {"rows": len(features), "columns": counts_of_training(columns, features)}
+    kept = {name: own.to_json() for name, own in kept_of_training(columns, table).items()}
+    values = {"rows": table.num_rows, "columns": kept}
     write_json(folder / TRAINING_FILE, values)
 
 
@@ -68,11 +79,12 @@ def monitor_table(
 
     Returns:
         `verdict`, one of `"keep"`, `"watch"`, `"retrain"`, and `sentence`, which gives the numbers
-        it stands on; `rows`, `outside`; `scores` as `Scores.result` has them, None without truth;
-        `promised`: the same on rows held out at fit; `columns`: how each drifted but dates and ids,
-        which go on, None for a folder of an earlier version; `later`: how many rows have later
-        dates, by column; `false_alarms`: how often anything but "keep" comes of rows that are
-        drawn as those of training were.
+        it stands on; `rows`, `outside`, and `outside_by`: how many rows are outside by which
+        column, and how often chance alone makes it as many; `scores` as `Scores.result` has them,
+        None without truth; `promised`: the same on rows held out at fit; `columns`: how each
+        drifted but dates and ids, which go on, None for a folder of an earlier version; `later`:
+        how many rows have later dates, by column; `false_alarms`: how often anything but "keep"
+        comes of rows that are drawn as those of training were.
 
     Raises:
         DataError: if the rows cannot be read as those of training were.
@@ -85,8 +97,9 @@ def monitor_table(
     model.columns.check_names(source.names)
     scores, later = Scores(model.target, coverage), Later(model.columns)
     recognized = Recognized(model.seen, model.columns, model.target)
-    edges = {name: own["edges"] for name, own in training.get("columns", {}).items()}
-    counts: dict[str, Any] = {}
+    kept = {name: Kept.from_json(own) for name, own in training.get("columns", {}).items()}
+    edges = {name: own.edges for name, own in kept.items()}
+    tallies: dict[str, Tally] = {}
     rows = outside = 0
     for table in source.chunks_with_bar("reading", progress=progress):
         if model.target.name in table.column_names:
@@ -95,9 +108,9 @@ def monitor_table(
             far = found["outside"].to_numpy()
         else:
             far = model.columns.encode(table, rows)[1]
-        if edges:
-            for name, own in counts_of_rows(model.columns, table, edges).items():
-                counts[name] = counts.get(name, 0) + own
+        if kept:
+            for name, own in tally_of_rows(model.columns, table, edges).items():
+                tallies[name] = tallies[name] + own if name in tallies else own
         later.add(table)
         recognized.add(table, rows)
         rows, outside = rows + table.num_rows, outside + int(np.count_nonzero(far))
@@ -106,23 +119,25 @@ def monitor_table(
     for note in [*later.notes, *scores.notes, *recognized.notes]:
         say(note)
     drifts = {
-        column.name: drift(
-            np.array(training["columns"][column.name]["counts"]),
-            counts[column.name],
-            words=column.kind == "category",
-        )
+        column.name: drift(column, kept[column.name].tally, tallies[column.name])
         for column in _compared(model.columns)
-        if column.name in counts
+        if column.name in kept
     }
+    far = _far(model.columns, kept, tallies)
     known, promised = scores.result(), _promised(folder)
     verdict, sentence = _verdict(
-        rows, outside, known, promised, drifts, coverage, training.get("rows", 0)
+        rows, outside, known, promised, drifts, far, coverage, training.get("rows", 0)
     )
     return {
         "verdict": verdict,
         "sentence": sentence,
         "rows": rows,
         "outside": outside,
+        "outside_by": {
+            name: {"rows": tallies[name].far, "p_value": p_value}
+            for name, p_value in far.items()
+            if tallies[name].far
+        },
         "scores": known,
         "promised": promised,
         "later": later.rows,
@@ -138,6 +153,17 @@ def _compared(columns: Columns) -> list[Column]:
         for column in columns.used
         if column.kind != "date" and not column.counts and column.name not in columns.said.time
     ]
+
+
+def _far(
+    columns: Columns, kept: Mapping[str, Kept], tallies: Mapping[str, Tally]
+) -> dict[str, float]:
+    """By column how often chance alone makes so many cells far outside."""
+    return {
+        column.name: chance_of_far(column, kept[column.name].tally, tallies[column.name])
+        for column in columns.used
+        if column.name in tallies
+    }
 
 
 def _training(folder: Path, say: Callable[[str], object]) -> dict[str, Any]:
@@ -162,13 +188,13 @@ def _promised(folder: Path) -> dict[str, Any] | None:
 def drifted(drifts: Mapping[str, Drift]) -> list[str]:
     """Columns that differ by more than chance and by enough to matter, the farthest first.
 
-    If rows are drawn as those of training were, any column is named in at most one of 200 files.
+    If rows are drawn as those of training were, any column is named in at most one of 400 files.
 
     Example:
         >>> drifted({"a": Drift(0.4, 1e-9, 0.0, 0.0, None), "b": Drift(0.4, 0.2, 0.0, 0.0, None)})
         ['a']
     """
-    level = FALSE_ALARMS / 2 / max(1, len(drifts))
+    level = _SHARE / max(1, len(drifts))
     far = [n for n, own in drifts.items() if own.p_value < level and own.distance >= _DRIFTED]
     return sorted(far, key=lambda name: -drifts[name].distance)
 
@@ -179,6 +205,7 @@ def _verdict(
     known: Mapping[str, Any] | None,
     promised: Mapping[str, Any] | None,
     drifts: Mapping[str, Drift],
+    far: Mapping[str, float],
     coverage: float,
     trained: int,
 ) -> tuple[str, str]:
@@ -199,12 +226,27 @@ def _verdict(
         facts.append(f"{rows} rows are too few to tell drift")
     elif drifts:
         facts.append(f"drifted: {', '.join(said)}{more}" if moved else "no column has drifted")
-    facts.append(f"{outside / rows:.1%} of {rows:,} rows are outside the training data")
+    many, why = _outside(rows, outside, far)
+    facts.append(f"{outside / rows:.1%} of {rows:,} rows are outside the training data{why}")
     if worse:
         return "retrain", f"Retrain: {'; '.join(facts)}."
-    if moved or outside > _OUTSIDE * rows:
+    if moved or many:
         return "watch", f"Watch: {'; '.join(facts)}."
     return "keep", f"Keep: {'; '.join(facts)}."
+
+
+def _outside(rows: int, outside: int, far: Mapping[str, float]) -> tuple[bool, str]:
+    """Whether more rows are outside than matters and than chance makes so, and a word on it."""
+    if outside <= _OUTSIDE * rows:
+        return False, ""
+    if not far:  # a folder of an earlier version, which cannot tell what chance does
+        return True, ""
+    # Of fewer rows nothing else is judged.
+    level = (_SHARE if rows >= _FEWEST else FALSE_ALARMS) / len(far)
+    beyond = sorted((p_value, name) for name, p_value in far.items() if p_value < level)
+    if not beyond:
+        return False, ", which chance explains"
+    return True, f", by {few([name for _, name in beyond], most=3)}"
 
 
 def _errors(
@@ -219,9 +261,9 @@ def _errors(
     if "coverage" in known:
         observed = known["coverage"]
         # What was promised was set by a sample too.
-        spread = math.sqrt(coverage * (1 - coverage) * (1 / rows + 1 / max(1, trained)))
-        lost = coverage - observed
-        worse |= _tail(lost / spread) < FALSE_ALARMS / 4 and lost > _COVERAGE_LOST
+        missed = round((1 - observed) * rows)
+        chance = chances.of_misses(missed, rows, 1 - coverage, max(1, trained))
+        worse |= chance < _SHARE and coverage - observed > _COVERAGE_LOST
         facts.append(
             f"{coverage * 100:g} % intervals hold {observed:.1%} of {rows:,} rows whose truth is "
             "known"
@@ -236,14 +278,14 @@ def _errors(
         parts = [(known["rmse"], now, rows), (promised["rmse"], before, others)] if promised else []
         spread = math.sqrt(sum(max(rmse**2 - mae**2, 0.0) / n for rmse, mae, n in parts))
         grown, matters = now - before, now > _ERROR_GROWN * before
+        chance = _tail(grown / spread if spread else math.inf)
         facts.append(f"the mean error is {now:.4g}, {before:.4g} on rows held out at fit")
     else:
-        pooled = (now * rows + before * others) / (rows + others)
-        spread = math.sqrt(pooled * (1 - pooled) * (1 / rows + 1 / others))
-        grown, matters = before - now, 1 - now > _ERROR_GROWN * (1 - before)
+        wrong, before_wrong = round((1 - now) * rows), round((1 - before) * others)
+        matters = 1 - now > _ERROR_GROWN * (1 - before)
+        chance = chances.of_so_many(wrong, wrong + before_wrong, (others, rows))
         facts.append(f"{now:.1%} of classes are right, {before:.1%} of rows held out at fit")
-    worse |= matters and _tail(grown / spread if spread else math.inf) < FALSE_ALARMS / 4
-    return facts, worse
+    return facts, worse or (matters and chance < _SHARE)
 
 
 def _tail(z: float) -> float:

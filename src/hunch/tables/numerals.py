@@ -20,6 +20,7 @@ from hunch.tables.cells import (
     Flags,
     Floats,
     first_coded,
+    first_that,
     flags,
     says_nothing,
     spread,
@@ -127,7 +128,14 @@ class _Parts:
         return np.array([_MAGNITUDES[scale] for scale in self.scales], float)
 
 
-def numbers(column: pa.Array, *, decimal: str = "", unit: str = "", scaled: bool = False) -> Floats:
+def numbers(
+    column: pa.Array,
+    *,
+    decimal: str = "",
+    unit: str = "",
+    scaled: bool = False,
+    whole: bool = False,
+) -> Floats:
     """Clean cells as numbers, NaN where missing.
 
     A text that stands for a number beyond what a float holds becomes the largest float.
@@ -138,6 +146,8 @@ def numbers(column: pa.Array, *, decimal: str = "", unit: str = "", scaled: bool
             how programs write numbers.
         unit: a unit, which each cell must have, or a currency, which it may.
         scaled: whether words such as `k` are multiplied out.
+        whole: whether only whole numbers are known so far, so that `1.234` may be 1234; taken as it
+            stands if another cell proves that its point is a decimal mark.
 
     Raises:
         NotThatKindError: if one is none.
@@ -150,14 +160,20 @@ def numbers(column: pa.Array, *, decimal: str = "", unit: str = "", scaled: bool
         >>> numbers(cells, decimal=",", unit="%")
         array([1234.5,   -3. ])
     """
+    strict = must_be_written(unit)
     if not pa.types.is_dictionary(column.type):
+        if strict:  # of 12 % nobody knows whether it is 12 or 0.12 here, of 12 km whether 12,000
+            raise first_that(column, np.ones(len(column), bool))
         return typed_numbers(column)
     text = column.dictionary
-    strict = bool(unit) and not _is_currency(unit)
     plain = None if strict or decimal == "," else _as_programs_write(text)
     if plain is not None:
+        if whole:
+            _check_no_groups(column, text)
         return spread(column, plain)
     parts = _parts(text)
+    if whole and not decimal:
+        _check_no_groups(column, parts.bodies)
     fits = _matches(parts.bodies, _MARKED[decimal or "."])
     if not decimal:
         fits &= ~_matches(parts.bodies, ",")
@@ -168,6 +184,23 @@ def numbers(column: pa.Array, *, decimal: str = "", unit: str = "", scaled: bool
     values = parts.signs * _values(parts.bodies, decimal or ".")
     values *= parts.factors if scaled else 1.0
     return spread(column, np.where(parts.none, np.nan, values))
+
+
+def _check_no_groups(column: pa.DictionaryArray, bodies: pa.Array) -> None:
+    """Refuse a point that may as well group digits, where no cell says that it does not."""
+    groups = _matches(bodies, r"^[+-]?[1-9][0-9]{0,2}\.[0-9]{3}$")
+    if groups.any() and not (flags(pc.match_substring(bodies, ".")) & ~groups).any():
+        raise first_coded(column, groups)
+
+
+def must_be_written(unit: str) -> bool:
+    """Whether a unit changes what a number is, so that each cell must have it.
+
+    Example:
+        >>> must_be_written("%"), must_be_written("\u20ac"), must_be_written("")
+        (True, False, False)
+    """
+    return bool(unit) and not _is_currency(unit)
 
 
 def look_at_numbers(column: pa.DictionaryArray) -> Numerals:

@@ -41,6 +41,7 @@ from hunch.tables.moments import (
 from hunch.tables.numerals import (
     Numerals,
     look_at_numbers,
+    must_be_written,
     numbers,
     share_of_numbers,
     units_in_words,
@@ -79,6 +80,7 @@ class Way:
         note: what the user should know about it.
         asked: whether the user said the kind.
         scaled: whether words such as `k` and `Mio` are multiplied out.
+        whole: whether all numbers are whole, and no cell tells the decimal mark.
     """
 
     kind: Kind
@@ -89,6 +91,7 @@ class Way:
     note: str = ""
     asked: bool = False
     scaled: bool = False
+    whole: bool = False
 
     def read(self, cells: pa.Array) -> Floats:
         """Clean cells of a number, boolean or date as floats, NaN where missing.
@@ -103,7 +106,13 @@ class Way:
         if cells.null_count == len(cells):
             return np.full(len(cells), np.nan)
         if self.kind == "number":
-            return numbers(cells, decimal=self.decimal, unit=self.unit, scaled=self.scaled)
+            return numbers(
+                cells,
+                decimal=self.decimal,
+                unit=self.unit,
+                scaled=self.scaled,
+                whole=self.whole,
+            )
         return dates(cells, order=self.order) if self.kind == "date" else booleans(cells)
 
     @property
@@ -114,6 +123,9 @@ class Way:
         if self.kind == "date":
             return f"a date such as {_EXAMPLES[self.order]}{_ORDER_WORDS[self.order]}"
         comma = " with a decimal comma" if self.decimal == "," else ""
+        if must_be_written(self.unit):
+            example = "12,5" if self.decimal == "," else "12.5"
+            return f"a number{comma} with its unit in the cell, such as '{example} {self.unit}'"
         return f"a number{comma}{f' in {self.unit}' if self.unit else ''}"
 
 
@@ -170,7 +182,9 @@ def learn_ways(
         if name in kinds:
             ways[name] = replace(ways[name], asked=True)
         if ways[name].kind == "number":
-            check_size(name, ways[name].read(cells[name]), cells[name])
+            values = ways[name].read(cells[name])
+            check_size(name, values, cells[name])
+            ways[name] = replace(ways[name], whole=_are_whole(ways[name], values, cells[name]))
     return ways
 
 
@@ -367,6 +381,18 @@ def _date(name: str, cells: pa.DictionaryArray, look: Moments, order: str) -> Wa
     texts = cells.dictionary.to_pylist()
     example = look.open or next(text for text in texts if shown(text, chosen))
     return Way("date", order=chosen, example=f"{example!r} is {shown(example, chosen)}")
+
+
+def _are_whole(way: Way, values: Floats, cells: pa.Array) -> bool:
+    """Whether numbers are whole and none is written with a point that may group digits."""
+    known = values[np.isfinite(values)]
+    if way.decimal or not len(known) or (known != np.floor(known)).any():
+        return False
+    try:
+        replace(way, whole=True).read(cells)
+    except NotThatKindError:
+        return False
+    return True
 
 
 def _those(looks: Mapping[str, Any], kind: type[Any]) -> list[Any]:

@@ -88,6 +88,28 @@ def test_misuse_is_named(agent, steady, tmp_path, monkeypatch):
         record(agent)
 
 
+def test_an_environment_without_render_mode_is_told_what_to_take(steady):
+    """Not in the words of Python's error about an argument that nobody of the user's named."""
+
+    def make_env():
+        return steady()
+
+    gymnasium.register("NoRenderMode-v0", entry_point=make_env)
+    try:
+        for env in (make_env, "NoRenderMode-v0"):
+            with pytest.raises(ConfigurationError, match="takes no `render_mode`, so") as caught:
+                record(DQN(env))
+            assert "unexpected keyword" not in str(caught.value)
+    finally:
+        del gymnasium.registry["NoRenderMode-v0"]
+
+    def broken(render_mode=None):
+        raise TypeError("another one")
+
+    with pytest.raises(ConfigurationError, match="another one"):
+        record(DQN("CartPole-v1"), env=broken)
+
+
 @pytest.mark.parametrize(
     ("fault", "said"),
     [

@@ -154,7 +154,17 @@ def rendering_env(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> 
     else:
         with warnings.catch_warnings():  # that it does not know the mode is said below
             warnings.simplefilter("ignore", UserWarning)
-            made = make_env(env, {**(env_kwargs or {}), "render_mode": _IMAGES})
+            try:
+                made = make_env(env, {**(env_kwargs or {}), "render_mode": _IMAGES})
+            except ConfigurationError as error:
+                cause = error.__cause__
+                if not isinstance(cause, TypeError) or "'render_mode'" not in str(cause):
+                    raise
+                raise ConfigurationError(
+                    f"`env` {env!r} takes no `render_mode`, so that it cannot be told to draw; "
+                    "expected a constructor or function with the argument render_mode=None, which "
+                    "the environment keeps as self.render_mode."
+                ) from error
     if made.render_mode != _IMAGES:
         raise ConfigurationError(
             f"`env` {made} has render_mode={made.render_mode!r}; expected {_IMAGES!r}: "
