@@ -10,7 +10,7 @@ from gymnasium import spaces
 from torch import nn
 
 from hunch.errors import HunchWarning
-from hunch.rl import A2C, DQN, BootstrappedDQN
+from hunch.rl import A2C, DQN, PQN, BootstrappedDQN
 from hunch.rl.networks.value_heads import ValueHead
 from hunch.rl.networks.value_networks import value_network
 
@@ -148,6 +148,13 @@ def test_a_perceptron_on_something_large_is_told_of(shape):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         value_network(None, (9_000,), ValueHead(2), [16])  # no neighbours to be lost
+
+
+@pytest.mark.parametrize("agent", [DQN, BootstrappedDQN, PQN])
+def test_a_single_1_has_no_neighbours(agent):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        agent("hunch.envs:hunch/DeepSea-v0", env_kwargs=dict(size=70), hidden_sizes=(8,))
 
 
 @pytest.mark.parametrize("agent", [DQN, BootstrappedDQN, A2C])

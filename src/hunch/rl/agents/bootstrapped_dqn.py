@@ -234,6 +234,7 @@ class BootstrappedDQN(Agent):
                 hidden_sizes,
                 layer_norm=norm,
                 pixels=pixels,
+                one_hot=is_one_hot(self._first_env),
             )
 
         def make_trained() -> nn.Module:

@@ -36,6 +36,7 @@ from hunch.rl.environments.vector import Bools
 from hunch.rl.fast.compiled_objectives import difference_loss
 from hunch.rl.fast.compiled_q import compiled_q
 from hunch.rl.fast.manual_backprop import FastRunner
+from hunch.rl.fast.one_hot_layer import is_one_hot
 from hunch.rl.networks.feature_layers import is_pixels
 from hunch.rl.networks.noise import FreshNoise
 from hunch.rl.networks.runner import Runner
@@ -274,6 +275,7 @@ class DQN(Agent):
                 noisy=self.noisy,
                 layer_norm=layer_norm,
                 pixels=is_pixels(self.observation_dtype),
+                one_hot=is_one_hot(self._first_env),
             )
 
         made = one_network_each(make, network, self.replicas, self.seed)

@@ -33,6 +33,7 @@ from hunch.rl.agents.schedules import Linear, schedule, value_at
 from hunch.rl.environments.make import EnvLike
 from hunch.rl.environments.vector import Bools
 from hunch.rl.fast.compiled_objectives import whole_lambda_returns
+from hunch.rl.fast.one_hot_layer import is_one_hot
 from hunch.rl.networks.feature_layers import is_pixels
 from hunch.rl.networks.value_heads import ValueHead
 from hunch.rl.networks.value_networks import (
@@ -220,6 +221,7 @@ class PQN(Agent):
                 noisy=self.noisy,
                 layer_norm=norm,
                 pixels=is_pixels(self.observation_dtype),
+                one_hot=is_one_hot(self._first_env),
             )
 
         if self.num_members == 1:

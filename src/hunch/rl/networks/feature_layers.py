@@ -90,7 +90,11 @@ def small_convolution(channels: int) -> list[nn.Module]:
 
 
 def feature_layers(
-    observation_shape: tuple[int, ...], pixels: bool, scaling: Sequence[nn.Module] = ()
+    observation_shape: tuple[int, ...],
+    pixels: bool,
+    scaling: Sequence[nn.Module] = (),
+    *,
+    one_hot: bool = False,
 ) -> tuple[list[nn.Module], int]:
     """The layers from observations to a vector of features, and its size.
 
@@ -102,6 +106,7 @@ def feature_layers(
         observation_shape: shape of one observation.
         pixels: whether observations are bytes, to be divided by 255.
         scaling: layers on observations in their own layout, behind that division.
+        one_hot: whether observations hold a single 1, so that they are no images however large.
 
     Warns:
         HunchWarning: if more numbers than convolutions should leave go into a linear layer.
@@ -123,7 +128,7 @@ def feature_layers(
         size = math.prod(observation_shape)
         if len(observation_shape) != 1:
             layers.append(nn.Flatten())
-            if size > MANY_INPUTS:
+            if size > MANY_INPUTS and not one_hot:
                 _warn_of(observation_shape, size)
         return layers, size
     if last or len(observation_shape) != 3:

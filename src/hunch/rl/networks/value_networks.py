@@ -30,6 +30,7 @@ def value_network(
     noisy: bool = False,
     layer_norm: bool = False,
     pixels: bool = False,
+    one_hot: bool = False,
 ) -> nn.Module:
     """A network from a batch of observations to `value_head.outputs` numbers, checked by one call.
 
@@ -44,6 +45,7 @@ def value_network(
             otherwise each of its linear and convolution layers becomes noisy.
         layer_norm: whether hidden layers of a ready-made network are normalised before their ReLU.
         pixels: whether observations are bytes; a ready-made network divides them by 255.
+        one_hot: whether they hold a single 1.
 
     Raises:
         ConfigurationError: if the network cannot take a batch of one observation, or returns
@@ -55,7 +57,7 @@ def value_network(
         torch.Size([5, 2])
     """
     if network is None:
-        before, inputs = feature_layers(observation_shape, pixels)
+        before, inputs = feature_layers(observation_shape, pixels, one_hot=one_hot)
         hidden = hidden_widths(hidden_sizes, inputs)
         convolved = any(isinstance(layer, nn.Conv2d) for layer in before)
         layers = perceptron(
