@@ -235,3 +235,17 @@ def test_a_name_that_is_no_id_is_told_what_to_give(env, says, capsys):
 
     with pytest.raises(ConfigurationError, match=says):
         DQN(env)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["fit", "gone.csv", "--target=y"],
+        ["predict", "m", "gone.csv", "--out=p"],
+        ["monitor", "m", "gone.csv"],
+    ],
+)
+def test_a_file_that_is_not_there_is_missed_before_torch_is_loaded(words, capsys):
+    assert run(words) == WRONG_USE
+    said = capsys.readouterr().err
+    assert said.startswith("hunch: there is no file 'gone.csv'")

@@ -155,6 +155,9 @@ def fit(data: tuple[str, ...], as_json: bool, quiet: bool, **options: Any) -> No
     said far from the data. `hunch sample` writes a table to try it on.
     """
     say = speaker(quiet)
+    from hunch.tables.reading import check_there
+
+    check_there(*data, *filter(None, [options["test"]]))
     load_torch(say)
     from hunch.storage import dump_json
     from hunch.tables import fit_table

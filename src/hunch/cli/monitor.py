@@ -38,6 +38,9 @@ def monitor(
     on the old file and the new one. Whatever it finds, it exits with 0.
     """
     say = speaker(quiet)
+    from hunch.tables.reading import check_there
+
+    check_there(data)
     load_torch(say)
     from hunch.storage import dump_json
     from hunch.tables.monitoring import in_lines, monitor_table

@@ -62,6 +62,9 @@ def predict(
             "--out - and --json both write to standard output; expected one of them."
         )
     say = speaker(quiet)
+    from hunch.tables.reading import check_there
+
+    check_there(data)
     load_torch(say)
     from hunch.storage import dump_json
     from hunch.tables import TableModel, predict_table

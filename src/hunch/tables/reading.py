@@ -386,7 +386,7 @@ def _refusing(path: Path, lines: int = 0) -> Iterator[None]:
     except DataError:
         raise
     except FileNotFoundError as error:
-        raise DataError(f"there is no file {str(path)!r}.{_named_alike(path)}") from error
+        raise _not_there(path) from error
     except UnicodeDecodeError as error:
         raise DataError(f"{str(path)!r} is not UTF-8 text; save it as UTF-8.") from error
     except OSError as error:
@@ -398,6 +398,24 @@ def _refusing(path: Path, lines: int = 0) -> Iterator[None]:
         raise DataError(f"cannot read {str(path)!r}: {what}.") from error
     except pa.ArrowException as error:
         raise DataError(f"{str(path)!r} {_in_words(str(error), lines)}") from error
+
+
+def check_there(*paths: str) -> None:
+    """Refuse names that no file has, before anything is loaded to read one; - is standard input.
+
+    Raises:
+        DataError: naming the first, and a file of nearly that name.
+
+    Example:
+        >>> check_there("-")
+    """
+    for path in map(Path, paths):
+        if str(path) != "-" and not path.exists():
+            raise _not_there(path)
+
+
+def _not_there(path: Path) -> DataError:
+    return DataError(f"there is no file {str(path)!r}.{_named_alike(path)}")
 
 
 def _named_alike(path: Path) -> str:
