@@ -131,6 +131,9 @@ class Agent(Linked, ABC):
             envs, self.replicas, self.observation_shape, self.observation_dtype
         )
 
+    # Arguments that came later: what is true of agents that were saved before there were such.
+    _added_arguments: ClassVar[Mapping[str, Any]] = {}
+
     # What an agent fills in.
 
     handles_boxes: ClassVar[bool] = False  # whether actions may be continuous
@@ -442,6 +445,7 @@ class Agent(Linked, ABC):
             20
         """
         settings, state = read_agent(path, origin_of(cls))
+        settings = {**cls._added_arguments, **settings}
         found = {name: value for name, value in settings.items() if name not in given}
         check_trusted(path, found, trust=trust)
         for name, value in given.items():
