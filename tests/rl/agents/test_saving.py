@@ -73,6 +73,18 @@ def test_agents_saved_before_there_were_random_steps_go_on_without(tmp_path):
     check_same(*(own.learn(60, progress=False).state_dict() for own in (made, loaded)))
 
 
+class Handing(DQN):
+    """Says nothing of most arguments, so neither do its files."""
+
+    def __init__(self, env, **kwargs):
+        super().__init__(env, **kwargs)
+
+
+def test_a_subclass_that_hands_arguments_on_keeps_its_random_steps(tmp_path):
+    Handing("CartPole-v1", noisy=True, **SMALL).save(tmp_path / "agent")
+    assert Handing.load(tmp_path / "agent").random_steps == 10_000
+
+
 def check_exact(make, path, rng, cls, **given):
     """Save at random steps, load, go on; at the end all is as without that."""
     whole, carried = make(), make()

@@ -444,8 +444,10 @@ class Agent(Linked, ABC):
             >>> DQN.load(folder).learn(20, progress=False).steps
             20
         """
-        settings, state = read_agent(path, origin_of(cls))
-        settings = {**cls._added_arguments, **settings}
+        origin = origin_of(cls)
+        settings, state = read_agent(path, origin)
+        if "module" not in origin:  # a subclass may leave arguments to its parent's defaults
+            settings = {**cls._added_arguments, **settings}
         found = {name: value for name, value in settings.items() if name not in given}
         check_trusted(path, found, trust=trust)
         for name, value in given.items():
