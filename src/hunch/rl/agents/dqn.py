@@ -14,7 +14,7 @@ Not here: what is true of every agent. Environments and saving are in `agent`, t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -316,13 +316,12 @@ class DQN(Agent):
         """The actions to try next in training, `(replicas, envs)`."""
         if self._pair.layout.first_moved:
             self.settle()
-        best = partial(self._best, observation)
+        best: Callable[[], NDArray[np.int64]] = partial(self._best, observation)
+        share = value_at(self.epsilon, self._loop.steps)
         if self.noisy:
-            # Asked for in every step: noise is drawn, whether or not another replica needs it.
-            noisy_best = best()
-            share, best = random_share(self.random_steps, self._loop.steps), lambda: noisy_best
-        else:
-            share = value_at(self.epsilon, self._loop.steps)
+            # Asked for in every step: replicas draw noise together, whichever of them needs it.
+            best = best().copy
+            share = random_share(self.random_steps, self._loop.steps)
         actions = epsilon_greedy(
             best,
             share,
