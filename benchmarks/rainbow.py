@@ -68,6 +68,7 @@ def agent(seed: int) -> DQN:
     return DQN(
         make_env,
         noisy=True,
+        random_steps=0,
         double=True,
         dueling=True,
         prioritized=True,

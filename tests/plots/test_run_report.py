@@ -50,8 +50,8 @@ COMMAND = "hunch train noisy-dqn CartPole-v1 --steps=40 --out runs/a --seed 0"
 
 
 def noisy_run(place, steps=40, **plan):
-    settings = DQN("CartPole-v1", noisy=True, hidden_sizes=(4,), batch_size=8).settings
-    return Run.begin(place, Plan("DQN", settings, steps=steps, **plan), {"command": COMMAND})
+    agent = DQN("CartPole-v1", noisy=True, random_steps=0, hidden_sizes=(4,), batch_size=8)
+    return Run.begin(place, Plan("DQN", agent.settings, steps=steps, **plan), {"command": COMMAND})
 
 
 def test_the_settings_are_those_in_force(tmp_path):

@@ -59,9 +59,10 @@ _MINATAR_DQN: Final = dict(
     target_update_rate=1.0,
     max_gradient_norm=10.0,
 )
-_MINATAR_NOISY: Final = dict(_MINATAR_DQN, layer_norm=True)
+_MINATAR_NOISY: Final = dict(_MINATAR_DQN, layer_norm=True, random_steps=0)
 _MINATAR_EPSILON: Final = dict(_MINATAR_DQN, epsilon={"Linear": [1.0, 0.05, 100_000]})
 _MINATAR_PQN: Final = dict(num_envs=64, hidden_sizes=[128], learning_rate=5e-4)
+_ATARI_NOISY: Final = dict(_ATARI_DQN, random_steps=0)
 _ATARI_EPSILON: Final = dict(_ATARI_DQN, epsilon={"Linear": [1.0, 0.01, 250_000]})
 
 RECIPES: Final[dict[str, Recipe]] = {
@@ -77,14 +78,14 @@ RECIPES: Final[dict[str, Recipe]] = {
         dict(double=True, dueling=True), _ATARI_EPSILON, _MINATAR_EPSILON,
     ),
     "noisy-dqn": Recipe(
-        "DQN", "double, explores by noise on its weights", _NOISY, _ATARI_DQN, _MINATAR_NOISY,
+        "DQN", "double, explores by noise on its weights", _NOISY, _ATARI_NOISY, _MINATAR_NOISY,
     ),
     "rainbow": Recipe(
         "DQN",
         "all of them, with priorities, 3 steps and quantiles (on Atari: C51)",
         dict(_NOISY, dueling=True, prioritized=True, distributional="quantile"),
         dict(
-            _ATARI_DQN, distributional="categorical", n_step=3, learning_rate=6.25e-5,
+            _ATARI_NOISY, distributional="categorical", n_step=3, learning_rate=6.25e-5,
             target_update_period=2_000,
         ),
         dict(_MINATAR_NOISY, n_step=3),

@@ -236,6 +236,27 @@ def test_epsilon_greedy_explores_as_often_as_it_says():
     assert abs(np.mean(np.array(acts) != best) - 0.25) < 5 * (0.25 * 0.75 / 1000) ** 0.5
 
 
+def test_a_noisy_agent_begins_at_random_and_then_has_noise_alone():
+    def always_first():
+        layer = NoisyLinear(4, 2, std_init=0.0)
+        with torch.no_grad():
+            layer.weight.zero_()
+            layer.bias.copy_(torch.tensor([1.0, 0.0]))
+        return layer
+
+    settings = {**SMALL, "min_replay_size": 1_500, "replay_capacity": 5_000, "n_step": 1}
+    agent = DQN("CartPole-v1", noisy=True, network=always_first, random_steps=1_000, **settings)
+    agent.learn(1_200, progress=False)
+    assert agent.updates == 0
+    action = agent._replay.state_dict()["action"].reshape(-1)[:1_200]
+    # A share of 3/4 and of 1/4 at random, half of which is the other action; once in 10⁶.
+    for part, share in ((action[:500], 0.375), (action[500:1_000], 0.125)):
+        assert abs(part.mean() - share) < 5 * (share * (1 - share) / 500) ** 0.5
+    assert not action[1_000:].any()
+    with pytest.raises(ConfigurationError, match="random_steps"):
+        DQN("CartPole-v1", noisy=True, random_steps=-1)
+
+
 def test_schedules_follow_environment_steps():
     agent = DQN(
         "CartPole-v1",

@@ -19,6 +19,7 @@ SMALL = {
 }
 RAINBOW = {
     "noisy": True,
+    "random_steps": 40,
     "double": True,
     "dueling": True,
     "prioritized": True,
@@ -30,6 +31,8 @@ RAINBOW = {
 KINDS = {
     "plain": {"epsilon": Linear(1.0, 0.1, 40)},
     "noisy": {"noisy": True},
+    "noisy after chance": {"noisy": True, "random_steps": 40},
+    "noisy from the first step": {"noisy": True, "random_steps": 0},
     "clipped": {"max_gradient_norm": 0.05, "epsilon": 0.3, "target_update_rate": 0.1},
     "rainbow": RAINBOW,
     "chosen range": {**RAINBOW, "value_range": "auto"},

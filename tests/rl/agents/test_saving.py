@@ -12,7 +12,7 @@ import hunch.envs  # noqa: F401 registers them
 from hunch.errors import ConfigurationError, DataError, FolderError
 from hunch.nn import NoisyLinear
 from hunch.rl import DQN, BootstrappedDQN, Linear
-from hunch.rl.agents.saving import GIVEN, agent_origin, from_json, to_json
+from hunch.rl.agents.saving import GIVEN, agent_origin, from_json, to_json, write_agent
 
 SMALL = {
     "hidden_sizes": (8,),
@@ -23,7 +23,12 @@ SMALL = {
 }
 KINDS = {
     "plain": {"epsilon": Linear(1.0, 0.2, 60), "learning_rate": Linear(1e-2, 0.0, 150)},
-    "noisy double": {"noisy": True, "double": True, "max_gradient_norm": 0.5},
+    "noisy double": {
+        "noisy": True,
+        "double": True,
+        "max_gradient_norm": 0.5,
+        "random_steps": 80,
+    },
     "dueling by priority": {"dueling": True, "prioritized": True, "epsilon": 0.3},
     "three steps": {"n_step": 3, "update_period": 3, "updates_per_round": 2},
     "categorical": {"distributional": True, "atoms": 5, "value_range": (0, 9), "epsilon": 0.1},
@@ -56,6 +61,28 @@ def check_same(state, other):
         assert torch.equal(value, other[name]) or (
             value.is_floating_point() and torch.allclose(value, other[name], 0, 0, equal_nan=True)
         ), name
+
+
+def test_agents_saved_before_there_were_random_steps_go_on_without(tmp_path):
+    made = DQN("CartPole-v1", noisy=True, random_steps=0, **SMALL).learn(20, progress=False)
+    settings = {key: value for key, value in made.settings.items() if key != "random_steps"}
+    write_agent(tmp_path / "agent", {"agent": "DQN"}, settings, made.state_dict())
+    loaded = DQN.load(tmp_path / "agent")
+    assert loaded.random_steps == 0
+    assert DQN("CartPole-v1").random_steps == 10_000
+    check_same(*(own.learn(60, progress=False).state_dict() for own in (made, loaded)))
+
+
+class Handing(DQN):
+    """Says nothing of most arguments, so neither do its files."""
+
+    def __init__(self, env, **kwargs):
+        super().__init__(env, **kwargs)
+
+
+def test_a_subclass_that_hands_arguments_on_keeps_its_random_steps(tmp_path):
+    Handing("CartPole-v1", noisy=True, **SMALL).save(tmp_path / "agent")
+    assert Handing.load(tmp_path / "agent").random_steps == 10_000
 
 
 def check_exact(make, path, rng, cls, **given):

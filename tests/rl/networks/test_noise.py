@@ -20,7 +20,7 @@ SMALL = {"hidden_sizes": (16, 16), "batch_size": 16}
 
 
 def noisy_agent(**kwargs):
-    return DQN("CartPole-v1", noisy=True, **{**SMALL, **kwargs})
+    return DQN("CartPole-v1", noisy=True, **{**SMALL, "random_steps": 0, **kwargs})
 
 
 def watch(agent):

@@ -145,6 +145,7 @@ def make_agent(settings: Settings, seed: int) -> DQN:
     return DQN(
         "CartPole-v1",
         noisy=True,
+        random_steps=0,
         double=True,
         layer_norm=True,
         hidden_sizes=(128, 128),

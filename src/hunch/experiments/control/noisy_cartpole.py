@@ -254,6 +254,7 @@ def make_agent(settings: Settings, seed: int) -> DQN:
         "CartPole-v1",
         env_kwargs={"max_episode_steps": settings.max_episode_steps},
         noisy=True,
+        random_steps=0,
         double=settings.double,
         network=network,
         discount=settings.discount,

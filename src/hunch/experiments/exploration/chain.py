@@ -137,6 +137,7 @@ def make_agent(name: str, size: int, seed: int, replicas: int = 1) -> DQN | Boot
         return BootstrappedDQN(num_members=20, prior_scale=5.0, **common)
     return DQN(
         noisy=name == NOISY,
+        random_steps=0,
         epsilon=Linear(1.0, 0.01, steps=500 * size),
         hidden_sizes=(50, 50),
         learning_rate=1e-3,

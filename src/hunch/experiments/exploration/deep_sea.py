@@ -182,6 +182,7 @@ def make_agent(name: str, size: int, seed: int, *, replicas: int = 1) -> DQN | B
         return BootstrappedDQN(prior_scale=scale, epinet=name == EPINET, **env)
     return DQN(
         noisy=name == NOISY,
+        random_steps=0,
         # The same number of random moves an episode, at most one, at every size.
         epsilon=Linear(1.0, 1.0 / size, steps=100 * size),
         hidden_sizes=(50, 50),

@@ -131,6 +131,9 @@ class Agent(Linked, ABC):
             envs, self.replicas, self.observation_shape, self.observation_dtype
         )
 
+    # Arguments that came later: what is true of agents that were saved before there were such.
+    _added_arguments: ClassVar[Mapping[str, Any]] = {}
+
     # What an agent fills in.
 
     handles_boxes: ClassVar[bool] = False  # whether actions may be continuous
@@ -441,7 +444,10 @@ class Agent(Linked, ABC):
             >>> DQN.load(folder).learn(20, progress=False).steps
             20
         """
-        settings, state = read_agent(path, origin_of(cls))
+        origin = origin_of(cls)
+        settings, state = read_agent(path, origin)
+        if "module" not in origin:  # a subclass may leave arguments to its parent's defaults
+            settings = {**cls._added_arguments, **settings}
         found = {name: value for name, value in settings.items() if name not in given}
         check_trusted(path, found, trust=trust)
         for name, value in given.items():

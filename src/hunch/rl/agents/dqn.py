@@ -14,9 +14,9 @@ Not here: what is true of every agent. Environments and saving are in `agent`, t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -28,7 +28,13 @@ from hunch.nn import Ensemble
 from hunch.rl.agents.agent import Agent
 from hunch.rl.agents.arguments import check_sizes, updates_in_a_round
 from hunch.rl.agents.divergence import check_loss
-from hunch.rl.agents.epsilon_greedy import DEFAULT_EPSILON, epsilon_greedy, highest
+from hunch.rl.agents.epsilon_greedy import (
+    DEFAULT_EPSILON,
+    DEFAULT_RANDOM_STEPS,
+    epsilon_greedy,
+    highest,
+    random_share,
+)
 from hunch.rl.agents.replica import NetworkPolicy, Policy, members_of
 from hunch.rl.agents.schedules import Linear, schedule, value_at
 from hunch.rl.environments.make import EnvLike
@@ -84,6 +90,9 @@ class DQN(Agent):
         max_gradient_norm: the gradient is scaled down to this Euclidean norm; infinite for never.
         epsilon: probability of a random action, a number or a `Linear` schedule over environment
             steps. Without effect if `noisy`. The default falls from 1 to 0.05 within 10,000 steps.
+        random_steps: environment steps within which a noisy agent's share of random actions falls
+            from 1 to 0; from then on noise alone explores, and for 0 from the first step on.
+            Without effect if not `noisy`: ε begins at random by itself.
         priority_exponent: α, how strongly large errors are preferred if `prioritized`.
         priority_correction: β, how far importance weights undo that; a number or a schedule.
         atoms: outputs an action if `distributional`.
@@ -164,6 +173,7 @@ class DQN(Agent):
         target_update_rate: float = 0.01,
         max_gradient_norm: float = float("inf"),
         epsilon: float | Linear = DEFAULT_EPSILON,
+        random_steps: int = DEFAULT_RANDOM_STEPS,
         priority_exponent: float = 0.5,
         priority_correction: float | Linear = DEFAULT_BETA,
         atoms: int = DEFAULT_ATOMS,
@@ -184,6 +194,7 @@ class DQN(Agent):
         self.discount = real_number("discount", discount, at_least=0.0, at_most=1.0)
         self.learning_rate = schedule("learning_rate", learning_rate)
         self.epsilon = schedule("epsilon", epsilon, at_most=1.0)
+        self.random_steps = whole_number("random_steps", random_steps, at_least=0)
         self.priority_correction = schedule("priority_correction", priority_correction, at_most=1.0)
         self.batch_size = whole_number("batch_size", batch_size, at_least=1)
         n_step = whole_number("n_step", n_step, at_least=1)
@@ -243,6 +254,7 @@ class DQN(Agent):
         self._link()
 
     _linked = frozenset({"_online", "_target", "_compiled"})
+    _added_arguments: ClassVar[Mapping[str, Any]] = {"random_steps": 0}
 
     def _link(self) -> None:
         """Make what runs the layers on the networks' memory."""
@@ -306,10 +318,15 @@ class DQN(Agent):
         """The actions to try next in training, `(replicas, envs)`."""
         if self._pair.layout.first_moved:
             self.settle()
-        epsilon = 0.0 if self.noisy else value_at(self.epsilon, self._loop.steps)
+        best: Callable[[], NDArray[np.int64]] = partial(self._best, observation)
+        share = value_at(self.epsilon, self._loop.steps)
+        if self.noisy:
+            # Asked for in every step: replicas draw noise together, whichever of them needs it.
+            best = best().copy
+            share = random_share(self.random_steps, self._loop.steps)
         actions = epsilon_greedy(
-            partial(self._best, observation),
-            epsilon,
+            best,
+            share,
             self._exploration,
             observation.shape[1],
             self._num_actions,

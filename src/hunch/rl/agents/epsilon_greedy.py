@@ -12,6 +12,21 @@ from hunch.rl.agents.divergence import check_outputs_known
 from hunch.rl.agents.schedules import Linear
 
 DEFAULT_EPSILON: Final = Linear(1.0, 0.05, steps=10_000)
+DEFAULT_RANDOM_STEPS: Final = 10_000
+
+
+def random_share(random_steps: int, step: int) -> float:
+    """The share of random actions with which agents begin that explore by other means than ε.
+
+    Args:
+        random_steps: environment steps within which it falls from 1 to 0; 0 for none at all.
+        step: environment steps made so far.
+
+    Example:
+        >>> random_share(100, 0), random_share(100, 50), random_share(100, 100), random_share(0, 0)
+        (1.0, 0.5, 0.0, 0.0)
+    """
+    return max(0.0, 1.0 - step / random_steps) if random_steps else 0.0
 
 
 def epsilon_greedy(
