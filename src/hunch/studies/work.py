@@ -66,8 +66,8 @@ def work(
         Where the study stands.
 
     Raises:
-        FolderError: if the study names code that was not named here, or the folder cannot be
-            written.
+        FolderError: if the study names code that was not named here, the folder cannot be
+            written, or a job found the disk full; what was begun goes on the next time.
         KeyboardInterrupt: after Ctrl-C; jobs have written checkpoints then, and are let go of.
 
     Example:
@@ -257,6 +257,12 @@ class _Worker:
             self._put(at)
         elif "failed" in answer:
             self._failed(at, answer["failed"], final=bool(answer.get("final")))
+        elif "no_room" in answer:
+            # No fault of the job's: it would be tried as often as it may, and so would all others.
+            raise FolderError(
+                f"{at.job.name} stopped: {answer['no_room']} The study goes on where it was, once "
+                f"there is room: hunch study work {self.study.folder}"
+            )
         else:
             at.claim.let_go()
 
