@@ -162,6 +162,20 @@ def test_a_result_that_is_there_already_stays(place, begun):
     assert bits(begun.folder) == bits(place / "one")
 
 
+def test_who_died_between_a_result_and_its_record_leaves_nothing_else(place, begun):
+    folders = [begun.job_folder(job) for job in begun.jobs]
+    for job, folder in zip(begun.jobs, folders, strict=True):
+        shutil.copytree(place / "one" / folder.relative_to(begun.folder), folder)
+        assert begun.output_folder(job).is_dir()
+        (folder / "attempt-000001").mkdir()
+        for left in ("claim-000002", "output-000002.txt"):
+            (folder / left).touch()
+        (folder / "claim-000002.free").touch()
+    assert work(begun, 1, progress=False).done == 4
+    assert bits(begun.folder) == bits(place / "one")
+    assert [[p.name for p in folder.iterdir()] for folder in folders] == [["run"]] * 4
+
+
 @pytest.mark.slow
 def test_a_result_that_was_damaged_before_its_record_was_written_is_made_anew(place, begun):
     job = begun.jobs[0]
