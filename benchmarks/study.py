@@ -1,7 +1,8 @@
 """`hunch study`: whether every result is made once and to the same bits, whoever makes it.
 
-By 1, 2 and 4 workers; by two that are killed, 20 times at random moments; and on a Ray cluster of
-two nodes, one of which is killed, where Ray is installed.
+By 1, 2 and 4 workers; by two of which one is killed and begun anew, 20 times at random moments,
+each while there are runs left; and on a Ray cluster of two nodes, one of which is killed, where Ray
+is installed.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import sys
 import threading
 import time
 
 from hunch.rl import Run
 from hunch.studies import Study
+from measuring.killing import Watched
 from measuring.studies import ENVIRONMENT, Place, short_runs
+
+A_RUN = 0.15  # seconds of the processor, about
 
 
 def bits(study: Study) -> dict[str, object]:
@@ -42,25 +45,48 @@ def once(study: Study) -> int:
     )
 
 
-def killed(place: Place, kills: int, seed: int) -> tuple[Study, int]:
-    """Two workers, of which one is killed at a random moment, and begun again, many times."""
-    study, draw, made = place.begun(), random.Random(seed), 0
+def killed(place: Place, kills: int, seed: int) -> Study:
+    """Two workers, one of which is killed so many times while there are runs left, and begun anew.
 
-    def start() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            place.worker(study), cwd=place.folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL
-        )
+    A kill is due when so many runs have been begun, and a random part of what a run takes of the
+    processor after that; it hits whoever is at a run. Half of them end the worker alone, half also
+    the process that does its runs.
+    """
+    study, draw = place.begun(), random.Random(seed)
+    # The last runs are left over, so that workers are at some when the last kill is due.
+    due = sorted(draw.sample(range(1, len(study.jobs) - 1), kills))
+
+    def start() -> Watched:
+        return Watched.begin(place.worker(study), place.folder, ENVIRONMENT)
 
     workers = [start(), start()]
-    while any(worker.poll() is None for worker in workers):
-        time.sleep(draw.uniform(0.5, 8.0) if made < kills else 0.2)
-        chosen = draw.randrange(2)
-        if made < kills and workers[chosen].poll() is None:
-            workers[chosen].kill()
-            workers[chosen].wait()
-            made += 1
-            workers[chosen] = start()
-    return study, made
+    for number in due:
+        chosen = at_a_run(study, workers, number)
+        chosen.wait_for(chosen.seconds() + draw.uniform(0, A_RUN))
+        if study.status().done == len(study.jobs):
+            raise SystemExit("all runs were done before the last kill; take more --seeds")
+        chosen.kill(alone=draw.random() < 0.5)
+        workers[workers.index(chosen)] = start()
+    for worker in workers:
+        code, said = worker.end()
+        if code:
+            raise SystemExit(said)
+    return study
+
+
+def at_a_run(study: Study, workers: list[Watched], number: int) -> Watched:
+    """A worker that is at a run, once so many have been begun."""
+    while True:
+        begun = list(study.folder.glob("jobs/*/*"))
+        for file in study.folder.glob("jobs/*/*/claim-*"):
+            with contextlib.suppress(OSError, ValueError):
+                pid = json.loads(file.read_text())["pid"]
+                at_it = [w for w in workers if w.process.pid == pid and w.process.poll() is None]
+                if at_it and len(begun) >= number:
+                    return at_it[0]
+        if all(worker.process.poll() is not None for worker in workers):
+            raise SystemExit("all runs were done before the last kill; take more --seeds")
+        time.sleep(0.005)
 
 
 def on_two_nodes(place: Place) -> Study | None:
@@ -96,8 +122,7 @@ def equality(place: Place, kills: int, seed: int) -> str:
     studies: dict[str, Study | None] = {"1 worker": one}
     for workers in (2, 4):
         studies[f"{workers} workers"] = place.work(workers)
-    study, made = killed(place, kills, seed)
-    studies[f"2 workers, {made} SIGKILLs"] = study
+    studies[f"2 workers, {kills} SIGKILLs"] = killed(place, kills, seed)
     studies["2 Ray nodes, one killed"] = on_two_nodes(place)
     lines = ["| workers | runs | done once | equal bit for bit |", "|---|---|---|---|"]
     for name, own in studies.items():

@@ -162,6 +162,20 @@ def test_a_result_that_is_there_already_stays(place, begun):
     assert bits(begun.folder) == bits(place / "one")
 
 
+def test_who_died_between_a_result_and_its_record_leaves_nothing_else(place, begun):
+    folders = [begun.job_folder(job) for job in begun.jobs]
+    for job, folder in zip(begun.jobs, folders, strict=True):
+        shutil.copytree(place / "one" / folder.relative_to(begun.folder), folder)
+        assert begun.output_folder(job).is_dir()
+        (folder / "attempt-000001").mkdir()
+        for left in ("claim-000002", "output-000002.txt"):
+            (folder / left).touch()
+        (folder / "claim-000002.free").touch()
+    assert work(begun, 1, progress=False).done == 4
+    assert bits(begun.folder) == bits(place / "one")
+    assert [[p.name for p in folder.iterdir()] for folder in folders] == [["run"]] * 4
+
+
 @pytest.mark.slow
 def test_a_result_that_was_damaged_before_its_record_was_written_is_made_anew(place, begun):
     job = begun.jobs[0]
@@ -177,7 +191,7 @@ def test_a_result_that_was_damaged_before_its_record_was_written_is_made_anew(pl
 
 
 ODD = """
-import os, signal, sys, time
+import errno, os, signal, sys, time
 import gymnasium
 
 
@@ -191,6 +205,8 @@ class Odd(gymnasium.Wrapper):
         if self.seen == 40 and "study_runner" in sys.argv[0] or os.environ.get("ODD"):
             if self.way == "raises":
                 raise RuntimeError("the lake is frozen")
+            if self.way == "fills":
+                raise OSError(errno.ENOSPC, "No space left on device")
             if self.way == "dies":
                 os.kill(os.getpid(), signal.SIGSEGV)
             if self.way == "sleeps":
@@ -291,6 +307,18 @@ def test_a_job_that_failed_is_tried_again_where_it_was(odd, tmp_path):
     status, _, told = said_by(odd("raises", "retries = 1"))
     assert told[0].startswith("dqn-odd/0 failed, 1 of 2 times: ZeroDivisionError")
     assert status.done == 1
+
+
+def test_a_full_disk_ends_the_worker_and_no_job_has_failed(odd, tmp_path):
+    study = odd("fills")
+    with pytest.raises(
+        FolderError, match=r"dqn-odd/0 stopped: .*full.* goes on .* hunch study work"
+    ):
+        said_by(study)
+    assert study.status().failed == 0
+    assert study.failures(study.jobs[0]) == []
+    (tmp_path / "odd.py").write_text(ODD.replace("self.seen == 40", "False"))
+    assert said_by(study)[0].done == 1
 
 
 def test_code_that_only_the_folder_names_is_not_run(odd, tmp_path, capfd):

@@ -29,6 +29,7 @@ _EXTRAS: Final = {
     "tensorboard": [("tensorboard", "tensorboard")],
     "wandb": [("wandb", "wandb")],
     "trackio": [("trackio", "trackio")],
+    "optuna": [("optuna", "optuna")],
 }
 _CLOSE: Final = 1e-5
 _PRODUCT: Final = 512  # rows and columns of the matrices whose product is timed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,6 +18,7 @@ from hunch.cli.options import import_named
 from hunch.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from hunch.rl import Plan
     from hunch.studies import Cell, Limits
 
 _TABLES: Final = {"set": "--set", "env_kwargs": "--env"}
@@ -28,8 +29,11 @@ _OF_TRAIN: Final = (
 )  # fmt: skip
 _LIMITS: Final = ("retries", "time_limit", "memory_limit", "lease")
 _OF_STUDY: Final = (
-    "agents", "envs", "seeds", "settings", "fit", "reproduce", "report", "import", *_LIMITS,
+    "agents", "envs", "seeds", "settings", "search", "fit", "reproduce", "report", "import",
+    *_LIMITS,
 )  # fmt: skip
+_OF_SEARCH: Final = ("trials", "prune", "set")
+_OF_RANGE: Final = ("low", "high", "log")
 _NOT_OF_FIT: Final = ("out", "seed", "config", "json", "quiet", "debug", "help")
 
 
@@ -69,7 +73,9 @@ def read_study(context: click.Context, path: str) -> StudyFile:
         import_named(context, module)
     seeds = _seeds(path, values.get("seeds", 1))
     own: list[str] = []
-    cells = [*_trainings(context, path, values, seeds, own, imports)]
+    search = _search(path, values)
+    trials = seeds if search is None else list(range(search["trials"]))
+    cells = [*_trainings(context, path, values, trials, own, imports, search)]
     cells += [*_fits(context, path, values, seeds)]
     cells += [*_claims(path, values, seeds)]
     if not cells:
@@ -88,10 +94,13 @@ def _trainings(
     seeds: Sequence[int],
     own: list[str],
     imports: list[str],
+    search: Mapping[str, Any] | None,
 ) -> Iterator[Cell]:
     agents = _entries(path, "agents", "agent", values)
     envs = _entries(path, "envs", "env", values)
     settings = _entries(path, "settings", None, values) or [{}]
+    if search is not None and not agents:
+        raise ConfigurationError(f"{path!r} has search and no agents; trials train agents.")
     if bool(agents) != bool(envs):
         there, missing = ("agents", "envs") if agents else ("envs", "agents")
         raise ConfigurationError(
@@ -104,26 +113,27 @@ def _trainings(
                 words = [env["env"], *merged.get("wrap", [])]
                 own += [w for w in words if (is_code(w) if w == env["env"] else wraps_code(w))]
                 imports += _module_of_id(env["env"])
-                yield _training(context, agent, env, setting, merged, seeds)
+                yield _training(context, path, agent, env, setting, merged, seeds, search)
 
 
 def _training(
     context: click.Context,
+    path: str,
     agent: Mapping[str, Any],
     env: Mapping[str, Any],
     setting: Mapping[str, Any],
     merged: Mapping[str, Any],
     seeds: Sequence[int],
+    search: Mapping[str, Any] | None,
 ) -> Cell:
     """A cell, as the line of `hunch train` has it that does the same."""
-    from hunch.cli.train import planned, train
     from hunch.studies import Cell
 
-    words = [agent["agent"], env["env"], *_typed(merged)]
-    typed = train.make_context("train", [*words], parent=context)
-    options = {k: v for k, v in typed.params.items() if k not in ("agent", "env", "as_json")}
-    plan, about, _ = planned(typed, agent["agent"], env["env"], options)
-    about["command"] = shlex.join(["hunch", "train", *words])
+    def made(tried: Mapping[str, Any]) -> tuple[Plan, dict[str, Any]]:
+        own = {**merged, "set": {**merged["set"], **tried}}
+        return _planned(context, [agent["agent"], env["env"], *_typed(own)])
+
+    plan, about = made({})
     return Cell.training(
         agent.get("label", agent["agent"]),
         env.get("label", env["env"]),
@@ -132,7 +142,87 @@ def _training(
         settings=setting.get("label", ""),
         about=about,
         report=bool(merged.get("report", False)),
+        search=None if search is None else _searched(path, search, merged["set"], plan, made),
     )
+
+
+def _planned(context: click.Context, words: Sequence[str]) -> tuple[Plan, dict[str, Any]]:
+    from hunch.cli.train import planned, train
+
+    typed = train.make_context("train", [*words], parent=context)
+    options = {k: v for k, v in typed.params.items() if k not in ("agent", "env", "as_json")}
+    plan, about, _ = planned(typed, words[0], words[1], options)
+    about["command"] = shlex.join(["hunch", "train", *words])
+    return plan, about
+
+
+def _search(path: str, values: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the table `search` says, if there is one."""
+    if "search" not in values:
+        return None
+    from hunch.studies.executors import needed
+
+    needed("optuna", "optuna")
+    table = values["search"]
+    if not isinstance(table, dict) or not isinstance(table.get("set"), dict) or not table["set"]:
+        raise ConfigurationError(
+            f"{path!r} has search = {table!r}; expected [search] with trials, and [search.set] "
+            "with settings."
+        )
+    _check_keys(path, "search", table, _OF_SEARCH)
+    if "seeds" in values:
+        raise ConfigurationError(
+            f"{path!r} has seeds beside search; each trial is trained with its number as its seed, "
+            "or several from there on with replicas."
+        )
+    trials, prune = table.get("trials"), table.get("prune", False)
+    if not isinstance(trials, int) or isinstance(trials, bool) or trials < 1:
+        raise ConfigurationError(
+            f"{path!r} has trials = {trials!r} in search; expected a whole number from 1 on."
+        )
+    if not isinstance(prune, bool):
+        raise ConfigurationError(f"{path!r} has prune = {prune!r}; expected true or false.")
+    return {"trials": trials, "prune": prune, "set": table["set"]}
+
+
+def _searched(
+    path: str,
+    search: Mapping[str, Any],
+    settled: Mapping[str, Any],
+    plan: Plan,
+    made: Callable[[Mapping[str, Any]], tuple[Plan, dict[str, Any]]],
+) -> dict[str, Any]:
+    """A search of a cell's, whose every choice and every end of a range makes an agent."""
+    from hunch.studies.search import Choice, Range, Search
+
+    if search["prune"] and not plan.evaluate_every:
+        raise ConfigurationError(
+            f"{path!r} has prune = true in search and eval-every = 0; trials are pruned by "
+            "evaluations."
+        )
+    space: dict[str, Choice | Range] = {}
+    for name, options in search["set"].items():
+        if name in settled:
+            raise ConfigurationError(
+                f"{path!r} has {name} in set and in search.set; expected it in one of them."
+            )
+        if isinstance(options, list) and options:
+            values = [made({name: option})[0].settings[name] for option in options]
+            words = [
+                word.partition("=")[2] for option in options for word in as_words({name: option})
+            ]
+            space[name] = Choice(words, values)
+        elif isinstance(options, dict) and {"low", "high"} <= options.keys():
+            _check_keys(path, f"search.set.{name}", options, _OF_RANGE)
+            space[name] = Range(**options)
+            for end in ("low", "high"):
+                made({name: options[end]})
+        else:
+            raise ConfigurationError(
+                f"{path!r} has {name} = {options!r} in search.set; expected a list of values, or "
+                "{low = 1e-4, high = 1e-2, log = true}."
+            )
+    return Search(space, search["prune"]).to_json()
 
 
 def _merged(path: str, *tables: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,6 +71,7 @@ class Cell:
         settings: str = "",
         about: Mapping[str, Any] | None = None,
         report: bool = False,
+        search: Mapping[str, Any] | None = None,
     ) -> Cell:
         """Train an agent, as `hunch train` does.
 
@@ -82,6 +83,8 @@ class Cell:
             settings: what tables call the settings.
             about: other plain values for each `run.json`.
             report: whether each run gets a page too, which takes some seconds.
+            search: of `hunch.studies.search.Search`, if settings are looked for: a seed is then a
+                trial.
 
         Example:
             >>> from hunch.rl import DQN, Plan
@@ -92,6 +95,8 @@ class Cell:
         values = asdict(plan)
         values["settings"] = {k: v for k, v in values["settings"].items() if k != "seed"}
         work = {"plan": values, "about": dict(about or {}), "report": report}
+        if search is not None:
+            work["search"] = dict(search)
         return cls._named("train", agent, env, settings, work, seeds)
 
     @classmethod

@@ -54,7 +54,7 @@ def on_slurm(
         MissingDependencyError: if submitit is not installed.
         HunchError: if Slurm is not there, or all workers ended before the study.
     """
-    submitit = _needed("submitit", "slurm")
+    submitit = needed("submitit", "slurm")
     count = workers or min(16, len(study.jobs))
     try:
         executor = submitit.AutoExecutor(study.folder / "slurm", cluster=cluster or "slurm")
@@ -92,7 +92,7 @@ def on_ray(
         progress: see there.
         tell: see there.
     """
-    ray = _needed("ray", "ray")
+    ray = needed("ray", "ray")
     with contextlib.redirect_stdout(sys.stderr):
         ray.init(address=options["address"], log_to_driver=False, ignore_reinit_error=True)
     count = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
@@ -135,7 +135,7 @@ def on_dask(
         progress: see there.
         tell: see there.
     """
-    distributed = _needed("distributed", "dask")
+    distributed = needed("distributed", "dask")
     with distributed.Client(options["address"]) as client:
         count = workers or max(1, sum(client.nthreads().values()))
         words, here = command_of(study, vouched), str(Path.cwd())
@@ -191,7 +191,12 @@ def _wait(
     return status
 
 
-def _needed(module: str, extra: str) -> Any:
+def needed(module: str, extra: str) -> Any:
+    """A module of an extra.
+
+    Raises:
+        MissingDependencyError: if it is not installed, with what to type.
+    """
     import importlib
 
     try:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from hunch.errors import DataError, FolderError
 from hunch.storage import checksum
+
+if TYPE_CHECKING:
+    from hunch.studies.search import Trial
 
 
 @dataclass(frozen=True)
@@ -103,30 +107,52 @@ def train(task: Mapping[str, Any], out: Path, study: str, vouched: Vouched, abov
     from hunch.rl.runs.plan import RUN_FILE, Plan
     from hunch.rl.runs.run import Run
     from hunch.rl.runs.summary import summarize
+    from hunch.studies.search import Trial, TrialRun, tell_of
 
+    trial = None
+    if "search" in task:
+        trial = Trial(task, Path(study))
+        task = _of_trial(task, trial)  # which is looked at before it is believed
     values = dict(task["plan"])
     if values.get("stop_when_solved") is not None:
         values["stop_when_solved"] = tuple(values["stop_when_solved"])
     plan, given = Plan(**values), _given(study, task, vouched, above)
+    kind: type[Run] = Run if trial is None else TrialRun
     run = None
     if (out / RUN_FILE).exists():
-        run = _opened(Run, out, plan, vouched, given)
+        run = _opened(kind, out, plan, vouched, given)
     if run is None:
-        run = Run.begin(out, plan, task["about"], **given)
+        run = kind.begin(out, plan, task["about"], **given)
+    if isinstance(run, TrialRun):
+        run.trial = trial
     agent = run.train(progress=False, tell=print)
     if not run.summary():
         summarize(run, agent)
+    if trial is not None:
+        tell_of(run, trial)
     if task["report"]:
         from hunch.plots.run_report import write_report
 
         write_report(run, tell=print)
 
 
+def _of_trial(task: Mapping[str, Any], trial: Trial) -> dict[str, Any]:
+    """A job with a trial's settings, and the line that does the same."""
+    plan, about = dict(task["plan"]), {**task["about"], "trial": trial.words}
+    plan["settings"] = {**plan["settings"], **trial.settings}
+    if "command" in about:
+        typed = [w for name, value in trial.words.items() for w in ("--set", f"{name}={value}")]
+        about["command"] = f"{about['command']} {shlex.join(typed)}"
+    return {**task, "plan": plan, "about": about}
+
+
 def _opened(run: Any, out: Path, plan: Any, vouched: Vouched, given: Mapping[str, Any]) -> Any:
     """The run that another attempt left; None, and it is gone, if it is not this job's."""
     try:
         found = run.open(out, trust=vouched.trust, **given)
-        if _as_json(found.plan) == _as_json(plan):
+        # A trial that was ended early has fewer steps than it was begun with.
+        begun = replace(found.plan, steps=found.about.get("begun_with", found.plan.steps))
+        if _as_json(begun) == _as_json(plan):
             return found
         why = "it is of another plan"
     except FolderError as error:

@@ -73,6 +73,7 @@ def _of_run(job: Job, folder: Path) -> dict[str, float | str | bool | None]:
             "steps": summary["steps"],
             "episodes": summary["episodes"],
             "finished": summary["finished"],
+            **{f"set.{name}": value for name, value in about.get("trial", {}).items()},
         }
 
 

@@ -7,6 +7,7 @@ code prints meanwhile goes to a file of the job's. It ends with the worker, howe
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import json
 import os
@@ -16,11 +17,13 @@ import sys
 import threading
 import traceback
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 from hunch.errors import HunchError
 from hunch.studies.kinds import KINDS, Above, Vouched, check_vouched
 from hunch.studies.study import Study
+
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def serve(above: Above) -> None:
@@ -120,9 +123,30 @@ def _done(task: dict[str, Any], begin: dict[str, Any], above: Above) -> dict[str
         return {"interrupted": True}
     except BaseException as error:  # whatever a job raises, the next one is done
         traceback.print_exc()
+        if has_no_room(error):
+            return {"no_room": above.explain(error)}
         # A job that cannot work will not the next time either.
         return {"failed": above.explain(error), "final": _is_final(error)}
     return {"done": True}
+
+
+def has_no_room(error: BaseException | None) -> bool:
+    """Whether what went wrong is the disk, on which other jobs would find no room either.
+
+    Example:
+        >>> has_no_room(OSError(errno.ENOSPC, "No space left on device"))
+        True
+        >>> has_no_room(OSError(errno.ENOENT, "No such file or directory"))
+        False
+    """
+    while error is not None:
+        # What compiled code makes of it is an error of its own kind, which says the number.
+        if getattr(error, "errno", None) in _NO_ROOM or any(
+            f"(os error {number})" in str(error) for number in _NO_ROOM
+        ):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _is_final(error: BaseException) -> bool:

@@ -14,6 +14,9 @@ _OF_JOBS: Final = (
 )  # fmt: skip
 
 
+_SET: Final = "set."  # in front of the settings of a trial
+
+
 def lines_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     r"""The lines.
 
@@ -35,6 +38,7 @@ def lines_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for kind in dict.fromkeys(row["kind"] for row in rows):
         own = [row for row in rows if row["kind"] == kind]
         lines += _table(own, _MOST_FIGURES[kind])
+    lines += _best_trials(rows)
     status = Status.of_states([row["state"] for row in rows])
     failed = [f"{r['job']} failed: {r.get('reason')}" for r in rows if r["state"] == "failed"]
     return [*lines, str(status), *failed]
@@ -48,7 +52,9 @@ def _table(rows: Sequence[Mapping[str, Any]], most: int) -> list[str]:
             name
             for row in rows
             for name, value in row.items()
-            if name not in (*_OF_JOBS, *_NOT_SHOWN) and isinstance(value, int | float)
+            if name not in (*_OF_JOBS, *_NOT_SHOWN)
+            and not name.startswith(_SET)
+            and isinstance(value, int | float)
         )
     )[:most]
     cells: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
@@ -69,6 +75,24 @@ def _table(rows: Sequence[Mapping[str, Any]], most: int) -> list[str]:
         ).rstrip()
         for line in table
     ]
+
+
+def _best_trials(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of each search the trial that does best by its last weights."""
+    searches: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row.get("last") is not None and any(name.startswith(_SET) for name in row):
+            labels = tuple(filter(None, (row["agent"], row["env"], row["settings"])))
+            searches.setdefault(labels, []).append(row)
+    lines = []
+    for labels, own in searches.items():
+        best = max(own, key=lambda row: float(row["last"]))
+        said = [f"{n.removeprefix(_SET)}={best[n]}" for n in best if n.startswith(_SET)]
+        lines.append(
+            f"best of {' '.join(labels)}: trial {best['seed']} with {best['last']:.4g} "
+            f"({', '.join(said)})"
+        )
+    return lines
 
 
 def _mean(values: Sequence[float]) -> str:

@@ -66,8 +66,8 @@ def work(
         Where the study stands.
 
     Raises:
-        FolderError: if the study names code that was not named here, or the folder cannot be
-            written.
+        FolderError: if the study names code that was not named here, the folder cannot be
+            written, or a job found the disk full; what was begun goes on the next time.
         KeyboardInterrupt: after Ctrl-C; jobs have written checkpoints then, and are let go of.
 
     Example:
@@ -220,7 +220,7 @@ class _Worker:
             folder.rename(folder.with_name(f"damaged-{own.number:06d}"))
             self.tell(f"{job.name} is done anew: {error}")
             return False
-        own.clear()
+        _tidy(own)
         return True
 
     def _begin(self, hand: Hand, job: Job, own: Claim) -> None:
@@ -257,6 +257,12 @@ class _Worker:
             self._put(at)
         elif "failed" in answer:
             self._failed(at, answer["failed"], final=bool(answer.get("final")))
+        elif "no_room" in answer:
+            # No fault of the job's: it would be tried as often as it may, and so would all others.
+            raise FolderError(
+                f"{at.job.name} stopped: {answer['no_room']} The study goes on where it was, once "
+                f"there is room: hunch study work {self.study.folder}"
+            )
         else:
             at.claim.let_go()
 
@@ -294,7 +300,7 @@ class _Worker:
             shutil.rmtree(at.out, ignore_errors=True)
         flush(place.parent)
         write_record(self.study.record_file(at.job), at.job, place, at.seconds)
-        _tidy(at)
+        _tidy(at.claim)
 
     def _failed(self, at: Assignment, reason: str, *, final: bool = False) -> None:
         if not at.claim.holds():
@@ -383,13 +389,14 @@ def _take_up(own: Claim, out: Path) -> None:
         (out / ".lock").unlink(missing_ok=True)
 
 
-def _tidy(at: Assignment) -> None:
-    at.claim.clear()
-    for place in at.claim.folder.glob("attempt-*"):
+def _tidy(own: Claim) -> None:
+    """Delete what nobody needs of a job that is done; the claims last, which tell of the rest."""
+    for place in own.folder.glob("attempt-*"):
         shutil.rmtree(place, ignore_errors=True)
-    for file in at.claim.folder.glob("output-*.txt"):
+    for file in own.folder.glob("output-*.txt"):
         if not file.stat().st_size:
             file.unlink(missing_ok=True)
+    own.clear()
 
 
 def _why_it_died(code: int | None) -> str:
