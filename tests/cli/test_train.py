@@ -329,7 +329,7 @@ class DrawsInStep(NoScreen):
 
 UNDRAWN = {
     Undrawn: "cannot draw: it has no render method",
-    NoMode: "unexpected keyword argument 'render_mode'",
+    NoMode: "takes no `render_mode`",
     HumanOnly: "cannot be made with env_kwargs={'render_mode': 'rgb_array'}",
     NoScreen: "(OSError: no display.)",
     DrawsInStep: "There is no video (RuntimeError: no context.)",

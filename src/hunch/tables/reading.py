@@ -410,8 +410,13 @@ def check_there(*paths: str) -> None:
         >>> check_there("-")
     """
     for path in map(Path, paths):
-        if str(path) != "-" and not path.exists():
-            raise _not_there(path)
+        try:
+            if str(path) != "-":
+                path.stat()
+        except FileNotFoundError as error:
+            raise _not_there(path) from error
+        except OSError:
+            return  # whoever reads it says what is wrong
 
 
 def _not_there(path: Path) -> DataError:

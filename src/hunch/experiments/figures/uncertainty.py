@@ -105,6 +105,8 @@ def frozen_networks(result: frozen.Result) -> Figures:
                     for r in result.rows
                     if (r.problem, r.score, r.kind) == (problem, score, kind)
                 ]
+                if kind == frozen.SCALED:
+                    own = [min(own)] if own else []
                 x += [k + (i - (len(scores) - 1) / 2) * 0.15] * len(own)
                 y += own
             far = kind == frozen.FAR
@@ -114,10 +116,11 @@ def frozen_networks(result: frozen.Result) -> Figures:
     axes.axhline(0.5, color=GRAY, lw=0.8)
     axes.set_xticks(range(len(problems)), [name.replace(", ", "\n") for name in problems])
     axes.set_ylim(-0.05, 1.05)
+    axes.set_yticks([0.0, 0.5, 1.0])
     axes.legend(fontsize=8, loc="lower right")  # where no set is so badly told
     caption = (
-        "One mark for each set, the mean over seeds: far ones as dots, near ones as dashes, those "
-        "of another size as crosses. Dashed line 0.95, gray chance."
+        "One mark for each set, the mean over seeds: far ones as dots, near ones as dashes; of "
+        "those of another size the worst, as a cross. Dashed line 0.95, gray chance."
     )
     return {"frozen-networks": (figure, caption)}
 
