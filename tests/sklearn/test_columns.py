@@ -14,6 +14,7 @@ from sklearn.utils import get_tags
 import hunch
 from hunch.errors import DataError, HunchWarning
 from hunch.sklearn.mixed import MANY, MixedTable, median_of
+from hunch.sklearn.ranks import Ranks
 
 SMALL = dict(n_estimators=4, max_iter=8, boosting=False, random_state=0)
 
@@ -327,3 +328,12 @@ def test_a_doubt_takes_the_gaps_that_its_model_takes():
     np.testing.assert_array_equal(
         twice.fit(X[rows], y[rows]).predict_members(X), doubt.predict_members(X)
     )
+
+
+def test_ranks_leave_what_they_are_given():
+    """One column, or columns in one piece each, are their own transposes."""
+    rng = np.random.default_rng(0)
+    for x in (rng.normal(size=(50, 1)), np.asfortranarray(rng.normal(size=(50, 3)))):
+        kept, ranks = x.copy(), Ranks.of(x, None)
+        assert not np.array_equal(ranks.apply(x), kept)
+        assert np.array_equal(x, kept)

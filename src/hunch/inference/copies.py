@@ -70,8 +70,11 @@ def copy_ids(x: npt.ArrayLike, y: npt.ArrayLike) -> npt.NDArray[np.int64]:
 def ids_in_order(x: Numbers, y: Numbers) -> npt.NDArray[np.int64]:
     """As `copy_ids`, of checked columns `(data, columns)` whose equal rows follow each other."""
     grid = _rounded(x), _rounded(y)
+    keys = _hashed(*grid)
+    if all_differ(keys):  # as in most tables
+        return _hashed(x, y).view(np.int64)
     _, first, group, counts = np.unique(
-        _hashed(*grid), return_index=True, return_inverse=True, return_counts=True
+        keys, return_index=True, return_inverse=True, return_counts=True
     )
     ids = _hashed(x[first], y[first])[group]
     if counts.max() > 1 and _coincide(grid[0][first], grid[1][first], counts):
@@ -85,6 +88,20 @@ def ids_in_order(x: Numbers, y: Numbers) -> npt.NDArray[np.int64]:
         later = (position // times).astype(np.uint64)
         ids = np.where(later == 0, ids, ids ^ scattered(table + later))
     return ids.view(np.int64)
+
+
+def all_differ(keys: Numbers) -> bool:
+    """Whether no number comes twice.
+
+    A sort with vectors is several times as fast as the hash table of `numpy.unique` where a million
+    integers all differ.
+
+    Example:
+        >>> all_differ(np.array([3, 1, 2])), all_differ(np.array([3, 1, 3]))
+        (True, False)
+    """
+    ordered = np.sort(keys)
+    return not bool((ordered[1:] == ordered[:-1]).any())
 
 
 def ids_within(x: Numbers, y: Numbers, group: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -120,12 +120,17 @@ class RandomizedPriorBase(TakesColumns, BaseEstimator, LearnedNetworks):
         y: Numbers,
         sample_weight: npt.ArrayLike | None,
         groups: npt.ArrayLike | None,
+        calm: bool,
     ) -> Rows:
         ids = None if groups is None else group_ids(groups, len(X))
-        return as_rows(X, y, weights_of(sample_weight, X), ids)
+        return as_rows(X, y, weights_of(sample_weight, X), ids, calm)
 
-    def _check_cells(self, X: Floats) -> None:
-        """Refuse numbers too large to compute with, and name what hardly belongs to its column."""
+    def _check_cells(self, X: Floats) -> bool:
+        """Refuse numbers too large to compute with; name what hardly belongs to its column.
+
+        Returns:
+            Whether nothing had to be named.
+        """
         check_size("X", X, self._owners)
         odd = np.argwhere(odd_cells(X))
         if len(odd):
@@ -138,6 +143,7 @@ class RandomizedPriorBase(TakesColumns, BaseEstimator, LearnedNetworks):
                 UserWarning,
                 stacklevel=4,
             )
+        return not len(odd)
 
     def _inputs(self, X: Any) -> Tensor:
         """Scaled features of rows to predict."""
@@ -149,7 +155,7 @@ class RandomizedPriorBase(TakesColumns, BaseEstimator, LearnedNetworks):
     def _start(self, recipe: Recipe, rows: Rows, outputs: int) -> None:
         """Networks that have seen nothing."""
         self._seed, self._seen, self.loss_curve_ = recipe.seed, 0, []
-        self._input_scale = Scale.without_odd_cells(rows.x, rows.evidence)
+        self._input_scale = Scale.without_odd_cells(rows.x, rows.evidence, rows.calm)
         self._ranks = Ranks.of(self._input_scale.apply(rows.x), rows.evidence)
         self._ranked = None
         recipes = self._recipes(recipe)

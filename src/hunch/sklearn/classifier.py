@@ -204,7 +204,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase, LearnedCla
         reset: bool,
     ) -> tuple[Rows, int]:
         X, y = self._learned_from(X, y, sample_weight, reset=reset)
-        self._check_cells(X)
+        calm = self._check_cells(X)
         check_classification_targets(y)
         labels = column_or_1d(y, warn=True)
         if reset:
@@ -213,7 +213,7 @@ class RandomizedPriorClassifier(ClassifierMixin, RandomizedPriorBase, LearnedCla
         if len(unknown):
             raise DataError(f"`y` holds the class {unknown[0]}; expected one of `classes`.")
         numbers = np.searchsorted(self.classes_, labels)
-        rows = self._rows(X, numbers, sample_weight, groups)
+        rows = self._rows(X, numbers, sample_weight, groups, calm)
         present = len(np.unique(rows.y)) if classes is None and reset else len(self.classes_)
         if present < 2:
             raise DataError("`y` holds 1 class; expected at least two classes with a weight.")

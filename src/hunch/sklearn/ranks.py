@@ -46,12 +46,12 @@ class Ranks(Arrays):
 
     def apply(self, x: Floats) -> Floats:
         """Scores of `(rows, columns)`."""
-        out = np.empty_like(x)
-        for j, column in enumerate(x.T):
+        columns = np.array(x.T, order="C")  # a copy, each column in one piece
+        for j, column in enumerate(columns):
             value, score = self.value[:, j], self.score[:, j]
             beyond = np.minimum(column - value[0], 0) + np.maximum(column - value[-1], 0)
-            out[:, j] = np.interp(column, value, score) + beyond
-        return out
+            column[:] = np.interp(column, value, score) + beyond
+        return np.ascontiguousarray(columns.T)
 
 
 def _knots(column: Floats, weight: Floats | None) -> tuple[Floats, Floats]:

@@ -345,7 +345,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase, LearnedNumbe
             y_numeric=True,
             ensure_min_samples=2 if reset else 1,
         )
-        self._check_cells(X)
+        calm = self._check_cells(X)
         targets = _as_numbers(y)
         check_size("y", targets)
         if reset:
@@ -356,7 +356,7 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase, LearnedNumbe
             raise DataError(
                 f"`y` has {targets.shape[1]} outputs; expected {self.n_outputs_}, as before."
             )
-        return self._rows(X, targets, sample_weight, groups), len(X)
+        return self._rows(X, targets, sample_weight, groups, calm), len(X)
 
     def _recipe(self, seed: int) -> Recipe:
         if self.noise not in ("learned", "constant"):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from hunch.errors import DataError
-from hunch.inference.copies import coincide, ids_in_order, ids_within
+from hunch.inference.copies import all_differ, coincide, ids_in_order, ids_within
 from hunch.inference.groups import shares_of_groups
 from hunch.inference.training import as_evidence
 from hunch.sklearn.state import Arrays
@@ -42,6 +42,7 @@ class Rows:
         grouped: whether rows with one of these numbers are a group, and groups count alike.
         source: of each of the caller's rows that has a weight, its position there, `(given,)`.
         place: which row it became, `(given,)`.
+        calm: whether it is known that `odd_cells` finds none in `x`.
     """
 
     x: Floats
@@ -51,6 +52,7 @@ class Rows:
     source: npt.NDArray[np.intp]
     place: npt.NDArray[np.intp]
     grouped: bool = False
+    calm: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -79,6 +81,7 @@ def as_rows(
     y: Numbers,
     sample_weight: Floats | None,
     groups: npt.NDArray[np.int64] | None = None,
+    calm: bool = False,
 ) -> Rows:
     """Put copies together and sort rows, so that a training is a function of the set of rows.
 
@@ -94,6 +97,7 @@ def as_rows(
         sample_weight: `(data,)`, at least 0; None if all count alike.
         groups: a number for each row's group, `(data,)`, whose rows share one bootstrap draw;
             copies in different groups are different rows. None if each row stands for itself.
+        calm: whether `odd_cells` found none in `x`.
 
     Raises:
         DataError: if no row has a weight.
@@ -117,24 +121,29 @@ def as_rows(
     if whole and weight.max() > 1 and coincide(x[source], targets[source], weight.astype(np.intp)):
         source = np.repeat(source, weight.astype(np.intp))
         weight = np.ones(len(source))
+    features = x[source]
     if groups is None:
-        ids = ids_in_order(x[source], targets[source])
+        ids = ids_in_order(features, targets[source])
     else:
-        ids = ids_within(x[source], targets[source], groups[source])
-    _, first, place = np.unique(ids, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    first, place = first[order], np.argsort(order)[place]
+        ids = ids_within(features, targets[source], groups[source])
+    first = place = np.arange(len(ids))
+    if not all_differ(ids):
+        _, first, place = np.unique(ids, return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        first, place = first[order], np.argsort(order)[place]
+        features = features[first]
     total = np.bincount(place, weight)
     if (total == np.floor(total)).all() and total.max() < _LARGEST_WHOLE:
         total = total / np.gcd.reduce(total.astype(np.int64))  # proportions, before anything rounds
     return Rows(
-        x[source[first]],
+        features,
         y[source[first]],
         None if (total == total[0]).all() else total / total.mean(),
         ids[first] if groups is None else groups[source[first]],
         source,
         place,
         groups is not None,
+        calm and len(first) == len(x),  # the same cells in another order
     )
 
 
@@ -187,12 +196,13 @@ class Scale(Arrays):
         return cls(mean, np.where(constant, 1.0, std))
 
     @classmethod
-    def without_odd_cells(cls, values: Floats, weight: Floats | None) -> Scale:
+    def without_odd_cells(cls, values: Floats, weight: Floats | None, calm: bool = False) -> Scale:
         """The scale of all cells but the odd ones, which must not take a column's scale away.
 
         They are put twice as far out as the farthest other cell: there the row still is unusual,
         and its other cells still say what they say. So are cells of later rows that lie as far out
-        as an odd one, or farther; all nearer ones stay where they are.
+        as an odd one, or farther; all nearer ones stay where they are. With `calm` it is known that
+        there are none.
 
         Example:
             >>> values = np.append(np.linspace(-1, 1, 100), -999.0)[:, None]
@@ -200,7 +210,10 @@ class Scale(Arrays):
             >>> scale.std.round(2), scale.apply(values)[-1].round(2)
             (array([0.58]), array([-3.43]))
         """
-        scale, odd = cls.of(values, weight), odd_cells(values)
+        scale = cls.of(values, weight)
+        if calm:
+            return scale
+        odd = odd_cells(values)
         columns = np.flatnonzero(odd.any(axis=0))
         if not len(columns):
             return scale
