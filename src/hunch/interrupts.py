@@ -103,7 +103,7 @@ class _Program:
     def _insist(self, signum: int) -> None:
         while not self.heard:
             time.sleep(_PATIENCE)
-            if _guard is None:
+            if _guard is None and not self.heard:
                 self._looks = True
                 _interrupt_main_thread(signum)
 

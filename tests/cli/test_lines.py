@@ -2,10 +2,12 @@
 
 import operator
 import os
+import py_compile
 import resource
 import signal
 import sys
 from contextlib import contextmanager
+from importlib import import_module
 
 import pytest
 
@@ -148,6 +150,8 @@ def no_room(size=200):
 
 
 def test_a_full_disk_ends_the_demo_with_one_line(here, capsys, monkeypatch):
+    # Python keeps what it can write of a compiled module, so none may be written then.
+    import_module("hunch.cli.demo")
     from hunch.experiments.demo import runner
     from hunch.experiments.demo.outcome import Outcome
 
@@ -157,6 +161,17 @@ def test_a_full_disk_ends_the_demo_with_one_line(here, capsys, monkeypatch):
         assert run(["demo", "--only=priors", "--out=page"]) in (FAILED, WRONG_USE)
     assert "hunch: " in told(capsys)[-1]
     assert sorted(p.name for p in here.iterdir()) == ["a.csv", "circle"]
+
+
+def test_a_module_that_is_cut_off_is_named(here, capsys, monkeypatch):
+    (here / "lake.py").write_text(ENVIRONMENT)
+    cut = py_compile.compile("lake.py", doraise=True)
+    with open(cut, "r+b") as file:
+        file.truncate(100)
+    monkeypatch.setattr("hunch.storage.check_replaceable", lambda *_: import_module("lake"))
+    assert run(["demo"]) == FAILED
+    (line,) = (line for line in told(capsys) if line)
+    assert f"{cut}': Python's compiled module is cut off" in line
 
 
 @pytest.mark.parametrize("asked", ["--debug", "HUNCH_DEBUG"])

@@ -85,6 +85,12 @@ def _explained(error: BaseException) -> tuple[str, int]:
             "path, or ./~… for a name that begins so.",
             WRONG_USE,
         )
+    if isinstance(error, EOFError) and (cut := _cut_module(error)):
+        return (
+            f"{shown(cut)}: Python's compiled module is cut off, as a full disk leaves it; delete "
+            "that file and try again.",
+            FAILED,
+        )
     if _is_out_of_memory(error):
         return (
             "there is not enough memory for this; choose smaller sizes (rows, members, replicas, "
@@ -92,6 +98,21 @@ def _explained(error: BaseException) -> tuple[str, int]:
             FAILED,
         )
     return _unexpected(error)
+
+
+def _cut_module(error: EOFError) -> str | None:
+    """The compiled module that could not be imported, where this is the end of one.
+
+    CPython up to 3.13.0 keeps what it could write of one (python/cpython#126606), and fails on it
+    from then on.
+    """
+    step = error.__traceback__
+    while step is not None:
+        frame = step.tb_frame
+        if frame.f_code.co_name == "_compile_bytecode":
+            return str(frame.f_locals.get("bytecode_path") or "") or None
+        step = step.tb_next
+    return None
 
 
 def _of_the_system(error: OSError) -> tuple[str, int]:

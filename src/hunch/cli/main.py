@@ -152,7 +152,11 @@ def _run(arguments: list[str] | None) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         print(error.format_message(), file=sys.stderr)
         return WRONG_USE
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
+        if isinstance(error.__cause__, EOFError):  # for click the same as Ctrl-C
+            if "--debug" in seen:
+                _show(error.__cause__)
+            return _fail(*explain(error.__cause__))
         interrupts.heard()
         return _fail("interrupted", FAILED)
     except BrokenPipeError:
@@ -163,14 +167,18 @@ def _run(arguments: list[str] | None) -> int:
         raise
     except BaseException as error:  # compiled code has panics that are no Exception
         if "--debug" in seen:
-            import traceback
-
-            traceback.print_exception(error)
+            _show(error)
         if interrupts.asked_to_end():  # an import that is interrupted may fail in any way
             interrupts.heard()
             return _fail("interrupted", FAILED)
         return _fail(*explain(error))
     return code if isinstance(code, int) else DONE
+
+
+def _show(error: BaseException) -> None:
+    import traceback
+
+    traceback.print_exception(error)
 
 
 @contextlib.contextmanager
