@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-_LOOK, _SOONEST = 0.005, 0.001  # seconds from one look at a process to the next
+_LOOK, _SOONEST, _LATEST = 0.005, 0.001, 0.2  # seconds from one look at a process to the next
 _LONGEST = 3600.0  # seconds on the wall for one command
 
 
@@ -155,7 +155,7 @@ class Watched:
         """Wait until it has used so many seconds of processors; False if it ended before."""
         while self.process.poll() is None and (left := seconds - self.seconds()) > 0:
             # Looking costs the processor too: a few processes cannot use up what is left meanwhile.
-            time.sleep(max(_SOONEST, left / 4))
+            time.sleep(min(max(_SOONEST, left / 4), _LATEST))
         return self.process.poll() is None
 
     def kill(self, *, alone: bool = False) -> list[int]:
