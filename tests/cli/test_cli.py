@@ -164,3 +164,14 @@ def test_sigterm_leaves_nothing_behind(ctrl_c, tmp_path):
     # Python itself makes it an end by SIGINT if the interrupt met a line of `exec`.
     assert process.returncode in (1, -signal.SIGINT)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_program_alone_looks_for_cycles_rarely():
+    said = (
+        "import gc; from hunch.cli import main; from hunch.cli.main import run; run(['--version'])"
+    )
+    end = "\ntry: main(['--version'])\nexcept SystemExit: print(gc.get_threshold()[0])"
+    words = [sys.executable, "-c", f"{said}; print(gc.get_threshold()[0]){end}"]
+    found = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+    usual, own = (int(word) for word in found if word.isdigit())
+    assert usual < 10_000 == own
