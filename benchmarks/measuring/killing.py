@@ -16,18 +16,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from hunch.studies.hand import family
+
 _LOOK, _SOONEST, _LATEST = 0.005, 0.001, 0.2  # seconds from one look at a process to the next
 _LONGEST = 3600.0  # seconds on the wall for one command
-
-
-def family(pid: int) -> list[int]:
-    """A process and all that it started and that are still there."""
-    found = [pid]
-    for one in found:
-        for file in Path(f"/proc/{one}/task").glob("*/children"):
-            with contextlib.suppress(OSError):
-                found += map(int, file.read_text().split())
-    return found
 
 
 def is_there(pid: int) -> bool:

@@ -159,7 +159,7 @@ class Hand:
 
     def memory(self) -> float:
         """MiB that the runner and what it started hold; memory that they share counts for each."""
-        return 0.0 if self._process is None else sum(map(_resident, _family(self._process.pid)))
+        return 0.0 if self._process is None else sum(map(_resident, family(self._process.pid)))
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
@@ -170,8 +170,13 @@ def _kill(process: subprocess.Popen[str]) -> None:
         process.kill()
 
 
-def _family(pid: int) -> list[int]:
-    """A process and all that it started, as far as the system tells."""
+def family(pid: int) -> list[int]:
+    """A process and all that it started and that are still there, as far as the system tells.
+
+    Example:
+        >>> family(os.getpid())[0] == os.getpid()
+        True
+    """
     found = [pid]
     for one in found:
         for file in Path(f"/proc/{one}/task").glob("*/children"):
