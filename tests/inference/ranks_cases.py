@@ -3,8 +3,8 @@
 As a program it prints them, `torchrun` or not; `test_ranks.py` asks for them within its process.
 """
 
-import hashlib
 import atexit
+import hashlib
 import json
 import os
 import sys
