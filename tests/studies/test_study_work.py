@@ -1,6 +1,8 @@
 """Workers: results once and equal bit for bit, whatever becomes of those who make them."""
 
+import gc
 import os
+import queue
 import re
 import shutil
 import signal
@@ -8,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 
 import click
 import pytest
@@ -19,6 +22,7 @@ from hunch.cli.study_file import read_study
 from hunch.errors import FolderError, HunchError
 from hunch.studies import Study, live
 from hunch.studies.claims import started
+from hunch.studies.hand import Hand
 from hunch.studies.work import work
 
 pytest.importorskip("fcntl")
@@ -338,6 +342,21 @@ def test_a_worker_that_cannot_begin_says_why(begun, monkeypatch):
     )
     with pytest.raises(HunchError, match="cannot begin: OSError: no torch"):
         work(begun, 2, progress=False)
+
+
+def test_a_hand_that_ended_leaves_no_file_open(monkeypatch):
+    monkeypatch.setattr("hunch.studies.hand._COMMAND", ("cat",))
+    heard = queue.SimpleQueue()
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        hand = Hand({"study": "none"}, heard)
+        hand.start()
+        hand.end()
+        while heard.get(timeout=10)[2] is not None:  # the last thing that its listener says
+            pass
+        del hand
+        gc.collect()
+    assert not seen
 
 
 def test_a_runner_ends_with_its_worker(begun):

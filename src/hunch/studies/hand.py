@@ -14,7 +14,7 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from hunch.errors import HunchError
 from hunch.studies.cells import Job
@@ -62,7 +62,8 @@ class Hand:
     ) -> None:
         self._greeting, self._heard = greeting, heard
         self._process: subprocess.Popen[str] | None = None
-        self._errors: Any = None
+        self._errors: IO[bytes] | None = None
+        self._said = ""
         self.number = 0  # of the runner, since answers of one that was killed may still come
         self.ready = False
         self.at: Assignment | None = None
@@ -96,9 +97,10 @@ class Hand:
 
     def _listen(self, process: subprocess.Popen[str], number: int) -> None:
         if process.stdout is not None:
-            for line in process.stdout:
-                with contextlib.suppress(ValueError):  # cut off by a kill
-                    self._heard.put((self, number, json.loads(line)))
+            with process.stdout as answers:
+                for line in answers:
+                    with contextlib.suppress(ValueError):  # cut off by a kill
+                        self._heard.put((self, number, json.loads(line)))
         self._heard.put((self, number, None))
 
     def _tell(self, values: dict[str, Any] | None) -> None:
@@ -138,10 +140,12 @@ class Hand:
                 process.wait(5)
         _kill(process)
         code = process.wait()
-        for pipe in (process.stdin, process.stdout):
+        if process.stdin is not None:  # the listener closes the other one
             with contextlib.suppress(OSError, ValueError):
-                if pipe is process.stdin and pipe is not None:
-                    pipe.close()  # the listener still reads the other one
+                process.stdin.close()
+        if self._errors is not None:
+            with self._errors as errors:
+                self._said = _last_line(errors)
         return code
 
     def check_began(self) -> None:
@@ -151,15 +155,19 @@ class Hand:
             HunchError: with what it said.
         """
         if not self.ready:
-            self._errors.seek(0)
-            said = self._errors.read().decode(errors="replace").strip().splitlines()
             raise HunchError(
-                f"the process that does jobs cannot begin: {said[-1] if said else 'it was killed.'}"
+                f"the process that does jobs cannot begin: {self._said or 'it was killed.'}"
             )
 
     def memory(self) -> float:
         """MiB that the runner and what it started hold; memory that they share counts for each."""
         return 0.0 if self._process is None else sum(map(_resident, family(self._process.pid)))
+
+
+def _last_line(errors: IO[bytes]) -> str:
+    end = errors.seek(0, os.SEEK_END)
+    errors.seek(max(0, end - 10_000))
+    return (errors.read().decode(errors="replace").strip().splitlines() or [""])[-1]
 
 
 def _kill(process: subprocess.Popen[str]) -> None:

@@ -7,6 +7,7 @@ import re
 import shutil
 import stat
 import tempfile
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -54,6 +55,10 @@ class Source:
     held: pa.Table | None = None
     parts: tuple[Source, ...] = ()
     percent_read: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        if self.spooled is not None:
+            weakref.finalize(self, self.spooled.close)
 
     @property
     def names(self) -> tuple[str, ...]:
