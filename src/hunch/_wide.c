@@ -49,6 +49,8 @@ INLINE int64_t up_to(int64_t n, int64_t of) { return (n + of - 1) / of * of; }
 #define rows_outputs NAME(rows_outputs)
 #define few NAME(few)
 #define forward NAME(forward)
+#define weights_gradient NAME(weights_gradient)
+#define inputs_gradient NAME(inputs_gradient)
 #define backward NAME(backward)
 
 #define KIND any
@@ -270,23 +272,31 @@ static void forward(const Wide *l) {
     }
 }
 
-static void backward(const Wide *l) {
-    float *own = l->scratch;
-    if (l->dx) memset(l->dx, 0, l->batch * l->in * sizeof *l->dx);
+/* The gradients of W and S, written row by row. */
+static void weights_gradient(const Wide *l) {
     for (int64_t o = 0; o < l->out; o += TILE) {
         int64_t outs = least_of(TILE, l->out - o);
         for (int64_t k = 0; k < l->in; k += CHUNK) {
-            int64_t n = least_of(CHUNK, l->in - k), b = 0, i, j = 0;
-            if (l->of_weight || l->of_sigma) {
-                for (; j + AT_ONCE <= outs; j += AT_ONCE) {
-                    for (i = 0; i + 2 * LANES <= n; i += 2 * LANES)
-                        weights_slope(AT_ONCE, 2, l, o + j, k + i);
-                    if (i < n) weights_slope(AT_ONCE, 1, l, o + j, k + i);
-                }
-                for (; j < outs; j++)
-                    for (i = 0; i < n; i += LANES) weights_slope(1, 1, l, o + j, k + i);
+            int64_t n = least_of(CHUNK, l->in - k), i, j = 0;
+            for (; j + AT_ONCE <= outs; j += AT_ONCE) {
+                for (i = 0; i + 2 * LANES <= n; i += 2 * LANES)
+                    weights_slope(AT_ONCE, 2, l, o + j, k + i);
+                if (i < n) weights_slope(AT_ONCE, 1, l, o + j, k + i);
             }
-            if (!l->dx) continue;
+            for (; j < outs; j++)
+                for (i = 0; i < n; i += LANES) weights_slope(1, 1, l, o + j, k + i);
+        }
+    }
+}
+
+/* The gradient of x. */
+static void inputs_gradient(const Wide *l) {
+    float *own = l->scratch;
+    memset(l->dx, 0, l->batch * l->in * sizeof *l->dx);
+    for (int64_t o = 0; o < l->out; o += TILE) {
+        int64_t outs = least_of(TILE, l->out - o);
+        for (int64_t k = 0; k < l->in; k += CHUNK) {
+            int64_t n = least_of(CHUNK, l->in - k), b = 0, i;
             under_noise(l, o, outs, k, n, own);
             for (; b + 4 <= l->batch; b += 4) {
                 for (i = 0; i + 2 * LANES <= n; i += 2 * LANES)
@@ -297,6 +307,12 @@ static void backward(const Wide *l) {
                 for (i = 0; i < n; i += LANES) add_inputs(1, 1, l, b, o, outs, k + i, own + i);
         }
     }
+}
+
+/* One after the other: what reads W and S would wait for memory that gradients go to. */
+static void backward(const Wide *l) {
+    if (l->of_weight || l->of_sigma) weights_gradient(l);
+    if (l->dx) inputs_gradient(l);
 }
 
 #endif
