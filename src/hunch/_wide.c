@@ -274,19 +274,13 @@ static void forward(const Wide *l) {
 
 /* The gradients of W and S, written row by row. */
 static void weights_gradient(const Wide *l) {
-    for (int64_t o = 0; o < l->out; o += TILE) {
-        int64_t outs = least_of(TILE, l->out - o);
-        for (int64_t k = 0; k < l->in; k += CHUNK) {
-            int64_t n = least_of(CHUNK, l->in - k), i, j = 0;
-            for (; j + AT_ONCE <= outs; j += AT_ONCE) {
-                for (i = 0; i + 2 * LANES <= n; i += 2 * LANES)
-                    weights_slope(AT_ONCE, 2, l, o + j, k + i);
-                if (i < n) weights_slope(AT_ONCE, 1, l, o + j, k + i);
-            }
-            for (; j < outs; j++)
-                for (i = 0; i < n; i += LANES) weights_slope(1, 1, l, o + j, k + i);
-        }
+    int64_t o = 0, k;
+    for (; o + AT_ONCE <= l->out; o += AT_ONCE) {
+        for (k = 0; k + 2 * LANES <= l->in; k += 2 * LANES) weights_slope(AT_ONCE, 2, l, o, k);
+        if (k < l->in) weights_slope(AT_ONCE, 1, l, o, k);
     }
+    for (; o < l->out; o++)
+        for (k = 0; k < l->in; k += LANES) weights_slope(1, 1, l, o, k);
 }
 
 /* The gradient of x. */
