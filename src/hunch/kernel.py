@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-_INTERFACE: Final = 9  # as in _kernel.c
+_INTERFACE: Final = 10  # as in _kernel.c
 _FILE: Final = Path(__file__).with_name("_kernel.so")
 
 
@@ -413,8 +413,8 @@ def loaded() -> ctypes.CDLL | str:
     library.hunch_look_up.restype = library.hunch_sum_rows.restype = None
     library.hunch_look_up.argtypes = (c_void_p, c_void_p, *[c_int64] * 4, c_void_p)
     library.hunch_sum_rows.argtypes = (c_void_p, c_void_p, *[c_int64] * 5, c_void_p)
-    library.hunch_images.restype = None
-    library.hunch_images.argtypes = (c_void_p, *[c_int64] * 3, c_float, c_void_p)
+    for way in (library.hunch_images, library.hunch_images_of_bytes):
+        way.restype, way.argtypes = None, (c_void_p, *[c_int64] * 3, c_float, c_void_p)
     library.hunch_draw.restype = c_int64
     library.hunch_draw.argtypes = (c_void_p, c_int64, c_int64, c_int64, c_void_p, c_void_p)
     library.hunch_wide_scratch.restype = c_int64

@@ -169,7 +169,7 @@ def test_estimators_are_kept_with_it_and_go_on(waves):
 
 
 @pytest.mark.skipif(kernel() is None, reason="hunch was installed without the kernel")
-@pytest.mark.parametrize("lanes", [4, 8])
+@pytest.mark.parametrize("lanes", [4, 8, 16])
 @pytest.mark.parametrize("single", [False, True])
 @pytest.mark.parametrize(
     ("knots", "features", "rows"), [(1, 1, 1), (7, 2, 3), (16, 1, 4), (129, 5, 65), (300, 20, 130)]

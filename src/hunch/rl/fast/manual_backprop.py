@@ -543,18 +543,20 @@ class FastRunner(Runner):
         # What stands before all that is trained needs no backward.
         untrained = [isinstance(layer, _UNTRAINED) for layer in self._layers or ()]
         self._first = [*untrained, False].index(False)
+        first = self._layers[self._first : self._first + 1] if self._layers else ()
+        self.takes_bytes = any(isinstance(x, ConvolutionByHand) and x.takes_bytes for x in first)
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """As `Runner`'s."""
         out = self._by_hand(inputs[0], None)  # of detached tensors: autograd has nothing to record
-        return super().__call__(*inputs) if out is None else out
+        return super().__call__(*_as_numbers(inputs)) if out is None else out
 
     def differentiable(self, *inputs: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """As `Runner`'s."""
         tape: Tape = []
         out = self._by_hand(inputs[0], tape)
         if out is None:
-            return super().differentiable(*inputs)
+            return super().differentiable(*_as_numbers(inputs))
         return out, partial(self._backward, tape)
 
     def stream(self, x: Tensor, which: Literal["value", "advantage"]) -> Tensor:
@@ -604,6 +606,11 @@ class FastRunner(Runner):
             needed = i > self._first or self._inward
             gradient = layers[i].backward(gradient, needed, tape)
         return gradient
+
+
+def _as_numbers(inputs: Sequence[Tensor]) -> list[Tensor]:
+    """For the network itself, which is given no bytes."""
+    return [x.float() if x.dtype == torch.uint8 else x for x in inputs]
 
 
 def views_of(parameters: Sequence[Tensor], gradient: Tensor) -> dict[int, Tensor]:

@@ -22,6 +22,9 @@ class Runner:
         gradient: a vector with a place for each of them, one after another; of a stack perhaps
             `(members, size)`, with a vector for each member.
 
+    Attributes:
+        takes_bytes: whether observations that are bytes may be given as they are.
+
     Example:
         >>> net = nn.Linear(2, 1)
         >>> gradient = torch.zeros(3)
@@ -42,6 +45,7 @@ class Runner:
         self._network, self._noise = network, noise
         self._parameters, self._gradient = list(parameters), gradient
         self._stacked = isinstance(network, Ensemble)
+        self.takes_bytes = False
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """Outputs `(members, batch, …)` for `x (members, batch, …)`, without a gradient."""
