@@ -415,6 +415,8 @@ def loaded() -> ctypes.CDLL | str:
     library.hunch_sum_rows.argtypes = (c_void_p, c_void_p, *[c_int64] * 5, c_void_p)
     for way in (library.hunch_images, library.hunch_images_of_bytes):
         way.restype, way.argtypes = None, (c_void_p, *[c_int64] * 3, c_float, c_void_p)
+    library.hunch_ranks.restype = None
+    library.hunch_ranks.argtypes = (c_void_p, *[c_int64] * 2, *[c_void_p] * 2, c_int64, c_void_p)
     library.hunch_draw.restype = c_int64
     library.hunch_draw.argtypes = (c_void_p, c_int64, c_int64, c_int64, c_void_p, c_void_p)
     library.hunch_wide_scratch.restype = c_int64
