@@ -140,6 +140,7 @@ static void all_rows(const Trees *t, const double *x, int64_t rows, int64_t widt
             const int16_t *end = (const int16_t *)leaf[t->count[k] ? LEAVES : 0];
             const double *value = t->value + t->leaves[k];
             double *sum = found + t->place[k] * rows + at;
+#pragma GCC unroll 8
             for (int64_t i = 0; i < count; i++) sum[i] += value[end[i]];
         }
     }
