@@ -18,7 +18,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { INTERFACE = 10 }; /* changes with the structures here and in the other files; kernel.py has it too */
+enum { INTERFACE = 11 }; /* changes with the structures here and in the other files; kernel.py has it too */
 
 enum Activation { IDENTITY, RELU, TANH, SIGMOID, SILU, ELU, SELU, GELU };
 enum Loss { SQUARED_ERROR, CROSS_ENTROPY };
@@ -92,6 +92,7 @@ typedef struct {
     const float *gradient;        /* (count) */
     int64_t count;
     double beta1, beta2, epsilon, rate;
+    double factor; /* of the gradient */
     int64_t done; /* steps, this one included */
     const int64_t *row; /* those of `value`, `mean` and `square` that move, `width` apart; or NULL */
     int64_t width;      /* of a row; `count` is how many there are */
@@ -765,6 +766,7 @@ static Move move_of(double beta1, double beta2, double epsilon, double rate, int
 
 static void move(const Moved *m) {
     Move how = move_of(m->beta1, m->beta2, m->epsilon, m->rate, m->done);
+    how.factor = m->factor;
     if (!m->row) {
         adam(how, m->value, m->gradient, m->mean, m->square, m->count);
         return;

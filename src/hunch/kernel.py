@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-_INTERFACE: Final = 10  # as in _kernel.c
+_INTERFACE: Final = 11  # as in _kernel.c
 _FILE: Final = Path(__file__).with_name("_kernel.so")
 
 
@@ -182,6 +182,7 @@ class Moved(Structure):
         ("beta2", c_double),
         ("epsilon", c_double),
         ("rate", c_double),
+        ("factor", c_double),
         ("done", c_int64),
         ("row", c_void_p),
         ("width", c_int64),
@@ -423,6 +424,11 @@ def loaded() -> ctypes.CDLL | str:
     library.hunch_wide_scratch.argtypes = (c_int64, c_int64)
     for way in (library.hunch_wide_forward, library.hunch_wide_backward):
         way.restype, way.argtypes = None, (POINTER(Wide), c_int64)
+    library.hunch_wide_squares.restype = c_double
+    library.hunch_wide_squares.argtypes = (POINTER(Wide), c_int64)
+    moved = POINTER(Moved)
+    library.hunch_wide_step.restype = None
+    library.hunch_wide_step.argtypes = (POINTER(Wide), moved, moved, c_int64)
     library.hunch_train.restype = None
     library.hunch_train.argtypes = (POINTER(Training), c_void_p, POINTER(Task), c_int64)
     return library

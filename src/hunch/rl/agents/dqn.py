@@ -263,6 +263,7 @@ class DQN(Agent):
             self.network, self._online_noise, self._pair.parameters, self._pair.gradient
         )
         self._target = runner(self.target_network, self._target_noise)
+        self._pair.leave_unwritten(self._online.wide_layers())
         head = self.value_head
         values_alone = head.distribution is None and not head.dueling
         self._compiled = compiled_q(self._online, self._target) if values_alone else None

@@ -583,6 +583,13 @@ class FastRunner(Runner):
         own = layers[0] if len(layers) == 1 else None
         return own if isinstance(own, CompiledChain) else None
 
+    def wide_layers(self) -> list[WideNoise]:
+        """The wide noisy layers of a single network of which all weights are trained."""
+        found = [own for layer in self._layers or () for own in _within(layer)]
+        noisy = [own for own in found if isinstance(own, _NoisyLinear) and own.gw is not None]
+        wide = [own.wide for own in noisy if own.gws is not None and own.wide is not None]
+        return [] if self._stacked else wide
+
     def draws(self) -> dict[int, Draw]:
         """The noise of the next call, by layers."""
         return self._noise.draws() if self._noise.has_layers else {}
@@ -606,6 +613,16 @@ class FastRunner(Runner):
             needed = i > self._first or self._inward
             gradient = layers[i].backward(gradient, needed, tape)
         return gradient
+
+
+def _within(layer: Layer) -> list[Layer]:
+    """The layers of which one consists."""
+    parts: Sequence[Layer] = ()
+    if isinstance(layer, _Chain):
+        parts = layer.layers
+    elif isinstance(layer, _Streams):
+        parts = layer.value, layer.advantage
+    return [layer, *(own for part in parts for own in _within(part))]
 
 
 def _as_numbers(inputs: Sequence[Tensor]) -> list[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +70,10 @@ class Runner:
             return gradient
 
         return out.detach(), backward
+
+    def wide_layers(self) -> Sequence[Any]:
+        """Layers that may leave gradients unwritten; see `NetworkPair.leave_unwritten`."""
+        return ()
 
     def _call(self, *inputs: Tensor) -> Tensor:
         if self._stacked:
