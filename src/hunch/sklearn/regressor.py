@@ -253,8 +253,8 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase, LearnedNumbe
             mean, std = self._in_parts(X, lambda p: (p.mean, p.std))
             return mean, std
         means = [self._mean_of(rows) for rows in self._inputs(X).split(_AT_ONCE)]
-        mean: Floats = torch.cat(means).numpy()
-        return mean
+        whole: Floats = torch.cat(means).numpy()
+        return whole
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> tuple[Floats, Floats]:
         """The interval that holds an observation with probability `coverage`.

@@ -233,7 +233,9 @@ def _norm_of(gradients: Sequence[Tensor]) -> Tensor:
     """The norm of each member's gradient, `(members,)`."""
     # A norm needs no memory for squares, of which those of a wide layer would not fit the cache.
     norms = [torch.linalg.vector_norm(part, dim=-1) for g in gradients for part in _parts_of(g)]
-    norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.cat(norms, 1), dim=1)
+    norm: Tensor = norms[0]
+    if len(norms) > 1:
+        norm = torch.linalg.vector_norm(torch.cat(norms, 1), dim=1)
     return norm.reshape(-1)
 
 
