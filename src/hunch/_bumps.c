@@ -21,16 +21,20 @@ typedef struct {
 
 enum { KNOTS_AT_ONCE = 128, ROWS_AT_ONCE = 64 };
 
+typedef double quad __attribute__((vector_size(32), aligned(8), may_alias));
+
 #define INLINE static inline __attribute__((always_inline))
 #define JOIN_(a, b, c) a##_##b##_##c
 #define JOIN(a, b, c) JOIN_(a, b, c)
 #define NAME(f) JOIN(f, REAL, KIND)
 #define wide NAME(wide)
 #define whole NAME(whole)
-#define doubles NAME(doubles)
 #define fall_of NAME(fall_of)
 #define some_rows NAME(some_rows)
 #define all_rows NAME(all_rows)
+
+/* Numbers that no compiler may look into, and so round later than they are there. */
+#define KEPT(x) __asm__ volatile("" : "+m"(x))
 
 #define KIND any
 #define BYTES 32
@@ -103,12 +107,10 @@ void hunch_process(const Process *p, const void *x, int64_t rows, int64_t lanes,
 
 typedef REAL wide __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), may_alias));
 typedef WHOLE whole __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), may_alias));
-typedef double doubles __attribute__((vector_size(BYTES), aligned(8), may_alias));
 
 enum {
     NAME(LANES) = BYTES / sizeof(REAL),
     NAME(KNOTS) = 2 * NAME(LANES),
-    NAME(DOUBLES) = BYTES / sizeof(double),
 };
 
 /* exp(-r) of r from 0 on, as a power of two and what is added to it: a Taylor series, whose rest is
@@ -145,7 +147,7 @@ INLINE wide fall_of(wide r, wide *more) {
 /* What knots from `first` to `last` add to rows, `found (ROWS)`. */
 INLINE void some_rows(const Process *p, const REAL *const *row, const REAL *square, int64_t first,
                       int64_t last, double *found) {
-    doubles sum[ROWS] = {{0}};
+    quad sum[ROWS] = {{0}};
     for (int64_t k = first; k < last; k += NAME(KNOTS)) {
         wide inner[ROWS][2] = {{{0}}};
         const REAL *knot = (const REAL *)p->knot + k;
@@ -182,14 +184,15 @@ INLINE void some_rows(const Process *p, const REAL *const *row, const REAL *squa
                 double fall = (double)power[j] + (double)more[j];
                 bump[j] = fall + (double)r[j] * fall;
             }
+            /* By fours on every processor, so that all of them round alike. */
 #pragma GCC unroll 8
-            for (int j = 0; j < NAME(KNOTS); j += NAME(DOUBLES))
-                sum[i] += *(const doubles *)(p->share + k + j) * *(const doubles *)(bump + j);
+            for (int j = 0; j < NAME(KNOTS); j += 4)
+                sum[i] += *(const quad *)(p->share + k + j) * *(const quad *)(bump + j);
         }
     }
     for (int i = 0; i < ROWS; i++) {
         found[i] = 0;
-        for (int j = 0; j < NAME(DOUBLES); j++) found[i] += sum[i][j];
+        for (int j = 0; j < 4; j++) found[i] += sum[i][j];
     }
 }
 
@@ -200,7 +203,15 @@ static void all_rows(const Process *p, const REAL *x, int64_t rows, double *foun
         REAL square[ROWS_AT_ONCE] = {0};
         for (int64_t i = 0; i < count; i++) {
             const REAL *row = x + (from + i) * features;
-            for (int64_t f = 0; f < features; f++) square[i] += row[f] * row[f];
+            /* Fours of products are rounded before they are added, on every processor. */
+            int64_t f = 0;
+            for (; f + 4 <= features; f += 4) {
+                REAL own[4];
+                for (int j = 0; j < 4; j++) own[j] = row[f + j] * row[f + j];
+                KEPT(own);
+                for (int j = 0; j < 4; j++) square[i] += own[j];
+            }
+            for (; f < features; f++) square[i] += row[f] * row[f];
             found[from + i] = 0;
         }
         for (int64_t first = 0; first < p->knots; first += KNOTS_AT_ONCE) {
