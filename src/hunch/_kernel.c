@@ -502,7 +502,7 @@ INLINE void block(const int R, const int V, const Product *m, int64_t r, int64_t
 INLINE void panel(const int V, const Product *m, int64_t rows, int64_t at) {
     int64_t r = 0;
     /* Four single sums would wait for each other; and of 32 registers 24 may hold sums. */
-    if (V == 1 || LANES == 16)
+    if (V == 1 || (V == 3 && LANES == 16))
         for (; r + 8 <= rows; r += 8) block(8, V, m, r, at);
     for (; r + 4 <= rows; r += 4) block(4, V, m, r, at);
     if (rows - r == 3) block(3, V, m, r, at);
