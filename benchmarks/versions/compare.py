@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import inspect
 import os
 import subprocess
 import sys
@@ -31,8 +32,23 @@ SCRIPTS = Path(__file__).resolve().parents[1]
 # The rows: each makes what it needs and returns one block of work, some tens of milliseconds.
 
 
+def as_it_knows(agent: Callable[..., object]) -> Callable[..., object]:
+    """An agent's class, which is not told `random_steps=0` where it never had any."""
+    if "random_steps" in inspect.signature(agent).parameters:
+        return agent
+
+    def made(*args: object, random_steps: int = 0, **how: object) -> object:
+        if random_steps:
+            raise ValueError("an older checkout begins without random steps.")
+        return agent(*args, **how)
+
+    return made
+
+
 def dqn_rows() -> Iterator[tuple[str, Callable[[], Block]]]:
     import dqn
+
+    dqn.DQN = as_it_knows(dqn.DQN)
 
     def learning(steps: int, **how: object) -> Block:
         agent = dqn.agent(0, **how)
@@ -166,6 +182,8 @@ def prioritized_rows() -> Iterator[tuple[str, Callable[[], Block]]]:
 
 def rainbow_rows() -> Iterator[tuple[str, Callable[[], Block]]]:
     import rainbow as script
+
+    script.DQN = as_it_knows(script.DQN)
 
     def learning() -> Block:
         agent = script.agent(0)

@@ -18,7 +18,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { INTERFACE = 9 }; /* changes with the structures here and in the other files; kernel.py has it too */
+enum { INTERFACE = 11 }; /* changes with the structures here and in the other files; kernel.py has it too */
 
 enum Activation { IDENTITY, RELU, TANH, SIGMOID, SILU, ELU, SELU, GELU };
 enum Loss { SQUARED_ERROR, CROSS_ENTROPY };
@@ -92,6 +92,7 @@ typedef struct {
     const float *gradient;        /* (count) */
     int64_t count;
     double beta1, beta2, epsilon, rate;
+    double factor; /* of the gradient */
     int64_t done; /* steps, this one included */
     const int64_t *row; /* those of `value`, `mean` and `square` that move, `width` apart; or NULL */
     int64_t width;      /* of a row; `count` is how many there are */
@@ -500,8 +501,9 @@ INLINE void block(const int R, const int V, const Product *m, int64_t r, int64_t
 
 INLINE void panel(const int V, const Product *m, int64_t rows, int64_t at) {
     int64_t r = 0;
-    if (V == 1) /* four sums would wait for each other */
-        for (; r + 8 <= rows; r += 8) block(8, 1, m, r, at);
+    /* Four single sums would wait for each other; and of 32 registers 24 may hold sums. */
+    if (V == 1 || (V == 3 && LANES == 16))
+        for (; r + 8 <= rows; r += 8) block(8, V, m, r, at);
     for (; r + 4 <= rows; r += 4) block(4, V, m, r, at);
     if (rows - r == 3) block(3, V, m, r, at);
     else if (rows - r == 2) block(2, V, m, r, at);
@@ -764,6 +766,7 @@ static Move move_of(double beta1, double beta2, double epsilon, double rate, int
 
 static void move(const Moved *m) {
     Move how = move_of(m->beta1, m->beta2, m->epsilon, m->rate, m->done);
+    how.factor = m->factor;
     if (!m->row) {
         adam(how, m->value, m->gradient, m->mean, m->square, m->count);
         return;

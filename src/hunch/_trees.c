@@ -3,10 +3,13 @@
    A row that goes down a tree waits at every step for the one before. Here none goes down: each of
    a tree's choices is made for many rows at once, from the last to the first, and each takes over
    the leaf that the side chosen has found. A tree of 31 leaves takes some 30 operations that way,
-   for 16 rows together. Numbers are compared by their ranks among the thresholds of their feature,
+   for 16 or 32 rows together. Numbers are compared by their ranks among the thresholds of their feature,
    which says the same of them, in a quarter of their size.
 
-   Plain C on raw numbers, as `_kernel.c`, with which it makes one library. */
+   Plain C on raw numbers, as `_kernel.c`, with which it makes one library. The file includes itself
+   once for each kind of processor. */
+
+#ifndef KIND
 
 #include <stdint.h>
 
@@ -26,33 +29,95 @@ typedef struct {
     int64_t trees, features, most; /* most: leaves of one tree, at most LEAVES */
 } Trees;
 
-enum { LEAVES = 256, ROWS = 64, ABREAST = 16, VECTORS = ROWS / ABREAST, STEPS = 8 };
-
-typedef int16_t sixteen __attribute__((vector_size(2 * ABREAST), aligned(2), may_alias));
+enum { LEAVES = 256, ROWS = 64, STEPS = 8 };
 
 #define INLINE static inline __attribute__((always_inline))
+#define JOIN_(a, b) a##_##b
+#define JOIN(a, b) JOIN_(a, b)
+#define NAME(f) JOIN(f, KIND)
+#define ranks NAME(ranks)
+#define ranks_of NAME(ranks_of)
+#define all_rows NAME(all_rows)
+
+#define KIND any
+#define BYTES 32
+#include "_trees.c"
+#undef KIND
+
+#if defined(__x86_64__)
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2")
+#endif
+#define KIND avx2
+#include "_trees.c"
+#undef KIND
+#undef BYTES
+#if defined(__clang__)
+#pragma clang attribute pop
+#pragma clang attribute push(__attribute__((target("avx2,avx512f,avx512bw"))), apply_to = function)
+#else
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx2,avx512f,avx512bw")
+#endif
+#define KIND avx512
+#define BYTES 64
+#include "_trees.c"
+#undef KIND
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif
+
+/* Add what all trees say of rows `(rows, width)` to `found`, `(places, rows)`, tree by tree; `rank`
+   is room for `(features, ROWS)`. */
+void hunch_trees(const Trees *t, const double *x, int64_t rows, int64_t width, int64_t lanes,
+                 int16_t *rank, double *found) {
+#if defined(__x86_64__)
+    if (lanes >= 16 && __builtin_cpu_supports("avx512bw")) {
+        all_rows_avx512(t, x, rows, width, rank, found);
+        return;
+    }
+    if (lanes >= 8) {
+        all_rows_avx2(t, x, rows, width, rank, found);
+        return;
+    }
+#endif
+    (void)lanes;
+    all_rows_any(t, x, rows, width, rank, found);
+}
+
+#else /* once for each kind */
+
+typedef int16_t ranks __attribute__((vector_size(BYTES), aligned(2), may_alias));
+
+enum { NAME(VECTORS) = 2 * ROWS / BYTES };
 
 /* Ranks of a feature of some rows: how many thresholds are below, by bisection for rows abreast. */
 INLINE void ranks_of(const double *edge, int64_t edges, const double *x, int64_t width,
                      int64_t count, int16_t *rank) {
     for (int64_t i = 0; i < ROWS; i += STEPS) {
         double value[STEPS];
-        const double *from[STEPS];
-        for (int j = 0; j < STEPS; j++) {
-            value[j] = i + j < count ? x[(i + j) * width] : 0;
-            from[j] = edge;
-        }
+        int64_t below[STEPS] = {0};
+        for (int j = 0; j < STEPS; j++) value[j] = i + j < count ? x[(i + j) * width] : 0;
         for (int64_t left = edges; left > 1; left -= left / 2)
-            for (int j = 0; j < STEPS; j++) from[j] += value[j] > from[j][left / 2 - 1] ? left / 2 : 0;
-        for (int j = 0; j < STEPS; j++) rank[i + j] = from[j] - edge + (value[j] > *from[j]);
+            for (int j = 0; j < STEPS; j++) /* without a branch, which nobody could foretell */
+                below[j] += left / 2 & -(int64_t)(value[j] > edge[below[j] + left / 2 - 1]);
+        for (int j = 0; j < STEPS; j++) rank[i + j] = below[j] + (value[j] > edge[below[j]]);
     }
 }
 
-INLINE void all_rows(const Trees *t, const double *x, int64_t rows, int64_t width, int16_t *rank,
-                     double *found) {
-    sixteen leaf[2 * LEAVES][VECTORS]; /* by its number, then what each choice has found */
+static void all_rows(const Trees *t, const double *x, int64_t rows, int64_t width,
+                     int16_t *rank, double *found) {
+    /* By its number, then what each choice has found. */
+    _Alignas(64) ranks leaf[2 * LEAVES][NAME(VECTORS)];
     for (int64_t k = 0; k < t->most; k++)
-        for (int v = 0; v < VECTORS; v++) leaf[k][v] = (int16_t)k - (sixteen){0};
+        for (int v = 0; v < NAME(VECTORS); v++) leaf[k][v] = (int16_t)k - (ranks){0};
     for (int64_t at = 0; at < rows; at += ROWS) {
         int64_t count = rows - at < ROWS ? rows - at : ROWS;
         for (int64_t f = 0; f < t->features; f++) {
@@ -64,44 +129,21 @@ INLINE void all_rows(const Trees *t, const double *x, int64_t rows, int64_t widt
         for (int64_t k = 0; k < t->trees; k++) {
             const Choice *choice = t->choice + t->choices[k];
             for (int64_t c = t->count[k] - 1; c >= 0; c--) {
-                const sixteen *own = (const sixteen *)(rank + choice[c].feature * ROWS);
-                const sixteen *left = leaf[choice[c].left], *right = leaf[choice[c].right];
-                sixteen threshold = choice[c].threshold - (sixteen){0};
-                for (int v = 0; v < VECTORS; v++) {
-                    sixteen beyond = own[v] > threshold;
+                const ranks *own = (const ranks *)(rank + choice[c].feature * ROWS);
+                const ranks *left = leaf[choice[c].left], *right = leaf[choice[c].right];
+                ranks threshold = choice[c].threshold - (ranks){0};
+                for (int v = 0; v < NAME(VECTORS); v++) {
+                    ranks beyond = own[v] > threshold;
                     leaf[LEAVES + c][v] = (beyond & right[v]) | (~beyond & left[v]);
                 }
             }
             const int16_t *end = (const int16_t *)leaf[t->count[k] ? LEAVES : 0];
             const double *value = t->value + t->leaves[k];
             double *sum = found + t->place[k] * rows + at;
+#pragma GCC unroll 8
             for (int64_t i = 0; i < count; i++) sum[i] += value[end[i]];
         }
     }
 }
 
-static void narrow_rows(const Trees *t, const double *x, int64_t rows, int64_t width, int16_t *rank,
-                        double *found) {
-    all_rows(t, x, rows, width, rank, found);
-}
-
-#if defined(__x86_64__)
-__attribute__((target("avx2"))) static void wide_rows(const Trees *t, const double *x, int64_t rows,
-                                                      int64_t width, int16_t *rank, double *found) {
-    all_rows(t, x, rows, width, rank, found);
-}
 #endif
-
-/* Add what all trees say of rows `(rows, width)` to `found`, `(places, rows)`, tree by tree; `rank`
-   is room for `(features, ROWS)`. */
-void hunch_trees(const Trees *t, const double *x, int64_t rows, int64_t width, int64_t lanes,
-                 int16_t *rank, double *found) {
-#if defined(__x86_64__)
-    if (lanes >= 8) {
-        wide_rows(t, x, rows, width, rank, found);
-        return;
-    }
-#endif
-    (void)lanes;
-    narrow_rows(t, x, rows, width, rank, found);
-}

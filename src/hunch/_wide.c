@@ -25,6 +25,18 @@ typedef struct {
     int64_t batch, in, out; /* `in` is a multiple of 8 */
 } Wide;
 
+typedef struct {
+    float *value, *mean, *square;
+    const float *gradient;
+    int64_t count;
+    double beta1, beta2, epsilon, rate, factor;
+    int64_t done;
+    const int64_t *row;
+    int64_t width;
+} Moved; /* of _kernel.c */
+
+void hunch_adam(const Moved *m, int64_t lanes);
+
 /* FEW rows share what is made of a weight without a tile; GROUP of them at a time. */
 enum { TILE = 24, CHUNK = 128, AT_ONCE = 6, LINE = 16, WIDEST = 16, FEW = 8, GROUP = 4 };
 
@@ -49,6 +61,12 @@ INLINE int64_t up_to(int64_t n, int64_t of) { return (n + of - 1) / of * of; }
 #define rows_outputs NAME(rows_outputs)
 #define few NAME(few)
 #define forward NAME(forward)
+#define rows_gradient NAME(rows_gradient)
+#define weights_gradient NAME(weights_gradient)
+#define likeness NAME(likeness)
+#define squares NAME(squares)
+#define step NAME(step)
+#define inputs_gradient NAME(inputs_gradient)
 #define backward NAME(backward)
 
 #define KIND any
@@ -102,6 +120,15 @@ void hunch_wide_forward(const Wide *l, int64_t lanes) { CHOSEN(forward)(l); }
 
 /* The gradients of W, S and x, of those that have a place. */
 void hunch_wide_backward(const Wide *l, int64_t lanes) { CHOSEN(backward)(l); }
+
+/* The sum of the squares of the gradients of W and S, which are not made for it. */
+double hunch_wide_squares(const Wide *l, int64_t lanes) { return CHOSEN(squares)(l); }
+
+/* One step of Adam for W and S. Their gradients are made a few rows at a time and kept nowhere; values and
+   moments are as `w` and `s` have them. */
+void hunch_wide_step(const Wide *l, const Moved *w, const Moved *s, int64_t lanes) {
+    CHOSEN(step)(l, w, s, lanes);
+}
 
 #else /* once for each kind */
 
@@ -270,23 +297,87 @@ static void forward(const Wide *l) {
     }
 }
 
-static void backward(const Wide *l) {
+/* The gradients of W and S of `outs` outputs from `o` on, at most AT_ONCE. */
+INLINE void rows_gradient(const Wide *l, int64_t o, int64_t outs) {
+    int64_t k = 0;
+    if (outs == AT_ONCE) {
+        for (; k + 2 * LANES <= l->in; k += 2 * LANES) weights_slope(AT_ONCE, 2, l, o, k);
+        if (k < l->in) weights_slope(AT_ONCE, 1, l, o, k);
+        return;
+    }
+    for (int64_t j = o; j < o + outs; j++)
+        for (k = 0; k < l->in; k += LANES) weights_slope(1, 1, l, j, k);
+}
+
+/* All of them, row by row. */
+static void weights_gradient(const Wide *l) {
+    for (int64_t o = 0; o < l->out; o += AT_ONCE)
+        rows_gradient(l, o, least_of(AT_ONCE, l->out - o));
+}
+
+static void step(const Wide *l, const Moved *w, const Moved *s, int64_t lanes) {
+    for (int64_t o = 0; o < l->out; o += AT_ONCE) {
+        int64_t outs = least_of(AT_ONCE, l->out - o), at = o * l->in;
+        Wide rows = *l;
+        rows.dy = l->dy + o, rows.of_weight = l->scratch, rows.of_sigma = NULL;
+        rows_gradient(&rows, 0, outs);
+        for (int which = 0; which < 2; which++) {
+            Moved own = which ? *s : *w;
+            own.value += at, own.mean += at, own.square += at;
+            own.gradient = l->scratch, own.count = outs * l->in;
+            hunch_adam(&own, lanes);
+            for (int64_t j = 0; !which && j < outs; j++) {
+                float *g = l->scratch + j * l->in;
+                vec c = splat(l->columns[o + j]);
+                for (int64_t i = 0; i < l->in; i += LANES)
+                    store(g + i, load(g + i) * (c * load(l->rows + i)));
+            }
+        }
+    }
+}
+
+/* The product of two vectors, the second perhaps times the squares of `noise`; sums of at most CHUNK
+   numbers are added in double precision. */
+INLINE double likeness(const float *a, const float *b, const float *noise, int64_t n) {
+    double all = 0;
+    for (int64_t from = 0; from < n; from += CHUNK) {
+        int64_t to = least_of(from + CHUNK, n), i = from;
+        vec some = {0};
+        for (; i + LANES <= to; i += LANES) {
+            vec own = load(a + i) * load(b + i);
+            if (noise) own *= load(noise + i) * load(noise + i);
+            some += own;
+        }
+        all += sum_of(some);
+        for (; i < to; i++) all += (double)(a[i] * b[i]) * (noise ? noise[i] * noise[i] : 1);
+    }
+    return all;
+}
+
+/* A weight's gradient is a sum over rows b of dy_b x_b; of its squares the sum over all weights is that
+   over pairs of rows of the products of the likeness of their dy and that of their x. */
+static double squares(const Wide *l) {
+    double all = 0;
+    for (int64_t a = 0; a < l->batch; a++)
+        for (int64_t b = 0; b <= a; b++) {
+            const float *x = l->x + a * l->in, *other = l->x + b * l->in;
+            const float *dy = l->dy + a * l->out, *other_dy = l->dy + b * l->out;
+            double plain = likeness(x, other, NULL, l->in) * likeness(dy, other_dy, NULL, l->out);
+            double noisy = likeness(x, other, l->rows, l->in) *
+                           likeness(dy, other_dy, l->columns, l->out);
+            all += (a == b ? 1 : 2) * (plain + noisy);
+        }
+    return all;
+}
+
+/* The gradient of x. */
+static void inputs_gradient(const Wide *l) {
     float *own = l->scratch;
-    if (l->dx) memset(l->dx, 0, l->batch * l->in * sizeof *l->dx);
+    memset(l->dx, 0, l->batch * l->in * sizeof *l->dx);
     for (int64_t o = 0; o < l->out; o += TILE) {
         int64_t outs = least_of(TILE, l->out - o);
         for (int64_t k = 0; k < l->in; k += CHUNK) {
-            int64_t n = least_of(CHUNK, l->in - k), b = 0, i, j = 0;
-            if (l->of_weight || l->of_sigma) {
-                for (; j + AT_ONCE <= outs; j += AT_ONCE) {
-                    for (i = 0; i + 2 * LANES <= n; i += 2 * LANES)
-                        weights_slope(AT_ONCE, 2, l, o + j, k + i);
-                    if (i < n) weights_slope(AT_ONCE, 1, l, o + j, k + i);
-                }
-                for (; j < outs; j++)
-                    for (i = 0; i < n; i += LANES) weights_slope(1, 1, l, o + j, k + i);
-            }
-            if (!l->dx) continue;
+            int64_t n = least_of(CHUNK, l->in - k), b = 0, i;
             under_noise(l, o, outs, k, n, own);
             for (; b + 4 <= l->batch; b += 4) {
                 for (i = 0; i + 2 * LANES <= n; i += 2 * LANES)
@@ -297,6 +388,12 @@ static void backward(const Wide *l) {
                 for (i = 0; i < n; i += LANES) add_inputs(1, 1, l, b, o, outs, k + i, own + i);
         }
     }
+}
+
+/* One after the other: what reads W and S would wait for memory that gradients go to. */
+static void backward(const Wide *l) {
+    if (l->of_weight || l->of_sigma) weights_gradient(l);
+    if (l->dx) inputs_gradient(l);
 }
 
 #endif

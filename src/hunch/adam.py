@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from ctypes import byref
-from typing import Any, Final
+from typing import Any, Final, Protocol, cast
 
 import numpy as np
 import torch
@@ -35,6 +35,19 @@ _SETTINGS: Final[dict[str, Any]] = {
     "amsgrad": False,
     "maximize": False,
 }
+
+
+class Unwritten(Protocol):
+    """A layer that knows its parameters' gradients without writing them down."""
+
+    def places(self, vector: Tensor) -> list[tuple[int, int]]:
+        """Where each of its parameters begins and ends in the vector of all."""
+
+    def squares(self) -> float:
+        """The sum of the squares of the gradients."""
+
+    def move(self, *moved: Moved) -> None:
+        """Move each parameter, once; what the gradients were made of is forgotten."""
 
 
 class Adam:
@@ -97,7 +110,14 @@ class Adam:
     def _step_compiled(
         self, library: Any, i: int, value: Tensor, gradient: Tensor, learning_rate: float
     ) -> None:
-        moved = Moved(
+        moved = self._moved(i, value, gradient, learning_rate)
+        library.hunch_adam(byref(moved), library.hunch_lanes())
+        torch.autograd.graph.increment_version(value)
+
+    def _moved(
+        self, i: int, value: Tensor, gradient: Tensor, learning_rate: float, factor: float = 1.0
+    ) -> Moved:
+        return Moved(
             value.data_ptr(),
             self._mean[i].data_ptr(),
             self._square[i].data_ptr(),
@@ -107,9 +127,38 @@ class Adam:
             BETA2,
             EPSILON,
             learning_rate,
+            factor,
             self._steps[i],
         )
-        library.hunch_adam(byref(moved), library.hunch_lanes())
+
+    def step_with(
+        self,
+        value: Tensor,
+        gradient: Tensor,
+        learning_rate: float,
+        factor: float,
+        unwritten: Sequence[Unwritten],
+    ) -> None:
+        """Move the only tensor, a vector, of which some parts make their gradients themselves.
+
+        Args:
+            value: the vector; float32 on a CPU, with the compiled kernel there.
+            gradient: of the other parts, in their places.
+            learning_rate: the step size.
+            factor: by which all gradients are multiplied.
+            unwritten: the layers of the parts.
+        """
+        self._steps[0] += 1
+        library = cast(Any, kernel())
+        whole = self._moved(0, value, gradient, learning_rate, factor)
+        places = [(place, layer) for layer in unwritten for place in layer.places(value)]
+        at = 0
+        for start, stop in [*sorted(place for place, _ in places), (value.numel(), 0)]:
+            if start > at:
+                library.hunch_adam(byref(_part(whole, at, start)), library.hunch_lanes())
+            at = stop
+        for layer in unwritten:
+            layer.move(*(_part(whole, *place) for place in layer.places(value)))
         torch.autograd.graph.increment_version(value)
 
     @torch.no_grad()
@@ -178,6 +227,15 @@ class Adam:
             for value, saved in zip(own, state[name], strict=True):
                 value.copy_(saved)
         self._steps = [int(step) for step in state["step"]]
+
+
+def _part(whole: Moved, start: int, stop: int) -> Moved:
+    """The numbers from `start` to `stop` of those that are moved."""
+    part = Moved.from_buffer_copy(whole)
+    for name in ("value", "mean", "square", "gradient"):
+        setattr(part, name, getattr(whole, name) + 4 * start)
+    part.count = stop - start
+    return part
 
 
 class RowAdam:
@@ -249,6 +307,7 @@ class RowAdam:
             BETA2,
             EPSILON,
             learning_rate,
+            1.0,
             self._steps,
             rows.ctypes.data,
             table.shape[1],

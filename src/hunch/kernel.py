@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-_INTERFACE: Final = 9  # as in _kernel.c
+_INTERFACE: Final = 11  # as in _kernel.c
 _FILE: Final = Path(__file__).with_name("_kernel.so")
 
 
@@ -182,6 +182,7 @@ class Moved(Structure):
         ("beta2", c_double),
         ("epsilon", c_double),
         ("rate", c_double),
+        ("factor", c_double),
         ("done", c_int64),
         ("row", c_void_p),
         ("width", c_int64),
@@ -413,14 +414,21 @@ def loaded() -> ctypes.CDLL | str:
     library.hunch_look_up.restype = library.hunch_sum_rows.restype = None
     library.hunch_look_up.argtypes = (c_void_p, c_void_p, *[c_int64] * 4, c_void_p)
     library.hunch_sum_rows.argtypes = (c_void_p, c_void_p, *[c_int64] * 5, c_void_p)
-    library.hunch_images.restype = None
-    library.hunch_images.argtypes = (c_void_p, *[c_int64] * 3, c_float, c_void_p)
+    for way in (library.hunch_images, library.hunch_images_of_bytes):
+        way.restype, way.argtypes = None, (c_void_p, *[c_int64] * 3, c_float, c_void_p)
+    library.hunch_ranks.restype = None
+    library.hunch_ranks.argtypes = (c_void_p, *[c_int64] * 2, *[c_void_p] * 2, c_int64, c_void_p)
     library.hunch_draw.restype = c_int64
     library.hunch_draw.argtypes = (c_void_p, c_int64, c_int64, c_int64, c_void_p, c_void_p)
     library.hunch_wide_scratch.restype = c_int64
     library.hunch_wide_scratch.argtypes = (c_int64, c_int64)
     for way in (library.hunch_wide_forward, library.hunch_wide_backward):
         way.restype, way.argtypes = None, (POINTER(Wide), c_int64)
+    library.hunch_wide_squares.restype = c_double
+    library.hunch_wide_squares.argtypes = (POINTER(Wide), c_int64)
+    moved = POINTER(Moved)
+    library.hunch_wide_step.restype = None
+    library.hunch_wide_step.argtypes = (POINTER(Wide), moved, moved, c_int64)
     library.hunch_train.restype = None
     library.hunch_train.argtypes = (POINTER(Training), c_void_p, POINTER(Task), c_int64)
     return library

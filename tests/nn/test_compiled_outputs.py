@@ -6,8 +6,8 @@ from torch import nn
 
 from hunch.inference import predict
 from hunch.kernel import kernel
-from hunch.nn import MLP, Ensemble, RandomizedPrior
-from hunch.nn.compiled_outputs import outputs_compiled
+from hunch.nn import MLP, Ensemble, RandomizedPrior, compiled_outputs
+from hunch.nn.compiled_outputs import mean_compiled, outputs_compiled
 from hunch.nn.mlp import ACTIVATIONS
 
 pytestmark = pytest.mark.skipif(kernel() is None, reason="the kernel is not compiled here")
@@ -68,6 +68,43 @@ def test_priors_that_are_alike_by_chance_of_their_hidden_layers_are_told_apart()
         torch.testing.assert_close(
             outputs_compiled(net, rows(9)), net(rows(9)), rtol=1e-5, atol=1e-5
         )
+
+
+def asked_of(net, x, monkeypatch):
+    """What the mean is, and of how many networks the kernel was asked in one call and the next."""
+    asked, ask = [], compiled_outputs._outputs
+
+    def counted(layers, x):
+        asked.append(len(layers[0].weight))
+        return ask(layers, x)
+
+    monkeypatch.setattr(compiled_outputs, "_outputs", counted)
+    return mean_compiled(net, x), asked
+
+
+# Five members have two pairs and one prior without its opposite; scales differ, or are all one.
+@pytest.mark.parametrize(("members", "alike", "asked"), [
+    (5, True, [5, 1]), (4, True, [4]), (5, False, [5, 3]), (1, True, [1, 1]),
+])  # fmt: skip
+def test_the_mean_needs_no_priors_that_cancel(members, alike, asked, monkeypatch):
+    net, x = pairs(members, out=3), rows(60)
+    if alike:
+        net.get_buffer("scale").fill_(1.5)
+    expected = outputs_compiled(net, x).mean(dim=0)
+    found, of = asked_of(net, x, monkeypatch)
+    assert of == asked
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_the_mean_of_members_without_a_prior_or_with_one_of_all():
+    for net in (
+        Ensemble(lambda: MLP(7, [20], 2), 3, seed=0),
+        Ensemble(lambda: RandomizedPrior(MLP(7, [20], 2), MLP(7, [9], 2)), 3, seed=0),
+    ):
+        found = mean_compiled(net, rows(20).float())
+        expected = outputs_compiled(net, rows(20).float()).mean(dim=0)
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    assert mean_compiled(net, rows(5)[None]) is None
 
 
 def test_bits_depend_neither_on_other_rows_nor_on_threads(monkeypatch):

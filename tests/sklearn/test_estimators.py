@@ -72,6 +72,30 @@ def test_scikit_learns_own_checks_at_the_defaults(estimator, check):
     check(estimator)
 
 
+@pytest.mark.filterwarnings("ignore:.*that no row of `fit` had")
+@pytest.mark.parametrize(
+    "case", ["any number", "none below 0", "unseen words", "two outputs", "far out"]
+)
+def test_the_mean_alone_is_that_of_all_that_is_said(case):
+    """Where it is found without the members' priors, and where not."""
+    rng = np.random.default_rng(0)
+    X, new = rng.normal(size=(80, 3)), rng.normal(size=(50, 3))
+    y = X[:, 0] + 0.1 * rng.normal(size=80)
+    if case == "none below 0":
+        y = np.exp(y)
+    if case == "two outputs":
+        y = np.stack([y, X[:, 1]], axis=1)
+    if case == "far out":
+        new[3] *= 1e39  # too far for float32
+    if case == "unseen words":
+        X, new = (pd.DataFrame(own, columns=list("uvw")) for own in (X, new))
+        X["word"], new["word"] = rng.choice(["a", "b", "c"], 80), "d"
+    model = regressor().fit(X, y)
+    whole = model.predict_distribution(new)
+    np.testing.assert_allclose(model.predict(new), whole.mean, rtol=1e-10, atol=1e-12)
+    np.testing.assert_array_equal(model.predict(new, return_std=True)[0], whole.mean)
+
+
 def test_everything_returned_is_float64_and_shaped_like_y(fitted, diabetes):
     X, _ = diabetes
     mean, std = fitted.predict(X[:7], return_std=True)

@@ -63,9 +63,14 @@ def grown():
 
 
 @compiled
+@pytest.mark.parametrize("lanes", [4, 8, 16])
 @pytest.mark.parametrize("rows", [0, 1, 15, 16, 63, 65, 700])
-def test_the_kernel_says_the_same_to_the_bit(rows, grown):
+def test_the_kernel_says_the_same_to_the_bit(rows, lanes, grown, monkeypatch):
+    if lanes > kernel().hunch_lanes():
+        pytest.skip("this processor has no wider vectors")
+    monkeypatch.setattr(kernel(), "hunch_lanes", lambda: lanes)
     new = np.asfortranarray(np.random.default_rng(1).normal(size=(rows, 4)))
+    new[:1], new[14:15], new[64:65] = np.inf, -np.inf, grown[0].threshold[0]
     one, many = grown
     for trees in (one, many, many.some(slice(3, 40)), many.some(slice(0, 0))):
         found = np.random.default_rng(2).normal(size=(trees.start.size, rows))

@@ -51,6 +51,48 @@ def outputs_compiled(ensemble: Ensemble, x: Tensor, *, keep: bool = False) -> Te
         >>> found is None or torch.allclose(found, net(x), atol=1e-6)
         True
     """
+    found = _parts_of(ensemble, x, keep)
+    if found is None:
+        return None
+    rows = x.to(torch.float32).contiguous()
+    own, *priors = found
+    said = own.say(rows).to(x.dtype)
+    for part in priors:
+        said += _scale_of(ensemble, x).reshape(-1, 1, 1) * part.say(rows).to(x.dtype)
+    return said
+
+
+def mean_compiled(ensemble: Ensemble, x: Tensor, *, keep: bool = False) -> Tensor | None:
+    """The mean over members of what `outputs_compiled` returns, `(batch, out)`.
+
+    Priors of opposite sign need not be asked for it. Nor do they count: where they are too large
+    for float32 this is as good as ever.
+
+    Args:
+        ensemble: as there.
+        x: likewise.
+        keep: likewise.
+
+    Example:
+        >>> from hunch.nn import MLP
+        >>> net, x = Ensemble(lambda: MLP(2, [9], 1), 3, seed=0), torch.ones(5, 2)
+        >>> found = mean_compiled(net, x)
+        >>> found is None or torch.allclose(found, net(x).mean(dim=0), atol=1e-6)
+        True
+    """
+    found = _parts_of(ensemble, x, keep)
+    if found is None:
+        return None
+    rows = x.to(torch.float32).contiguous()
+    own, *priors = found
+    mean = own.say(rows).to(x.dtype).mean(dim=0)
+    for part in priors:
+        mean += part.mean(rows, _scale_of(ensemble, x))
+    return mean
+
+
+def _parts_of(ensemble: Ensemble, x: Tensor, keep: bool) -> list[_Networks] | None:
+    """The networks of all members, and their priors if they have any; None where torch is asked."""
     skeleton = ensemble.skeleton
     prior = skeleton.prior if type(skeleton) is RandomizedPrior else None
     network = skeleton.model if type(skeleton) is RandomizedPrior else skeleton
@@ -58,13 +100,12 @@ def outputs_compiled(ensemble: Ensemble, x: Tensor, *, keep: bool = False) -> Te
     found = [part for part in parts if not isinstance(part, str)]
     if len(found) < len(parts) or not _is_plain(ensemble, found, x):
         return None
-    rows = x.to(torch.float32).contiguous()
-    own, *priors = _kept(ensemble, found) if keep else _in_float32(found)
-    said = own.say(rows).to(x.dtype)
-    for part in priors:
-        scale = cast("Tensor", skeleton.scale).to(x.dtype).reshape(-1, 1, 1)
-        said += scale * part.say(rows).to(x.dtype)
-    return said
+    return _kept(ensemble, found) if keep else _in_float32(found)
+
+
+def _scale_of(ensemble: Ensemble, x: Tensor) -> Tensor:
+    """By which priors are multiplied: one number, or one of each member."""
+    return cast("Tensor", ensemble.skeleton.scale).to(x.dtype).reshape(-1)
 
 
 def _in_float32(parts: Sequence[Layers]) -> list[_Networks]:
@@ -171,6 +212,18 @@ class _Networks:
     def say(self, x: Tensor) -> Tensor:
         said = _outputs(self.layers, x)
         return said if len(said) == len(self.place) else self.sign * said[self.place]
+
+    def mean(self, x: Tensor, scale: Tensor) -> Tensor:
+        """The mean of what members say, each times a number, `(batch, out)` in the type of that."""
+        members = len(self.place)
+        count = torch.zeros(len(self.layers[0].weight), dtype=scale.dtype)
+        count.index_add_(0, self.place, self.sign.flatten().to(scale.dtype) * scale.expand(members))
+        left = count.nonzero().squeeze(1)  # a network whose members cancel is not asked
+        if not len(left):
+            return torch.zeros(len(x), self.layers[-1].weight.shape[1], dtype=scale.dtype)
+        layers = self.layers if len(left) == len(count) else [own.of(left) for own in self.layers]
+        share = (count[left] / members).reshape(-1, 1, 1)
+        return (share * _outputs(layers, x).to(scale.dtype)).sum(dim=0)
 
 
 def _are_opposite(layers: Sequence[_Affine], a: int, b: int) -> bool:

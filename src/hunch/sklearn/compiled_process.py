@@ -13,7 +13,7 @@ import numpy.typing as npt
 from hunch.kernel import Process, kernel
 from hunch.sklearn.rows import Floats
 
-_AT_ONCE: Final = 16  # knots that the kernel takes together
+_AT_ONCE: Final = 32  # knots that the kernel takes together
 _ROOT: Final = math.sqrt(3)
 # In single precision a bump is off by some 2⁻²⁶, more where rows are many lengths apart, and a mean
 # by as much times the root of the sum of squared shares: 10⁻⁴ of the targets' size here.

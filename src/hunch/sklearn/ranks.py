@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from hunch.kernel import kernel
 from hunch.sklearn.rows import Floats
 from hunch.sklearn.state import Arrays
 
@@ -46,6 +47,28 @@ class Ranks(Arrays):
 
     def apply(self, x: Floats) -> Floats:
         """Scores of `(rows, columns)`."""
+        found = self._compiled(x)
+        return self._plainly(x) if found is None else found
+
+    def _compiled(self, x: Floats) -> Floats | None:
+        """By the compiled kernel, to the same bits; None if it is not there."""
+        library = kernel()
+        if library is None or x.shape[1:] != self.value.shape[1:] or not len(self.value):
+            return None
+        x, found = np.ascontiguousarray(x, np.float64), np.empty(x.shape)
+        knots = [np.ascontiguousarray(own.T, np.float64) for own in (self.value, self.score)]
+        if knots[0].shape != knots[1].shape:
+            return None
+        library.hunch_ranks(
+            x.ctypes.data,
+            *x.shape,
+            *(own.ctypes.data for own in knots),
+            len(self.value),
+            found.ctypes.data,
+        )
+        return found
+
+    def _plainly(self, x: Floats) -> Floats:
         columns = np.array(x.T, order="C")  # a copy, each column in one piece
         for j, column in enumerate(columns):
             value, score = self.value[:, j], self.score[:, j]

@@ -252,8 +252,9 @@ class RandomizedPriorRegressor(RegressorMixin, RandomizedPriorBase, LearnedNumbe
         if return_std:
             mean, std = self._in_parts(X, lambda p: (p.mean, p.std))
             return mean, std
-        (mean,) = self._in_parts(X, lambda p: (p.mean,))
-        return mean
+        means = [self._mean_of(rows) for rows in self._inputs(X).split(_AT_ONCE)]
+        whole: Floats = torch.cat(means).numpy()
+        return whole
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> tuple[Floats, Floats]:
         """The interval that holds an observation with probability `coverage`.

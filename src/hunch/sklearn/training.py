@@ -16,7 +16,7 @@ from hunch.inference import OutOfBag, bootstrap_weights, fit, predict
 from hunch.inference.bootstrap import Bootstrap, Ids
 from hunch.inference.losses import Loss
 from hunch.nn import MLP, Ensemble, RandomizedPrior
-from hunch.nn.compiled_outputs import outputs_compiled
+from hunch.nn.compiled_outputs import mean_compiled, outputs_compiled
 from hunch.nn.ranks import Ranks, ranks_for
 from hunch.seeding import torch_generator
 
@@ -229,6 +229,17 @@ def members_at(ensemble: Ensemble, x: Tensor) -> Tensor:
             said[:, lost] = predict(ensemble, x[lost], batch_size=_rows_at_once(ensemble)).members
         return said
     return predict(ensemble, x, batch_size=_rows_at_once(ensemble)).members
+
+
+def mean_at(ensemble: Ensemble, x: Tensor) -> Tensor:
+    """The mean of what `members_at` returns, `(batch, out)`."""
+    said = mean_compiled(ensemble, x, keep=True)
+    if said is None:
+        return members_at(ensemble, x).mean(dim=0)
+    lost = ~said.isfinite().all(dim=1)
+    if lost.any():
+        said[lost] = members_at(ensemble, x[lost]).mean(dim=0)
+    return said
 
 
 def absentees_at(

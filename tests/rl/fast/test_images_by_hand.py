@@ -9,12 +9,14 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch import nn
 
+from hunch.adam import Adam
 from hunch.kernel import kernel
 from hunch.nn import Ensemble, NoisyLinear, Streams
 from hunch.rl import A2C, DQN
 from hunch.rl.fast import manual_backprop, wide_noise
 from hunch.rl.fast.image_layers import ConvolutionByHand
 from hunch.rl.fast.manual_backprop import FastRunner, by_hand
+from hunch.rl.fast.wide_noise import WideNoise
 from hunch.rl.networks.feature_layers import Channels, Pixels
 from hunch.rl.networks.noise import FreshNoise
 from hunch.rl.networks.target_network import clip
@@ -219,6 +221,45 @@ def test_wide_noise_of_any_size(sizes, lanes, all_wide, monkeypatch):
     check(layer, x / 200)
 
 
+@pytest.mark.parametrize("sizes", [(1, 8, 1), (9, 16, 7), (33, 264, 61), (40, 144, 24)], ids=str)
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+def test_gradients_left_unwritten_are_those_that_would_be_written(
+    sizes, lanes, all_wide, monkeypatch
+):
+    batch, inputs, outputs = sizes
+    lanes = min(lanes, kernel().hunch_lanes())
+    monkeypatch.setattr(wide_noise, "kernel", lambda: Lanes(lanes))
+    draw = torch.Generator().manual_seed(0)
+    size, at = outputs * inputs, (3, 3 + outputs * inputs + 5)  # others lie around and between
+    vector = torch.randn(2 * size + 10, generator=draw)
+    x, dy = (torch.randn(1, batch, n, generator=draw) for n in (inputs, outputs))
+    noise = torch.randn(inputs, generator=draw), torch.randn(outputs, generator=draw)
+
+    def weights_of(values):
+        return [values[a : a + size].view(1, outputs, inputs) for a in at]
+
+    wide = WideNoise(*weights_of(vector))
+    gradient = torch.randn(len(vector), generator=draw)
+    written, slopes = gradient.clone(), weights_of(gradient)
+    dx = wide.backward(dy, x, noise, tuple(weights_of(written)), needed=True)
+    wide.unwritten = True
+    again = wide.backward(dy, x, noise, tuple(slopes), needed=True)
+    assert torch.equal(again, dx)
+    assert not any(
+        torch.equal(own, right) for own, right in zip(slopes, weights_of(written), strict=True)
+    )
+    squares = sum(own.double().square().sum().item() for own in weights_of(written))
+    assert wide.squares() == pytest.approx(squares, rel=1e-5)
+    moved, expected = vector, vector.clone()
+    ours, theirs = Adam([moved]), Adam([expected])
+    for _ in range(2):
+        wide.backward(dy, x, noise, tuple(slopes), needed=False)
+        ours.step_with(moved, gradient, 0.1, 0.5, [wide])
+        assert wide.pending is None
+        theirs.step([expected], [written * 0.5], 0.1)
+    torch.testing.assert_close(moved, expected, rtol=1e-5, atol=1e-6)
+
+
 class Lanes:
     """The kernel on a processor with vectors of another width."""
 
@@ -306,7 +347,8 @@ def test_an_update_of_rainbow_is_as_by_autograd(engine, monkeypatch):
         actions.append(agent._online(agent._tensor(seen)))
         agent.learn(40, progress=False)
         losses += agent.losses
-        gradients.append(agent._pair.gradient.clone())
+        # Nobody need have written it down, but after one step Adam's mean is a tenth of it.
+        gradients.append(10 * agent._pair.state_dict()["optimizer.exp_avg"])
     assert len(losses) == 2
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
     torch.testing.assert_close(actions[0], actions[1], rtol=1e-4, atol=1e-5)
@@ -314,6 +356,46 @@ def test_an_update_of_rainbow_is_as_by_autograd(engine, monkeypatch):
     scale = gradients[1].norm() / len(right) ** 0.5
     for ours, theirs in zip(found, right, strict=True):
         assert (ours - theirs).norm() <= 1e-5 * max(theirs.norm(), scale)
+
+
+@pytest.mark.parametrize("norm", [float("inf"), 1e-3])
+def test_agents_learn_the_same_from_gradients_left_unwritten(norm, monkeypatch):
+    if kernel() is None:
+        pytest.skip("hunch was installed without the kernel")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    found = []
+    for way in ("unwritten", "written", "copied", "asked by torch"):
+        agent = DQN(Frames, **RAINBOW | {"max_gradient_norm": norm})
+        assert len(agent._pair._unwritten) == 2
+        start = agent._pair.vector.clone()
+        if way == "copied":
+            agent.learn(41, progress=False)
+            agent = copy.deepcopy(agent)
+            assert len(agent._pair._unwritten) == 2
+        if way == "written":
+            agent._pair.leave_unwritten(())
+            agent._pair._adam._small = True  # by the kernel as well
+        if way == "asked by torch":
+            agent.network.register_forward_hook(lambda *_: None)
+        agent.learn(42, progress=False)
+        found.append(agent._pair.vector)
+    assert torch.equal(found[0], found[2])
+    if norm == float("inf"):  # otherwise the norm is another sum
+        assert torch.equal(found[0], found[1])
+    moved = (found[0] - start).norm()
+    assert (found[1] - found[0]).norm() <= 1e-3 * moved
+    assert (found[3] - found[0]).norm() <= 1e-2 * moved
+
+
+def test_replicas_write_their_gradients(all_wide):
+    def agent(**how):
+        return DQN("CartPole-v1", noisy=True, hidden_sizes=(16,), **how)
+
+    assert agent()._pair._unwritten
+    assert not agent(replicas=2)._pair._unwritten
+    frozen = nn.Sequential(NoisyLinear(16, 2))
+    frozen[0].weight_sigma.requires_grad_(False)
+    assert not runner(frozen)[0].wide_layers()
 
 
 def test_actor_critics_on_images_learn_the_same(monkeypatch):

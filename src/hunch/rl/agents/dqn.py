@@ -263,6 +263,7 @@ class DQN(Agent):
             self.network, self._online_noise, self._pair.parameters, self._pair.gradient
         )
         self._target = runner(self.target_network, self._target_noise)
+        self._pair.leave_unwritten(self._online.wide_layers())
         head = self.value_head
         values_alone = head.distribution is None and not head.dueling
         self._compiled = compiled_q(self._online, self._target) if values_alone else None
@@ -337,8 +338,14 @@ class DQN(Agent):
         """The actions of the highest values, `(replicas, envs)`."""
         values = None if self._compiled is None else self._compiled.values(observation)
         if values is None:
-            return _best(self._range.value_head, self._online(self._tensor(observation)))
+            return _best(self._range.value_head, self._online(self._seen(observation)))
         return highest(values)
+
+    def _seen(self, observation: NDArray[Any]) -> Tensor:
+        """Observations as the networks take them."""
+        if observation.dtype == np.uint8 and self._online.takes_bytes:
+            return torch.from_numpy(np.ascontiguousarray(observation))
+        return self._tensor(observation)
 
     def observe(self, step: Step) -> None:
         """Store a step of all environments; update the network as often as it is time to."""
@@ -368,10 +375,10 @@ class DQN(Agent):
 
     def _gradient(self, batch: Transitions) -> tuple[float, Tensor]:
         """Write the gradient of the loss of a batch; that loss, and the size of each error."""
-        next_observation = self._tensor(batch.next_observation)
+        next_observation = self._seen(batch.next_observation)
         following = self._target(next_observation)
         selecting = self._online(next_observation) if self.double else None
-        output, backward = self._online.differentiable(self._tensor(batch.observation))
+        output, backward = self._online.differentiable(self._seen(batch.observation))
         # A sum over replicas gives each the gradient that it would have alone.
         loss, gradient, error = self._loss(output, following, selecting, batch)
         backward(gradient)

@@ -62,7 +62,7 @@ class ConvolutionByHand:
 
     Attributes:
         relu: whether a ReLU does.
-        divisor: of the inputs; 255 where `Pixels` stands before it.
+        divisor: of the inputs; 255 where `Pixels` stands before it, so that they may be bytes.
     """
 
     def __init__(self, module: nn.Conv2d, gradients: Mapping[int, Tensor], members: bool) -> None:
@@ -90,6 +90,12 @@ class ConvolutionByHand:
             tape.append(self.kept)
         return y.unsqueeze(0)
 
+    @property
+    def takes_bytes(self) -> bool:
+        """Whether inputs may be bytes, which become the same numbers as they would before."""
+        of_floats = self.weight.dtype == torch.float32 and self.weight.device.type == "cpu"
+        return of_floats and self.divisor != 1.0
+
     def backward(self, gradient: Tensor, needed: bool, tape: list[Any]) -> Tensor:
         """Write the parameters' gradients; return the inputs', if they are needed."""
         images, y, _ = tape.pop()
@@ -115,7 +121,7 @@ class ConvolutionByHand:
         """
         if self.divisor == 1.0:
             return x.contiguous(memory_format=self.layout), None
-        if x.device.type != "cpu" or x.dtype != torch.float32:
+        if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.uint8):
             return x / self.divisor, None
         # By far the largest tensor of all, which would be given back to the system in between.
         room = self._rooms.pop(len(x), None) or Room(x.numel(), 0)
@@ -129,8 +135,10 @@ class ConvolutionByHand:
         library = kernel()
         if library is None or not x.is_contiguous():
             return torch.div(x, self.divisor, out=images), lent
-        pixels = height * width
-        library.hunch_images(x.data_ptr(), batch, channels, pixels, self.divisor, images.data_ptr())
+        divide = library.hunch_images
+        if x.dtype == torch.uint8:
+            divide = library.hunch_images_of_bytes
+        divide(x.data_ptr(), batch, channels, height * width, self.divisor, images.data_ptr())
         return images, lent
 
 

@@ -543,18 +543,20 @@ class FastRunner(Runner):
         # What stands before all that is trained needs no backward.
         untrained = [isinstance(layer, _UNTRAINED) for layer in self._layers or ()]
         self._first = [*untrained, False].index(False)
+        first = self._layers[self._first : self._first + 1] if self._layers else ()
+        self.takes_bytes = any(isinstance(x, ConvolutionByHand) and x.takes_bytes for x in first)
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """As `Runner`'s."""
         out = self._by_hand(inputs[0], None)  # of detached tensors: autograd has nothing to record
-        return super().__call__(*inputs) if out is None else out
+        return super().__call__(*_as_numbers(inputs)) if out is None else out
 
     def differentiable(self, *inputs: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """As `Runner`'s."""
         tape: Tape = []
         out = self._by_hand(inputs[0], tape)
         if out is None:
-            return super().differentiable(*inputs)
+            return super().differentiable(*_as_numbers(inputs))
         return out, partial(self._backward, tape)
 
     def stream(self, x: Tensor, which: Literal["value", "advantage"]) -> Tensor:
@@ -581,6 +583,13 @@ class FastRunner(Runner):
         own = layers[0] if len(layers) == 1 else None
         return own if isinstance(own, CompiledChain) else None
 
+    def wide_layers(self) -> list[WideNoise]:
+        """The wide noisy layers of a single network of which all weights are trained."""
+        found = [own for layer in self._layers or () for own in _within(layer)]
+        noisy = [own for own in found if isinstance(own, _NoisyLinear) and own.gw is not None]
+        wide = [own.wide for own in noisy if own.gws is not None and own.wide is not None]
+        return [] if self._stacked else wide
+
     def draws(self) -> dict[int, Draw]:
         """The noise of the next call, by layers."""
         return self._noise.draws() if self._noise.has_layers else {}
@@ -604,6 +613,21 @@ class FastRunner(Runner):
             needed = i > self._first or self._inward
             gradient = layers[i].backward(gradient, needed, tape)
         return gradient
+
+
+def _within(layer: Layer) -> list[Layer]:
+    """The layers of which one consists."""
+    parts: Sequence[Layer] = ()
+    if isinstance(layer, _Chain):
+        parts = layer.layers
+    elif isinstance(layer, _Streams):
+        parts = layer.value, layer.advantage
+    return [layer, *(own for part in parts for own in _within(part))]
+
+
+def _as_numbers(inputs: Sequence[Tensor]) -> list[Tensor]:
+    """For the network itself, which is given no bytes."""
+    return [x.float() if x.dtype == torch.uint8 else x for x in inputs]
 
 
 def views_of(parameters: Sequence[Tensor], gradient: Tensor) -> dict[int, Tensor]:

@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 import torch
 from torch import Tensor
 
-from hunch.kernel import Wide, kernel
+from hunch.kernel import Moved, Wide, kernel
 from hunch.nn.noisy_base import Draw
 
 MANY_WEIGHTS: Final = 2**18  # from here on it pays; measured by benchmarks/constants.py
@@ -29,6 +29,12 @@ class WideNoise:
     Args:
         weight: W, `(members, out, in)`, of a layer that `is_wide`.
         sigma: S, of the same shape.
+
+    Attributes:
+        unwritten: whether a backward writes no gradients of W and S, but keeps what they are made
+            of for `move`, which makes them again: twice the numbers of W and S less to be written,
+            and read by the norm and by Adam.
+        pending: what it kept; None if there is nothing to be moved along.
 
     Example:
         >>> weight, sigma = torch.zeros(1, 512, 512), torch.ones(1, 512, 512)
@@ -43,6 +49,8 @@ class WideNoise:
         self._library = cast(Any, kernel())
         self._lanes = self._library.hunch_lanes()
         self._scratch = weight.new_empty(0)
+        self.unwritten = False
+        self.pending: tuple[Tensor, Tensor, Draw] | None = None
 
     def forward(self, x: Tensor, bias: Tensor | None, draw: Draw) -> Tensor:
         """Return x (W + S ∘ ε)ᵀ + bias, `(members, batch, out)`.
@@ -77,11 +85,37 @@ class WideNoise:
         """
         x, gradient = x.contiguous(), gradient.contiguous()
         of_weight, of_sigma = slopes
+        if self.unwritten:
+            of_weight = of_sigma = None
+            self.pending = (gradient, x, draw)
+            if not needed:
+                return gradient
         inputs = torch.empty_like(x) if needed else None
         places = {"of_weight": of_weight, "of_sigma": of_sigma, "dx": inputs}
         for call in self._calls(draw, x=x, dy=gradient, **places):
             self._library.hunch_wide_backward(byref(call), self._lanes)
         return gradient if inputs is None else inputs
+
+    def places(self, vector: Tensor) -> list[tuple[int, int]]:
+        """As `hunch.adam.Unwritten`'s: of W and of S."""
+        starts = [(own.data_ptr() - vector.data_ptr()) // 4 for own in (self._weight, self._sigma)]
+        return [(start, start + self._weight.numel()) for start in starts]
+
+    def squares(self) -> float:
+        """As `hunch.adam.Unwritten`'s."""
+        (call,) = self._pending_calls()
+        squares: float = self._library.hunch_wide_squares(byref(call), self._lanes)
+        return squares
+
+    def move(self, *moved: Moved) -> None:
+        """As `hunch.adam.Unwritten`'s: W and S."""
+        (call,) = self._pending_calls()
+        self._library.hunch_wide_step(byref(call), *map(byref, moved), self._lanes)
+        self.pending = None
+
+    def _pending_calls(self) -> Iterator[Wide]:
+        gradient, x, draw = cast(Any, self.pending)
+        return self._calls(draw, x=x, dy=gradient)
 
     def _calls(self, draw: Draw, **tensors: Tensor | None) -> Iterator[Wide]:
         """The call for each member; tensors `(members, …)` by their names in the kernel."""

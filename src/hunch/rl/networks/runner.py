@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,9 @@ class Runner:
         parameters: those whose gradient is asked for.
         gradient: a vector with a place for each of them, one after another; of a stack perhaps
             `(members, size)`, with a vector for each member.
+
+    Attributes:
+        takes_bytes: whether observations that are bytes may be given as they are.
 
     Example:
         >>> net = nn.Linear(2, 1)
@@ -42,6 +46,7 @@ class Runner:
         self._network, self._noise = network, noise
         self._parameters, self._gradient = list(parameters), gradient
         self._stacked = isinstance(network, Ensemble)
+        self.takes_bytes = False
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """Outputs `(members, batch, …)` for `x (members, batch, …)`, without a gradient."""
@@ -65,6 +70,10 @@ class Runner:
             return gradient
 
         return out.detach(), backward
+
+    def wide_layers(self) -> Sequence[Any]:
+        """Layers that may leave gradients unwritten; see `NetworkPair.leave_unwritten`."""
+        return ()
 
     def _call(self, *inputs: Tensor) -> Tensor:
         if self._stacked:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +71,10 @@ class NetworkPair(Linked):
         self.updates = 0
 
     _linked = frozenset(
-        {"parameters", "vector", "target_vector", "gradient", "_rows", "layout", "_target_layout"}
+        {
+            *("parameters", "vector", "target_vector", "gradient", "layout", "_target_layout"),
+            *("_rows", "_unwritten"),
+        }
     )
 
     def _link(self) -> None:
@@ -83,6 +87,7 @@ class NetworkPair(Linked):
         self.gradient = torch.zeros_like(self.vector)
         sizes = [parameter.numel() for parameter in self.parameters]
         self._rows = [part.view(self._members, -1) for part in self.gradient.split(sizes)]
+        self._unwritten: Sequence[Any] = ()
         self.mark()
 
     def mark(self) -> None:
@@ -134,12 +139,41 @@ class NetworkPair(Linked):
         Args:
             learning_rate: Adam's step size.
         """
-        if self._max_norm < float("inf"):
-            clip(self._rows, self._max_norm)
-        self._adam.step([self.vector], [self.gradient], learning_rate)
+        unwritten = [layer for layer in self._unwritten if layer.pending is not None]
+        if unwritten:
+            self._step_with(unwritten, learning_rate)
+        else:
+            if self._max_norm < float("inf"):
+                clip(self._rows, self._max_norm)
+            self._adam.step([self.vector], [self.gradient], learning_rate)
         self.updates += 1
         if self.updates % self._period == 0:
             self._sync_target()
+
+    def leave_unwritten(self, layers: Sequence[Any]) -> None:
+        """Let layers keep their gradients to themselves until the step, in which they are made.
+
+        Args:
+            layers: `Unwritten` of `hunch.adam` with the attributes `unwritten` and `pending`, of
+                parameters that are trained here. Other gradients stand in `gradient` as ever.
+        """
+        for layer in self._unwritten:
+            layer.unwritten, layer.pending = False, None
+        self._unwritten = [] if self._members > 1 else list(layers)
+        for layer in self._unwritten:
+            layer.unwritten = True
+
+    def _step_with(self, unwritten: Sequence[Any], learning_rate: float) -> None:
+        factor = 1.0
+        if self._max_norm < float("inf"):
+            own = [place for layer in unwritten for place in layer.places(self.vector)]
+            starts = {start for start, _ in own}
+            rest = [row for row in self._rows if row.storage_offset() not in starts]
+            squares = sum(layer.squares() for layer in unwritten)
+            norm = math.sqrt(squares + float(_norm_of(rest)) ** 2)
+            if not norm <= self._max_norm:  # as it is for NaN
+                factor = self._max_norm / norm
+        self._adam.step_with(self.vector, self.gradient, learning_rate, factor, unwritten)
 
     @property
     def target_synced(self) -> bool:
@@ -187,16 +221,22 @@ def clip(gradients: Sequence[Tensor], max_norm: float) -> None:
         >>> gradient
         tensor([[0.6000, 0.8000]])
     """
-    # A norm needs no memory for squares, of which those of a wide layer would not fit the cache.
-    norms = [torch.linalg.vector_norm(part, dim=-1) for g in gradients for part in _parts_of(g)]
-    norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.cat(norms, 1), dim=1)
-    norm = norm.reshape(-1)
-    factor = (max_norm / norm).clamp(max=1.0)
+    factor = (max_norm / _norm_of(gradients)).clamp(max=1.0)
     # Elsewhere a look would wait.
     if factor.device.type == "cpu" and all(own == 1.0 for own in factor.tolist()):
         return
     for gradient in gradients:
         gradient.mul_(factor.unsqueeze(1))
+
+
+def _norm_of(gradients: Sequence[Tensor]) -> Tensor:
+    """The norm of each member's gradient, `(members,)`."""
+    # A norm needs no memory for squares, of which those of a wide layer would not fit the cache.
+    norms = [torch.linalg.vector_norm(part, dim=-1) for g in gradients for part in _parts_of(g)]
+    norm: Tensor = norms[0]
+    if len(norms) > 1:
+        norm = torch.linalg.vector_norm(torch.cat(norms, 1), dim=1)
+    return norm.reshape(-1)
 
 
 def _parts_of(gradient: Tensor) -> list[Tensor]:
