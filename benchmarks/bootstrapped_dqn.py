@@ -86,7 +86,18 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(options.seed)
-    agent = BootstrappedDQN(Blank, num_members=MEMBERS, prior_scale=SCALE, seed=options.seed)
+    agent = BootstrappedDQN(
+        Blank,
+        num_members=MEMBERS,
+        prior_scale=SCALE,
+        n_step=1,
+        update_period=1,
+        target_update_period=4,
+        target_update_rate=1.0,
+        loss="squared",
+        random_steps=0,
+        seed=options.seed,
+    )
     agent.learn(500, progress=False)
     drawn = agent._replay.sample(BATCH, agent._sampling)
     fields = (drawn.observation, drawn.next_observation, drawn.action, drawn.reward, drawn.discount)

@@ -65,7 +65,14 @@ def bootstrapped_rows() -> Iterator[tuple[str, Callable[[], Block]]]:
 
     def updating() -> Block:
         agent = script.BootstrappedDQN(
-            script.Blank, num_members=script.MEMBERS, prior_scale=script.SCALE, seed=0
+            script.Blank,
+            num_members=script.MEMBERS,
+            prior_scale=script.SCALE,
+            n_step=1,
+            update_period=1,
+            target_update_period=4,
+            target_update_rate=1.0,
+            seed=0,
         )
         agent.learn(500, progress=False)
 

@@ -31,7 +31,8 @@ typedef struct MemberDifference {
     const uint8_t *mask; /* (replicas, rows, members), whether a member learns of it; NULL for all */
     float *gradient;     /* (replicas, members, rows, actions) */
     int64_t replicas, members, rows, actions;
-    float loss; /* the mean over all of half the square */
+    int64_t huber; /* whether errors beyond 1 count by their size alone */
+    float loss;    /* the mean over all, of half the square up to there */
 } MemberDifference;
 
 typedef struct {
@@ -103,7 +104,7 @@ static int64_t best_sum(const float *q, const float *prior, int64_t n) {
     return best;
 }
 
-/* One-step errors of members with priors, half their mean square, and its gradient by member. */
+/* One-step errors of members with priors, their mean loss, and its gradient by member. */
 void hunch_member_difference(MemberDifference *d) {
     int64_t actions = d->actions;
     double loss = 0;
@@ -119,12 +120,13 @@ void hunch_member_difference(MemberDifference *d) {
                 float q = d->output[own + taken] + d->prior[at * actions + taken];
                 float error = q - (d->reward[row] + d->discount[row] * value);
                 if (d->mask) error *= d->mask[at];
-                loss += (double)error * error;
+                float slope = !d->huber ? error : error > 1 ? 1 : error < -1 ? -1 : error;
+                loss += (double)(error - 0.5f * slope) * slope;
                 float *to = d->gradient + own;
                 for (int64_t a = 0; a < actions; a++) to[a] = 0;
-                to[taken] = error / d->rows;
+                to[taken] = slope / d->rows;
             }
-    d->loss = 0.5 * loss / (d->replicas * d->members * d->rows);
+    d->loss = loss / (d->replicas * d->members * d->rows);
 }
 
 /* The loss of an actor-critic, with the value as its baseline, and the gradient at its outputs. */

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-_INTERFACE: Final = 11  # as in _kernel.c
+_INTERFACE: Final = 12  # as in _kernel.c
 _FILE: Final = Path(__file__).with_name("_kernel.so")
 
 
@@ -228,6 +228,7 @@ class MemberDifference(Structure):
         ("members", c_int64),
         ("rows", c_int64),
         ("actions", c_int64),
+        ("huber", c_int64),
         ("loss", c_float),
     )
 

@@ -160,7 +160,12 @@ def boot_dqn(module, monkeypatch, updates, env="CartPole-v1", **settings):
         hidden_sizes=(16, 16),
         learning_rate=args.learning_rate,
         batch_size=args.batch_size,
+        n_step=1,
+        update_period=1,
         target_update_period=args.target_update_period,
+        target_update_rate=1.0,
+        loss="squared",
+        random_steps=0,
         seed=3,
         **settings,
     )

@@ -264,6 +264,7 @@ def test_a_target_network_that_was_moved_is_found():
 def test_priors_given_to_a_living_agent_are_those_it_learns_with(env, epinet):
     """Weights of another agent, priors included, as if they had been there from the first step."""
     kwargs = {**env, **OFF_POLICY, "hidden_sizes": (8, 8), "num_members": 3, "epinet": epinet}
+    kwargs |= {"update_period": 1}
     theirs = BootstrappedDQN(**kwargs, seed=9)
     agent = BootstrappedDQN(**kwargs, seed=3).learn(30, progress=False)
     agent.network.load_state_dict(theirs.network.state_dict())

@@ -34,7 +34,12 @@ _STATE: Final = {True: "ok", None: "note", False: "FAIL"}
 _SMALL: Final[Mapping[str, Mapping[str, Any]]] = {
     "DQN": dict(hidden_sizes=(1,), batch_size=1, replay_capacity=1, n_step=1),
     "BootstrappedDQN": dict(
-        hidden_sizes=(1,), batch_size=1, replay_capacity=1, min_replay_size=1, num_members=2
+        hidden_sizes=(1,),
+        batch_size=1,
+        replay_capacity=1,
+        min_replay_size=1,
+        num_members=2,
+        n_step=1,
     ),
     "Reinforce": dict(hidden_sizes=(1,)),
     "A2C": dict(hidden_sizes=(1,), num_envs=1),

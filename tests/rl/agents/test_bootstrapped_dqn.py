@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import hunch.envs  # noqa: F401 registers them
+from hunch.errors import ConfigurationError
 from hunch.nn import Ensemble
 from hunch.rl import BootstrappedDQN
 
@@ -32,6 +33,7 @@ def member_vectors(ensemble, part="model"):
 @pytest.mark.parametrize("env", ["CartPole-v1", "hunch/DeepSea-v0"])
 def test_agents_act_by_the_member_of_the_episode(env):
     settings = {"num_members": 5, "hidden_sizes": (8, 6), "batch_size": 8, "prior_scale": 3.0}
+    settings |= {"random_steps": 0}
     agent = BootstrappedDQN(env, replicas=2, num_envs=2, **settings).learn(60, progress=False)
     assert agent.updates > 10
     envs = [agent.another_env() for _ in range(4)]
@@ -124,7 +126,7 @@ def test_bsuite_jax_targets_begin_with_another_prior(env):
 
 def test_bsuite_defaults_disagree_and_members_run_one_after_another():
     """One algorithm, other defaults in each framework, ε among them; a loop over members."""
-    agent = members()
+    agent = members(random_steps=0)
     assert not hasattr(agent, "epsilon")  # a member is followed, not ε
     agent._active[:] = 1
     x = np.random.default_rng(0).normal(size=(1, 1, 4)).astype(np.float32)
@@ -162,3 +164,45 @@ def test_a_state_of_another_seed_brings_its_priors_along():
     assert not np.array_equal(agent._ensemble.prior(cells), theirs)
     agent.load_state_dict(other.state_dict())
     assert np.array_equal(agent._ensemble.prior(cells), theirs)
+
+
+def test_what_is_not_set_fits_the_observations():
+    dense, sea = BootstrappedDQN("CartPole-v1"), BootstrappedDQN("hunch/DeepSea-v0")
+    assert (dense.loss, dense.random_steps, dense.update_period) == ("huber", 10_000, 4)
+    assert (sea.loss, sea.random_steps, sea.update_period) == ("squared", 0, 1)
+    given = BootstrappedDQN("hunch/DeepSea-v0", n_step=2, loss="huber", random_steps=7)
+    assert (given.loss, given.random_steps, given.update_period) == ("huber", 7, 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"loss": "absolute"}, "`loss` got 'absolute'; expected 'huber' or 'squared'"),
+        ({"random_steps": -1}, "`random_steps` got -1"),
+        ({"n_step": 0}, "`n_step` got 0"),
+        ({"update_period": 0}, "`update_period` got 0"),
+        ({"target_update_period": 0}, "`target_update_period` got 0"),
+        ({"target_update_rate": 2.0}, "`target_update_rate` got 2.0"),
+    ],
+)
+def test_what_is_out_of_range_is_named(given, message):
+    with pytest.raises(ConfigurationError, match=message):
+        members(**given)
+
+
+def test_members_begin_at_random_and_then_follow_one():
+    agent = members(random_steps=1_000, min_replay_size=1_500, replay_capacity=5_000, n_step=1)
+    followed, act = [], agent.act
+
+    def watched(observation, is_first):
+        actions = act(observation, is_first)
+        followed.append(actions == agent._ensemble.best(agent._ensemble.stored(observation)))
+        return actions
+
+    agent.act = watched
+    agent.learn(1_200, progress=False)
+    other = ~np.concatenate(followed).reshape(-1)
+    # Half of the random ones, of which there are 3/4 and then 1/4, are the member's; once in 10⁶.
+    for part, share in ((other[:500], 0.375), (other[500:1_000], 0.125)):
+        assert abs(part.mean() - share) < 5 * (share * (1 - share) / 500) ** 0.5
+    assert not other[1_000:].any()

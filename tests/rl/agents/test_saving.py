@@ -73,6 +73,17 @@ def test_agents_saved_before_there_were_random_steps_go_on_without(tmp_path):
     check_same(*(own.learn(60, progress=False).state_dict() for own in (made, loaded)))
 
 
+def test_members_saved_before_there_was_a_choice_of_losses_keep_theirs(tmp_path):
+    before = {"loss": "squared", "random_steps": 0}
+    made = BootstrappedDQN("CartPole-v1", **SMALL, num_members=2, **before)
+    made.learn(20, progress=False)
+    settings = {key: value for key, value in made.settings.items() if key not in before}
+    write_agent(tmp_path / "agent", {"agent": "BootstrappedDQN"}, settings, made.state_dict())
+    loaded = BootstrappedDQN.load(tmp_path / "agent")
+    assert (loaded.loss, loaded.random_steps) == ("squared", 0)
+    check_same(*(own.learn(60, progress=False).state_dict() for own in (made, loaded)))
+
+
 class Handing(DQN):
     """Says nothing of most arguments, so neither do its files."""
 

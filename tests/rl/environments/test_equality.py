@@ -356,7 +356,8 @@ def test_boxes_of_actions_reach_a_batch():
     agent = A2C("Pendulum-v1", num_envs=1)
     expected = evaluate(agent, 3, seed=1).returns
     envs = gymnasium.make_vec("Pendulum-v1", 2, vectorization_mode="sync")
-    assert np.array_equal(evaluate(agent, 3, env=envs, seed=1).returns, expected)
+    returns = evaluate(agent, 3, env=envs, seed=1).returns  # torch rounds two rows unlike three
+    assert returns == pytest.approx(expected, rel=1e-6)
 
 
 def test_an_environment_with_other_spaces_is_refused(agent):

@@ -36,6 +36,8 @@ MEMBER_KINDS = {
     "plain": {},
     "double": {"double": True, "max_gradient_norm": 0.5, "num_envs": 2},
     "masks": {"mask_probability": 0.5},
+    "squared": {"loss": "squared", "prior_scale": 20.0},
+    "huber": {"loss": "huber", "prior_scale": 20.0, "mask_probability": 0.5},
     "replicas": {"replicas": 2, "double": True},
 }
 SEA = {"env_kwargs": {"size": 6}}

@@ -12,6 +12,7 @@ from hunch.rl import BootstrappedDQN, evaluate
 from hunch.rl.fast.epinet_backprop import EpinetPass
 
 SMALL = {"num_members": 4, "hidden_sizes": (8, 8), "batch_size": 8, "epinet": True, "index_dim": 3}
+SMALL |= {"random_steps": 0}
 SEA = "hunch/DeepSea-v0"
 
 

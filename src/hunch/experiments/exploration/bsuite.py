@@ -204,6 +204,9 @@ def make_agent(problem: BsuiteProblem, index: int, seed: int) -> BootstrappedDQN
         n_step=5,
         update_period=5,
         target_update_period=40,
+        target_update_rate=1.0,
+        loss="squared",
+        random_steps=0,
     )
     return BootstrappedDQN(
         problem.environment,

@@ -129,21 +129,21 @@ def make_agent(name: str, size: int, seed: int, replicas: int = 1) -> DQN | Boot
         env="hunch/Chain-v0",
         env_kwargs=dict(size=size),
         batch_size=128,
+        n_step=1,
         update_period=1,
+        target_update_period=4,
+        target_update_rate=1.0,
+        random_steps=0,
         replicas=replicas,
         seed=seed,
     )
     if name == PRIOR:
-        return BootstrappedDQN(num_members=20, prior_scale=5.0, **common)
+        return BootstrappedDQN(num_members=20, prior_scale=5.0, loss="squared", **common)
     return DQN(
         noisy=name == NOISY,
-        random_steps=0,
         epsilon=Linear(1.0, 0.01, steps=500 * size),
         hidden_sizes=(50, 50),
         learning_rate=1e-3,
-        n_step=1,
-        target_update_period=4,
-        target_update_rate=1.0,
         replay_capacity=100_000,
         **common,
     )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from hunch.nn import Ensemble
 from hunch.rl.agents.agent import Agent
 from hunch.rl.agents.arguments import check_sizes, updates_in_a_round
 from hunch.rl.agents.divergence import check_loss
+from hunch.rl.agents.epsilon_greedy import DEFAULT_RANDOM_STEPS, epsilon_greedy, random_share
 from hunch.rl.agents.replica import Policy, ValuePolicy
 from hunch.rl.agents.schedules import Linear, schedule, value_at
 from hunch.rl.environments.make import EnvLike
@@ -35,7 +36,7 @@ from hunch.rl.networks.feature_layers import is_pixels
 from hunch.rl.networks.target_network import NetworkPair
 from hunch.rl.networks.value_heads import ValueHead
 from hunch.rl.networks.value_networks import noisy_layers, value_network
-from hunch.rl.objectives.losses import squared_loss
+from hunch.rl.objectives.losses import huber_loss, squared_loss
 from hunch.rl.objectives.value_targets import bootstrapped_target, double_value
 from hunch.rl.replay.replay import Replay
 from hunch.rl.replay.transitions import Step, Transitions
@@ -47,6 +48,40 @@ from hunch.validation import real_number, whole_number
 
 MemberFactory = Callable[[], nn.Module]
 _MOST_MEMBERS: Final = 10_000  # more would take minutes to make
+
+
+class _Pace(NamedTuple):
+    """How a `BootstrappedDQN` learns and begins; by kind of observation, where nothing is said."""
+
+    n_step: int
+    update_period: int
+    target_update_period: int
+    target_update_rate: float
+    loss: Literal["huber", "squared"]
+    random_steps: int
+
+    def but(self, **given: Any) -> _Pace:
+        """With what was given, where it is not None.
+
+        Raises:
+            ConfigurationError: if something is out of range.
+        """
+        how = self._replace(**{name: value for name, value in given.items() if value is not None})
+        if how.loss not in ("huber", "squared"):
+            raise ConfigurationError(f"`loss` got {how.loss!r}; expected 'huber' or 'squared'.")
+        rate = real_number("target_update_rate", how.target_update_rate, above=0.0, at_most=1.0)
+        target_period = whole_number("target_update_period", how.target_update_period, at_least=1)
+        return how._replace(
+            n_step=whole_number("n_step", how.n_step, at_least=1),
+            update_period=whole_number("update_period", how.update_period, at_least=1),
+            target_update_period=target_period,
+            target_update_rate=rate,
+            random_steps=whole_number("random_steps", how.random_steps, at_least=0),
+        )
+
+
+_DENSE: Final = _Pace(3, 4, 1, 0.01, "huber", DEFAULT_RANDOM_STEPS)
+_ONE_HOT: Final = _Pace(1, 1, 4, 1.0, "squared", 0)
 
 
 class BootstrappedDQN(Agent):
@@ -62,7 +97,8 @@ class BootstrappedDQN(Agent):
         prior_scale: how strongly the priors speak, in units of reward; 0 for no priors.
         mask_probability: probability that a member learns from a transition, in (0, 1].
         double: let the online network choose the next action and the target network evaluate it.
-        n_step: number of rewards summed before a value is asked for, at least 1.
+        n_step: number of rewards summed before a value is asked for, at least 1. This and the
+            other settings whose default is None fit the observations; see the note.
         discount: γ per environment step, in [0, 1].
         learning_rate: step size of Adam, or a `Linear` schedule over environment steps.
         batch_size: transitions per gradient update, the same ones for all members.
@@ -72,7 +108,11 @@ class BootstrappedDQN(Agent):
         updates_per_round: gradient updates in such a round.
         target_update_period: gradient updates per update of the target network.
         target_update_rate: how far the target network then moves towards the online one.
+        loss: of a member's errors: `"squared"`, half of it, or `"huber"`, which beyond 1 grows with
+            their size alone.
         max_gradient_norm: each member's gradient is scaled down to this Euclidean norm.
+        random_steps: environment steps within which the share of random actions falls from 1 to 0;
+            0 for none at all.
         hidden_sizes: width of each hidden layer of members and priors made by default.
         layer_norm: normalise hidden layers of the trained networks before their ReLU.
         network: a function without arguments that makes one member's trained network, from a batch
@@ -116,10 +156,25 @@ class BootstrappedDQN(Agent):
         "Approximate Thompson sampling via epistemic neural networks".
 
     Note:
-        The loss is half the squared error, with Adam. `predict` takes the action with the highest
-        mean over members; with `deterministic=False` one member drawn at random chooses. If the
-        environment says that observations are one-hot (deep sea does), the first layer looks its
-        weights up and its optimiser moves only rows that a batch has seen.
+        What is None has these values:
+
+        | setting | most observations | one-hot ones |
+        |---|---|---|
+        | `n_step` | 3 | 1 |
+        | `update_period` | 4 | 1 |
+        | `target_update_period` | 1 | 4 |
+        | `target_update_rate` | 0.01 | 1 |
+        | `loss` | `"huber"` | `"squared"` |
+        | `random_steps` | 10,000 | 0 |
+
+        Where the environment says that observations are one-hot (deep sea does) no two states share
+        a parameter of the first layer, so that members differ in each from the start. Elsewhere
+        young networks do much the same in all states, and learn little from what they then see.
+
+        The optimiser is Adam. `predict` takes the action with the highest
+        mean over members; with `deterministic=False` one member drawn at random chooses. If
+        observations are one-hot, the first layer looks its weights up and its optimiser moves only
+        rows that a batch has seen.
 
         With `epinet` a prior is a mix of D functions made by `prior`, divided by √D, so that
         `prior_scale` means the same in both variants; `predict` takes the mean over `num_members`
@@ -135,17 +190,19 @@ class BootstrappedDQN(Agent):
         prior_scale: float = 10.0,
         mask_probability: float = 1.0,
         double: bool = False,
-        n_step: int = 1,
+        n_step: int | None = None,
         discount: float = 0.99,
         learning_rate: float | Linear = 1e-3,
         batch_size: int = 128,
         replay_capacity: int = 100_000,
         min_replay_size: int | None = None,
-        update_period: int = 1,
+        update_period: int | None = None,
         updates_per_round: int = 1,
-        target_update_period: int = 4,
-        target_update_rate: float = 1.0,
+        target_update_period: int | None = None,
+        target_update_rate: float | None = None,
+        loss: Literal["huber", "squared"] | None = None,
         max_gradient_norm: float = float("inf"),
+        random_steps: int | None = None,
         hidden_sizes: Sequence[int] = (50, 50),
         layer_norm: bool = False,
         network: MemberFactory | None = None,
@@ -171,11 +228,7 @@ class BootstrappedDQN(Agent):
         self.discount = real_number("discount", discount, at_least=0.0, at_most=1.0)
         self.learning_rate = schedule("learning_rate", learning_rate)
         self.batch_size = whole_number("batch_size", batch_size, at_least=1)
-        n_step = whole_number("n_step", n_step, at_least=1)
-        self.min_replay_size = check_sizes(
-            min_replay_size, self.batch_size, replay_capacity, n_step
-        )
-        self.update_period = whole_number("update_period", update_period, at_least=1)
+        check_sizes(min_replay_size, self.batch_size, replay_capacity, n_step=1)
         self.epinet = bool(epinet)
         if self.epinet and self.mask_probability < 1.0:
             raise ConfigurationError(
@@ -183,13 +236,6 @@ class BootstrappedDQN(Agent):
                 "indices are drawn for each batch, so there is no member to keep data from."
             )
         index_dim = whole_number("index_dim", index_dim, at_least=1, at_most=_MOST_MEMBERS)
-        target_update_period = whole_number(
-            "target_update_period", target_update_period, at_least=1
-        )
-        target_update_rate = real_number(
-            "target_update_rate", target_update_rate, above=0.0, at_most=1.0
-        )
-        self.updates_per_round = updates_in_a_round(updates_per_round, self.update_period)
         if max_gradient_norm != float("inf"):
             real_number("max_gradient_norm", max_gradient_norm, above=0.0)
         super().__init__(
@@ -200,18 +246,33 @@ class BootstrappedDQN(Agent):
             device=device,
             seed=seed,
         )
+        sparse = is_one_hot(self._first_env)
+        how = (_ONE_HOT if sparse else _DENSE).but(
+            n_step=n_step,
+            update_period=update_period,
+            target_update_period=target_update_period,
+            target_update_rate=target_update_rate,
+            loss=loss,
+            random_steps=random_steps,
+        )
+        self.update_period, self.random_steps = how.update_period, how.random_steps
+        self.loss = how.loss
+        self.min_replay_size = check_sizes(
+            min_replay_size, self.batch_size, replay_capacity, how.n_step
+        )
+        self.updates_per_round = updates_in_a_round(updates_per_round, self.update_period)
         one_hot = (
             self.fast
             and network is None
             and self.device.type == "cpu"
             and max_gradient_norm == float("inf")
             and len(hidden_sizes) > 0
-            and is_one_hot(self._first_env)
+            and sparse
         )
-        if one_hot and target_update_rate != 1.0:
+        if one_hot and how.target_update_rate != 1.0:
             raise ConfigurationError(
-                f"`target_update_rate` got {target_update_rate}; expected 1.0 for an environment "
-                "with one-hot observations, whose target network copies what moved."
+                f"`target_update_rate` got {how.target_update_rate}; expected 1.0 for an "
+                "environment with one-hot observations, whose target network copies what moved."
             )
         config = EnsembleConfig(
             replicas=self.replicas,
@@ -234,7 +295,7 @@ class BootstrappedDQN(Agent):
                 hidden_sizes,
                 layer_norm=norm,
                 pixels=pixels,
-                one_hot=is_one_hot(self._first_env),
+                one_hot=sparse,
             )
 
         def make_trained() -> nn.Module:
@@ -253,8 +314,8 @@ class BootstrappedDQN(Agent):
             self.prior_scale,
             {
                 "max_gradient_norm": max_gradient_norm,
-                "target_update_period": target_update_period,
-                "target_update_rate": target_update_rate,
+                "target_update_period": how.target_update_period,
+                "target_update_rate": how.target_update_rate,
             },
         )
         self._ensemble: ValueEnsemble = (
@@ -270,7 +331,7 @@ class BootstrappedDQN(Agent):
             np.int32 if one_hot else self.observation_dtype,
             replicas=self.replicas,
             envs=self.num_envs,
-            n_step=n_step,
+            n_step=how.n_step,
             discount=self.discount,
             frame_stack=self._frame_stack,
             prior_shape=self._ensemble.prior.cached_shape,
@@ -278,7 +339,10 @@ class BootstrappedDQN(Agent):
         )
         self._sampling = self._numpy_generators("replay")
         self._masking = self._numpy_generators("mask")
+        self._exploration = self._numpy_generators("exploration")
         self.losses: list[float] = []
+
+    _added_arguments: ClassVar[Mapping[str, Any]] = {"random_steps": 0, "loss": "squared"}
 
     @property
     def network(self) -> Ensemble:
@@ -316,7 +380,14 @@ class BootstrappedDQN(Agent):
             self.settle()
         if np.count_nonzero(is_first):
             self._ensemble.choose(is_first)
-        return self._ensemble.best(self._ensemble.stored(observation)) + self.first_action
+        actions = epsilon_greedy(
+            partial(self._ensemble.best, self._ensemble.stored(observation)),
+            random_share(self.random_steps, self._loop.steps),
+            self._exploration,
+            observation.shape[1],
+            self._num_actions,
+        )
+        return actions + self.first_action
 
     def observe(self, step: Step) -> None:
         """Store a step of all environments; update the members as often as it is time to."""
@@ -347,21 +418,22 @@ class BootstrappedDQN(Agent):
             self.settle()
         self._ensemble.begin_update()
         rate = value_at(self.learning_rate, self.steps)
-        found = self._ensemble.gradient(batch, self.double)
+        found = self._ensemble.gradient(batch, self.double, huber=self.loss == "huber")
         loss, move = found or self._gradient(batch)
         loss = check_loss(loss, self.updates)
         move(rate)
         self.losses.append(loss)
 
     def _gradient(self, batch: Transitions) -> tuple[float, Callable[[float], None]]:
-        """Half the mean square of all errors, and what moves networks at a learning rate."""
+        """The mean loss of all members, and what moves networks at a learning rate."""
         target = self._bootstrapped(batch)
         q, learn = self._ensemble.differentiable(batch.observation, batch.prior)
         action = torch.from_numpy(batch.action).to(self.device)
         mask = None
         if batch.mask is not None:
             mask = torch.from_numpy(batch.mask).to(self.device).transpose(1, 2)
-        loss, gradient = squared_loss(q, action, target, mask, self._ensemble.shared)
+        of_errors = huber_loss if self.loss == "huber" else squared_loss
+        loss, gradient = of_errors(q, action, target, mask, self._ensemble.shared)
         return loss, partial(learn, gradient)
 
     def _bootstrapped(self, batch: Transitions) -> Tensor:
@@ -390,10 +462,13 @@ class BootstrappedDQN(Agent):
 
     def parts(self) -> dict[str, Part]:
         """As `Agent.parts`."""
+        # Agents saved before there were random steps have no stream for them, nor need one.
+        random = {"stream.exploration": NumpyStreams(self._exploration)}
         return {
             **self._ensemble.parts(),
             "replay": Arrays(self._replay),
             "stream.replay": NumpyStreams(self._sampling),
             "stream.mask": NumpyStreams(self._masking),
             "losses": Losses(self.losses),
+            **(random if self.random_steps else {}),
         }

@@ -151,6 +151,8 @@ class CompiledMembers(_Networks):
         prior: NDArray[np.float32],
         next_prior: NDArray[np.float32],
         x_gradient: Tensor | None = None,
+        *,
+        huber: bool = False,
     ) -> float | None:
         """Write the gradient of each member's loss; None, and nothing done, if torch has to.
 
@@ -162,9 +164,10 @@ class CompiledMembers(_Networks):
             prior: of the observations, `(replicas, batch, members, actions)`.
             next_prior: of the next ones.
             x_gradient: where the gradient of `x` goes, if it is asked for.
+            huber: whether errors beyond 1 count by their size, not by half its square.
 
         Returns:
-            Half the mean square of all errors; the gradient is that of each member's own.
+            The mean loss over all; the gradient is that of each member's own.
         """
         if x.dim() != 3 or x.shape[2] != self._own.inputs or not self._usable:
             return None
@@ -185,6 +188,7 @@ class CompiledMembers(_Networks):
             members=members,
             rows=rows,
             actions=actions,
+            huber=huber,
         )
         self._write_gradient(x, next_x, choosing_x, (None, byref(call)), x_gradient)
         loss: float = call.loss

@@ -74,13 +74,38 @@ def squared_loss(
         (2.5, tensor([[[[ 0.0000, -0.5000],
                   [-1.5000,  0.0000]]]]))
     """
+    error, index = _errors(q, action, target, mask)
+    return 0.5 * error.square().mean().item(), _gradient(q, index, error, shared)
+
+
+def huber_loss(
+    q: Tensor, action: Tensor, target: Tensor, mask: Tensor | None = None, shared: int = 1
+) -> tuple[float, Tensor]:
+    """As `squared_loss`, but an error e beyond 1 counts |e| − ½.
+
+    Example:
+        >>> q, action = torch.zeros(1, 1, 2, 2), torch.tensor([[1, 0]])
+        >>> huber_loss(q, action, target=torch.tensor([[[1.0, 3.0]]]))
+        (1.5, tensor([[[[ 0.0000, -0.5000],
+                  [-0.5000,  0.0000]]]]))
+    """
+    error, index = _errors(q, action, target, mask)
+    slope = error.clamp(-1.0, 1.0)
+    loss: float = ((error - 0.5 * slope) * slope).mean().item()
+    return loss, _gradient(q, index, slope, shared)
+
+
+def _errors(
+    q: Tensor, action: Tensor, target: Tensor, mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
     index = action[:, None, :, None].expand(*q.shape[:-1], 1)
     error = q.gather(-1, index).squeeze(-1) - target
-    if mask is not None:
-        error = error * mask
-    slope = (error / (error.shape[-1] * shared)).unsqueeze(-1)
-    gradient = torch.zeros_like(q).scatter_(-1, index, slope)
-    return 0.5 * error.square().mean().item(), gradient
+    return error if mask is None else error * mask, index
+
+
+def _gradient(q: Tensor, index: Tensor, slope: Tensor, shared: int) -> Tensor:
+    part = (slope / (slope.shape[-1] * shared)).unsqueeze(-1)
+    return torch.zeros_like(q).scatter_(-1, index, part)
 
 
 def categorical_loss(logits: Tensor, target: Tensor) -> Tensor:

@@ -136,7 +136,7 @@ class PriorEnsemble(ValueEnsemble):
         return self._by_replica(output) + self.prior.of(stored, cached), learn
 
     def gradient(
-        self, batch: Transitions, double: bool
+        self, batch: Transitions, double: bool, *, huber: bool
     ) -> tuple[float, Callable[[float], None]] | None:
         """As `ValueEnsemble.gradient`."""
         if self._compiled is None:
@@ -150,7 +150,7 @@ class PriorEnsemble(ValueEnsemble):
             for seen, cached in ((stored, batch.prior), (following, batch.next_prior))
         )
         loss = self._compiled.gradient(
-            x, next_x, choosing_x, batch, prior, next_prior, hidden_gradient
+            x, next_x, choosing_x, batch, prior, next_prior, hidden_gradient, huber=huber
         )
         if loss is None:
             return None

@@ -143,16 +143,17 @@ class ValueEnsemble(Linked, ABC):
         """
 
     def gradient(
-        self, batch: Transitions, double: bool
+        self, batch: Transitions, double: bool, *, huber: bool
     ) -> tuple[float, Callable[[float], None]] | None:
         """Write the gradient of a batch in few calls; None, and nothing done, if that cannot be.
 
         Args:
             batch: the transitions.
             double: whether the online network chooses the next action.
+            huber: whether errors beyond 1 count by their size, not by half its square.
 
         Returns:
-            Half the mean square of all errors, and a function of the learning rate that moves the
+            The mean loss over all members, and a function of the learning rate that moves the
             online network, and the target network if it is time to.
         """
         return None
