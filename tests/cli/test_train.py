@@ -212,7 +212,7 @@ WRONG = {
     "an option of its own": (["dqn", "CartPole-v1", "--set=seed=3"], "use --seed for that"),
     "unknown env argument": (["dqn", "CartPole-v1", "--env=wind=3"], "unexpected keyword argument 'wind'"),
     "bad env argument": (["boot-dqn", "hunch/DeepSea-v0", "--size=1"], "`size` got 1"),
-    "no run": (["--resume", "nowhere"], "'nowhere' is no run"),
+    "no run": (["--resume", "nowhere"], "there is no folder 'nowhere'"),
     "foreign folder": (["dqn", "CartPole-v1", "--out=notes"], "'notes' is not empty"),
     "stop without evaluations": (["dqn", "CartPole-v1", "--stop-at=9", "--eval-every=0"], "`evaluate_every` is 0"),
 }  # fmt: skip

@@ -63,9 +63,10 @@ def bench(
             f"no table is called {unknown[0]!r}; there are: {', '.join(scripts)}", context
         )
     before = {} if against is None else _earlier(Path(against), chosen)
-    from hunch.storage import check_writable, dump_json, write_text, written_with
+    from hunch.storage import check_writable, dump_json, folder_place, write_text, written_with
 
-    places = {name: Path(out) / f"bench-{name}.md" for name in chosen} if out is not None else {}
+    folder = None if out is None else folder_place(out)
+    places = {} if folder is None else {name: folder / f"bench-{name}.md" for name in chosen}
     for place in places.values():
         check_writable(place, written_with(_MARK), _MARK)
     tables: dict[str, dict[str, Any]] = {}

@@ -87,17 +87,21 @@ def coverage_option(command: F) -> F:
     )(command)
 
 
-def check_not_swapped(model: str, data: str) -> None:
-    """Refuse a file where a model's folder is asked for, and the other way round.
+def check_model(model: str, data: str) -> None:
+    """Refuse a file where a model's folder is asked for, and the other way round; and no folder.
 
     Raises:
         ConfigurationError: with the order that is expected.
+        FolderError: if there is no such folder.
     """
+    from hunch.storage import existing_folder
+
     if Path(model).is_file() and Path(data).is_dir():
         raise ConfigurationError(
             f"{model!r} is a file and {data!r} a folder; expected the model's folder first: "
             f"{data} {model}."
         )
+    existing_folder(model)
 
 
 def sheet_option(command: F) -> F:

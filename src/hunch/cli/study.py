@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from hunch import interrupts
+from hunch.cli.config import toml_of
 from hunch.cli.options import (
     WholeNumber,
     debug_option,
@@ -135,6 +136,7 @@ def run(
     time-limit in seconds, memory-limit in MiB.
     """
     executor = _executor(context, executors)
+    toml_of(file)  # what cannot be read is said before torch is loaded
     load_torch(speaker(quiet))
     from hunch.cli.study_file import read_study
     from hunch.studies import Study

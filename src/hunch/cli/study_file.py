@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from hunch.cli.config import as_words
+from hunch.cli.config import as_words, toml_of
 from hunch.cli.environments import is_code, wraps_code
 from hunch.cli.options import import_named
 from hunch.errors import ConfigurationError
@@ -66,7 +65,7 @@ def read_study(context: click.Context, path: str) -> StudyFile:
     """
     from hunch.studies import Limits
 
-    values = _toml(path)
+    values = {key.replace("-", "_"): value for key, value in toml_of(path).items()}
     _check_keys(path, "", values, [*_OF_STUDY, *_OF_TRAIN, *_TABLES])
     imports = _list(path, "import", values.get("import", []))
     for module in imports:
@@ -387,15 +386,3 @@ def _check_keys(path: str, where: str, values: Mapping[str, Any], known: Sequenc
 def _hint(word: str, known: Sequence[str]) -> str:
     close = get_close_matches(word, known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"expected {', '.join(known)}."
-
-
-def _toml(path: str) -> dict[str, Any]:
-    try:
-        with Path(path).expanduser().open("rb") as file:
-            found = tomllib.load(file)
-    except OSError as error:
-        raise ConfigurationError(f"cannot read {path!r}: {error.strerror}.") from error
-    except (ValueError, RuntimeError, RecursionError) as error:
-        what = (str(error).splitlines() or ["it is none"])[0].rstrip(".")
-        raise ConfigurationError(f"{path!r} is no TOML: {what}.") from error
-    return {key.replace("-", "_"): value for key, value in found.items()}

@@ -149,6 +149,10 @@ def train(
         raise click.UsageError(
             "--resume goes on in the run's own folder; leave --out away", context
         )
+    if options["resume"] is not None:
+        from hunch.storage import existing_folder
+
+        existing_folder(options["resume"])
     load_torch()
     if options["resume"] is None:
         return _new(context, agent or "", env or "", options, as_json=as_json)
