@@ -126,6 +126,45 @@ def test_an_open_run_is_left_out_and_named(tmp_path):
     assert any("not finished" in said and "b" in said for said in found.remarks)
 
 
+def search_in(place, trials=3):
+    """As a study leaves it: settings and seed of each trial are its own."""
+    for trial in range(trials):
+        settings = dict(learning_rate=0.001 * (trial + 1))
+        write_run(
+            place / "jobs" / "dqn-CartPole-v1" / str(trial) / "run",
+            some(100 * (trial + 1), 2, seed=trial),
+            seed=trial,
+            about=dict(trial={k: str(v) for k, v in settings.items()}),
+            **settings,
+        )
+
+
+def test_trials_of_a_search_are_neither_seeds_nor_groups(tmp_path):
+    search_in(tmp_path / "search")
+    write_run(tmp_path / "plain", some(200, 5))
+    found = compare([tmp_path], **QUICK)
+    assert [(group.name, group.seeds) for group in found.groups] == [("dqn", (5, 5))]
+    (said,) = [said for said in found.remarks if "trial" in said]
+    assert said.startswith("Left out: 3 trials of a search (")
+    assert "train its settings on other seeds" in said
+    with pytest.raises(ConfigurationError, match=r"no finished .* Trials are no seeds"):
+        compare({"tuned": tmp_path / "search"}, **QUICK)
+
+
+def test_a_trial_that_is_named_by_itself_is_compared_with_a_warning(tmp_path):
+    search_in(tmp_path / "search")
+    write_run(tmp_path / "plain", some(200, 5))
+    place = tmp_path / "search" / "jobs" / "dqn-CartPole-v1" / "2"
+    for named in (place, place / "run"):
+        found = compare({"tuned": named, "plain": tmp_path / "plain"}, **QUICK)
+        assert [(group.name, group.seeds) for group in found.groups] == [
+            ("tuned", (2, 2)),
+            ("plain", (5, 5)),
+        ]
+        (said,) = [said for said in found.remarks if "rial" in said]
+        assert "If one was chosen by its return, that is too high" in said
+
+
 def test_of_one_seed_nothing_is_said_of_spread(tmp_path):
     write_run(tmp_path / "a", [300.0])
     write_run(tmp_path / "b", [200.0], recipe="noisy-dqn")
