@@ -1,6 +1,7 @@
 """Workers: results once and equal bit for bit, whatever becomes of those who make them."""
 
 import gc
+import json
 import os
 import queue
 import re
@@ -21,7 +22,7 @@ from hunch.cli.study import study as command
 from hunch.cli.study_file import read_study
 from hunch.errors import FolderError, HunchError
 from hunch.studies import Study, live
-from hunch.studies.claims import started
+from hunch.studies.claims import started, this_process
 from hunch.studies.hand import Hand
 from hunch.studies.work import work
 
@@ -178,6 +179,23 @@ def test_who_died_between_a_result_and_its_record_leaves_nothing_else(place, beg
     assert work(begun, 1, progress=False).done == 4
     assert bits(begun.folder) == bits(place / "one")
     assert [[p.name for p in folder.iterdir()] for folder in folders] == [["run"]] * 4
+
+
+def test_who_died_between_a_record_and_tidying_up_leaves_nothing_to_the_next(place, tmp_path):
+    shutil.copytree(place / "one", tmp_path / "one")
+    study = Study.open(tmp_path / "one")
+    first, second = (study.job_folder(job) for job in study.jobs[:2])
+    (first / "claim-000001").write_text(json.dumps(this_process() | {"started": 1}))  # it is dead
+    (first / "attempt-000001").mkdir()
+    (first / "output-000001.txt").touch()
+    (second / "claim-000003.free").touch()
+    (second / "claim-000003").touch()
+    (second / "output-000002.txt").write_text("printed")
+    assert work(study, 1, progress=False).done == 4
+    assert [p.name for p in first.iterdir()] == ["run"]
+    assert {p.name for p in second.iterdir()} == {"run", "output-000002.txt"}
+    check_tidy(study.folder)
+    assert bits(study.folder) == bits(place / "one")
 
 
 @pytest.mark.slow
