@@ -199,6 +199,7 @@ def test_a_damaged_checkpoint_is_told_of_and_the_one_before_is_taken(trained, ca
 WRONG = {
     "no environment": (["dqn"], "give an AGENT and an ENV, or --resume RUN"),
     "unknown agent": (["ddqn", "CartPole-v1"], "'ddqn' is not one of 'dqn'"),
+    "misspelt agent": (["dqqn", "CartPole-v1"], "'noisy-a2c'; did you mean 'dqn'?"),
     "unknown environment": (["dqn", "CartPol-v1"], "the nearest names are 'CartPole-v1'"),
     "ours without its namespace": (["dqn", "deepsea"], "the nearest names are 'hunch/DeepSea-v0'"),
     "continuous actions": (["dqn", "Pendulum-v1"], "expected Discrete, a finite set"),

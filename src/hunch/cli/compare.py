@@ -136,10 +136,12 @@ def _named(word: str) -> tuple[str | None, str]:
 
 def _check_there(places: Sequence[tuple[str | None, str]]) -> None:
     """Refuse names of nothing before torch is loaded."""
-    from hunch.errors import FolderError
+    from hunch.errors import ConfigurationError, FolderError
     from hunch.storage import expanded
 
-    for _, place in places:
+    for name, place in places:
+        if not place:  # it would be the working folder
+            raise ConfigurationError(f"RUN got '{name or ''}='; expected NAME=RUN.")
         if not expanded(place).exists():
             raise FolderError(f"{place!r}: there is no such folder.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import re
 import sys
@@ -39,6 +40,24 @@ class WholeNumber(click.IntRange):
         if number > self.most:
             self.fail(f"{number} is too large; expected at most {self.most}.", param, ctx)
         return number
+
+
+class OneOf(click.Choice[str]):
+    """One of some names; what is refused is told the name that is nearest to it.
+
+    Example:
+        >>> OneOf(["dqn", "a2c"]).convert("dqqn", None, None)
+        Traceback (most recent call last):
+        click.exceptions.BadParameter: 'dqqn' is not one of 'dqn', 'a2c'; did you mean 'dqn'?
+    """
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The name, or a message on what is wrong with it."""
+        known = [str(choice) for choice in self.choices]
+        if value not in known and (near := difflib.get_close_matches(str(value), known, n=1)):
+            listed = ", ".join(map(repr, known))
+            self.fail(f"{value!r} is not one of {listed}; did you mean {near[0]!r}?", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def seed_option(command: F) -> F:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -130,7 +131,8 @@ def _training(
 
     def made(tried: Mapping[str, Any]) -> tuple[Plan, dict[str, Any]]:
         own = {**merged, "set": {**merged["set"], **tried}}
-        return _planned(context, [agent["agent"], env["env"], *_typed(own)])
+        with _of_file(path):
+            return _planned(context, [agent["agent"], env["env"], *_typed(own)])
 
     plan, about = made({})
     return Cell.training(
@@ -143,6 +145,15 @@ def _training(
         report=bool(merged.get("report", False)),
         search=None if search is None else _searched(path, search, merged["set"], plan, made),
     )
+
+
+@contextmanager
+def _of_file(path: str) -> Iterator[None]:
+    """Say which file has what a command refuses, where nobody typed that command."""
+    try:
+        yield
+    except click.UsageError as error:
+        raise ConfigurationError(f"{path!r}: {error.format_message()}") from error
 
 
 def _planned(context: click.Context, words: Sequence[str]) -> tuple[Plan, dict[str, Any]]:
@@ -213,7 +224,10 @@ def _searched(
             space[name] = Choice(words, values)
         elif isinstance(options, dict) and {"low", "high"} <= options.keys():
             _check_keys(path, f"search.set.{name}", options, _OF_RANGE)
-            space[name] = Range(**options)
+            try:
+                space[name] = Range(**options)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"{path!r} has {name} in search.set: {error}") from error
             for end in ("low", "high"):
                 made({name: options[end]})
         else:
@@ -239,6 +253,11 @@ def _merged(path: str, *tables: Mapping[str, Any]) -> dict[str, Any]:
                     f"{name} = {{name = value}}."
                 )
             found[name] |= table
+    for name in ("report", "tensorboard"):
+        if not isinstance(found.get(name, False), bool):
+            raise ConfigurationError(
+                f"{path!r} has {name} = {found[name]!r}; expected true or false."
+            )
     found["wrap"] = _list(path, "wrap", found.get("wrap", []))
     return found
 
@@ -271,7 +290,8 @@ def _fits(
             raise ConfigurationError(f"{path!r} has a [[fit]] without data or without a target.")
         files = _list(path, "data", table["data"])
         words = [*files, "--target", str(table["target"]), *_fit_words(table)]
-        params = dict(fit.make_context("fit", words, parent=context).params)
+        with _of_file(path):
+            params = dict(fit.make_context("fit", words, parent=context).params)
         for name in ("data", "target", "out", "seed", "as_json", "quiet"):
             params.pop(name, None)
         # As `hunch fit` takes them, but without what is left at its default.

@@ -212,7 +212,8 @@ class _Worker:
             folder = self.study.job_folder(job)
             if newest(folder)[0]:  # its worker is about to tidy up, or died before it could
                 self.study.check_own(job)
-                _tidy(folder)
+                with contextlib.suppress(OSError):  # a folder that can only be read is done too
+                    _tidy(folder)
             return True
         return self.study.job_folder(job).is_dir() and self.study.has_failed(job)
 
