@@ -1,5 +1,6 @@
 """Workers: results once and equal bit for bit, whatever becomes of those who make them."""
 
+import errno
 import gc
 import json
 import os
@@ -24,6 +25,7 @@ from hunch.errors import FolderError, HunchError
 from hunch.studies import Study, live
 from hunch.studies.claims import started, this_process
 from hunch.studies.hand import Hand
+from hunch.studies.runner import has_no_room
 from hunch.studies.work import work
 
 pytest.importorskip("fcntl")
@@ -228,6 +230,8 @@ class Odd(gymnasium.Wrapper):
             if self.way == "raises":
                 raise RuntimeError("the lake is frozen")
             if self.way == "fills":
+                with open("filled", "x"):  # tried once: the next time another error is raised
+                    pass
                 raise OSError(errno.ENOSPC, "No space left on device")
             if self.way == "dies":
                 os.kill(os.getpid(), signal.SIGSEGV)
@@ -341,6 +345,31 @@ def test_a_full_disk_ends_the_worker_and_no_job_has_failed(odd, tmp_path):
     assert study.failures(study.jobs[0]) == []
     (tmp_path / "odd.py").write_text(ODD.replace("self.seen == 40", "False"))
     assert said_by(study)[0].done == 1
+
+
+def raised_from(cause, error):
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "is_so"),
+    [
+        (OSError(errno.ENOSPC, "no space"), True),
+        (OSError(errno.EDQUOT, "a quota"), True),
+        (OSError(errno.EROFS, "read only"), True),
+        (OSError(errno.ENOENT, "no file"), False),
+        (ValueError(f"I/O error: no space left (os error {errno.ENOSPC})"), True),
+        (ValueError(f"I/O error: no such file (os error {errno.ENOENT})"), False),
+        (raised_from(OSError(errno.ENOSPC, "no space"), FolderError("cannot write")), True),
+        (raised_from(OSError(errno.EACCES, "no right"), FolderError("cannot write")), False),
+    ],
+)
+def test_what_is_a_disk_without_room(error, is_so):
+    assert has_no_room(error) == is_so
+    outer = RuntimeError("while that was handled")
+    outer.__context__ = error
+    assert has_no_room(outer) == is_so
 
 
 def test_code_that_only_the_folder_names_is_not_run(odd, tmp_path, capfd):
