@@ -190,6 +190,7 @@ def test_who_died_between_a_record_and_tidying_up_leaves_nothing_to_the_next(pla
     (first / "claim-000001").write_text(json.dumps(this_process() | {"started": 1}))  # it is dead
     (first / "attempt-000001").mkdir()
     (first / "output-000001.txt").touch()
+    (study.record_file(study.jobs[0]).parent / ".0.json.hunch-0a1b2c3d").touch()
     (second / "claim-000003.free").touch()
     (second / "claim-000003").touch()
     (second / "output-000002.txt").write_text("printed")

@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from hunch.errors import ConfigurationError, FolderError
 from hunch.interrupts import between_steps
-from hunch.storage import versions
+from hunch.storage import sweep, versions
 from hunch.storage.replacing import flush
 from hunch.studies.cells import Job
 from hunch.studies.claims import Claim, Watch, claim, clear, newest
@@ -213,6 +213,7 @@ class _Worker:
             if newest(folder)[0]:  # its worker is about to tidy up, or died before it could
                 self.study.check_own(job)
                 with contextlib.suppress(OSError):  # a folder that can only be read is done too
+                    sweep(self.study.record_file(job).parent)  # the record in the making
                     _tidy(folder)
             return True
         return self.study.job_folder(job).is_dir() and self.study.has_failed(job)
