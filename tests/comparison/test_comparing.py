@@ -7,6 +7,7 @@ import pytest
 from training_folders import some, write_monitor, write_run
 
 from hunch.comparison import compare, interquartile_mean, probability_of_improvement
+from hunch.comparison.groups import largest_part
 from hunch.errors import ConfigurationError, FolderError
 
 QUICK = dict(resamples=300)
@@ -265,6 +266,22 @@ def test_the_largest_common_part_is_compared_where_nothing_is_common_to_all(tmp_
     assert "left out: own (of CartPole-v1 and Mine-v0) and other (of Mine-v0)" in found.remarks[0]
     assert found.groups[0].profile is not None
     assert found.to_json()["left_out"]["other"] == ["Mine-v0"]
+
+
+@pytest.mark.parametrize(
+    ("environments", "part"),
+    [
+        ({"a": "xyz", "b": "xyz", "c": "x"}, "ab"),  # 2 groups in 3, not 3 groups in 1
+        ({"a": "xy", "b": "xy", "c": "x", "d": "x", "e": "x"}, "abcde"),  # 5 in 1, not 2 in 2
+        ({"a": "xyz", "b": "xyz", "c": "xy"}, "abc"),  # of equals, 2 in 3 and 3 in 2, more groups
+        ({"a": "xyz", "b": "v", "c": "v"}, "bc"),  # one alone is no comparison
+        ({"a": "xy", "b": "yz", "c": "vyz", "d": "v"}, "bc"),  # what only two share wholly
+        ({"a": "uxy", "b": "vxy", "c": "wx"}, "ab"),  # what is no group's own set
+        ({"a": "x", "b": "y"}, ""),
+    ],
+)
+def test_the_largest_part_is_of_most_groups_times_environments(environments, part):
+    assert "".join(largest_part(environments)) == part
 
 
 def test_a_scale_that_is_not_used_is_not_spoken_of(tmp_path):
