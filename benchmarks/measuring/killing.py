@@ -6,7 +6,9 @@ A busy machine does not shift it. Linux tells of other processes what this needs
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,12 +16,18 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from types import CodeType, FrameType
+from typing import Any, Protocol
 
 from hunch.studies.hand import family
 
 _LOOK, _SOONEST, _LATEST = 0.005, 0.001, 0.2  # seconds from one look at a process to the next
 _LONGEST = 3600.0  # seconds on the wall for one command
+_AT_PARENTS_DEATH = 1  # PR_SET_PDEATHSIG of Linux
+# Calls that change names or what is in a file, as Python tells audit hooks of them.
+_CHANGES = tuple(
+    f"os.{call}" for call in ("link", "mkdir", "remove", "rename", "rmdir", "symlink", "truncate")
+)
 
 
 def is_there(pid: int) -> bool:
@@ -28,6 +36,76 @@ def is_there(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process is there and was stopped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except OSError:
+        return False
+
+
+class Changes:
+    """Notes the calls by which a process changes its working folder, and stops it behind one.
+
+    So it can be killed where a moment by chance is too rare: between two renamings, or before a
+    file that was opened is filled. Calls of processes that it starts are not seen.
+
+    Args:
+        number: of the call behind which it stops, from 1 on; 0 for none.
+    """
+
+    def __init__(self, number: int = 0) -> None:
+        self._number = number
+        # Which a copy of this process shares.
+        self._noted = tempfile.TemporaryFile()  # noqa: SIM115  lives as this does
+        self._made = 0
+        self._own: tuple[CodeType, ...] = (Changes._heard.__code__, Changes._stop.__code__)
+
+    def made(self) -> list[str]:
+        """The calls there were so far, each with what it changed first."""
+        size = os.fstat(self._noted.fileno()).st_size
+        return os.pread(self._noted.fileno(), size, 0).decode().splitlines()
+
+    def begin(self) -> None:
+        """Begin, in the process that is to be stopped."""
+        # One that is stopped would be left over for ever if whoever is to kill it is killed.
+        ctypes.CDLL(None).prctl(_AT_PARENTS_DEATH, signal.SIGKILL)
+        self._folder = f"{os.getcwd()}{os.sep}"
+        sys.addaudithook(self._heard)
+
+    def _heard(self, event: str, values: tuple[Any, ...]) -> None:
+        if event != "open" and event not in _CHANGES:
+            return
+        if event == "open" and not (values[2] or 0) & (os.O_WRONLY | os.O_RDWR):
+            return
+        if not isinstance(values[0], str | bytes | os.PathLike):
+            return  # of a file that is open
+        name = os.fsdecode(values[0])
+        name = name.removeprefix(self._folder)
+        if os.path.isabs(name):
+            return
+        os.write(self._noted.fileno(), f"{event} {name!r}\n".encode())
+        self._made += 1
+        if self._made == self._number:
+            sys.setprofile(self._stop)  # the next thing that it is told of comes after the call
+
+    def _stop(self, frame: FrameType, event: str, value: object) -> None:
+        if frame.f_code not in self._own:
+            sys.setprofile(None)
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def kinds(calls: Sequence[str]) -> dict[str, list[int]]:
+    """Numbers of calls, from 1 on, those together that differ in numbers within their names alone.
+
+    So a checkpoint that is written ten times counts once.
+    """
+    found: dict[str, list[int]] = {}
+    for number, call in enumerate(calls, 1):
+        found.setdefault(re.sub(r"hunch-[0-9a-f]{8}|\d+", "#", call), []).append(number)
+    return found
 
 
 class Process(Protocol):

@@ -88,6 +88,8 @@ def test_failures_are_one_line(scripts, capsys, monkeypatch):
     )
     assert run(["bench", "everything"]) == 2
     assert "there are: broken, nothing" in capsys.readouterr().err
+    assert run(["bench", "brokn"]) == 2
+    assert "did you mean broken?" in capsys.readouterr().err
     (scripts / "file").write_text("")
     assert run(["bench", "nothing", "--out", str(scripts / "file" / "below")]) == 2
     assert "cannot write" in capsys.readouterr().err

@@ -109,6 +109,7 @@ def test_logs_of_stable_baselines3_stand_beside_runs(runs, capsys):
     ("words", "says"),
     [
         (["nowhere"], "there is no such folder"),
+        (["new="], "RUN got 'new='; expected NAME=RUN"),
         ([], "RUN"),
         (["runs", "--out", "page.txt"], "ends in .html"),
         (["runs", "--scale", "CartPole-v1"], "expected ENV=LOW,HIGH"),

@@ -249,3 +249,69 @@ def test_a_file_that_is_not_there_is_missed_before_torch_is_loaded(words, capsys
     assert run(words) == WRONG_USE
     said = capsys.readouterr().err
     assert said.startswith("hunch: there is no file 'gone.csv'")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["predict", "gone", "a.csv", "--out=p"],
+        ["monitor", "gone", "a.csv"],
+        ["play", "gone"],
+        ["train", "--resume", "gone"],
+        ["compare", "a.csv", "gone"],
+        ["study", "gone"],
+        ["study", "work", "gone"],
+    ],
+)
+def test_a_folder_that_is_not_there_is_missed_before_torch_is_loaded(
+    words, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text("x\n1\n")
+    assert run(words) == WRONG_USE
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("hunch: ")
+    assert "'gone'" in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["fit", "https://host/x", "--target=y"],
+        ["fit", "a.csv", "--target=y", "--out=https://host/x"],
+        ["predict", "m", "https://host/x", "--out=p"],
+        ["predict", "https://host/x", "a.csv", "--out=p"],
+        ["monitor", "m", "https://host/x"],
+        ["play", "https://host/x"],
+        ["train", "--resume=https://host/x"],
+        ["train", "dqn", "CartPole-v1", "--out=https://host/x"],
+        ["compare", "https://host/x"],
+        ["compare", "m", "--out=https://host/x.html"],
+        ["study", "https://host/x"],
+        ["study", "work", "https://host/x"],
+        ["study", "a.toml", "--out=https://host/x"],
+        ["demo", "--out=https://host/x"],
+        ["reproduce", "noisy-layers", "--out=https://host/x"],
+        ["diagnose", "--out=https://host/x.html"],
+        ["sample", "--out=https://host/x"],
+        ["bench", "--out=https://host/x", "dqn"],
+    ],
+)
+def test_an_address_is_no_file_and_is_named_as_it_was_typed(words, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text("x,y\n" + "1,2\n" * 20)
+    (tmp_path / "m").mkdir()
+    (tmp_path / "a.toml").write_text('agents = ["dqn"]\nenvs = ["CartPole-v1"]\nsteps = 9\n')
+    assert run(words) == WRONG_USE
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("hunch: 'https://host/x"), said
+    assert "is an address, and hunch reads and writes on this machine alone" in said
+
+
+def test_a_home_is_expanded_by_hunch_where_the_shell_did_not(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n")
+    assert run(["monitor", "gone", "~/a.csv"]) == WRONG_USE
+    assert "no folder 'gone'" in capsys.readouterr().err
+    assert run(["monitor", "gone", "~nobody-here/a.csv"]) == WRONG_USE
+    assert "the home folder of a user that is not known" in capsys.readouterr().err

@@ -199,6 +199,7 @@ def test_a_damaged_checkpoint_is_told_of_and_the_one_before_is_taken(trained, ca
 WRONG = {
     "no environment": (["dqn"], "give an AGENT and an ENV, or --resume RUN"),
     "unknown agent": (["ddqn", "CartPole-v1"], "'ddqn' is not one of 'dqn'"),
+    "misspelt agent": (["dqqn", "CartPole-v1"], "'noisy-a2c'; did you mean 'dqn'?"),
     "unknown environment": (["dqn", "CartPol-v1"], "the nearest names are 'CartPole-v1'"),
     "ours without its namespace": (["dqn", "deepsea"], "the nearest names are 'hunch/DeepSea-v0'"),
     "continuous actions": (["dqn", "Pendulum-v1"], "expected Discrete, a finite set"),
@@ -212,7 +213,7 @@ WRONG = {
     "an option of its own": (["dqn", "CartPole-v1", "--set=seed=3"], "use --seed for that"),
     "unknown env argument": (["dqn", "CartPole-v1", "--env=wind=3"], "unexpected keyword argument 'wind'"),
     "bad env argument": (["boot-dqn", "hunch/DeepSea-v0", "--size=1"], "`size` got 1"),
-    "no run": (["--resume", "nowhere"], "'nowhere' is no run"),
+    "no run": (["--resume", "nowhere"], "there is no folder 'nowhere'"),
     "foreign folder": (["dqn", "CartPole-v1", "--out=notes"], "'notes' is not empty"),
     "stop without evaluations": (["dqn", "CartPole-v1", "--stop-at=9", "--eval-every=0"], "`evaluate_every` is 0"),
 }  # fmt: skip

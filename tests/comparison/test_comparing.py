@@ -7,6 +7,7 @@ import pytest
 from training_folders import some, write_monitor, write_run
 
 from hunch.comparison import compare, interquartile_mean, probability_of_improvement
+from hunch.comparison.groups import largest_part
 from hunch.errors import ConfigurationError, FolderError
 
 QUICK = dict(resamples=300)
@@ -126,6 +127,45 @@ def test_an_open_run_is_left_out_and_named(tmp_path):
     assert any("not finished" in said and "b" in said for said in found.remarks)
 
 
+def search_in(place, trials=3):
+    """As a study leaves it: settings and seed of each trial are its own."""
+    for trial in range(trials):
+        settings = dict(learning_rate=0.001 * (trial + 1))
+        write_run(
+            place / "jobs" / "dqn-CartPole-v1" / str(trial) / "run",
+            some(100 * (trial + 1), 2, seed=trial),
+            seed=trial,
+            about=dict(trial={k: str(v) for k, v in settings.items()}),
+            **settings,
+        )
+
+
+def test_trials_of_a_search_are_neither_seeds_nor_groups(tmp_path):
+    search_in(tmp_path / "search")
+    write_run(tmp_path / "plain", some(200, 5))
+    found = compare([tmp_path], **QUICK)
+    assert [(group.name, group.seeds) for group in found.groups] == [("dqn", (5, 5))]
+    (said,) = [said for said in found.remarks if "trial" in said]
+    assert said.startswith("Left out: 3 trials of a search (")
+    assert "train its settings on other seeds" in said
+    with pytest.raises(ConfigurationError, match=r"no finished .* Trials are no seeds"):
+        compare({"tuned": tmp_path / "search"}, **QUICK)
+
+
+def test_a_trial_that_is_named_by_itself_is_compared_with_a_warning(tmp_path):
+    search_in(tmp_path / "search")
+    write_run(tmp_path / "plain", some(200, 5))
+    place = tmp_path / "search" / "jobs" / "dqn-CartPole-v1" / "2"
+    for named in (place, place / "run"):
+        found = compare({"tuned": named, "plain": tmp_path / "plain"}, **QUICK)
+        assert [(group.name, group.seeds) for group in found.groups] == [
+            ("tuned", (2, 2)),
+            ("plain", (5, 5)),
+        ]
+        (said,) = [said for said in found.remarks if "rial" in said]
+        assert "If one was chosen by its return, that is too high" in said
+
+
 def test_of_one_seed_nothing_is_said_of_spread(tmp_path):
     write_run(tmp_path / "a", [300.0])
     write_run(tmp_path / "b", [200.0], recipe="noisy-dqn")
@@ -226,6 +266,22 @@ def test_the_largest_common_part_is_compared_where_nothing_is_common_to_all(tmp_
     assert "left out: own (of CartPole-v1 and Mine-v0) and other (of Mine-v0)" in found.remarks[0]
     assert found.groups[0].profile is not None
     assert found.to_json()["left_out"]["other"] == ["Mine-v0"]
+
+
+@pytest.mark.parametrize(
+    ("environments", "part"),
+    [
+        ({"a": "xyz", "b": "xyz", "c": "x"}, "ab"),  # 2 groups in 3, not 3 groups in 1
+        ({"a": "xy", "b": "xy", "c": "x", "d": "x", "e": "x"}, "abcde"),  # 5 in 1, not 2 in 2
+        ({"a": "xyz", "b": "xyz", "c": "xy"}, "abc"),  # of equals, 2 in 3 and 3 in 2, more groups
+        ({"a": "xyz", "b": "v", "c": "v"}, "bc"),  # one alone is no comparison
+        ({"a": "xy", "b": "yz", "c": "vyz", "d": "v"}, "bc"),  # what only two share wholly
+        ({"a": "uxy", "b": "vxy", "c": "wx"}, "ab"),  # what is no group's own set
+        ({"a": "x", "b": "y"}, ""),
+    ],
+)
+def test_the_largest_part_is_of_most_groups_times_environments(environments, part):
+    assert "".join(largest_part(environments)) == part
 
 
 def test_a_scale_that_is_not_used_is_not_spoken_of(tmp_path):

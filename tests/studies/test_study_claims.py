@@ -11,7 +11,7 @@ import time
 import pytest
 
 from hunch.studies import claims
-from hunch.studies.claims import Watch, claim, newest
+from hunch.studies.claims import Watch, claim, clear, newest
 
 ANOTHER_MACHINE = {"host": "another", "pid": 1, "machine": "another's", "started": 1}
 
@@ -108,5 +108,5 @@ def test_no_number_is_used_twice_while_the_job_is_open(tmp_path):
         assert mine.number == number
         mine.let_go()
     assert newest(tmp_path) == (3, True)
-    mine.clear()
+    clear(tmp_path)
     assert newest(tmp_path) == (0, True)

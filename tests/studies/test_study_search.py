@@ -9,6 +9,7 @@ from study_bits import bits, check_tidy, start, to_the_end
 from hunch.cli.main import run
 from hunch.cli.study import study as command
 from hunch.cli.study_file import read_study
+from hunch.comparison import compare
 from hunch.errors import ConfigurationError, HunchError
 from hunch.rl import Run
 from hunch.studies import Limits, Study
@@ -93,6 +94,8 @@ def test_one_worker_finds_the_same_each_time_and_says_which_is_best(tmp_path):
     assert f"hidden_sizes={best.figures['set.hidden_sizes']}" in said
     told = {t.user_attrs["job"]: t.value for t in trials_of(two.folder)}
     assert told == {done.seed: done.figures["last"] for done in two.finished()}
+    with pytest.raises(ConfigurationError, match="4 trials of a search"):
+        compare([one.folder])
 
 
 def test_workers_share_a_search(tmp_path, monkeypatch):
@@ -179,7 +182,8 @@ def test_plain_values_and_back():
         ('["4", "8,8"]', "[]", "expected a list of values"),
         ('["4", "8,8"]', '["4", "eight"]', "hidden_sizes"),
         ("low = 1e-4", "low = 1", "low"),
-        ("low = 1e-4", 'low = "x"', "low"),
+        ("low = 1e-4", 'low = "x"', "learning_rate in search.set: `low` got 'x'"),
+        ("log = true", 'log = "no"', "`log` got 'no'; expected true or false"),
         ("log = true", "logs = true", "did you mean 'log'"),
         ("learning_rate", "learning_rat", "learning_rate"),
         ("batch_size = 8", "batch_size = 8\nlearning_rate = 0.1", "in one of them"),

@@ -1,6 +1,8 @@
 """Workers: results once and equal bit for bit, whatever becomes of those who make them."""
 
+import errno
 import gc
+import json
 import os
 import queue
 import re
@@ -21,8 +23,9 @@ from hunch.cli.study import study as command
 from hunch.cli.study_file import read_study
 from hunch.errors import FolderError, HunchError
 from hunch.studies import Study, live
-from hunch.studies.claims import started
+from hunch.studies.claims import started, this_process
 from hunch.studies.hand import Hand
+from hunch.studies.runner import has_no_room
 from hunch.studies.work import work
 
 pytest.importorskip("fcntl")
@@ -180,6 +183,24 @@ def test_who_died_between_a_result_and_its_record_leaves_nothing_else(place, beg
     assert [[p.name for p in folder.iterdir()] for folder in folders] == [["run"]] * 4
 
 
+def test_who_died_between_a_record_and_tidying_up_leaves_nothing_to_the_next(place, tmp_path):
+    shutil.copytree(place / "one", tmp_path / "one")
+    study = Study.open(tmp_path / "one")
+    first, second = (study.job_folder(job) for job in study.jobs[:2])
+    (first / "claim-000001").write_text(json.dumps(this_process() | {"started": 1}))  # it is dead
+    (first / "attempt-000001").mkdir()
+    (first / "output-000001.txt").touch()
+    (study.record_file(study.jobs[0]).parent / ".0.json.hunch-0a1b2c3d").touch()
+    (second / "claim-000003.free").touch()
+    (second / "claim-000003").touch()
+    (second / "output-000002.txt").write_text("printed")
+    assert work(study, 1, progress=False).done == 4
+    assert [p.name for p in first.iterdir()] == ["run"]
+    assert {p.name for p in second.iterdir()} == {"run", "output-000002.txt"}
+    check_tidy(study.folder)
+    assert bits(study.folder) == bits(place / "one")
+
+
 @pytest.mark.slow
 def test_a_result_that_was_damaged_before_its_record_was_written_is_made_anew(place, begun):
     job = begun.jobs[0]
@@ -210,6 +231,8 @@ class Odd(gymnasium.Wrapper):
             if self.way == "raises":
                 raise RuntimeError("the lake is frozen")
             if self.way == "fills":
+                with open("filled", "x"):  # tried once: the next time another error is raised
+                    pass
                 raise OSError(errno.ENOSPC, "No space left on device")
             if self.way == "dies":
                 os.kill(os.getpid(), signal.SIGSEGV)
@@ -323,6 +346,31 @@ def test_a_full_disk_ends_the_worker_and_no_job_has_failed(odd, tmp_path):
     assert study.failures(study.jobs[0]) == []
     (tmp_path / "odd.py").write_text(ODD.replace("self.seen == 40", "False"))
     assert said_by(study)[0].done == 1
+
+
+def raised_from(cause, error):
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "is_so"),
+    [
+        (OSError(errno.ENOSPC, "no space"), True),
+        (OSError(errno.EDQUOT, "a quota"), True),
+        (OSError(errno.EROFS, "read only"), True),
+        (OSError(errno.ENOENT, "no file"), False),
+        (ValueError(f"I/O error: no space left (os error {errno.ENOSPC})"), True),
+        (ValueError(f"I/O error: no such file (os error {errno.ENOENT})"), False),
+        (raised_from(OSError(errno.ENOSPC, "no space"), FolderError("cannot write")), True),
+        (raised_from(OSError(errno.EACCES, "no right"), FolderError("cannot write")), False),
+    ],
+)
+def test_what_is_a_disk_without_room(error, is_so):
+    assert has_no_room(error) == is_so
+    outer = RuntimeError("while that was handled")
+    outer.__context__ = error
+    assert has_no_room(outer) == is_so
 
 
 def test_code_that_only_the_folder_names_is_not_run(odd, tmp_path, capfd):

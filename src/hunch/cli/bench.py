@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
@@ -59,13 +60,14 @@ def bench(
     chosen = list(scripts) if "all" in names else list(names)
     unknown = [name for name in chosen if name not in scripts]
     if unknown:
-        raise click.UsageError(
-            f"no table is called {unknown[0]!r}; there are: {', '.join(scripts)}", context
-        )
+        near = difflib.get_close_matches(unknown[0], scripts, n=1)
+        known = f"did you mean {near[0]}?" if near else f"there are: {', '.join(scripts)}"
+        raise click.UsageError(f"no table is called {unknown[0]!r}; {known}", context)
     before = {} if against is None else _earlier(Path(against), chosen)
-    from hunch.storage import check_writable, dump_json, write_text, written_with
+    from hunch.storage import check_writable, dump_json, folder_place, write_text, written_with
 
-    places = {name: Path(out) / f"bench-{name}.md" for name in chosen} if out is not None else {}
+    folder = None if out is None else folder_place(out)
+    places = {} if folder is None else {name: folder / f"bench-{name}.md" for name in chosen}
     for place in places.values():
         check_writable(place, written_with(_MARK), _MARK)
     tables: dict[str, dict[str, Any]] = {}

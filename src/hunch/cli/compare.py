@@ -102,13 +102,15 @@ def compare(
             )
         check_writable(out, written_with(_MARK), _MARK)
     scales = _scales(scale_words)
+    places = [_named(word) for word in runs]
+    _check_there(places)
     say = speaker(quiet)
     load_torch(say)
     from hunch.comparison.comparing import compare_places
     from hunch.storage import dump_json
 
     found = compare_places(
-        [_named(word) for word in runs],
+        places,
         score=score,
         scales=scales,
         confidence=confidence,
@@ -130,6 +132,18 @@ def _named(word: str) -> tuple[str | None, str]:
     """A name and a place; what exists as it stands is a place, whatever is in its name."""
     name, equals, place = word.partition("=")
     return (None, word) if not equals or not name or Path(word).exists() else (name, place)
+
+
+def _check_there(places: Sequence[tuple[str | None, str]]) -> None:
+    """Refuse names of nothing before torch is loaded."""
+    from hunch.errors import ConfigurationError, FolderError
+    from hunch.storage import expanded
+
+    for name, place in places:
+        if not place:  # it would be the working folder
+            raise ConfigurationError(f"RUN got '{name or ''}='; expected NAME=RUN.")
+        if not expanded(place).exists():
+            raise FolderError(f"{place!r}: there is no such folder.")
 
 
 def _scales(words: Sequence[str]) -> dict[str, tuple[float, float]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -67,7 +66,7 @@ def _configured(
             known[str(parameter.name)] = parameter
     known = {name: known[name] for name in known if name not in _NOT_IN_A_FILE}
     found: dict[str, Any] = {}
-    for key, value in _toml(path).items():
+    for key, value in toml_of(path, "--config: ").items():
         if key.replace("-", "_") in tables:
             context.meta.setdefault(_TABLES, {})[key.replace("-", "_")] = _table(path, key, value)
             continue
@@ -111,17 +110,30 @@ def _value(path: str, key: str, value: Any, option: click.Parameter) -> Any:
     return plain if option.multiple else value
 
 
-def _toml(path: str) -> dict[str, Any]:
+def toml_of(path: str, said: str = "") -> dict[str, Any]:
+    """What a file of TOML holds.
+
+    Args:
+        path: the file.
+        said: stands before what is wrong with it.
+
+    Raises:
+        ConfigurationError: if it cannot be read.
+        FolderError: if no file can be called so.
+    """
     import tomllib
 
+    from hunch.storage import expanded
+
+    place = expanded(path)
     try:
-        with Path(path).expanduser().open("rb") as file:
+        with place.open("rb") as file:
             return tomllib.load(file)
     except OSError as error:
-        raise ConfigurationError(f"--config: cannot read {path!r}: {error.strerror}.") from error
-    except (ValueError, RuntimeError, RecursionError) as error:
+        raise ConfigurationError(f"{said}cannot read {path!r}: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
         what = (str(error).splitlines() or ["it is none"])[0].rstrip(".")
-        raise ConfigurationError(f"--config: {path!r} is no TOML: {what}.") from error
+        raise ConfigurationError(f"{said}{path!r} is no TOML: {what}.") from error
 
 
 def as_words(values: Mapping[str, Any]) -> list[str]:

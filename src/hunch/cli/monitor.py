@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from hunch.cli.options import (
-    check_not_swapped,
+    check_model,
     coverage_option,
     json_option,
     load_torch,
@@ -41,11 +41,11 @@ def monitor(
     from hunch.tables.reading import check_there
 
     check_there(data)
+    check_model(model, data)
     load_torch(say)
     from hunch.storage import dump_json
     from hunch.tables.monitoring import in_lines, monitor_table
 
-    check_not_swapped(model, data)
     found = monitor_table(model, data, coverage=coverage, sheet=sheet, progress=not quiet, say=say)
     if as_json:
         click.echo(dump_json(found), nl=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import re
 import sys
@@ -39,6 +40,24 @@ class WholeNumber(click.IntRange):
         if number > self.most:
             self.fail(f"{number} is too large; expected at most {self.most}.", param, ctx)
         return number
+
+
+class OneOf(click.Choice[str]):
+    """One of some names; what is refused is told the name that is nearest to it.
+
+    Example:
+        >>> OneOf(["dqn", "a2c"]).convert("dqqn", None, None)
+        Traceback (most recent call last):
+        click.exceptions.BadParameter: 'dqqn' is not one of 'dqn', 'a2c'; did you mean 'dqn'?
+    """
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The name, or a message on what is wrong with it."""
+        known = [str(choice) for choice in self.choices]
+        if value not in known and (near := difflib.get_close_matches(str(value), known, n=1)):
+            listed = ", ".join(map(repr, known))
+            self.fail(f"{value!r} is not one of {listed}; did you mean {near[0]!r}?", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def seed_option(command: F) -> F:
@@ -87,17 +106,21 @@ def coverage_option(command: F) -> F:
     )(command)
 
 
-def check_not_swapped(model: str, data: str) -> None:
-    """Refuse a file where a model's folder is asked for, and the other way round.
+def check_model(model: str, data: str) -> None:
+    """Refuse a file where a model's folder is asked for, and the other way round; and no folder.
 
     Raises:
         ConfigurationError: with the order that is expected.
+        FolderError: if there is no such folder.
     """
+    from hunch.storage import existing_folder
+
     if Path(model).is_file() and Path(data).is_dir():
         raise ConfigurationError(
             f"{model!r} is a file and {data!r} a folder; expected the model's folder first: "
             f"{data} {model}."
         )
+    existing_folder(model)
 
 
 def sheet_option(command: F) -> F:

@@ -78,6 +78,9 @@ def play(
     agent was trained in a function or class of yours: name it again, as file.py:make_env, and
     `--wrap` with it, since what only a folder names is not run.
     """
+    from hunch.storage import existing_folder
+
+    existing_folder(run)
     load_torch()
     for text in (*([] if env is None else [env]), *wrap):
         name_module(context, text)

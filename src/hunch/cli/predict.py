@@ -8,7 +8,7 @@ import sys
 import click
 
 from hunch.cli.options import (
-    check_not_swapped,
+    check_model,
     coverage_option,
     json_option,
     load_torch,
@@ -65,11 +65,11 @@ def predict(
     from hunch.tables.reading import check_there
 
     check_there(data)
+    check_model(model, data)
     load_torch(say)
     from hunch.storage import dump_json
     from hunch.tables import TableModel, predict_table
 
-    check_not_swapped(model, data)
     loaded = TableModel.load(model)
     place = sys.stdout.buffer if out == "-" else out
     found = predict_table(

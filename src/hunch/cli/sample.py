@@ -30,8 +30,9 @@ def sample(out: str) -> None:
     were drawn from size, district, year and the rest, with more noise for larger flats, and some
     cells are missing, as they are in tables of one's own. Other files of these names stay.
     """
-    from hunch.storage import check_writable, new_file
+    from hunch.storage import check_writable, folder_place, new_file
 
+    folder_place(out)
     places = {name: Path(out) / name for name in SAMPLES}
     for name, place in places.items():  # before the first is written, so that it is both or none
         check_writable(place, _same_as(name))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from hunch import interrupts
+from hunch.cli.config import toml_of
 from hunch.cli.options import (
     WholeNumber,
     debug_option,
@@ -21,6 +23,7 @@ from hunch.cli.options import (
     speaker,
 )
 from hunch.studies.executors import EXECUTORS
+from hunch.studies.study import STUDY_FILE
 
 if TYPE_CHECKING:
     from hunch.studies import Status, Study
@@ -48,6 +51,11 @@ class _Study(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in (*_COMMANDS, "-h", "--help", "--debug"):
+            near = get_close_matches(args[0], _COMMANDS, n=1)
+            if near and not Path(args[0]).exists():
+                raise click.UsageError(
+                    f"{args[0]!r} is no file and no command; did you mean {near[0]!r}?", ctx
+                )
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
@@ -135,6 +143,11 @@ def run(
     time-limit in seconds, memory-limit in MiB.
     """
     executor = _executor(context, executors)
+    if Path(file, STUDY_FILE).is_file():
+        raise click.UsageError(
+            f"{file!r} is the folder of a study, which goes on by: hunch study work {file}", context
+        )
+    toml_of(file)  # what cannot be read is said before torch is loaded
     load_torch(speaker(quiet))
     from hunch.cli.study_file import read_study
     from hunch.studies import Study
@@ -146,7 +159,8 @@ def run(
     if retry_failed:
         begun.forget_failures()
     again = shlex.join(["hunch", "study", file, *(["--out", out] if out else [])])
-    speaker(quiet)(f"{len(begun.jobs):,} jobs in {shlex.quote(str(place))}")
+    count = len(begun.jobs)
+    speaker(quiet)(f"{count:,} {'job' if count == 1 else 'jobs'} in {shlex.quote(str(place))}")
     if executor is not None:
         name, options = executor
         return _ended(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from hunch.cli.config import as_words
+from hunch.cli.config import as_words, toml_of
 from hunch.cli.environments import is_code, wraps_code
 from hunch.cli.options import import_named
 from hunch.errors import ConfigurationError
@@ -66,7 +66,7 @@ def read_study(context: click.Context, path: str) -> StudyFile:
     """
     from hunch.studies import Limits
 
-    values = _toml(path)
+    values = {key.replace("-", "_"): value for key, value in toml_of(path).items()}
     _check_keys(path, "", values, [*_OF_STUDY, *_OF_TRAIN, *_TABLES])
     imports = _list(path, "import", values.get("import", []))
     for module in imports:
@@ -131,7 +131,8 @@ def _training(
 
     def made(tried: Mapping[str, Any]) -> tuple[Plan, dict[str, Any]]:
         own = {**merged, "set": {**merged["set"], **tried}}
-        return _planned(context, [agent["agent"], env["env"], *_typed(own)])
+        with _of_file(path):
+            return _planned(context, [agent["agent"], env["env"], *_typed(own)])
 
     plan, about = made({})
     return Cell.training(
@@ -144,6 +145,15 @@ def _training(
         report=bool(merged.get("report", False)),
         search=None if search is None else _searched(path, search, merged["set"], plan, made),
     )
+
+
+@contextmanager
+def _of_file(path: str) -> Iterator[None]:
+    """Say which file has what a command refuses, where nobody typed that command."""
+    try:
+        yield
+    except click.UsageError as error:
+        raise ConfigurationError(f"{path!r}: {error.format_message()}") from error
 
 
 def _planned(context: click.Context, words: Sequence[str]) -> tuple[Plan, dict[str, Any]]:
@@ -214,7 +224,10 @@ def _searched(
             space[name] = Choice(words, values)
         elif isinstance(options, dict) and {"low", "high"} <= options.keys():
             _check_keys(path, f"search.set.{name}", options, _OF_RANGE)
-            space[name] = Range(**options)
+            try:
+                space[name] = Range(**options)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"{path!r} has {name} in search.set: {error}") from error
             for end in ("low", "high"):
                 made({name: options[end]})
         else:
@@ -240,6 +253,11 @@ def _merged(path: str, *tables: Mapping[str, Any]) -> dict[str, Any]:
                     f"{name} = {{name = value}}."
                 )
             found[name] |= table
+    for name in ("report", "tensorboard"):
+        if not isinstance(found.get(name, False), bool):
+            raise ConfigurationError(
+                f"{path!r} has {name} = {found[name]!r}; expected true or false."
+            )
     found["wrap"] = _list(path, "wrap", found.get("wrap", []))
     return found
 
@@ -272,7 +290,8 @@ def _fits(
             raise ConfigurationError(f"{path!r} has a [[fit]] without data or without a target.")
         files = _list(path, "data", table["data"])
         words = [*files, "--target", str(table["target"]), *_fit_words(table)]
-        params = dict(fit.make_context("fit", words, parent=context).params)
+        with _of_file(path):
+            params = dict(fit.make_context("fit", words, parent=context).params)
         for name in ("data", "target", "out", "seed", "as_json", "quiet"):
             params.pop(name, None)
         # As `hunch fit` takes them, but without what is left at its default.
@@ -387,15 +406,3 @@ def _check_keys(path: str, where: str, values: Mapping[str, Any], known: Sequenc
 def _hint(word: str, known: Sequence[str]) -> str:
     close = get_close_matches(word, known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"expected {', '.join(known)}."
-
-
-def _toml(path: str) -> dict[str, Any]:
-    try:
-        with Path(path).expanduser().open("rb") as file:
-            found = tomllib.load(file)
-    except OSError as error:
-        raise ConfigurationError(f"cannot read {path!r}: {error.strerror}.") from error
-    except (ValueError, RuntimeError, RecursionError) as error:
-        what = (str(error).splitlines() or ["it is none"])[0].rstrip(".")
-        raise ConfigurationError(f"{path!r} is no TOML: {what}.") from error
-    return {key.replace("-", "_"): value for key, value in found.items()}

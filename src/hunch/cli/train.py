@@ -14,6 +14,7 @@ from hunch.cli.agent_names import called, from_file_of, said
 from hunch.cli.config import as_words, config_option, run_config, table
 from hunch.cli.environments import NamedEnv, env_given, env_named, is_code, wraps_code
 from hunch.cli.options import (
+    OneOf,
     WholeNumber,
     env_option,
     import_option,
@@ -66,7 +67,7 @@ class _WithWords(click.Command):
 
 
 @click.command(cls=_WithWords, epilog=_EPILOG)
-@click.argument("agent", type=click.Choice(list(RECIPES)), required=False, metavar="[AGENT]")
+@click.argument("agent", type=OneOf(list(RECIPES)), required=False, metavar="[AGENT]")
 @click.argument("env", required=False, metavar="[ENV]")
 @click.option(
     "--steps",
@@ -149,6 +150,10 @@ def train(
         raise click.UsageError(
             "--resume goes on in the run's own folder; leave --out away", context
         )
+    if options["resume"] is not None:
+        from hunch.storage import existing_folder
+
+        existing_folder(options["resume"])
     load_torch()
     if options["resume"] is None:
         return _new(context, agent or "", env or "", options, as_json=as_json)

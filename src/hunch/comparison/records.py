@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,6 +124,8 @@ def read_records(
         FolderError: if a file is not as it was written.
     """
     found = [own for given, place in places for own in _trainings_below(given, place)]
+    # A trial that somebody names by itself is asked for; one that lies in a search is not.
+    named = {root for root, count in Counter(own.root for own in found).items() if count == 1}
     found = list({own.place.resolve(): own for own in found}.values())
     monitored = any(own.monitors for own in found)
     if monitored and score not in (None, "training"):
@@ -134,16 +137,23 @@ def read_records(
     chosen: Score = score or ("training" if monitored else "last")
     records: list[Record] = []
     open_ended: list[str] = []
+    trials: dict[bool, list[str]] = {True: [], False: []}  # those named, those left out
     with progress_bar(len(found), "reading", "run", enabled=progress) as bar:
         for own in found:
+            bar.update()
             if own.monitors:
                 records += _of_monitor(own)
-            elif (of_run := _of_run(own, chosen)) is None:
+                continue
+            plan, about = read_run_file(own.place)
+            if "trial" in about:
+                trials[own.root in named].append(shown(own.place))
+                if own.root not in named:
+                    continue
+            if (of_run := _of_run(own, plan, about, chosen)) is None:
                 open_ended.append(shown(own.place))
             else:
                 records += of_run
-            bar.update()
-    remarks = _said_of_open_ended(open_ended)
+    remarks = [*_said_of_open_ended(open_ended), *_said_of_trials(trials[False], trials[True])]
     kept, twice = _without_copies(records)
     if not kept:
         raise ConfigurationError(f"there is no finished training to compare. {' '.join(remarks)}")
@@ -236,9 +246,8 @@ def _last_episodes(returns: Array) -> float:
     return float(returns[-SHOWN_EPISODES:].mean())
 
 
-def _of_run(own: _Place, score: Score) -> list[Record] | None:
+def _of_run(own: _Place, plan: Plan, about: Mapping[str, Any], score: Score) -> list[Record] | None:
     """A record for each replica; None if the run has not come to its end."""
-    plan, about = read_run_file(own.place)
     summary = read_summary(own.place, about)
     if not summary:
         return None
@@ -355,6 +364,29 @@ def _said_of_open_ended(places: Sequence[str]) -> list[str]:
         f"Left out as not finished: {_named(places)}; `hunch train --resume` brings a run to its "
         "end."
     ]
+
+
+def _said_of_trials(left_out: Sequence[str], named: Sequence[str]) -> list[str]:
+    """That each trial of a search has settings of its own, and that the best one is the luckiest.
+
+    Args:
+        left_out: folders of trials that lie in what was to be compared.
+        named: those of trials that were to be compared themselves.
+    """
+    said = []
+    if left_out:
+        count = f"{len(left_out)} {'trials' if len(left_out) > 1 else 'trial'}"
+        said.append(
+            f"Left out: {count} of a search ({_named(left_out)}). Trials are no seeds of one "
+            "agent, and the best of many is the luckiest of them: `hunch study status` names it; "
+            "train its settings on other seeds, and compare those runs."
+        )
+    if named:
+        said.append(
+            f"Trials of a search: {_named(named)}. If one was chosen by its return, that is too "
+            "high; runs of its settings on other seeds would say by how much."
+        )
+    return said
 
 
 def _named(places: Sequence[str]) -> str:

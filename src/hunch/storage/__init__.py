@@ -10,6 +10,7 @@ from hunch.storage.asides import scratch_folder, sweep
 from hunch.storage.files import check_writable, new_file, write_own_text, write_text
 from hunch.storage.folders import (
     check_replaceable,
+    existing_folder,
     first_folder,
     is_of_the_system,
     new_folder,
@@ -46,6 +47,7 @@ __all__ = [
     "check_writable",
     "checksum",
     "dump_json",
+    "existing_folder",
     "expanded",
     "file_place",
     "first_folder",

@@ -172,6 +172,28 @@ def is_of_the_system(error: FolderError) -> bool:
     return isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError)
 
 
+def existing_folder(path: str | os.PathLike[str]) -> Path:
+    """Where a folder is, seen without a look into it; one that a kill left beside it is put back.
+
+    Args:
+        path: its name as the user gave it.
+
+    Raises:
+        FolderError: if there is none.
+
+    Example:
+        >>> existing_folder("a-folder-that-does-not-exist")
+        Traceback (most recent call last):
+        hunch.errors.FolderError: there is no folder 'a-folder-that-does-not-exist'; expected one...
+    """
+    folder = recovered(expanded(path))
+    if folder.is_file():
+        raise FolderError(f"{str(path)!r} is a file; expected a folder that hunch wrote.")
+    if not folder.is_dir():
+        raise FolderError(f"there is no folder {str(path)!r}; expected one that hunch wrote.")
+    return folder
+
+
 def open_folder(path: str | os.PathLike[str], kind: str) -> Path:
     """A folder that hunch wrote, once every file in it is seen to be as it was written.
 
@@ -192,11 +214,7 @@ def open_folder(path: str | os.PathLike[str], kind: str) -> Path:
         >>> read_json(open_folder(place, "demo") / "a.json")
         1
     """
-    folder = recovered(expanded(path))
-    if folder.is_file():
-        raise FolderError(f"{str(path)!r} is a file; expected a folder that hunch wrote.")
-    if not folder.is_dir():
-        raise FolderError(f"there is no folder {str(path)!r}; expected one that hunch wrote.")
+    folder = existing_folder(path)
     manifest = read_manifest(folder)
     if manifest is None:
         raise FolderError(

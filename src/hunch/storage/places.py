@@ -8,6 +8,7 @@ is there is replaced only if hunch wrote it.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from hunch.errors import FolderError
 
 Ours = Callable[[Path], bool]
 
+_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # `C:` is a disk of Windows
 _ENDS: Final = 4096  # bytes at either end of a file in which a mark of hunch's stands
 
 
@@ -24,12 +26,18 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     """The absolute path that a name stands for, `~` expanded.
 
     Raises:
-        FolderError: if there is no such user, or no file can be called so.
+        FolderError: if there is no such user, no file can be called so, or it is an address such
+            as `https://host/a.csv`.
 
     Example:
         >>> expanded("~") == Path.home()
         True
     """
+    if _ADDRESS.match(str(path)):  # of which a path would keep one slash, and be a folder here
+        raise FolderError(
+            f"{str(path)!r} is an address, and hunch reads and writes on this machine alone; name "
+            "a file or folder here."
+        )
     try:
         place = Path(path).expanduser().absolute()
     except RuntimeError as error:

@@ -155,11 +155,6 @@ class Claim:
         """Let others claim the job at once."""
         self.file.with_suffix(".free").touch()
 
-    def clear(self) -> None:
-        """Delete all claims of a job that is done: there is nothing left to hold."""
-        for file in self.folder.glob("claim-*"):
-            file.unlink(missing_ok=True)
-
 
 def newest(folder: Path) -> tuple[int, bool]:
     """Number of the newest claim, 0 if there is none; and whether it was let go of."""
@@ -169,6 +164,12 @@ def newest(folder: Path) -> tuple[int, bool]:
         return 0, True
     number = max((int(m[1]) for n in names if (m := _CLAIM.fullmatch(n))), default=0)
     return number, not number or f"claim-{number:06d}.free" in names
+
+
+def clear(folder: Path) -> None:
+    """Delete all claims of a job that is done: there is nothing left to hold."""
+    for file in folder.glob("claim-*"):
+        file.unlink(missing_ok=True)
 
 
 def claim(folder: Path, watch: Watch) -> Claim | None:

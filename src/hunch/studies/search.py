@@ -71,6 +71,8 @@ class Range:
     def __post_init__(self) -> None:
         real_number("low", self.low)
         real_number("high", self.high)
+        if not isinstance(self.log, bool):
+            raise ConfigurationError(f"`log` got {self.log!r}; expected true or false.")
         if not self.low < self.high or (self.log and self.low <= 0):
             raise ConfigurationError(
                 f"a range got low = {self.low}, high = {self.high}, log = {self.log}; expected low "

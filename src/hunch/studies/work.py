@@ -12,6 +12,7 @@ new claim, so that one who only seemed to be dead writes to a place that is no m
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import queue
@@ -25,10 +26,10 @@ from typing import Any, Final
 
 from hunch.errors import ConfigurationError, FolderError
 from hunch.interrupts import between_steps
-from hunch.storage import versions
+from hunch.storage import sweep, versions
 from hunch.storage.replacing import flush
 from hunch.studies.cells import Job
-from hunch.studies.claims import Claim, Watch, claim
+from hunch.studies.claims import Claim, Watch, claim, clear, newest
 from hunch.studies.hand import Assignment, Hand
 from hunch.studies.live import Live
 from hunch.studies.records import figures_of, write_record
@@ -197,7 +198,7 @@ class _Worker:
             return False, None
         # Somebody may have ended it between the look and the claim.
         if self.study.record_file(job).is_file():
-            own.clear()
+            clear(own.folder)
             return True, None
         if self.study.has_failed(job):
             own.let_go()
@@ -208,6 +209,12 @@ class _Worker:
 
     def _is_settled(self, job: Job) -> bool:
         if self.study.record_file(job).is_file():
+            folder = self.study.job_folder(job)
+            if newest(folder)[0]:  # its worker is about to tidy up, or died before it could
+                self.study.check_own(job)
+                with contextlib.suppress(OSError):  # a folder that can only be read is done too
+                    sweep(self.study.record_file(job).parent)  # the record in the making
+                    _tidy(folder)
             return True
         return self.study.job_folder(job).is_dir() and self.study.has_failed(job)
 
@@ -220,7 +227,7 @@ class _Worker:
             folder.rename(folder.with_name(f"damaged-{own.number:06d}"))
             self.tell(f"{job.name} is done anew: {error}")
             return False
-        _tidy(own)
+        _tidy(own.folder)
         return True
 
     def _begin(self, hand: Hand, job: Job, own: Claim) -> None:
@@ -300,7 +307,7 @@ class _Worker:
             shutil.rmtree(at.out, ignore_errors=True)
         flush(place.parent)
         write_record(self.study.record_file(at.job), at.job, place, at.seconds)
-        _tidy(at.claim)
+        _tidy(at.claim.folder)
 
     def _failed(self, at: Assignment, reason: str, *, final: bool = False) -> None:
         if not at.claim.holds():
@@ -389,14 +396,15 @@ def _take_up(own: Claim, out: Path) -> None:
         (out / ".lock").unlink(missing_ok=True)
 
 
-def _tidy(own: Claim) -> None:
+def _tidy(folder: Path) -> None:
     """Delete what nobody needs of a job that is done; the claims last, which tell of the rest."""
-    for place in own.folder.glob("attempt-*"):
+    for place in folder.glob("attempt-*"):
         shutil.rmtree(place, ignore_errors=True)
-    for file in own.folder.glob("output-*.txt"):
-        if not file.stat().st_size:
-            file.unlink(missing_ok=True)
-    own.clear()
+    for file in folder.glob("output-*.txt"):
+        with contextlib.suppress(FileNotFoundError):  # another worker does the same
+            if not file.stat().st_size:
+                file.unlink()
+    clear(folder)
 
 
 def _why_it_died(code: int | None) -> str:

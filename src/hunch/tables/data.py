@@ -13,7 +13,7 @@ from hunch.errors import DataError
 from hunch.tables.choices import few
 from hunch.tables.excel import SUFFIXES, read_sheet
 from hunch.tables.frames import as_arrow, is_frame
-from hunch.tables.reading import Source, check_names, open_table
+from hunch.tables.reading import Source, check_names, check_there, open_table
 
 Data = Any  # a path, a sequence of paths, or what `frames.is_frame` knows
 
@@ -31,6 +31,7 @@ def open_data(
 
     Raises:
         DataError: if it cannot be read as a table; the message says why.
+        FolderError: if no file can be called so, as an address on the web.
 
     Example:
         >>> open_data({"size": [1, 2], "price": [3, 4]}).names
@@ -46,6 +47,7 @@ def open_data(
             "several, or a table of pandas, polars or Arrow: write an array to one, or fit a "
             "RandomizedPriorRegressor or -Classifier on it."
         )
+    check_there(str(data))
     path = Path(data).expanduser()
     if path.suffix.lower() in SUFFIXES and path.is_file():
         return held_source(path, read_sheet(path, sheet, say))

@@ -21,8 +21,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from hunch.errors import DataError
+from hunch.errors import DataError, HunchError
 from hunch.progress import progress_bar
+from hunch.storage import expanded
 from hunch.tables.cells import is_flat, is_text, unwrapped
 from hunch.tables.choices import near_names
 from hunch.tables.headers import Header, read_header
@@ -410,16 +411,19 @@ def check_there(*paths: str) -> None:
 
     Raises:
         DataError: naming the first, and a file of nearly that name.
+        FolderError: if no file can be called so, as an address on the web.
 
     Example:
         >>> check_there("-")
     """
-    for path in map(Path, paths):
+    for path in paths:
         try:
-            if str(path) != "-":
-                path.stat()
+            if path != "-":
+                expanded(path).stat()
         except FileNotFoundError as error:
-            raise _not_there(path) from error
+            raise _not_there(Path(path)) from error
+        except HunchError:
+            raise
         except OSError:
             return  # whoever reads it says what is wrong
 

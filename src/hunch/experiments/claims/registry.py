@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from hunch.experiments.claims.checks import Check, claim_settings, settings_in_words
 from hunch.experiments.claims.markdown import cells, table
-from hunch.storage import check_writable, dump_json, write_text, written_with
+from hunch.storage import check_writable, dump_json, folder_place, write_text, written_with
 
 # Name to subject and module. A module has CLAIM, Settings, Result, run and check; a function of its
 # name in `experiments/figures/SUBJECT.py` draws a result.
@@ -148,7 +148,7 @@ def check_places(names: Sequence[str], out: str | os.PathLike[str] | None) -> li
     """
     if out is None:
         return []
-    places = [Path(out) / f"{name}.{suffix}" for name in names for suffix in ("json", "md")]
+    places = [folder_place(out) / f"{name}.{suffix}" for name in names for suffix in ("json", "md")]
     for place in places:
         check_writable(place, OURS, MARK)
     return places

@@ -72,12 +72,6 @@ class WandbLog(CurveLog):
     def _write(self, points: Sequence[tuple[str, int, float]], step: int) -> None:
         self._run.log({**_means(points), STEPS: step})
 
-    def close(self) -> None:
-        """End the run; else the end of the program does."""
-        if self._opened:
-            self._close()
-            self._opened = False
-
     def _close(self) -> None:
         self._run.finish()
         self._run = None
@@ -145,12 +139,6 @@ class TrackioLog(CurveLog):
 
     def _write(self, points: Sequence[tuple[str, int, float]], step: int) -> None:
         self._run.log(_means(points), step=step)
-
-    def close(self) -> None:
-        """End the run; else the end of the program does."""
-        if self._opened:
-            self._close()
-            self._opened = False
 
     def _close(self) -> None:
         self._run.finish()

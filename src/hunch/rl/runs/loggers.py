@@ -366,6 +366,10 @@ class CurveLog(_Log, ABC):
         """Go on from there."""
         self._step, self._scores = int(state["step"]), int(state["scores"])
         self._updates = int(state["updates"])
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the dashboard; else the end of the program does."""
         if self._opened:
             self._close()
             self._opened = False
