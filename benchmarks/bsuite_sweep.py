@@ -35,14 +35,16 @@ import numpy as np
 from hunch.experiments.exploration.bsuite_scores import SEA_RULES, is_logged
 from measuring.tables import table
 
+# Returns over five steps and a target copied every 40 updates, as the claim `bsuite` plays all but
+# deep sea, leave the smallest sea unsolved after 1,000 episodes.
 SETTINGS: Final[Mapping[str, Any]] = dict(
     num_members=10,
     prior_scale=10.0,
     batch_size=64,
     discount=0.997,
-    n_step=5,
-    update_period=5,
-    target_update_period=40,
+    n_step=1,
+    update_period=2,
+    target_update_period=4,
 )
 
 

@@ -120,6 +120,7 @@ def test_a_sea_ends_at_the_logged_episode_that_solves_it(bench):
         return None
 
     assert ends_at("deep_sea", 110) == 140  # below 0.9 from 123 on
+    assert ends_at("deep_sea", 108) == 140  # exactly 0.9 at 120, which is not below
     assert ends_at("deep_sea", 10**4) == 200
     assert ends_at("deep_sea_stochastic", 0) == 100
     assert ends_at("deep_sea_stochastic", 110) == 140  # below 0.8 from 138 on
