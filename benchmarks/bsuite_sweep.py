@@ -45,6 +45,9 @@ SETTINGS: Final[Mapping[str, Any]] = dict(
     n_step=1,
     update_period=2,
     target_update_period=4,
+    target_update_rate=1.0,
+    loss="squared",
+    random_steps=0,
 )
 
 
