@@ -1,0 +1,251 @@
+"""MinAtar's five games: beside Stable-Baselines3's DQN by frames, and beside Rainbow by time.
+
+All agents have one convolution of 16 filters of 3 × 3 and 128 units behind it, are trained in the
+games as they come (a tenth of the actions is that of the step before), and are evaluated once, by
+the last weights, greedily, in episodes of the same seeds. Which of our agents stands beside
+Stable-Baselines3's, and its settings, were chosen on other seeds.
+
+Games score by unlike numbers. So of two agents that are compared each return is divided by the mean
+of their two mean returns in that game: each game counts alike, and no agent sets the scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from hunch.comparison import (
+    Interval,
+    bootstrap_interval,
+    interquartile_mean,
+    probability_of_improvement,
+)
+from hunch.experiments.claims.checks import Check
+from hunch.experiments.claims.kept import Kept
+from hunch.experiments.claims.markdown import cells, table
+from hunch.experiments.claims.parallel import collect
+from hunch.experiments.claims.saved import NOT_WRITTEN, Array, SavedResult, written
+from hunch.experiments.control import minatar_agents as agents
+
+OURS: Final = "DQN"
+THEIRS: Final = "DQN of Stable-Baselines3"
+SLOW: Final = "Rainbow"
+FAST: Final = "PQN"
+RANDOM: Final = "random actions"
+AGENTS: Final = {
+    OURS: agents.ours,
+    THEIRS: agents.stable_baselines,
+    SLOW: agents.rainbow,
+    FAST: agents.pqn,
+    RANDOM: agents.at_random,
+}
+CLAIM = (
+    "On MinAtar's five games DQN has at least 1.3 times the interquartile mean of "
+    "Stable-Baselines3's DQN after as many frames (30,000), and PQN at least that of Rainbow "
+    "(15,000 frames) after at most a fifth of its CPU time."
+)
+TIMES: Final = 1.3  # interquartile mean of ours over theirs
+SHARE: Final = 0.2  # CPU time of the fast one over the slow one's
+ENOUGH: Final = 30_000  # frames of the first comparison from which on the claim speaks
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long and how often."""
+
+    num_seeds: int = 3  # of the two agents that are compared at equal frames
+    timed_seeds: int = 2  # of the two that are compared by their time
+    frames: int = ENOUGH  # environment steps of each seed in a game, at equal frames
+    slow_frames: int = 15_000  # likewise of the agent whose time is the measure
+    fast_frames: int = 75_000  # likewise of the one that is to take less of it
+    games: tuple[str, ...] = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
+    evaluation_episodes: int = 20  # of each seed at the end
+    jobs: int = 1  # agents at a time, each in a process of its own
+    keep: str = ""  # folder of what earlier runs have done already; empty for none
+
+    @classmethod
+    def quick(cls) -> Settings:
+        """Too short to learn, in two games."""
+        return cls(2, 1, 400, 300, 800, ("Asterix", "Breakout"), evaluation_episodes=2)
+
+    def frames_of(self, agent: str) -> int:
+        """Environment steps of an agent."""
+        others = {SLOW: self.slow_frames, FAST: self.fast_frames, RANDOM: 0}
+        return others.get(agent, self.frames)
+
+    def seeds_of(self, agent: str) -> int:
+        """How many of an agent are trained in a game."""
+        return self.num_seeds if agent in (OURS, THEIRS) else self.timed_seeds
+
+
+@dataclass(frozen=True)
+class Played:
+    """One agent in one game, all seeds."""
+
+    agent: str
+    game: str
+    mean_return: Array = field(metadata=written(decimals=2))  # of each seed's evaluation
+    seconds: float = field(metadata=NOT_WRITTEN, default=np.nan)  # CPU time of a seed, the mean
+
+    def row(self, frames: int) -> str:
+        """Its line in the table."""
+        every = ", ".join(f"{value:.3g}" for value in np.sort(self.mean_return))
+        return cells(
+            self.game,
+            self.agent,
+            f"{frames:,}",
+            f"{self.mean_return.mean():.2f}",
+            every,
+            f"{self.seconds:.0f}",
+        )
+
+
+@dataclass(frozen=True)
+class Result(SavedResult):
+    """All agents in all games."""
+
+    settings: Settings
+    played: tuple[Played, ...]
+
+    def returns(self, agent: str) -> dict[str, Array]:
+        """Mean returns of all seeds, by game."""
+        return {own.game: own.mean_return for own in self.played if own.agent == agent}
+
+    def seconds(self, agent: str) -> float:
+        """CPU seconds of one seed in all games together."""
+        return float(sum(own.seconds for own in self.played if own.agent == agent))
+
+    def compared(self, agent: str, other: str) -> dict[str, Interval]:
+        """Interquartile means of both, how many times the other's the first one's is, and so on."""
+        a, b = on_one_scale(self.returns(agent), self.returns(other))
+        return {
+            agent: bootstrap_interval(interquartile_mean, a),
+            other: bootstrap_interval(interquartile_mean, b),
+            "times": bootstrap_interval(_times, a, b),
+            "better": bootstrap_interval(probability_of_improvement, a, b),
+        }
+
+    def derived(self) -> dict[str, Any]:
+        """What the checks stand on."""
+        return {
+            f"{agent} and {other}": {
+                name: {end: _rounded(value) for end, value in found.to_json().items()}
+                for name, found in self.compared(agent, other).items()
+            }
+            for agent, other in ((OURS, THEIRS), (FAST, SLOW))
+        }
+
+    def to_markdown(self) -> str:
+        """Both comparisons, and all returns."""
+        rows = []
+        for agent, other in ((OURS, THEIRS), (FAST, SLOW)):
+            found = self.compared(agent, other)
+            rows.append(cells(f"{agent} beside {other}", *found.values()))
+        head = "agents | interquartile mean | of the other | times | a seed is better"
+        note = "Intervals: 95 %, seeds drawn again in each game by itself."
+        every = [own.row(self.settings.frames_of(own.agent)) for own in self.played]
+        all_head = "game | agent | frames | mean return | of each seed, sorted | CPU seconds a seed"
+        return table(head, rows, note) + "\n\n" + table(all_head, every)
+
+
+def on_one_scale(
+    a: dict[str, Array], b: dict[str, Array]
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Returns of two agents, in each game divided by the mean of their mean returns.
+
+    Example:
+        >>> on_one_scale({"x": np.array([3.0])}, {"x": np.array([0.0, 2.0])})
+        ({'x': array([1.5])}, {'x': array([0., 1.])})
+    """
+    # Where nobody scores all are alike, whatever they are divided by.
+    unit = {game: (a[game].mean() + b[game].mean()) / 2 or 1.0 for game in a}
+    return {g: a[g] / unit[g] for g in a}, {g: b[g] / unit[g] for g in a}
+
+
+def _times(a: Any, b: Any) -> Any:
+    """How many times the interquartile mean of `b` that of `a` is; 1 where both are 0."""
+    ours, theirs = np.asarray(interquartile_mean(a)), np.asarray(interquartile_mean(b))
+    least = 1e-9  # of units that are about 1
+    return (ours + least) / (theirs + least)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")
+
+
+def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
+    """Train and evaluate all agents; seeds are `seed`, `seed + 1`, ….
+
+    Raises:
+        MissingDependencyError: if MinAtar or Stable-Baselines3 is not installed; before anything is
+            trained.
+    """
+    settings = settings or Settings()
+    agents.check_installed()
+    kept, done = Kept(settings.keep, "minatar"), {}
+    # Seed by seed, so that a run that is ended has as many of each.
+    most = max(settings.num_seeds, settings.timed_seeds)
+    order = [
+        (agent, game, seed + i)
+        for i in range(most)
+        for agent in AGENTS
+        for game in settings.games
+        if i < settings.seeds_of(agent)
+    ]
+    for row in kept:
+        how = (settings.frames_of(row["agent"]), settings.evaluation_episodes)
+        if (row["frames"], row["episodes"]) == how:
+            done[row["agent"], row["game"], row["seed"]] = row
+    new = collect(
+        _play,
+        [(*which, settings) for which in order if which not in done],
+        settings.jobs,
+        label="MinAtar",
+        unit="run",
+        progress=progress,
+        keep=lambda rows: [kept.add(row) for row in rows],
+    )
+    done |= {(row["agent"], row["game"], row["seed"]): row for row in new}
+
+    def together(agent: str, game: str) -> Played:
+        rows = [done[agent, game, seed + i] for i in range(settings.seeds_of(agent))]
+        returns = np.array([row["mean_return"] for row in rows])
+        return Played(agent, game, returns, float(np.mean([row["seconds"] for row in rows])))
+
+    return Result(settings, tuple(together(a, g) for g in settings.games for a in AGENTS))
+
+
+def _play(task: tuple[str, str, int, Settings]) -> Sequence[dict[str, Any]]:
+    agent, game, seed, settings = task
+    frames, episodes = settings.frames_of(agent), settings.evaluation_episodes
+    mean_return, seconds = agents.played_by(
+        AGENTS[agent], f"MinAtar/{game}-v1", frames, seed, episodes
+    )
+    which = {"agent": agent, "game": game, "seed": seed, "frames": frames, "episodes": episodes}
+    return [{**which, "mean_return": mean_return, "seconds": seconds}]
+
+
+def check(result: Result) -> list[Check]:
+    """Both comparisons; of a run of few frames only that nothing went below nothing."""
+    if result.settings.frames < ENOUGH:
+        worst = min(float(own.mean_return.min()) for own in result.played)
+        return [Check("mean return, too few frames to learn", worst, ">=", 0.0)]
+    time = result.seconds(FAST) / result.seconds(SLOW)
+    return [
+        Check(
+            f"interquartile mean of {OURS} over that of {THEIRS}",
+            result.compared(OURS, THEIRS)["times"].value,
+            ">=",
+            TIMES,
+        ),
+        Check(
+            f"interquartile mean of {FAST} over that of {SLOW}",
+            result.compared(FAST, SLOW)["times"].value,
+            ">=",
+            1.0,
+        ),
+        Check(f"CPU seconds of {FAST} over those of {SLOW}", time, "<=", SHARE),
+    ]
