@@ -26,13 +26,14 @@ from hunch.experiments.control.minatar import (
 
 def result_of(ours=1.3, fast=1.0, seconds=20.0, settings=None):
     """All seeds of an agent alike, in each game another multiple of the same figure."""
-    settings = settings or Settings()
+    settings = settings or dataclasses.replace(Settings(), timed_seeds=2)
     values = {OURS: (ours, 1.0), THEIRS: (1.0, 1.0), SLOW: (1.0, 100.0), FAST: (fast, seconds)}
     values[RANDOM] = (0.1, 0.0)
     played = [
         Played(agent, game, np.full(settings.seeds_of(agent), scale * value), time)
         for scale, game in enumerate(settings.games, start=1)
         for agent, (value, time) in values.items()
+        if settings.seeds_of(agent)
     ]
     return Result(settings, tuple(played))
 
@@ -42,6 +43,8 @@ def test_every_bound_is_asked_for():
     found = experiment.check(result_of(1.29, 0.99, 20.1))
     assert [check.holds for check in found] == [False, False, False]
     assert [check.value for check in found] == pytest.approx([1.29, 0.99, 0.201])
+    alone = result_of(settings=dataclasses.replace(Settings(), timed_seeds=0))
+    assert [check.bound for check in experiment.check(alone)] == [1.3]
     (check,) = experiment.check(result_of(0.5, settings=Settings.quick()))
     assert check.holds
     assert "too few frames" in check.what

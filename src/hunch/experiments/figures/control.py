@@ -74,10 +74,8 @@ def minatar(result: games.Result) -> Figures:
     equal = f"After {settings.frames:,} frames each"
     slow, fast = f"{settings.slow_frames:,}", f"{settings.fast_frames:,}"
     timed = f"{games.FAST} after {fast} frames, {games.SLOW} after {slow}, in more time"
-    return {
-        "minatar": _two_agents(result, games.OURS, games.THEIRS, equal),
-        "minatar-time": _two_agents(result, games.FAST, games.SLOW, timed),
-    }
+    drawn = zip(("minatar", "minatar-time"), settings.pairs, (equal, timed), strict=False)
+    return {name: _two_agents(result, *pair, what) for name, pair, what in drawn}
 
 
 def _two_agents(result: games.Result, agent: str, other: str, what: str) -> Drawn:
