@@ -69,7 +69,7 @@ def test_figures_draw_and_the_file_reads_back():
         assert caption.endswith(".")
     values = json.loads(json.dumps(result.to_json(), allow_nan=False))
     assert "seconds" not in json.dumps(values)
-    assert Result.from_json(values, Settings()).to_json() == values
+    assert Result.from_json(values, result.settings).to_json() == values
     lines = result.to_markdown().splitlines()
     assert sum(line.startswith("| Breakout |") for line in lines) == 5
 

@@ -2,11 +2,22 @@
 
 All agents have one convolution of 16 filters of 3 × 3 and 128 units behind it, are trained in the
 games as they come (a tenth of the actions is that of the step before), and are evaluated once, by
-the last weights, greedily, in episodes of the same seeds. Which of our agents stands beside
-Stable-Baselines3's, and its settings, were chosen on other seeds.
+the last weights, greedily, in episodes of the same seeds.
+
+Our DQN has its defaults but for that network and the size of batches, 32 as in Stable-Baselines3.
+Tried out on these games was little: on seed 100, after 30,000 frames, it returned 5.5 in Breakout
+and 18 in SpaceInvaders, and PQN with 16 environments and 8 passes 1.7 and 12 after 50,000.
+Stable-Baselines3's DQN has its defaults, which are made for many more frames: a target network that
+is copied every 10,000 of them, a step size of 1e-4, random actions in the first tenth alone. So
+what is compared is what they do of whom nothing is asked, not two ways to write one algorithm:
+given our settings theirs returned 3.9 in Breakout and 19.8 in SpaceInvaders on seed 0, where ours
+returned 5.9 and 19.6.
 
 Games score by unlike numbers. So of two agents that are compared each return is divided by the mean
 of their two mean returns in that game: each game counts alike, and no agent sets the scale.
+
+The second comparison, PQN's score beside Rainbow's after at most a fifth of its CPU time, is not
+part of the claim; `Settings(timed_seeds=3)` makes it.
 """
 
 from __future__ import annotations
@@ -45,8 +56,8 @@ AGENTS: Final = {
 }
 CLAIM = (
     "On MinAtar's five games DQN has at least 1.3 times the interquartile mean of "
-    "Stable-Baselines3's DQN after as many frames (30,000), and PQN at least that of Rainbow "
-    "(15,000 frames) after at most a fifth of its CPU time."
+    "Stable-Baselines3's DQN at its defaults, with the same network and after as many frames "
+    "(30,000); two seeds of each in a game."
 )
 TIMES: Final = 1.3  # interquartile mean of ours over theirs
 SHARE: Final = 0.2  # CPU time of the fast one over the slow one's
@@ -57,8 +68,8 @@ ENOUGH: Final = 30_000  # frames of the first comparison from which on the claim
 class Settings:
     """How long and how often."""
 
-    num_seeds: int = 3  # of the two agents that are compared at equal frames
-    timed_seeds: int = 2  # of the two that are compared by their time; 0 to leave them out
+    num_seeds: int = 2  # of the two agents that are compared at equal frames
+    timed_seeds: int = 0  # of the two that are compared by their time; 0 to leave them out
     frames: int = ENOUGH  # environment steps of each seed in a game, at equal frames
     slow_frames: int = 15_000  # likewise of the agent whose time is the measure
     fast_frames: int = 75_000  # likewise of the one that is to take less of it

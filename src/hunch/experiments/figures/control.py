@@ -81,7 +81,7 @@ def minatar(result: games.Result) -> Figures:
 def _two_agents(result: games.Result, agent: str, other: str, what: str) -> Drawn:
     both = games.on_one_scale(result.returns(agent), result.returns(other))
     named = dict(zip((agent, other), both, strict=True))
-    figure, axes = panel("MinAtar", "", "mean return, in units of both agents' mean")
+    figure, axes = panel("MinAtar", "", "mean return, in units of both agents' mean", width=5.6)
     for shift, (name, scores), color in zip(
         (-0.2, 0.2), named.items(), (BLUE, ORANGE), strict=True
     ):
