@@ -58,7 +58,7 @@ AGENTS: Final = {
 CLAIM = (
     "On MinAtar's five games DQN has at least 1.3 times the interquartile mean of "
     "Stable-Baselines3's DQN at its defaults, with the same network and after as many frames "
-    "(30,000); six seeds of each in a game."
+    "(30,000); ten seeds of each in a game."
 )
 TIMES: Final = 1.3  # interquartile mean of ours over theirs
 SHARE: Final = 0.2  # CPU time of the fast one over the slow one's
@@ -69,7 +69,7 @@ ENOUGH: Final = 30_000  # frames of the first comparison from which on the claim
 class Settings:
     """How long and how often."""
 
-    num_seeds: int = 6  # of the two agents that are compared at equal frames
+    num_seeds: int = 10  # of the two agents that are compared at equal frames
     timed_seeds: int = 0  # of the two that are compared by their time; 0 to leave them out
     frames: int = ENOUGH  # environment steps of each seed in a game, at equal frames
     slow_frames: int = 15_000  # likewise of the agent whose time is the measure
