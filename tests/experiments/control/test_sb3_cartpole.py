@@ -57,7 +57,7 @@ def test_rows_fit_together(result):
         assert r.best_frame == 200 * (1 + int(np.argmax(r.selection_curve)))
         if r.best_frame == TINY.frames:
             assert r.best == r.last
-    assert not np.array_equal(result.seeds[0].curve, result.seeds[1].curve)
+    assert not np.array_equal(result.seeds[0].selection_curve, result.seeds[1].selection_curve)
 
 
 def test_the_model_is_the_one_claimed():

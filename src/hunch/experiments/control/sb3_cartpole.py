@@ -25,21 +25,18 @@ last ones of 500, 221 and 479.
 from __future__ import annotations
 
 import copy
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import gymnasium
 import numpy as np
-import numpy.typing as npt
-import torch
 
 from hunch.errors import ConfigurationError
 from hunch.experiments.claims.checks import Check
 from hunch.experiments.claims.markdown import table
 from hunch.experiments.claims.saved import Array, SavedResult
+from hunch.experiments.control.stable_baselines import Player, global_randomness_kept
 from hunch.progress import progress_bar
 from hunch.rl import Evaluation, evaluate
 from hunch.seeding import derive
@@ -207,27 +204,15 @@ def make_model(settings: Settings, seed: int) -> Any:
     )
 
 
-@dataclass(frozen=True)
-class _Player:
-    """A model as `hunch.rl.evaluate` wants it."""
-
-    model: Any
-
-    def predict(self, observation: npt.NDArray[Any], deterministic: bool = True) -> Any:
-        return self.model.predict(observation, deterministic=deterministic)[0]
-
-    def another_env(self) -> gymnasium.Env[Any, Any]:
-        return gymnasium.make(ENVIRONMENT)
-
-
 def _run_seed(settings: Settings, seed: int, *, progress: bool) -> Row:
-    with _global_randomness_kept():
+    with global_randomness_kept():
         model = make_model(settings, seed)
         curve, best_weights = _learn(settings, model, seed, progress=progress)
-        last = evaluate(_Player(model), settings.evaluation_episodes, seed=seed)
+        player = Player(model, partial(gymnasium.make, ENVIRONMENT))
+        last = evaluate(player, settings.evaluation_episodes, seed=seed)
         # The same starts for both models: what differs is the model alone.
         model.policy.load_state_dict(best_weights)
-        best = evaluate(_Player(model), settings.evaluation_episodes, seed=seed)
+        best = evaluate(player, settings.evaluation_episodes, seed=seed)
     best_frame = (int(np.argmax(curve)) + 1) * settings.selection_period
     return Row(seed, np.array(curve), best_frame, Score.of(best), Score.of(last))
 
@@ -272,18 +257,6 @@ def _learn(
         model.learn(settings.frames, callback=CallbackList([selection, ConvertCallback(advance)]))
     envs.close()
     return curve, kept
-
-
-@contextmanager
-def _global_randomness_kept() -> Iterator[None]:
-    """Stable-Baselines3 seeds and uses the global generators; they are put back afterwards."""
-    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(legacy)  # noqa: NPY002
 
 
 def check(result: Result) -> list[Check]:

@@ -10,6 +10,7 @@ from hunch.charts import running_mean
 from hunch.experiments.control import cartpole_seeds as seeds
 from hunch.experiments.control import classic_control as classic
 from hunch.experiments.control import continuous_control as continuous
+from hunch.experiments.control import minatar as games
 from hunch.experiments.control import noisy_a2c as a2c
 from hunch.experiments.control import noisy_cartpole as pole
 from hunch.experiments.control import relax_cartpole as relax
@@ -65,6 +66,34 @@ def _by_task(name: str, result: continuous.Result | classic.Result) -> Figures:
         )
         figures[f"{name}-" + env.partition("-")[0].lower()] = (figure, caption)
     return figures
+
+
+def minatar(result: games.Result) -> Figures:
+    """The score of every seed in every game: at equal frames, and by the time that it took."""
+    settings = result.settings
+    equal = f"After {settings.frames:,} frames each"
+    slow, fast = f"{settings.slow_frames:,}", f"{settings.fast_frames:,}"
+    timed = f"{games.FAST} after {fast} frames, {games.SLOW} after {slow}, in more time"
+    drawn = zip(("minatar", "minatar-time"), settings.pairs, (equal, timed), strict=False)
+    return {name: _two_agents(result, *pair, what) for name, pair, what in drawn}
+
+
+def _two_agents(result: games.Result, agent: str, other: str, what: str) -> Drawn:
+    both = games.on_one_scale(result.returns(agent), result.returns(other))
+    named = dict(zip((agent, other), both, strict=True))
+    figure, axes = panel("MinAtar", "", "mean return, in units of both agents' mean", width=5.6)
+    for shift, (name, scores), color in zip(
+        (-0.2, 0.2), named.items(), (BLUE, ORANGE), strict=True
+    ):
+        for place, game in enumerate(result.settings.games):
+            where = place + shift + spread(len(scores[game]), 0.12)
+            label = name if place == 0 else None
+            axes.plot(where, np.sort(scores[game]), "o", color=color, ms=4, label=label)
+    axes.set_xticks(range(len(result.settings.games)), result.settings.games)
+    axes.set_ylim(bottom=-0.1)
+    axes.legend(fontsize=8)
+    episodes = result.settings.evaluation_episodes
+    return figure, f"{what}; one dot a seed, {episodes} greedy episodes by the last weights."
 
 
 def relax_cartpole(result: relax.Result) -> Figures:
