@@ -240,6 +240,7 @@ def test_bsuite_logs_and_scores_what_is_played(bench, name, tmp_path):
     assert pd.read_csv(again / f"bsuite_id_-_{name}-0.csv").equals(log)
 
 
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # bsuite's, beside pandas 3.1
 @pytest.mark.parametrize("name", ["deep_sea", "deep_sea_stochastic"])
 def test_what_comes_after_a_sea_is_solved_does_not_enter_its_score(bench, name, tmp_path):
     pd = pytest.importorskip("pandas")

@@ -61,7 +61,7 @@ def test_a_saved_agent_and_a_checkpoint_may_be_played_too(trained, tmp_path, cap
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nowhere"], "'nowhere' is no run: there is no run.json in it"),
+        (["nowhere"], "there is no folder 'nowhere'; expected one that hunch wrote"),
         (["."], "'.' is no run"),
         (["RUN", "--replica=2"], "`r` got 2; expected 0 to 1"),
         (["RUN", "--episodes=0"], "0 is not in the range x>=1"),
