@@ -70,12 +70,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=10, help="of six cells")
-    parser.add_argument("--steps", type=int, default=300, help="of each run")
+    parser.add_argument("--steps", type=int, default=5000, help="of each run that computes")
+    parser.add_argument("--only", choices=("compute", "wait"), help="runs of one kind alone")
     arguments = parser.parse_args()
     load = os.getloadavg()[0]
+    kinds = {
+        "compute": partial(short_runs, arguments.seeds, arguments.steps),
+        "wait": partial(Place, WAITING.format(runs=3 * arguments.seeds)),
+    }
     places = {
-        "that compute": short_runs(arguments.seeds, arguments.steps),
-        "that wait": Place(WAITING.format(runs=3 * arguments.seeds)),
+        f"that {kind}": make() for kind, make in kinds.items() if arguments.only in (None, kind)
     }
     try:
         found = times(places, arguments.rounds)
