@@ -172,6 +172,10 @@ def test_what_is_not_set_fits_the_observations():
     assert (sea.loss, sea.random_steps, sea.update_period) == ("squared", 0, 1)
     given = BootstrappedDQN("hunch/DeepSea-v0", n_step=2, loss="huber", random_steps=7)
     assert (given.loss, given.random_steps, given.update_period) == ("huber", 7, 1)
+    # Saved by value, so that another version's choice does not change a life that goes on.
+    assert {"n_step": 3, "random_steps": 10_000, "loss": "huber"}.items() <= dense.settings.items()
+    assert {"n_step": 2, "random_steps": 7, "loss": "huber"}.items() <= given.settings.items()
+    assert None not in {given.settings[name] for name in ("target_update_period", "update_period")}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from hunch.errors import ConfigurationError
 from hunch.rl import DQN, evaluate
 from hunch.rl.agents.loop import TrainingLoop
 from hunch.rl.environments.vector import SingleEnvs
@@ -190,3 +191,27 @@ def test_curt_park_trains_from_one_single_start(steady):
     assert graphs == [False] * 300
     other = DQN("CartPole-v1", seed=1)
     assert agent._loop.envs._seeds != other._loop.envs._seeds
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([lambda agent: None], "has `every`, environment steps from one call to the next"),
+        (lambda agent: None, "expected a list of what is called with the agent"),
+        ([3], "`callbacks` got 3; expected what is called with the agent"),
+    ],
+)
+def test_what_is_no_callback_is_said_before_anything_is_learned(given, message):
+    agent = DQN("CartPole-v1")
+    with pytest.raises(ConfigurationError, match=message):
+        agent.learn(10, callbacks=given, progress=False)
+    assert agent.steps == 0
+
+
+def test_a_function_is_a_callback_once_it_has_a_period():
+    def called(agent):
+        seen.append(agent.steps)
+
+    seen, called.every = [], 5
+    DQN("CartPole-v1").learn(12, callbacks=[called], progress=False)
+    assert seen == [5, 10]

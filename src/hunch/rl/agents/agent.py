@@ -21,7 +21,7 @@ from hunch.errors import ConfigurationError
 from hunch.rl.agents.devices import usable_device
 from hunch.rl.agents.divergence import check_weights
 from hunch.rl.agents.history import SHOWN_EPISODES, History
-from hunch.rl.agents.loop import Callback, TrainingLoop
+from hunch.rl.agents.loop import Callback, TrainingLoop, check_callbacks
 from hunch.rl.agents.replica import Policy, Replica
 from hunch.rl.agents.saving import (
     GIVEN,
@@ -285,16 +285,14 @@ class Agent(Linked, ABC):
 
         Raises:
             ConfigurationError: if `steps` is no integer of at least 0, if the network is no longer
-                what can be trained, such as of another type or device, or if a callback could not
-                do what it is there for.
+                what can be trained, such as of another type or device, if something is no
+                callback, or could not do what it is there for.
             DataError: if the network diverges; see the message for what to do.
             KeyboardInterrupt: if interrupted, between two steps; the agent may learn on.
         """
         until = whole_number("steps", steps, at_least=0)
         self.settle()
-        for callback in callbacks if self.steps < until else ():
-            if (check := getattr(callback, "check", None)) is not None:
-                check(self)
+        check_callbacks(callbacks, self if self.steps < until else None)
         before = self.updates
         self._loop.run(self, until, callbacks=callbacks, progress=progress)
         if self.updates > before:

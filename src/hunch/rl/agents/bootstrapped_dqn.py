@@ -255,6 +255,8 @@ class BootstrappedDQN(Agent):
             loss=loss,
             random_steps=random_steps,
         )
+        # What is saved says what was chosen: a later version may choose otherwise.
+        self._settings |= {k: v for k, v in how._asdict().items() if k in self._settings}
         self.update_period, self.random_steps = how.update_period, how.random_steps
         self.loss = how.loss
         self.min_replay_size = check_sizes(

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hunch.errors import DataError
+from hunch.errors import ConfigurationError, DataError
 from hunch.interrupts import between_steps
 from hunch.progress import Bar, progress_bar
 from hunch.rl.agents.history import SHOWN_EPISODES, History
@@ -21,6 +21,7 @@ from hunch.rl.environments.vector import Bools, ParallelEnvs
 from hunch.rl.fast.compiled_play import Place, Played
 from hunch.rl.replay.transitions import Step
 from hunch.storage.parts import under
+from hunch.validation import shown, whole_number
 
 
 class Learner(Protocol):
@@ -58,6 +59,35 @@ class Callback(Protocol):
 
     def __call__(self, agent: Any) -> bool | None:
         """Do it; return True to end the training."""
+
+
+def check_callbacks(callbacks: Any, agent: Any) -> None:
+    """Say before an agent learns what would stop it in the midst of that.
+
+    Args:
+        callbacks: what was given.
+        agent: who is to learn, for callbacks that have a `check`; None if it has nothing to learn.
+
+    Raises:
+        ConfigurationError: if it is no list of callbacks, or what a `check` says.
+
+    Example:
+        >>> from hunch.rl import StopWhenSolved
+        >>> check_callbacks([StopWhenSolved(every=10)], None)
+    """
+    wanted = (
+        "what is called with the agent and has `every`, environment steps from one call to the "
+        "next (a function gets it by `f.every = 1000`)"
+    )
+    if not isinstance(callbacks, Sequence):
+        got = shown(callbacks)
+        raise ConfigurationError(f"`callbacks` got {got}; expected a list of {wanted}.")
+    for callback in callbacks:
+        if not callable(callback) or not hasattr(callback, "every"):
+            raise ConfigurationError(f"`callbacks` got {shown(callback)}; expected {wanted}.")
+        whole_number("every", callback.every, at_least=1)
+        if agent is not None and (check := getattr(callback, "check", None)) is not None:
+            check(agent)
 
 
 class TrainingLoop:
