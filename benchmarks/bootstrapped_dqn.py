@@ -89,6 +89,7 @@ def main() -> None:
     agent = BootstrappedDQN(
         Blank,
         num_members=MEMBERS,
+        hidden_sizes=(50, 50),
         prior_scale=SCALE,
         n_step=1,
         update_period=1,

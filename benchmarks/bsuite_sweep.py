@@ -39,6 +39,7 @@ from measuring.tables import table
 # deep sea, leave the smallest sea unsolved after 1,000 episodes.
 SETTINGS: Final[Mapping[str, Any]] = dict(
     num_members=10,
+    hidden_sizes=(50, 50),
     prior_scale=10.0,
     batch_size=64,
     discount=0.997,

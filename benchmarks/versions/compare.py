@@ -67,6 +67,7 @@ def bootstrapped_rows() -> Iterator[tuple[str, Callable[[], Block]]]:
         agent = script.BootstrappedDQN(
             script.Blank,
             num_members=script.MEMBERS,
+            hidden_sizes=(50, 50),
             prior_scale=script.SCALE,
             n_step=1,
             update_period=1,

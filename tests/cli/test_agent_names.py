@@ -105,3 +105,12 @@ def test_every_agent_has_its_own_name(name, here, capsys):
     for env in ("CartPole-v1", "hunch/DeepSea-v0"):
         (here / "run.toml").write_text(dumped(capsys, name, env))
         assert setting(dumped(capsys, "--config=run.toml"), "agent") == f'"{name}"'
+
+
+def test_a_target_network_that_is_moved_rarely_is_copied_whole():
+    """A default that follows softly at each update would leave it where it began."""
+    for name, recipe in RECIPES.items():
+        for env in ("ALE/Pong-v5", "MinAtar/Breakout"):
+            settings = recipe.settings_for(env)
+            if settings.get("target_update_period", 1) > 1:
+                assert settings["target_update_rate"] == 1.0, (name, env)

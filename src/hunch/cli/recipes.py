@@ -64,6 +64,7 @@ _MINATAR_EPSILON: Final = dict(_MINATAR_DQN, epsilon={"Linear": [1.0, 0.05, 100_
 _MINATAR_PQN: Final = dict(num_envs=64, hidden_sizes=[128], learning_rate=5e-4)
 _ATARI_NOISY: Final = dict(_ATARI_DQN, random_steps=0)
 _ATARI_EPSILON: Final = dict(_ATARI_DQN, epsilon={"Linear": [1.0, 0.01, 250_000]})
+_BOOTSTRAPPED: Final = dict(num_members=10, prior_scale=1.0, loss="squared", random_steps=0)
 
 RECIPES: Final[dict[str, Recipe]] = {
     "dqn": Recipe(
@@ -91,13 +92,13 @@ RECIPES: Final[dict[str, Recipe]] = {
         dict(_MINATAR_NOISY, n_step=3),
     ),
     "boot-dqn": Recipe(
-        "BootstrappedDQN", "20 members with priors, one of which plays each episode", {},
+        "BootstrappedDQN", "members with priors, one of which plays each episode", {},
         dict(
-            num_members=10, prior_scale=1.0, replay_capacity=100_000, min_replay_size=10_000,
-            batch_size=32, update_period=4, hidden_sizes=[512], learning_rate=1e-4,
-            target_update_period=1_000,
+            _BOOTSTRAPPED, replay_capacity=100_000, min_replay_size=10_000, batch_size=32,
+            update_period=4, n_step=1, hidden_sizes=[512], learning_rate=1e-4,
+            target_update_period=1_000, target_update_rate=1.0,
         ),
-        dict(_MINATAR_DQN, num_members=10, prior_scale=1.0, update_period=4),
+        _MINATAR_DQN | _BOOTSTRAPPED | dict(update_period=4),
     ),
     "pqn": Recipe(
         "PQN", "Q-learning from many environments at once, without replay or target network", {},

@@ -96,10 +96,10 @@ def test_bsuite_46_fails_from_the_second_run_in_one_process():
 def test_bsuite_32_has_an_ensemble_of_one_by_default():
     """With one member there is no disagreement to explore by."""
     agent = BootstrappedDQN("CartPole-v1")
-    assert agent.num_members == agent.network.num_members == 20
+    assert agent.num_members == agent.network.num_members == 10
     assert agent.prior_scale > 0
     vectors = member_vectors(agent.network) + member_vectors(agent.network, "prior")
-    assert len({tuple(v.tolist()) for v in vectors}) == 40
+    assert len({tuple(v.tolist()) for v in vectors}) == 20
 
 
 @pytest.mark.parametrize("env", ["CartPole-v1", "hunch/DeepSea-v0"])
@@ -173,7 +173,9 @@ def test_what_is_not_set_fits_the_observations():
     given = BootstrappedDQN("hunch/DeepSea-v0", n_step=2, loss="huber", random_steps=7)
     assert (given.loss, given.random_steps, given.update_period) == ("huber", 7, 1)
     # Saved by value, so that another version's choice does not change a life that goes on.
-    assert {"n_step": 3, "random_steps": 10_000, "loss": "huber"}.items() <= dense.settings.items()
+    assert {"n_step": 5, "random_steps": 10_000, "loss": "huber"}.items() <= dense.settings.items()
+    assert (dense.num_members, sea.num_members) == (10, 20)
+    assert (dense.settings["hidden_sizes"], sea.settings["hidden_sizes"]) == ([128, 128], [50, 50])
     assert {"n_step": 2, "random_steps": 7, "loss": "huber"}.items() <= given.settings.items()
     assert None not in {given.settings[name] for name in ("target_update_period", "update_period")}
 

@@ -199,6 +199,7 @@ def make_agent(problem: BsuiteProblem, index: int, seed: int) -> BootstrappedDQN
     others: dict[str, Any] = dict(
         prior_scale=10.0,
         num_members=10,
+        hidden_sizes=(50, 50),
         batch_size=64,
         discount=0.997,
         n_step=5,

@@ -138,7 +138,9 @@ def make_agent(name: str, size: int, seed: int, replicas: int = 1) -> DQN | Boot
         seed=seed,
     )
     if name == PRIOR:
-        return BootstrappedDQN(num_members=20, prior_scale=5.0, loss="squared", **common)
+        return BootstrappedDQN(
+            num_members=20, hidden_sizes=(50, 50), prior_scale=5.0, loss="squared", **common
+        )
     return DQN(
         noisy=name == NOISY,
         epsilon=Linear(1.0, 0.01, steps=500 * size),

@@ -28,6 +28,7 @@ from hunch.rl.agents.arguments import check_sizes, updates_in_a_round
 from hunch.rl.agents.divergence import check_loss
 from hunch.rl.agents.epsilon_greedy import DEFAULT_RANDOM_STEPS, epsilon_greedy, random_share
 from hunch.rl.agents.replica import Policy, ValuePolicy
+from hunch.rl.agents.saving import to_json
 from hunch.rl.agents.schedules import Linear, schedule, value_at
 from hunch.rl.environments.make import EnvLike
 from hunch.rl.environments.vector import Bools
@@ -50,9 +51,11 @@ MemberFactory = Callable[[], nn.Module]
 _MOST_MEMBERS: Final = 10_000  # more would take minutes to make
 
 
-class _Pace(NamedTuple):
-    """How a `BootstrappedDQN` learns and begins; by kind of observation, where nothing is said."""
+class _Fitted(NamedTuple):
+    """What a `BootstrappedDQN` takes where nothing is said, by kind of observation."""
 
+    num_members: int
+    hidden_sizes: Sequence[int]
     n_step: int
     update_period: int
     target_update_period: int
@@ -60,7 +63,7 @@ class _Pace(NamedTuple):
     loss: Literal["huber", "squared"]
     random_steps: int
 
-    def but(self, **given: Any) -> _Pace:
+    def but(self, **given: Any) -> _Fitted:
         """With what was given, where it is not None.
 
         Raises:
@@ -71,7 +74,9 @@ class _Pace(NamedTuple):
             raise ConfigurationError(f"`loss` got {how.loss!r}; expected 'huber' or 'squared'.")
         rate = real_number("target_update_rate", how.target_update_rate, above=0.0, at_most=1.0)
         target_period = whole_number("target_update_period", how.target_update_period, at_least=1)
+        members = whole_number("num_members", how.num_members, at_least=1, at_most=_MOST_MEMBERS)
         return how._replace(
+            num_members=members,
             n_step=whole_number("n_step", how.n_step, at_least=1),
             update_period=whole_number("update_period", how.update_period, at_least=1),
             target_update_period=target_period,
@@ -80,8 +85,8 @@ class _Pace(NamedTuple):
         )
 
 
-_DENSE: Final = _Pace(3, 4, 1, 0.01, "huber", DEFAULT_RANDOM_STEPS)
-_ONE_HOT: Final = _Pace(1, 1, 4, 1.0, "squared", 0)
+_DENSE: Final = _Fitted(10, (128, 128), 5, 4, 1, 0.01, "huber", DEFAULT_RANDOM_STEPS)
+_ONE_HOT: Final = _Fitted(20, (50, 50), 1, 1, 4, 1.0, "squared", 0)
 
 
 class BootstrappedDQN(Agent):
@@ -93,12 +98,12 @@ class BootstrappedDQN(Agent):
     Args:
         env: a Gymnasium id, an environment, a function that makes one, or a Gymnasium vector
             environment. Observations must be a `Box`, actions `Discrete`.
-        num_members: K, at least 1.
+        num_members: K, at least 1. This and the other settings whose default is None fit the
+            observations; see the note.
         prior_scale: how strongly the priors speak, in units of reward; 0 for no priors.
         mask_probability: probability that a member learns from a transition, in (0, 1].
         double: let the online network choose the next action and the target network evaluate it.
-        n_step: number of rewards summed before a value is asked for, at least 1. This and the
-            other settings whose default is None fit the observations; see the note.
+        n_step: number of rewards summed before a value is asked for, at least 1.
         discount: γ per environment step, in [0, 1].
         learning_rate: step size of Adam, or a `Linear` schedule over environment steps.
         batch_size: transitions per gradient update, the same ones for all members.
@@ -160,7 +165,9 @@ class BootstrappedDQN(Agent):
 
         | setting | most observations | one-hot ones |
         |---|---|---|
-        | `n_step` | 3 | 1 |
+        | `num_members` | 10 | 20 |
+        | `hidden_sizes` | 128, 128 | 50, 50 |
+        | `n_step` | 5 | 1 |
         | `update_period` | 4 | 1 |
         | `target_update_period` | 1 | 4 |
         | `target_update_rate` | 0.01 | 1 |
@@ -186,7 +193,7 @@ class BootstrappedDQN(Agent):
         self,
         env: EnvLike | VectorEnv[Any, Any, Any],
         *,
-        num_members: int = 20,
+        num_members: int | None = None,
         prior_scale: float = 10.0,
         mask_probability: float = 1.0,
         double: bool = False,
@@ -203,7 +210,7 @@ class BootstrappedDQN(Agent):
         loss: Literal["huber", "squared"] | None = None,
         max_gradient_norm: float = float("inf"),
         random_steps: int | None = None,
-        hidden_sizes: Sequence[int] = (50, 50),
+        hidden_sizes: Sequence[int] | None = None,
         layer_norm: bool = False,
         network: MemberFactory | None = None,
         prior: MemberFactory | None = None,
@@ -217,9 +224,6 @@ class BootstrappedDQN(Agent):
         device: torch.device | str = "cpu",
         seed: int = 0,
     ) -> None:
-        self.num_members = whole_number(
-            "num_members", num_members, at_least=1, at_most=_MOST_MEMBERS
-        )
         self.prior_scale = real_number("prior_scale", prior_scale, at_least=0.0)
         self.mask_probability = real_number(
             "mask_probability", mask_probability, above=0.0, at_most=1.0
@@ -248,6 +252,8 @@ class BootstrappedDQN(Agent):
         )
         sparse = is_one_hot(self._first_env)
         how = (_ONE_HOT if sparse else _DENSE).but(
+            num_members=num_members,
+            hidden_sizes=hidden_sizes,
             n_step=n_step,
             update_period=update_period,
             target_update_period=target_update_period,
@@ -256,7 +262,10 @@ class BootstrappedDQN(Agent):
             random_steps=random_steps,
         )
         # What is saved says what was chosen: a later version may choose otherwise.
-        self._settings |= {k: v for k, v in how._asdict().items() if k in self._settings}
+        for name, value in how._asdict().items():
+            if self._settings.get(name, value) is None:
+                self._settings[name] = to_json(value)
+        self.num_members = how.num_members
         self.update_period, self.random_steps = how.update_period, how.random_steps
         self.loss = how.loss
         self.min_replay_size = check_sizes(
@@ -268,7 +277,7 @@ class BootstrappedDQN(Agent):
             and network is None
             and self.device.type == "cpu"
             and max_gradient_norm == float("inf")
-            and len(hidden_sizes) > 0
+            and len(how.hidden_sizes) > 0
             and sparse
         )
         if one_hot and how.target_update_rate != 1.0:
@@ -294,7 +303,7 @@ class BootstrappedDQN(Agent):
                 factory,
                 self.observation_shape,
                 ValueHead(self._num_actions),
-                hidden_sizes,
+                how.hidden_sizes,
                 layer_norm=norm,
                 pixels=pixels,
                 one_hot=sparse,
