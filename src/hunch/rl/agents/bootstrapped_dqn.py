@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from hunch.errors import ConfigurationError
 from hunch.nn import Ensemble
 from hunch.rl.agents.agent import Agent
-from hunch.rl.agents.arguments import check_sizes, updates_in_a_round
+from hunch.rl.agents.arguments import check_sizes, observation_scale, updates_in_a_round
 from hunch.rl.agents.divergence import check_loss
 from hunch.rl.agents.epsilon_greedy import DEFAULT_RANDOM_STEPS, epsilon_greedy, random_share
 from hunch.rl.agents.replica import Policy, ValuePolicy
@@ -205,6 +205,7 @@ class BootstrappedDQN(Agent):
         random_steps: int | None = None,
         hidden_sizes: Sequence[int] = (50, 50),
         layer_norm: bool = False,
+        normalize: bool = False,
         network: MemberFactory | None = None,
         prior: MemberFactory | None = None,
         epinet: bool = False,
@@ -245,6 +246,13 @@ class BootstrappedDQN(Agent):
             replicas=replicas,
             device=device,
             seed=seed,
+        )
+        self.observation_scale = observation_scale(
+            normalize,
+            self._first_env,
+            self.observation_shape,
+            self.observation_dtype,
+            self.replicas,
         )
         sparse = is_one_hot(self._first_env)
         how = (_ONE_HOT if sparse else _DENSE).but(
@@ -336,7 +344,8 @@ class BootstrappedDQN(Agent):
             n_step=how.n_step,
             discount=self.discount,
             frame_stack=self._frame_stack,
-            prior_shape=self._ensemble.prior.cached_shape,
+            # A prior sees what its member sees, which changes with the scale of observations.
+            prior_shape=None if normalize else self._ensemble.prior.cached_shape,
             mask_size=self.num_members if self.mask_probability < 1.0 else 0,
         )
         self._sampling = self._numpy_generators("replay")
@@ -344,7 +353,11 @@ class BootstrappedDQN(Agent):
         self._exploration = self._numpy_generators("exploration")
         self.losses: list[float] = []
 
-    _added_arguments: ClassVar[Mapping[str, Any]] = {"random_steps": 0, "loss": "squared"}
+    _added_arguments: ClassVar[Mapping[str, Any]] = {
+        "random_steps": 0,
+        "loss": "squared",
+        "normalize": False,
+    }
 
     @property
     def network(self) -> Ensemble:
@@ -383,7 +396,7 @@ class BootstrappedDQN(Agent):
         if np.count_nonzero(is_first):
             self._ensemble.choose(is_first)
         actions = epsilon_greedy(
-            partial(self._ensemble.best, self._ensemble.stored(observation)),
+            partial(self._ensemble.best, self._ensemble.stored(self._scaled(observation))),
             random_share(self.random_steps, self._loop.steps),
             self._exploration,
             observation.shape[1],
@@ -399,6 +412,7 @@ class BootstrappedDQN(Agent):
             action=step.action - self.first_action,
         )
         self._replay.add(kept, self._drawn_mask())
+        self._take_in(step)
         if len(self._replay) < self.min_replay_size or not self._replay.num_drawable:
             return
         rounds = self._rounds_due()
@@ -418,6 +432,8 @@ class BootstrappedDQN(Agent):
         """Make one gradient update of all members, and one of their targets if it is time to."""
         if self._pair.layout.moved:
             self.settle()
+        if self.observation_scale is not None:
+            batch = self.observation_scale.of_batch(batch)
         self._ensemble.begin_update()
         rate = value_at(self.learning_rate, self.steps)
         found = self._ensemble.gradient(batch, self.double, huber=self.loss == "huber")
@@ -454,10 +470,13 @@ class BootstrappedDQN(Agent):
 
     def policy(self, replica: int) -> Policy:
         """As `Agent.policy`."""
-        return ValuePolicy(lambda x, best: self._ensemble.predicted(x, replica, best))
+        policy = ValuePolicy(lambda x, best: self._ensemble.predicted(x, replica, best))
+        return self._scaled_policy(policy, replica)
 
     def state_values(self, observation: Tensor, replica: int) -> NDArray[np.float32]:
         """As `Agent.state_values`: of the action that is best in the mean over members."""
+        if self.observation_scale is not None:
+            observation = self.observation_scale.of(observation, replica)
         values = self._ensemble.predicted(observation, replica, deterministic=True)
         best: NDArray[np.float32] = values.amax(-1).cpu().numpy()
         return best
@@ -466,6 +485,7 @@ class BootstrappedDQN(Agent):
         """As `Agent.parts`."""
         # Agents saved before there were random steps have no stream for them, nor need one.
         random = {"stream.exploration": NumpyStreams(self._exploration)}
+        scale = self.observation_scale
         return {
             **self._ensemble.parts(),
             "replay": Arrays(self._replay),
@@ -473,4 +493,5 @@ class BootstrappedDQN(Agent):
             "stream.mask": NumpyStreams(self._masking),
             "losses": Losses(self.losses),
             **(random if self.random_steps else {}),
+            **({} if scale is None else {"scale": Arrays(scale)}),
         }

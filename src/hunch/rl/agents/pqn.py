@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError
 from hunch.rl.agents.agent import Agent
+from hunch.rl.agents.arguments import observation_scale
 from hunch.rl.agents.divergence import check_loss
 from hunch.rl.agents.epsilon_greedy import DEFAULT_EPSILON, epsilon_greedy, highest
 from hunch.rl.agents.replica import NetworkPolicy, Policy, ValuePolicy
@@ -141,6 +142,7 @@ class PQN(Agent):
         reward_scale: float = 0.1,
         hidden_sizes: Sequence[int] = (128, 128),
         layer_norm: bool = True,
+        normalize: bool = False,
         network: NetworkLike | None = None,
         env_kwargs: Mapping[str, Any] | None = None,
         num_envs: int = DEFAULT_ENVS,
@@ -178,6 +180,13 @@ class PQN(Agent):
             device=device,
             seed=seed,
         )
+        self.observation_scale = observation_scale(
+            normalize,
+            self._first_env,
+            self.observation_shape,
+            self.observation_dtype,
+            self.replicas,
+        )
         self._values = ActionValues(
             self._networks(network, hidden_sizes, layer_norm),
             self._config,
@@ -192,6 +201,8 @@ class PQN(Agent):
         self._predict_exploration = self._numpy_generators("predict")
         self._predict_noise = self._torch_generators("predict noise")
         self.losses: list[float] = []
+
+    _added_arguments: ClassVar[Mapping[str, Any]] = {"normalize": False}
 
     @property
     def _config(self) -> EnsembleConfig:
@@ -265,7 +276,7 @@ class PQN(Agent):
         return index + self.first_action
 
     def _best(self, observation: NDArray[Any]) -> NDArray[np.int64]:
-        return highest(self._values.played(observation))
+        return highest(self._values.played(self._scaled(observation)))
 
     @property
     def _epsilon(self) -> float:
@@ -277,6 +288,7 @@ class PQN(Agent):
     def observe(self, step: Step) -> None:
         """Keep a step of all environments; learn from the rollout when it is as long as asked."""
         self._rollout.add(step, step.action - self.first_action, counts=step.valid)
+        self._take_in(step)
         if len(self._rollout) == self.rollout_length:
             try:
                 self._learn(self._rollout.since(0))
@@ -289,7 +301,7 @@ class PQN(Agent):
             return
         if self._values.networks.layout.moved:
             self.settle()
-        observation = trajectory.rows(trajectory.observation)
+        observation = self._scaled(trajectory.rows(trajectory.observation))
         prior = self._values.prior(observation)
         target = self._targets(trajectory, observation, prior)
         action = trajectory.rows(trajectory.raw)
@@ -311,7 +323,7 @@ class PQN(Agent):
         values = self._values
         # What the steps led to that nothing follows, `(replicas, times · envs, …)`.
         led_to = trajectory.bootstrap_observation.swapaxes(0, 1)
-        rows = led_to.reshape(self.replicas, -1, *self.observation_shape)
+        rows = self._scaled(led_to.reshape(self.replicas, -1, *self.observation_shape))
         with values.noise.one_draw():
             best = values.values(observation, prior).amax(-1).cpu().numpy()
             after = values.values(rows, values.prior(rows)).amax(-1).cpu().numpy()
@@ -359,9 +371,12 @@ class PQN(Agent):
     def policy(self, replica: int) -> Policy:
         """As `Agent.policy`."""
         if self.num_members > 1:
-            return ValuePolicy(lambda x, best: self._values.predicted(x, replica, best))
+            members = ValuePolicy(lambda x, best: self._values.predicted(x, replica, best))
+            return self._scaled_policy(members, replica)
         network = self._values.networks.per_replica[replica]
-        return NetworkPolicy(network, self._predict_noise[replica], partial(self._chosen, replica))
+        noise = self._predict_noise[replica]
+        policy = NetworkPolicy(network, noise, partial(self._chosen, replica))
+        return self._scaled_policy(policy, replica)
 
     def _chosen(self, replica: int, output: Tensor, deterministic: bool) -> NDArray[np.int64]:
         """A replica's actions outside training, given the outputs of its network."""
@@ -373,6 +388,7 @@ class PQN(Agent):
 
     def parts(self) -> dict[str, Part]:
         """As `Agent.parts`."""
+        scale = self.observation_scale
         return {
             "values": self._values,
             "rollout": Arrays(self._rollout),
@@ -381,4 +397,5 @@ class PQN(Agent):
             "stream.predict": NumpyStreams(self._predict_exploration),
             "stream.predict noise": TorchStreams(self._predict_noise),
             "losses": Losses(self.losses),
+            **({} if scale is None else {"scale": Arrays(scale)}),
         }
