@@ -6,7 +6,7 @@ one of them goes where that member believes the reward to be, through many steps
 
 Member k's prior is the same in its online and its target network: a value that is bootstrapped from
 another prior would carry that prior's error. Since priors never change, their values are computed
-once for each observation and stored with it.
+once for each observation and stored with it, unless the scale of observations moves (`normalize`).
 """
 
 from __future__ import annotations
@@ -115,6 +115,8 @@ class BootstrappedDQN(Agent):
             0 for none at all.
         hidden_sizes: width of each hidden layer of members and priors made by default.
         layer_norm: normalise hidden layers of the trained networks before their ReLU.
+        normalize: bring observations to a common scale by their mean and variance so far; see the
+            note. One-hot observations and images in bytes have one already, and are refused.
         network: a function without arguments that makes one member's trained network, from a batch
             of observations to `(batch, actions)`. None makes a multilayer perceptron, or for
             images the convolutions of Mnih et al. before it.
@@ -141,6 +143,8 @@ class BootstrappedDQN(Agent):
         network: all members, an `hunch.nn.Ensemble` of `hunch.nn.RandomizedPrior`, those of the
             first replica first; with `epinet` one `hunch.nn.Epinet` for each replica.
         target_network: their copies from a while ago, with the same priors.
+        observation_scale: what `normalize` does with observations `(replicas, batch, …)` before
+            the networks are called; None without it.
         losses: mean loss of a member in each gradient update.
 
     Example:
@@ -175,6 +179,13 @@ class BootstrappedDQN(Agent):
         mean over members; with `deterministic=False` one member drawn at random chooses. If
         observations are one-hot, the first layer looks its weights up and its optimiser moves only
         rows that a batch has seen.
+
+        With `normalize` the statistics are of each observation acted on in training, for each
+        replica by itself; looking on, as in `predict`, does not move them. Replay keeps
+        observations as they were, and each batch is brought to the scale of now. Priors see what
+        their members see, so their values move a little as the statistics do, and are computed
+        with each batch instead of once for each observation. All networks get
+        `agent.observation_scale(observations)`, clipped to ±10 standard deviations.
 
         With `epinet` a prior is a mix of D functions made by `prior`, divided by √D, so that
         `prior_scale` means the same in both variants; `predict` takes the mean over `num_members`

@@ -103,8 +103,8 @@ class DQN(Agent):
         hidden_sizes: width of each hidden layer of the network that is made if none is given.
         layer_norm: normalise hidden layers of that network before their ReLU. It keeps values
             beyond what was seen in bounds, and noisy agents from unlearning.
-        normalize: bring observations to a common scale by their mean and variance so far. One-hot
-            observations and images in bytes have one already, and are refused.
+        normalize: bring observations to a common scale by their mean and variance so far; see the
+            note. One-hot observations and images in bytes have one already, and are refused.
         network: a module from a batch of observations to `(batch, actions)`, or a function without
             arguments that makes one. A module is trained in place; a function is called with the
             agent's seed in force. If `noisy` and no layer is noisy yet, a copy is used in which
@@ -112,7 +112,7 @@ class DQN(Agent):
             `(actions + dueling) * atoms` outputs, those of the value first. None makes a
             multilayer perceptron, or for images of at least 36 × 36 pixels the convolutions of
             Mnih et al. before it, wherever the channels are. A network of your own gets
-            observations as the environment gives them.
+            observations as the environment gives them, if not `normalize`.
         env_kwargs: keyword arguments for `gymnasium.make`, such as `dict(max_episode_steps=200)`.
         num_envs: environments that each replica plays side by side.
         replicas: agents trained side by side, with the seeds `seed`, `seed + 1`, …; their networks
@@ -130,6 +130,8 @@ class DQN(Agent):
     Attributes:
         network: the online network; with replicas an `hunch.nn.Ensemble` of theirs.
         target_network: its copy from a while ago, in training mode and as noisy.
+        observation_scale: what `normalize` does with observations `(replicas, batch, …)` before
+            the networks are called; None without it.
         losses: mean loss of each gradient update.
 
     Example:
@@ -152,6 +154,12 @@ class DQN(Agent):
     Note:
         The loss is Huber's with threshold 1, Mnih's clipped error. The optimiser is Adam where the
         papers use RMSProp. With `noisy`, double Q-learning takes its choice from a third draw.
+
+        With `normalize` the statistics are of each observation acted on in training, for each
+        replica by itself; looking on, as in `predict`, does not move them. Replay keeps
+        observations as they were, and each batch is brought to the scale of now. The networks get
+        `agent.observation_scale(observations)`, clipped to ±10 standard deviations, also a
+        `network` of your own.
     """
 
     def __init__(

@@ -85,6 +85,8 @@ class PQN(Agent):
         hidden_sizes: width of each hidden layer of the network that is made if none is given.
         layer_norm: normalise hidden layers of that network before their ReLU, on which the method
             stands: without a target network others diverge.
+        normalize: bring observations to a common scale by their mean and variance so far; see the
+            note. One-hot observations and images in bytes have one already, and are refused.
         network: a module from a batch of observations to `(batch, actions)`, or a function without
             arguments that makes one, as for `hunch.rl.DQN`; for several members a function, each
             of whose networks gets a prior of the same kind.
@@ -101,6 +103,8 @@ class PQN(Agent):
     Attributes:
         network: the network; with replicas or members an `hunch.nn.Ensemble` of all, those of the
             first replica first, members as `hunch.nn.RandomizedPrior`.
+        observation_scale: what `normalize` does with observations `(replicas, batch, …)` before
+            the networks are called; None without it.
         losses: loss of each gradient update, the mean over replicas and members.
 
     Example:
@@ -122,6 +126,11 @@ class PQN(Agent):
         normalisation has no weights of its own, and stands behind linear layers only. Returns are
         not cut where an action was not the greedy one. The noise of a noisy agent is new in every
         step, in which all its environments share it, and in every batch.
+
+        With `normalize` the statistics are of each observation acted on in training, for each
+        replica by itself; looking on, as in `predict`, does not move them. A rollout is brought to
+        the scale that there is at its end. All networks, priors too, get
+        `agent.observation_scale(observations)`, clipped to ±10 standard deviations.
     """
 
     def __init__(
