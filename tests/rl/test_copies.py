@@ -73,6 +73,12 @@ def kinds():
         | {"prioritized": True, "distributional": "quantile", "atoms": 4, "layer_norm": True}
         | {"max_gradient_norm": 1.0, "target_update_rate": 0.1, "num_envs": 2, "replicas": 2},
     )
+    for cls, more in (
+        (DQN, {**OFF_POLICY, "noisy": True, "replicas": 3}),
+        (BootstrappedDQN, {**OFF_POLICY, "num_members": 3}),
+        (PQN, {**ON_POLICY, "rollout_length": 8, "batch_size": 8}),
+    ):
+        made[f"{cls.__name__}, normalised"] = (cls, {**CARTPOLE, **more, "normalize": True})
     return made
 
 

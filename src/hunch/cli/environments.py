@@ -27,8 +27,8 @@ _NOT_FOR_AGENTS: Final = ("RecordVideo", "HumanRendering")
 
 # They keep running means; why that cannot be, and what is there instead.
 _MOVING: Final = {
-    "NormalizeObservation": "--set normalize=true of a2c and reinforce keeps them in the agent; "
-    "for other agents scale by fixed numbers, in the environment or by a wrapper of yours",
+    "NormalizeObservation": "--set normalize=true keeps them in the agent; or scale by fixed "
+    "numbers, in the environment or by a wrapper of yours",
     "NormalizeReward": "scale by a fixed number, in the environment or by a wrapper of yours, or "
     "by --set reward_scale of a2c and reinforce",
 }

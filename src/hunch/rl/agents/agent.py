@@ -22,7 +22,7 @@ from hunch.rl.agents.devices import usable_device
 from hunch.rl.agents.divergence import check_weights
 from hunch.rl.agents.history import SHOWN_EPISODES, History
 from hunch.rl.agents.loop import Callback, TrainingLoop, check_callbacks
-from hunch.rl.agents.replica import Policy, Replica
+from hunch.rl.agents.replica import Policy, Replica, ScaledPolicy
 from hunch.rl.agents.saving import (
     GIVEN,
     arguments_of,
@@ -40,6 +40,7 @@ from hunch.rl.environments.opening import open_envs
 from hunch.rl.environments.origins import Origin
 from hunch.rl.environments.vector import Bools, SingleEnvs
 from hunch.rl.networks.feature_layers import is_pixels
+from hunch.rl.networks.observation_scale import ObservationScale
 from hunch.rl.networks.shared_memory import Linked
 from hunch.rl.replay.transitions import Step
 from hunch.seeding import check_seed, numpy_generator, torch_generator
@@ -183,6 +184,33 @@ class Agent(Linked, ABC):
             agent that does not predict it.
         """
         return None
+
+    # What brings observations to a common scale before a network is called, if anything does.
+    observation_scale: ObservationScale | None = None
+
+    def _take_in(self, step: Step) -> None:
+        """Let the scale of observations be that of a step's, too."""
+        if self.observation_scale is not None:
+            self.observation_scale.take_in(step.observation, step.valid)
+
+    def _scaled(self, observation: NDArray[Any]) -> NDArray[Any]:
+        """Observations `(replicas, batch, …)` as networks are to see them."""
+        return (
+            observation if self.observation_scale is None else self.observation_scale(observation)
+        )
+
+    def _scaled_policy(self, policy: Policy, replica: int, *, as_it_is: bool = False) -> Policy:
+        """A policy of networks, from observations as environments show them.
+
+        Args:
+            policy: the policy.
+            replica: whose it is.
+            as_it_is: whether its networks are copies, which learn no more.
+        """
+        scale = self.observation_scale
+        if scale is None:
+            return policy
+        return ScaledPolicy(policy, copy.deepcopy(scale) if as_it_is else scale, replica)
 
     # Random streams, one for each replica: replica r of seed s is the agent of seed s + r.
 

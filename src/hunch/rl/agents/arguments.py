@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final, SupportsIndex
+from typing import Any, Final, SupportsIndex
+
+import gymnasium
+import numpy as np
 
 from hunch.errors import ConfigurationError
+from hunch.rl.fast.one_hot_layer import is_one_hot
+from hunch.rl.networks.feature_layers import is_pixels
+from hunch.rl.networks.observation_scale import ObservationScale
 from hunch.validation import whole_number
 
 _MOST_UPDATES: Final = 1_000  # for each step; more would keep a round from ending
@@ -66,3 +72,38 @@ def check_sizes(
                 "agent would never learn."
             )
     return size
+
+
+def observation_scale(
+    normalize: object,
+    env: gymnasium.Env[Any, Any],
+    shape: tuple[int, ...],
+    dtype: type[np.generic],
+    replicas: int,
+) -> ObservationScale | None:
+    """What brings an agent's observations to a common scale; None if nothing is to do so.
+
+    Args:
+        normalize: whether something is.
+        env: where they come from.
+        shape: of one of them.
+        dtype: in which they are kept.
+        replicas: agents that live side by side.
+
+    Raises:
+        ConfigurationError: if they have a scale already.
+
+    Example:
+        >>> env = gymnasium.make("CartPole-v1")
+        >>> observation_scale(True, env, (4,), np.float32, replicas=2).mean.shape
+        (2, 4)
+    """
+    if not normalize:
+        return None
+    what = "images in bytes, which" if is_pixels(dtype) else "one-hot observations, which"
+    if is_pixels(dtype) or is_one_hot(env):
+        raise ConfigurationError(
+            f"`normalize` got {normalize!r} for {what} have one scale already; expected False: "
+            "leave it out."
+        )
+    return ObservationScale(shape, replicas)

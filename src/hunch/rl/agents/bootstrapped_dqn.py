@@ -6,7 +6,7 @@ one of them goes where that member believes the reward to be, through many steps
 
 Member k's prior is the same in its online and its target network: a value that is bootstrapped from
 another prior would carry that prior's error. Since priors never change, their values are computed
-once for each observation and stored with it.
+once for each observation and stored with it, unless the scale of observations moves (`normalize`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from hunch.errors import ConfigurationError
 from hunch.nn import Ensemble
 from hunch.rl.agents.agent import Agent
-from hunch.rl.agents.arguments import check_sizes, updates_in_a_round
+from hunch.rl.agents.arguments import check_sizes, observation_scale, updates_in_a_round
 from hunch.rl.agents.divergence import check_loss
 from hunch.rl.agents.epsilon_greedy import DEFAULT_RANDOM_STEPS, epsilon_greedy, random_share
 from hunch.rl.agents.replica import Policy, ValuePolicy
@@ -120,6 +120,8 @@ class BootstrappedDQN(Agent):
             0 for none at all.
         hidden_sizes: width of each hidden layer of members and priors made by default.
         layer_norm: normalise hidden layers of the trained networks before their ReLU.
+        normalize: bring observations to a common scale by their mean and variance so far; see the
+            note. One-hot observations and images in bytes have one already, and are refused.
         network: a function without arguments that makes one member's trained network, from a batch
             of observations to `(batch, actions)`. None makes a multilayer perceptron, or for
             images the convolutions of Mnih et al. before it.
@@ -146,6 +148,8 @@ class BootstrappedDQN(Agent):
         network: all members, an `hunch.nn.Ensemble` of `hunch.nn.RandomizedPrior`, those of the
             first replica first; with `epinet` one `hunch.nn.Epinet` for each replica.
         target_network: their copies from a while ago, with the same priors.
+        observation_scale: what `normalize` does with observations `(replicas, batch, …)` before
+            the networks are called; None without it.
         losses: mean loss of a member in each gradient update.
 
     Example:
@@ -183,6 +187,13 @@ class BootstrappedDQN(Agent):
         observations are one-hot, the first layer looks its weights up and its optimiser moves only
         rows that a batch has seen.
 
+        With `normalize` the statistics are of each observation acted on in training, for each
+        replica by itself; looking on, as in `predict`, does not move them. Replay keeps
+        observations as they were, and each batch is brought to the scale of now. Priors see what
+        their members see, so their values move a little as the statistics do, and are computed
+        with each batch instead of once for each observation. All networks get
+        `agent.observation_scale(observations)`, clipped to ±10 standard deviations.
+
         With `epinet` a prior is a mix of D functions made by `prior`, divided by √D, so that
         `prior_scale` means the same in both variants; `predict` takes the mean over `num_members`
         fixed indices (one more if that is odd), each with its opposite; images reach the epinet
@@ -212,6 +223,7 @@ class BootstrappedDQN(Agent):
         random_steps: int | None = None,
         hidden_sizes: Sequence[int] | None = None,
         layer_norm: bool = False,
+        normalize: bool = False,
         network: MemberFactory | None = None,
         prior: MemberFactory | None = None,
         epinet: bool = False,
@@ -249,6 +261,13 @@ class BootstrappedDQN(Agent):
             replicas=replicas,
             device=device,
             seed=seed,
+        )
+        self.observation_scale = observation_scale(
+            normalize,
+            self._first_env,
+            self.observation_shape,
+            self.observation_dtype,
+            self.replicas,
         )
         sparse = is_one_hot(self._first_env)
         how = (_ONE_HOT if sparse else _DENSE).but(
@@ -345,7 +364,8 @@ class BootstrappedDQN(Agent):
             n_step=how.n_step,
             discount=self.discount,
             frame_stack=self._frame_stack,
-            prior_shape=self._ensemble.prior.cached_shape,
+            # A prior sees what its member sees, which changes with the scale of observations.
+            prior_shape=None if normalize else self._ensemble.prior.cached_shape,
             mask_size=self.num_members if self.mask_probability < 1.0 else 0,
         )
         self._sampling = self._numpy_generators("replay")
@@ -353,7 +373,11 @@ class BootstrappedDQN(Agent):
         self._exploration = self._numpy_generators("exploration")
         self.losses: list[float] = []
 
-    _added_arguments: ClassVar[Mapping[str, Any]] = {"random_steps": 0, "loss": "squared"}
+    _added_arguments: ClassVar[Mapping[str, Any]] = {
+        "random_steps": 0,
+        "loss": "squared",
+        "normalize": False,
+    }
 
     @property
     def network(self) -> Ensemble:
@@ -392,7 +416,7 @@ class BootstrappedDQN(Agent):
         if np.count_nonzero(is_first):
             self._ensemble.choose(is_first)
         actions = epsilon_greedy(
-            partial(self._ensemble.best, self._ensemble.stored(observation)),
+            partial(self._ensemble.best, self._ensemble.stored(self._scaled(observation))),
             random_share(self.random_steps, self._loop.steps),
             self._exploration,
             observation.shape[1],
@@ -408,6 +432,7 @@ class BootstrappedDQN(Agent):
             action=step.action - self.first_action,
         )
         self._replay.add(kept, self._drawn_mask())
+        self._take_in(step)
         if len(self._replay) < self.min_replay_size or not self._replay.num_drawable:
             return
         rounds = self._rounds_due()
@@ -427,6 +452,8 @@ class BootstrappedDQN(Agent):
         """Make one gradient update of all members, and one of their targets if it is time to."""
         if self._pair.layout.moved:
             self.settle()
+        if self.observation_scale is not None:
+            batch = self.observation_scale.of_batch(batch)
         self._ensemble.begin_update()
         rate = value_at(self.learning_rate, self.steps)
         found = self._ensemble.gradient(batch, self.double, huber=self.loss == "huber")
@@ -463,10 +490,13 @@ class BootstrappedDQN(Agent):
 
     def policy(self, replica: int) -> Policy:
         """As `Agent.policy`."""
-        return ValuePolicy(lambda x, best: self._ensemble.predicted(x, replica, best))
+        policy = ValuePolicy(lambda x, best: self._ensemble.predicted(x, replica, best))
+        return self._scaled_policy(policy, replica)
 
     def state_values(self, observation: Tensor, replica: int) -> NDArray[np.float32]:
         """As `Agent.state_values`: of the action that is best in the mean over members."""
+        if self.observation_scale is not None:
+            observation = self.observation_scale.of(observation, replica)
         values = self._ensemble.predicted(observation, replica, deterministic=True)
         best: NDArray[np.float32] = values.amax(-1).cpu().numpy()
         return best
@@ -475,6 +505,7 @@ class BootstrappedDQN(Agent):
         """As `Agent.parts`."""
         # Agents saved before there were random steps have no stream for them, nor need one.
         random = {"stream.exploration": NumpyStreams(self._exploration)}
+        scale = self.observation_scale
         return {
             **self._ensemble.parts(),
             "replay": Arrays(self._replay),
@@ -482,4 +513,5 @@ class BootstrappedDQN(Agent):
             "stream.mask": NumpyStreams(self._masking),
             "losses": Losses(self.losses),
             **(random if self.random_steps else {}),
+            **({} if scale is None else {"scale": Arrays(scale)}),
         }

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from hunch.nn import Ensemble
 from hunch.rl.agents.agent import Agent
-from hunch.rl.agents.arguments import check_sizes, updates_in_a_round
+from hunch.rl.agents.arguments import check_sizes, observation_scale, updates_in_a_round
 from hunch.rl.agents.divergence import check_loss
 from hunch.rl.agents.epsilon_greedy import (
     DEFAULT_EPSILON,
@@ -103,6 +103,8 @@ class DQN(Agent):
         hidden_sizes: width of each hidden layer of the network that is made if none is given.
         layer_norm: normalise hidden layers of that network before their ReLU. It keeps values
             beyond what was seen in bounds, and noisy agents from unlearning.
+        normalize: bring observations to a common scale by their mean and variance so far; see the
+            note. One-hot observations and images in bytes have one already, and are refused.
         network: a module from a batch of observations to `(batch, actions)`, or a function without
             arguments that makes one. A module is trained in place; a function is called with the
             agent's seed in force. If `noisy` and no layer is noisy yet, a copy is used in which
@@ -110,7 +112,7 @@ class DQN(Agent):
             `(actions + dueling) * atoms` outputs, those of the value first. None makes a
             multilayer perceptron, or for images of at least 36 × 36 pixels the convolutions of
             Mnih et al. before it, wherever the channels are. A network of your own gets
-            observations as the environment gives them.
+            observations as the environment gives them, if not `normalize`.
         env_kwargs: keyword arguments for `gymnasium.make`, such as `dict(max_episode_steps=200)`.
         num_envs: environments that each replica plays side by side.
         replicas: agents trained side by side, with the seeds `seed`, `seed + 1`, …; their networks
@@ -128,6 +130,8 @@ class DQN(Agent):
     Attributes:
         network: the online network; with replicas an `hunch.nn.Ensemble` of theirs.
         target_network: its copy from a while ago, in training mode and as noisy.
+        observation_scale: what `normalize` does with observations `(replicas, batch, …)` before
+            the networks are called; None without it.
         losses: mean loss of each gradient update.
 
     Example:
@@ -150,6 +154,12 @@ class DQN(Agent):
     Note:
         The loss is Huber's with threshold 1, Mnih's clipped error. The optimiser is Adam where the
         papers use RMSProp. With `noisy`, double Q-learning takes its choice from a third draw.
+
+        With `normalize` the statistics are of each observation acted on in training, for each
+        replica by itself; looking on, as in `predict`, does not move them. Replay keeps
+        observations as they were, and each batch is brought to the scale of now. The networks get
+        `agent.observation_scale(observations)`, clipped to ±10 standard deviations, also a
+        `network` of your own.
     """
 
     def __init__(
@@ -180,6 +190,7 @@ class DQN(Agent):
         value_range: tuple[float, float] | Literal["auto"] = "auto",
         hidden_sizes: Sequence[int] = (128, 128),
         layer_norm: bool = False,
+        normalize: bool = False,
         network: NetworkLike | None = None,
         env_kwargs: Mapping[str, Any] | None = None,
         num_envs: int = 1,
@@ -212,6 +223,13 @@ class DQN(Agent):
             replicas=replicas,
             device=device,
             seed=seed,
+        )
+        self.observation_scale = observation_scale(
+            normalize,
+            self._first_env,
+            self.observation_shape,
+            self.observation_dtype,
+            self.replicas,
         )
         self._range = ValueRange(
             make_value_head(
@@ -254,7 +272,7 @@ class DQN(Agent):
         self._link()
 
     _linked = frozenset({"_online", "_target", "_compiled"})
-    _added_arguments: ClassVar[Mapping[str, Any]] = {"random_steps": 0}
+    _added_arguments: ClassVar[Mapping[str, Any]] = {"random_steps": 0, "normalize": False}
 
     def _link(self) -> None:
         """Make what runs the layers on the networks' memory."""
@@ -336,6 +354,7 @@ class DQN(Agent):
 
     def _best(self, observation: NDArray[Any]) -> NDArray[np.int64]:
         """The actions of the highest values, `(replicas, envs)`."""
+        observation = self._scaled(observation)
         values = None if self._compiled is None else self._compiled.values(observation)
         if values is None:
             return _best(self._range.value_head, self._online(self._seen(observation)))
@@ -352,6 +371,7 @@ class DQN(Agent):
         if self.first_action:  # a copy of the step costs as much as a check of it
             step = step._replace(action=step.action - self.first_action)
         self._replay.add(step)
+        self._take_in(step)
         if len(self._replay) < self.min_replay_size or not self._replay.num_drawable:
             return
         if self._range.chooses:
@@ -365,6 +385,8 @@ class DQN(Agent):
         """Make one gradient update, and one of the target network if it is time to."""
         if self._pair.layout.moved:
             self.settle()
+        if self.observation_scale is not None:
+            batch = self.observation_scale.of_batch(batch)
         found = None if self._compiled is None else self._compiled.gradient(batch, self.double)
         loss, error = found or self._gradient(batch)
         mean_loss = check_loss(loss / self.replicas, self._pair.updates)
@@ -418,8 +440,13 @@ class DQN(Agent):
 
     def policy(self, replica: int) -> Policy:
         """As `Agent.policy`."""
+        return self._asking(replica, partial(self._chosen, replica))
+
+    def _asking(self, replica: int, choose: Callable[[Tensor, bool], NDArray[Any]]) -> Policy:
+        """What asks a replica's network, and chooses by what that says."""
         network = members_of(self.network, self.replicas, replica)
-        return NetworkPolicy(network, self._predict_noise[replica], partial(self._chosen, replica))
+        policy = NetworkPolicy(network, self._predict_noise[replica], choose)
+        return self._scaled_policy(policy, replica, as_it_is=self.replicas > 1)
 
     def _chosen(self, replica: int, output: Tensor, deterministic: bool) -> NDArray[np.int64]:
         """A replica's actions outside training, given the outputs of its network."""
@@ -437,12 +464,11 @@ class DQN(Agent):
         def best(output: Tensor, _: bool) -> NDArray[Any]:
             return head.values(head.split(output)).amax(-1).cpu().numpy()
 
-        network = members_of(self.network, self.replicas, replica)
-        policy = NetworkPolicy(network, self._predict_noise[replica], best)
-        return policy.actions(observation, deterministic=True)
+        return self._asking(replica, best).actions(observation, deterministic=True)
 
     def parts(self) -> dict[str, Part]:
         """As `Agent.parts`."""
+        scale = self.observation_scale
         return {
             "pair": self._pair,
             "replay": Arrays(self._replay),
@@ -454,6 +480,7 @@ class DQN(Agent):
             "stream.predict noise": TorchStreams(self._predict_noise),
             "range": self._range,
             "losses": Losses(self.losses),
+            **({} if scale is None else {"scale": Arrays(scale)}),
         }
 
 

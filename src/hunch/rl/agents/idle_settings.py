@@ -16,6 +16,10 @@ def _own_network(settings: _Settings) -> bool:
     return settings.get("network") is not None
 
 
+def _learns_policy(settings: _Settings) -> bool:
+    return "bounds" in settings  # whose networks normalise themselves, if they are ready-made
+
+
 def _finite(settings: _Settings) -> bool:
     return settings.get(_ACTIONS) is True
 
@@ -38,6 +42,7 @@ _IDLE: Final[Mapping[str, Callable[[_Settings], bool]]] = {
     "hidden_sizes": _own_network,
     "layer_norm": _own_network,
     "activation": _own_network,
+    "normalize": lambda settings: _learns_policy(settings) and _own_network(settings),
     "bounds": _finite,
     "std": _finite,
     "initial_std": _finite,

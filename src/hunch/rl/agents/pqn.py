@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError
 from hunch.rl.agents.agent import Agent
+from hunch.rl.agents.arguments import observation_scale
 from hunch.rl.agents.divergence import check_loss
 from hunch.rl.agents.epsilon_greedy import DEFAULT_EPSILON, epsilon_greedy, highest
 from hunch.rl.agents.replica import NetworkPolicy, Policy, ValuePolicy
@@ -84,6 +85,8 @@ class PQN(Agent):
         hidden_sizes: width of each hidden layer of the network that is made if none is given.
         layer_norm: normalise hidden layers of that network before their ReLU, on which the method
             stands: without a target network others diverge.
+        normalize: bring observations to a common scale by their mean and variance so far; see the
+            note. One-hot observations and images in bytes have one already, and are refused.
         network: a module from a batch of observations to `(batch, actions)`, or a function without
             arguments that makes one, as for `hunch.rl.DQN`; for several members a function, each
             of whose networks gets a prior of the same kind.
@@ -100,6 +103,8 @@ class PQN(Agent):
     Attributes:
         network: the network; with replicas or members an `hunch.nn.Ensemble` of all, those of the
             first replica first, members as `hunch.nn.RandomizedPrior`.
+        observation_scale: what `normalize` does with observations `(replicas, batch, …)` before
+            the networks are called; None without it.
         losses: loss of each gradient update, the mean over replicas and members.
 
     Example:
@@ -121,6 +126,11 @@ class PQN(Agent):
         normalisation has no weights of its own, and stands behind linear layers only. Returns are
         not cut where an action was not the greedy one. The noise of a noisy agent is new in every
         step, in which all its environments share it, and in every batch.
+
+        With `normalize` the statistics are of each observation acted on in training, for each
+        replica by itself; looking on, as in `predict`, does not move them. A rollout is brought to
+        the scale that there is at its end. All networks, priors too, get
+        `agent.observation_scale(observations)`, clipped to ±10 standard deviations.
     """
 
     def __init__(
@@ -141,6 +151,7 @@ class PQN(Agent):
         reward_scale: float = 0.1,
         hidden_sizes: Sequence[int] = (128, 128),
         layer_norm: bool = True,
+        normalize: bool = False,
         network: NetworkLike | None = None,
         env_kwargs: Mapping[str, Any] | None = None,
         num_envs: int = DEFAULT_ENVS,
@@ -178,6 +189,13 @@ class PQN(Agent):
             device=device,
             seed=seed,
         )
+        self.observation_scale = observation_scale(
+            normalize,
+            self._first_env,
+            self.observation_shape,
+            self.observation_dtype,
+            self.replicas,
+        )
         self._values = ActionValues(
             self._networks(network, hidden_sizes, layer_norm),
             self._config,
@@ -192,6 +210,8 @@ class PQN(Agent):
         self._predict_exploration = self._numpy_generators("predict")
         self._predict_noise = self._torch_generators("predict noise")
         self.losses: list[float] = []
+
+    _added_arguments: ClassVar[Mapping[str, Any]] = {"normalize": False}
 
     @property
     def _config(self) -> EnsembleConfig:
@@ -265,7 +285,7 @@ class PQN(Agent):
         return index + self.first_action
 
     def _best(self, observation: NDArray[Any]) -> NDArray[np.int64]:
-        return highest(self._values.played(observation))
+        return highest(self._values.played(self._scaled(observation)))
 
     @property
     def _epsilon(self) -> float:
@@ -277,6 +297,7 @@ class PQN(Agent):
     def observe(self, step: Step) -> None:
         """Keep a step of all environments; learn from the rollout when it is as long as asked."""
         self._rollout.add(step, step.action - self.first_action, counts=step.valid)
+        self._take_in(step)
         if len(self._rollout) == self.rollout_length:
             try:
                 self._learn(self._rollout.since(0))
@@ -289,7 +310,7 @@ class PQN(Agent):
             return
         if self._values.networks.layout.moved:
             self.settle()
-        observation = trajectory.rows(trajectory.observation)
+        observation = self._scaled(trajectory.rows(trajectory.observation))
         prior = self._values.prior(observation)
         target = self._targets(trajectory, observation, prior)
         action = trajectory.rows(trajectory.raw)
@@ -311,7 +332,7 @@ class PQN(Agent):
         values = self._values
         # What the steps led to that nothing follows, `(replicas, times · envs, …)`.
         led_to = trajectory.bootstrap_observation.swapaxes(0, 1)
-        rows = led_to.reshape(self.replicas, -1, *self.observation_shape)
+        rows = self._scaled(led_to.reshape(self.replicas, -1, *self.observation_shape))
         with values.noise.one_draw():
             best = values.values(observation, prior).amax(-1).cpu().numpy()
             after = values.values(rows, values.prior(rows)).amax(-1).cpu().numpy()
@@ -359,9 +380,12 @@ class PQN(Agent):
     def policy(self, replica: int) -> Policy:
         """As `Agent.policy`."""
         if self.num_members > 1:
-            return ValuePolicy(lambda x, best: self._values.predicted(x, replica, best))
+            members = ValuePolicy(lambda x, best: self._values.predicted(x, replica, best))
+            return self._scaled_policy(members, replica)
         network = self._values.networks.per_replica[replica]
-        return NetworkPolicy(network, self._predict_noise[replica], partial(self._chosen, replica))
+        noise = self._predict_noise[replica]
+        policy = NetworkPolicy(network, noise, partial(self._chosen, replica))
+        return self._scaled_policy(policy, replica)
 
     def _chosen(self, replica: int, output: Tensor, deterministic: bool) -> NDArray[np.int64]:
         """A replica's actions outside training, given the outputs of its network."""
@@ -373,6 +397,7 @@ class PQN(Agent):
 
     def parts(self) -> dict[str, Part]:
         """As `Agent.parts`."""
+        scale = self.observation_scale
         return {
             "values": self._values,
             "rollout": Arrays(self._rollout),
@@ -381,4 +406,5 @@ class PQN(Agent):
             "stream.predict": NumpyStreams(self._predict_exploration),
             "stream.predict noise": TorchStreams(self._predict_noise),
             "losses": Losses(self.losses),
+            **({} if scale is None else {"scale": Arrays(scale)}),
         }

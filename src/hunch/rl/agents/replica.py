@@ -16,6 +16,7 @@ from hunch.nn import Ensemble, noise
 from hunch.rl.agents.epsilon_greedy import highest
 from hunch.rl.environments.make import Env
 from hunch.rl.environments.origins import Origin
+from hunch.rl.networks.observation_scale import ObservationScale
 from hunch.rl.networks.value_networks import noisy_layers
 
 
@@ -107,6 +108,31 @@ class ValuePolicy(Policy):
     def actions(self, observation: Tensor, deterministic: bool) -> NDArray[np.int64]:
         """As `Policy.actions`."""
         return highest(self._values(observation, deterministic).cpu().numpy())
+
+
+class ScaledPolicy(Policy):
+    """A policy that is shown observations at a common scale.
+
+    Args:
+        policy: the policy.
+        scale: what brings them there; looking at observations does not change it.
+        replica: whose statistics it takes.
+
+    Example:
+        >>> policy = ValuePolicy(lambda x, deterministic: x)
+        >>> scale = ObservationScale((2,))
+        >>> scale.take_in(np.array([[[0.0, 6.0], [2.0, 8.0]]]), np.ones((1, 2), bool))
+        >>> ScaledPolicy(policy, scale, 0).actions(torch.tensor([[1.5, 6.5]]), deterministic=True)
+        array([0])
+    """
+
+    def __init__(self, policy: Policy, scale: ObservationScale, replica: int) -> None:
+        self._policy, self._scale, self._replica = policy, scale, replica
+
+    def actions(self, observation: Tensor, deterministic: bool) -> NDArray[Any]:
+        """As `Policy.actions`."""
+        seen = self._scale.of(observation, self._replica)
+        return self._policy.actions(seen, deterministic)
 
 
 class Replica:

@@ -35,6 +35,7 @@ from hunch.storage import (
     write_json,
     write_tensors,
 )
+from hunch.storage.parts import Arrays, state_of
 
 KIND: Final = "weights"
 WEIGHTS_FILE: Final = "weights.safetensors"
@@ -44,7 +45,7 @@ _OURS: Final = {cls.__name__: cls for cls in (A2C, DQN, BootstrappedDQN, PQN, Re
 
 
 def weights_of(agent: Agent, replica: int) -> Weights:
-    """A copy of the weights that one replica acts with.
+    """A copy of the weights that one replica acts with, and of its statistics of observations.
 
     Args:
         agent: an agent with an attribute `network`.
@@ -56,7 +57,7 @@ def weights_of(agent: Agent, replica: int) -> Weights:
         >>> sorted(shape for shape in (tuple(w.shape) for w in weights_of(agents, 1).values()))
         [(1, 2), (1, 2, 8), (1, 8), (1, 8, 4)]
     """
-    state = _network_of(agent).state_dict()
+    state = _acting(agent)
     return {name: _part(value, agent.replicas, replica).clone() for name, value in state.items()}
 
 
@@ -74,7 +75,7 @@ def set_weights(agent: Agent, replica: int, weights: Mapping[str, Tensor]) -> No
         >>> agent.predict([0.0, 0.1, 0.2, 0.3]) == other.predict([0.0, 0.1, 0.2, 0.3])
         True
     """
-    state = _network_of(agent).state_dict()
+    state = _acting(agent)
     parts = {name: _part(value, agent.replicas, replica) for name, value in state.items()}
     if {k: v.shape for k, v in parts.items()} != {k: v.shape for k, v in weights.items()}:
         raise ConfigurationError(
@@ -83,6 +84,8 @@ def set_weights(agent: Agent, replica: int, weights: Mapping[str, Tensor]) -> No
         )
     for name, part in parts.items():
         part.copy_(weights[name])
+    if agent.observation_scale is not None:
+        agent.observation_scale.refresh()
 
 
 def write_weights(
@@ -205,6 +208,14 @@ def _network_of(agent: Agent) -> Any:
             f"`agent` {type(agent).__name__} has no `network` whose weights could be kept."
         )
     return network
+
+
+def _acting(agent: Agent) -> dict[str, Tensor]:
+    """All tensors that decide how an agent acts, its own and not copies."""
+    state: dict[str, Tensor] = dict(_network_of(agent).state_dict())
+    if (scale := agent.observation_scale) is not None:
+        state |= state_of({"observation scale": Arrays(scale)})
+    return state
 
 
 def _part(value: Tensor, replicas: int, replica: int) -> Tensor:
