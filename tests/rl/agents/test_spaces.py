@@ -428,3 +428,29 @@ def test_an_environment_may_say_that_its_discrete_is_to_be_one_hot():
     assert (plain.update_period, says.update_period) == (4, 1)
     says.learn(150, progress=False)
     assert evaluate(says, episodes=2).lengths.tolist() == [4, 4]
+
+
+def test_others_may_be_evaluated_where_our_agents_would_refuse():
+    class Reader:
+        def another_env(self):
+            return TimeLimit(Told(), 3)
+
+        def predict(self, observation, deterministic=True):
+            assert observation.tolist() == ["left"] * len(observation)
+            return np.zeros(len(observation), np.int64)
+
+    assert evaluate(Reader(), episodes=2).lengths.tolist() == [3, 3]
+    with pytest.raises(ConfigurationError, match="observations Text, of which no vector"):
+        DQN(Told)
+
+
+class Told(gymnasium.Env):
+    observation_space = spaces.Text(9)
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return "left", {}
+
+    def step(self, action):
+        return "left", 0.0, False, False, {}

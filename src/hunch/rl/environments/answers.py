@@ -17,7 +17,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from hunch.errors import DataError, ShapeError
+from hunch.errors import ConfigurationError, DataError, ShapeError
 from hunch.rl.environments.flattening import FlatObservations, MisfitError, flat_observations
 from hunch.rl.environments.make import stored_dtype
 
@@ -41,7 +41,8 @@ class Answers:
     """Checks what environments of one observation space answer.
 
     Args:
-        space: what they promise of their observations; what is no `Box` with axes becomes a vector.
+        space: what they promise of their observations; what is no `Box` with axes becomes a vector,
+            and where none can be made nothing is asked.
         where: names an environment and its step, given the environment's number; given None all of
             them.
         advice: what a refusal says behind what was expected.
@@ -59,11 +60,11 @@ class Answers:
         self, space: gymnasium.Space[Any], where: Where, advice: str = _NOTHING_KEPT
     ) -> None:
         self._where, self._advice = where, advice
-        self.flat: FlatObservations | None = flat_observations(space)
+        self.flat, self.asks = _flat(space)
         box: Any = space if self.flat is None else self.flat.space
-        self.shape: tuple[int, ...] = box.shape
-        self.dtype: np.dtype[Any] = np.dtype(stored_dtype(box))
-        self._floating = self.dtype.kind == "f"
+        self.shape: tuple[int, ...] = box.shape or ()
+        self.dtype: np.dtype[Any] = np.dtype(stored_dtype(box) if self.asks else np.float32)
+        self._floating = self.asks and self.dtype.kind == "f"
         # Of these every value fits, or is rounded as single precision is meant to.
         narrow = (np.float16, np.float32, np.bool_, np.uint8, np.int8, np.int16, np.int32, np.int64)
         plain = narrow if self._floating else (self.dtype,)
@@ -151,6 +152,8 @@ class Answers:
         """
         if self.flat is not None:
             return self._vector(self.flat, given, i, lead)
+        if not self.asks:
+            return np.asarray(given)
         expected = lead + self.shape
         array = _as_array(given)
         if array.dtype.kind not in "biuf":
@@ -294,6 +297,14 @@ class Answers:
         self, what: str, expected: str, i: int | None, error: type[Exception] = DataError
     ) -> NoReturn:
         raise error(f"`env` {what} in {self._where(i)}; expected {expected}.{self._advice}")
+
+
+def _flat(space: gymnasium.Space[Any]) -> tuple[FlatObservations | None, bool]:
+    """What makes vectors of observations, if anything does, and whether they can be looked at."""
+    try:
+        return flat_observations(space), True
+    except ConfigurationError:  # which agents refuse; others may be evaluated in it
+        return None, False
 
 
 def _as_array(value: Any) -> NDArray[Any]:

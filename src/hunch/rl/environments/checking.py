@@ -22,7 +22,7 @@ from gymnasium.spaces import Box
 from gymnasium.utils.env_checker import check_env as checked_by_gymnasium
 from numpy.typing import NDArray
 
-from hunch.errors import ConfigurationError, DataError, ShapeError
+from hunch.errors import DataError, ShapeError
 from hunch.named_code import own_code, place_of_code, said_and_where
 from hunch.rl.environments.answers import Answers
 from hunch.rl.environments.equality import any_shared, layers
@@ -165,12 +165,7 @@ class _Player:
         self.place = f"reset(seed={self.seed})"
         space = self.env.observation_space
         # Of what no agent takes the space alone is asked.
-        try:
-            self.answers = Answers(space, lambda i: self.place, advice="")
-            self.asks_more = True
-        except ConfigurationError:
-            self.answers = Answers(Box(0, 1, (1,)), lambda i: self.place, advice="")
-            self.asks_more = False
+        self.answers = Answers(space, lambda i: self.place, advice="")
         self.actions = copy.deepcopy(self.env.action_space)
         self.actions.seed(self.seed)
 
@@ -222,7 +217,7 @@ class _Player:
         return False
 
     def _taken(self, observation: Any) -> None:
-        if self.asks_more:
+        if self.answers.asks:
             self.answers.check_finite(self.answers.observation(observation, 0), 0)
 
     def _rewarded(self, given: Any) -> None:

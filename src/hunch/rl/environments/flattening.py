@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias, TypeGuard
+from typing import Any, Final, TypeAlias, TypeGuard
 
 import numpy as np
 from gymnasium import Space
@@ -47,16 +47,27 @@ class MisfitError(Exception):
         self.of_shape, self.row = of_shape, row
 
 
-class _Part(NamedTuple):
-    """A part of an observation that has no parts itself, and its place in the vector."""
+class _Part:
+    """A part of an observation that has no parts itself, and its place in the vector.
 
-    path: _Path
-    space: Box | _Finite
-    at: slice
+    Args:
+        path: where it stands in an observation.
+        space: its own.
+        begin: where its place begins.
+    """
 
-    @property
-    def name(self) -> str:
-        return _name(self.path)
+    def __init__(self, path: _Path, space: Box | _Finite, begin: int) -> None:
+        self.path, self.space = path, space
+        self.name = _name(path)
+        self.shape: tuple[int, ...] = space.shape or ()
+        if isinstance(space, Box):
+            self.width = math.prod(self.shape)
+        else:  # asked for in every step, so made once
+            self.start, self.sides = _start(space), _sides(space)
+            self.first = np.cumsum(self.sides) - self.sides
+            bits = isinstance(space, MultiBinary)
+            self.width = len(self.sides) if bits else sum(self.sides.tolist())
+        self.at = slice(begin, begin + self.width)
 
 
 class FlatObservations:
@@ -93,16 +104,15 @@ class FlatObservations:
         for path, part in _parts(space):
             if not _has_vector(part):
                 raise _without_vector(space, path, part)
-            width = _width(part)
-            self.parts.append(_Part(path, part, slice(size, size + width)))
-            size += width
+            self.parts.append(_Part(path, part, size))
+            size += self.parts[-1].width
         self._size = size
         if not size:
             raise ConfigurationError(
                 f"`env` has observations {said(space)}, which hold no number; let it observe a "
                 "constant."
             )
-        _check_places(space, [p.space for p in self.parts if not isinstance(p.space, Box)])
+        _check_places(space, [part for part in self.parts if not isinstance(part.space, Box)])
         self.dtype = _common_type([part.space for part in self.parts])
         self.space = self._box()
 
@@ -145,7 +155,7 @@ class FlatObservations:
         """
         first = self.parts[0]
         shape = np.shape(self._numbers(given, first))
-        axes = len(shape) - len(first.space.shape or ())
+        axes = len(shape) - len(first.shape)
         if axes not in (0, 1):
             raise _of_shape(first, shape, ())
         lead = shape[:axes]
@@ -158,17 +168,16 @@ class FlatObservations:
     def _picked(self, given: Any, path: _Path) -> Any:
         """What stands in an observation at a path."""
         space: Any = self.given
-        at = ""
-        for step in path:
+        for depth, step in enumerate(path):
             if isinstance(space, Dict):
-                if not isinstance(given, Mapping) or step not in given:
+                if not isinstance(given, dict | Mapping) or step not in given:
                     has = f"a dict of {list(given)}" if isinstance(given, Mapping) else _said(given)
                     names = ", ".join(map(repr, space.spaces))
-                    raise MisfitError(at, has, f"a dict of {names}", of_shape=True)
+                    raise MisfitError(_name(path[:depth]), has, f"a dict of {names}", of_shape=True)
             elif not isinstance(given, tuple | list) or len(given) != len(space.spaces):
-                many = len(space.spaces)
-                raise MisfitError(at, _said(given), f"a tuple of {many}", of_shape=True)
-            given, space, at = given[step], space.spaces[step], f"{at}[{step!r}]"
+                many = f"a tuple of {len(space.spaces)}"
+                raise MisfitError(_name(path[:depth]), _said(given), many, of_shape=True)
+            given, space = given[step], space.spaces[step]
         return given
 
     def outside(self, given: Any) -> tuple[str, Any, Space[Any]] | None:
@@ -191,7 +200,7 @@ class FlatObservations:
         if len(self.space.shape) > 1:
             return []
         boxes = [part for part in self.parts if part.space.dtype == np.uint8]
-        return [(part.name, part.space.shape or ()) for part in boxes]
+        return [(part.name, part.shape) for part in boxes]
 
     @property
     def seen(self) -> str:
@@ -377,12 +386,6 @@ def _name(path: _Path) -> str:
     return "".join(f"[{step!r}]" for step in path)
 
 
-def _width(space: Box | _Finite) -> int:
-    if isinstance(space, Box | MultiBinary):
-        return math.prod(space.shape)
-    return sum(_sides(space).tolist())
-
-
 def _sides(space: _Finite) -> NDArray[np.int64]:
     """How many values each component of a finite space has."""
     if isinstance(space, MultiBinary):
@@ -397,8 +400,8 @@ def _start(space: _Finite) -> NDArray[np.int64]:
     return np.broadcast_to(np.asarray(start, np.int64).reshape(-1), _sides(space).shape)
 
 
-def _check_places(space: Space[Any], finite: Sequence[_Finite]) -> None:
-    places = sum(map(_width, finite))
+def _check_places(space: Space[Any], finite: Sequence[_Part]) -> None:
+    places = sum(part.width for part in finite)
     if places > MOST_PLACES:
         raise ConfigurationError(
             f"`env` has observations {said(space)}, {_in_words(places)} places of one-hots; "
@@ -430,31 +433,35 @@ def _write(part: _Part, given: Any, lead: tuple[int, ...], to: NDArray[Any]) -> 
         to[place] = 1
         return
     array = _as_numbers(part, given)
-    shape = lead + (space.shape or ())
-    if array.shape != shape:
+    if array.shape != (shape := lead + part.shape):
         raise _of_shape(part, array.shape, shape)
     if isinstance(space, Box):
-        _write_box(part, space, array, lead, to)
+        _write_box(part, array, lead, to)
         return
-    places = array.reshape(*lead, -1) - _start(space)
-    wrong = (places < 0) | (places >= _sides(space)) | (places != np.floor(places))
-    if wrong.any():  # NaN is not equal to itself
+    places = array.reshape(*lead, -1) - part.start
+    wrong = (places < 0) | (places >= part.sides)
+    if array.dtype.kind == "f":
+        wrong |= places != np.floor(places)  # NaN is not equal to itself
+    if wrong.any():
         raise _beyond(part, array, wrong.reshape(shape), lead)
     if isinstance(space, MultiBinary):
         to[...] = places
-        return
-    first = np.cumsum(_sides(space)) - _sides(space)
-    np.put_along_axis(to, places.astype(np.int64) + first, 1, -1)
+    elif lead:
+        np.put_along_axis(to, places.astype(np.int64) + part.first, 1, -1)
+    else:
+        to[places.astype(np.int64) + part.first] = 1
 
 
-def _write_box(
-    part: _Part, space: Box, array: NDArray[Any], lead: tuple[int, ...], to: NDArray[Any]
-) -> None:
-    with np.errstate(all="ignore"):  # what is lost is looked for here, what is infinite by others
-        kept = array.astype(space.dtype)
-        if space.dtype.kind != "f" and (wrong := kept != array).any():
+def _write_box(part: _Part, array: NDArray[Any], lead: tuple[int, ...], to: NDArray[Any]) -> None:
+    dtype: Any = part.space.dtype
+    if array.dtype != dtype and dtype.kind != "f":
+        with np.errstate(all="ignore"):  # what is lost is looked for here
+            kept = array.astype(dtype)
+        if (wrong := kept != array).any():
             raise _beyond(part, array, wrong, lead)
-        to[...] = (kept if space.dtype.kind != "f" else array).reshape(*lead, -1)
+        array = kept
+    with np.errstate(over="ignore"):  # what becomes infinite is found by others
+        to[...] = array.reshape(*lead, -1)
 
 
 def _as_numbers(part: _Part, given: Any) -> NDArray[Any]:
@@ -468,7 +475,7 @@ def _as_numbers(part: _Part, given: Any) -> NDArray[Any]:
 
 
 def _of_shape(part: _Part, shape: tuple[int, ...], expected: tuple[int, ...]) -> MisfitError:
-    own = part.space.shape or ()
+    own = part.shape
     wanted = (
         f"{expected or own}, that of {said(part.space)}"
         if expected or own
