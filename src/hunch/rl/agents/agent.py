@@ -70,6 +70,9 @@ class Agent(Linked, ABC):
     outside training, and the `parts` that decide how training goes on. It is then saved, resumed,
     copied, evaluated and recorded as the others are.
 
+    It sees arrays of `observation_shape` and chooses from `action_space`, whatever form those of
+    the environment have: `flat_observations` and `flat_actions` lie between, or are None.
+
     Args:
         env: as for `hunch.rl.DQN`.
         env_kwargs: as for `hunch.rl.DQN`.
