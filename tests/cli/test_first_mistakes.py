@@ -44,8 +44,8 @@ class NoStep(Pond):
     def step(self, action): pass
 
 class OneOfAFew(Pond):
-    observation_space = gymnasium.spaces.Dict(a=Pond.observation_space)
-    def seen(self): return {"a": np.array([self.x], np.float32)}
+    observation_space = gymnasium.spaces.Dict(a=Pond.observation_space, m=gymnasium.spaces.Text(9))
+    def seen(self): return {"a": np.array([self.x], np.float32), "m": "go"}
 
 class Pushed(Pond):
     action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
@@ -102,7 +102,9 @@ def test_what_was_written_for_the_old_gym_is_told_how_it_is_written_now(name, th
 
 def test_spaces_name_the_option_and_the_agents_that_help(capsys):
     assert run(["train", "dqn", "pond.py:a_few"]) == WRONG_USE
-    assert "--wrap FlattenObservation" in told(capsys)[-1]
+    assert "gymnasium.wrappers.FilterObservation (`--wrap" in told(capsys)[-1]
+    assert run(["check-env", "pond.py:a_few", "--wrap", "FilterObservation(['a'])"]) == DONE
+    capsys.readouterr()
     assert run(["train", "dqn", "pond.py:pushed"]) == WRONG_USE
     assert "`a2c`, `reinforce`" in told(capsys)[-1]
 

@@ -428,8 +428,9 @@ def test_a_saved_agent_is_not_loaded_into_other_spaces(agent, tmp_path):
 
 @pytest.mark.parametrize("shape", [(), (0,), (2, 0)])
 def test_spaces_without_numbers_are_refused(shape):
-    with pytest.raises(ConfigurationError, match="expected at least one axis and one number"):
-        DQN(lambda: Plain(space=Box(-9, 9, shape)), **SMALL)
+    if shape:
+        with pytest.raises(ConfigurationError, match="expected at least one number"):
+            DQN(lambda: Plain(space=Box(-9, 9, shape)), **SMALL)
     with pytest.raises(ConfigurationError, match="Box of one axis"):
         A2C(lambda: Plain(actions=Box(-1, 1, shape)), **SMALL)
 

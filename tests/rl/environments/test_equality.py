@@ -361,7 +361,9 @@ def test_boxes_of_actions_reach_a_batch():
 
 
 def test_an_environment_with_other_spaces_is_refused(agent):
-    with pytest.raises(ConfigurationError, match=r"observations of shape \(2,\).*expected \(4,\)"):
+    with pytest.raises(
+        ConfigurationError, match=r"observations of shape \(2,\).*trained on, of shape \(4,\)"
+    ):
         evaluate(agent, env="MountainCar-v0")
     with pytest.raises(ConfigurationError, match="has actions Discrete"):
         evaluate(DQN("MountainCar-v0", **SMALL), env=Pushed())

@@ -10,6 +10,16 @@ from hunch.errors import ConfigurationError
 from hunch.rl.environments.make import another_env, check_spaces, make_env
 
 
+class Told(gymnasium.Env):
+    observation_space = gymnasium.spaces.Text(9)
+    action_space = gymnasium.spaces.Discrete(2)
+
+
+class Pairs(gymnasium.Env):
+    observation_space = gymnasium.spaces.MultiDiscrete([2, 3])
+    action_space = gymnasium.spaces.MultiDiscrete([2, 3])
+
+
 @pytest.mark.parametrize(
     ("env", "kwargs", "message"),
     [
@@ -29,11 +39,20 @@ def test_environments_that_cannot_be_opened(env, kwargs, message):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("Pendulum-v1", "actions Box.*expected Discrete"), ("FrozenLake-v1", "observations Discrete")],
+    [
+        ("Pendulum-v1", "actions Box.*expected Discrete, MultiDiscrete or MultiBinary"),
+        (Told, r"observations Text,.*expected a Box, Discrete, .*Dict or Tuple of these"),
+    ],
 )
 def test_spaces_that_the_agents_cannot_handle(name, message):
     with pytest.raises(ConfigurationError, match=message):
         check_spaces(make_env(name))
+
+
+def test_spaces_as_agents_see_them():
+    observations, actions = check_spaces(make_env(Pairs))
+    assert observations == gymnasium.spaces.Box(0, 1, (5,), np.int8)
+    assert actions == gymnasium.spaces.Discrete(6)
 
 
 def test_a_second_environment_does_not_disturb_the_first(steady):

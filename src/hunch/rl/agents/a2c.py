@@ -46,7 +46,9 @@ class A2C(Agent):
 
     Args:
         env: a Gymnasium id, an environment, a function that makes one, or a Gymnasium vector
-            environment. Observations must be a `Box`, actions `Discrete` or a `Box` of one axis.
+            environment. Observations are numbers in whatever form (`Box`, `Discrete`,
+            `MultiDiscrete`, `MultiBinary`, `Dict` or `Tuple`), actions a finite set (`Discrete`,
+            `MultiDiscrete` or `MultiBinary` of at most 10,000 combinations) or a `Box` of one axis.
         noisy: explore by noise on the weights of all layers, one draw for a rollout and its update,
             and without entropy bonus: the synchronous NoisyNet-A3C. True is `"independent"`, the
             noise that the paper gives A3C.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from gymnasium.spaces import Discrete
 from gymnasium.vector import VectorEnv
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError
@@ -35,11 +35,24 @@ from hunch.rl.agents.saving import (
     write_agent,
 )
 from hunch.rl.agents.trust import check_trusted
-from hunch.rl.environments.make import Env, EnvLike, check_spaces, frame_stack_of, stored_dtype
+from hunch.rl.environments.flattening import (
+    FlatActions,
+    FlatObservations,
+    flat_actions,
+    flat_observations,
+)
+from hunch.rl.environments.make import (
+    Env,
+    EnvLike,
+    check_spaces,
+    frame_stack_of,
+    spaces_of,
+    stored_dtype,
+)
 from hunch.rl.environments.opening import open_envs
 from hunch.rl.environments.origins import Origin
 from hunch.rl.environments.vector import Bools, SingleEnvs
-from hunch.rl.networks.feature_layers import is_pixels
+from hunch.rl.networks.feature_layers import is_pixels, warn_of_images_within
 from hunch.rl.networks.observation_scale import ObservationScale
 from hunch.rl.networks.shared_memory import Linked
 from hunch.rl.replay.transitions import Step
@@ -57,6 +70,9 @@ class Agent(Linked, ABC):
     `act` and to `observe`, which `network` learns and how many `updates` it has had, the `policy`
     outside training, and the `parts` that decide how training goes on. It is then saved, resumed,
     copied, evaluated and recorded as the others are.
+
+    It sees arrays of `observation_shape` and chooses from `action_space`, whatever form those of
+    the environment have: `flat_observations` and `flat_actions` lie between, or are None.
 
     Args:
         env: as for `hunch.rl.DQN`.
@@ -117,6 +133,12 @@ class Agent(Linked, ABC):
             continuous=self.handles_boxes,
         )
         observations, self.action_space = check_spaces(first, continuous=self.handles_boxes)
+        # What is between these and the environment's own; None where they are the same.
+        own_observations, own_actions = spaces_of(first)
+        self.flat_observations: FlatObservations | None = flat_observations(own_observations)
+        self.flat_actions: FlatActions | None = flat_actions(own_actions)
+        if self.flat_observations is not None:
+            warn_of_images_within(self.flat_observations.bytes_within)
         self._first_env = first
         self.num_envs = envs.num_envs // self.replicas
         self.observation_shape = observations.shape
@@ -236,7 +258,7 @@ class Agent(Linked, ABC):
 
     @property
     def present_observations(self) -> NDArray[Any]:
-        """What the environments showed last in training, `(replicas, envs, …)`: a copy."""
+        """What the environments showed last, as networks take it, `(replicas, envs, …)`: a copy."""
         return self._loop.observations()
 
     @property
@@ -327,17 +349,20 @@ class Agent(Linked, ABC):
             check_weights(self.network.parameters())
         return self
 
-    def predict(self, observation: ArrayLike, deterministic: bool = True) -> Any:
+    def predict(self, observation: Any, deterministic: bool = True) -> Any:
         """The action for one observation, or the actions for a batch of them.
 
         Args:
-            observation: one observation, or a batch with the batch on axis 0.
+            observation: one observation as the environment shows it, or a batch with the batch on
+                axis 0: as Gymnasium's vector environments have it, of a `Dict` a dict of batches
+                and of a `Tuple` a tuple of them.
             deterministic: take the action that is best by all that was learned. If False, explore
                 as in training.
 
         Returns:
-            An int for one observation, an int64 array of shape `(batch,)` for a batch; where
-            actions are a `Box`, an array of the box's shape, or a batch of those.
+            What the environment takes: an int for one observation, an int64 array of shape
+            `(batch,)` for a batch; where actions are a `Box`, `MultiDiscrete` or `MultiBinary`, an
+            array of that shape, or a batch of those.
 
         Raises:
             ShapeError: if `observation` is neither.
@@ -515,6 +540,10 @@ class Agent(Linked, ABC):
             ["updates", f"{self.updates:,}"],
             ["episodes", f"{episodes:,}"],
         ]
+        if self.flat_observations is not None:
+            rows.insert(1, ["observations", str(self.flat_observations)])
+        if self.flat_actions is not None:
+            rows.insert(-3, ["actions", str(self.flat_actions)])
         last = [value for h in self.histories for value in h.returns[-SHOWN_EPISODES:]]
         if last:
             rows.append(

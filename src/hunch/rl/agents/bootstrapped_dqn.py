@@ -97,7 +97,9 @@ class BootstrappedDQN(Agent):
 
     Args:
         env: a Gymnasium id, an environment, a function that makes one, or a Gymnasium vector
-            environment. Observations must be a `Box`, actions `Discrete`.
+            environment. Observations are numbers in whatever form (`Box`, `Discrete`,
+            `MultiDiscrete`, `MultiBinary`, `Dict` or `Tuple`), actions a finite set (`Discrete`,
+            `MultiDiscrete` or `MultiBinary` of at most 10,000 combinations).
         num_members: K, at least 1. This and the other settings whose default is None fit the
             observations; see the note.
         prior_scale: how strongly the priors speak, in units of reward; 0 for no priors.

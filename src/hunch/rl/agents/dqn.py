@@ -67,7 +67,9 @@ class DQN(Agent):
 
     Args:
         env: a Gymnasium id, an environment, a function that makes one, or a Gymnasium vector
-            environment. Observations must be a `Box`, actions `Discrete`.
+            environment. Observations are numbers in whatever form (`Box`, `Discrete`,
+            `MultiDiscrete`, `MultiBinary`, `Dict` or `Tuple`), actions a finite set (`Discrete`,
+            `MultiDiscrete` or `MultiBinary` of at most 10,000 combinations).
         noisy: explore by noise on the weights instead of ε-greedily.
         double: let the online network choose the next action and the target network evaluate it.
         dueling: split the network into one stream for the value of an observation and one for the

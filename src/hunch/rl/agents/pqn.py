@@ -61,7 +61,9 @@ class PQN(Agent):
 
     Args:
         env: a Gymnasium id, an environment, a function that makes one, or a Gymnasium vector
-            environment. Observations must be a `Box`, actions `Discrete`.
+            environment. Observations are numbers in whatever form (`Box`, `Discrete`,
+            `MultiDiscrete`, `MultiBinary`, `Dict` or `Tuple`), actions a finite set (`Discrete`,
+            `MultiDiscrete` or `MultiBinary` of at most 10,000 combinations).
         noisy: explore by noise on the weights instead of ε-greedily.
         num_members: K, above 1 an ensemble with randomised priors: a member drawn before each
             episode plays it greedily in its environment, and all members learn from all steps.

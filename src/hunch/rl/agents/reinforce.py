@@ -42,7 +42,9 @@ class Reinforce(Agent):
 
     Args:
         env: a Gymnasium id, an environment, a function that makes one, or a Gymnasium vector
-            environment. Observations must be a `Box`, actions `Discrete` or a `Box` of one axis.
+            environment. Observations are numbers in whatever form (`Box`, `Discrete`,
+            `MultiDiscrete`, `MultiBinary`, `Dict` or `Tuple`), actions a finite set (`Discrete`,
+            `MultiDiscrete` or `MultiBinary` of at most 10,000 combinations) or a `Box` of one axis.
         baseline: what is subtracted from a return. `"value"`: a learned value of the observation.
             `"loo"`: the mean of the other episodes' rewards to go at the same time; needs at least
             two episodes per update, and learns no value. None: nothing.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from hunch.errors import DataError, ShapeError
 from hunch.nn import Ensemble, noise
 from hunch.rl.agents.epsilon_greedy import highest
+from hunch.rl.environments.flattening import FlatActions, FlatObservations, MisfitError
 from hunch.rl.environments.make import Env
 from hunch.rl.environments.origins import Origin
 from hunch.rl.networks.observation_scale import ObservationScale
@@ -34,6 +35,14 @@ class Home(Protocol):
     @property
     def first_action(self) -> int:
         """The environment's name for the action of index 0."""
+
+    @property
+    def flat_observations(self) -> FlatObservations | None:
+        """What makes vectors of the environment's observations; None where nothing is made."""
+
+    @property
+    def flat_actions(self) -> FlatActions | None:
+        """What makes the environment's actions of numbers; None where nothing is made."""
 
     @property
     def device(self) -> torch.device:
@@ -162,18 +171,11 @@ class Replica:
         return self.origin.rendering()
 
     @torch.no_grad()
-    def predict(self, observation: ArrayLike, deterministic: bool = True) -> Any:
+    def predict(self, observation: Any, deterministic: bool = True) -> Any:
         """As `Agent.predict`."""
         agent = self._agent
-        expected = agent.observation_shape
-        given = self._given(observation)
-        if single := given.shape == expected:
-            given = given[None]
-        if given.shape[1:] != expected or given.ndim == 0:
-            raise ShapeError(
-                f"`observation` got shape {np.shape(observation)}; expected "
-                f"{expected} or a batch (batch, {', '.join(map(str, expected))})."
-            )
+        flat = agent.flat_observations
+        given, single = self._batch(observation) if flat is None else _vectors(flat, observation)
         if np.count_nonzero(np.isfinite(given)) < given.size:
             raise DataError(
                 "`observation` holds NaN or infinite numbers; expected finite ones, for which "
@@ -184,7 +186,23 @@ class Replica:
         if actions.ndim > 1:
             return actions[0] if single else actions
         actions = actions + agent.first_action
+        if agent.flat_actions is not None:
+            taken = agent.flat_actions.taken(actions)
+            return taken[0] if single else taken
         return int(actions[0]) if single else actions
+
+    def _batch(self, observation: ArrayLike) -> tuple[NDArray[np.float32], bool]:
+        """Observations of a box, `(batch, …)`, and whether it was a single one."""
+        expected = self._agent.observation_shape
+        given = self._given(observation)
+        if single := given.shape == expected:
+            given = given[None]
+        if given.shape[1:] != expected or given.ndim == 0:
+            raise ShapeError(
+                f"`observation` got shape {np.shape(observation)}; expected "
+                f"{expected} or a batch (batch, {', '.join(map(str, expected))})."
+            )
+        return given, single
 
     def _given(self, observation: ArrayLike) -> NDArray[np.float32]:
         """The observations as the networks take them, if they fit the type of their space."""
@@ -206,6 +224,20 @@ class Replica:
                     "observations, not yet divided by anything."
                 )
         return given
+
+
+def _vectors(flat: FlatObservations, observation: Any) -> tuple[NDArray[np.float32], bool]:
+    """Observations of any other space, `(batch, size)`, and whether it was a single one."""
+    try:
+        vectors, single = flat.vectors(observation)
+    except MisfitError as misfit:
+        where = f" for its part {misfit.part}" if misfit.part else ""
+        kind = ShapeError if misfit.of_shape else DataError
+        raise kind(
+            f"`observation` got {misfit.what}{where}; expected {misfit.expected}, as the "
+            "environment shows it, or a batch with the batch on axis 0."
+        ) from misfit
+    return vectors.astype(np.float32), single
 
 
 def members_of(network: nn.Module, replicas: int, r: int) -> nn.Module:

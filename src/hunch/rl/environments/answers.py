@@ -1,6 +1,7 @@
 """What environments answer, checked once, where it enters and before anything is kept of it.
 
-An observation has the shape that its space promises and loses nothing by the type it is kept in,
+An observation has the shape that its space promises, or becomes the vector that `flattening` makes
+of it, and loses nothing by the type it is kept in,
 but that floating numbers are kept in single precision; all numbers are finite; the rest is what
 Gymnasium's interface says. Whatever is not so is refused by the name of the environment, its step
 and the component, because numpy would broadcast, wrap around, cut off or take None for NaN.
@@ -16,7 +17,8 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from hunch.errors import DataError, ShapeError
+from hunch.errors import ConfigurationError, DataError, ShapeError
+from hunch.rl.environments.flattening import FlatObservations, MisfitError, flat_observations
 from hunch.rl.environments.make import stored_dtype
 
 # Taken as they are: to look a type up is cheaper than to ask what it is derived from.
@@ -39,7 +41,8 @@ class Answers:
     """Checks what environments of one observation space answer.
 
     Args:
-        space: what they promise of their observations; of no `Box` nothing is asked.
+        space: what they promise of their observations; what is no `Box` with axes becomes a vector,
+            and where none can be made nothing is asked.
         where: names an environment and its step, given the environment's number; given None all of
             them.
         advice: what a refusal says behind what was expected.
@@ -57,15 +60,15 @@ class Answers:
         self, space: gymnasium.Space[Any], where: Where, advice: str = _NOTHING_KEPT
     ) -> None:
         self._where, self._advice = where, advice
-        self.shape: tuple[int, ...] = space.shape or ()
-        self._box = isinstance(space, gymnasium.spaces.Box)
-        kept = stored_dtype(space) if isinstance(space, gymnasium.spaces.Box) else np.float32
-        self.dtype: np.dtype[Any] = np.dtype(kept)
-        self._floating = self.dtype.kind == "f"
+        self.flat, self.asks = _flat(space)
+        box: Any = space if self.flat is None else self.flat.space
+        self.shape: tuple[int, ...] = box.shape or ()
+        self.dtype: np.dtype[Any] = np.dtype(stored_dtype(box) if self.asks else np.float32)
+        self._floating = self.asks and self.dtype.kind == "f"
         # Of these every value fits, or is rounded as single precision is meant to.
         narrow = (np.float16, np.float32, np.bool_, np.uint8, np.int8, np.int16, np.int32, np.int64)
         plain = narrow if self._floating else (self.dtype,)
-        self._plain = frozenset(map(np.dtype, plain))
+        self._plain = frozenset(map(np.dtype, plain)) if self.flat is None else frozenset()
 
     def of_reset(self, answer: Any, i: int) -> NDArray[Any]:
         """The observation in what `reset` returned."""
@@ -147,7 +150,9 @@ class Answers:
             ShapeError: if the shape is another than the space promises.
             DataError: if a value has no place in the type of the space.
         """
-        if not self._box:
+        if self.flat is not None:
+            return self._vector(self.flat, given, i, lead)
+        if not self.asks:
             return np.asarray(given)
         expected = lead + self.shape
         array = _as_array(given)
@@ -174,6 +179,21 @@ class Answers:
                 whose,
             )
         return kept
+
+    def _vector(
+        self, flat: FlatObservations, given: Any, i: int | None, lead: tuple[int, ...]
+    ) -> NDArray[Any]:
+        """An observation, or several, as a vector each."""
+        try:
+            return flat.vector(given, lead)
+        except MisfitError as misfit:
+            part = f"{misfit.part} of " if misfit.part else ""
+            self._refuse(
+                f"gave {part}the observation as {misfit.what}",
+                misfit.expected,
+                misfit.row if i is None else i,
+                ShapeError if misfit.of_shape else DataError,
+            )
 
     def check_finite(self, observation: NDArray[Any], i: int | None = None) -> None:
         """Refuse NaN and infinite components.
@@ -277,6 +297,14 @@ class Answers:
         self, what: str, expected: str, i: int | None, error: type[Exception] = DataError
     ) -> NoReturn:
         raise error(f"`env` {what} in {self._where(i)}; expected {expected}.{self._advice}")
+
+
+def _flat(space: gymnasium.Space[Any]) -> tuple[FlatObservations | None, bool]:
+    """What makes vectors of observations, if anything does, and whether they can be looked at."""
+    try:
+        return flat_observations(space), True
+    except ConfigurationError:  # which agents refuse; others may be evaluated in it
+        return None, False
 
 
 def _as_array(value: Any) -> NDArray[Any]:

@@ -26,6 +26,7 @@ from hunch.errors import DataError, ShapeError
 from hunch.named_code import own_code, place_of_code, said_and_where
 from hunch.rl.environments.answers import Answers
 from hunch.rl.environments.equality import any_shared, layers
+from hunch.rl.environments.flattening import FlatObservations, said
 from hunch.rl.environments.make import Env, EnvLike, make_env, spaces_of
 from hunch.validation import whole_number
 
@@ -163,9 +164,8 @@ class _Player:
     def __post_init__(self) -> None:
         self.place = f"reset(seed={self.seed})"
         space = self.env.observation_space
-        # Of what is in no box, which no agent takes, the space alone is asked.
-        asked = space if isinstance(space, Box) else Box(0, 1, ())
-        self.answers = Answers(asked, lambda i: self.place, advice="")
+        # Of what no agent takes the space alone is asked.
+        self.answers = Answers(space, lambda i: self.place, advice="")
         self.actions = copy.deepcopy(self.env.action_space)
         self.actions.seed(self.seed)
 
@@ -217,7 +217,7 @@ class _Player:
         return False
 
     def _taken(self, observation: Any) -> None:
-        if isinstance(self.env.observation_space, Box):
+        if self.answers.asks:
             self.answers.check_finite(self.answers.observation(observation, 0), 0)
 
     def _rewarded(self, given: Any) -> None:
@@ -271,7 +271,8 @@ class _Player:
     def _look_at(self, observation: Any) -> None:
         """What training takes and may be a mistake all the same."""
         if "observations" not in self.wrong:
-            says = _outside(observation, self.env.observation_space, self.place)
+            space = self.env.observation_space
+            says = _outside(observation, space, self.place, self.answers.flat)
             if says is not None:
                 self.wrong["observations"] = Finding("observations", False, says)
 
@@ -293,8 +294,10 @@ class _Player:
         return Finding("step", True, "returns five things")
 
     def _of_observations(self) -> Finding:
-        space = " ".join(str(self.env.observation_space).split())
-        return Finding("observations", True, f"in their space, {space}")
+        says = f"in their space, {said(self.env.observation_space)}"
+        if (flat := self.answers.flat) is not None:
+            says += f"; agents see {flat.seen}"
+        return Finding("observations", True, says)
 
     def _of_rewards(self) -> Finding:
         low, high = self.rewards or (0.0, 0.0)
@@ -343,12 +346,22 @@ def _limit_of(env: Env) -> int | None:
     return None
 
 
-def _outside(observation: Any, space: gymnasium.Space[Any], place: str) -> str | None:
+def _outside(
+    observation: Any, space: gymnasium.Space[Any], place: str, flat: FlatObservations | None
+) -> str | None:
     """What is wrong with an observation that its space does not contain; None if it is in it."""
-    if not isinstance(space, Box):
+    if not isinstance(space, Box) or flat is not None:
         if space.contains(observation):
             return None
-        return f"`env` gave an observation that is not in {space} in {place}; return one that is."
+        part = flat.outside(observation) if flat is not None else None
+        if part is not None and part[0]:
+            name, given, own = part
+            return (
+                f"`env` gave {name} of the observation as {given!r}, which is not in {said(own)}, "
+                f"in {place}; return one that is."
+            )
+        where = f"{said(space)}, in {place}"
+        return f"`env` gave an observation that is not in {where}; return one that is."
     array = np.asarray(observation)
     if not isinstance(observation, np.ndarray) or array.dtype != space.dtype:
         kind = array.dtype if isinstance(observation, np.ndarray) else type(observation).__name__

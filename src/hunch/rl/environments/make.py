@@ -18,6 +18,7 @@ import numpy as np
 
 from hunch.errors import ConfigurationError, HunchError, MissingDependencyError, sentence
 from hunch.rl.environments.copies import copy_of, drawing_copy_of
+from hunch.rl.environments.flattening import flat_actions, flat_observations, said
 from hunch.rl.environments.registration import register
 from hunch.seeding import derive_each
 
@@ -198,44 +199,52 @@ def spaces_of(env: Env) -> tuple[gymnasium.Space[Any], gymnasium.Space[Any]]:
 def check_spaces(
     env: Env, *, continuous: bool = False
 ) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Discrete | gymnasium.spaces.Box]:
-    """The spaces of an environment with array observations and actions that an agent can handle.
+    """The spaces of an environment as an agent sees them, if it can handle them.
 
     Args:
         env: the environment.
         continuous: whether the agent handles actions of a `Box` as well as a finite set of them.
 
+    Returns:
+        A `Box` of observations, of one axis where the environment's own are anything else than a
+        `Box` with axes; and the actions, a `Discrete` of all combinations where the environment's
+        own are `MultiDiscrete` or `MultiBinary`. See `hunch.rl.environments.flattening`.
+
     Raises:
-        ConfigurationError: if observations are no `Box` or hold no number, or actions are none that
-            the agent handles.
+        ConfigurationError: if no vector can be made of observations or they hold no number, or
+            actions are none that the agent handles.
 
     Example:
         >>> observations, actions = check_spaces(make_env("CartPole-v1"))
         >>> observations.shape, int(actions.n)
         ((4,), 2)
+        >>> check_spaces(make_env("FrozenLake-v1"))[0]
+        Box(0, 1, (16,), int8)
     """
+    observations: Any
+    actions: Any
     observations, actions = spaces_of(env)
-    if not isinstance(observations, gymnasium.spaces.Box):
-        raise ConfigurationError(
-            f"`env` has observations {observations}; expected a Box: wrap it in "
-            "gymnasium.wrappers.FlattenObservation (`--wrap FlattenObservation`) or an observation "
-            "wrapper of your own."
-        )
-    if not observations.shape or 0 in observations.shape:
+    if (flat := flat_observations(observations)) is not None:
+        observations = flat.space
+    if 0 in observations.shape:
         raise ConfigurationError(
             f"`env` has observations {observations} of shape {observations.shape}; expected at "
-            "least one axis and one number: wrap it in gymnasium.wrappers.ReshapeObservation, or "
-            "let it observe a constant."
+            "least one number: let it observe a constant."
         )
+    if (combined := flat_actions(actions)) is not None:
+        actions = combined.space
     if isinstance(actions, gymnasium.spaces.Discrete):
         return observations, actions
     if not continuous:
         raise ConfigurationError(
-            f"`env` has actions {actions}; expected Discrete, a finite set: this agent compares "
-            "the values of all actions; A2C and Reinforce (`a2c`, `reinforce`) take a Box."
+            f"`env` has actions {said(actions)}; expected Discrete, MultiDiscrete or MultiBinary, "
+            "a finite set: this agent compares the values of all actions; A2C and Reinforce "
+            "(`a2c`, `reinforce`) take a Box."
         )
     if not isinstance(actions, gymnasium.spaces.Box) or 0 in actions.shape:
         raise ConfigurationError(
-            f"`env` has actions {actions}; expected Discrete, a finite set, or a Box of one axis."
+            f"`env` has actions {said(actions)}; expected Discrete, MultiDiscrete or MultiBinary, "
+            "a finite set, or a Box of one axis."
         )
     return observations, actions
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import gymnasium
-from gymnasium.spaces import Box
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
 from hunch.errors import ConfigurationError
@@ -24,6 +23,7 @@ from hunch.rl.environments.equality import (
     shown,
     statistics_in,
 )
+from hunch.rl.environments.flattening import flat_observations, said
 from hunch.rl.environments.make import (
     Env,
     EnvLike,
@@ -123,9 +123,9 @@ class Origin:
     def _other_spaces(self, made: Env) -> str | None:
         observations, actions = _spaces(self._trained[0])
         if made.observation_space != observations:
-            return f"its observations, {_said(made.observation_space)} for {_said(observations)}"
+            return f"its observations, {said(made.observation_space)} for {said(observations)}"
         if made.action_space != actions:
-            return f"its actions, {_said(made.action_space)} for {_said(actions)}"
+            return f"its actions, {said(made.action_space)} for {said(actions)}"
         return None
 
     def _other_settings(self, made: Env) -> str | None:
@@ -145,16 +145,16 @@ class Origin:
         Raises:
             ConfigurationError: naming what is in the way.
         """
-        (shape, kind), actions = _seen(self._trained[0])
-        (own_shape, own_kind), own_actions = _seen(env)
-        if (shape, kind) != (own_shape, own_kind):
+        (seen, kind), actions = _seen(self._trained[0])
+        (own, own_kind), own_actions = _seen(env)
+        if kind != own_kind:
             raise ConfigurationError(
-                f"`env` has observations of shape {own_shape} and type {own_kind}; expected "
-                f"{shape} and {kind}, as the agent was trained on."
+                f"`env` has observations {own}; expected those that the agent was trained on, "
+                f"{seen}."
             )
         if actions != own_actions:
             raise ConfigurationError(
-                f"`env` has actions {_said(own_actions)}; expected {_said(actions)}, as the agent "
+                f"`env` has actions {said(own_actions)}; expected {said(actions)}, as the agent "
                 "was trained on."
             )
         if any_shared([env, *self._all_trained]):
@@ -241,15 +241,14 @@ def _spaces(env: Any) -> tuple[Any, Any]:
     return env.observation_space, env.action_space
 
 
-def _seen(env: Any) -> tuple[tuple[Any, str], Any]:
-    """What an agent notices of the spaces: shape and stored type of observations, and actions."""
+def _seen(env: Any) -> tuple[tuple[str, Any], Any]:
+    """What an agent notices of the spaces: of observations in words and as a key, and actions."""
     observations, actions = _spaces(env)
-    kind = stored_dtype(observations) if isinstance(observations, Box) else type(observations)
-    return (observations.shape, kind.__name__), actions
-
-
-def _said(space: Any) -> str:
-    return " ".join(str(space).split())
+    if (flat := flat_observations(observations)) is not None:
+        return (said(observations), flat.layout), actions
+    kind = stored_dtype(observations).__name__
+    words = f"of shape {observations.shape} and type {kind}"
+    return (words, (observations.shape, kind)), actions
 
 
 def _names(layers: Sequence[Any]) -> str:

@@ -2,7 +2,9 @@
 
 `SingleEnvs` steps a list of environments and can be resumed in the middle of an episode.
 `VectorEnvs` steps a Gymnasium vector environment of the user's, whatever its way of resetting.
-Both return the true last observation of an episode, never the first one of the next.
+Both return the true last observation of an episode, never the first one of the next; and both stand
+between agents, which know boxes of numbers and numbered actions, and what the environments show and
+take (`flattening`).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from hunch.errors import ConfigurationError, DataError
 from hunch.rl.environments.answers import Answers
 from hunch.rl.environments.copies import check_made_anew, copy_into, is_made_anew
+from hunch.rl.environments.flattening import arrays_in, flat_actions
 from hunch.rl.environments.make import Env, training_reset_seed
 from hunch.rl.environments.vector_infos import Infos, final_info_of, final_observation_of, info_of
 
@@ -117,6 +120,7 @@ class SingleEnvs:
         self._valid = np.ones(self.num_envs, np.bool_)
         acts = self.envs[0].action_space
         self._taken = acts.dtype if isinstance(acts, gymnasium.spaces.Box) else np.int64
+        self._combined = flat_actions(acts)
         self._reset_seeds = [0] * self.num_envs
         self._resetting = True
 
@@ -152,18 +156,23 @@ class SingleEnvs:
         terminated = np.empty(self.num_envs, np.bool_)
         truncated = np.empty(self.num_envs, np.bool_)
         infos = []
-        taken = actions.tolist() if actions.ndim == 1 else as_taken(actions)
+        taken = self._as_taken(actions)
         check = self._answers.of_step
         for i, env in enumerate(self.envs):
             answer = check(env.step(taken[i]), i)
             following[i], rewards[i], terminated[i], truncated[i], info = answer
             infos.append(info)
         self._answers.check_finite(following)
-        # Arrays are not those taken, which an environment may have written into.
-        kept = taken if actions.ndim == 1 else list(actions)
+        # Not the arrays taken, which an environment may have written into.
+        kept = actions.tolist() if actions.ndim == 1 else list(actions)
         for own, action in zip(self._actions, kept, strict=True):
             own.append(action)
         return Outcome(following, rewards, terminated, truncated, self._valid, infos)
+
+    def _as_taken(self, actions: NDArray[Any]) -> list[Any]:
+        if self._combined is not None:
+            return list(self._combined.taken(actions))
+        return as_taken(actions)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """The number of each environment's next episode, and the actions of its present one."""
@@ -195,7 +204,7 @@ class SingleEnvs:
         """Play environment i's present episode again, writing where that ends."""
         given = self._reset(i, int(self._next_episode[i]) - self._stride)
         over = False
-        for action in as_taken(actions):
+        for action in self._as_taken(actions):
             if over:
                 raise no_replay()
             answer = self._answers.of_step(self.envs[i].step(action), i)
@@ -302,6 +311,7 @@ class VectorEnvs:
         self._seed, self._lives, self._steps = seed, 0, 0
         self._mode = mode_of(envs)
         self._answers = Answers(envs.single_observation_space, self._where)
+        self._combined = flat_actions(envs.single_action_space)
         self._restarting = np.zeros(self.num_envs, np.bool_)
         self._ended = np.zeros(self.num_envs, np.bool_)  # and not begun since
         self._first: NDArray[Any] | None = None  # observations of episodes begun by `step`
@@ -344,8 +354,9 @@ class VectorEnvs:
         count, answers = self.num_envs, self._answers
         before = self._own_arrays()
         # A copy, because the agent keeps what it did and an environment may write into what it got.
+        taken = actions.copy() if self._combined is None else self._combined.taken(actions)
         given, reward, terminated, truncated, infos = answers.of_step_all(
-            self.envs.step(actions.copy()), count
+            self.envs.step(taken), count
         )
         following = given.astype(answers.dtype)
         answers.check_finite(following)
@@ -358,7 +369,7 @@ class VectorEnvs:
         if at and self._mode is AutoresetMode.SAME_STEP:
             first, following = following, following.copy()
             for i in at:
-                if np.may_share_memory(before[i], self._own_arrays()[i]):
+                if _share_memory(before[i], self._own_arrays()[i]):
                     raise self._overwritten(i)
                 following[i] = self._final_observation(infos, i)
                 each[i] = final_info_of(infos, i)
@@ -440,6 +451,11 @@ class VectorEnvs:
     def close(self) -> None:
         """Close the vector environment."""
         self.envs.close()
+
+
+def _share_memory(one: Any, other: Any) -> bool:
+    others = list(arrays_in(other))
+    return any(np.may_share_memory(a, b) for a in arrays_in(one) for b in others)
 
 
 _MODES: Final = (

@@ -25,12 +25,14 @@ Cells = NDArray[np.int32]
 def is_one_hot(env: gymnasium.Env[Any, Any]) -> bool:
     """Whether an environment promises observations of a single 1, or of zeros alone.
 
-    It does so by an attribute `one_hot_observations`; wrappers that change observations undo it.
+    It does so by an attribute `one_hot_observations`; wrappers that change observations undo it. A
+    `Discrete` alone is no such promise, although agents see a one-hot: what follows from it for
+    members (steps of one, no random ones) is made for worlds without ways to stand still.
 
     Example:
         >>> import hunch.envs
-        >>> is_one_hot(gymnasium.make("hunch/DeepSea-v0"))
-        True
+        >>> [is_one_hot(gymnasium.make(name)) for name in ("hunch/DeepSea-v0", "FrozenLake-v1")]
+        [True, False]
     """
     promised = getattr(env.unwrapped, "one_hot_observations", False) is True
     return promised and env.observation_space == env.unwrapped.observation_space

@@ -178,6 +178,28 @@ def _warn_of(shape: tuple[int, ...], size: int) -> None:
     )
 
 
+def warn_of_images_within(arrays: Sequence[tuple[str, tuple[int, ...]]]) -> None:
+    """Say which images become a part of a vector, where no convolution finds neighbours.
+
+    Args:
+        arrays: names and shapes of arrays of bytes.
+
+    Warns:
+        HunchWarning: if one is an image of at least 36 × 36 pixels.
+
+    Example:
+        >>> warn_of_images_within([("['image']", (7, 7, 3))])  # too small for that
+    """
+    for name, shape in arrays:
+        if _channels_last(shape, pixels=True) is not None:
+            warn_user(
+                f"`env` has observations with an image of shape {shape} as {name}, whose "
+                f"{math.prod(shape):,} numbers become a part of a vector, without neighbours and "
+                "not divided by 255; expected it alone, by gymnasium.wrappers.FilterObservation, "
+                "or made smaller by a wrapper of your own."
+            )
+
+
 def is_pixels(dtype: type[np.generic]) -> bool:
     """Whether observations of this type are bytes, as images are.
 

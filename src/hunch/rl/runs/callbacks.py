@@ -213,10 +213,19 @@ class RandomPlayer(Player):
         super().__init__(agent, 0, env_kwargs)
         self._actions = copy.deepcopy(agent.action_space)
         self._actions.seed(seed % 2**32)
+        self._combined = agent.flat_actions
 
     def predict(self, observation: Any, deterministic: bool = True) -> Any:
         """An action for each observation of a batch."""
-        return np.stack([self._actions.sample() for _ in observation])
+        drawn = np.stack([self._actions.sample() for _ in range(_many(observation))])
+        return drawn if self._combined is None else self._combined.taken(drawn)
+
+
+def _many(batch: Any) -> int:
+    """How many observations a batch holds, whatever parts they have."""
+    if isinstance(batch, Mapping | tuple):
+        return _many(next(iter(batch.values() if isinstance(batch, Mapping) else batch)))
+    return len(batch)
 
 
 def _with_kwargs(env: Any, env_kwargs: Mapping[str, Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from hunch.errors import HunchWarning
 from hunch.interrupts import between_steps
 from hunch.progress import Bar, progress_bar
 from hunch.rl.environments.answers import Answers
+from hunch.rl.environments.flattening import one_of, stacked
 from hunch.rl.environments.make import Env, EnvLike, evaluation_reset_seed, make_env
 from hunch.rl.environments.origins import check_distinct, check_given
 from hunch.rl.environments.vector import as_taken, mode_of, name_of
@@ -30,7 +32,7 @@ MAX_STEPS: Final = 108_000
 class Playable(Protocol):
     """What an evaluation asks of an agent."""
 
-    def predict(self, observation: NDArray[Any], deterministic: bool = True) -> Any:
+    def predict(self, observation: Any, deterministic: bool = True) -> Any:
         """An action for one observation, or an array of actions for a batch."""
 
     def another_env(self) -> Env:
@@ -223,7 +225,8 @@ def _in_seats(
     waiting = iter(range(len(played.returns)))
     playing = [_Seat(env, episode, seed) for env, episode in zip(envs, waiting, strict=False)]
     while playing:
-        actions = _actions(agent, [seat.observation for seat in playing], deterministic)
+        observations = [seat.observation for seat in playing]
+        actions = _actions(agent, envs[0].observation_space, observations, deterministic)
         for seat, action in zip(list(playing), actions, strict=True):
             if played.add(seat.episode, *seat.step(action)):
                 bar.update()
@@ -248,10 +251,11 @@ def _in_batches(
     episodes are counted: whichever ended first would be the short ones.
     """
     total, width = len(played.returns), int(envs.num_envs)
+    space = envs.single_observation_space
     by_hand = mode_of(envs) is AutoresetMode.DISABLED
     steps = 0
     answers = Answers(
-        envs.single_observation_space,
+        space,
         lambda i: (
             f"an evaluation ({name_of(envs)}{'' if i is None else f', environment {i}'}), "
             f"step {steps}"
@@ -259,21 +263,25 @@ def _in_batches(
     )
     for first in range(0, total, width):
         seeds = [evaluation_reset_seed(seed, first + i) for i in range(width)]
-        observations = np.array(answers.of_reset_all(_reset(envs, seeds), width))
-        answers.check_finite(observations)
+        answer = _reset(envs, seeds)
+        given = answers.of_reset_all(answer, width)
+        answers.check_finite(given)
+        observations = _as_shown(answers, space, answer[0], given)
         running = {i: first + i for i in range(min(width, total - first))}
         while running:
-            actions = np.asarray(_actions(agent, list(observations), deterministic))
+            actions = np.asarray(_actions(agent, space, observations, deterministic))
             steps += 1
-            given, rewards, terminated, truncated, _ = answers.of_step_all(
-                envs.step(actions), width
-            )
-            observations = np.array(given)
-            done = terminated | truncated
+            answer = envs.step(actions)
+            given, rewards, terminated, truncated, _ = answers.of_step_all(answer, width)
+            observations = _as_shown(answers, space, answer[0], given)
+            given, done = np.array(given), terminated | truncated
             if by_hand and done.any():
                 answer = envs.reset(options={"reset_mask": done})
-                observations[done] = answers.of_reset_all(answer, width)[done]
-            answers.check_finite(observations)
+                new = answers.of_reset_all(answer, width)
+                given[done] = new[done]
+                begun = _as_shown(answers, space, answer[0], new)
+                observations = [begun[i] if done[i] else observations[i] for i in range(width)]
+            answers.check_finite(given)
             answers.check_rewards(rewards)
             for i, episode in list(running.items()):
                 if played.add(episode, float(rewards[i]), bool(done[i])):
@@ -303,16 +311,20 @@ class _Seat:
         self.episode = episode
         self._steps = -1  # until the reset has answered
         answer = self.env.reset(seed=evaluation_reset_seed(self.seed, episode))
-        self.observation: NDArray[Any] = np.array(self._answers.of_reset(answer, 0))
+        self.observation = self._as_shown(answer[0], self._answers.of_reset(answer, 0))
         self._steps = 0
 
     def step(self, action: Any) -> tuple[float, bool]:
-        answer = self._answers.of_step(self.env.step(action), 0)
-        observation, reward, terminated, truncated, _ = answer
+        answer = self.env.step(action)
+        observation, reward, terminated, truncated, _ = self._answers.of_step(answer, 0)
         self._answers.check_finite(observation, 0)
-        self.observation = np.array(observation)
+        self.observation = self._as_shown(answer[0], observation)
         self._steps += 1
         return float(reward), bool(terminated or truncated)
+
+    def _as_shown(self, given: Any, checked: NDArray[Any]) -> Any:
+        """What the agent is asked about: a copy, for an environment may write into what it gave."""
+        return np.array(checked) if self._answers.flat is None else copy.deepcopy(given)
 
     def _where(self, _: int | None) -> str:
         reset = f"reset(seed={evaluation_reset_seed(self.seed, self.episode)})"
@@ -320,7 +332,19 @@ class _Seat:
         return f"evaluation episode {self.episode} ({name_of(self.env)}), {place}"
 
 
-def _actions(agent: Playable, observations: list[NDArray[Any]], deterministic: bool) -> list[Any]:
+def _as_shown(
+    answers: Answers, space: gymnasium.Space[Any], given: Any, checked: NDArray[Any]
+) -> list[Any]:
+    """What an agent is asked about in each environment, in copies."""
+    if answers.flat is None:
+        return list(np.array(checked))
+    return [one_of(space, given, i) for i in range(len(checked))]
+
+
+def _actions(
+    agent: Playable, space: gymnasium.Space[Any], observations: list[Any], deterministic: bool
+) -> list[Any]:
     if deterministic:
-        return as_taken(np.asarray(agent.predict(np.stack(observations), deterministic=True)))
+        batch = stacked(space, observations)
+        return as_taken(np.asarray(agent.predict(batch, deterministic=True)))
     return [agent.predict(observation, deterministic=False) for observation in observations]

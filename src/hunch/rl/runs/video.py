@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +47,7 @@ _QUIET = {
 class Player(Protocol):
     """What a recording asks of an agent."""
 
-    def predict(self, observation: NDArray[Any], deterministic: bool = True) -> Any:
+    def predict(self, observation: Any, deterministic: bool = True) -> Any:
         """An action for one observation."""
 
     def rendering_env(self) -> Env:
@@ -249,7 +249,9 @@ def _play(
         observation, _ = env.reset(seed=reset_seed)
         frames = [_image(env)]
         for _ in range(max_steps):
-            action = agent.predict(np.asarray(observation), deterministic=True)
+            if not isinstance(observation, Mapping | tuple):
+                observation = np.asarray(observation)
+            action = agent.predict(observation, deterministic=True)
             observation, reward, terminated, truncated, _ = env.step(action)
             total_reward += float(reward)
             frames.append(_image(env))
