@@ -51,7 +51,10 @@ AGENTS = {
     "DQN": lambda env: DQN(env, **OFF_POLICY, noisy=True, dueling=True),
     "replicas": lambda env: DQN(env, **OFF_POLICY, replicas=2),
     "A2C": lambda env: A2C(env, **SMALL, num_envs=1, rollout_length=4, normalize=False),
-    "BootstrappedDQN": lambda env: BootstrappedDQN(env, **OFF_POLICY, num_members=2),
+    # One update of Adam alone would move by the sign of a gradient that may be rounding.
+    "BootstrappedDQN": lambda env: BootstrappedDQN(
+        env, **OFF_POLICY, num_members=2, update_period=1
+    ),
     "epinet": lambda env: BootstrappedDQN(
         env, **OFF_POLICY, epinet=True, index_dim=2, num_members=2, epinet_hidden_sizes=(4,)
     ),
