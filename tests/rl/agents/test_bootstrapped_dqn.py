@@ -185,6 +185,7 @@ def test_what_is_not_set_fits_the_observations():
     [
         ({"loss": "absolute"}, "`loss` got 'absolute'; expected 'huber' or 'squared'"),
         ({"random_steps": -1}, "`random_steps` got -1"),
+        ({"hidden_sizes": 8}, "`hidden_sizes` got 8; expected a list with the width of each"),
         ({"n_step": 0}, "`n_step` got 0"),
         ({"update_period": 0}, "`update_period` got 0"),
         ({"target_update_period": 0}, "`target_update_period` got 0"),

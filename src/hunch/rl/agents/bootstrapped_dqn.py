@@ -36,7 +36,7 @@ from hunch.rl.fast.one_hot_layer import is_one_hot
 from hunch.rl.networks.feature_layers import is_pixels
 from hunch.rl.networks.target_network import NetworkPair
 from hunch.rl.networks.value_heads import ValueHead
-from hunch.rl.networks.value_networks import noisy_layers, value_network
+from hunch.rl.networks.value_networks import listed_widths, noisy_layers, value_network
 from hunch.rl.objectives.losses import huber_loss, squared_loss
 from hunch.rl.objectives.value_targets import bootstrapped_target, double_value
 from hunch.rl.replay.replay import Replay
@@ -77,6 +77,7 @@ class _Fitted(NamedTuple):
         members = whole_number("num_members", how.num_members, at_least=1, at_most=_MOST_MEMBERS)
         return how._replace(
             num_members=members,
+            hidden_sizes=listed_widths(how.hidden_sizes),
             n_step=whole_number("n_step", how.n_step, at_least=1),
             update_period=whole_number("update_period", how.update_period, at_least=1),
             target_update_period=target_period,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from typing import Final, SupportsIndex, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, SupportsIndex, TypeAlias
 
 import torch
 from torch import nn
@@ -91,7 +91,7 @@ def hidden_widths(sizes: Sequence[SupportsIndex], inputs: int) -> list[int]:
         >>> hidden_widths([64, 64], inputs=4)
         [64, 64]
     """
-    widths = [whole_number("hidden_sizes", size, at_least=1) for size in sizes]
+    widths = listed_widths(sizes)
     weights = sum(p * q for p, q in itertools.pairwise([inputs, *widths]))
     check_memory(
         _BYTES_A_WEIGHT * weights,
@@ -99,6 +99,27 @@ def hidden_widths(sizes: Sequence[SupportsIndex], inputs: int) -> list[int]:
         "choose narrower layers",
     )
     return widths
+
+
+def listed_widths(sizes: Any) -> list[int]:
+    """Widths of hidden layers as a list of ints.
+
+    Args:
+        sizes: what was given.
+
+    Raises:
+        ConfigurationError: if it is no list, or one is no integer of at least 1.
+
+    Example:
+        >>> listed_widths((64, 64))
+        [64, 64]
+    """
+    if not isinstance(sizes, Iterable):
+        raise ConfigurationError(
+            f"`hidden_sizes` got {shown(sizes)}; expected a list with the width of each hidden "
+            "layer, such as [64, 64]."
+        )
+    return [whole_number("hidden_sizes", size, at_least=1) for size in sizes]
 
 
 def perceptron(
