@@ -450,6 +450,16 @@ class Agent(Linked, ABC):
 
     _settings: dict[str, Any]
 
+    def _chose(self, **chosen: Any) -> None:
+        """Let settings say what was taken for what is None: later versions may take something else.
+
+        Args:
+            chosen: by argument; those that were given stay as they are.
+        """
+        for name, value in chosen.items():
+            if self._settings.get(name, value) is None:
+                self._settings[name] = to_json(value)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the agent to a folder, from which `load` goes on to the same bits.
 

@@ -28,7 +28,6 @@ from hunch.rl.agents.arguments import check_sizes, observation_scale, updates_in
 from hunch.rl.agents.divergence import check_loss
 from hunch.rl.agents.epsilon_greedy import DEFAULT_RANDOM_STEPS, epsilon_greedy, random_share
 from hunch.rl.agents.replica import Policy, ValuePolicy
-from hunch.rl.agents.saving import to_json
 from hunch.rl.agents.schedules import Linear, schedule, value_at
 from hunch.rl.environments.make import EnvLike
 from hunch.rl.environments.vector import Bools
@@ -283,10 +282,7 @@ class BootstrappedDQN(Agent):
             loss=loss,
             random_steps=random_steps,
         )
-        # What is saved says what was chosen: a later version may choose otherwise.
-        for name, value in how._asdict().items():
-            if self._settings.get(name, value) is None:
-                self._settings[name] = to_json(value)
+        self._chose(**how._asdict())
         self.num_members = how.num_members
         self.update_period, self.random_steps = how.update_period, how.random_steps
         self.loss = how.loss
