@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError
+from hunch.rl.agents.arguments import observation_scale
 from hunch.rl.agents.devices import usable_device
 from hunch.rl.agents.divergence import check_weights
 from hunch.rl.agents.history import SHOWN_EPISODES, History
@@ -209,6 +210,16 @@ class Agent(Linked, ABC):
 
     # What brings observations to a common scale before a network is called, if anything does.
     observation_scale: ObservationScale | None = None
+
+    def _normalize(self, normalize: object) -> None:
+        """Have a scale of observations, if that is asked."""
+        self.observation_scale = observation_scale(
+            normalize,
+            self._first_env,
+            self.observation_shape,
+            self.observation_dtype,
+            self.replicas,
+        )
 
     def _take_in(self, step: Step) -> None:
         """Let the scale of observations be that of a step's, too."""

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from hunch.errors import ConfigurationError
 from hunch.nn import Ensemble
 from hunch.rl.agents.agent import Agent
-from hunch.rl.agents.arguments import check_sizes, observation_scale, updates_in_a_round
+from hunch.rl.agents.arguments import check_sizes, updates_in_a_round
 from hunch.rl.agents.divergence import check_loss
 from hunch.rl.agents.epsilon_greedy import DEFAULT_RANDOM_STEPS, epsilon_greedy, random_share
 from hunch.rl.agents.replica import Policy, ValuePolicy
@@ -264,13 +264,7 @@ class BootstrappedDQN(Agent):
             device=device,
             seed=seed,
         )
-        self.observation_scale = observation_scale(
-            normalize,
-            self._first_env,
-            self.observation_shape,
-            self.observation_dtype,
-            self.replicas,
-        )
+        self._normalize(normalize)
         sparse = is_one_hot(self._first_env)
         how = (_ONE_HOT if sparse else _DENSE).but(
             num_members=num_members,

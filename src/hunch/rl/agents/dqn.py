@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from hunch.nn import Ensemble
 from hunch.rl.agents.agent import Agent
-from hunch.rl.agents.arguments import check_sizes, observation_scale, updates_in_a_round
+from hunch.rl.agents.arguments import check_sizes, updates_in_a_round
 from hunch.rl.agents.divergence import check_loss
 from hunch.rl.agents.epsilon_greedy import (
     DEFAULT_EPSILON,
@@ -232,13 +232,7 @@ class DQN(Agent):
         if hidden_sizes is None:
             hidden_sizes = _NOISY_WIDTHS if self.noisy else _WIDTHS
         self._chose(hidden_sizes=hidden_sizes)
-        self.observation_scale = observation_scale(
-            normalize,
-            self._first_env,
-            self.observation_shape,
-            self.observation_dtype,
-            self.replicas,
-        )
+        self._normalize(normalize)
         self._range = ValueRange(
             make_value_head(
                 self._num_actions, dueling, distributional, atoms=atoms, value_range=value_range

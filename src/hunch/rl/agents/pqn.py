@@ -26,7 +26,6 @@ from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError
 from hunch.rl.agents.agent import Agent
-from hunch.rl.agents.arguments import observation_scale
 from hunch.rl.agents.divergence import check_loss
 from hunch.rl.agents.epsilon_greedy import DEFAULT_EPSILON, epsilon_greedy, highest
 from hunch.rl.agents.replica import NetworkPolicy, Policy, ValuePolicy
@@ -191,13 +190,7 @@ class PQN(Agent):
             device=device,
             seed=seed,
         )
-        self.observation_scale = observation_scale(
-            normalize,
-            self._first_env,
-            self.observation_shape,
-            self.observation_dtype,
-            self.replicas,
-        )
+        self._normalize(normalize)
         self._values = ActionValues(
             self._networks(network, hidden_sizes, layer_norm),
             self._config,
