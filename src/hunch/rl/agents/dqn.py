@@ -105,7 +105,8 @@ class DQN(Agent):
             returns beyond come, for each replica by itself. Of a range that is given, and cuts off
             much, a warning tells.
         hidden_sizes: width of each hidden layer of the network that is made if none is given. None
-            is two layers of 128, or of 256 if `noisy`: under noise narrow ones learn unsteadily.
+            is two layers of 128, or of 256 if `noisy` and not `distributional`: under noise narrow
+            ones learn unsteadily.
         layer_norm: normalise hidden layers of that network before their ReLU. It keeps values
             beyond what was seen in bounds, and noisy agents from unlearning.
         normalize: bring observations to a common scale by their mean and variance so far; see the
@@ -230,7 +231,7 @@ class DQN(Agent):
             seed=seed,
         )
         if hidden_sizes is None:
-            hidden_sizes = _NOISY_WIDTHS if self.noisy else _WIDTHS
+            hidden_sizes = _NOISY_WIDTHS if self.noisy and not distributional else _WIDTHS
         self._chose(hidden_sizes=hidden_sizes)
         self._normalize(normalize)
         self._range = ValueRange(
