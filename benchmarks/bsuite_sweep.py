@@ -6,7 +6,8 @@ of the agent for all, and logged by `bsuite.load_and_record_to_csv`. What
 DQN. Of most experiments every n-th id is played, which the table names. A deep sea ends at the
 logged episode at which it counts as solved: nothing that comes later enters its score. bsuite
 leaves chance to itself; here every episode begins from a seed, so that a run can be repeated. MNIST
-is played if bsuite finds its files, which it would else download.
+is played if bsuite finds its files, which it would else download. bsuite 0.3.6 reads bytes above
+127 as negative numbers, so that full ink is next to paper; `--unsigned` reads them as they are.
 
 Published figures are read off the bars of bsuite's report, to within 0.01. A score meets one if it
 is no lower, both in two decimals.
@@ -125,6 +126,18 @@ class FromBsuite(gymnasium.Env[Any, Any]):
         over, nothing_follows = step.last(), step.discount == 0
         ends = bool(over and nothing_follows), bool(over and not nothing_follows)
         return step.observation, float(step.reward), *ends, {}
+
+
+def read_unsigned() -> None:
+    """Let bsuite read the bytes of MNIST's images as numbers from 0 to 255."""
+    from bsuite.utils import datasets
+
+    signed = datasets.load_mnist
+
+    def load_mnist(*args: Any, **kwargs: Any) -> Any:
+        return tuple((images.view(np.uint8), labels) for images, labels in signed(*args, **kwargs))
+
+    datasets.load_mnist = load_mnist
 
 
 def reseed(env: Any, seed: int) -> None:
@@ -320,6 +333,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="of CPU time")
     parser.add_argument("--only", nargs="+", choices=ORDER, default=list(ORDER))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--unsigned", action="store_true", help="read MNIST's bytes as 0 to 255; see the docstring"
+    )
     options = parser.parse_args()
     try:
         import bsuite  # noqa: F401
@@ -327,6 +343,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         raise SystemExit(f"bsuite_sweep: needs {error.name}: pip install bsuite") from None
     torch.set_num_threads(1)
+    if options.unsigned:
+        read_unsigned()
     logs = options.logs or Path(tempfile.mkdtemp(prefix="hunch-bench-bsuite-"))
     file = open_folder(logs, options.seed)
     ids = chosen(options.only)
