@@ -12,8 +12,7 @@ import numpy as np
 
 from hunch.rl import DQN
 
-settings = dict(noisy=True, double=True, random_steps=0, hidden_sizes=(128, 128))
-agent = DQN("CartPole-v1", **settings, replicas=8, seed=0)
+agent = DQN("CartPole-v1", noisy=True, double=True, random_steps=0, replicas=8, seed=0)
 agent.learn(4_000, progress=False)
 
 figure, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")

@@ -545,13 +545,3 @@ def test_wrong_observation_shapes(shape):
     agent = DQN("CartPole-v1", **SMALL, update_period=1, n_step=1)
     with pytest.raises(ShapeError, match=r"`observation` got shape .*; expected \(4,\) or a batch"):
         agent.predict(np.zeros(shape))
-
-
-def test_noisy_networks_are_wider_where_no_width_is_given():
-    made = {noisy: DQN("CartPole-v1", noisy=noisy).settings["hidden_sizes"] for noisy in (0, 1)}
-    assert made == {0: [128, 128], 1: [256, 256]}
-    rainbow = DQN("CartPole-v1", noisy=True, distributional="quantile")
-    assert rainbow.settings["hidden_sizes"] == [128, 128]
-    narrow = DQN("CartPole-v1", noisy=True, hidden_sizes=(8,))
-    assert narrow.settings["hidden_sizes"] == [8]
-    assert narrow.network(torch.zeros(1, 4)).shape == (1, 2)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -57,8 +57,6 @@ from hunch.validation import real_number, whole_number
 
 DEFAULT_BETA = Linear(0.4, 1.0, steps=100_000)
 DEFAULT_ATOMS = 51
-_WIDTHS: Final = (128, 128)
-_NOISY_WIDTHS: Final = (256, 256)
 
 
 class DQN(Agent):
@@ -104,9 +102,7 @@ class DQN(Agent):
             them from the rewards seen before the first gradient update, and widens them when
             returns beyond come, for each replica by itself. Of a range that is given, and cuts off
             much, a warning tells.
-        hidden_sizes: width of each hidden layer of the network that is made if none is given. None
-            is two layers of 128, or of 256 if `noisy` and not `distributional`: under noise narrow
-            ones learn unsteadily.
+        hidden_sizes: width of each hidden layer of the network that is made if none is given.
         layer_norm: normalise hidden layers of that network before their ReLU. It keeps values
             beyond what was seen in bounds, and noisy agents from unlearning.
         normalize: bring observations to a common scale by their mean and variance so far; see the
@@ -194,7 +190,7 @@ class DQN(Agent):
         priority_correction: float | Linear = DEFAULT_BETA,
         atoms: int = DEFAULT_ATOMS,
         value_range: tuple[float, float] | Literal["auto"] = "auto",
-        hidden_sizes: Sequence[int] | None = None,
+        hidden_sizes: Sequence[int] = (128, 128),
         layer_norm: bool = False,
         normalize: bool = False,
         network: NetworkLike | None = None,
@@ -230,9 +226,6 @@ class DQN(Agent):
             device=device,
             seed=seed,
         )
-        if hidden_sizes is None:
-            hidden_sizes = _NOISY_WIDTHS if self.noisy and not distributional else _WIDTHS
-        self._chose(hidden_sizes=hidden_sizes)
         self._normalize(normalize)
         self._range = ValueRange(
             make_value_head(
