@@ -98,6 +98,7 @@ def agent(seed: int, *, noisy: bool = True, replicas: int = 1) -> DQN:
         env_kwargs={"max_episode_steps": 200},
         noisy=noisy,
         random_steps=0,
+        noise_draws=1,
         hidden_sizes=(HIDDEN, HIDDEN),
         learning_rate=1e-3,
         batch_size=BATCH,

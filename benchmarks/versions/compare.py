@@ -32,14 +32,18 @@ SCRIPTS = Path(__file__).resolve().parents[1]
 # The rows: each makes what it needs and returns one block of work, some tens of milliseconds.
 
 
-def as_it_knows(agent: Callable[..., object]) -> Callable[..., object]:
-    """An agent's class, which is not told `random_steps=0` where it never had any."""
-    if "random_steps" in inspect.signature(agent).parameters:
-        return agent
+AS_BEFORE = {"random_steps": 0, "noise_draws": 1}
 
-    def made(*args: object, random_steps: int = 0, **how: object) -> object:
-        if random_steps:
-            raise ValueError("an older checkout begins without random steps.")
+
+def as_it_knows(agent: Callable[..., object]) -> Callable[..., object]:
+    """An agent's class, which is not told what says that it is as it was before it had that."""
+    known = inspect.signature(agent).parameters
+    newer = {name: value for name, value in AS_BEFORE.items() if name not in known}
+
+    def made(*args: object, **how: object) -> object:
+        for name, value in newer.items():
+            if how.pop(name, value) != value:
+                raise ValueError(f"an older checkout has no `{name}` but {value}.")
         return agent(*args, **how)
 
     return made

@@ -18,7 +18,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { INTERFACE = 12 }; /* changes with the structures here and in the other files; kernel.py has it too */
+enum { INTERFACE = 13 }; /* changes with the structures here and in the other files; kernel.py has it too */
 
 enum Activation { IDENTITY, RELU, TANH, SIGMOID, SILU, ELU, SELU, GELU };
 enum Loss { SQUARED_ERROR, CROSS_ENTROPY };
@@ -75,6 +75,8 @@ typedef struct {
 typedef struct Chain {
     const Link *link;
     int64_t links, members, rows;
+    int64_t draws;  /* so many members in a row are one network, each under noise of its own: their
+                       gradients add up */
     const float *x; /* (members, rows, in), members `x_apart` from each other, rows side by side */
     int64_t x_apart;
     float *y;        /* (members, rows, out), with `y_width` from a row to the next */
@@ -847,9 +849,9 @@ static void train(const Training *t, const Step *steps, const Task *task) {
 
 #define OF(own, k) ((own).first ? (own).first + (k) * (own).apart : NULL)
 
-/* Weights, and behind them biases, under a layer's noise. */
-static void effective(const Link *l, int64_t k, float *weight, float *bias) {
-    const float *w = OF(l->weight, k), *s = OF(l->spread, k), *e = OF(l->noise, k);
+/* Weights of a network, and behind them biases, under a member's noise. */
+static void effective(const Link *l, int64_t k, int64_t network, float *weight, float *bias) {
+    const float *w = OF(l->weight, network), *s = OF(l->spread, network), *e = OF(l->noise, k);
     const float *rows = OF(l->rows, k), *columns = OF(l->columns, k);
     for (int64_t o = 0; o < l->out; o++, w += l->in, s += l->in, weight += l->in)
         if (e) {
@@ -859,7 +861,7 @@ static void effective(const Link *l, int64_t k, float *weight, float *bias) {
             for (int64_t i = 0; i < l->in; i++) weight[i] = w[i] + s[i] * (columns[o] * rows[i]);
         }
     if (!l->bias.first) return;
-    const float *b = OF(l->bias, k), *bs = OF(l->bias_spread, k);
+    const float *b = OF(l->bias, network), *bs = OF(l->bias_spread, network);
     const float *be = l->noise.first ? OF(l->bias_noise, k) : columns;
     for (int64_t o = 0; o < l->out; o++) bias[o] = b[o] + bs[o] * be[o];
 }
@@ -888,10 +890,12 @@ static void one_row(const Chain *c, int64_t k, const float *x, float *y, float *
                     int64_t apart) {
     float *next = room, *other = room + apart, *scaled = other + apart, *slope = scaled + apart;
     const float *h = x;
+    int64_t network = k / c->draws;
     for (int64_t j = 0; j < c->links; j++) {
         const Link *l = c->link + j;
-        const float *w = OF(l->weight, k), *b = OF(l->bias, k), *s = OF(l->spread, k);
-        const float *bs = OF(l->bias_spread, k), *e = OF(l->noise, k), *be = OF(l->bias_noise, k);
+        const float *w = OF(l->weight, network), *b = OF(l->bias, network);
+        const float *s = OF(l->spread, network), *bs = OF(l->bias_spread, network);
+        const float *e = OF(l->noise, k), *be = OF(l->bias_noise, k);
         const float *rows = OF(l->rows, k), *columns = OF(l->columns, k);
         if (s && !e)
             for (int64_t i = 0; i < l->in; i++) scaled[i] = h[i] * rows[i];
@@ -944,7 +948,7 @@ static void forward(const Chain *c) {
         float *weights = c->tape + k * each, *tape = weights;
         for (int64_t j = 0; j < c->links; tape += noisy_of(c->link + j), j++)
             if (c->link[j].spread.first)
-                effective(c->link + j, k, tape, tape + c->link[j].out * c->link[j].in);
+                effective(c->link + j, k, k / c->draws, tape, tape + c->link[j].out * c->link[j].in);
         for (int64_t at = 0; at < c->rows; at += part) {
             int64_t n = least_of(part, c->rows - at), up = (n + LANES - 1) / LANES * LANES;
             if (!k || c->x_apart || part < c->rows)
@@ -954,7 +958,8 @@ static void forward(const Chain *c) {
                 const Link *l = c->link + j;
                 float *next = tape, *slope = has_slopes(l) ? tape + l->out * whole : NULL;
                 tape += outputs_of(l, whole);
-                const float *weight = OF(l->weight, k), *bias = OF(l->bias, k);
+                const float *weight = OF(l->weight, k / c->draws);
+                const float *bias = OF(l->bias, k / c->draws);
                 if (l->spread.first) {
                     weight = own, bias = bias ? own + l->out * l->in : NULL;
                     own += noisy_of(l);
@@ -1003,14 +1008,27 @@ static void outputs(const Chain *c) {
     }
 }
 
-/* A layer's gradients, from those of weights and biases side by side. */
-static void spread_out(const Link *l, int64_t k, const float *from) {
+/* A layer's gradients, from those of weights and biases side by side: those of a network's first
+   member, to which those of the others are added. */
+static void spread_out(const Link *l, int64_t k, int64_t draws, const float *from) {
     int64_t in = l->in, width = side_by_side(in);
-    float *w = OF(l->slope[0], k), *b = OF(l->slope[1], k);
-    float *s = OF(l->slope[2], k), *bs = OF(l->slope[3], k);
+    float *w = OF(l->slope[0], k / draws), *b = OF(l->slope[1], k / draws);
+    float *s = OF(l->slope[2], k / draws), *bs = OF(l->slope[3], k / draws);
+    int adds = k % draws > 0;
     const float *e = OF(l->noise, k), *be = OF(l->bias_noise, k);
     const float *rows = OF(l->rows, k), *columns = OF(l->columns, k);
     for (int64_t o = 0; o < l->out; o++, from += width) {
+        if (adds) {
+            if (w)
+                for (int64_t i = 0; i < in; i++) w[o * in + i] += from[i];
+            if (s && e)
+                for (int64_t i = 0; i < in; i++) s[o * in + i] += from[i] * e[o * in + i];
+            else if (s)
+                for (int64_t i = 0; i < in; i++) s[o * in + i] += from[i] * (columns[o] * rows[i]);
+            if (b) b[o] += from[in];
+            if (bs) bs[o] += from[in] * (e ? be[o] : columns[o]);
+            continue;
+        }
         if (w) memcpy(w + o * in, from, in * sizeof *w);
         if (s && e)
             for (int64_t i = 0; i < in; i++) s[o * in + i] = from[i] * e[o * in + i];
@@ -1100,9 +1118,9 @@ static void backward(const Chain *c) {
                                       NULL,  gradient, width, at > 0, 0};
                     product(&across, l->out, (l->in + LANES) / LANES * LANES);
                 }
-                if (at + part >= c->rows && is_learned(l)) spread_out(l, k, gradient);
+                if (at + part >= c->rows && is_learned(l)) spread_out(l, k, c->draws, gradient);
                 if (!j && (!c->dx || !l->weight.first)) break;
-                const float *weight = l->spread.first ? weights : OF(l->weight, k);
+                const float *weight = l->spread.first ? weights : OF(l->weight, k / c->draws);
                 Product back = {weight, 1, l->in, delta, whole, l->out, NULL, before_slope, other,
                                 whole, 0, kind};
                 product(&back, l->in, up);

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-_INTERFACE: Final = 12  # as in _kernel.c
+_INTERFACE: Final = 13  # as in _kernel.c
 _FILE: Final = Path(__file__).with_name("_kernel.so")
 
 
@@ -157,6 +157,7 @@ class Chain(Structure):
         ("links", c_int64),
         ("members", c_int64),
         ("rows", c_int64),
+        ("draws", c_int64),
         ("x", c_void_p),
         ("x_apart", c_int64),
         ("y", c_void_p),

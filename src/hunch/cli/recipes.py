@@ -59,10 +59,10 @@ _MINATAR_DQN: Final = dict(
     target_update_rate=1.0,
     max_gradient_norm=10.0,
 )
-_MINATAR_NOISY: Final = dict(_MINATAR_DQN, layer_norm=True, random_steps=0)
+_MINATAR_NOISY: Final = dict(_MINATAR_DQN, layer_norm=True, random_steps=0, noise_draws=1)
 _MINATAR_EPSILON: Final = dict(_MINATAR_DQN, epsilon={"Linear": [1.0, 0.05, 100_000]})
 _MINATAR_PQN: Final = dict(num_envs=64, hidden_sizes=[128], learning_rate=5e-4)
-_ATARI_NOISY: Final = dict(_ATARI_DQN, random_steps=0)
+_ATARI_NOISY: Final = dict(_ATARI_DQN, random_steps=0, noise_draws=1)
 _ATARI_EPSILON: Final = dict(_ATARI_DQN, epsilon={"Linear": [1.0, 0.01, 250_000]})
 _BOOTSTRAPPED: Final = dict(num_members=10, prior_scale=1.0, loss="squared", random_steps=0)
 

@@ -167,7 +167,7 @@ class CompiledChain:
         self.outputs = layers[-1].size[1]
         self._chain = Chain(link=self._links, links=len(layers), members=self._members)
         self._chain.y_width = self.outputs
-        self._rooms: dict[int, Room] = {}
+        self._rooms: dict[tuple[int, int], Room] = {}
         self._held: tuple[Room, Lent] | None = None  # for a backward from within the kernel
         self._noise: list[Draw] = []  # likewise
 
@@ -215,6 +215,7 @@ class CompiledChain:
         draws: Mapping[int, Draw],
         gradient: Tensor | None = None,
         x_gradient: Tensor | None = None,
+        parts: int = 1,
     ) -> Chain:
         """Itself for calls from within the kernel, from inputs to outputs that stay where they are.
 
@@ -226,12 +227,14 @@ class CompiledChain:
             draws: as for `forward`.
             gradient: of the outputs, as `y` is; None if no backward follows.
             x_gradient: where that of the inputs goes, `(members, batch, in)`, if it is asked for.
+            parts: of the batch, as large as each other, each of which has noise of its own: the
+                draws are then `(members · parts, …)`, those of the first member first.
         """
-        room = self._take_room(x.shape[1])
+        room = self._take_room(x.shape[1] // parts, parts)
         # Held until the call is over, whatever is drawn before it begins.
         self._noise = noise = [draws[key] for key in self._keys]
         if gradient is None:
-            self._point(x, room.spare if x.shape[1] > FEW else None, noise)
+            self._point(x, room.spare if self._chain.rows > FEW else None, noise)
         else:
             if self._held is None or self._held[0] is not room:
                 self._held = room, room.lend()
@@ -256,21 +259,22 @@ class CompiledChain:
     def _point(self, x: Tensor, tape: Tensor | None, noise: Sequence[Draw]) -> None:
         """Tell the kernel where a call finds what is its own."""
         chain = self._chain
-        chain.x, chain.x_apart = x.data_ptr(), x.stride(0)
+        chain.x, chain.x_apart = x.data_ptr(), x.stride(0) // chain.draws
         chain.tape = None if tape is None else tape.data_ptr()
         for (first, second), draw in zip(self._places, noise, strict=True):
             first.first, second.first = draw[0].data_ptr(), draw[-1].data_ptr()
 
-    def _take_room(self, rows: int) -> Room:
+    def _take_room(self, rows: int, parts: int = 1) -> Room:
         """Memory for calls of so many rows, which agents make of two or three sizes in turns."""
-        room = self._rooms.pop(rows, None)
+        room = self._rooms.pop((rows, parts), None)
         if room is None:
             links, count = self._links, len(self._layers)
-            tape = self._members * self._library.hunch_tape(links, count, rows)
+            tape = self._members * parts * self._library.hunch_tape(links, count, rows)
             room = Room(tape, self._library.hunch_chain_scratch(links, count, rows))
             if len(self._rooms) == ROOMS:
                 del self._rooms[next(iter(self._rooms))]
-        self._rooms[rows] = room
+        self._rooms[rows, parts] = room
+        self._chain.members, self._chain.draws = self._members * parts, parts
         self._chain.rows, self._chain.scratch = rows, room.scratch.data_ptr()
         return room
 

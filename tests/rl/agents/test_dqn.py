@@ -137,8 +137,10 @@ def test_buffers_reach_the_target_network():
 # Noise
 
 
-def test_every_forward_has_noise_of_its_own():
-    agent = DQN("CartPole-v1", noisy=True, double=True, seed=0, **SMALL, update_period=1, n_step=1)
+@pytest.mark.parametrize("parts", [1, 3])
+def test_every_forward_has_noise_of_its_own(parts):
+    settings = {**SMALL, "update_period": 1, "n_step": 1, "noise_draws": parts}
+    agent = DQN("CartPole-v1", noisy=True, double=True, seed=0, **settings)
     seen = {"online": [], "target": []}
     for name, net in (("online", agent.network), ("target", agent.target_network)):
         for layer in noisy_layers(net):
@@ -146,12 +148,56 @@ def test_every_forward_has_noise_of_its_own():
                 lambda layer, _, name=name: seen[name].append(layer._given[0].clone())
             )
     agent.learn(16 + 40, progress=False)
-    layers, updates = 2, agent.updates
-    assert updates == 41
+    layers, updates = 2, agent.updates * parts
+    assert agent.updates == 41
     assert len(seen["target"]) == layers * updates
     assert len(seen["online"]) == layers * (2 * updates + agent.steps)  # loss, choice, action
     draws = {tuple(draw.tolist()) for draws in seen.values() for draw in draws}
     assert len(draws) == layers * (3 * updates + agent.steps)
+
+
+def gradients(agent, batch, times):
+    found = []
+    for _ in range(times):
+        compiled = agent._compiled and agent._compiled.gradient(
+            batch, agent.double, agent.noise_draws
+        )
+        if not compiled:
+            agent._gradient(batch)
+        found.append(agent._pair.gradient.clone())
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_draws_divide_the_variance_that_noise_has(fast):
+    # Of rows that are all alike each part's gradient is as noisy as that of the whole batch would
+    # be, so that k draws have a k-th of its variance. Over 20 seeds the ratio was 15.8 on average,
+    # with a standard deviation of 0.5.
+    variances = []
+    for draws in (1, 16):
+        agent = DQN("CartPole-v1", noisy=True, seed=5, fast=fast, noise_draws=draws, **SMALL)
+        batch = agent.learn(15, progress=False)._replay.sample(16, agent._sampling)
+        assert agent.updates == 0
+        alike = {
+            name: np.ascontiguousarray(np.broadcast_to(value[:, :1], value.shape))
+            for name, value in batch._asdict().items()
+            if isinstance(value, np.ndarray)
+        }
+        variances.append(gradients(agent, batch._replace(**alike), 600).var(0).sum())
+    assert 12 < variances[0] / variances[1] < 20
+
+
+def test_how_many_draws_there_are_if_nothing_is_said():
+    def draws(**how):
+        return DQN("CartPole-v1", **how).noise_draws
+
+    assert [draws(), draws(noise_draws=4)] == [1, 1]  # without noise
+    assert [draws(noisy=True), draws(noisy=True, batch_size=5)] == [16, 5]
+    assert draws(noisy=True, noise_draws=4, dueling=True) == 4
+    assert draws(noisy=True, dueling=True) == draws(noisy=True, distributional="quantile") == 1
+    for wrong in (0, 129, 1.5):
+        with pytest.raises(ConfigurationError, match="noise_draws"):
+            draws(noisy=True, noise_draws=wrong)
 
 
 def test_the_target_network_is_in_training_mode_and_noisy():

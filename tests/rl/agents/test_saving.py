@@ -73,6 +73,15 @@ def test_agents_saved_before_there_were_random_steps_go_on_without(tmp_path):
     check_same(*(own.learn(60, progress=False).state_dict() for own in (made, loaded)))
 
 
+def test_agents_saved_before_there_were_draws_of_noise_go_on_with_one(tmp_path):
+    made = DQN("CartPole-v1", noisy=True, noise_draws=1, **SMALL).learn(20, progress=False)
+    settings = {key: value for key, value in made.settings.items() if key != "noise_draws"}
+    write_agent(tmp_path / "agent", {"agent": "DQN"}, settings, made.state_dict())
+    loaded = DQN.load(tmp_path / "agent")
+    assert loaded.noise_draws == 1
+    check_same(*(own.learn(60, progress=False).state_dict() for own in (made, loaded)))
+
+
 def test_members_saved_before_there_was_a_choice_of_losses_keep_theirs(tmp_path):
     before = {"loss": "squared", "random_steps": 0}
     made = BootstrappedDQN("CartPole-v1", **SMALL, num_members=2, **before)

@@ -24,9 +24,14 @@ Q_KINDS = {
     "plain": {},
     "noisy double": {"noisy": True, "double": True, "max_gradient_norm": 0.5},
     "prioritized": {"noisy": True, "prioritized": True, "n_step": 3},
+    "one draw": {"noisy": True, "double": True, "noise_draws": 1},
+    "four draws": {"noisy": True, "double": True, "noise_draws": 4, "prioritized": True},
+    "three draws, which do not divide": {"noisy": True, "double": True, "noise_draws": 3},
+    "four draws of replicas": {"noisy": True, "noise_draws": 4, "replicas": 3, "num_envs": 2},
     "replicas": {"noisy": True, "double": True, "replicas": 3, "num_envs": 2},
     "independent noise": {
         "noisy": True,
+        "noise_draws": 4,
         "network": lambda: torch.nn.Sequential(
             NoisyLinear(4, 7, noise="independent"), torch.nn.Tanh(), NoisyLinear(7, 2)
         ),
@@ -82,7 +87,7 @@ def test_a_dqn_learns_the_same(kind, one_thread):
 
 
 def test_noise_of_a_call_outlives_the_draw_of_the_next(one_thread):
-    agent = DQN("CartPole-v1", noisy=True, double=True, **SMALL)
+    agent = DQN("CartPole-v1", noisy=True, double=True, noise_draws=1, **SMALL)
     agent.learn(30, progress=False)
     compiled, noise = agent._compiled, agent._online_noise
     noise._used = noise._ahead - 1  # the choice of actions has the last draw of a block

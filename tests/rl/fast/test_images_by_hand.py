@@ -391,8 +391,9 @@ def test_replicas_write_their_gradients(all_wide):
     def agent(**how):
         return DQN("CartPole-v1", noisy=True, hidden_sizes=(16,), **how)
 
-    assert agent()._pair._unwritten
-    assert not agent(replicas=2)._pair._unwritten
+    assert agent(noise_draws=1)._pair._unwritten
+    assert not agent(noise_draws=2)._pair._unwritten
+    assert not agent(noise_draws=1, replicas=2)._pair._unwritten
     frozen = nn.Sequential(NoisyLinear(16, 2))
     frozen[0].weight_sigma.requires_grad_(False)
     assert not runner(frozen)[0].wide_layers()

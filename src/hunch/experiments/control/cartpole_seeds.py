@@ -146,6 +146,7 @@ def make_agent(settings: Settings, seed: int) -> DQN:
         "CartPole-v1",
         noisy=True,
         random_steps=0,
+        noise_draws=1,
         double=True,
         layer_norm=True,
         hidden_sizes=(128, 128),

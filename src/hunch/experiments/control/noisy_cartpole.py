@@ -255,6 +255,7 @@ def make_agent(settings: Settings, seed: int) -> DQN:
         env_kwargs={"max_episode_steps": settings.max_episode_steps},
         noisy=True,
         random_steps=0,
+        noise_draws=1,
         double=settings.double,
         network=network,
         discount=settings.discount,

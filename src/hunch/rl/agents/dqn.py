@@ -5,7 +5,7 @@ store the transition, draw a batch, and move Q(s, a) towards r + γ max Q(s', ·
 that is a copy from a while ago.
 
 A noisy network draws anew in every forward. So the action, the loss, the target and, in double
-Q-learning, the choice of the next action each have a draw of their own, and the target network is
+Q-learning, the choice of the next action each have draws of their own, and the target network is
 as noisy as the online one. `predict` uses the mean weights unless told otherwise.
 
 Not here: what is true of every agent. Environments and saving are in `agent`, time and episodes in
@@ -45,6 +45,7 @@ from hunch.rl.fast.manual_backprop import FastRunner
 from hunch.rl.fast.one_hot_layer import is_one_hot
 from hunch.rl.networks.feature_layers import is_pixels
 from hunch.rl.networks.noise import FreshNoise
+from hunch.rl.networks.parts_of_batch import differentiable_in_parts, values_in_parts
 from hunch.rl.networks.runner import Runner
 from hunch.rl.networks.target_network import NetworkPair
 from hunch.rl.networks.value_heads import ValueHead, make_value_head
@@ -57,6 +58,7 @@ from hunch.validation import real_number, whole_number
 
 DEFAULT_BETA = Linear(0.4, 1.0, steps=100_000)
 DEFAULT_ATOMS = 51
+DEFAULT_NOISE_DRAWS = 16
 
 
 class DQN(Agent):
@@ -95,6 +97,10 @@ class DQN(Agent):
         random_steps: environment steps within which a noisy agent's share of random actions falls
             from 1 to 0; from then on noise alone explores, and for 0 from the first step on.
             Without effect if not `noisy`: ε begins at random by itself.
+        noise_draws: draws of the noise in a gradient update, at most `batch_size`: the batch is
+            split into as many parts, each under noise of its own in all networks, and the gradient
+            is the mean of theirs. None is 16 for values alone, and 1 if `dueling` or
+            `distributional`. Without effect if not `noisy`.
         priority_exponent: α, how strongly large errors are preferred if `prioritized`.
         priority_correction: β, how far importance weights undo that; a number or a schedule.
         atoms: outputs an action if `distributional`.
@@ -106,8 +112,7 @@ class DQN(Agent):
         layer_norm: normalise hidden layers of that network before their ReLU. It keeps values
             beyond what was seen in bounds, and noisy agents from unlearning.
         normalize: bring observations to a common scale by their mean and variance so far; see the
-            note. One-hot observations and images in bytes have one already, and are refused.
-        network: a module from a batch of observations to `(batch, actions)`, or a function without
+            note. One-hot observations and images in bytes have one already, and are refused.         network: a module from a batch of observations to `(batch, actions)`, or a function without
             arguments that makes one. A module is trained in place; a function is called with the
             agent's seed in force. If `noisy` and no layer is noisy yet, a copy is used in which
             all linear and convolution layers are. With `dueling` or `distributional` it has
@@ -186,6 +191,7 @@ class DQN(Agent):
         max_gradient_norm: float = float("inf"),
         epsilon: float | Linear = DEFAULT_EPSILON,
         random_steps: int = DEFAULT_RANDOM_STEPS,
+        noise_draws: int | None = None,
         priority_exponent: float = 0.5,
         priority_correction: float | Linear = DEFAULT_BETA,
         atoms: int = DEFAULT_ATOMS,
@@ -210,6 +216,7 @@ class DQN(Agent):
         self.random_steps = whole_number("random_steps", random_steps, at_least=0)
         self.priority_correction = schedule("priority_correction", priority_correction, at_most=1.0)
         self.batch_size = whole_number("batch_size", batch_size, at_least=1)
+        self.noise_draws = self._draws(noise_draws, dueling or bool(distributional))
         n_step = whole_number("n_step", n_step, at_least=1)
         self.min_replay_size = check_sizes(
             min_replay_size, self.batch_size, replay_capacity, n_step
@@ -226,6 +233,7 @@ class DQN(Agent):
             device=device,
             seed=seed,
         )
+        self._chose(noise_draws=self.noise_draws)
         self._normalize(normalize)
         self._range = ValueRange(
             make_value_head(
@@ -268,7 +276,11 @@ class DQN(Agent):
         self._link()
 
     _linked = frozenset({"_online", "_target", "_compiled"})
-    _added_arguments: ClassVar[Mapping[str, Any]] = {"random_steps": 0, "normalize": False}
+    _added_arguments: ClassVar[Mapping[str, Any]] = {
+        "random_steps": 0,
+        "noise_draws": 1,
+        "normalize": False,
+    }
 
     def _link(self) -> None:
         """Make what runs the layers on the networks' memory."""
@@ -277,10 +289,22 @@ class DQN(Agent):
             self.network, self._online_noise, self._pair.parameters, self._pair.gradient
         )
         self._target = runner(self.target_network, self._target_noise)
-        self._pair.leave_unwritten(self._online.wide_layers())
+        if self.noise_draws == 1:
+            self._pair.leave_unwritten(self._online.wide_layers())
         head = self.value_head
         values_alone = head.distribution is None and not head.dueling
         self._compiled = compiled_q(self._online, self._target) if values_alone else None
+
+    def _draws(self, noise_draws: int | None, several_outputs: bool) -> int:
+        """How many draws of the noise an update has."""
+        if noise_draws is not None:
+            noise_draws = whole_number(
+                "noise_draws", noise_draws, at_least=1, at_most=self.batch_size
+            )
+        if not self.noisy:
+            return 1
+        chosen = 1 if several_outputs else min(DEFAULT_NOISE_DRAWS, self.batch_size)
+        return chosen if noise_draws is None else noise_draws
 
     def settle(self) -> None:
         """As `Agent.settle`."""
@@ -383,7 +407,8 @@ class DQN(Agent):
             self.settle()
         if self.observation_scale is not None:
             batch = self.observation_scale.of_batch(batch)
-        found = None if self._compiled is None else self._compiled.gradient(batch, self.double)
+        compiled, draws = self._compiled, self.noise_draws
+        found = None if compiled is None else compiled.gradient(batch, self.double, draws)
         loss, error = found or self._gradient(batch)
         mean_loss = check_loss(loss / self.replicas, self._pair.updates)
         self._pair.step(value_at(self.learning_rate, self._loop.steps))
@@ -393,10 +418,14 @@ class DQN(Agent):
 
     def _gradient(self, batch: Transitions) -> tuple[float, Tensor]:
         """Write the gradient of the loss of a batch; that loss, and the size of each error."""
-        next_observation = self._seen(batch.next_observation)
-        following = self._target(next_observation)
-        selecting = self._online(next_observation) if self.double else None
-        output, backward = self._online.differentiable(self._seen(batch.observation))
+        draws, next_observation = self.noise_draws, self._seen(batch.next_observation)
+        following = values_in_parts(self._target, next_observation, draws)
+        selecting = None
+        if self.double:
+            selecting = values_in_parts(self._online, next_observation, draws)
+        output, backward = differentiable_in_parts(
+            self._online, self._seen(batch.observation), draws, self._pair.gradient
+        )
         # A sum over replicas gives each the gradient that it would have alone.
         loss, gradient, error = self._loss(output, following, selecting, batch)
         backward(gradient)

@@ -32,6 +32,7 @@ _ACTIONS: Final = "finite actions"  # no argument: what the environment has
 _IDLE: Final[Mapping[str, Callable[[_Settings], bool]]] = {
     "epsilon": lambda settings: bool(settings.get("noisy")),
     "random_steps": _without("noisy"),
+    "noise_draws": _without("noisy"),
     "priority_exponent": _without("prioritized"),
     "priority_correction": _without("prioritized"),
     "atoms": _without("distributional"),

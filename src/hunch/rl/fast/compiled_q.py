@@ -7,6 +7,7 @@ versions are in `hunch.rl.agents.dqn` and `hunch.rl.agents.bootstrapped_dqn`.
 from __future__ import annotations
 
 from ctypes import byref
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -59,13 +60,15 @@ class _Networks:
         choosing_x: Tensor | None,
         errors: tuple[Any, Any],
         x_gradient: Tensor | None = None,
+        parts: int = 1,
     ) -> None:
         """Call the kernel; each network's noise is its own, in the order of calls one by one."""
         to, choosing = self._learned, None
-        following = self._following.between(next_x, to.following, self._target.draws())
+        online, target = partial(self._online.draws, parts), self._target.draws(parts)
+        following = self._following.between(next_x, to.following, target, parts=parts)
         if choosing_x is not None:
-            choosing = self._choosing.between(choosing_x, to.selecting, self._online.draws())
-        own = self._own.between(x, to.output, self._online.draws(), to.gradient, x_gradient)
+            choosing = self._choosing.between(choosing_x, to.selecting, online(), parts=parts)
+        own = self._own.between(x, to.output, online(), to.gradient, x_gradient, parts)
         chosen = None if choosing is None else byref(choosing)
         self._library.hunch_q_gradient(byref(following), chosen, byref(own), *errors, self._lanes)
 
@@ -94,12 +97,15 @@ class CompiledQ(_Networks):
         self._library.hunch_forward(byref(chain), self._lanes)
         return self._acted.values
 
-    def gradient(self, batch: Transitions, double: bool) -> tuple[float, Tensor] | None:
+    def gradient(
+        self, batch: Transitions, double: bool, parts: int = 1
+    ) -> tuple[float, Tensor] | None:
         """Write the gradient of the loss of a batch; None, and nothing done, if torch has to.
 
         Args:
             batch: the transitions.
             double: whether the online network chooses the next action.
+            parts: of the batch, each of which has noise of its own in all networks.
 
         Returns:
             The sum over replicas of the weighted mean over the batch, and the size of the error of
@@ -107,7 +113,7 @@ class CompiledQ(_Networks):
         """
         x = _inputs(batch.observation, self._own)
         next_x = _inputs(batch.next_observation, self._own)
-        if x is None or next_x is None or not self._usable:
+        if x is None or next_x is None or x.shape[1] % parts or not self._usable:
             return None
         to = self._places(x)
         call = Difference(
@@ -124,7 +130,9 @@ class CompiledQ(_Networks):
             rows=x.shape[1],
             actions=self._own.outputs,
         )
-        self._write_gradient(x, next_x, next_x if double else None, (byref(call), None))
+        self._write_gradient(
+            x, next_x, next_x if double else None, (byref(call), None), parts=parts
+        )
         return call.loss, to.error
 
 

@@ -590,9 +590,11 @@ class FastRunner(Runner):
         wide = [own.wide for own in noisy if own.gws is not None and own.wide is not None]
         return [] if self._stacked else wide
 
-    def draws(self) -> dict[int, Draw]:
-        """The noise of the next call, by layers."""
-        return self._noise.draws() if self._noise.has_layers else {}
+    def draws(self, calls: int = 1) -> dict[int, Draw]:
+        """The noise of the next call, by layers; that of several as `FreshNoise.draws` has it."""
+        if not self._noise.has_layers:
+            return {}
+        return self._noise.draws() if calls == 1 else self._noise.draws(calls)
 
     def _by_hand(
         self, x: Tensor, tape: Tape | None, layers: Sequence[Layer] | None = None

@@ -60,8 +60,10 @@ class HeldNoise:
         """Whether there is any noise to hold."""
         return bool(self._layers)
 
-    def draws(self) -> dict[int, Draw]:
+    def draws(self, calls: int = 1) -> dict[int, Draw]:
         """The noise held now by the layers' ids, for who runs the layers one by one."""
+        if calls != 1:
+            raise ValueError("all calls share what is held")
         return dict(zip(map(id, self._layers), self._draws, strict=True))
 
     def __call__(self, x: Tensor, **kwargs: Any) -> Tensor:

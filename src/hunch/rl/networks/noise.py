@@ -64,12 +64,13 @@ class FreshNoise(Linked):
         self._shared: tuple[Draw, ...] | None = None
         self._link()
 
-    _linked = frozenset({"_ids", "_draws"})
+    _linked = frozenset({"_ids", "_draws", "_block"})
 
     def _link(self) -> None:
         """Name the layers, and draw the present block again if it is not used up."""
         self._ids = [id(layer) for layer in self._layers]
         self._draws: list[tuple[Draw, ...]] = []
+        self._block: Sequence[Draw] = ()  # the same as tensors of all calls
         if self._layers and self._used < self._ahead:
             now = [generator.get_state() for generator in self._generators]
             for generator, before in zip(self._generators, self._before, strict=True):
@@ -92,11 +93,17 @@ class FreshNoise(Linked):
             values: Tensor = self.network(x, **kwargs)
         return values
 
-    def draws(self) -> dict[int, Draw]:
-        """The noise of one call by the layers' ids, for who runs the layers one by one."""
+    def draws(self, calls: int = 1) -> dict[int, Draw]:
+        """The noise of one call by the layers' ids, for who runs the layers one by one.
+
+        Args:
+            calls: of how many; if several, draws are `(calls, …)`, of an ensemble `(members, calls,
+                …)`, and each lies side by side.
+        """
         if not self._layers:
             return {}
-        return dict(zip(self._ids, self._next(), strict=True))
+        found = self._next() if calls == 1 else self._next_ones(calls)
+        return dict(zip(self._ids, found, strict=True))
 
     @contextmanager
     def one_draw(self) -> Iterator[None]:
@@ -118,6 +125,22 @@ class FreshNoise(Linked):
         self._used += 1
         return self._draws[self._used - 1]
 
+    def _next_ones(self, calls: int) -> tuple[Draw, ...]:
+        axis = 0 if len(self._generators) == 1 else 1
+        if self._used + calls <= self._ahead and self._shared is None:
+            at = slice(self._used, self._used + calls)
+            self._used += calls
+            # Of a single network a piece of the block is what is asked for.
+            return tuple(
+                tuple(part[at].movedim(0, axis).contiguous() for part in draw)
+                for draw in self._block
+            )
+        by_call = [self._next() for _ in range(calls)]
+        return tuple(
+            tuple(torch.stack(parts, axis) for parts in zip(*draws, strict=True))
+            for draws in zip(*by_call, strict=True)
+        )
+
     def _draw_block(self) -> None:
         with torch.inference_mode(False), torch.no_grad():
             by_member = [
@@ -131,6 +154,7 @@ class FreshNoise(Linked):
                     tuple(torch.stack(parts, 1) for parts in zip(*members, strict=True))
                     for members in zip(*by_member, strict=True)
                 ]
+            self._block = draws
             by_layer = [zip(*(part.unbind() for part in draw), strict=True) for draw in draws]
             self._draws = list(zip(*by_layer, strict=True))
 
