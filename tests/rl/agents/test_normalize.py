@@ -349,3 +349,60 @@ def test_the_command_line_trains_goes_on_and_plays(tmp_path):
     assert Run.open(place).last_agent().observation_scale.count.tolist() == [60]
     assert run(["play", place, "--episodes=1"]) == 0
     assert run([*words[:2], "hunch/DeepSea-v0", *words[3:], f"--out={place}-2"]) == 2
+
+
+# Narrow bounds, if nothing is said
+
+
+def times(factor):
+    box = spaces.Box(-1, 1, factor.shape, np.float32)
+    return lambda: TransformObservation(gymnasium.make("MountainCar-v0"), factor.__mul__, box)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["dqn", "dqn by torch alone", "noisy dqn of many", "rainbow", "pqn with members", "members"],
+)
+def test_unasked_small_numbers_are_divided_by_the_largest_size_that_bounds_allow(kind, tmp_path):
+    cls, kwargs = KINDS[kind]
+    agent = cls(lambda: gymnasium.make("MountainCar-v0"), **kwargs)
+    # The place may be 1.2, and stays as it is.
+    size, ones = np.float32([1, 0.07]), np.ones((agent.replicas, 1, 2), np.float32)
+    np.testing.assert_allclose(agent.observation_scale(ones * size), ones, rtol=1e-6)
+    factor = 2 * agent.observation_scale(ones / 2)[0, 0]
+    other = cls(times(factor), normalize=False, **kwargs)
+    if cls is BootstrappedDQN:
+        other._replay._prior = None  # as above
+    for each in (agent, other):
+        each.learn(150, progress=False)
+    assert agent.losses == other.losses
+    check_same(agent.network.state_dict(), other.network.state_dict())
+    named = cls("MountainCar-v0", **kwargs).learn(150, progress=False)
+    named.save(tmp_path / "agent")
+    again = cls.load(tmp_path / "agent")
+    check_same(*(own.learn(220, progress=False).state_dict() for own in (named, again)))
+
+
+@pytest.mark.parametrize("cls", [DQN, PQN, BootstrappedDQN])
+@pytest.mark.parametrize(
+    ("env", "more"),
+    [
+        ("CartPole-v1", {}),  # some of its numbers have no bounds
+        ("Acrobot-v1", {}),  # all bounds are 1 or more
+        ("hunch/DeepSea-v0", {}),  # one-hot
+        ("FrozenLake-v1", {}),
+        (lambda: TransformObservation(gymnasium.make("CartPole-v1"), lambda x: x, spaces.Box(-1e30, 1e30, (4,))), {}),
+        (lambda: TransformObservation(gymnasium.make("CartPole-v1"), lambda x: x, spaces.Box(-1, 1, (4,))), {}),
+        ("MountainCar-v0", {"normalize": False}),
+        ("MountainCar-v0", {"network": lambda: nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 3))}),
+    ],
+)  # fmt: skip
+def test_what_has_no_bounds_or_one_scale_or_a_network_of_its_own_is_left_as_it_is(cls, env, more):
+    assert cls(env, **more).observation_scale is None
+
+
+def test_a_bound_of_nothing_divides_by_nothing():
+    box = spaces.Box(np.float32([0, 0]), np.float32([0, 0.25]))
+    env = TransformObservation(gymnasium.make("MountainCar-v0"), lambda x: x * 0, box)
+    scale = DQN(lambda: env).observation_scale
+    assert scale(np.array([[[0.0, 0.25]]])).tolist() == [[[0.0, 1.0]]]

@@ -208,6 +208,7 @@ def make_agent(problem: BsuiteProblem, index: int, seed: int) -> BootstrappedDQN
         target_update_rate=1.0,
         loss="squared",
         random_steps=0,
+        normalize=False,
     )
     return BootstrappedDQN(
         problem.environment,

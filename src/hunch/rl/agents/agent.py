@@ -211,10 +211,15 @@ class Agent(Linked, ABC):
     # What brings observations to a common scale before a network is called, if anything does.
     observation_scale: ObservationScale | None = None
 
-    def _normalize(self, normalize: object) -> None:
-        """Have a scale of observations, if that is asked."""
+    def _normalize(self, normalize: object, network: object = None) -> None:
+        """Have a scale of observations, if that is asked.
+
+        Args:
+            normalize: what was asked; None to choose.
+            network: of the user's, which unasked gets observations as they are.
+        """
         self.observation_scale = observation_scale(
-            normalize,
+            False if normalize is None and network is not None else normalize,
             self._first_env,
             self.observation_shape,
             self.observation_dtype,

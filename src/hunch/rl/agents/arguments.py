@@ -6,13 +6,16 @@ from typing import Any, Final, SupportsIndex
 
 import gymnasium
 import numpy as np
+from numpy.typing import NDArray
 
 from hunch.errors import ConfigurationError
 from hunch.rl.fast.one_hot_layer import is_one_hot
 from hunch.rl.networks.feature_layers import is_pixels
-from hunch.rl.networks.observation_scale import ObservationScale
+from hunch.rl.networks.observation_scale import BoundsScale, ObservationScale
 from hunch.validation import whole_number
 
+# What is beyond is no bound, but how large a number may be that has none.
+_LARGEST_BOUND: Final = 1e6
 _MOST_UPDATES: Final = 1_000  # for each step; more would keep a round from ending
 
 
@@ -84,7 +87,7 @@ def observation_scale(
     """What brings an agent's observations to a common scale; None if nothing is to do so.
 
     Args:
-        normalize: whether something is.
+        normalize: whether their statistics are; None for narrow bounds, if they have such.
         env: where they come from.
         shape: of one of them.
         dtype: in which they are kept.
@@ -98,6 +101,9 @@ def observation_scale(
         >>> observation_scale(True, env, (4,), np.float32, replicas=2).mean.shape
         (2, 4)
     """
+    if normalize is None:
+        size = _narrow_bounds(env.observation_space)
+        return None if size is None else BoundsScale(size, replicas)
     if not normalize:
         return None
     what = "images in bytes, which" if is_pixels(dtype) else "one-hot observations, which"
@@ -107,3 +113,19 @@ def observation_scale(
             "leave it out."
         )
     return ObservationScale(shape, replicas)
+
+
+def _narrow_bounds(space: gymnasium.Space[Any]) -> NDArray[np.float64] | None:
+    """The largest size of each number where that is below 1, otherwise 1.
+
+    None if all are 1, if a number has no bounds, or if observations are no rows of numbers.
+    """
+    if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
+        return None
+    ends = np.stack([space.low, space.high]).astype(np.float64)
+    size: NDArray[np.float64] = np.abs(ends).max(0)
+    narrow = (size > 0) & (size < 1)
+    if not (size <= _LARGEST_BOUND).all() or not narrow.any():
+        return None
+    # Wide bounds say little of how large a number is, and what it is divided by is lost.
+    return np.where(narrow, size, 1.0)

@@ -6,7 +6,7 @@ one of them goes where that member believes the reward to be, through many steps
 
 Member k's prior is the same in its online and its target network: a value that is bootstrapped from
 another prior would carry that prior's error. Since priors never change, their values are computed
-once for each observation and stored with it, unless the scale of observations moves (`normalize`).
+once for each observation and stored with it, unless observations are scaled (`normalize`).
 """
 
 from __future__ import annotations
@@ -123,7 +123,10 @@ class BootstrappedDQN(Agent):
         hidden_sizes: width of each hidden layer of members and priors made by default.
         layer_norm: normalise hidden layers of the trained networks before their ReLU.
         normalize: bring observations to a common scale by their mean and variance so far; see the
-            note. One-hot observations and images in bytes have one already, and are refused.
+            note. One-hot observations and images in bytes have one already, and are refused. None
+            divides a number whose bounds keep its size below 1 by the largest size that they
+            allow, if observations are rows of numbers that all have bounds; False leaves all as
+            they are.
         network: a function without arguments that makes one member's trained network, from a batch
             of observations to `(batch, actions)`. None makes a multilayer perceptron, or for
             images the convolutions of Mnih et al. before it.
@@ -151,7 +154,7 @@ class BootstrappedDQN(Agent):
             first replica first; with `epinet` one `hunch.nn.Epinet` for each replica.
         target_network: their copies from a while ago, with the same priors.
         observation_scale: what `normalize` does with observations `(replicas, batch, …)` before
-            the networks are called; None without it.
+            the networks are called; None if it does nothing.
         losses: mean loss of a member in each gradient update.
 
     Example:
@@ -189,7 +192,7 @@ class BootstrappedDQN(Agent):
         observations are one-hot, the first layer looks its weights up and its optimiser moves only
         rows that a batch has seen.
 
-        With `normalize` the statistics are of each observation acted on in training, for each
+        With `normalize=True` the statistics are of each observation acted on in training, for each
         replica by itself; looking on, as in `predict`, does not move them. Replay keeps
         observations as they were, and each batch is brought to the scale of now. Priors see what
         their members see, so their values move a little as the statistics do, and are computed
@@ -225,7 +228,7 @@ class BootstrappedDQN(Agent):
         random_steps: int | None = None,
         hidden_sizes: Sequence[int] | None = None,
         layer_norm: bool = False,
-        normalize: bool = False,
+        normalize: bool | None = None,
         network: MemberFactory | None = None,
         prior: MemberFactory | None = None,
         epinet: bool = False,
@@ -264,7 +267,7 @@ class BootstrappedDQN(Agent):
             device=device,
             seed=seed,
         )
-        self._normalize(normalize)
+        self._normalize(normalize, network or prior)
         sparse = is_one_hot(self._first_env)
         how = (_ONE_HOT if sparse else _DENSE).but(
             num_members=num_members,
@@ -358,7 +361,9 @@ class BootstrappedDQN(Agent):
             discount=self.discount,
             frame_stack=self._frame_stack,
             # A prior sees what its member sees, which changes with the scale of observations.
-            prior_shape=None if normalize else self._ensemble.prior.cached_shape,
+            prior_shape=(
+                self._ensemble.prior.cached_shape if self.observation_scale is None else None
+            ),
             mask_size=self.num_members if self.mask_probability < 1.0 else 0,
         )
         self._sampling = self._numpy_generators("replay")

@@ -112,14 +112,18 @@ class DQN(Agent):
         layer_norm: normalise hidden layers of that network before their ReLU. It keeps values
             beyond what was seen in bounds, and noisy agents from unlearning.
         normalize: bring observations to a common scale by their mean and variance so far; see the
-            note. One-hot observations and images in bytes have one already, and are refused.         network: a module from a batch of observations to `(batch, actions)`, or a function without
+            note. One-hot observations and images in bytes have one already, and are refused. None
+            divides a number whose bounds keep its size below 1 by the largest size that they
+            allow, if observations are rows of numbers that all have bounds; False leaves all as
+            they are.
+        network: a module from a batch of observations to `(batch, actions)`, or a function without
             arguments that makes one. A module is trained in place; a function is called with the
             agent's seed in force. If `noisy` and no layer is noisy yet, a copy is used in which
             all linear and convolution layers are. With `dueling` or `distributional` it has
             `(actions + dueling) * atoms` outputs, those of the value first. None makes a
             multilayer perceptron, or for images of at least 36 × 36 pixels the convolutions of
             Mnih et al. before it, wherever the channels are. A network of your own gets
-            observations as the environment gives them, if not `normalize`.
+            observations as the environment gives them, if `normalize` is not True.
         env_kwargs: keyword arguments for `gymnasium.make`, such as `dict(max_episode_steps=200)`.
         num_envs: environments that each replica plays side by side.
         replicas: agents trained side by side, with the seeds `seed`, `seed + 1`, …; their networks
@@ -138,7 +142,7 @@ class DQN(Agent):
         network: the online network; with replicas an `hunch.nn.Ensemble` of theirs.
         target_network: its copy from a while ago, in training mode and as noisy.
         observation_scale: what `normalize` does with observations `(replicas, batch, …)` before
-            the networks are called; None without it.
+            the networks are called; None if it does nothing.
         losses: mean loss of each gradient update.
 
     Example:
@@ -162,7 +166,7 @@ class DQN(Agent):
         The loss is Huber's with threshold 1, Mnih's clipped error. The optimiser is Adam where the
         papers use RMSProp. With `noisy`, double Q-learning takes its choice from a third draw.
 
-        With `normalize` the statistics are of each observation acted on in training, for each
+        With `normalize=True` the statistics are of each observation acted on in training, for each
         replica by itself; looking on, as in `predict`, does not move them. Replay keeps
         observations as they were, and each batch is brought to the scale of now. The networks get
         `agent.observation_scale(observations)`, clipped to ±10 standard deviations, also a
@@ -198,7 +202,7 @@ class DQN(Agent):
         value_range: tuple[float, float] | Literal["auto"] = "auto",
         hidden_sizes: Sequence[int] = (128, 128),
         layer_norm: bool = False,
-        normalize: bool = False,
+        normalize: bool | None = None,
         network: NetworkLike | None = None,
         env_kwargs: Mapping[str, Any] | None = None,
         num_envs: int = 1,
@@ -234,7 +238,7 @@ class DQN(Agent):
             seed=seed,
         )
         self._chose(noise_draws=self.noise_draws)
-        self._normalize(normalize)
+        self._normalize(normalize, network)
         self._range = ValueRange(
             make_value_head(
                 self._num_actions, dueling, distributional, atoms=atoms, value_range=value_range

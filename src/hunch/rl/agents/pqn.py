@@ -87,7 +87,10 @@ class PQN(Agent):
         layer_norm: normalise hidden layers of that network before their ReLU, on which the method
             stands: without a target network others diverge.
         normalize: bring observations to a common scale by their mean and variance so far; see the
-            note. One-hot observations and images in bytes have one already, and are refused.
+            note. One-hot observations and images in bytes have one already, and are refused. None
+            divides a number whose bounds keep its size below 1 by the largest size that they
+            allow, if observations are rows of numbers that all have bounds; False leaves all as
+            they are.
         network: a module from a batch of observations to `(batch, actions)`, or a function without
             arguments that makes one, as for `hunch.rl.DQN`; for several members a function, each
             of whose networks gets a prior of the same kind.
@@ -105,7 +108,7 @@ class PQN(Agent):
         network: the network; with replicas or members an `hunch.nn.Ensemble` of all, those of the
             first replica first, members as `hunch.nn.RandomizedPrior`.
         observation_scale: what `normalize` does with observations `(replicas, batch, …)` before
-            the networks are called; None without it.
+            the networks are called; None if it does nothing.
         losses: loss of each gradient update, the mean over replicas and members.
 
     Example:
@@ -128,7 +131,7 @@ class PQN(Agent):
         not cut where an action was not the greedy one. The noise of a noisy agent is new in every
         step, in which all its environments share it, and in every batch.
 
-        With `normalize` the statistics are of each observation acted on in training, for each
+        With `normalize=True` the statistics are of each observation acted on in training, for each
         replica by itself; looking on, as in `predict`, does not move them. A rollout is brought to
         the scale that there is at its end. All networks, priors too, get
         `agent.observation_scale(observations)`, clipped to ±10 standard deviations.
@@ -152,7 +155,7 @@ class PQN(Agent):
         reward_scale: float = 0.1,
         hidden_sizes: Sequence[int] = (128, 128),
         layer_norm: bool = True,
-        normalize: bool = False,
+        normalize: bool | None = None,
         network: NetworkLike | None = None,
         env_kwargs: Mapping[str, Any] | None = None,
         num_envs: int = DEFAULT_ENVS,
@@ -190,7 +193,7 @@ class PQN(Agent):
             device=device,
             seed=seed,
         )
-        self._normalize(normalize)
+        self._normalize(normalize, network)
         self._values = ActionValues(
             self._networks(network, hidden_sizes, layer_norm),
             self._config,

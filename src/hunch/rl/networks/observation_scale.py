@@ -126,6 +126,29 @@ class ObservationScale:
         self._line = None
 
 
+class BoundsScale(ObservationScale):
+    """Each number of an observation divided by one of its own, such as the largest it can be.
+
+    So 0 stays 0, and nothing has to be seen first.
+
+    Args:
+        size: what each number is divided by, above 0.
+        replicas: agents that live side by side.
+
+    Example:
+        >>> BoundsScale(np.array([4.0, 0.5]))(np.array([[[1.0, 0.25]]], np.float32))
+        array([[[0.25, 0.5 ]]], dtype=float32)
+    """
+
+    def __init__(self, size: NDArray[Any], replicas: int = 1) -> None:
+        super().__init__(size.shape, replicas)
+        self._spread[:] = np.square(size.reshape(-1).astype(np.float64))
+        self._count[:] = 1.0
+
+    def take_in(self, observation: NDArray[Any], counts: NDArray[np.bool_]) -> None:
+        """Nothing: bounds do not depend on what is seen."""
+
+
 def _moments(seen: Doubles, counts: NDArray[np.bool_]) -> tuple[Any, Doubles, Any]:
     """Number, mean and summed squares around it of what counts of `seen (replicas, envs, …)`."""
     if seen.shape[1] == 1 and np.count_nonzero(counts) == counts.size:
