@@ -195,6 +195,10 @@ def test_how_many_draws_there_are_if_nothing_is_said():
     assert [draws(noisy=True), draws(noisy=True, batch_size=5)] == [16, 5]
     assert draws(noisy=True, noise_draws=4, dueling=True) == 4
     assert draws(noisy=True, dueling=True) == draws(noisy=True, distributional="quantile") == 1
+    images = gymnasium.spaces.Box(0, 1, (6, 6))
+    made = gymnasium.make("CartPole-v1")
+    shown = gymnasium.wrappers.TransformObservation(made, lambda x: np.zeros((6, 6)), images)
+    assert DQN(lambda: shown, noisy=True).noise_draws == 1
     for wrong in (0, 129, 1.5):
         with pytest.raises(ConfigurationError, match="noise_draws"):
             draws(noisy=True, noise_draws=wrong)

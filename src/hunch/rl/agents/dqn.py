@@ -99,8 +99,8 @@ class DQN(Agent):
             Without effect if not `noisy`: ε begins at random by itself.
         noise_draws: draws of the noise in a gradient update, at most `batch_size`: the batch is
             split into as many parts, each under noise of its own in all networks, and the gradient
-            is the mean of theirs. None is 16 for values alone, and 1 if `dueling` or
-            `distributional`. Without effect if not `noisy`.
+            is the mean of theirs. None is 16 for observations that are rows of numbers, and 1 for
+            images and if `dueling` or `distributional`. Without effect if not `noisy`.
         priority_exponent: α, how strongly large errors are preferred if `prioritized`.
         priority_correction: β, how far importance weights undo that; a number or a schedule.
         atoms: outputs an action if `distributional`.
@@ -220,7 +220,6 @@ class DQN(Agent):
         self.random_steps = whole_number("random_steps", random_steps, at_least=0)
         self.priority_correction = schedule("priority_correction", priority_correction, at_most=1.0)
         self.batch_size = whole_number("batch_size", batch_size, at_least=1)
-        self.noise_draws = self._draws(noise_draws, dueling or bool(distributional))
         n_step = whole_number("n_step", n_step, at_least=1)
         self.min_replay_size = check_sizes(
             min_replay_size, self.batch_size, replay_capacity, n_step
@@ -237,6 +236,7 @@ class DQN(Agent):
             device=device,
             seed=seed,
         )
+        self.noise_draws = self._draws(noise_draws, dueling or bool(distributional))
         self._chose(noise_draws=self.noise_draws)
         self._normalize(normalize, network)
         self._range = ValueRange(
@@ -307,8 +307,10 @@ class DQN(Agent):
             )
         if not self.noisy:
             return 1
-        chosen = 1 if several_outputs else min(DEFAULT_NOISE_DRAWS, self.batch_size)
-        return chosen if noise_draws is None else noise_draws
+        if noise_draws is not None:
+            return noise_draws
+        rows = len(self.observation_shape) == 1
+        return min(DEFAULT_NOISE_DRAWS, self.batch_size) if rows and not several_outputs else 1
 
     def settle(self) -> None:
         """As `Agent.settle`."""
