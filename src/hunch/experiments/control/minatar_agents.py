@@ -51,11 +51,14 @@ def rainbow(game: str, frames: int, seed: int) -> Agent:
 
 
 def pqn(game: str, frames: int, seed: int) -> Agent:
-    """As `hunch train pqn` sets it for MinAtar; random actions fall within a tenth."""
+    """As `hunch train pqn` sets it for MinAtar, but for fewer environments, as frames are few.
+
+    Random actions fall within a tenth of the frames.
+    """
     return PQN(
         ID,
         env_kwargs={"game": game},
-        num_envs=64,
+        num_envs=16,
         hidden_sizes=(_HIDDEN,),
         learning_rate=5e-4,
         epsilon=Linear(1.0, 0.05, max(1, frames // 10)),
