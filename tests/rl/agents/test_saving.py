@@ -63,22 +63,18 @@ def check_same(state, other):
         ), name
 
 
-def test_agents_saved_before_there_were_random_steps_go_on_without(tmp_path):
-    made = DQN("CartPole-v1", noisy=True, random_steps=0, **SMALL).learn(20, progress=False)
-    settings = {key: value for key, value in made.settings.items() if key != "random_steps"}
+@pytest.mark.parametrize(
+    ("name", "before", "now"), [("random_steps", 0, 10_000), ("noise_draws", 1, 16)]
+)
+def test_noisy_agents_saved_before_there_was_an_argument_go_on_as_they_were(
+    name, before, now, tmp_path
+):
+    made = DQN("CartPole-v1", noisy=True, **{name: before}, **SMALL).learn(20, progress=False)
+    settings = {key: value for key, value in made.settings.items() if key != name}
     write_agent(tmp_path / "agent", {"agent": "DQN"}, settings, made.state_dict())
     loaded = DQN.load(tmp_path / "agent")
-    assert loaded.random_steps == 0
-    assert DQN("CartPole-v1").random_steps == 10_000
-    check_same(*(own.learn(60, progress=False).state_dict() for own in (made, loaded)))
-
-
-def test_agents_saved_before_there_were_draws_of_noise_go_on_with_one(tmp_path):
-    made = DQN("CartPole-v1", noisy=True, noise_draws=1, **SMALL).learn(20, progress=False)
-    settings = {key: value for key, value in made.settings.items() if key != "noise_draws"}
-    write_agent(tmp_path / "agent", {"agent": "DQN"}, settings, made.state_dict())
-    loaded = DQN.load(tmp_path / "agent")
-    assert loaded.noise_draws == 1
+    assert getattr(loaded, name) == before
+    assert getattr(DQN("CartPole-v1", noisy=True), name) == now
     check_same(*(own.learn(60, progress=False).state_dict() for own in (made, loaded)))
 
 
