@@ -4,6 +4,9 @@ CartPole-v1 counts as solved from a mean return of 475, Acrobot-v1 from −100 a
 −120. Each seed is evaluated once, at the end, by the last weights, greedily, in 30 episodes
 from starts that it was not trained on. Frames apart all three tasks have the same settings, which
 were chosen on other seeds.
+
+Agents that explore by noise alone are not played on MountainCar: none of 20 seeds of theirs ever
+met its goal within 200,000 frames.
 """
 
 from __future__ import annotations
@@ -24,18 +27,21 @@ from hunch.experiments.control.trials import SOLVED, Trial, table_of, trained
 from hunch.rl import DQN, PQN, Agent
 
 CLAIM = (
-    "DQN of which nothing is set solves CartPole-v1 (mean return of at least 475, 50,000 frames) "
-    "and Acrobot-v1 (at least −100, 100,000 frames) on at least 9 of 10 seeds each, by its last "
-    "weights; MountainCar-v0 and other agents are printed beside."
+    "DQN of which nothing is set solves CartPole-v1 (mean return of at least 475, 50,000 frames), "
+    "Acrobot-v1 (at least −100, 100,000 frames) and MountainCar-v0 (at least −120, 400,000 frames) "
+    "on at least 9 of 10 seeds each, by its last weights; other agents are printed beside."
 )
 CLAIMED: Final = "DQN"
-TASKS: Final = ("CartPole-v1", "Acrobot-v1")
 AGENTS: Final[dict[str, tuple[type[Agent], dict[str, Any]]]] = {
     "PQN, 5 members": (PQN, dict(num_members=5)),
     "PQN": (PQN, {}),
     "PQN, noisy": (PQN, dict(noisy=True)),
     CLAIMED: (DQN, {}),
     "DQN, noisy and double": (DQN, dict(noisy=True, double=True)),
+}
+NOT_PLAYED: Final = {
+    ("PQN, noisy", "MountainCar-v0"),
+    ("DQN, noisy and double", "MountainCar-v0"),
 }
 
 
@@ -50,7 +56,7 @@ class Settings:
         default_factory=lambda: {
             "CartPole-v1": 50_000,
             "Acrobot-v1": 100_000,
-            "MountainCar-v0": 200_000,
+            "MountainCar-v0": 400_000,
         }
     )
     evaluation_episodes: int = 30  # of each seed at the end
@@ -87,7 +93,8 @@ class Result(SavedResult):
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
     """Train and evaluate all agents; `seed` is the first replica's."""
     settings = settings or Settings()
-    kept, order = Kept(settings.keep, "classic-control"), [*product(AGENTS, settings.frames)]
+    kept = Kept(settings.keep, "classic-control")
+    order = [which for which in product(AGENTS, settings.frames) if which not in NOT_PLAYED]
     how = {"seed": seed, "num_seeds": settings.num_seeds, "beside_seeds": settings.beside_seeds}
     done = {
         (row["agent"], row["env"]): Trial(
@@ -127,7 +134,7 @@ def _train(task: tuple[str, str, int, Settings]) -> list[Trial]:
 def check(result: Result) -> list[Check]:
     """Seeds that solve each task; what is beside is printed, not claimed."""
     settings = result.settings
-    trials = [t for t in result.trials if t.agent == CLAIMED and t.env in TASKS]
+    trials = [trial for trial in result.trials if trial.agent == CLAIMED]
     if min(settings.frames.values()) < 50_000:
         worst = min(float(trial.mean_return.min()) for trial in trials)
         return [Check("mean return, too few frames to solve", worst, ">=", -500.0)]
