@@ -51,16 +51,17 @@ def rainbow(game: str, frames: int, seed: int) -> Agent:
 
 
 def pqn(game: str, frames: int, seed: int) -> Agent:
-    """As `hunch train pqn` sets it for MinAtar, but for fewer environments, as frames are few.
+    """Fewer environments, larger steps and shorter returns than `hunch train pqn` has for MinAtar.
 
-    Random actions fall within a tenth of the frames.
+    That is made for millions of frames. Random actions fall within a tenth of the frames.
     """
     return PQN(
         ID,
         env_kwargs={"game": game},
         num_envs=16,
         hidden_sizes=(_HIDDEN,),
-        learning_rate=5e-4,
+        td_lambda=0.65,
+        learning_rate=1e-3,
         epsilon=Linear(1.0, 0.05, max(1, frames // 10)),
         seed=seed,
     )
