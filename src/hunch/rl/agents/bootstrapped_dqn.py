@@ -360,7 +360,7 @@ class BootstrappedDQN(Agent):
             n_step=how.n_step,
             discount=self.discount,
             frame_stack=self._frame_stack,
-            # A prior sees what its member sees, which changes with the scale of observations.
+            # A prior sees what its member sees, which is stored before it is scaled.
             prior_shape=(
                 self._ensemble.prior.cached_shape if self.observation_scale is None else None
             ),
