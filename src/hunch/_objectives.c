@@ -29,7 +29,9 @@ typedef struct MemberDifference {
     const int64_t *action;           /* (replicas, rows) */
     const float *reward, *discount;  /* (replicas, rows) */
     const uint8_t *mask; /* (replicas, rows, members), whether a member learns of it; NULL for all */
+    const float *weight; /* (replicas, rows), or NULL for 1 */
     float *gradient;     /* (replicas, members, rows, actions) */
+    float *error;        /* the largest size of all members, (replicas, rows) */
     int64_t replicas, members, rows, actions;
     int64_t huber; /* whether errors beyond 1 count by their size alone */
     float loss;    /* the mean over all, of half the square up to there */
@@ -120,8 +122,10 @@ void hunch_member_difference(MemberDifference *d) {
                 float q = d->output[own + taken] + d->prior[at * actions + taken];
                 float error = q - (d->reward[row] + d->discount[row] * value);
                 if (d->mask) error *= d->mask[at];
-                float slope = !d->huber ? error : error > 1 ? 1 : error < -1 ? -1 : error;
-                loss += (double)(error - 0.5f * slope) * slope;
+                if (!k || fabsf(error) > d->error[row]) d->error[row] = fabsf(error);
+                float clamped = !d->huber ? error : error > 1 ? 1 : error < -1 ? -1 : error;
+                float slope = d->weight ? clamped * d->weight[row] : clamped;
+                loss += (double)(error - 0.5f * clamped) * slope;
                 float *to = d->gradient + own;
                 for (int64_t a = 0; a < actions; a++) to[a] = 0;
                 to[taken] = slope / d->rows;

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-_INTERFACE: Final = 13  # as in _kernel.c
+_INTERFACE: Final = 14  # as in _kernel.c
 _FILE: Final = Path(__file__).with_name("_kernel.so")
 
 
@@ -224,7 +224,9 @@ class MemberDifference(Structure):
         ("reward", c_void_p),
         ("discount", c_void_p),
         ("mask", c_void_p),
+        ("weight", c_void_p),
         ("gradient", c_void_p),
+        ("error", c_void_p),
         ("replicas", c_int64),
         ("members", c_int64),
         ("rows", c_int64),

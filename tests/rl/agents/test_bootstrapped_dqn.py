@@ -213,3 +213,27 @@ def test_members_begin_at_random_and_then_follow_one():
     for part, share in ((other[:500], 0.375), (other[500:1_000], 0.125)):
         assert abs(part.mean() - share) < 5 * (share * (1 - share) / 500) ** 0.5
     assert not other[1_000:].any()
+
+
+def test_transitions_are_drawn_by_the_largest_error_of_all_members():
+    agent = members(prioritized=True, priority_exponent=0.5, n_step=1, min_replay_size=20)
+    agent.learn(20, progress=False)
+    assert agent.updates == 1
+    batch = agent._replay.sample(8, agent._sampling, beta=0.0)
+    assert set(batch.weight.ravel()) == {1.0}
+    observation, following = (
+        torch.from_numpy(x[0]) for x in (batch.observation, batch.next_observation)
+    )
+    with torch.no_grad():
+        value = agent.network(observation)[:, torch.arange(8), torch.from_numpy(batch.action[0])]
+        after = agent.target_network(following).amax(-1)
+    target = torch.from_numpy(batch.reward[0]) + torch.from_numpy(batch.discount[0]) * after
+    largest = (value - target).abs().amax(0).double().numpy()
+    agent._update(batch)
+    kept = agent._replay._priorities.tree.get(batch.position)[0]
+    np.testing.assert_allclose(kept, (largest + 1e-6) ** 0.5, rtol=1e-4)
+    assert agent.learn(60, progress=False).updates > 1
+
+
+def test_members_are_not_drawn_by_errors_unless_asked():
+    assert members()._replay._priorities is None

@@ -90,8 +90,9 @@ def test_a_replica_is_the_agent_of_its_seed_where_noise_is_drawn_in_small_blocks
         ("CartPole-v1", {}),
         ("CartPole-v1", {"mask_probability": 0.5, "num_envs": 2, "double": True}),
         ("hunch/DeepSea-v0", {"mask_probability": 0.7, "n_step": 2}),
+        ("CartPole-v1", {"prioritized": True, "priority_correction": 0.5}),
     ],
-    ids=["plain", "masked", "deep sea"],
+    ids=["plain", "masked", "deep sea", "prioritized"],
 )
 def test_a_replica_of_an_ensemble_is_the_ensemble_of_its_seed(env, kwargs):
     settings = {"num_members": 4, "hidden_sizes": (8, 8), "batch_size": 16, **kwargs}

@@ -50,6 +50,7 @@ KINDS = {
 MEMBERS = {
     "members": {"num_members": 3},
     "masked members": {"num_members": 4, "mask_probability": 0.5, "double": True, "n_step": 2},
+    "prioritized members": {"num_members": 4, "prioritized": True, "priority_correction": 0.5},
     "members of replicas": {"num_members": 2, "replicas": 2, "num_envs": 2},
 }
 

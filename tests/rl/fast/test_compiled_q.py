@@ -44,6 +44,8 @@ MEMBER_KINDS = {
     "squared": {"loss": "squared", "prior_scale": 20.0},
     "huber": {"loss": "huber", "prior_scale": 20.0, "mask_probability": 0.5},
     "replicas": {"replicas": 2, "double": True},
+    "prioritized": {"prioritized": True, "priority_correction": 0.6, "mask_probability": 0.5},
+    "prioritized replicas": {"prioritized": True, "replicas": 2, "priority_exponent": 0.5},
 }
 SEA = {"env_kwargs": {"size": 6}}
 

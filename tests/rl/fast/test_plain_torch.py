@@ -24,6 +24,11 @@ AGENTS = {
     ),
     "members": (BootstrappedDQN, {"num_members": 4, "double": True, "mask_probability": 0.5}),
     "members, two replicas": (BootstrappedDQN, {"num_members": 3, "replicas": 2}),
+    "prioritized members": (BootstrappedDQN, {"num_members": 3, "prioritized": True}),
+    "prioritized epinet": (
+        BootstrappedDQN,
+        {"epinet": True, "num_members": 4, "prioritized": True, "priority_correction": 0.5},
+    ),
     "epinet": (BootstrappedDQN, {"epinet": True, "num_members": 6, "double": True}),
     "epinet, two replicas": (BootstrappedDQN, {"epinet": True, "num_members": 4, "replicas": 2}),
 }

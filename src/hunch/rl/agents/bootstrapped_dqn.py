@@ -105,6 +105,8 @@ class BootstrappedDQN(Agent):
         prior_scale: how strongly the priors speak, in units of reward; 0 for no priors.
         mask_probability: probability that a member learns from a transition, in (0, 1].
         double: let the online network choose the next action and the target network evaluate it.
+        prioritized: draw transitions in proportion to the largest error of all members, so that
+            what one of them did not expect is drawn soon, instead of uniformly.
         n_step: number of rewards summed before a value is asked for, at least 1.
         discount: γ per environment step, in [0, 1].
         learning_rate: step size of Adam, or a `Linear` schedule over environment steps.
@@ -120,6 +122,11 @@ class BootstrappedDQN(Agent):
         max_gradient_norm: each member's gradient is scaled down to this Euclidean norm.
         random_steps: environment steps within which the share of random actions falls from 1 to 0;
             0 for none at all.
+        priority_exponent: α, how strongly large errors are preferred, at least 0; without effect
+            unless `prioritized`.
+        priority_correction: β, how far importance weights undo that preference, in [0, 1] or a
+            `Linear` schedule over environment steps. The default of 0 is for rewards and steps
+            that are not random: where they are, values follow what is seldom and far off.
         hidden_sizes: width of each hidden layer of members and priors made by default.
         layer_norm: normalise hidden layers of the trained networks before their ReLU.
         normalize: bring observations to a common scale by their mean and variance so far; see the
@@ -166,7 +173,8 @@ class BootstrappedDQN(Agent):
     Reference:
         Osband, Blundell, Pritzel & Van Roy (2016), "Deep exploration via bootstrapped DQN";
         Osband, Aslanides & Cassirer (2018), "Randomized prior functions for deep reinforcement
-        learning", algorithm 1 and section 4; for the cheap variant Osband et al. (2023),
+        learning", algorithm 1 and section 4; Schaul et al. (2016), "Prioritized experience
+        replay"; for the cheap variant Osband et al. (2023),
         "Approximate Thompson sampling via epistemic neural networks".
 
     Note:
@@ -213,6 +221,7 @@ class BootstrappedDQN(Agent):
         prior_scale: float = 10.0,
         mask_probability: float = 1.0,
         double: bool = False,
+        prioritized: bool = False,
         n_step: int | None = None,
         discount: float = 0.99,
         learning_rate: float | Linear = 1e-3,
@@ -226,6 +235,8 @@ class BootstrappedDQN(Agent):
         loss: Literal["huber", "squared"] | None = None,
         max_gradient_norm: float = float("inf"),
         random_steps: int | None = None,
+        priority_exponent: float = 1.0,
+        priority_correction: float | Linear = 0.0,
         hidden_sizes: Sequence[int] | None = None,
         layer_norm: bool = False,
         normalize: bool | None = None,
@@ -246,6 +257,8 @@ class BootstrappedDQN(Agent):
             "mask_probability", mask_probability, above=0.0, at_most=1.0
         )
         self.double, self.fast = bool(double), bool(fast)
+        self.prioritized = bool(prioritized)
+        self.priority_correction = schedule("priority_correction", priority_correction, at_most=1.0)
         self.discount = real_number("discount", discount, at_least=0.0, at_most=1.0)
         self.learning_rate = schedule("learning_rate", learning_rate)
         self.batch_size = whole_number("batch_size", batch_size, at_least=1)
@@ -359,6 +372,7 @@ class BootstrappedDQN(Agent):
             envs=self.num_envs,
             n_step=how.n_step,
             discount=self.discount,
+            priority_exponent=priority_exponent if self.prioritized else None,
             frame_stack=self._frame_stack,
             # A prior sees what its member sees, which is stored before it is scaled.
             prior_shape=(
@@ -436,8 +450,9 @@ class BootstrappedDQN(Agent):
         rounds = self._rounds_due()
         if rounds:
             self._replay.cache_priors(self._ensemble.prior)
+        beta = value_at(self.priority_correction, self.steps) if self.prioritized else 1.0
         for _ in range(rounds * self.updates_per_round):
-            self._update(self._replay.sample(self.batch_size, self._sampling))
+            self._update(self._replay.sample(self.batch_size, self._sampling, beta))
 
     def _drawn_mask(self) -> NDArray[np.bool_] | None:
         if self.mask_probability == 1.0:
@@ -455,22 +470,25 @@ class BootstrappedDQN(Agent):
         self._ensemble.begin_update()
         rate = value_at(self.learning_rate, self.steps)
         found = self._ensemble.gradient(batch, self.double, huber=self.loss == "huber")
-        loss, move = found or self._gradient(batch)
+        loss, error, move = found or self._gradient(batch)
         loss = check_loss(loss, self.updates)
         move(rate)
         self.losses.append(loss)
+        if batch.weight is not None:
+            self._replay.update_priorities(batch.position, error.cpu().numpy())
 
-    def _gradient(self, batch: Transitions) -> tuple[float, Callable[[float], None]]:
-        """The mean loss of all members, and what moves networks at a learning rate."""
+    def _gradient(self, batch: Transitions) -> tuple[float, Tensor, Callable[[float], None]]:
+        """As `ValueEnsemble.gradient`, in several calls."""
         target = self._bootstrapped(batch)
         q, learn = self._ensemble.differentiable(batch.observation, batch.prior)
         action = torch.from_numpy(batch.action).to(self.device)
         mask = None
         if batch.mask is not None:
             mask = torch.from_numpy(batch.mask).to(self.device).transpose(1, 2)
+        weight = None if batch.weight is None else torch.from_numpy(batch.weight).to(self.device)
         of_errors = huber_loss if self.loss == "huber" else squared_loss
-        loss, gradient = of_errors(q, action, target, mask, self._ensemble.shared)
-        return loss, partial(learn, gradient)
+        loss, gradient, error = of_errors(q, action, target, mask, weight, self._ensemble.shared)
+        return loss, error, partial(learn, gradient)
 
     def _bootstrapped(self, batch: Transitions) -> Tensor:
         """What each member is trained towards, `(replicas, members, batch)`."""

@@ -367,7 +367,7 @@ class PQN(Agent):
     ) -> None:
         """Make one gradient update; every array has shape `(replicas, batch, …)`."""
         values, learn = self._values.differentiable(observation, prior)
-        loss, gradient = squared_loss(
+        loss, gradient, _ = squared_loss(
             values,
             torch.from_numpy(action).to(self.device),
             self._tensor(target.swapaxes(1, 2)),

@@ -161,7 +161,7 @@ class CompiledMembers(_Networks):
         x_gradient: Tensor | None = None,
         *,
         huber: bool = False,
-    ) -> float | None:
+    ) -> tuple[float, Tensor] | None:
         """Write the gradient of each member's loss; None, and nothing done, if torch has to.
 
         Args:
@@ -175,7 +175,8 @@ class CompiledMembers(_Networks):
             huber: whether errors beyond 1 count by their size, not by half its square.
 
         Returns:
-            The mean loss over all; the gradient is that of each member's own.
+            The mean loss over all, and the largest size of all members' errors of each transition,
+            `(replicas, batch)`, until the next call. The gradient is that of each member's own.
         """
         if x.dim() != 3 or x.shape[2] != self._own.inputs or not self._usable:
             return None
@@ -191,7 +192,9 @@ class CompiledMembers(_Networks):
             reward=batch.reward.ctypes.data,
             discount=batch.discount.ctypes.data,
             mask=None if batch.mask is None else batch.mask.ctypes.data,
+            weight=None if batch.weight is None else batch.weight.ctypes.data,
             gradient=to.gradient.data_ptr(),
+            error=to.error.data_ptr(),
             replicas=replicas,
             members=members,
             rows=rows,
@@ -199,8 +202,7 @@ class CompiledMembers(_Networks):
             huber=huber,
         )
         self._write_gradient(x, next_x, choosing_x, (None, byref(call)), x_gradient)
-        loss: float = call.loss
-        return loss
+        return call.loss, to.error[:replicas]
 
 
 def compiled_q(online: Runner, target: Runner) -> CompiledQ | None:

@@ -53,8 +53,13 @@ def policy_loss(
 
 
 def squared_loss(
-    q: Tensor, action: Tensor, target: Tensor, mask: Tensor | None = None, shared: int = 1
-) -> tuple[float, Tensor]:
+    q: Tensor,
+    action: Tensor,
+    target: Tensor,
+    mask: Tensor | None = None,
+    weight: Tensor | None = None,
+    shared: int = 1,
+) -> tuple[float, Tensor, Tensor]:
     """Half the mean squared error of members' values of what was done, and its gradient.
 
     Args:
@@ -62,50 +67,61 @@ def squared_loss(
         action: what was done, `(replicas, batch)`.
         target: what it is to be worth to each member, `(replicas, members, batch)`.
         mask: which members learn from what, of the shape of `target`; None for all from all.
+        weight: of each transition, `(replicas, batch)`; None for 1.
         shared: how many members one parameter serves.
 
     Returns:
-        The mean over all errors; and the gradient with respect to `q` of the sum over replicas and
-        members of each one's mean over the batch, divided by `shared`.
+        The weighted mean over all errors; the gradient with respect to `q` of the sum over replicas
+        and members of each one's weighted mean over the batch, divided by `shared`; and the largest
+        size of all members' errors of each transition, `(replicas, batch)`.
 
     Example:
         >>> q, action = torch.zeros(1, 1, 2, 2), torch.tensor([[1, 0]])
         >>> squared_loss(q, action, target=torch.tensor([[[1.0, 3.0]]]))
         (2.5, tensor([[[[ 0.0000, -0.5000],
-                  [-1.5000,  0.0000]]]]))
+                  [-1.5000,  0.0000]]]]), tensor([[1., 3.]]))
     """
-    error, index = _errors(q, action, target, mask)
-    return 0.5 * error.square().mean().item(), _gradient(q, index, error, shared)
+    return _loss(q, action, target, mask, weight, shared, most=float("inf"))
 
 
 def huber_loss(
-    q: Tensor, action: Tensor, target: Tensor, mask: Tensor | None = None, shared: int = 1
-) -> tuple[float, Tensor]:
+    q: Tensor,
+    action: Tensor,
+    target: Tensor,
+    mask: Tensor | None = None,
+    weight: Tensor | None = None,
+    shared: int = 1,
+) -> tuple[float, Tensor, Tensor]:
     """As `squared_loss`, but an error e beyond 1 counts |e| − ½.
 
     Example:
         >>> q, action = torch.zeros(1, 1, 2, 2), torch.tensor([[1, 0]])
         >>> huber_loss(q, action, target=torch.tensor([[[1.0, 3.0]]]))
         (1.5, tensor([[[[ 0.0000, -0.5000],
-                  [-0.5000,  0.0000]]]]))
+                  [-0.5000,  0.0000]]]]), tensor([[1., 3.]]))
     """
-    error, index = _errors(q, action, target, mask)
-    slope = error.clamp(-1.0, 1.0)
-    loss: float = ((error - 0.5 * slope) * slope).mean().item()
-    return loss, _gradient(q, index, slope, shared)
+    return _loss(q, action, target, mask, weight, shared, most=1.0)
 
 
-def _errors(
-    q: Tensor, action: Tensor, target: Tensor, mask: Tensor | None
-) -> tuple[Tensor, Tensor]:
+def _loss(
+    q: Tensor,
+    action: Tensor,
+    target: Tensor,
+    mask: Tensor | None,
+    weight: Tensor | None,
+    shared: int,
+    most: float,
+) -> tuple[float, Tensor, Tensor]:
+    """As `squared_loss`, whose errors beyond `most` count by their size alone."""
     index = action[:, None, :, None].expand(*q.shape[:-1], 1)
     error = q.gather(-1, index).squeeze(-1) - target
-    return error if mask is None else error * mask, index
-
-
-def _gradient(q: Tensor, index: Tensor, slope: Tensor, shared: int) -> Tensor:
+    if mask is not None:
+        error = error * mask
+    clamped = error.clamp(-most, most)
+    slope = clamped if weight is None else clamped * weight.unsqueeze(1)
+    loss: float = ((error - 0.5 * clamped) * slope).mean().item()
     part = (slope / (slope.shape[-1] * shared)).unsqueeze(-1)
-    return torch.zeros_like(q).scatter_(-1, index, part)
+    return loss, torch.zeros_like(q).scatter_(-1, index, part), error.abs().amax(1)
 
 
 def categorical_loss(logits: Tensor, target: Tensor) -> Tensor:

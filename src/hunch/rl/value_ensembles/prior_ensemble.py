@@ -137,7 +137,7 @@ class PriorEnsemble(ValueEnsemble):
 
     def gradient(
         self, batch: Transitions, double: bool, *, huber: bool
-    ) -> tuple[float, Callable[[float], None]] | None:
+    ) -> tuple[float, Tensor, Callable[[float], None]] | None:
         """As `ValueEnsemble.gradient`."""
         if self._compiled is None:
             return None
@@ -149,12 +149,12 @@ class PriorEnsemble(ValueEnsemble):
             self.prior(seen) if cached is None else cached
             for seen, cached in ((stored, batch.prior), (following, batch.next_prior))
         )
-        loss = self._compiled.gradient(
+        found = self._compiled.gradient(
             x, next_x, choosing_x, batch, prior, next_prior, hidden_gradient, huber=huber
         )
-        if loss is None:
+        if found is None:
             return None
-        return loss, partial(self._move, stored, hidden_gradient)
+        return *found, partial(self._move, stored, hidden_gradient)
 
     def _move(self, stored: NDArray[Any], hidden_gradient: Tensor | None, rate: float) -> None:
         """Move the networks, and what the first layer's product was computed by."""

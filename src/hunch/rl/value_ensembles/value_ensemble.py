@@ -144,7 +144,7 @@ class ValueEnsemble(Linked, ABC):
 
     def gradient(
         self, batch: Transitions, double: bool, *, huber: bool
-    ) -> tuple[float, Callable[[float], None]] | None:
+    ) -> tuple[float, Tensor, Callable[[float], None]] | None:
         """Write the gradient of a batch in few calls; None, and nothing done, if that cannot be.
 
         Args:
@@ -153,8 +153,9 @@ class ValueEnsemble(Linked, ABC):
             huber: whether errors beyond 1 count by their size, not by half its square.
 
         Returns:
-            The mean loss over all members, and a function of the learning rate that moves the
-            online network, and the target network if it is time to.
+            The mean loss over all members; the largest size of their errors of each transition,
+            `(replicas, batch)`; and a function of the learning rate that moves the online network,
+            and the target network if it is time to.
         """
         return None
 
