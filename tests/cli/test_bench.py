@@ -97,6 +97,28 @@ def test_failures_are_one_line(scripts, capsys, monkeypatch):
     assert run(["bench"]) == 2
 
 
+def test_a_table_has_options_of_its_own(scripts, capsys):
+    (scripts / "benchmarks" / "own.py").write_text(
+        SCRIPT.replace(
+            '"--seed", type=int', '"--rows", dest="seed", help="how many rows", type=int'
+        )
+    )
+    out = scripts / "out"
+    assert run(["bench", "own", "--out", str(out), "--", "--rows", "5"]) == 0
+    assert "| loop | 5 |" in capsys.readouterr().out
+    assert "<!-- hunch bench own -- --rows 5 -->" in (out / "bench-own.md").read_text()
+    assert run(["bench", "own", "--out", str(out)]) == 0  # over what was written so
+    assert run(["bench", "own", "--", "--help"]) == 0
+    assert "how many rows" in capsys.readouterr().out
+    assert run(["bench", "own", "--", "--rows", "many"]) == 2
+    assert "measuring own failed: " in capsys.readouterr().err
+    assert run(["bench", "own", "--", "--nothing"]) == 2
+    assert "unrecognized arguments: --nothing" in capsys.readouterr().err
+    assert run(["bench", "own", "nothing", "--", "--rows", "5"]) == 2
+    assert "expected one NAME before them" in capsys.readouterr().err
+    assert run(["bench", "--", "--rows", "5"]) == 2
+
+
 def test_every_benchmark_says_what_it_measures(monkeypatch, capsys):
     assert run(["bench"]) == 0
     lines = capsys.readouterr().out.splitlines()

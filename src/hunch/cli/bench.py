@@ -24,7 +24,7 @@ _PLACES = (_PACKAGE / "benchmarks", _PACKAGE.parents[1] / "benchmarks")
 
 
 @click.command(epilog="Example: hunch bench ensemble")
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("words", metavar="[NAME]... [-- OPTION...]", nargs=-1)
 @click.option(
     "--out",
     type=click.Path(file_okay=False),
@@ -40,7 +40,7 @@ _PLACES = (_PACKAGE / "benchmarks", _PACKAGE.parents[1] / "benchmarks")
 @click.pass_context
 def bench(
     context: click.Context,
-    names: tuple[str, ...],
+    words: tuple[str, ...],
     out: str | None,
     against: str | None,
     seed: int,
@@ -51,8 +51,19 @@ def bench(
     Without a NAME, list the tables. NAME may be "all". Each takes some minutes; peers that are not
     installed are left out. Columns that are ratios can be compared with another run's; times only
     where the machine was as busy and its clock as fast.
+
+    Some tables have options of their own, which stand behind `--`; `hunch bench NAME -- --help`
+    lists them.
     """
     scripts = _scripts()
+    count = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
+    names, own = words[:count], words[count:]
+    if own and (len(names) != 1 or names[0] == "all"):
+        raise click.UsageError(
+            f"options behind -- are a table's own; expected one NAME before them, such as "
+            f"`hunch bench bsuite_sweep -- {own[0]}`.",
+            context,
+        )
     if not names:
         for name, script in scripts.items():
             click.echo(f"{name}\n    {_purpose(script)}")
@@ -63,6 +74,9 @@ def bench(
         near = difflib.get_close_matches(unknown[0], scripts, n=1)
         known = f"did you mean {near[0]}?" if near else f"there are: {', '.join(scripts)}"
         raise click.UsageError(f"no table is called {unknown[0]!r}; {known}", context)
+    if {"-h", "--help"}.intersection(own):
+        click.echo(_run(scripts[chosen[0]], seed, own).stdout, nl=False)
+        return 0
     before = {} if against is None else _earlier(Path(against), chosen)
     from hunch.storage import check_writable, dump_json, folder_place, write_text, written_with
 
@@ -73,12 +87,13 @@ def bench(
     tables: dict[str, dict[str, Any]] = {}
     for name in chosen:
         click.echo(f"hunch: measuring {name}", err=True)
-        done = _run(scripts[name], seed)
+        done = _run(scripts[name], seed, own)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             click.echo(f"hunch: measuring {name} failed: {last}", err=True)
-            return 1
-        marked = f"{done.stdout}\n<!-- {_MARK} {name} -->\n"
+            return 2 if own and done.returncode == 2 else 1
+        asked = " ".join([_MARK, name, *(["--", *own] if own else [])])
+        marked = f"{done.stdout}\n<!-- {asked} -->\n"
         tables[name] = {"markdown": marked, "rows": rows(marked)}
         click.echo(done.stdout, err=as_json)
         if name in places:
@@ -214,12 +229,12 @@ _LINKED = (
 )
 
 
-def _run(script: Path, seed: int) -> subprocess.CompletedProcess[str]:
+def _run(script: Path, seed: int, own: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     arguments = ["--seed", str(seed)] if '"--seed"' in script.read_text(encoding="utf-8") else []
     reading, writing = os.pipe()
     try:
         return subprocess.run(
-            [sys.executable, "-c", _LINKED, str(script), *arguments],
+            [sys.executable, "-c", _LINKED, str(script), *arguments, *own],
             stdin=reading,
             capture_output=True,
             text=True,
