@@ -1014,28 +1014,23 @@ static void spread_out(const Link *l, int64_t k, int64_t draws, const float *fro
     int64_t in = l->in, width = side_by_side(in);
     float *w = OF(l->slope[0], k / draws), *b = OF(l->slope[1], k / draws);
     float *s = OF(l->slope[2], k / draws), *bs = OF(l->slope[3], k / draws);
-    int adds = k % draws > 0;
     const float *e = OF(l->noise, k), *be = OF(l->bias_noise, k);
     const float *rows = OF(l->rows, k), *columns = OF(l->columns, k);
+    if (k % draws == 0) { /* what the other draws add to */
+        if (w) memset(w, 0, l->out * in * sizeof *w);
+        if (s) memset(s, 0, l->out * in * sizeof *s);
+        if (b) memset(b, 0, l->out * sizeof *b);
+        if (bs) memset(bs, 0, l->out * sizeof *bs);
+    }
     for (int64_t o = 0; o < l->out; o++, from += width) {
-        if (adds) {
-            if (w)
-                for (int64_t i = 0; i < in; i++) w[o * in + i] += from[i];
-            if (s && e)
-                for (int64_t i = 0; i < in; i++) s[o * in + i] += from[i] * e[o * in + i];
-            else if (s)
-                for (int64_t i = 0; i < in; i++) s[o * in + i] += from[i] * (columns[o] * rows[i]);
-            if (b) b[o] += from[in];
-            if (bs) bs[o] += from[in] * (e ? be[o] : columns[o]);
-            continue;
-        }
-        if (w) memcpy(w + o * in, from, in * sizeof *w);
+        if (w)
+            for (int64_t i = 0; i < in; i++) w[o * in + i] += from[i];
         if (s && e)
-            for (int64_t i = 0; i < in; i++) s[o * in + i] = from[i] * e[o * in + i];
+            for (int64_t i = 0; i < in; i++) s[o * in + i] += from[i] * e[o * in + i];
         else if (s)
-            for (int64_t i = 0; i < in; i++) s[o * in + i] = from[i] * (columns[o] * rows[i]);
-        if (b) b[o] = from[in];
-        if (bs) bs[o] = from[in] * (e ? be[o] : columns[o]);
+            for (int64_t i = 0; i < in; i++) s[o * in + i] += from[i] * (columns[o] * rows[i]);
+        if (b) b[o] += from[in];
+        if (bs) bs[o] += from[in] * (e ? be[o] : columns[o]);
     }
 }
 
