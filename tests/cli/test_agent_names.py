@@ -38,7 +38,7 @@ def test_a_typed_agent_is_itself_whatever_file_its_settings_are_from(here, capsy
     (here / "run.toml").write_text(noisy)
     assert run(["train", "dqn", "--config=run.toml"]) == DONE
     (line,) = (line for line in told(capsys) if "file of options" in line)
-    assert "is of noisy-dqn; for dqn its noisy=true, double=true is left out" in line
+    assert "is of noisy-dqn; for dqn its noisy=true, double=true, n_step=3 is left out" in line
     (folder,) = (here / "runs").iterdir()
     plan, about = read_run_file(folder)
     assert (folder.name, about["recipe"]) == ("dqn-CartPole-v1-0", "dqn")
@@ -66,6 +66,8 @@ def test_a_file_for_another_agent_gives_it_no_other_name(here, capsys):
         (["a2c", "--set=noisy=true"], "noisy-a2c"),
         (["rainbow", "--set=prioritized=false"], "rainbow (prioritized=false)"),
         (["dqn", "--set=noisy=true"], "dqn (noisy=true)"),
+        (["dqn", "--set=n_step=3"], "dqn (n_step=3)"),
+        (["noisy-dqn", "--set=n_step=3"], "noisy-dqn"),
         (["dqn", "--set=learning_rate=0.1"], "dqn"),
         (["boot-dqn", "--set=prior_scale=3"], "boot-dqn"),
     ],

@@ -164,7 +164,7 @@ def test_resume_adds_steps_and_a_finished_run_is_only_reported(trained, capsys):
     [
         (["--seed=1"], "--seed is 0, not 1"),
         (["--replicas=2", "--num-envs=3"], "--replicas is 1, not 2; --num-envs is 1, not 3"),
-        (["--set=n_step=2"], "--set n_step is 3, not 2"),
+        (["--set=n_step=2"], "--set n_step is 5, not 2"),
         (["--set=hidden_sizes=9"], "--set hidden_sizes is [8], not [9]"),
         (["--size=3"], "--env size is None, not 3"),
         (["--eval-every=7"], "--eval-every is 100, not 7"),

@@ -71,14 +71,22 @@ def called(
         return name, {}
     if same:
         return same[0], {}
-    return name, {key: value for key, value in kind.items() if value != own[key]}
+    # How many steps are summed follows from the rest, and is no news then.
+    rest = {key: value for key, value in kind.items() if key != "n_step"}
+    usual = {**own, "n_step": _kind_of(make, recipe, rest).get("n_step")}
+    return name, {key: value for key, value in kind.items() if value != usual[key]}
 
 
 def _kind_of(
     make: Callable[..., Any], recipe: Recipe, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
+    from hunch.rl.agents.dqn import default_n_step
+
     parameters = inspect.signature(make).parameters
-    return {key: settings.get(key, parameters[key].default) for key in kind_settings(recipe)}
+    kind = {key: settings.get(key, parameters[key].default) for key in kind_settings(recipe)}
+    if kind.get("n_step", 0) is None:
+        kind["n_step"] = default_n_step(bool(kind["noisy"]), bool(kind["distributional"]))
+    return kind
 
 
 def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -595,3 +595,13 @@ def test_wrong_observation_shapes(shape):
     agent = DQN("CartPole-v1", **SMALL, update_period=1, n_step=1)
     with pytest.raises(ShapeError, match=r"`observation` got shape .*; expected \(4,\) or a batch"):
         agent.predict(np.zeros(shape))
+
+
+def test_steps_that_nobody_set_fit_the_agent():
+    assert DQN("CartPole-v1").settings["n_step"] == 5
+    assert DQN("CartPole-v1", double=True, prioritized=True).settings["n_step"] == 5
+    assert DQN("CartPole-v1", noisy=True).settings["n_step"] == 3
+    assert DQN("CartPole-v1", distributional=True).settings["n_step"] == 3
+    assert DQN("hunch/DeepSea-v0", env_kwargs={"size": 5}).settings["n_step"] == 3  # an image
+    agent = DQN("CartPole-v1", noisy=True, n_step=2)
+    assert (agent.settings["n_step"], agent._replay.n_step) == (2, 2)

@@ -77,7 +77,9 @@ class DQN(Agent):
         dueling: split the network into one stream for the value of an observation and one for the
             advantages of its actions.
         prioritized: draw transitions in proportion to how wrong the agent was about them.
-        n_step: number of rewards summed before a value is asked for, at least 1.
+        n_step: number of rewards summed before a value is asked for, at least 1. None is 5 for
+            observations that are rows of numbers, and 3 for images and if `noisy` or
+            `distributional`.
         distributional: learn the distribution of the return: `"categorical"` (or True) for C51,
             `"quantile"` for quantile regression.
         discount: γ per environment step, in [0, 1].
@@ -181,7 +183,7 @@ class DQN(Agent):
         double: bool = False,
         dueling: bool = False,
         prioritized: bool = False,
-        n_step: int = 3,
+        n_step: int | None = None,
         distributional: bool | Literal["categorical", "quantile"] = False,
         discount: float = 0.99,
         learning_rate: float | Linear = 1e-3,
@@ -220,10 +222,9 @@ class DQN(Agent):
         self.random_steps = whole_number("random_steps", random_steps, at_least=0)
         self.priority_correction = schedule("priority_correction", priority_correction, at_most=1.0)
         self.batch_size = whole_number("batch_size", batch_size, at_least=1)
-        n_step = whole_number("n_step", n_step, at_least=1)
-        self.min_replay_size = check_sizes(
-            min_replay_size, self.batch_size, replay_capacity, n_step
-        )
+        if n_step is not None:
+            n_step = whole_number("n_step", n_step, at_least=1)
+        check_sizes(min_replay_size, self.batch_size, replay_capacity, n_step or 1)
         self.update_period = whole_number("update_period", update_period, at_least=1)
         self.updates_per_round = updates_in_a_round(updates_per_round, self.update_period)
         if max_gradient_norm != float("inf"):
@@ -237,7 +238,13 @@ class DQN(Agent):
             seed=seed,
         )
         self.noise_draws = self._draws(noise_draws, dueling or bool(distributional))
-        self._chose(noise_draws=self.noise_draws)
+        if n_step is None:
+            rows = len(self.observation_shape) == 1
+            n_step = default_n_step(self.noisy, bool(distributional), rows)
+        self._chose(noise_draws=self.noise_draws, n_step=n_step)
+        self.min_replay_size = check_sizes(
+            min_replay_size, self.batch_size, replay_capacity, n_step
+        )
         self._normalize(normalize, network)
         self._range = ValueRange(
             make_value_head(
@@ -513,6 +520,21 @@ class DQN(Agent):
             "losses": Losses(self.losses),
             **({} if scale is None else {"scale": Arrays(scale)}),
         }
+
+
+def default_n_step(noisy: bool, distributional: bool, rows: bool = True) -> int:
+    """How many rewards `DQN` sums if it is not told.
+
+    Args:
+        noisy: as of the agent.
+        distributional: whether it is in any way.
+        rows: whether observations are rows of numbers.
+
+    Example:
+        >>> default_n_step(noisy=False, distributional=False)
+        5
+    """
+    return 5 if rows and not noisy and not distributional else 3
 
 
 def _best(value_head: ValueHead, output: Tensor) -> NDArray[np.int64]:
