@@ -51,9 +51,10 @@ def rainbow(game: str, frames: int, seed: int) -> Agent:
 
 
 def pqn(game: str, frames: int, seed: int) -> Agent:
-    """Fewer environments, larger steps and shorter returns than `hunch train pqn` has for MinAtar.
+    """Fewer environments, larger steps, shorter returns than `hunch train pqn` has for MinAtar.
 
-    That is made for millions of frames. Random actions fall within a tenth of the frames.
+    That is made for millions of frames. Rewards stay as they are, and random actions fall within a
+    tenth of the frames.
     """
     return PQN(
         ID,
@@ -62,6 +63,7 @@ def pqn(game: str, frames: int, seed: int) -> Agent:
         hidden_sizes=(_HIDDEN,),
         td_lambda=0.65,
         learning_rate=1e-3,
+        reward_scale=1.0,
         epsilon=Linear(1.0, 0.05, max(1, frames // 10)),
         seed=seed,
     )
