@@ -36,7 +36,7 @@ from hunch.rl.networks.feature_layers import is_pixels
 from hunch.rl.networks.target_network import NetworkPair
 from hunch.rl.networks.value_heads import ValueHead
 from hunch.rl.networks.value_networks import listed_widths, noisy_layers, value_network
-from hunch.rl.objectives.losses import huber_loss, squared_loss
+from hunch.rl.objectives.losses import value_loss
 from hunch.rl.objectives.value_targets import bootstrapped_target, double_value
 from hunch.rl.replay.replay import Replay
 from hunch.rl.replay.transitions import Step, Transitions
@@ -486,8 +486,10 @@ class BootstrappedDQN(Agent):
         if batch.mask is not None:
             mask = torch.from_numpy(batch.mask).to(self.device).transpose(1, 2)
         weight = None if batch.weight is None else torch.from_numpy(batch.weight).to(self.device)
-        of_errors = huber_loss if self.loss == "huber" else squared_loss
-        loss, gradient, error = of_errors(q, action, target, mask, weight, self._ensemble.shared)
+        huber, shared = self.loss == "huber", self._ensemble.shared
+        loss, gradient, error = value_loss(
+            q, action, target, mask, weight, huber=huber, shared=shared
+        )
         return loss, error, partial(learn, gradient)
 
     def _bootstrapped(self, batch: Transitions) -> Tensor:

@@ -43,7 +43,7 @@ from hunch.rl.networks.value_networks import (
     value_network,
 )
 from hunch.rl.objectives.advantages import lambda_returns
-from hunch.rl.objectives.losses import squared_loss
+from hunch.rl.objectives.losses import value_loss
 from hunch.rl.replay.rollout import Rollout, Trajectory
 from hunch.rl.replay.transitions import Step
 from hunch.rl.value_ensembles.action_values import ActionValues
@@ -367,7 +367,7 @@ class PQN(Agent):
     ) -> None:
         """Make one gradient update; every array has shape `(replicas, batch, …)`."""
         values, learn = self._values.differentiable(observation, prior)
-        loss, gradient, _ = squared_loss(
+        loss, gradient, _ = value_loss(
             values,
             torch.from_numpy(action).to(self.device),
             self._tensor(target.swapaxes(1, 2)),

@@ -52,15 +52,19 @@ def policy_loss(
     return loss
 
 
-def squared_loss(
+def value_loss(
     q: Tensor,
     action: Tensor,
     target: Tensor,
     mask: Tensor | None = None,
     weight: Tensor | None = None,
+    *,
+    huber: bool = False,
     shared: int = 1,
 ) -> tuple[float, Tensor, Tensor]:
-    """Half the mean squared error of members' values of what was done, and its gradient.
+    """The loss of members' values of what was done, and its gradient.
+
+    An error e counts e² / 2.
 
     Args:
         q: values of all actions, `(replicas, members, batch, actions)`.
@@ -68,6 +72,7 @@ def squared_loss(
         target: what it is to be worth to each member, `(replicas, members, batch)`.
         mask: which members learn from what, of the shape of `target`; None for all from all.
         weight: of each transition, `(replicas, batch)`; None for 1.
+        huber: whether an error beyond 1 counts |e| − ½.
         shared: how many members one parameter serves.
 
     Returns:
@@ -77,47 +82,15 @@ def squared_loss(
 
     Example:
         >>> q, action = torch.zeros(1, 1, 2, 2), torch.tensor([[1, 0]])
-        >>> squared_loss(q, action, target=torch.tensor([[[1.0, 3.0]]]))
+        >>> value_loss(q, action, target=torch.tensor([[[1.0, 3.0]]]))
         (2.5, tensor([[[[ 0.0000, -0.5000],
                   [-1.5000,  0.0000]]]]), tensor([[1., 3.]]))
     """
-    return _loss(q, action, target, mask, weight, shared, most=float("inf"))
-
-
-def huber_loss(
-    q: Tensor,
-    action: Tensor,
-    target: Tensor,
-    mask: Tensor | None = None,
-    weight: Tensor | None = None,
-    shared: int = 1,
-) -> tuple[float, Tensor, Tensor]:
-    """As `squared_loss`, but an error e beyond 1 counts |e| − ½.
-
-    Example:
-        >>> q, action = torch.zeros(1, 1, 2, 2), torch.tensor([[1, 0]])
-        >>> huber_loss(q, action, target=torch.tensor([[[1.0, 3.0]]]))
-        (1.5, tensor([[[[ 0.0000, -0.5000],
-                  [-0.5000,  0.0000]]]]), tensor([[1., 3.]]))
-    """
-    return _loss(q, action, target, mask, weight, shared, most=1.0)
-
-
-def _loss(
-    q: Tensor,
-    action: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    weight: Tensor | None,
-    shared: int,
-    most: float,
-) -> tuple[float, Tensor, Tensor]:
-    """As `squared_loss`, whose errors beyond `most` count by their size alone."""
     index = action[:, None, :, None].expand(*q.shape[:-1], 1)
     error = q.gather(-1, index).squeeze(-1) - target
     if mask is not None:
         error = error * mask
-    clamped = error.clamp(-most, most)
+    clamped = error.clamp(-1.0, 1.0) if huber else error
     slope = clamped if weight is None else clamped * weight.unsqueeze(1)
     loss: float = ((error - 0.5 * clamped) * slope).mean().item()
     part = (slope / (slope.shape[-1] * shared)).unsqueeze(-1)
