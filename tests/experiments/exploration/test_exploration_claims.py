@@ -19,6 +19,7 @@ def trial(size, seed, solved, agent=deep_sea.PRIOR, seconds=1.0):
 def full(episodes=lambda n: n**2, **changes):
     settings = deep_sea.Settings()
     trials = [trial(n, s, int(episodes(n))) for n in settings.sizes for s in range(5)]
+    trials += [trial(n, s, 25 * n, deep_sea.TABLES) for n in settings.tables for s in range(5)]
     trials += [trial(n, s, None, deep_sea.GREEDY) for n in settings.beside for s in range(5)]
     trials += [
         trial(n, s, None, agent)
@@ -67,6 +68,41 @@ def test_the_deep_sea_claim_holds_where_it_should_and_fails_where_it_should():
     ]
 
 
+def test_two_large_seas_that_tables_do_not_solve_break_the_claim():
+    result = full()
+    for lost, holds in ((1, True), (2, False)):
+        trials = [
+            dataclasses.replace(t, solved=None)
+            if t.agent == deep_sea.TABLES and t.size == 100 and t.seed < lost
+            else t
+            for t in result.trials
+        ]
+        checks = deep_sea.check(dataclasses.replace(result, trials=tuple(trials)))
+        assert all(check.holds for check in checks) is holds
+
+
+def test_seas_that_were_played_are_not_played_again(tmp_path, monkeypatch):
+    settings = deep_sea.Settings(
+        sizes=(3,), num_seeds=2, beside=(3,), beside_seeds=2, max_episodes=20, tables=(3,),
+        table_episodes=30, keep=str(tmp_path),
+    )  # fmt: skip
+    played = []
+
+    def play(task):
+        played.append(task)
+        return [trial(task[1], task[2] + r, None, task[0]) for r in range(task[3])]
+
+    monkeypatch.setattr(deep_sea, "_play", play)
+    first = deep_sea.run(settings, progress=False)
+    assert len(played) == 6
+    again = deep_sea.run(settings, progress=False)
+    assert len(played) == 6
+    assert again == first
+    longer = dataclasses.replace(settings, table_episodes=40)
+    deep_sea.run(longer, progress=False)
+    assert [task[0] for task in played[6:]] == [deep_sea.TABLES] * 2
+
+
 def test_a_greedy_agent_that_solves_a_large_sea_breaks_the_claim():
     result = full()
     trials = [
@@ -80,13 +116,14 @@ def test_a_greedy_agent_that_solves_a_large_sea_breaks_the_claim():
 @pytest.mark.slow
 def test_small_deep_seas_go_all_the_way_and_repeat_themselves():
     settings = deep_sea.Settings(
-        sizes=(4,), num_seeds=1, beside=(3, 4), beside_seeds=1, max_episodes=150
+        sizes=(4,), num_seeds=1, beside=(3, 4), beside_seeds=1, max_episodes=150, tables=(4,)
     )
     first, again = (deep_sea.run(settings, seed=3, progress=False) for _ in range(2))
     assert first.to_json() == again.to_json()
     assert first.of(deep_sea.PRIOR, 4)[0].solved is not None
     json.dumps(first.to_json(), allow_nan=False)
-    assert "| bootstrapped, prior | 4 | 1 of 1 |" in first.to_markdown()
+    for agent in (deep_sea.PRIOR, deep_sea.TABLES):
+        assert f"| {agent} | 4 | 1 of 1 |" in first.to_markdown()
     assert set(figures("deep-sea", first)) == {"deep-sea"}
 
 

@@ -23,7 +23,7 @@ FAMILIES = dict(zip(bandit.FAMILIES, (RED, ORANGE, GREEN, PURPLE, BLUE), strict=
 def deep_sea(result: sea.Result) -> Figures:
     """Episodes to solve against the size of the sea, one mark a run."""
     figure, axes = panel("Episodes until deep sea is solved", "size N", "episodes")
-    limit = result.settings.max_episodes
+    limit, more = result.settings.max_episodes, result.settings.table_episodes
     agents = list(dict.fromkeys(t.agent for t in result.trials))
     for agent, color in zip(agents, CYCLE, strict=False):
         solved = [(t.size, t.solved) for t in result.trials if t.agent == agent and t.solved]
@@ -33,7 +33,7 @@ def deep_sea(result: sea.Result) -> Figures:
         if failed:
             label = None if solved else agent
             axes.plot(failed, [limit * 1.15] * len(failed), "x", color=color, ms=5, label=label)
-    sizes = np.array(result.settings.sizes, float)
+    sizes = np.array(sorted({t.size for t in result.trials}), float)
     axes.plot(sizes, 0.316 * sizes**3, ":", color=GRAY, label="0.316 N³ (Osband et al.)")
     axes.axhline(limit, color=GRAY, lw=0.8)
     axes.set_xscale("log")
@@ -42,8 +42,8 @@ def deep_sea(result: sea.Result) -> Figures:
     axes.minorticks_off()
     axes.legend(fontsize=8)
     caption = (
-        f"One mark a run; crosses above the line were not solved within {limit:,} episodes. "
-        f"Through the medians of the agent with priors: N^{result.exponent:.2f}."
+        f"One mark a run; crosses above the line were not solved within {limit:,} episodes "
+        f"(tables: {more:,}). Through the medians of networks with priors: N^{result.exponent:.2f}."
     )
     return {"deep-sea": (figure, caption)}
 

@@ -31,11 +31,17 @@ from hunch.rl.agents.replica import Policy, ValuePolicy
 from hunch.rl.agents.schedules import Linear, schedule, value_at
 from hunch.rl.environments.make import EnvLike
 from hunch.rl.environments.vector import Bools
-from hunch.rl.fast.one_hot_layer import is_one_hot
+from hunch.rl.fast.one_hot_layer import is_numbered, is_one_hot
 from hunch.rl.networks.feature_layers import is_pixels
 from hunch.rl.networks.target_network import NetworkPair
 from hunch.rl.networks.value_heads import ValueHead
-from hunch.rl.networks.value_networks import listed_widths, noisy_layers, value_network
+from hunch.rl.networks.value_networks import (
+    listed_widths,
+    no_widths,
+    noisy_layers,
+    value_network,
+    value_table,
+)
 from hunch.rl.objectives.losses import value_loss
 from hunch.rl.objectives.value_targets import bootstrapped_target, double_value
 from hunch.rl.replay.replay import Replay
@@ -54,6 +60,9 @@ class _Fitted(NamedTuple):
     """What a `BootstrappedDQN` takes where nothing is said, by kind of observation."""
 
     num_members: int
+    prior_scale: float
+    learning_rate: float | Linear
+    batch_size: int
     hidden_sizes: Sequence[int]
     n_step: int
     update_period: int
@@ -76,6 +85,9 @@ class _Fitted(NamedTuple):
         members = whole_number("num_members", how.num_members, at_least=1, at_most=_MOST_MEMBERS)
         return how._replace(
             num_members=members,
+            prior_scale=real_number("prior_scale", how.prior_scale, at_least=0.0),
+            learning_rate=schedule("learning_rate", how.learning_rate),
+            batch_size=whole_number("batch_size", how.batch_size, at_least=1),
             hidden_sizes=listed_widths(how.hidden_sizes),
             n_step=whole_number("n_step", how.n_step, at_least=1),
             update_period=whole_number("update_period", how.update_period, at_least=1),
@@ -85,8 +97,11 @@ class _Fitted(NamedTuple):
         )
 
 
-_DENSE: Final = _Fitted(10, (128, 128), 5, 4, 1, 0.01, "huber", DEFAULT_RANDOM_STEPS)
-_ONE_HOT: Final = _Fitted(20, (50, 50), 1, 1, 4, 1.0, "squared", 0)
+_DENSE: Final = _Fitted(
+    10, 10.0, 1e-3, 128, (128, 128), 5, 4, 1, 0.01, "huber", DEFAULT_RANDOM_STEPS
+)
+_ONE_HOT: Final = _Fitted(20, 10.0, 1e-3, 128, (50, 50), 1, 1, 4, 1.0, "squared", 0)
+_TABLE: Final = _Fitted(20, 1.0, 0.5, 512, (), 1, 1, 1, 1.0, "squared", 0)
 
 
 class BootstrappedDQN(Agent):
@@ -109,7 +124,8 @@ class BootstrappedDQN(Agent):
             what one of them did not expect is drawn soon, instead of uniformly.
         n_step: number of rewards summed before a value is asked for, at least 1.
         discount: γ per environment step, in [0, 1].
-        learning_rate: step size of Adam, or a `Linear` schedule over environment steps.
+        learning_rate: step size of Adam, or of tables how far a value goes towards its target; or a
+            `Linear` schedule over environment steps.
         batch_size: transitions per gradient update, the same ones for all members.
         replay_capacity: transitions kept.
         min_replay_size: transitions stored before the first gradient update; None is `batch_size`.
@@ -127,7 +143,9 @@ class BootstrappedDQN(Agent):
         priority_correction: β, how far importance weights undo that preference, in [0, 1] or a
             `Linear` schedule over environment steps. The default of 0 is for rewards and steps
             that are not random: where they are, values follow what is seldom and far off.
-        hidden_sizes: width of each hidden layer of members and priors made by default.
+        hidden_sizes: width of each hidden layer of members and priors made by default. None of
+            them, `()`, where observations are one-hot or `Discrete`, makes each member a table: a
+            value of its own for each action in each state, and priors drawn from N(0, 1).
         layer_norm: normalise hidden layers of the trained networks before their ReLU.
         normalize: bring observations to a common scale by their mean and variance so far; see the
             note. One-hot observations and images in bytes have one already, and are refused. None
@@ -180,22 +198,29 @@ class BootstrappedDQN(Agent):
     Note:
         What is None has these values:
 
-        | setting | most observations | one-hot ones |
-        |---|---|---|
-        | `num_members` | 10 | 20 |
-        | `hidden_sizes` | 128, 128 | 50, 50 |
-        | `n_step` | 5 | 1 |
-        | `update_period` | 4 | 1 |
-        | `target_update_period` | 1 | 4 |
-        | `target_update_rate` | 0.01 | 1 |
-        | `loss` | `"huber"` | `"squared"` |
-        | `random_steps` | 10,000 | 0 |
+        | setting | most observations | one-hot ones | tables |
+        |---|---|---|---|
+        | `num_members` | 10 | 20 | 20 |
+        | `prior_scale` | 10 | 10 | 1 |
+        | `learning_rate` | 0.001 | 0.001 | 0.5 |
+        | `batch_size` | 128 | 128 | 512 |
+        | `hidden_sizes` | 128, 128 | 50, 50 | none |
+        | `n_step` | 5 | 1 | 1 |
+        | `update_period` | 4 | 1 | 1 |
+        | `target_update_period` | 1 | 4 | 1 |
+        | `target_update_rate` | 0.01 | 1 | 1 |
+        | `loss` | `"huber"` | `"squared"` | `"squared"` |
+        | `random_steps` | 10,000 | 0 | 0 |
 
         Where the environment says that observations are one-hot (deep sea does) no two states share
         a parameter of the first layer, so that members differ in each from the start. Elsewhere
         young networks do much the same in all states, and learn little from what they then see.
 
-        The optimiser is Adam. `predict` takes the action with the highest
+        A table learns nothing about one state from another, which is what keeps what was learned of
+        one from being spoilt by another. Its values go towards the mean target of a batch, so with
+        random rewards or steps they keep moving: there give a smaller `learning_rate`, such as 0.1.
+
+        The optimiser is Adam, but for tables. `predict` takes the action with the highest
         mean over members; with `deterministic=False` one member drawn at random chooses. If
         observations are one-hot, the first layer looks its weights up and its optimiser moves only
         rows that a batch has seen.
@@ -218,14 +243,14 @@ class BootstrappedDQN(Agent):
         env: EnvLike | VectorEnv[Any, Any, Any],
         *,
         num_members: int | None = None,
-        prior_scale: float = 10.0,
+        prior_scale: float | None = None,
         mask_probability: float = 1.0,
         double: bool = False,
         prioritized: bool = False,
         n_step: int | None = None,
         discount: float = 0.99,
-        learning_rate: float | Linear = 1e-3,
-        batch_size: int = 128,
+        learning_rate: float | Linear | None = None,
+        batch_size: int | None = None,
         replay_capacity: int = 100_000,
         min_replay_size: int | None = None,
         update_period: int | None = None,
@@ -252,7 +277,6 @@ class BootstrappedDQN(Agent):
         device: torch.device | str = "cpu",
         seed: int = 0,
     ) -> None:
-        self.prior_scale = real_number("prior_scale", prior_scale, at_least=0.0)
         self.mask_probability = real_number(
             "mask_probability", mask_probability, above=0.0, at_most=1.0
         )
@@ -260,9 +284,6 @@ class BootstrappedDQN(Agent):
         self.prioritized = bool(prioritized)
         self.priority_correction = schedule("priority_correction", priority_correction, at_most=1.0)
         self.discount = real_number("discount", discount, at_least=0.0, at_most=1.0)
-        self.learning_rate = schedule("learning_rate", learning_rate)
-        self.batch_size = whole_number("batch_size", batch_size, at_least=1)
-        check_sizes(min_replay_size, self.batch_size, replay_capacity, n_step=1)
         self.epinet = bool(epinet)
         if self.epinet and self.mask_probability < 1.0:
             raise ConfigurationError(
@@ -282,8 +303,15 @@ class BootstrappedDQN(Agent):
         )
         self._normalize(normalize, network or prior)
         sparse = is_one_hot(self._first_env)
-        how = (_ONE_HOT if sparse else _DENSE).but(
+        # Without a hidden layer each state has values of its own, whatever there is between them.
+        tabular = network is None and not epinet and no_widths(hidden_sizes)
+        tabular = tabular and (sparse or is_numbered(self._first_env))
+        sparse = sparse or tabular
+        how = (_TABLE if tabular else _ONE_HOT if sparse else _DENSE).but(
             num_members=num_members,
+            prior_scale=prior_scale,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
             hidden_sizes=hidden_sizes,
             n_step=n_step,
             update_period=update_period,
@@ -293,21 +321,23 @@ class BootstrappedDQN(Agent):
             random_steps=random_steps,
         )
         self._chose(**how._asdict())
-        self.num_members = how.num_members
+        self.num_members, self.prior_scale = how.num_members, how.prior_scale
+        self.learning_rate, self.batch_size = how.learning_rate, how.batch_size
         self.update_period, self.random_steps = how.update_period, how.random_steps
         self.loss = how.loss
         self.min_replay_size = check_sizes(
             min_replay_size, self.batch_size, replay_capacity, how.n_step
         )
         self.updates_per_round = updates_in_a_round(updates_per_round, self.update_period)
-        one_hot = (
-            self.fast
-            and network is None
-            and self.device.type == "cpu"
-            and max_gradient_norm == float("inf")
-            and len(how.hidden_sizes) > 0
-            and sparse
-        )
+        rows_alone = self.fast and self.device.type == "cpu" and max_gradient_norm == float("inf")
+        if tabular and not rows_alone:
+            raise ConfigurationError(
+                "`hidden_sizes` got no width, for which members are tables of values, with "
+                f"fast={self.fast}, device='{self.device}' and max_gradient_norm="
+                f"{max_gradient_norm}; expected True, 'cpu' and inf, or widths."
+            )
+        hidden = tabular or len(how.hidden_sizes) > 0
+        one_hot = sparse and network is None and rows_alone and hidden
         if one_hot and how.target_update_rate != 1.0:
             raise ConfigurationError(
                 f"`target_update_rate` got {how.target_update_rate}; expected 1.0 for an "
@@ -323,10 +353,13 @@ class BootstrappedDQN(Agent):
             fast=self.fast,
             device=self.device,
             seed=self.seed,
+            tabular=tabular,
         )
         pixels = is_pixels(self.observation_dtype)
 
-        def make(factory: MemberFactory | None, norm: bool) -> nn.Module:
+        def make(factory: MemberFactory | None, norm: bool, spread: float = 1.0) -> nn.Module:
+            if tabular and factory is None:
+                return value_table(self.observation_shape, self._num_actions, spread)
             return value_network(
                 factory,
                 self.observation_shape,
@@ -338,7 +371,7 @@ class BootstrappedDQN(Agent):
             )
 
         def make_trained() -> nn.Module:
-            made = make(network, layer_norm)
+            made = make(network, layer_norm, spread=0.0)
             if noisy_layers(made):
                 raise ConfigurationError(
                     "`network` has noisy layers; expected a network without noise: members explore "

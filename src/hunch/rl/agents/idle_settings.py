@@ -41,7 +41,7 @@ _IDLE: Final[Mapping[str, Callable[[_Settings], bool]]] = {
     "epinet_hidden_sizes": _without("epinet"),
     "value_weight": lambda settings: settings.get("baseline", "value") != "value",
     "hidden_sizes": _own_network,
-    "layer_norm": _own_network,
+    "layer_norm": lambda settings: _own_network(settings) or settings.get("hidden_sizes") == [],
     "activation": _own_network,
     "normalize": lambda settings: _learns_policy(settings) and _own_network(settings),
     "bounds": _finite,

@@ -668,7 +668,10 @@ def runner_of(
 
         def layers(gradients: Views) -> list[Layer]:
             rest = own[own.index(first) + 1 :]
-            added = AddedBias(first.bias, gradients)
+            bias = (
+                first.weight.new_zeros(first.weight.shape[:2]) if first.bias is None else first.bias
+            )
+            added = AddedBias(bias, gradients)
             return [added, *(by_hand(layer, gradients, True) for layer in rest)]
 
     return FastRunner(part, FreshNoise(part, []), parameters, gradient, layers)

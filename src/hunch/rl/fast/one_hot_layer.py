@@ -38,6 +38,16 @@ def is_one_hot(env: gymnasium.Env[Any, Any]) -> bool:
     return promised and env.observation_space == env.unwrapped.observation_space
 
 
+def is_numbered(env: gymnasium.Env[Any, Any]) -> bool:
+    """Whether observations are the number of a state, which agents see as a one-hot.
+
+    Example:
+        >>> is_numbered(gymnasium.make("FrozenLake-v1")), is_numbered(gymnasium.make("CartPole-v1"))
+        (True, False)
+    """
+    return isinstance(env.observation_space, gymnasium.spaces.Discrete)
+
+
 def to_cells(observation: NDArray[Any], axes: int) -> Cells:
     """The place of the 1 in each observation; one place more than there are for zeros alone.
 
@@ -66,18 +76,22 @@ class OneHotLayer:
         online: the layer, with a leading axis of `replicas · members` in its tensors.
         target: the target network's.
         replicas: agents that live side by side.
+        tabular: whether the layer is all there is, so that its weights are values themselves.
 
     Note:
         Rows move by Adam with moments of their own that stand still while a row is not seen, as
-        `torch.optim.SparseAdam` has it. Dense Adam would move every row in every update.
+        `torch.optim.SparseAdam` has it. Dense Adam would move every row in every update. A table of
+        values needs no Adam: its rows move by the step size times their mean error.
     """
 
-    def __init__(self, online: nn.Linear, target: nn.Linear, replicas: int) -> None:
+    def __init__(
+        self, online: nn.Linear, target: nn.Linear, replicas: int, *, tabular: bool = False
+    ) -> None:
         self.replicas = replicas
         self._layers = (online, target)
         self._stacked, self._width, self._inputs = online.weight.shape
         self.share()
-        self._adam = RowAdam(self._table)
+        self._adam = None if tabular else RowAdam(self._table)
         self._behind: list[NDArray[np.int64]] = []  # rows that the target has yet to copy
         self._replica = np.arange(replicas)[:, None]
 
@@ -120,11 +134,16 @@ class OneHotLayer:
         Args:
             cells: `(replicas, batch)`.
             gradient: of the loss with respect to `hidden`, `(replicas · members, batch, width)`.
-            learning_rate: Adam's step size.
+            learning_rate: Adam's step size, or how far a table's row goes towards its target.
         """
-        rows, place = np.unique(self._rows(cells), return_inverse=True)
-        # Rows that a batch holds several times move by the sum.
-        self._adam.step(self._table, rows, self._summed(gradient, place, len(rows)), learning_rate)
+        rows, place, count = np.unique(self._rows(cells), return_inverse=True, return_counts=True)
+        summed = self._summed(gradient, place, len(rows))
+        # Rows that a batch holds several times move by the sum, or towards their mean target.
+        if self._adam is not None:
+            self._adam.step(self._table, rows, summed, learning_rate)
+        else:  # the gradient is that of a mean over the batch
+            each = learning_rate * cells.shape[1] / count
+            self._table[rows] -= each.astype(np.float32)[:, None] * summed
         self._table[-self.replicas :] = 0.0  # without an input no weight acts
         self._behind.append(rows)
 
@@ -157,11 +176,13 @@ class OneHotLayer:
     def state_dict(self) -> dict[str, Tensor]:
         """Adam's moments and what the target has yet to copy; the weights are the networks' own."""
         behind = np.concatenate(self._behind) if self._behind else np.zeros(0, np.int64)
-        return {**self._adam.state_dict(), "behind": torch.from_numpy(behind)}
+        moments = {} if self._adam is None else self._adam.state_dict()
+        return {**moments, "behind": torch.from_numpy(behind)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on where the layer that gave `state` stood."""
-        self._adam.load_state_dict(state)
+        if self._adam is not None:
+            self._adam.load_state_dict(state)
         self._behind = [state["behind"].numpy()]
 
     def _rows(self, cells: Cells) -> NDArray[np.int64]:

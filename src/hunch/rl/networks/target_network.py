@@ -257,7 +257,7 @@ def as_vector(parameters: Sequence[nn.Parameter]) -> Tensor:
     type afterwards, or copying it, undoes that.
 
     Args:
-        parameters: at least one, all on one device and of one type.
+        parameters: all on one device and of one type; without any the vector is empty.
 
     Example:
         >>> net = nn.Linear(2, 1)
@@ -267,6 +267,8 @@ def as_vector(parameters: Sequence[nn.Parameter]) -> Tensor:
         0.0
     """
     # As `nn.utils.parameters_to_vector`, but of parameters in any layout.
+    if not parameters:
+        return torch.zeros(0)
     vector = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
     nn.utils.vector_to_parameters(vector, parameters)
     return vector

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence, Sized
 from typing import Any, Final, SupportsIndex, TypeAlias
 
 import torch
@@ -120,6 +121,34 @@ def listed_widths(sizes: Any) -> list[int]:
             "layer, such as [64, 64]."
         )
     return [whole_number("hidden_sizes", size, at_least=1) for size in sizes]
+
+
+def no_widths(sizes: Any) -> bool:
+    """Whether a list of hidden layers was given and is empty.
+
+    Example:
+        >>> no_widths(()), no_widths([64]), no_widths(None)
+        (True, False, False)
+    """
+    return isinstance(sizes, Sized) and len(sizes) == 0
+
+
+def value_table(observation_shape: tuple[int, ...], actions: int, spread: float) -> nn.Sequential:
+    """Values of their own for each state, where observations are one-hot.
+
+    Args:
+        observation_shape: shape of one observation.
+        actions: number of actions.
+        spread: standard deviation of the values, drawn from torch's default generator; 0 for zeros.
+
+    Example:
+        >>> table = value_table((2, 2), actions=3, spread=0.0)
+        >>> table(torch.eye(4).view(4, 2, 2)).shape
+        torch.Size([4, 3])
+    """
+    values = nn.Linear(math.prod(observation_shape), actions, bias=False)
+    nn.init.normal_(values.weight, std=spread) if spread else nn.init.zeros_(values.weight)
+    return nn.Sequential(nn.Flatten(), values)
 
 
 def perceptron(

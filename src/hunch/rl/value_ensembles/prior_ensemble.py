@@ -62,7 +62,9 @@ class PriorEnsemble(ValueEnsemble):
         )
         online, target = ensembles(self.pair)
         self._first = (
-            OneHotLayer(_first_of(online), _first_of(target), config.replicas)
+            OneHotLayer(
+                _first_of(online), _first_of(target), config.replicas, tabular=config.tabular
+            )
             if config.one_hot
             else None
         )

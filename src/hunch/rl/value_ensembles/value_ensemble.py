@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -33,6 +33,8 @@ from hunch.storage.parts import InPlace, NumpyStreams, Part
 Floats = NDArray[np.float32]
 Learn = Callable[[Tensor, float], None]
 Make = Callable[[], nn.Module]
+# Observations of as many entries; all at once of 10,000 would be 400 MB.
+_CELLS_AT_ONCE: Final = 2_048
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class EnsembleConfig:
         fast: whether common layers are differentiated by hand.
         device: where networks live.
         seed: of the first replica.
+        tabular: whether members are tables, with a row of values for each place of that 1.
     """
 
     replicas: int
@@ -60,6 +63,7 @@ class EnsembleConfig:
     fast: bool
     device: torch.device
     seed: int
+    tabular: bool = False
 
     def tensor(self, array: NDArray[Any]) -> Tensor:
         """An array as float32 on the device."""
@@ -221,9 +225,12 @@ class PriorValues(Linked):
         if not self._config.one_hot:
             return
         size = int(np.prod(self._config.observation_shape))
-        cells = torch.cat([torch.eye(size), torch.zeros(1, size)])
-        values = self._functions(cells.view(size + 1, *self._config.observation_shape))
-        self._table = self._scaled(values)
+        parts = []
+        for start in range(0, size + 1, _CELLS_AT_ONCE):
+            cells = torch.zeros(min(_CELLS_AT_ONCE, size + 1 - start), size)
+            cells.diagonal(start).fill_(1.0)  # the last row has none: an observation of zeros
+            parts.append(self._functions(cells.view(-1, *self._config.observation_shape)))
+        self._table = self._scaled(torch.cat(parts, 1))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Nothing: all of it follows from the functions."""
