@@ -149,6 +149,11 @@ def test_what_tables_cannot_be_is_said(given):
         tables(**given)
 
 
+def test_numbers_of_states_have_no_scale():
+    with pytest.raises(ConfigurationError, match=r"`normalize` got True for members that are tab"):
+        BootstrappedDQN("FrozenLake-v1", hidden_sizes=(), normalize=True)
+
+
 def test_a_small_sea_is_solved():
     """Seeds 0 to 9 need 74 to 113 episodes."""
     agent = tables(num_members=20, batch_size=512, learning_rate=0.5, env_kwargs={"size": 10})

@@ -336,6 +336,11 @@ class BootstrappedDQN(Agent):
                 f"fast={self.fast}, device='{self.device}' and max_gradient_norm="
                 f"{max_gradient_norm}; expected True, 'cpu' and inf, or widths."
             )
+        if tabular and self.observation_scale is not None:
+            raise ConfigurationError(
+                f"`normalize` got {normalize!r} for members that are tables, which look states up; "
+                "expected False: leave it out."
+            )
         hidden = tabular or len(how.hidden_sizes) > 0
         one_hot = sparse and network is None and rows_alone and hidden
         if one_hot and how.target_update_rate != 1.0:
