@@ -263,6 +263,15 @@ def test_an_atari_game_gets_its_usual_preprocessing(here, capsys):
     assert agent._replay._frame_stack == 4
 
 
+def test_a_run_that_ends_before_its_first_evaluation_has_no_best_weights(here, capsys):
+    assert run(["train", "dqn", "CartPole-v1", *SMALL, "--eval-every=5000", "--out=a"]) == 0
+    said = capsys.readouterr().out
+    assert "with the last weights\n" in said
+    assert "best" not in said
+    assert json.loads((here / "a" / "summary.json").read_text())["replicas"][0]["best"] is None
+    assert run(["play", "a", "--episodes=1"]) == 0
+
+
 def test_a_minatar_game_is_trained_killed_and_resumed(here, capsys):
     pytest.importorskip("minatar.gym")
     words = ["--steps=300", "--num-envs=4", "--set=hidden_sizes=8", "--set=batch_size=16"]

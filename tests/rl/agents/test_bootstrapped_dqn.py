@@ -197,6 +197,12 @@ def test_what_is_out_of_range_is_named(given, message):
         members(**given)
 
 
+@pytest.mark.parametrize("which", ["network", "prior"])
+def test_what_is_no_network_is_named(which):
+    with pytest.raises(ConfigurationError, match=r"a network was given as 5; expected a torch"):
+        members(**{which: 5})
+
+
 def test_members_begin_at_random_and_then_follow_one():
     agent = members(random_steps=1_000, min_replay_size=1_500, replay_capacity=5_000, n_step=1)
     followed, act = [], agent.act

@@ -69,7 +69,7 @@ def test_an_update_follows_the_gradient_that_autograd_finds(env):
     made = agent(env, replicas=2, batch_size=40).learn(39, progress=False)
     batch = made._replay.sample(40, [np.random.default_rng(r) for r in range(2)])
     members = made._ensemble
-    members.begin_update()
+    members.begin_update(batch)
     q, learn = members.differentiable(batch.observation, batch.prior)
     slope = torch.randn_like(q)
     x = torch.from_numpy(batch.observation)
@@ -243,7 +243,7 @@ def test_it_learns_a_deep_sea():
 def test_values_from_before_an_update_are_not_learned_from(kwargs):
     made = agent(**kwargs).learn(30, progress=False)
     batch = made._replay.sample(8, made._sampling)
-    made._ensemble.begin_update()
+    made._ensemble.begin_update(batch)
     both = [made._ensemble.differentiable(batch.observation, batch.prior) for _ in range(2)]
     assert torch.equal(both[0][0], both[1][0])
     gradient = torch.ones_like(both[0][0])

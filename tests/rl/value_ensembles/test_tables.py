@@ -1,5 +1,6 @@
 """Members that are tables: what an update is, what it leaves alone, and what is refused."""
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -29,10 +30,9 @@ def values_of(network, agent):
 def moved(agent, batch, rate):
     """Where a batch moves each value: by hand, one transition after another."""
     q, target = (values_of(net, agent) for net in (agent.network, agent.target_network))
-    change, rows = np.zeros_like(q), np.zeros((agent.replicas, SIZE**2 + 1))
+    change, times = np.zeros_like(q), np.zeros_like(q)
     for r in range(agent.replicas):
         for i, cell in enumerate(batch.observation[r]):
-            rows[r, cell] += 1
             following, action = batch.next_observation[r, i], batch.action[r, i]
             for k in range(agent.num_members):
                 best = target[r, k, following].max()
@@ -44,7 +44,8 @@ def moved(agent, batch, rate):
                 if batch.weight is not None:
                     error *= batch.weight[r, i]
                 change[r, k, cell, action] += error
-    return q + rate * change / np.maximum(rows, 1)[:, None, :, None]
+                times[r, k, cell, action] += 1
+    return q + rate * change / np.maximum(times, 1)
 
 
 @pytest.mark.parametrize("compiled", [True, False])
@@ -113,7 +114,7 @@ def test_a_saved_agent_goes_on_to_the_same_bits(tmp_path):
     other = BootstrappedDQN.load(tmp_path / "agent")
     assert other.settings == agent.settings
     for each in (agent, other):
-        each.learn(50, progress=False)
+        assert each.learn(90, progress=False).updates > 60
     for ours, theirs in zip(agent.network.parameters(), other.network.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 
@@ -130,6 +131,31 @@ def test_new_weights_are_acted_on():
         weights[name][:, action] = 100.0
         agent.network.load_state_dict(weights)
         assert agent.act(observation, first).item() == action
+    agent._update(agent._replay.sample(16, agent._sampling))  # and bootstrapped from, at once
+    target = values_of(agent.target_network, agent)
+    np.testing.assert_array_equal(target, values_of(agent.network, agent))
+    assert (target[0, 0, :-1, 1] > 20).sum() > SIZE**2 / 2
+
+
+def test_values_with_certain_rewards_are_known_after_one_step_of_size_1():
+    """Of each action, however seldom it is drawn beside others in the same state."""
+
+    class Bandit(gymnasium.Env):
+        observation_space = gymnasium.spaces.Discrete(1)
+        action_space = gymnasium.spaces.Discrete(4)
+
+        def reset(self, *, seed=None, options=None):
+            return 0, {}
+
+        def step(self, action):
+            return 0, 1.0 + action, True, False, {}
+
+    agent = BootstrappedDQN(
+        Bandit, hidden_sizes=(), learning_rate=1.0, prior_scale=0.0, random_steps=10**9
+    ).learn(512, progress=False)
+    assert agent.updates == 1
+    q = agent.network(torch.ones(1, 1))
+    torch.testing.assert_close(q.squeeze(1), torch.tensor([[1.0, 2.0, 3.0, 4.0]]).expand(20, 4))
 
 
 def test_what_is_not_set_fits_tables():
@@ -142,7 +168,13 @@ def test_what_is_not_set_fits_tables():
 
 
 @pytest.mark.parametrize(
-    "given", [{"fast": False}, {"max_gradient_norm": 1.0}, {"target_update_rate": 0.5}]
+    "given",
+    [
+        {"fast": False},
+        {"max_gradient_norm": 1.0},
+        {"target_update_rate": 0.5},
+        {"learning_rate": 1.5},
+    ],
 )
 def test_what_tables_cannot_be_is_said(given):
     with pytest.raises(ConfigurationError, match="expected"):

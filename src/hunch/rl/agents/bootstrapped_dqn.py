@@ -124,8 +124,8 @@ class BootstrappedDQN(Agent):
             what one of them did not expect is drawn soon, instead of uniformly.
         n_step: number of rewards summed before a value is asked for, at least 1.
         discount: γ per environment step, in [0, 1].
-        learning_rate: step size of Adam, or of tables how far a value goes towards its target; or a
-            `Linear` schedule over environment steps.
+        learning_rate: step size of Adam, or of tables how far a value goes towards its mean target
+            in a batch, in [0, 1]; or a `Linear` schedule over environment steps.
         batch_size: transitions per gradient update, the same ones for all members.
         replay_capacity: transitions kept.
         min_replay_size: transitions stored before the first gradient update; None is `batch_size`.
@@ -145,7 +145,8 @@ class BootstrappedDQN(Agent):
             that are not random: where they are, values follow what is seldom and far off.
         hidden_sizes: width of each hidden layer of members and priors made by default. None of
             them, `()`, where observations are one-hot or `Discrete`, makes each member a table: a
-            value of its own for each action in each state, and priors drawn from N(0, 1).
+            value of its own for each action in each state, and priors drawn from N(0, 1). Tables
+            live on a CPU, with `fast` and without `normalize` or a finite `max_gradient_norm`.
         layer_norm: normalise hidden layers of the trained networks before their ReLU.
         normalize: bring observations to a common scale by their mean and variance so far; see the
             note. One-hot observations and images in bytes have one already, and are refused. None
@@ -217,8 +218,8 @@ class BootstrappedDQN(Agent):
         young networks do much the same in all states, and learn little from what they then see.
 
         A table learns nothing about one state from another, which is what keeps what was learned of
-        one from being spoilt by another. Its values go towards the mean target of a batch, so with
-        random rewards or steps they keep moving: there give a smaller `learning_rate`, such as 0.1.
+        one from being spoilt by another. Where rewards or steps are random its values keep moving:
+        give a smaller `learning_rate`, such as 0.1. An observation of zeros alone has none.
 
         The optimiser is Adam, but for tables. `predict` takes the action with the highest
         mean over members; with `deterministic=False` one member drawn at random chooses. If
@@ -336,6 +337,8 @@ class BootstrappedDQN(Agent):
                 f"fast={self.fast}, device='{self.device}' and max_gradient_norm="
                 f"{max_gradient_norm}; expected True, 'cpu' and inf, or widths."
             )
+        if tabular:
+            schedule("learning_rate", self.learning_rate, at_most=1.0)
         if tabular and self.observation_scale is not None:
             raise ConfigurationError(
                 f"`normalize` got {normalize!r} for members that are tables, which look states up; "
@@ -344,9 +347,10 @@ class BootstrappedDQN(Agent):
         hidden = tabular or len(how.hidden_sizes) > 0
         one_hot = sparse and network is None and rows_alone and hidden
         if one_hot and how.target_update_rate != 1.0:
+            what = "members that are tables" if tabular else "one-hot observations"
             raise ConfigurationError(
-                f"`target_update_rate` got {how.target_update_rate}; expected 1.0 for an "
-                "environment with one-hot observations, whose target network copies what moved."
+                f"`target_update_rate` got {how.target_update_rate}; expected 1.0 for {what}: their "
+                "target network copies what moved."
             )
         config = EnsembleConfig(
             replicas=self.replicas,
@@ -505,7 +509,7 @@ class BootstrappedDQN(Agent):
             self.settle()
         if self.observation_scale is not None:
             batch = self.observation_scale.of_batch(batch)
-        self._ensemble.begin_update()
+        self._ensemble.begin_update(batch)
         rate = value_at(self.learning_rate, self.steps)
         found = self._ensemble.gradient(batch, self.double, huber=self.loss == "huber")
         loss, error, move = found or self._gradient(batch)

@@ -81,7 +81,7 @@ class OneHotLayer:
     Note:
         Rows move by Adam with moments of their own that stand still while a row is not seen, as
         `torch.optim.SparseAdam` has it. Dense Adam would move every row in every update. A table of
-        values needs no Adam: its rows move by the step size times their mean error.
+        values needs no Adam: each moves by the step size times its mean error in the batch.
     """
 
     def __init__(
@@ -90,9 +90,10 @@ class OneHotLayer:
         self.replicas = replicas
         self._layers = (online, target)
         self._stacked, self._width, self._inputs = online.weight.shape
-        self.share()
-        self._adam = None if tabular else RowAdam(self._table)
         self._behind: list[NDArray[np.int64]] = []  # rows that the target has yet to copy
+        self.share()
+        self._behind.clear()  # the target is a copy
+        self._adam = None if tabular else RowAdam(self._table)
         self._replica = np.arange(replicas)[:, None]
 
     def share(self) -> None:
@@ -100,6 +101,7 @@ class OneHotLayer:
         self._table, self._target_table = (
             _as_table(layer, self.replicas).numpy() for layer in self._layers
         )
+        self._all_behind()  # whatever was put there meanwhile
 
     def hidden(self, cells: Cells, *, target: bool = False) -> Tensor:
         """The layer's outputs without a bias `(replicas · members, batch, width)`.
@@ -128,22 +130,28 @@ class OneHotLayer:
         found = by_member[self._rows(cells), member]
         return torch.from_numpy(found.reshape(-1, self._width))
 
-    def step(self, cells: Cells, gradient: Tensor, learning_rate: float) -> None:
+    def step(
+        self, cells: Cells, gradient: Tensor, learning_rate: float, drawn: Tensor | None = None
+    ) -> None:
         """Move the rows of a batch.
 
         Args:
             cells: `(replicas, batch)`.
             gradient: of the loss with respect to `hidden`, `(replicas · members, batch, width)`.
-            learning_rate: Adam's step size, or how far a table's row goes towards its target.
+            learning_rate: Adam's step size, or how far a table's value goes towards its target.
+            drawn: 1 where a value of a table learns, in the shape of `gradient`.
         """
-        rows, place, count = np.unique(self._rows(cells), return_inverse=True, return_counts=True)
+        rows, place = np.unique(self._rows(cells), return_inverse=True)
         summed = self._summed(gradient, place, len(rows))
-        # Rows that a batch holds several times move by the sum, or towards their mean target.
+        # What a batch holds several times moves by the sum, or towards its mean target.
         if self._adam is not None:
             self._adam.step(self._table, rows, summed, learning_rate)
+        elif drawn is None:
+            raise ValueError("a table has to be told which of its values learn")
         else:  # the gradient is that of a mean over the batch
-            each = learning_rate * cells.shape[1] / count
-            self._table[rows] -= each.astype(np.float32)[:, None] * summed
+            times = self._summed(drawn, place, len(rows))
+            summed *= np.float32(learning_rate * cells.shape[1]) / np.maximum(times, 1.0)
+            self._table[rows] -= summed
         self._table[-self.replicas :] = 0.0  # without an input no weight acts
         self._behind.append(rows)
 
@@ -169,9 +177,15 @@ class OneHotLayer:
 
     def sync_target(self) -> None:
         """Copy to the target what moved since the last time."""
+        if self._layers[0].weight._version != self._version:
+            self._all_behind()  # somebody else wrote there, since what moves rows here is NumPy
         rows = np.unique(np.concatenate(self._behind)) if self._behind else np.zeros(0, np.int64)
         self._target_table[rows] = self._table.take(rows, axis=0)
         self._behind.clear()
+
+    def _all_behind(self) -> None:
+        self._behind = [np.arange(len(self._table))]
+        self._version = self._layers[0].weight._version
 
     def state_dict(self) -> dict[str, Tensor]:
         """Adam's moments and what the target has yet to copy; the weights are the networks' own."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence, Sized
 from typing import Any, Final, SupportsIndex, TypeAlias
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hunch.errors import ConfigurationError
 from hunch.nn import MLP, NoisyConv2d, NoisyLinear, Streams, noisy
@@ -151,6 +151,29 @@ def value_table(observation_shape: tuple[int, ...], actions: int, spread: float)
     return nn.Sequential(nn.Flatten(), values)
 
 
+def table_rows(table: nn.Module) -> Tensor | None:
+    """Values for each place of the 1 in an observation, and none for zeros alone.
+
+    Args:
+        table: as `value_table` makes it, or stacked with a leading axis of members.
+
+    Returns:
+        `(members, places + 1, actions)`; None if the module is no such table.
+
+    Example:
+        >>> table_rows(value_table((2, 2), actions=3, spread=1.0)).shape
+        torch.Size([1, 5, 3])
+        >>> table_rows(nn.Linear(4, 3))
+    """
+    parts = list(table.children())
+    kinds = [type(part) for part in parts]
+    if kinds != [nn.Flatten, nn.Linear] or getattr(parts[1], "bias", None) is not None:
+        return None
+    weight: Tensor = parts[1].get_parameter("weight").detach()
+    rows = (weight if weight.dim() == 3 else weight.unsqueeze(0)).mT
+    return torch.cat([rows, torch.zeros_like(rows[:, :1])], 1)
+
+
 def perceptron(
     inputs: int,
     hidden_sizes: Sequence[int],
@@ -237,12 +260,17 @@ def given_network(network: NetworkLike, outputs: str) -> nn.Module:
         outputs: what it is to return for observations, for the message.
 
     Raises:
-        ConfigurationError: if the function makes anything else.
+        ConfigurationError: if it is neither, or the function makes anything else.
 
     Example:
         >>> given_network(lambda: nn.Linear(4, 2), "action values")
         Linear(in_features=4, out_features=2, bias=True)
     """
+    if not isinstance(network, nn.Module) and not callable(network):
+        raise ConfigurationError(
+            f"a network was given as {shown(network)}; expected a torch.nn.Module, or a function "
+            "without arguments that makes one."
+        )
     made = network if isinstance(network, nn.Module) else network()
     if not isinstance(made, nn.Module):
         raise ConfigurationError(

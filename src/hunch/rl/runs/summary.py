@@ -129,7 +129,8 @@ def summarize(run: Run, agent: Agent, episodes: int | None = None) -> Summary:
             ReplicaSummary(
                 seed=run.seed + r,
                 last=tuple(last[r].returns.tolist()),
-                best=None if best is None else tuple(best[r].returns.tolist()),
+                # Before the first evaluation the best weights are the last ones.
+                best=None if best is None or score is None else tuple(best[r].returns.tolist()),
                 best_step=None if score is None else score.step,
                 solved=run.stop.solved[r] if isinstance(run.stop, StopWhenSolved) else None,
                 cut=sum(int(played[r].cut.sum()) for played in (last, best) if played),

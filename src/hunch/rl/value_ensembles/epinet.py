@@ -23,6 +23,7 @@ from hunch.rl.networks.noise import FreshNoise
 from hunch.rl.networks.runner import Runner
 from hunch.rl.networks.shared_memory import tensors_of
 from hunch.rl.networks.target_network import NetworkPair
+from hunch.rl.replay.transitions import Transitions
 from hunch.rl.value_ensembles.value_ensemble import (
     EnsembleConfig,
     Floats,
@@ -142,7 +143,7 @@ class EpinetEnsemble(ValueEnsemble):
         dim = self._trained.shape[-1]
         return rng.standard_normal((n, dim), np.float32)
 
-    def begin_update(self) -> None:
+    def begin_update(self, batch: Transitions) -> None:
         """Draw the indices that the next batch trains."""
         drawn = np.stack([self._draw(rng, self.config.members) for rng in self._drawing])
         self._trained = torch.from_numpy(drawn).to(self.config.device)

@@ -68,6 +68,7 @@ class PriorEnsemble(ValueEnsemble):
             if config.one_hot
             else None
         )
+        self._drawn: Tensor | None = None
         self.active = np.zeros((config.replicas, config.envs), np.int64)
         self._places = np.ogrid[: config.replicas, : config.envs]
         super().__init__(config, PriorValues(online.part("prior"), prior_scale, config))
@@ -119,8 +120,20 @@ class PriorEnsemble(ValueEnsemble):
         values = self._compiled.values(x, member)
         return None if values is None else values.numpy().reshape(*self.active.shape, -1)
 
-    def begin_update(self) -> None:
-        """Nothing is to be settled: all members learn from every batch."""
+    def begin_update(self, batch: Transitions) -> None:
+        """Note how often a batch holds what a table has values of, which is its own step's mean."""
+        if self.config.tabular:
+            self._drawn = self._by_action(batch)
+
+    def _by_action(self, batch: Transitions) -> Tensor:
+        """1 where a member learns of an action, `(replicas · members, batch, actions)`."""
+        action = torch.from_numpy(batch.action)[:, None, :, None]
+        replicas, rows = batch.action.shape
+        drawn = torch.zeros(replicas, self.config.members, rows, self.config.actions)
+        drawn.scatter_(-1, action.expand(-1, self.config.members, -1, -1), 1.0)
+        if batch.mask is not None:
+            drawn *= torch.from_numpy(batch.mask).transpose(1, 2).unsqueeze(-1)
+        return drawn.flatten(0, 1)
 
     def values(self, which: int, stored: NDArray[Any], cached: Floats | None) -> Tensor:
         """Values `(replicas, members, batch, actions)` by the online (0) or target (1) network."""
@@ -162,7 +175,7 @@ class PriorEnsemble(ValueEnsemble):
         """Move the networks, and what the first layer's product was computed by."""
         self.pair.step(rate)
         if self._first is not None and hidden_gradient is not None:
-            self._first.step(stored, hidden_gradient, rate)
+            self._first.step(stored, hidden_gradient, rate, self._drawn)
             if self.pair.target_synced:
                 self._first.sync_target()
 

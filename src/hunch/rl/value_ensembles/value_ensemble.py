@@ -25,7 +25,7 @@ from hunch.rl.networks.noise import FreshNoise
 from hunch.rl.networks.runner import Runner
 from hunch.rl.networks.shared_memory import Linked
 from hunch.rl.networks.target_network import NetworkPair
-from hunch.rl.networks.value_networks import noisy_layers
+from hunch.rl.networks.value_networks import noisy_layers, table_rows
 from hunch.rl.replay.transitions import Transitions
 from hunch.seeding import default_generator_seeded, numpy_generator
 from hunch.storage.parts import InPlace, NumpyStreams, Part
@@ -132,8 +132,8 @@ class ValueEnsemble(Linked, ABC):
         """The action that each environment's member likes best, `(replicas, envs)`."""
 
     @abstractmethod
-    def begin_update(self) -> None:
-        """Settle which members the next batch trains."""
+    def begin_update(self, batch: Transitions) -> None:
+        """Settle what a batch, the next that is learned from, trains."""
 
     @abstractmethod
     def values(self, which: int, stored: NDArray[Any], cached: Floats | None) -> Tensor:
@@ -225,6 +225,9 @@ class PriorValues(Linked):
         if not self._config.one_hot:
             return
         size = int(np.prod(self._config.observation_shape))
+        if self._config.tabular and (rows := table_rows(self._functions.skeleton)) is not None:
+            self._table = self._scaled(rows)
+            return
         parts = []
         for start in range(0, size + 1, _CELLS_AT_ONCE):
             cells = torch.zeros(min(_CELLS_AT_ONCE, size + 1 - start), size)
