@@ -348,8 +348,9 @@ class BootstrappedDQN(Agent):
         one_hot = sparse and network is None and rows_alone and hidden
         if one_hot and how.target_update_rate != 1.0:
             what = "members that are tables" if tabular else "one-hot observations"
+            rate = how.target_update_rate
             raise ConfigurationError(
-                f"`target_update_rate` got {how.target_update_rate}; expected 1.0 for {what}: their "
+                f"`target_update_rate` got {rate}; expected 1.0 for {what}, whose "
                 "target network copies what moved."
             )
         config = EnsembleConfig(
