@@ -24,6 +24,7 @@ _EXTRAS: Final = {
     "sb3": [("stable_baselines3", "stable-baselines3")],
     "botorch": [("botorch", "botorch")],
     "mujoco": [("mujoco", "mujoco")],
+    "larger": [("Box2D", "box2d"), ("minigrid", "minigrid")],
     "atari": [("ale_py", "ale-py")],
     "minatar": [("minatar", "MinAtar")],
     "tensorboard": [("tensorboard", "tensorboard")],

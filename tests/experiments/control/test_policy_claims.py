@@ -14,6 +14,7 @@ from hunch.experiments.claims.registry import load
 from hunch.experiments.control import (
     classic_control,
     continuous_control,
+    larger_problems,
     noisy_a2c,
     relax_cartpole,
 )
@@ -107,6 +108,43 @@ def test_nine_seeds_of_ten_are_asked_for_of_the_agent_claimed():
     ]
     found = classic_control.check(classic_control.Result(settings, tuple(trials)))
     assert [check.holds for check in found] == [True, False, True]
+
+
+@pytest.mark.slow
+def test_larger_problems_go_all_the_way(tmp_path, monkeypatch):
+    for module in ("Box2D", "minigrid", "stable_baselines3"):
+        pytest.importorskip(module)
+    settings = dataclasses.replace(larger_problems.Settings.quick(), keep=str(tmp_path))
+    result = larger_problems.run(settings, seed=1, progress=False)
+    agents = (*larger_problems.AGENTS, larger_problems.THEIRS)
+    tasks = [(trial.env, trial.agent) for trial in result.trials]
+    assert tasks == [*itertools.product(settings.frames, agents)]
+    assert all(check.holds for check in larger_problems.check(result))
+    assert len(figures("larger-problems", result)) == 2
+    monkeypatch.setattr(larger_problems, "_train", lambda task: pytest.fail("trained again"))
+    again = larger_problems.run(settings, seed=1, progress=False)
+    assert again.to_json() == result.to_json()
+
+
+def test_eight_seeds_of_ten_are_asked_for_on_larger_problems():
+    settings = larger_problems.Settings()
+    for claimed, holds in ((8, True), (7, False)):
+        trials = tuple(
+            Trial(agent, env, np.array([SOLVED[env]] * solved + [-1.0] * (10 - solved)))
+            for env in settings.frames
+            for agent, solved in ((larger_problems.CLAIMED, claimed), (larger_problems.THEIRS, 0))
+        )
+        found = larger_problems.check(larger_problems.Result(settings, trials))
+        assert [check.holds for check in found] == [holds, holds]
+
+
+def test_what_larger_problems_lack_is_named(monkeypatch):
+    def lacking(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(larger_problems.importlib, "import_module", lacking)
+    with pytest.raises(MissingDependencyError, match=r"Box2D.*torch-hunch\[larger,sb3\]"):
+        larger_problems.run(progress=False)
 
 
 def test_eight_seeds_of_ten_are_asked_for():

@@ -32,6 +32,7 @@ EXPERIMENTS: Final = {
     "relax-cartpole": "control.relax_cartpole",
     "continuous-control": "control.continuous_control",
     "classic-control": "control.classic_control",
+    "larger-problems": "control.larger_problems",
     "minatar": "control.minatar",
     "noisy-a2c": "control.noisy_a2c",
     "neural-bandit": "exploration.neural_bandit",

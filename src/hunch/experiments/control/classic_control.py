@@ -11,19 +11,19 @@ met its goal within 200,000 frames.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
 from typing import Any, Final
 
-import numpy as np
-
 from hunch.experiments.claims.checks import Check
-from hunch.experiments.claims.kept import Kept
-from hunch.experiments.claims.parallel import collect
-from hunch.experiments.claims.saved import SavedResult
-from hunch.experiments.control.trials import SOLVED, Trial, table_of, trained
+from hunch.experiments.control.trials import (
+    Task,
+    Trial,
+    Trials,
+    all_trials,
+    trained,
+)
 from hunch.rl import DQN, PQN, Agent
 
 CLAIM = (
@@ -75,75 +75,47 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Result(SavedResult):
+class Result(Trials):
     """All agents on all tasks."""
 
     settings: Settings
-    trials: tuple[Trial, ...]
-
-    def derived(self) -> dict[str, Any]:
-        """Seeds that solve, in the order of the trials."""
-        return {"solved": [trial.solved for trial in self.trials]}
-
-    def to_markdown(self) -> str:
-        """One line for each agent and task."""
-        return table_of(self.trials, self.settings.frames)
 
 
 def run(settings: Settings | None = None, *, seed: int = 0, progress: bool = True) -> Result:
     """Train and evaluate all agents; `seed` is the first replica's."""
     settings = settings or Settings()
-    kept = Kept(settings.keep, "classic-control")
-    order = [which for which in product(AGENTS, settings.frames) if which not in NOT_PLAYED]
-    how = {"seed": seed, "num_seeds": settings.num_seeds, "beside_seeds": settings.beside_seeds}
-    done = {
-        (row["agent"], row["env"]): Trial(
-            row["agent"], row["env"], np.array(row["mean_return"]), row["seconds"]
+    tasks = [
+        Task(
+            name,
+            env,
+            frames,
+            seed,
+            settings.num_seeds if name == CLAIMED else settings.beside_seeds,
+            settings.evaluation_episodes,
         )
-        for row in kept
-        if row.items() >= how.items() and row["frames"] == settings.frames.get(row["env"])
-    }
-
-    def keep(trials: Sequence[Trial]) -> None:
-        for t in trials:
-            frames = {"frames": settings.frames[t.env]}
-            kept.add({**how, **frames, **vars(t), "mean_return": t.mean_return.tolist()})
-
-    new = collect(
+        for name, (env, frames) in product(AGENTS, settings.frames.items())
+        if (name, env) not in NOT_PLAYED
+    ]
+    trials = all_trials(
+        "classic-control",
+        tasks,
         _train,
-        [(*which, seed, settings) for which in order if which not in done],
-        settings.jobs,
-        label="classic control",
-        unit="run",
+        jobs=settings.jobs,
+        keep=settings.keep,
         progress=progress,
-        keep=keep,
     )
-    done |= {(trial.agent, trial.env): trial for trial in new}
-    return Result(settings, tuple(done[which] for which in order))
+    return Result(settings, trials)
 
 
-def _train(task: tuple[str, str, int, Settings]) -> list[Trial]:
-    name, env, seed, settings = task
-    frames, episodes = settings.frames[env], settings.evaluation_episodes
-    seeds = settings.num_seeds if name == CLAIMED else settings.beside_seeds
-    kind, given = AGENTS[name]
-    make = partial(kind, env, replicas=seeds, seed=seed, **given)
-    return [trained(name, env, make, frames, episodes, seed)]
+def _train(task: Task) -> list[Trial]:
+    kind, given = AGENTS[task.agent]
+    make = partial(kind, task.env, replicas=task.num_seeds, seed=task.seed, **given)
+    return [trained(task.agent, task.env, make, task.frames, task.episodes, task.seed)]
 
 
 def check(result: Result) -> list[Check]:
     """Seeds that solve each task; what is beside is printed, not claimed."""
-    settings = result.settings
-    trials = [trial for trial in result.trials if trial.agent == CLAIMED]
-    if min(settings.frames.values()) < 50_000:
-        worst = min(float(trial.mean_return.min()) for trial in trials)
+    if min(result.settings.frames.values()) < 50_000:
+        worst = min(float(trial.mean_return.min()) for trial in result.trials)
         return [Check("mean return, too few frames to solve", worst, ">=", -500.0)]
-    return [
-        Check(
-            f"seeds with mean return >= {SOLVED[trial.env]:g} on {trial.env}",
-            trial.solved,
-            ">=",
-            0.9 * settings.num_seeds,
-        )
-        for trial in trials
-    ]
+    return result.checks(CLAIMED, share=0.9)

@@ -10,6 +10,7 @@ from hunch.charts import running_mean
 from hunch.experiments.control import cartpole_seeds as seeds
 from hunch.experiments.control import classic_control as classic
 from hunch.experiments.control import continuous_control as continuous
+from hunch.experiments.control import larger_problems as larger
 from hunch.experiments.control import minatar as games
 from hunch.experiments.control import noisy_a2c as a2c
 from hunch.experiments.control import noisy_cartpole as pole
@@ -47,7 +48,12 @@ def classic_control(result: classic.Result) -> Figures:
     return _by_task("classic-control", result)
 
 
-def _by_task(name: str, result: continuous.Result | classic.Result) -> Figures:
+def larger_problems(result: larger.Result) -> Figures:
+    """Likewise."""
+    return _by_task("larger-problems", result)
+
+
+def _by_task(name: str, result: continuous.Result | classic.Result | larger.Result) -> Figures:
     figures = {}
     for env in result.settings.frames:
         agents = sum(trial.env == env for trial in result.trials)
