@@ -55,7 +55,6 @@ AGENTS: Final[dict[str, tuple[type[Agent], dict[str, Any]]]] = {
     CLAIMED: (DQN, {}),
     "PQN": (PQN, {}),
 }
-_EPISODE: Final = 1_000  # steps, the longest of both tasks
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,7 @@ def _trained_by_others(task: Task) -> Trial:
             model = Theirs("MlpPolicy", place(), buffer_size=task.frames, seed=seed, device="cpu")
             model.learn(task.frames)
             player = Player(model, place)
-            found = evaluate(player, task.episodes, seed=seed, max_steps=_EPISODE)
+            found = evaluate(player, task.episodes, seed=seed)
         returns.append(found.mean_return)
     return Trial(task.agent, task.env, np.array(returns), time.process_time() - started)
 

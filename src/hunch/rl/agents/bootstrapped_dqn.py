@@ -305,8 +305,9 @@ class BootstrappedDQN(Agent):
         self._normalize(normalize, network or prior)
         sparse = is_one_hot(self._first_env)
         # Without a hidden layer each state has values of its own, whatever there is between them.
-        tabular = network is None and not epinet and no_widths(hidden_sizes)
-        tabular = tabular and (sparse or is_numbered(self._first_env))
+        ready_made = network is None and not epinet
+        has_rows = sparse or is_numbered(self._first_env)
+        tabular = ready_made and has_rows and no_widths(hidden_sizes)
         sparse = sparse or tabular
         how = (_TABLE if tabular else _ONE_HOT if sparse else _DENSE).but(
             num_members=num_members,

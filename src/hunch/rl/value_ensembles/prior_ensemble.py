@@ -121,7 +121,7 @@ class PriorEnsemble(ValueEnsemble):
         return None if values is None else values.numpy().reshape(*self.active.shape, -1)
 
     def begin_update(self, batch: Transitions) -> None:
-        """Note how often a batch holds what a table has values of, which is its own step's mean."""
+        """Note which values of tables a batch holds: each moves by the mean of its own errors."""
         if self.config.tabular:
             self._drawn = self._by_action(batch)
 
