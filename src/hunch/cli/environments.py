@@ -29,8 +29,8 @@ _NOT_FOR_AGENTS: Final = ("RecordVideo", "HumanRendering")
 _MOVING: Final = {
     "NormalizeObservation": "--set normalize=true keeps them in the agent; or scale by fixed "
     "numbers, in the environment or by a wrapper of yours",
-    "NormalizeReward": "scale by a fixed number, in the environment or by a wrapper of yours, or "
-    "by --set reward_scale of a2c and reinforce",
+    "NormalizeReward": "agents divide large rewards by what the first of them say; to scale by a "
+    "number of yours, give --set reward_scale",
 }
 
 

@@ -12,13 +12,8 @@ import hunch.envs  # noqa: F401 registers them
 from hunch.errors import HunchWarning
 from hunch.rl import DQN, evaluate
 from hunch.rl.networks.value_heads import ValueHead
-from hunch.rl.networks.value_range import (
-    MARGIN,
-    TIMES_AS_LONG,
-    ValueRange,
-    discounted_returns,
-    lasting_returns,
-)
+from hunch.rl.networks.value_range import MARGIN, ValueRange
+from hunch.rl.objectives.returns import TIMES_AS_LONG, discounted_returns, lasting_returns
 from hunch.rl.replay.replay import Replay
 from hunch.rl.replay.transitions import Step
 

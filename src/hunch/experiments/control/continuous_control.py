@@ -117,7 +117,7 @@ def make_agent(name: str, env: str, seed: int, replicas: int = 1) -> A2C | Reinf
     """An untrained agent.
 
     Example:
-        >>> make_agent("A2C", SWING, seed=0).reward_scale
+        >>> make_agent("A2C", SWING, seed=0).reward_multiplier.item()
         0.1
     """
     common: dict[str, Any] = dict(normalize=True, replicas=replicas, seed=seed)

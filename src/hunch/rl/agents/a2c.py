@@ -61,7 +61,8 @@ class A2C(Agent):
             0.01, or 0 if `noisy`.
         value_weight: of half the squared error of the value in the loss.
         max_gradient_norm: the gradient is scaled down to this Euclidean norm; infinite for never.
-        reward_scale: what rewards are multiplied with before anything is learned from them.
+        reward_scale: what rewards are multiplied with before anything is learned from them, above
+            0. `"auto"` is 1, or less where the first rewards are large; see the note.
         normalize: bring observations to a common scale by their mean and variance so far.
         bounds: how continuous actions come into the environment's box: `"squashed"` by tanh, with
             the right log-probability, or `"clipped"`, with the log-probability of the action before
@@ -108,6 +109,12 @@ class A2C(Agent):
         All environments wait for each other, where A3C's workers do not; with `noisy` they share a
         draw, where each of its workers has its own. The optimiser is Adam, not a shared RMSProp.
         The entropy of continuous actions is that of the Gaussian before it is squashed or clipped.
+
+        With `reward_scale="auto"` a replica's rewards of the first rollout are judged:
+        if returns discounted by γ, or by 0.99 if that is less, come to more than 256, or would
+        in episodes ten times as long, all its rewards are multiplied by the power of two
+        that leaves 64 to 128 of the largest. `reward_multiplier` says with what. Small rewards
+        stay small: others may come after them.
     """
 
     handles_boxes: ClassVar[bool] = True
@@ -124,7 +131,7 @@ class A2C(Agent):
         entropy_weight: float | None = None,
         value_weight: float = 0.5,
         max_gradient_norm: float = 0.5,
-        reward_scale: float = 1.0,
+        reward_scale: float | Literal["auto"] = "auto",
         normalize: bool = False,
         bounds: Literal["squashed", "clipped"] = "squashed",
         std: Literal["state", "free"] = "free",
@@ -151,7 +158,6 @@ class A2C(Agent):
             entropy_weight = 0.0 if kind else 0.01
         self.entropy_weight = real_number("entropy_weight", entropy_weight, at_least=0.0)
         self.value_weight = real_number("value_weight", value_weight, at_least=0.0)
-        self.reward_scale = real_number("reward_scale", reward_scale, above=0.0)
         if isinstance(env, VectorEnv) and num_envs == DEFAULT_ENVS:
             num_envs = env.num_envs
         super().__init__(
@@ -162,6 +168,7 @@ class A2C(Agent):
             device=device,
             seed=seed,
         )
+        self._scale_rewards(reward_scale, discount=self.discount)
         self._actor = make_actor(
             self,
             network,
@@ -228,6 +235,7 @@ class A2C(Agent):
         actor, trajectory = self._actor, self._rollout.since(0)
         if not trajectory.counts.any():  # nothing but first steps of episodes
             return
+        trajectory = self._reward_scale.of_trajectory(trajectory)
         if actor.networks.layout.moved:
             self.settle()
         observation = self._tensor(trajectory.rows(trajectory.observation))
@@ -237,7 +245,7 @@ class A2C(Agent):
         how = {
             "discount": self.discount,
             "gae_lambda": self.gae_lambda,
-            "reward_scale": self.reward_scale,
+            "reward_scale": self._reward_scale.fixed,
         }
         target = whole_lambda_returns(trajectory, values, after, **how)
         if target is None:
@@ -287,7 +295,7 @@ class A2C(Agent):
 
     def state_values(self, observation: Tensor, replica: int) -> NDArray[Any]:
         """As `Agent.state_values`, in the units of the environment's own rewards."""
-        return self._actor.values(observation, replica) / self.reward_scale
+        return self._in_rewards(self._actor.values(observation, replica), replica)
 
     def parts(self) -> dict[str, Part]:
         """As `Agent.parts`."""
@@ -295,4 +303,5 @@ class A2C(Agent):
             "actor": self._actor,
             "rollout": Arrays(self._rollout),
             "losses": Losses(self.losses),
+            **self._scales(),
         }

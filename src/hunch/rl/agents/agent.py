@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -56,12 +56,13 @@ from hunch.rl.environments.vector import Bools, SingleEnvs
 from hunch.rl.networks.feature_layers import is_pixels, warn_of_images_within
 from hunch.rl.networks.observation_scale import ObservationScale
 from hunch.rl.networks.shared_memory import Linked
+from hunch.rl.objectives.reward_scale import RewardScale
 from hunch.rl.replay.transitions import Step
 from hunch.seeding import check_seed, numpy_generator, torch_generator
 from hunch.shown import card
 from hunch.storage import as_written
 from hunch.storage.parts import Arrays, Part, load_parts, state_of
-from hunch.validation import whole_number
+from hunch.validation import real_number, whole_number
 
 
 class Agent(Linked, ABC):
@@ -122,6 +123,7 @@ class Agent(Linked, ABC):
     ) -> None:
         self.seed = check_seed(seed)
         self.replicas = whole_number("replicas", replicas, at_least=1)
+        self._reward_scale = RewardScale(1.0, discount=1.0, replicas=self.replicas)
         self.device = usable_device(device)
         self._env_kwargs = dict(env_kwargs or {})
         self._env_source = env
@@ -249,6 +251,41 @@ class Agent(Linked, ABC):
         if scale is None:
             return policy
         return ScaledPolicy(policy, copy.deepcopy(scale) if as_it_is else scale, replica)
+
+    def _scale_rewards(
+        self, given: float | Literal["auto"], *, discount: float, usual: float = 1.0
+    ) -> RewardScale:
+        """What rewards are multiplied with before anything is learned from them.
+
+        Args:
+            given: what was asked.
+            discount: γ per environment step.
+            usual: what rewards of ordinary size are multiplied with.
+        """
+        number = None if given == "auto" else real_number("reward_scale", given, above=0.0)
+        self._reward_scale = RewardScale(
+            number, usual=usual, discount=discount, replicas=self.replicas
+        )
+        return self._reward_scale
+
+    @property
+    def reward_multiplier(self) -> NDArray[np.float64]:
+        """What each replica's rewards are multiplied with before it learns, `(replicas,)`."""
+        return self._reward_scale.multiplier
+
+    def _in_rewards(self, values: NDArray[Any], replica: int) -> NDArray[Any]:
+        """What a replica's networks say, in units of the environment's own rewards."""
+        multiplier = self.reward_multiplier[replica]
+        return values if multiplier == 1.0 else values / values.dtype.type(multiplier)
+
+    def _scales(self) -> dict[str, Part]:
+        """What was learned of the sizes of observations and rewards, as parts."""
+        found: dict[str, Part] = {}
+        if self.observation_scale is not None:
+            found["scale"] = Arrays(self.observation_scale)
+        if self._reward_scale.may_choose:
+            found["reward scale"] = Arrays(self._reward_scale)
+        return found
 
     # Random streams, one for each replica: replica r of seed s is the agent of seed s + r.
 

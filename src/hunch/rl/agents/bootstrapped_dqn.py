@@ -117,7 +117,8 @@ class BootstrappedDQN(Agent):
             `MultiDiscrete` or `MultiBinary` of at most 10,000 combinations).
         num_members: K, at least 1. This and the other settings whose default is None fit the
             observations; see the note.
-        prior_scale: how strongly the priors speak, in units of reward; 0 for no priors.
+        prior_scale: how strongly the priors speak, in units of reward times `reward_scale`; 0 for
+            no priors.
         mask_probability: probability that a member learns from a transition, in (0, 1].
         double: let the online network choose the next action and the target network evaluate it.
         prioritized: draw transitions in proportion to the largest error of all members, so that
@@ -143,6 +144,8 @@ class BootstrappedDQN(Agent):
         priority_correction: β, how far importance weights undo that preference, in [0, 1] or a
             `Linear` schedule over environment steps. The default of 0 is for rewards and steps
             that are not random: where they are, values follow what is seldom and far off.
+        reward_scale: what rewards are multiplied with before anything is learned from them, above
+            0. `"auto"` is 1, or less where the first rewards are large; see the note.
         hidden_sizes: width of each hidden layer of members and priors made by default. None of
             them, `()`, where observations are one-hot or `Discrete`, makes each member a table: a
             value of its own for each action in each state, and priors drawn from N(0, 1). Tables
@@ -233,6 +236,13 @@ class BootstrappedDQN(Agent):
         with each batch instead of once for each observation. All networks get
         `agent.observation_scale(observations)`, clipped to ±10 standard deviations.
 
+        With `reward_scale="auto"` a replica's rewards before the first gradient update are judged:
+        if returns discounted by γ, or by 0.99 if that is less, come to more than 256, or would
+        in episodes ten times as long, all its rewards are multiplied by the power of two
+        that leaves 64 to 128 of the largest. `reward_multiplier` says with what. Small rewards
+        stay small: others may come after them. For tables, which
+        learn rewards of any size, `"auto"` is 1.
+
         With `epinet` a prior is a mix of D functions made by `prior`, divided by √D, so that
         `prior_scale` means the same in both variants; `predict` takes the mean over `num_members`
         fixed indices (one more if that is odd), each with its opposite; images reach the epinet
@@ -263,6 +273,7 @@ class BootstrappedDQN(Agent):
         random_steps: int | None = None,
         priority_exponent: float = 1.0,
         priority_correction: float | Linear = 0.0,
+        reward_scale: float | Literal["auto"] = "auto",
         hidden_sizes: Sequence[int] | None = None,
         layer_norm: bool = False,
         normalize: bool | None = None,
@@ -309,6 +320,9 @@ class BootstrappedDQN(Agent):
         has_rows = sparse or is_numbered(self._first_env)
         tabular = ready_made and has_rows and no_widths(hidden_sizes)
         sparse = sparse or tabular
+        if tabular and reward_scale == "auto":  # tables learn rewards of any size
+            reward_scale = 1.0
+        self._scale_rewards(reward_scale, discount=self.discount)
         how = (_TABLE if tabular else _ONE_HOT if sparse else _DENSE).but(
             num_members=num_members,
             prior_scale=prior_scale,
@@ -430,6 +444,7 @@ class BootstrappedDQN(Agent):
         self.losses: list[float] = []
 
     _added_arguments: ClassVar[Mapping[str, Any]] = {
+        "reward_scale": 1.0,
         "random_steps": 0,
         "loss": "squared",
         "normalize": False,
@@ -487,10 +502,11 @@ class BootstrappedDQN(Agent):
             next_observation=self._ensemble.stored(step.next_observation),
             action=step.action - self.first_action,
         )
-        self._replay.add(kept, self._drawn_mask())
+        self._replay.add(self._reward_scale.of_step(kept), self._drawn_mask())
         self._take_in(step)
         if len(self._replay) < self.min_replay_size or not self._replay.num_drawable:
             return
+        self._reward_scale.judge(self._replay)
         rounds = self._rounds_due()
         if rounds:
             self._replay.cache_priors(self._ensemble.prior)
@@ -560,14 +576,12 @@ class BootstrappedDQN(Agent):
         if self.observation_scale is not None:
             observation = self.observation_scale.of(observation, replica)
         values = self._ensemble.predicted(observation, replica, deterministic=True)
-        best: NDArray[np.float32] = values.amax(-1).cpu().numpy()
-        return best
+        return self._in_rewards(values.amax(-1).cpu().numpy(), replica)
 
     def parts(self) -> dict[str, Part]:
         """As `Agent.parts`."""
         # Agents saved before there were random steps have no stream for them, nor need one.
         random = {"stream.exploration": NumpyStreams(self._exploration)}
-        scale = self.observation_scale
         return {
             **self._ensemble.parts(),
             "replay": Arrays(self._replay),
@@ -575,5 +589,5 @@ class BootstrappedDQN(Agent):
             "stream.mask": NumpyStreams(self._masking),
             "losses": Losses(self.losses),
             **(random if self.random_steps else {}),
-            **({} if scale is None else {"scale": Arrays(scale)}),
+            **self._scales(),
         }

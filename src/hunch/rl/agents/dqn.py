@@ -106,10 +106,12 @@ class DQN(Agent):
         priority_exponent: α, how strongly large errors are preferred if `prioritized`.
         priority_correction: β, how far importance weights undo that; a number or a schedule.
         atoms: outputs an action if `distributional`.
-        value_range: smallest and largest return of the categorical distribution; `"auto"` chooses
-            them from the rewards seen before the first gradient update, and widens them when
-            returns beyond come, for each replica by itself. Of a range that is given, and cuts off
-            much, a warning tells.
+        value_range: smallest and largest return of the categorical distribution, of rewards times
+            `reward_scale`; `"auto"` chooses them from the rewards seen before the first gradient
+            update, and widens them when returns beyond come, for each replica by itself. Of a range
+            that is given, and cuts off much, a warning tells.
+        reward_scale: what rewards are multiplied with before anything is learned from them, above
+            0. `"auto"` is 1, or less where the first rewards are large; see the note.
         hidden_sizes: width of each hidden layer of the network that is made if none is given.
         layer_norm: normalise hidden layers of that network before their ReLU. It keeps values
             beyond what was seen in bounds, and noisy agents from unlearning.
@@ -168,6 +170,13 @@ class DQN(Agent):
         The loss is Huber's with threshold 1, Mnih's clipped error. The optimiser is Adam where the
         papers use RMSProp. With `noisy`, double Q-learning takes its choice from a third draw.
 
+        With `reward_scale="auto"` a replica's rewards before the first gradient update are judged:
+        if returns discounted by γ, or by 0.99 if that is less, come to more than 256, or would
+        in episodes ten times as long, all its rewards are multiplied by the power of two
+        that leaves 64 to 128 of the largest. `reward_multiplier` says with what. Small rewards
+        stay small: others may come after them. A categorical
+        distribution, whose atoms lie where the returns do, learns them at any size.
+
         With `normalize=True` the statistics are of each observation acted on in training, for each
         replica by itself; looking on, as in `predict`, does not move them. Replay keeps
         observations as they were, and each batch is brought to the scale of now. The networks get
@@ -202,6 +211,7 @@ class DQN(Agent):
         priority_correction: float | Linear = DEFAULT_BETA,
         atoms: int = DEFAULT_ATOMS,
         value_range: tuple[float, float] | Literal["auto"] = "auto",
+        reward_scale: float | Literal["auto"] = "auto",
         hidden_sizes: Sequence[int] = (128, 128),
         layer_norm: bool = False,
         normalize: bool | None = None,
@@ -254,6 +264,9 @@ class DQN(Agent):
             discount=self.discount,
             replicas=self.replicas,
         )
+        if reward_scale == "auto" and self._range.categorical:  # atoms lie where the returns do
+            reward_scale = 1.0
+        self._scale_rewards(reward_scale, discount=self.discount)
         self._replay = Replay(
             replay_capacity,
             self.observation_shape,
@@ -288,6 +301,7 @@ class DQN(Agent):
 
     _linked = frozenset({"_online", "_target", "_compiled"})
     _added_arguments: ClassVar[Mapping[str, Any]] = {
+        "reward_scale": 1.0,
         "random_steps": 0,
         "noise_draws": 1,
         "normalize": False,
@@ -403,10 +417,11 @@ class DQN(Agent):
         """Store a step of all environments; update the network as often as it is time to."""
         if self.first_action:  # a copy of the step costs as much as a check of it
             step = step._replace(action=step.action - self.first_action)
-        self._replay.add(step)
+        self._replay.add(self._reward_scale.of_step(step))
         self._take_in(step)
         if len(self._replay) < self.min_replay_size or not self._replay.num_drawable:
             return
+        self._reward_scale.judge(self._replay)
         if self._range.chooses:
             self._range.look(self._replay)
         beta = value_at(self.priority_correction, self._loop.steps) if self.prioritized else 1.0
@@ -502,11 +517,11 @@ class DQN(Agent):
         def best(output: Tensor, _: bool) -> NDArray[Any]:
             return head.values(head.split(output)).amax(-1).cpu().numpy()
 
-        return self._asking(replica, best).actions(observation, deterministic=True)
+        found = self._asking(replica, best).actions(observation, deterministic=True)
+        return self._in_rewards(found, replica)
 
     def parts(self) -> dict[str, Part]:
         """As `Agent.parts`."""
-        scale = self.observation_scale
         return {
             "pair": self._pair,
             "replay": Arrays(self._replay),
@@ -518,7 +533,7 @@ class DQN(Agent):
             "stream.predict noise": TorchStreams(self._predict_noise),
             "range": self._range,
             "losses": Losses(self.losses),
-            **({} if scale is None else {"scale": Arrays(scale)}),
+            **self._scales(),
         }
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 import torch
@@ -81,8 +81,8 @@ class PQN(Agent):
         epsilon: probability of a random action, a number or a `Linear` schedule over environment
             steps. Without effect if `noisy` or with several members. The default falls from 1 to
             0.05 within 10,000 steps.
-        reward_scale: what rewards are multiplied with before anything is learned from them. Values
-            of some hundreds take a network long to reach.
+        reward_scale: what rewards are multiplied with before anything is learned from them, above
+            0. `"auto"` is 0.1, or less where the first rewards are large; see the note.
         hidden_sizes: width of each hidden layer of the network that is made if none is given.
         layer_norm: normalise hidden layers of that network before their ReLU, on which the method
             stands: without a target network others diverge.
@@ -131,6 +131,12 @@ class PQN(Agent):
         not cut where an action was not the greedy one. The noise of a noisy agent is new in every
         step, in which all its environments share it, and in every batch.
 
+        With `reward_scale="auto"` a replica's rewards of the first rollout are judged:
+        if returns discounted by γ, or by 0.99 if that is less, come to more than 256, or would
+        in episodes ten times as long, all its rewards are also multiplied by the power of two
+        that leaves 64 to 128 of the largest. `reward_multiplier` says with what. Small rewards
+        stay small: others may come after them.
+
         With `normalize=True` the statistics are of each observation acted on in training, for each
         replica by itself; looking on, as in `predict`, does not move them. A rollout is brought to
         the scale that there is at its end. All networks, priors too, get
@@ -152,7 +158,7 @@ class PQN(Agent):
         learning_rate: float | Linear = 5e-4,
         max_gradient_norm: float = 10.0,
         epsilon: float | Linear = DEFAULT_EPSILON,
-        reward_scale: float = 0.1,
+        reward_scale: float | Literal["auto"] = "auto",
         hidden_sizes: Sequence[int] = (128, 128),
         layer_norm: bool = True,
         normalize: bool | None = None,
@@ -182,7 +188,6 @@ class PQN(Agent):
         if max_gradient_norm != float("inf"):
             real_number("max_gradient_norm", max_gradient_norm, above=0.0)
         self.epsilon = schedule("epsilon", epsilon, at_most=1.0)
-        self.reward_scale = real_number("reward_scale", reward_scale, above=0.0)
         if isinstance(env, VectorEnv) and num_envs == DEFAULT_ENVS:
             num_envs = env.num_envs
         super().__init__(
@@ -193,6 +198,7 @@ class PQN(Agent):
             device=device,
             seed=seed,
         )
+        self._scale_rewards(reward_scale, discount=self.discount, usual=0.1)
         self._normalize(normalize, network)
         self._values = ActionValues(
             self._networks(network, hidden_sizes, layer_norm),
@@ -306,6 +312,7 @@ class PQN(Agent):
         """Make all updates of a rollout."""
         if not trajectory.counts.any():  # nothing but first steps of episodes
             return
+        trajectory = self._reward_scale.of_trajectory(trajectory)
         if self._values.networks.layout.moved:
             self.settle()
         observation = self._scaled(trajectory.rows(trajectory.observation))
@@ -351,7 +358,7 @@ class PQN(Agent):
         how = {
             "discount": self.discount,
             "gae_lambda": self.td_lambda,
-            "reward_scale": self.reward_scale,
+            "reward_scale": self._reward_scale.fixed,
         }
         found = whole_lambda_returns(trajectory, value, bootstrap_value, **how)
         if found is None:
@@ -395,7 +402,6 @@ class PQN(Agent):
 
     def parts(self) -> dict[str, Part]:
         """As `Agent.parts`."""
-        scale = self.observation_scale
         return {
             "values": self._values,
             "rollout": Arrays(self._rollout),
@@ -404,5 +410,5 @@ class PQN(Agent):
             "stream.predict": NumpyStreams(self._predict_exploration),
             "stream.predict noise": TorchStreams(self._predict_noise),
             "losses": Losses(self.losses),
-            **({} if scale is None else {"scale": Arrays(scale)}),
+            **self._scales(),
         }

@@ -54,7 +54,8 @@ class Reinforce(Agent):
         entropy_weight: of the policy's entropy in the loss, in units of return per nat.
         value_weight: of half the squared error of the value in the loss, if one is learned.
         max_gradient_norm: the gradient is scaled down to this Euclidean norm; infinite for never.
-        reward_scale: what rewards are multiplied with before anything is learned from them.
+        reward_scale: what rewards are multiplied with before anything is learned from them, above
+            0. `"auto"` is 1, or less where the first rewards are large; see the note.
         normalize: bring observations to a common scale by their mean and variance so far.
         bounds: how continuous actions come into the environment's box: `"squashed"` by tanh, with
             the right log-probability, or `"clipped"`, with the log-probability of the action before
@@ -96,6 +97,12 @@ class Reinforce(Agent):
         Steps weigh alike wherever they stand in an episode: the factor γᵗ of the discounted
         objective is left out, as is usual. A time limit is no end: with `"value"` the value of the
         last observation is added to the return; without a value what would have come counts as 0.
+
+        With `reward_scale="auto"` a replica's rewards before the first update are judged:
+        if returns discounted by γ, or by 0.99 if that is less, come to more than 256, or would
+        in episodes ten times as long, all its rewards are multiplied by the power of two
+        that leaves 64 to 128 of the largest. `reward_multiplier` says with what. Small rewards
+        stay small: others may come after them.
     """
 
     handles_boxes: ClassVar[bool] = True
@@ -111,7 +118,7 @@ class Reinforce(Agent):
         entropy_weight: float = 0.0,
         value_weight: float = 0.5,
         max_gradient_norm: float = float("inf"),
-        reward_scale: float = 1.0,
+        reward_scale: float | Literal["auto"] = "auto",
         normalize: bool = False,
         bounds: Literal["squashed", "clipped"] = "squashed",
         std: Literal["state", "free"] = "free",
@@ -134,7 +141,6 @@ class Reinforce(Agent):
         self.learning_rate = schedule("learning_rate", learning_rate)
         self.entropy_weight = real_number("entropy_weight", entropy_weight, at_least=0.0)
         self.value_weight = real_number("value_weight", value_weight, at_least=0.0)
-        self.reward_scale = real_number("reward_scale", reward_scale, above=0.0)
         super().__init__(
             env,
             env_kwargs=env_kwargs,
@@ -143,6 +149,7 @@ class Reinforce(Agent):
             device=device,
             seed=seed,
         )
+        self._scale_rewards(reward_scale, discount=self.discount)
         self.episodes = self._checked(episodes)
         self._actor = make_actor(
             self,
@@ -225,6 +232,8 @@ class Reinforce(Agent):
         actor = self._actor
         if actor.networks.layout.moved:
             self.settle()
+        own = slice(replica, replica + 1)
+        trajectory = self._reward_scale.of_trajectory(trajectory, own)
         observation = self._tensor(trajectory.rows(trajectory.observation))
         out = actor.outputs(observation, replica)
         target, baseline = self._targets(replica, trajectory, out[..., 0].detach())
@@ -264,7 +273,7 @@ class Reinforce(Agent):
             bootstrap_value,
             discount=self.discount,
             gae_lambda=1.0,
-            reward_scale=self.reward_scale,
+            reward_scale=self._reward_scale.fixed,
         )
         if self.baseline == "loo":
             episode, time = trajectory.episodes()
@@ -279,7 +288,7 @@ class Reinforce(Agent):
         """As `Agent.state_values`, in the units of the environment's own rewards."""
         if self.baseline != "value":
             return None
-        return self._actor.values(observation, replica) / self.reward_scale
+        return self._in_rewards(self._actor.values(observation, replica), replica)
 
     def parts(self) -> dict[str, Part]:
         """As `Agent.parts`."""
@@ -289,4 +298,5 @@ class Reinforce(Agent):
             "start": InPlace(self._start),
             "played": InPlace(self._played),
             "losses": Losses(self.losses),
+            **self._scales(),
         }

@@ -305,8 +305,8 @@ class _Player:
         if max(-low, high) <= _LARGE:
             return Finding("rewards", True, says)
         says += (
-            "; losses and priors are made for rewards of about 1: divide them, or wrap it in "
-            "TransformReward (`a2c` and `reinforce` have --set reward_scale)."
+            "; losses and priors are made for rewards of about 1: agents divide by what the first "
+            "rewards say; if larger ones come later, give --set reward_scale."
         )
         return Finding("rewards", None, says)
 

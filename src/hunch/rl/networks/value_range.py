@@ -17,13 +17,13 @@ from torch import Tensor
 
 from hunch.errors import warn_user
 from hunch.rl.networks.value_heads import ValueHead
+from hunch.rl.objectives.returns import discounted_returns, ends_of, lasting_returns
 from hunch.rl.replay.replay import Replay
 
 Doubles = NDArray[np.float64]
 
 LOOK_EVERY: Final = 500  # steps of each environment
 FURTHEST_BACK: Final = 10_000  # steps of each environment that a look goes back
-TIMES_AS_LONG: Final = 10  # an episode may come to last this many times as long as it did
 TOLERATED: Final = 0.05  # of the range's width, beyond its end
 MARGIN: Final = 0.25  # left beyond the returns seen when they prove a range too narrow
 
@@ -100,7 +100,7 @@ class ValueRange:
         lasting = lasting_returns(reward, terminated, ended, self._discount)
         before = self._ends.copy()
         for r, ends in enumerate(before):
-            needed = _ends_of(seen[:, r], lasting[:, r])
+            needed = ends_of(seen[:, r], lasting[:, r])
             if needed[0] == needed[1]:
                 continue
             if self._known[r]:
@@ -118,9 +118,9 @@ class ValueRange:
 
     def _with_margin(self, reward: Doubles, seen: Doubles, needed: Doubles) -> Doubles:
         """Ends beyond those needed, but not where no sum of such rewards can come."""
-        wider = (1.0 + MARGIN) * _ends_of(seen)
+        wider = (1.0 + MARGIN) * ends_of(seen)
         if self._discount < 1.0:
-            most = _ends_of(reward) / (1.0 - self._discount)
+            most = ends_of(reward) / (1.0 - self._discount)
             wider = np.where(wider * _OUTWARDS < most * _OUTWARDS, wider, most)
         return np.where(wider * _OUTWARDS > needed * _OUTWARDS, wider, needed)
 
@@ -194,67 +194,3 @@ class ValueRange:
         self._clipped[:], self._told = state["judged"].numpy(), float(state["told"])
         if self.chooses and self._known.any():
             self._show()
-
-
-def discounted_returns(reward: Doubles, ended: NDArray[Any], discount: float) -> Doubles:
-    """Σ γʲ rⱼ from each step to the end of its episode, or to the last step there is.
-
-    Args:
-        reward: in order of time on axis 0.
-        ended: where an episode ended.
-        discount: γ.
-
-    Example:
-        >>> discounted_returns(np.ones(3), np.array([False, True, False]), 0.5)
-        array([1.5, 1. , 1. ])
-    """
-    returns, goes_on = reward.copy(), ~ended
-    # From windows of 1, 2, 4, … steps: the whole takes few operations, however long it is.
-    span = 1
-    while span < len(returns):
-        returns[:-span] += np.where(goes_on[:-span], discount**span * returns[span:], 0.0)
-        goes_on[:-span] &= goes_on[span:]
-        goes_on[-span:] = False
-        span *= 2
-    return returns
-
-
-def lasting_returns(
-    reward: Doubles, terminated: NDArray[Any], ended: NDArray[Any], discount: float
-) -> Doubles:
-    """What the mean reward of each episode would bring if it lasted `TIMES_AS_LONG` times as long.
-
-    A reward for reaching an end can come only once and does not count.
-
-    Args:
-        reward: in order of time on axis 0.
-        terminated: where the environment ended an episode.
-        ended: where an episode ended in any way.
-        discount: γ.
-
-    Returns:
-        At the first step of each episode; 0 elsewhere.
-
-    Example:
-        >>> no = np.zeros(3, bool)
-        >>> lasting_returns(np.ones(3), no, no, 1.0)
-        array([30.,  0.,  0.])
-    """
-    step = np.arange(len(reward)).reshape(-1, *[1] * (reward.ndim - 1))
-    last = np.where(ended, step, len(reward) - 1)
-    last = np.minimum.accumulate(last[::-1], 0)[::-1]
-    once = np.where(terminated, 0.0, reward)
-    total = once.cumsum(0)
-    sums = np.take_along_axis(total, last, 0) - total + once
-    length = last - step + 1 - np.take_along_axis(terminated, last, 0)
-    steps = TIMES_AS_LONG * length
-    factor = steps if discount == 1.0 else (1.0 - discount**steps) / (1.0 - discount)
-    first = np.concatenate([np.ones_like(ended[:1]), ended[:-1]])
-    lasting: Doubles = np.where(first, sums / np.maximum(length, 1) * factor, 0.0)
-    return lasting
-
-
-def _ends_of(*returns: Doubles) -> Doubles:
-    """The least and the greatest of them and of 0, which is worth what follows an end."""
-    least, greatest = [r.min() for r in returns], [r.max() for r in returns]
-    return np.array([min(0.0, *least), max(0.0, *greatest)])

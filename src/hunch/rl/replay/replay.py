@@ -169,6 +169,10 @@ class Replay:
         reward = np.where(valid, self._reward[at], 0.0).astype(np.float64)
         return reward, terminated & valid, terminated | self._truncated[at] | ~valid
 
+    def multiply_rewards(self, factor: NDArray[np.floating[Any]]) -> None:
+        """Multiply all that are stored, those of each replica by a number of its own."""
+        self._reward *= factor.astype(np.float32)[:, None]
+
     def add(self, step: Step, mask: NDArray[np.bool_] | None = None) -> None:
         """Store a copy of one step of all environments, over the oldest one if the buffer is full.
 
