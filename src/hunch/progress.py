@@ -93,9 +93,9 @@ class Lines:
         if self._total:
             share = 100 * done / self._total
             parts = [f"{done:,.0f} of {self._total:,} {units} ({share:.0f} %)"]
-        parts.append(f"{_duration(seconds)} so far")
+        parts.append(f"{duration(seconds)} so far")
         if 0 < done < self._total:
-            parts.append(f"about {_duration(seconds * (self._total / done - 1))} left")
+            parts.append(f"about {duration(seconds * (self._total / done - 1))} left")
         if seconds > 0 and done and self._unit != "%":
             parts.append(f"{done / seconds:,.3g} {units}/s")
         return f"{self._description}: {', '.join([*parts, *([self._said] if self._said else [])])}"
@@ -110,11 +110,11 @@ class Lines:
             print(self.line(), file=sys.stderr, flush=True)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A time in digits.
 
     Example:
-        >>> _duration(7.2), _duration(75), _duration(7500)
+        >>> duration(7.2), duration(75), duration(7500)
         ('7 s', '1:15', '2:05:00')
     """
     whole = round(seconds)

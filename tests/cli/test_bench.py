@@ -52,6 +52,19 @@ def test_an_earlier_run_stands_beside_this_one(scripts, capsys):
     assert found == [{"row": "loop", "column": "ms", "old": 4.0, "new": 1.0, "ratio": 0.25}]
 
 
+def test_what_takes_long_says_so(scripts, capsys, monkeypatch):
+    monkeypatch.setattr(module, "PERIOD", 0.1)
+    (scripts / "benchmarks" / "slow.py").write_text(
+        '"""Waits."""\nimport sys, time\nprint("slow: at work", file=sys.stderr, flush=True)\n'
+        'print("not of us", file=sys.stderr)\ntime.sleep(1)\nprint("| way |")\n'
+    )
+    assert run(["bench", "slow"]) == 0
+    heard = capsys.readouterr().err
+    assert "\nslow: at work\n" in heard
+    assert "hunch: measuring slow, 1 s so far\n" in heard
+    assert "not of us" not in heard
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", "3", "{}", '{"nothing": 3}', '{"nothing": {"rows": [[1]]}}', '{"a": {}}']
 )

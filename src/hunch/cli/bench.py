@@ -5,9 +5,13 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import queue
 import re
 import subprocess
 import sys
+import tempfile
+import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +20,7 @@ import click
 
 from hunch.cli.options import json_option, seed_option
 from hunch.errors import HunchError
+from hunch.progress import PERIOD, duration
 
 _MARK: Final = "hunch bench"
 _PACKAGE = Path(__file__).parents[1]
@@ -231,16 +236,57 @@ _LINKED = (
 
 def _run(script: Path, seed: int, own: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     arguments = ["--seed", str(seed)] if '"--seed"' in script.read_text(encoding="utf-8") else []
+    command = [sys.executable, "-c", _LINKED, str(script), *arguments, *own]
     reading, writing = os.pipe()
     try:
-        return subprocess.run(
-            [sys.executable, "-c", _LINKED, str(script), *arguments, *own],
-            stdin=reading,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            check=False,
-        )
+        with (
+            tempfile.TemporaryFile("w+", encoding="utf-8") as table,
+            subprocess.Popen(
+                command,
+                stdin=reading,
+                stdout=table,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            ) as process,
+        ):
+            try:
+                said = _heard(process, script.stem)
+            except BaseException:
+                process.kill()
+                raise
+            table.seek(0)
+            return subprocess.CompletedProcess(command, process.returncode, table.read(), said)
     finally:
         os.close(reading)
         os.close(writing)
+
+
+def _heard(process: subprocess.Popen[str], name: str) -> str:
+    """What a script says on standard error until it ends; what it says of its progress is shown.
+
+    A line of its progress begins with the script's name. After ten seconds without one, how long it
+    has taken is shown instead.
+    """
+    lines: queue.Queue[str | None] = queue.Queue()
+
+    def listen() -> None:
+        for line in process.stderr or ():
+            lines.put(line)
+        lines.put(None)
+
+    threading.Thread(target=listen, daemon=True).start()
+    began, said = time.monotonic(), ""
+    while True:
+        try:
+            line = lines.get(timeout=PERIOD)
+        except queue.Empty:
+            spent = time.monotonic() - began
+            click.echo(f"hunch: measuring {name}, {duration(spent)} so far", err=True)
+            continue
+        if line is None:
+            process.wait()
+            return said
+        said += line
+        if line.startswith(f"{name}: "):
+            click.echo(line, nl=False, err=True)
