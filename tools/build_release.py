@@ -16,6 +16,7 @@ import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 KERNEL = "hunch/_kernel.so"
@@ -37,7 +38,9 @@ def main() -> None:
         wheel = _build("--wheel", place / "tree", place / "wheel")
         plain = _build("--wheel", place / "tree", out / "plain", **NO_COMPILER)
         with tarfile.open(source) as archive:
-            archive.extractall(place / "unpacked", filter="data")
+            # Python 3.11.3 and before have no filters, where the system has not added them.
+            how: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+            archive.extractall(place / "unpacked", **how)
         (unpacked,) = (place / "unpacked").iterdir()
         again = _build("--wheel", unpacked, place / "again")
 
