@@ -110,11 +110,11 @@ class A2C(Agent):
         draw, where each of its workers has its own. The optimiser is Adam, not a shared RMSProp.
         The entropy of continuous actions is that of the Gaussian before it is squashed or clipped.
 
-        With `reward_scale="auto"` a replica's rewards of the first rollout are judged:
-        if returns discounted by γ, or by 0.99 if that is less, come to more than 256, or would
-        in episodes ten times as long, all its rewards are multiplied by the power of two
-        that leaves 64 to 128 of the largest. `reward_multiplier` says with what. Small rewards
-        stay small: others may come after them.
+        With `reward_scale="auto"` a replica's rewards of the first rollout are judged: if
+        discounted returns come to more than 128, or would in episodes that never end, all its
+        rewards are multiplied by the power of two that leaves 16 to 32 of the largest. It counts γ
+        as 0.99 at most. `reward_multiplier` says with what. Small rewards stay small: others may
+        come after them.
     """
 
     handles_boxes: ClassVar[bool] = True
@@ -168,7 +168,7 @@ class A2C(Agent):
             device=device,
             seed=seed,
         )
-        self._scale_rewards(reward_scale, discount=self.discount)
+        self._scale_rewards(reward_scale, discount=self.discount, most=32.0)
         self._actor = make_actor(
             self,
             network,

@@ -56,7 +56,7 @@ from hunch.rl.environments.vector import Bools, SingleEnvs
 from hunch.rl.networks.feature_layers import is_pixels, warn_of_images_within
 from hunch.rl.networks.observation_scale import ObservationScale
 from hunch.rl.networks.shared_memory import Linked
-from hunch.rl.objectives.reward_scale import RewardScale
+from hunch.rl.objectives.reward_scale import LARGE, RewardScale
 from hunch.rl.replay.transitions import Step
 from hunch.seeding import check_seed, numpy_generator, torch_generator
 from hunch.shown import card
@@ -253,20 +253,25 @@ class Agent(Linked, ABC):
         return ScaledPolicy(policy, copy.deepcopy(scale) if as_it_is else scale, replica)
 
     def _scale_rewards(
-        self, given: float | Literal["auto"], *, discount: float, usual: float = 1.0
-    ) -> RewardScale:
-        """What rewards are multiplied with before anything is learned from them.
+        self,
+        given: float | Literal["auto"],
+        *,
+        discount: float,
+        usual: float = 1.0,
+        most: float = LARGE,
+    ) -> None:
+        """Let rewards be multiplied before anything is learned from them.
 
         Args:
             given: what was asked.
             discount: γ per environment step.
             usual: what rewards of ordinary size are multiplied with.
+            most: how large returns are left.
         """
         number = None if given == "auto" else real_number("reward_scale", given, above=0.0)
         self._reward_scale = RewardScale(
-            number, usual=usual, discount=discount, replicas=self.replicas
+            number, usual=usual, most=most, discount=discount, replicas=self.replicas
         )
-        return self._reward_scale
 
     @property
     def reward_multiplier(self) -> NDArray[np.float64]:

@@ -237,10 +237,10 @@ class BootstrappedDQN(Agent):
         `agent.observation_scale(observations)`, clipped to ±10 standard deviations.
 
         With `reward_scale="auto"` a replica's rewards before the first gradient update are judged:
-        if returns discounted by γ, or by 0.99 if that is less, come to more than 256, or would
-        in episodes ten times as long, all its rewards are multiplied by the power of two
-        that leaves 64 to 128 of the largest. `reward_multiplier` says with what. Small rewards
-        stay small: others may come after them. For tables, which
+        if discounted returns come to more than 128, or would in episodes that never end, all its
+        rewards are multiplied by the power of two that leaves 64 to 128 of the largest. It counts γ
+        as 0.99 at most. `reward_multiplier` says with what. Small rewards stay small: others may
+        come after them. For tables, which
         learn rewards of any size, `"auto"` is 1.
 
         With `epinet` a prior is a mix of D functions made by `prior`, divided by √D, so that

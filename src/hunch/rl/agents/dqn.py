@@ -171,10 +171,10 @@ class DQN(Agent):
         papers use RMSProp. With `noisy`, double Q-learning takes its choice from a third draw.
 
         With `reward_scale="auto"` a replica's rewards before the first gradient update are judged:
-        if returns discounted by γ, or by 0.99 if that is less, come to more than 256, or would
-        in episodes ten times as long, all its rewards are multiplied by the power of two
-        that leaves 64 to 128 of the largest. `reward_multiplier` says with what. Small rewards
-        stay small: others may come after them. A categorical
+        if discounted returns come to more than 128, or would in episodes that never end, all its
+        rewards are multiplied by the power of two that leaves 64 to 128 of the largest. It counts γ
+        as 0.99 at most. `reward_multiplier` says with what. Small rewards stay small: others may
+        come after them. A categorical
         distribution, whose atoms lie where the returns do, learns them at any size.
 
         With `normalize=True` the statistics are of each observation acted on in training, for each

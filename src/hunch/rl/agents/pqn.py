@@ -131,11 +131,11 @@ class PQN(Agent):
         not cut where an action was not the greedy one. The noise of a noisy agent is new in every
         step, in which all its environments share it, and in every batch.
 
-        With `reward_scale="auto"` a replica's rewards of the first rollout are judged:
-        if returns discounted by γ, or by 0.99 if that is less, come to more than 256, or would
-        in episodes ten times as long, all its rewards are also multiplied by the power of two
-        that leaves 64 to 128 of the largest. `reward_multiplier` says with what. Small rewards
-        stay small: others may come after them.
+        With `reward_scale="auto"` a replica's rewards of the first rollout are judged: if
+        discounted returns come to more than 128, or would in episodes that never end, all its
+        rewards are also multiplied by the power of two that leaves 64 to 128 of the largest. It
+        counts γ as 0.99 at most. `reward_multiplier` says with what. Small rewards stay small:
+        others may come after them.
 
         With `normalize=True` the statistics are of each observation acted on in training, for each
         replica by itself; looking on, as in `predict`, does not move them. A rollout is brought to

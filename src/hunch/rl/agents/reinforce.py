@@ -98,11 +98,11 @@ class Reinforce(Agent):
         objective is left out, as is usual. A time limit is no end: with `"value"` the value of the
         last observation is added to the return; without a value what would have come counts as 0.
 
-        With `reward_scale="auto"` a replica's rewards before the first update are judged:
-        if returns discounted by γ, or by 0.99 if that is less, come to more than 256, or would
-        in episodes ten times as long, all its rewards are multiplied by the power of two
-        that leaves 64 to 128 of the largest. `reward_multiplier` says with what. Small rewards
-        stay small: others may come after them.
+        With `reward_scale="auto"` a replica's rewards before the first update are judged: if
+        discounted returns come to more than 128, or would in episodes that never end, all its
+        rewards are multiplied by the power of two that leaves 16 to 32 of the largest. It counts γ
+        as 0.99 at most. `reward_multiplier` says with what. Small rewards stay small: others may
+        come after them.
     """
 
     handles_boxes: ClassVar[bool] = True
@@ -149,7 +149,7 @@ class Reinforce(Agent):
             device=device,
             seed=seed,
         )
-        self._scale_rewards(reward_scale, discount=self.discount)
+        self._scale_rewards(reward_scale, discount=self.discount, most=32.0)
         self.episodes = self._checked(episodes)
         self._actor = make_actor(
             self,

@@ -36,9 +36,13 @@ def discounted_returns(reward: Doubles, ended: NDArray[Any], discount: float) ->
 
 
 def lasting_returns(
-    reward: Doubles, terminated: NDArray[Any], ended: NDArray[Any], discount: float
+    reward: Doubles,
+    terminated: NDArray[Any],
+    ended: NDArray[Any],
+    discount: float,
+    times: int = TIMES_AS_LONG,
 ) -> Doubles:
-    """What the mean reward of each episode would bring if it lasted `TIMES_AS_LONG` times as long.
+    """What the mean reward of each episode would bring if it lasted `times` as long.
 
     A reward for reaching an end can come only once and does not count.
 
@@ -47,6 +51,7 @@ def lasting_returns(
         terminated: where the environment ended an episode.
         ended: where an episode ended in any way.
         discount: γ.
+        times: how many times as long.
 
     Returns:
         At the first step of each episode; 0 elsewhere.
@@ -63,7 +68,7 @@ def lasting_returns(
     total = once.cumsum(0)
     sums = np.take_along_axis(total, last, 0) - total + once
     length = last - step + 1 - np.take_along_axis(terminated, last, 0)
-    steps = TIMES_AS_LONG * length
+    steps = times * length
     factor = steps if discount == 1.0 else (1.0 - discount**steps) / (1.0 - discount)
     first = np.concatenate([np.ones_like(ended[:1]), ended[:-1]])
     lasting: Doubles = np.where(first, sums / np.maximum(length, 1) * factor, 0.0)

@@ -14,8 +14,8 @@ from hunch.rl.replay.replay import Replay
 from hunch.rl.replay.rollout import Trajectory
 from hunch.rl.replay.transitions import Step
 
-LARGE: Final = 256.0  # returns from which rewards are made smaller; those of CartPole are 100
-USUAL: Final = 128.0  # the largest return that is then left
+LARGE: Final = 128.0  # returns above it make rewards smaller; those of CartPole are 100
+FOR_EVER: Final = 10_000  # times as long as they did
 FURTHEST_BACK: Final = 10_000  # steps of each environment that are looked at in a buffer
 LONGEST: Final = 0.99  # the discount by which returns are judged, if γ is larger
 
@@ -26,15 +26,16 @@ Bools = NDArray[np.bool_]
 class RewardScale:
     """What each replica's rewards are multiplied with.
 
-    Where it is not given it is `usual`, or less where the first rewards say that returns are large:
-    then times the power of two that leaves the largest between 64 and 128. The largest return is
-    that of an episode so far, or what its mean reward would bring if it lasted ten times as long.
-    Powers of two leave rewards without a rounding. Small rewards stay as they are: where only small
-    costs are seen at first, a reward of 1 may come later.
+    Where it is not given it is `usual`, or less where the first rewards say that returns are
+    larger than `LARGE`: then times the power of two that leaves `most` of the largest, or down to
+    half of that. The largest return is that of an episode so far, or what its mean reward would
+    bring if it never ended. Powers of two leave rewards without a rounding. Small rewards stay as
+    they are: where only small costs are seen at first, a reward of 1 may come later.
 
     Args:
         given: a number above 0, or None to choose by the first rewards.
         usual: what rewards of ordinary size are multiplied with.
+        most: how large returns are left where they are too large, at most `LARGE`.
         discount: γ per environment step.
         replicas: agents that live side by side; each has a scale of its own.
 
@@ -47,8 +48,15 @@ class RewardScale:
     """
 
     def __init__(
-        self, given: float | None, *, usual: float = 1.0, discount: float, replicas: int
+        self,
+        given: float | None,
+        *,
+        usual: float = 1.0,
+        most: float = LARGE,
+        discount: float,
+        replicas: int,
     ) -> None:
+        self._most = most
         self.fixed = usual if given is None else given
         self.may_choose = given is None
         self._discount = discount
@@ -82,9 +90,9 @@ class RewardScale:
         discount = min(self._discount, LONGEST)
         reward = reward.astype(np.float64)
         seen = discounted_returns(reward, ended, discount)
-        lasting = lasting_returns(reward, terminated, ended, discount)
+        lasting = lasting_returns(reward, terminated, ended, discount, FOR_EVER)
         largest = np.abs([seen, lasting]).max((0, 1, 3))
-        halvings = np.ceil(np.log2(np.maximum(largest, USUAL) / USUAL))
+        halvings = np.ceil(np.log2(np.maximum(largest, LARGE) / self._most))
         chosen[...] = np.where((largest > LARGE) & ~judged, 0.5**halvings, chosen)
         judged[...] = True
         self._refresh()
