@@ -56,7 +56,8 @@ def test_what_takes_long_says_so(scripts, capsys, monkeypatch):
     monkeypatch.setattr(module, "PERIOD", 0.1)
     (scripts / "benchmarks" / "slow.py").write_text(
         '"""Waits."""\nimport sys, time\nprint("slow: at work", file=sys.stderr, flush=True)\n'
-        'print("not of us", file=sys.stderr)\ntime.sleep(1)\nprint("| way |")\n'
+        'for _ in range(50):\n    print("not of us", file=sys.stderr, flush=True)\n'
+        '    time.sleep(0.02)\nprint("| way |")\n'
     )
     assert run(["bench", "slow"]) == 0
     heard = capsys.readouterr().err

@@ -276,13 +276,16 @@ def _heard(process: subprocess.Popen[str], name: str) -> str:
         lines.put(None)
 
     threading.Thread(target=listen, daemon=True).start()
-    began, said = time.monotonic(), ""
+    began = shown = time.monotonic()
+    said = ""
     while True:
+        now = time.monotonic()
+        if now >= shown + PERIOD:
+            click.echo(f"hunch: measuring {name}, {duration(now - began)} so far", err=True)
+            shown = now
         try:
-            line = lines.get(timeout=PERIOD)
+            line = lines.get(timeout=shown + PERIOD - now)
         except queue.Empty:
-            spent = time.monotonic() - began
-            click.echo(f"hunch: measuring {name}, {duration(spent)} so far", err=True)
             continue
         if line is None:
             process.wait()
@@ -290,3 +293,4 @@ def _heard(process: subprocess.Popen[str], name: str) -> str:
         said += line
         if line.startswith(f"{name}: "):
             click.echo(line, nl=False, err=True)
+            shown = time.monotonic()
