@@ -102,6 +102,13 @@ def test_atoms_lie_where_returns_do(value_range):
     assert agent.reward_multiplier == 1.0
 
 
+def test_it_is_said_where_rewards_are_made_smaller():
+    agent = DQN(carts(1024.0), **REPLAY).learn(200, progress=False)
+    assert f"rewards times {agent.reward_multiplier[0]:.3g}" in repr(agent)
+    usual = PQN("CartPole-v1", hidden_sizes=(8,)).learn(100, progress=False)
+    assert "rewards times" not in repr(usual)
+
+
 def test_tables_learn_rewards_of_any_size():
     agent = BootstrappedDQN("CliffWalking-v1", hidden_sizes=()).learn(600, progress=False)
     assert agent.reward_multiplier == 1.0

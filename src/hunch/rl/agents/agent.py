@@ -252,12 +252,13 @@ class Agent(Linked, ABC):
             return policy
         return ScaledPolicy(policy, copy.deepcopy(scale) if as_it_is else scale, replica)
 
+    usual_reward_multiplier: ClassVar[float] = 1.0  # where nothing is asked and none is large
+
     def _scale_rewards(
         self,
         given: float | Literal["auto"],
         *,
         discount: float,
-        usual: float = 1.0,
         most: float = LARGE,
     ) -> None:
         """Let rewards be multiplied before anything is learned from them.
@@ -265,18 +266,28 @@ class Agent(Linked, ABC):
         Args:
             given: what was asked.
             discount: γ per environment step.
-            usual: what rewards of ordinary size are multiplied with.
             most: how large returns are left.
         """
         number = None if given == "auto" else real_number("reward_scale", given, above=0.0)
         self._reward_scale = RewardScale(
-            number, usual=usual, most=most, discount=discount, replicas=self.replicas
+            number,
+            usual=self.usual_reward_multiplier,
+            most=most,
+            discount=discount,
+            replicas=self.replicas,
         )
 
     @property
     def reward_multiplier(self) -> NDArray[np.float64]:
         """What each replica's rewards are multiplied with before it learns, `(replicas,)`."""
         return self._reward_scale.multiplier
+
+    @property
+    def rewards_made_smaller(self) -> list[float | None]:
+        """What each replica's rewards are multiplied with because they are large, or None."""
+        chosen = self._reward_scale.may_choose
+        usual = self.usual_reward_multiplier
+        return [x if chosen and x < usual else None for x in self.reward_multiplier.tolist()]
 
     def _in_rewards(self, values: NDArray[Any], replica: int) -> NDArray[Any]:
         """What a replica's networks say, in units of the environment's own rewards."""
@@ -612,6 +623,8 @@ class Agent(Linked, ABC):
             rows.insert(1, ["observations", str(self.flat_observations)])
         if self.flat_actions is not None:
             rows.insert(-3, ["actions", str(self.flat_actions)])
+        if smaller := {x for x in self.rewards_made_smaller if x is not None}:
+            rows.append(["rewards times", ", ".join(f"{x:.3g}" for x in sorted(smaller))])
         last = [value for h in self.histories for value in h.returns[-SHOWN_EPISODES:]]
         if last:
             rows.append(

@@ -143,6 +143,8 @@ class PQN(Agent):
         `agent.observation_scale(observations)`, clipped to ±10 standard deviations.
     """
 
+    usual_reward_multiplier: ClassVar[float] = 0.1
+
     def __init__(
         self,
         env: EnvLike | VectorEnv[Any, Any, Any],
@@ -198,7 +200,7 @@ class PQN(Agent):
             device=device,
             seed=seed,
         )
-        self._scale_rewards(reward_scale, discount=self.discount, usual=0.1)
+        self._scale_rewards(reward_scale, discount=self.discount)
         self._normalize(normalize, network)
         self._values = ActionValues(
             self._networks(network, hidden_sizes, layer_norm),

@@ -27,6 +27,7 @@ class ReplicaSummary:
         best_step: environment steps after which it had those.
         solved: number of the episode that solved a deep sea, if it is one.
         cut: how many of those episodes had no end and were cut; see `hunch.rl.evaluate`.
+        rewards_times: what large rewards were multiplied with to learn from; None if they were not.
     """
 
     seed: int
@@ -35,6 +36,7 @@ class ReplicaSummary:
     best_step: int | None
     solved: int | None
     cut: int = 0
+    rewards_times: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Summary:
                     "best_step": r.best_step,
                     "solved_in_episodes": r.solved,
                     **({"cut_episodes": r.cut} if r.cut else {}),
+                    **({"rewards_times": r.rewards_times} if r.rewards_times else {}),
                 }
                 for r in self.replicas
             ],
@@ -93,6 +96,8 @@ class Summary:
                 text += (
                     f"; {r.cut:,} episodes had no end and were cut after {self.max_steps:,} steps"
                 )
+            if r.rewards_times:
+                text += f"; large rewards were learned from times {r.rewards_times:.3g}"
             lines.append(text)
         said = f"({len(self.random)} episodes each; ± is their standard deviation)"
         return [*lines, f"random play: return {_said(self.random)} {said}"]
@@ -134,6 +139,7 @@ def summarize(run: Run, agent: Agent, episodes: int | None = None) -> Summary:
                 best_step=None if score is None else score.step,
                 solved=run.stop.solved[r] if isinstance(run.stop, StopWhenSolved) else None,
                 cut=sum(int(played[r].cut.sum()) for played in (last, best) if played),
+                rewards_times=agent.rewards_made_smaller[r],
             )
         )
     summary = Summary(
