@@ -99,7 +99,7 @@ class RewardScale:
 
     def judge(self, replay: Replay) -> None:
         """Choose by what a buffer holds, and multiply that."""
-        if not self._judged.all():
+        if self._waits:
             reward, terminated, ended = replay.recent(FURTHEST_BACK)
             self.choose(reward / self.fixed, terminated, ended)
             replay.multiply_rewards(self._chosen)
@@ -139,6 +139,7 @@ class RewardScale:
         self._refresh()
 
     def _refresh(self) -> None:
-        """Have at hand what steps are multiplied with."""
+        """Have at hand what every step asks for."""
+        self._waits = not self._judged.all()
         factor = self.multiplier.astype(np.float32)[:, None]
         self._factor = None if (factor == 1.0).all() else factor
