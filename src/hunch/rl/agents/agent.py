@@ -123,7 +123,6 @@ class Agent(Linked, ABC):
     ) -> None:
         self.seed = check_seed(seed)
         self.replicas = whole_number("replicas", replicas, at_least=1)
-        self._reward_scale = RewardScale(1.0, discount=1.0, replicas=self.replicas)
         self.device = usable_device(device)
         self._env_kwargs = dict(env_kwargs or {})
         self._env_source = env
@@ -156,6 +155,7 @@ class Agent(Linked, ABC):
         self._loop = TrainingLoop(
             envs, self.replicas, self.observation_shape, self.observation_dtype
         )
+        self._reward_scale = RewardScale(1.0, discount=1.0, replicas=self.replicas)
 
     # Arguments that came later: what is true of agents that were saved before there were such.
     _added_arguments: ClassVar[Mapping[str, Any]] = {}
