@@ -240,8 +240,7 @@ class BootstrappedDQN(Agent):
         if discounted returns come to more than 128, or would in episodes that never end, all its
         rewards are multiplied by the power of two that leaves 64 to 128 of the largest. It counts γ
         as 0.99 at most. `reward_multiplier` says with what. Small rewards stay small: others may
-        come after them. For tables, which
-        learn rewards of any size, `"auto"` is 1.
+        come after them. For tables, which learn rewards of any size, `"auto"` is 1.
 
         With `epinet` a prior is a mix of D functions made by `prior`, divided by √D, so that
         `prior_scale` means the same in both variants; `predict` takes the mean over `num_members`

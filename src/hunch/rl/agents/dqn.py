@@ -174,8 +174,8 @@ class DQN(Agent):
         if discounted returns come to more than 128, or would in episodes that never end, all its
         rewards are multiplied by the power of two that leaves 64 to 128 of the largest. It counts γ
         as 0.99 at most. `reward_multiplier` says with what. Small rewards stay small: others may
-        come after them. A categorical
-        distribution, whose atoms lie where the returns do, learns them at any size.
+        come after them. A categorical distribution, whose atoms lie where the returns do, learns
+        them at any size: there `"auto"` is 1.
 
         With `normalize=True` the statistics are of each observation acted on in training, for each
         replica by itself; looking on, as in `predict`, does not move them. Replay keeps

@@ -117,12 +117,13 @@ class RewardScale:
             trajectory: the steps.
             replicas: whose they are.
         """
-        self.choose(
-            np.where(trajectory.counts, trajectory.reward, 0.0),
-            trajectory.terminated,
-            trajectory.terminated | trajectory.truncated | ~trajectory.counts,
-            replicas,
-        )
+        if self._waits:
+            self.choose(
+                np.where(trajectory.counts, trajectory.reward, 0.0),
+                trajectory.terminated,
+                trajectory.terminated | trajectory.truncated | ~trajectory.counts,
+                replicas,
+            )
         chosen = self._chosen[replicas]
         if (chosen == 1.0).all():
             return trajectory
